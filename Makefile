@@ -100,10 +100,10 @@ faults: install  ## kill -9 at MOMENTS (200) random moments of every command tha
 FILES ?= 20000
 MEMORY_FILES ?= 200000
 IMAGES ?= 118000
-PICTURES ?= 2000
+IMAGE_FILES ?= 2000
 bench: install .venv-peers/.done  ## speed and memory against the peers, and which targets hold (half an hour, 4 GB of disk)
 	@.venv/bin/python benchmarks/all.py --files $(FILES) --memory-files $(MEMORY_FILES) --images $(IMAGES) \
-		--pictures $(PICTURES) --profile $(if $(ONLY),--only $(ONLY))
+		--image-files $(IMAGE_FILES) --profile $(if $(ONLY),--only $(ONLY))
 
 # Needs 2 cores for half an hour; CASES=500 is a short one. `python -m tests.fuzz.guided` follows the code's branches.
 CASES ?= 10000

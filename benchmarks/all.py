@@ -25,7 +25,7 @@ sys.path.insert(0, str(HERE))
 
 from targets import GATHERED, verdict  # noqa: E402
 
-OKS_RATIO, DATUMARO_RATIO, PICTURES_RATIO = 5.0, 5.0, 0.8
+OKS_RATIO, DATUMARO_RATIO, IMAGES_RATIO = 5.0, 5.0, 0.8
 
 
 class Program(NamedTuple):
@@ -55,12 +55,12 @@ def _judge_validate(results: Any) -> None:
         verdict("validate", rule, f"{faster:.1f}x", faster >= DATUMARO_RATIO)
 
 
-def _judge_pictures(results: Any) -> None:
-    rule = f"at least {PICTURES_RATIO:.0%} of the speed of reading"
+def _judge_images(results: Any) -> None:
+    rule = f"at least {IMAGES_RATIO:.0%} of the speed of reading"
     for state in ("cold", "warm"):
         shares = [one["posetools_mb_s"] / one["reader_mb_s"] for one in results if one["state"] == state]
         if shares:
-            verdict("checking pictures, from the disk", rule, f"{min(shares):.0%} ({state})", min(shares) >= 0.8)
+            verdict("checking images, from the disk", rule, f"{min(shares):.0%} ({state})", min(shares) >= 0.8)
             return
 
 
@@ -80,8 +80,8 @@ PROGRAMS = {
         _judge_validate,
     ),
     "pictures": Program(
-        lambda o: ["--pictures", o.pictures, "--repeats", o.repeats] + (["--profile"] if o.profile else []),
-        _judge_pictures,
+        lambda o: ["--pictures", o.images, "--repeats", o.repeats] + (["--profile"] if o.profile else []),
+        _judge_images,
     ),
     "oks": Program(lambda o: ["--repeats", o.repeats], _judge_oks),
 }
@@ -105,7 +105,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=20_000, help="labelme files to convert")
     parser.add_argument("--memory-files", type=int, default=200_000, help="the same, for the memory; 0 leaves it out")
     parser.add_argument("--images", type=int, default=118_000, help="of the COCO file to validate")
-    parser.add_argument("--pictures", type=int, default=2_000, help="picture files to check")
+    parser.add_argument("--pictures", type=int, default=2_000, help="image files to check")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(PROGRAMS), default=list(PROGRAMS), metavar="NAME")
     parser.add_argument("--profile", action="store_true", help="where the time goes, too")

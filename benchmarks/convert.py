@@ -3,20 +3,20 @@
     python benchmarks/convert.py [--files 20000] [--embedded 2000] [--peer-files 2000] [--memory-files 0]
                                  [--repeats 3] [--peer PYTHON] [--folder DIR] [--profile]
 
-The files are made first (benchmarks/labelme_files.py): three cars with eight points each, without pictures. All is
+The files are made first (benchmarks/labelme_files.py): three cars with eight points each, without images. All is
 measured in fresh processes, in turns; the best of the repeats counts. One process is held against another by the
 processor's seconds, which other work on the machine changes least (the files are in memory, nobody waits for a disk);
 two workers by the clock.
 
 floor       reads the files and decodes them with msgspec into structs that have the fields of a labelme file, drops
             each, and makes nothing of it. Imports, the list of files and a warm-up are left out.
-one worker  ``convert`` with sizes trusted and pictures left where they are: from the call, in a process
+one worker  ``convert`` with sizes trusted and images left where they are: from the call, in a process
             that has done nothing but import, to the finished data set. The list of files is in it.
 two workers the same with two processes. Their start-up is what a conversion of the first thousand files takes with
             two workers beyond half of what it takes with one; from 5,000 files on it is taken off, and printed.
 command     ``python -m posetools convert``, with everything.
 machine     what two processes that only compute reach of twice one, in the same turns: two workers cannot do better.
-peer        labelme2coco 0.2.6, which makes boxes of everything and opens no picture either: from the call of its
+peer        labelme2coco 0.2.6, which makes boxes of everything and opens no image either: from the call of its
             ``convert``. ``--peer`` is a Python that has it (.venv-peers/bin/python after ``make test-peers``).
 memory      with ``--memory-files``: the most that a process held, by its own high water mark, one worker.
 
@@ -222,7 +222,7 @@ def best(works: dict[str, Callable[[], Took]], repeats: int) -> dict[str, Took]:
 
 
 def plain(folder: Path, files: int, scratch: Path, repeats: int) -> list[bool]:
-    """Measure files without embedded pictures."""
+    """Measure files without embedded images."""
     few, out = folder / "0000", scratch / "out"
     took = best(
         {
@@ -261,7 +261,7 @@ def plain(folder: Path, files: int, scratch: Path, repeats: int) -> list[bool]:
 
 
 def embedded(folder: Path, files: int, scratch: Path, repeats: int) -> list[bool]:
-    """Measure files with embedded pictures."""
+    """Measure files with embedded images."""
     out = scratch / "out"
     took = best({"floor": lambda: measured("floor", folder), "one": lambda: measured("ours", folder, out)}, repeats)
     ratio = took["one"].cpu / took["floor"].cpu

@@ -8,7 +8,7 @@ times in turn: on the photos, on crops from disk and on crops from memory. The i
 one another: with the same random numbers they are the same bytes.
 
 What is printed: objects a second (the median of the rounds), the ratio to the photos, how long it took to build the
-crops, in pictures a second beside the time to decode each picture once, and how large they are. Files are read from the
+crops, in images a second beside the time to decode each image once, and how large they are. Files are read from the
 operating system's cache in all three, so it is decoding that is compared, not disks.
 """
 
@@ -31,7 +31,7 @@ from posetools.core.folder import IMAGES, ann_file
 from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.coco.format import write_split
-from posetools.imaging.frames import read_picture
+from posetools.imaging.frames import read_image
 from posetools.mm.configs import inner_dataset, load_config
 from posetools.mm.stack import prepare
 from posetools.recipes.emit import emit_pair
@@ -41,7 +41,7 @@ from posetools.training.crops.cache import CropsCache, use_crops_in
 from posetools.training.crops.store import show_bytes
 
 WIDTH, HEIGHT = 3840, 2160
-# Cars are rendered in pictures of this size, a place in a photo's grid.
+# Cars are rendered in images of this size, a place in a photo's grid.
 TILE = (960, 720)
 
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        data = make_photos((args.work or Path(scratch)).absolute(), args.pictures, args.cars)
+        data = make_photos((args.work or Path(scratch)).absolute(), args.images, args.cars)
         results = measure(data, Path(scratch), args.rounds)
     if args.json:
         args.json.write_text(json.dumps([asdict(one) for one in results], indent=1) + "\n", encoding="utf-8")
@@ -80,11 +80,11 @@ def measure(data: Path, scratch: Path, rounds: int) -> list[Result]:
     prepare("this benchmark")
     pair = emit_pair(data, load_skeleton("car8"), RecipeOptions(pose=PoseOptions(size="t")), scratch / "configs")
     ways = {"photos": build(pair.pose), "crops": build(pair.pose), "crops-ram": build(pair.pose)}
-    pictures = {ways["photos"].get_data_info(i)["img_path"] for i in range(len(ways["photos"]))}
+    images = {ways["photos"].get_data_info(i)["img_path"] for i in range(len(ways["photos"]))}
     started = time.perf_counter()
-    for picture in sorted(pictures):
-        read_picture(Path(picture))
-    print(f"decoding {len(pictures)} pictures once, one after the other: {time.perf_counter() - started:.1f} s")
+    for image in sorted(images):
+        read_image(Path(image))
+    print(f"decoding {len(images)} images once, one after the other: {time.perf_counter() - started:.1f} s")
     took = {"photos": 0.0}
     for kind in ("crops", "crops-ram"):
         started = time.perf_counter()
@@ -106,7 +106,7 @@ def measure(data: Path, scratch: Path, rounds: int) -> list[Result]:
     for one in results:
         print(f"{one.name:12}{one.rate:10.1f}{one.rate / results[0].rate:7.1f}{one.build:10.1f}")
     size = sum(path.stat().st_size for path in (scratch / "cache").rglob("*.crops"))
-    photos = sum(Path(picture).stat().st_size for picture in pictures)
+    photos = sum(Path(image).stat().st_size for image in images)
     print(
         f"{len(ways['photos'])} objects: {show_bytes(size)} of crops, {show_bytes(photos)} of photos; the same inputs"
     )
@@ -133,20 +133,20 @@ def load(dataset: Any, seed: int) -> tuple[float, Any]:
     return time.perf_counter() - started, np.stack(inputs)
 
 
-def make_photos(work: Path, pictures: int, cars: int) -> Path:
+def make_photos(work: Path, images: int, cars: int) -> Path:
     """Put cars that were rendered one by one together in large photos."""
-    data = work / f"photos_{pictures}_{cars}"
+    data = work / f"photos_{images}_{cars}"
     if data.is_dir():
         return data
-    rendered = render_set(work / "rendered", pictures=16, size=TILE, seed=4, variety=PLAIN, workers=2, overwrite=True)
+    rendered = render_set(work / "rendered", images=16, size=TILE, seed=4, variety=PLAIN, workers=2, overwrite=True)
     builder = DatasetBuilder(load_skeleton("car8"))
     rows = [rows[0] for rows in rendered.rows_of_images() if len(rows) == 1]
     rng = np.random.default_rng(0)
-    for number in range(pictures + 2):
+    for number in range(images + 2):
         add_photo(builder, rendered, rng.choice(rows, cars).tolist(), data / IMAGES, number, rng)
     dataset = builder.build()
-    write_split(dataset.select_images(range(pictures)), ann_file(data, "train"))
-    write_split(dataset.select_images((pictures, pictures + 1)), ann_file(data, "val"))
+    write_split(dataset.select_images(range(images)), ann_file(data, "train"))
+    write_split(dataset.select_images((images, images + 1)), ann_file(data, "val"))
     return data
 
 
@@ -173,7 +173,7 @@ def add_photo(
         offset = np.array([place % columns * TILE[0], place // columns * TILE[1]], dtype=np.float64)
         x, y = offset.astype(int)
         assert car.image.path is not None
-        photo[y : y + TILE[1], x : x + TILE[0]] = read_picture(car.image.path)
+        photo[y : y + TILE[1], x : x + TILE[0]] = read_image(car.image.path)
         points = car.keypoints.copy()
         points[points[:, 2] > 0, :2] += offset
         builder.add_instance(

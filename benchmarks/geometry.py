@@ -5,7 +5,7 @@
 The labels are those of rendered scenes (exact points and visibility; no pixels are painted), with 2 px of noise on
 every point. Checked are a set without mistakes, and one in which 1 car in 20 has one: left and right exchanged, front
 and rear exchanged, or one point moved in any direction by 15 to 40 % of its box's diagonal, the three alike often. Two
-more sets with 1 car in 4 of one kind give steadier shares by number of points. Only cars with five or more labelled
+more sets with 1 car in 4 of one kind give steadier shares by number of points. Only cars with five or more labeled
 points count. A mirrored car is found when names are said to be exchanged, a misplaced point when the finding names that
 very point. Run on one core (the numbers of threads are set before numpy is loaded), and timed in the processor's
 seconds.
@@ -30,8 +30,8 @@ from posetools.checks.rigid.geometry import LEAST_POINTS, Geometry, study  # noq
 from posetools.checks.rigid.template import Body, rigid  # noqa: E402
 from posetools.core.geometry import Bools, Floats, Ints  # noqa: E402
 from posetools.core.skeleton import load_skeleton  # noqa: E402
-from posetools.synth.camera import Screen, rasterise, to_screen  # noqa: E402
-from posetools.synth.picture import LEAST_SEEN, label_box, label_keypoints, seen_shares  # noqa: E402  # noqa: E402
+from posetools.synth.camera import Screen, rasterize, to_screen  # noqa: E402
+from posetools.synth.rendering import LEAST_SEEN, label_box, label_keypoints, seen_shares  # noqa: E402  # noqa: E402
 from posetools.synth.sample import FULL_VARIETY, PLAIN, Variety, sample_scene  # noqa: E402
 
 NOISE = 2.0
@@ -47,12 +47,12 @@ SETS: dict[str, tuple[Variety, tuple[int, int]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Cars:
-    """N labelled cars, and what was done to them.
+    """N labeled cars, and what was done to them.
 
     Attributes:
         keypoints: (N, 8, 3) x, y, visibility.
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
-        size: the pictures' (width, height).
+        size: the images' (width, height).
         kind: (N,) index into KINDS.
         point: (N,) the point that was moved, or -1.
     """
@@ -67,8 +67,8 @@ class Cars:
         return len(self.boxes)
 
     @property
-    def labelled(self) -> Ints:
-        """(N,) how many points are labelled."""
+    def labeled(self) -> Ints:
+        """(N,) how many points are labeled."""
         counts: Ints = (self.keypoints[:, :, 2] > 0).sum(axis=1)
         return counts
 
@@ -79,14 +79,14 @@ class Cars:
 
 
 def sample_cars(seed: int, count: int, variety: Variety, size: tuple[int, int], noise: float = NOISE) -> Cars:
-    """Return at least ``count`` cars with five or more labelled points, as rendered pictures would show them."""
+    """Return at least ``count`` cars with five or more labeled points, as rendered images would show them."""
     skeleton, keypoints, boxes, number = load_skeleton("car8"), list[Floats](), list[Floats](), 0
     while len(boxes) < count:
         scene = sample_scene(np.random.default_rng([seed, number]), size, variety)
         number += 1
         pixels, depth = scene.camera.project(scene.mesh.vertices)
         screen = to_screen(pixels, depth, scene.mesh.triangles)
-        shares = seen_shares(scene, screen, rasterise(screen, scene.group, len(scene.cars), size, 1))
+        shares = seen_shares(scene, screen, rasterize(screen, scene.group, len(scene.cars), size, 1))
         for i, car in enumerate(scene.cars):
             own = scene.group == i
             box = label_box(Screen(screen.corners[own], screen.planes[own], screen.front[own]), size)
@@ -155,7 +155,7 @@ def score(cars: Cars, found: Geometry, among: Bools | None = None) -> dict[str, 
 def _rows(name: str, cars: Cars, found: Geometry) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = [{"set": name, "points": "5 to 8", **score(cars, found)}]
     for count in range(LEAST_POINTS, 9):
-        rows.append({"set": name, "points": str(count), **score(cars, found, cars.labelled == count)})
+        rows.append({"set": name, "points": str(count), **score(cars, found, cars.labeled == count)})
     return rows
 
 

@@ -1,6 +1,6 @@
-"""Labelme files for the benchmarks: three cars with eight points each, as labelme 5 writes them. No pictures.
+"""Labelme files for the benchmarks: three cars with eight points each, as labelme 5 writes them. No images.
 
-The same numbers give the same bytes on any machine. A file has about 7.5 KB, and with embedded pictures 400 KB more:
+The same numbers give the same bytes on any machine. A file has about 7.5 KB, and with embedded images 400 KB more:
 the base64 of noise, which nobody decodes.
 """
 
@@ -64,7 +64,7 @@ def make(folder: Path, files: int, *, embedded: bool = False, seed: int = 0) -> 
     return total
 
 
-def _text(names: tuple[str, ...], picture: str, data: str, rng: random.Random) -> str:
+def _text(names: tuple[str, ...], image: str, data: str, rng: random.Random) -> str:
     shapes = []
     for car in range(CARS):
         left, top = rng.uniform(0, SIZE[0] - 500), rng.uniform(0, SIZE[1] - 300)
@@ -74,4 +74,4 @@ def _text(names: tuple[str, ...], picture: str, data: str, rng: random.Random) -
         for name in names:
             x, y = left + rng.random() * width, top + rng.random() * height
             shapes.append(_SHAPE % (name, _POINT % (x, y), car, "point"))
-    return _FILE % (",\n".join(shapes), picture, data, SIZE[1], SIZE[0])
+    return _FILE % (",\n".join(shapes), image, data, SIZE[1], SIZE[0])

@@ -2,7 +2,7 @@
 
     python benchmarks/oks.py [--pictures 5000] [--predictions 4] [--repeats 3] [--json FILE]
 
-Each picture has as many objects as predictions, of all sizes, some of them crowds or without labelled points; the
+Each image has as many objects as predictions, of all sizes, some of them crowds or without labeled points; the
 predictions are the labels with noise from none to a third of the object, and scores with ties. Timed are ``evaluate``,
 ``accumulate`` and ``summarize`` of COCOeval against the call that gives the same ten numbers, on one core, the best of
 the repeats; making the objects that each wants of its input (dictionaries there, arrays here) is left out. The numbers
@@ -40,12 +40,12 @@ from tests.coco_cases import STATS, peer_evaluation  # noqa: E402
 PEERS = (("xtcocotools", "keypoints"), ("pycocotools", "keypoints"), ("pycocotools", "bbox"))
 
 
-def make(pictures: int, each: int, seed: int) -> tuple[Dataset, Predictions]:
+def make(images: int, each: int, seed: int) -> tuple[Dataset, Predictions]:
     """Return labels and one prediction for each of them."""
     rng = np.random.default_rng(seed)
     skeleton = load_skeleton("car8")
     builder = DatasetBuilder(skeleton)
-    for number in range(pictures):
+    for number in range(images):
         name = f"{number:06}.jpg"
         builder.add_image(Image(name, 1280, 720))
         for _ in range(each):
@@ -118,13 +118,13 @@ def compare(truth: Dataset, predicted: Predictions, peer: str, kind: EvaluationK
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=5000)
-    parser.add_argument("--predictions", type=int, default=4, help="of each picture")
+    parser.add_argument("--predictions", type=int, default=4, help="of each image")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    truth, predicted = make(options.pictures, options.predictions, options.seed)
-    print(f"{len(truth.images)} pictures, {len(truth)} objects, {len(predicted)} predictions")
+    truth, predicted = make(options.images, options.predictions, options.seed)
+    print(f"{len(truth.images)} images, {len(truth)} objects, {len(predicted)} predictions")
     results = [compare(truth, predicted, peer, kind, options.repeats) for peer, kind in PEERS]  # type: ignore[arg-type]
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -32,7 +32,7 @@ from posetools.core.folder import IMAGES, ann_file
 from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.coco.format import write_split
-from posetools.imaging.frames import read_picture
+from posetools.imaging.frames import read_image
 from posetools.imaging.video import new_video
 from posetools.synth import PLAIN, render_set
 
@@ -142,10 +142,10 @@ def prepare(work: Path, det_size: int) -> None:
 
 
 def make_dataset(work: Path, data: Path) -> None:
-    """Put four pictures of one car each together, again and again, and write them as a data set."""
+    """Put four images of one car each together, again and again, and write them as a data set."""
     rendered = render_set(
         work / "rendered",
-        pictures=8 * (SCENES + VAL_SCENES),
+        images=8 * (SCENES + VAL_SCENES),
         size=(TILE, TILE),
         seed=1,
         variety=PLAIN,
@@ -154,7 +154,7 @@ def make_dataset(work: Path, data: Path) -> None:
     )
     single = [rows for rows in rendered.rows_of_images() if len(rows) == 1]
     if len(single) < 4 * (SCENES + VAL_SCENES):
-        raise SystemExit(f"only {len(single)} of the rendered pictures show one car")
+        raise SystemExit(f"only {len(single)} of the rendered images show one car")
     builder = DatasetBuilder(load_skeleton("car8"))
     (data / IMAGES).mkdir(parents=True, exist_ok=True)
     for scene in range(SCENES + VAL_SCENES):
@@ -176,7 +176,7 @@ def add_scene(builder: DatasetBuilder, rendered: Dataset, cars: Sequence[int], d
         offset = np.array([i % 2 * TILE, i // 2 * TILE], dtype=np.float64)
         x, y = offset.astype(int)
         assert car.image.path is not None
-        frame[y : y + TILE, x : x + TILE] = read_picture(car.image.path)
+        frame[y : y + TILE, x : x + TILE] = read_image(car.image.path)
         points = car.keypoints.copy()
         points[points[:, 2] > 0, :2] += offset
         builder.add_instance(
@@ -187,7 +187,7 @@ def add_scene(builder: DatasetBuilder, rendered: Dataset, cars: Sequence[int], d
 
 def make_video(work: Path, frames: int) -> Path:
     path = work / f"cars_{frames}.mp4"
-    scenes = [read_picture(picture) for picture in sorted((work / "data" / IMAGES).glob("*.png"))[:SCENES]]
+    scenes = [read_image(image) for image in sorted((work / "data" / IMAGES).glob("*.png"))[:SCENES]]
     with new_video(path, FPS, (2 * TILE, 2 * TILE)) as video:
         for number in range(frames):
             video.write(scenes[number // 4 % len(scenes)])

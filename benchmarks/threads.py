@@ -30,7 +30,7 @@ from targets import verdict
 DEFAULT = "default"
 PASSIVE = "OMP_WAIT_POLICY=PASSIVE"
 WORKS = ("train", "predict", "onnx")
-# Pictures of one iteration of predicting.
+# Images of one iteration of predicting.
 PREDICTED = 2
 # What posetools chose may cost so much on a quiet machine, and must gain so much on a busy one.
 COST, GAIN = 1.1, 1.2
@@ -142,13 +142,13 @@ def _works(options: argparse.Namespace) -> dict[str, Any]:
 
     torch.manual_seed(1)
     model, size = _rtmdet(), options.size
-    pictures = torch.rand(options.batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+    images = torch.rand(options.batch, 3, size, size).contiguous(memory_format=torch.channels_last)
     samples = [_sample(size) for _ in range(options.batch)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def train() -> None:
         model.train()
-        loss = sum(sum(part) if isinstance(part, list) else part for part in model.loss(pictures, samples).values())
+        loss = sum(sum(part) if isinstance(part, list) else part for part in model.loss(images, samples).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -157,11 +157,11 @@ def _works(options: argparse.Namespace) -> dict[str, Any]:
         model.eval()
         with torch.no_grad():
             for row in range(PREDICTED):
-                model(pictures[row : row + 1], mode="tensor")
+                model(images[row : row + 1], mode="tensor")
 
     works: dict[str, Any] = {"train": train, "predict": predict}
     if "onnx" in options.works:
-        works["onnx"] = _onnx(model, pictures.numpy(), spinning="0" if options.worker != DEFAULT else "1")
+        works["onnx"] = _onnx(model, images.numpy(), spinning="0" if options.worker != DEFAULT else "1")
     return {name: works[name] for name in options.works}
 
 
@@ -193,7 +193,7 @@ def _sample(size: int) -> Any:
     return sample
 
 
-def _onnx(model: Any, pictures: Any, *, spinning: str) -> Any:
+def _onnx(model: Any, images: Any, *, spinning: str) -> Any:
     import io
 
     import onnxruntime
@@ -201,15 +201,15 @@ def _onnx(model: Any, pictures: Any, *, spinning: str) -> Any:
 
     file = io.BytesIO()
     model.eval()
-    torch.onnx.export(model.backbone, (torch.rand(1, *pictures.shape[1:]),), file, dynamo=False)
+    torch.onnx.export(model.backbone, (torch.rand(1, *images.shape[1:]),), file, dynamo=False)
     settings = onnxruntime.SessionOptions()
     settings.add_session_config_entry("session.intra_op.allow_spinning", spinning)
     session = onnxruntime.InferenceSession(file.getvalue(), settings, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
     def run() -> None:
-        for picture in pictures[:PREDICTED]:
-            session.run(None, {name: picture[None]})
+        for image in images[:PREDICTED]:
+            session.run(None, {name: image[None]})
 
     return run
 

@@ -100,7 +100,7 @@ def main() -> None:
 
 def measure(work: Path, args: argparse.Namespace) -> list[Run]:
     """Train as often as asked, the two programs in turn."""
-    data = make_dataset(work, args.pictures)
+    data = make_dataset(work, args.images)
     recipe = work / "recipe.toml"
     recipe.write_text(
         RECIPE.format(epochs=args.epochs, workers=args.workers, det_size=args.det_size, pose_size=args.pose_size),
@@ -119,18 +119,18 @@ def measure(work: Path, args: argparse.Namespace) -> list[Run]:
     return runs
 
 
-def make_dataset(work: Path, pictures: int) -> Path:
-    data = work / f"data_{pictures}"
+def make_dataset(work: Path, images: int) -> Path:
+    data = work / f"data_{images}"
     if not data.is_dir():
         rendered = render_set(
-            work / "rendered", pictures=pictures, size=SIZE, seed=1, variety=PLAIN, workers=2, overwrite=True
+            work / "rendered", images=images, size=SIZE, seed=1, variety=PLAIN, workers=2, overwrite=True
         )
         (data / IMAGES).mkdir(parents=True)
         for image in rendered.images:
             assert image.path is not None
             (data / IMAGES / image.file_name).write_bytes(image.path.read_bytes())
-        last = pictures // 8
-        write_split(rendered.select_images(range(last, pictures)), ann_file(data, "train"))
+        last = images // 8
+        write_split(rendered.select_images(range(last, images)), ann_file(data, "train"))
         write_split(rendered.select_images(range(last)), ann_file(data, "val"))
         assert rendered.skeleton == load_skeleton("car8")
     return data

@@ -3,12 +3,12 @@
     python benchmarks/validate.py [--images 118000] [--annotations 262000] [--skeleton coco17] [--spoil none]
                                   [--repeats 3] [--datumaro PYTHON] [--profile] [--json FILE]
 
-The file is made first: of COCO train2017's size, half of the objects with labelled keypoints. Each program then reads
+The file is made first: of COCO train2017's size, half of the objects with labeled keypoints. Each program then reads
 it in a process of its own, in turns, and the best of the repeats counts: seconds from before the file is opened to
 after the last check (imports are left out), and the most memory that the process ever held (imports are in that).
-posetools runs all checks but those of the picture files; pycocotools makes its index; Datumaro imports and validates.
+posetools runs all checks but those of the image files; pycocotools makes its index; Datumaro imports and validates.
 
-``--spoil`` puts one mistake into every object, so that each has a finding: unlabelled points with coordinates (W203),
+``--spoil`` puts one mistake into every object, so that each has a finding: unlabeled points with coordinates (W203),
 a wrong count (E105, which --fix mends), no area (E104, which breaks the model), one NaN in the whole file.
 ``--datumaro`` is a Python with Datumaro (``.venv-peers/bin/python`` after ``make test-peers``, looked for there).
 ``--profile`` prints where the time goes. The run fails where pycocotools is faster or smaller.
@@ -58,7 +58,7 @@ print(json.dumps([seconds, peak, {result}]))
 PROGRAMS = {
     "posetools": (
         "from pathlib import Path\nimport posetools.checks.validate as v",
-        "report = v.validate(Path({path!r}), skeleton={skeleton!r}, pictures=False)",
+        "report = v.validate(Path({path!r}), skeleton={skeleton!r}, images=False)",
         "len(report.findings)",
     ),
     "pycocotools": ("from pycocotools.coco import COCO", "coco = COCO({path!r})", "len(coco.anns)"),
@@ -137,7 +137,7 @@ def profile(path: Path, skeleton: str) -> None:
 
     profiler = cProfile.Profile()
     profiler.enable()
-    validate(path, skeleton=skeleton, pictures=False)
+    validate(path, skeleton=skeleton, images=False)
     profiler.disable()
     pstats.Stats(profiler).sort_stats("cumulative").print_stats(r"posetools|msgspec|numpy|pydantic|json", 25)
 

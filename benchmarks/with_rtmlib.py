@@ -5,7 +5,7 @@
 
 rtmlib is given the two ONNX files, the input sizes, mean and std of bundle.json, and nothing else. Its RTMDet expects
 NMS in the network, which a bundle leaves outside, so the boxes that it returns go through NMS here. What is printed is
-how far its boxes and keypoints are from the bundle's own. They are the same only up to rounding of the picture's scaled
+how far its boxes and keypoints are from the bundle's own. They are the same only up to rounding of the image's scaled
 size, for which rtmlib has a rule of its own, and it gives keypoints the mean of the two SimCC maxima for a score, where
 MMPose takes the smaller one. Detectors of one class only: rtmlib takes more classes for another layout.
 """
@@ -22,7 +22,7 @@ from rtmlib import RTMDet, RTMPose
 
 from posetools import PipelineOptions, PosePipeline, PoseResult
 from posetools.core.geometry import clip_boxes
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.runtime.bundle import Bundle
 from posetools.runtime.results import box_nms
 
@@ -35,15 +35,15 @@ def main() -> None:
     network = Bundle.open(bundle).manifest.det
     with tempfile.TemporaryDirectory() as folder:
         detector, estimator = in_rtmlib(bundle, Path(folder), pipeline.bbox_thr)
-        for sample, picture in Bundle.open(bundle).sample_pictures():
-            # rtmlib leaves boxes beyond the picture's edges; MMDet cuts them at the edges of the scaled one.
-            boxes = clip_boxes(detector(picture), picture.shape[1::-1])
-            scores = scores_of(detector, picture)
+        for sample, image in Bundle.open(bundle).sample_images():
+            # rtmlib leaves boxes beyond the image's edges; MMDet cuts them at the edges of the scaled one.
+            boxes = clip_boxes(detector(image), image.shape[1::-1])
+            scores = scores_of(detector, image)
             # The detector's own NMS, then the pipeline's.
             for threshold in (network.iou_threshold, pipeline.nms_thr):
                 kept = box_nms(boxes, scores, threshold)
                 boxes, scores = boxes[kept], scores[kept]
-            print(f"{sample.file}: {compare(pipeline(picture), boxes, estimator, picture)}")
+            print(f"{sample.file}: {compare(pipeline(image), boxes, estimator, image)}")
 
 
 def in_rtmlib(bundle: Path, folder: Path, bbox_thr: float) -> tuple[RTMDet, RTMPose]:
@@ -58,19 +58,19 @@ def in_rtmlib(bundle: Path, folder: Path, bbox_thr: float) -> tuple[RTMDet, RTMP
     )
 
 
-def scores_of(detector: RTMDet, picture: Picture) -> np.ndarray[Any, Any]:
+def scores_of(detector: RTMDet, image: Pixels) -> np.ndarray[Any, Any]:
     """Return the scores of the boxes that rtmlib returns: it keeps them to itself."""
-    scaled, _ = detector.preprocess(picture)
+    scaled, _ = detector.preprocess(image)
     scores = detector.inference(scaled)[0][0, :, 4]
     return scores[scores > detector.score_thr]
 
 
-def compare(own: PoseResult, boxes: np.ndarray[Any, Any], estimator: RTMPose, picture: Picture) -> str:
+def compare(own: PoseResult, boxes: np.ndarray[Any, Any], estimator: RTMPose, image: Pixels) -> str:
     if len(boxes) != len(own):
         return f"{len(boxes)} boxes by rtmlib, {len(own)} by the bundle"
     if not len(own):
         return "nothing found by either"
-    keypoints, _ = estimator(picture, own.boxes)
+    keypoints, _ = estimator(image, own.boxes)
     return (
         f"{len(own)} boxes, {np.abs(boxes - own.boxes).max():.4f} px apart at most; "
         f"keypoints {np.abs(keypoints - own.keypoints).max():.4f} px"

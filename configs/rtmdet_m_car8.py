@@ -7,15 +7,15 @@ _base_ = 'mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py'
 data_root = 'data/coco'  # seen from the folder in which training is started
 # A tuple, with the comma: of a plain string every letter would be a class.
 metainfo = dict(classes=('car', ), palette=[(0, 127, 255)])
-input_size = (320, 256)  # width, height; multiples of 32: pictures are 320x240 (median)
+input_size = (320, 256)  # width, height; multiples of 32: images are 320x240 (median)
 
 # schedule -----------------------------------------------------------------------------------------
-# 6 pictures, each seen 600 times; 38 iterations each.
+# 6 images, each seen 600 times; 38 iterations each.
 max_epochs = 24  # the rest of the schedule follows from it
-repeat = 25  # times through the data in an epoch: 6 pictures make 2 of 900 iterations
+repeat = 25  # times through the data in an epoch: 6 images make 2 of 900 iterations
 stage2_num_epochs = max_epochs  # 24: light augmentation holds in all epochs
 val_interval = 2  # epochs: a tenth of all, at most 10
-batch_size = 4  # on one device: for 6 pictures: a larger one would leave fewer than 12000 iterations
+batch_size = 4  # on one device: for 6 images: a larger one would leave fewer than 12000 iterations
 val_batch_size = 4  # as the batch of training, at most 8
 num_workers = 8  # processes per loader; more where cores are free
 persistent_workers = num_workers > 0  # torch refuses to keep workers where there are none
@@ -25,7 +25,7 @@ persistent_workers = num_workers > 0  # torch refuses to keep workers where ther
 # pretrained.
 base_lr = 0.5 * max(0.0005, 0.004 * (batch_size / 256)**0.5)  # 0.00025
 # Stock warms up for 1000 iterations whatever the data; on a small set that is most of the run.
-iterations = max_epochs * -(-6 * repeat // batch_size)  # 912: 6 pictures an epoch, 25 times
+iterations = max_epochs * -(-6 * repeat // batch_size)  # 912: 6 images an epoch, 25 times
 warmup_iters = min(1000, max(2, iterations // 10))  # 91: a tenth of 912 iterations
 # The average of about 46 iterations; there are 912.
 ema_momentum = min(0.1, max(0.0002, 20 / iterations))  # 0.022

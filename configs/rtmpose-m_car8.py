@@ -5,7 +5,7 @@ _base_ = 'mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-m_8xb256-420e_coco-256x1
 
 # data ---------------------------------------------------------------------------------------------
 data_root = 'data/coco'  # seen from the folder in which training is started
-# The skeleton car8; `swap` is the keypoint's name in a mirrored picture.
+# The skeleton car8; `swap` is the keypoint's name in a mirrored image.
 metainfo = dict(
     dataset_name='car8',
     keypoint_info={
@@ -132,7 +132,7 @@ train_dataloader = dict(
             pipeline=train_pipeline_stage2,
         )
     ))
-# Evaluated on the labelled boxes: no bbox_file.
+# Evaluated on the labeled boxes: no bbox_file.
 val_dataloader = dict(
     batch_size=val_batch_size,
     num_workers=num_workers,

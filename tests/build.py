@@ -14,14 +14,14 @@ from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton, load_skeleton
 
 
-def make_picture(path: Path, size: tuple[int, int] = (320, 240), *, seed: int = 0, orientation: int = 1) -> Path:
-    """Write a small picture of noise; ``size`` is the stored (width, height), before any EXIF rotation."""
+def make_image(path: Path, size: tuple[int, int] = (320, 240), *, seed: int = 0, orientation: int = 1) -> Path:
+    """Write a small image of noise; ``size`` is the stored (width, height), before any EXIF rotation."""
     pixels = np.random.default_rng(seed).integers(0, 255, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
-    picture = Pillow.fromarray(pixels).resize(size)
+    image = Pillow.fromarray(pixels).resize(size)
     exif = Pillow.Exif()
     exif[0x0112] = orientation
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, exif=exif)
+    image.save(path, exif=exif)
     return path
 
 
@@ -41,13 +41,13 @@ def make_dataset(
 ) -> Dataset:
     """Return a Dataset with random boxes and keypoints of all three visibilities inside them.
 
-    With ``folder`` the pictures are really there. Coordinates have at most three decimals.
+    With ``folder`` the images are really there. Coordinates have at most three decimals.
     """
     skeleton = skeleton or load_skeleton("car8")
     rng = np.random.default_rng(seed)
     builder = DatasetBuilder(skeleton)
     for number, name in enumerate(images):
-        path = make_picture(folder / name, size, seed=seed + number) if folder else None
+        path = make_image(folder / name, size, seed=seed + number) if folder else None
         builder.add_image(Image(name, *size, path=path))
         for place in range(per_image):
             corner = rng.uniform(0, np.array(size) * 0.5).round(3)

@@ -18,11 +18,11 @@ from posetools.evaluation.coco import EvaluationKind, Predictions
 STATS: dict[EvaluationKind, tuple[int, ...]] = {"bbox": (0, 1, 2, 3, 4, 5, 8, 9, 10, 11), "keypoints": tuple(range(10))}
 
 
-def random_truth(skeleton: Skeleton, rng: np.random.Generator, *, pictures: int, most: int) -> Dataset:
+def random_truth(skeleton: Skeleton, rng: np.random.Generator, *, images: int, most: int) -> Dataset:
     """Return labels of all sizes, some of them crowds, some without points, some with an area of their own."""
     builder = DatasetBuilder(skeleton)
     last = np.zeros(4), np.zeros((0, 2)), np.zeros(0)
-    for number in range(pictures):
+    for number in range(images):
         name = f"{number:04}.jpg"
         builder.add_image(Image(name, 640, 480))
         for place in range(int(rng.integers(0, most + 1))):
@@ -57,7 +57,7 @@ def random_predictions(truth: Dataset, rng: np.random.Generator, *, copies: floa
         truth: the labels.
         rng: what is random.
         copies: how many predictions an object has on average.
-        strays: how many of each picture lie anywhere.
+        strays: how many of each image lie anywhere.
     """
     rows = np.repeat(np.arange(len(truth)), rng.poisson(copies, len(truth)))
     noise = rng.choice([0.0, 0.02, 0.1, 0.3], len(rows))
@@ -73,7 +73,7 @@ def random_predictions(truth: Dataset, rng: np.random.Generator, *, copies: floa
     low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
     stray_points = corner[:, None] + rng.uniform(0, 1, (many, truth.skeleton.num_keypoints, 2)) * sides[:, None]
     index: Ints = np.concatenate([truth.image_index[rows], np.repeat(np.arange(len(truth.images)), strays)])
-    # One decimal makes ties, within a picture and between pictures.
+    # One decimal makes ties, within an image and between images.
     scores = rng.uniform(0, 1, len(index)).round(int(rng.choice([1, 1, 6])))
     shuffled = rng.permutation(len(index))
     return Predictions(
@@ -140,7 +140,7 @@ def _labels(truth: Dataset) -> list[dict[str, Any]]:
         area=truth.areas,
         iscrowd=truth.iscrowd.astype(int),
         keypoints=truth.keypoints.reshape(len(truth), -1) if len(truth) else truth.keypoints,
-        num_keypoints=truth.num_labelled,
+        num_keypoints=truth.num_labeled,
     )
 
 

@@ -13,7 +13,7 @@ from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.formats.coco import format as coco
-from tests.build import make_picture
+from tests.build import make_image
 
 SIZE = (320, 240)
 # x1, y1, x2, y2 and the visibility of the eight points; one box large and one medium, as COCO counts.
@@ -26,12 +26,12 @@ Document = dict[str, Any]
 
 
 def make_sample(folder: Path, names: tuple[str, ...], *, split: str, seed: int = 0) -> Dataset:
-    """Return a Dataset of pictures that are really there, with two objects each."""
+    """Return a Dataset of images that are really there, with two objects each."""
     skeleton = load_skeleton("car8")
     rng = np.random.default_rng(seed)
     builder = DatasetBuilder(skeleton)
     for number, name in enumerate(names):
-        path = make_picture(folder / name, SIZE, seed=100 * seed + number)
+        path = make_image(folder / name, SIZE, seed=100 * seed + number)
         builder.add_image(Image(name, *SIZE, path=path, split=split))
         for corners, visibility in OBJECTS:
             box = np.array(corners)
@@ -41,7 +41,7 @@ def make_sample(folder: Path, names: tuple[str, ...], *, split: str, seed: int =
 
 
 def write_sample(folder: Path) -> dict[str, Dataset]:
-    """Write the data set: train with two pictures (annotations 1 to 4), val with one (annotations 5 and 6)."""
+    """Write the data set: train with two images (annotations 1 to 4), val with one (annotations 5 and 6)."""
     source = folder.parent / f"{folder.name}-source"
     splits = {
         "train": make_sample(source, ("a.jpg", "sub/b.png"), split="train"),

@@ -1,7 +1,7 @@
 """Cars as the renderer places them, predictions of them, and errors of each kind planted into the predictions.
 
 A point is moved to the place of another name only where that place is clearly nearer than any other: of a car seen
-from the front, the left front tire and the left rear one may be one place in the picture, and no diagnosis can tell
+from the front, the left front tire and the left rear one may be one place in the image, and no diagnosis can tell
 which of them was meant.
 """
 
@@ -29,12 +29,12 @@ EXCHANGED = {"left_right": (0,), "front_rear": (1,), "diagonal": (0, 1), "neighb
 
 
 @cache
-def cars(pictures: int = 60, seed: int = 0) -> Dataset:
-    """Return cars where the renderer would place them, without its pixels: all points in the picture are labelled."""
+def cars(images: int = 60, seed: int = 0) -> Dataset:
+    """Return cars where the renderer would place them, without its pixels: all points in the image are labeled."""
     rng = np.random.default_rng(seed)
     builder = DatasetBuilder(CAR8)
     limit = np.array(SIZE, dtype=np.float64)
-    for number in range(pictures):
+    for number in range(images):
         name = f"{number:04}.jpg"
         builder.add_image(Image(name, *SIZE))
         scene = sample_scene(rng, SIZE, replace(FULL_VARIETY, cars=(0.2, 0.3, 0.3, 0.2), things=False))
@@ -62,7 +62,7 @@ class Planted:
         truth: the labels.
         rng: what chance decides.
         clear: whether points are moved only to places that are clearly one name's.
-        kinds: (N, K) the kind of each labelled point, empty where it is not labelled.
+        kinds: (N, K) the kind of each labeled point, empty where it is not labeled.
         roles: what the further predictions are.
     """
 
@@ -79,7 +79,7 @@ class Planted:
 
     def __post_init__(self) -> None:
         n, k = self.truth.keypoints.shape[:2]
-        labelled = self.truth.keypoints[:, :, 2] > 0
+        labeled = self.truth.keypoints[:, :, 2] > 0
         self.scales = np.sqrt(self.truth.areas)
         sides = self.truth.boxes[:, 2:] - self.truth.boxes[:, :2]
         wobble = self.rng.uniform(-0.02, 0.02, (n, 4)) * np.concatenate([sides, sides], axis=1)
@@ -87,10 +87,10 @@ class Planted:
         offsets = disc(self.rng, 0, NOISE, (n, k)) * self.scales[:, None, None]
         self.points = self.truth.keypoints[:, :, :2] + offsets
         anywhere = self.rng.uniform(self.truth.boxes[:, None, :2], self.truth.boxes[:, None, 2:], (n, k, 2))
-        self.points[~labelled] = anywhere[~labelled]
+        self.points[~labeled] = anywhere[~labeled]
         self.scores = self.rng.uniform(0.5, 1.0, n)
         self.kept = np.ones(n, dtype=np.bool_)
-        self.kinds = np.where(labelled, "good", "").astype(object)
+        self.kinds = np.where(labeled, "good", "").astype(object)
 
     def predictions(self) -> Predictions:
         """Return what was predicted, in a random order."""
@@ -111,16 +111,16 @@ class Planted:
         return sum(self._point(kind, int(row), int(name)) for row, name in good)
 
     def _rows(self) -> list[int]:
-        """Return the objects in which every labelled point is still good, and there is one."""
+        """Return the objects in which every labeled point is still good, and there is one."""
         clean = np.isin(self.kinds, ["", "good"]).all(axis=1) & (self.kinds == "good").any(axis=1)
         return [int(row) for row in np.flatnonzero(clean & self.kept)]
 
-    def _same_picture(self, row: int) -> Ints:
+    def _same_image(self, row: int) -> Ints:
         rows: Ints = np.flatnonzero(self.truth.image_index == self.truth.image_index[row])
         return rows
 
     def _object(self, kind: str, row: int) -> int:
-        labelled = self.kinds[row] != ""
+        labeled = self.kinds[row] != ""
         if kind == "no_box":
             self.kept[row] = False
         else:
@@ -128,14 +128,14 @@ class Planted:
             # A box moved by this share of its width has an IoU of (1 - share) / (1 + share): 0.33 to 0.18.
             shift = (x2 - x1) * self.rng.uniform(0.5, 0.7) * self.rng.choice([-1.0, 1.0])
             moved = self.truth.boxes[row] + np.array([shift, 0.0, shift, 0.0])
-            rows = self._same_picture(row)
+            rows = self._same_image(row)
             overlap = pairwise_iou(moved[None], self.truth.boxes[rows])[0]
             if rows[overlap.argmax()] != row or abs(shift) < 0.2 * self.scales[row]:
                 return 0
             self.boxes[row] = moved
             self.points[row, :, 0] += shift
-        self.kinds[row, labelled] = kind
-        return int(labelled.sum())
+        self.kinds[row, labeled] = kind
+        return int(labeled.sum())
 
     def _more(self, kind: str, row: int) -> int:
         image = int(self.truth.image_index[row])
@@ -148,7 +148,7 @@ class Planted:
             corner = self.rng.uniform(0, np.array(SIZE) - 60)
             box = np.concatenate([corner, corner + self.rng.uniform(20, 60, 2)])
             points = self.rng.uniform(box[:2], box[2:], (8, 2))
-            if pairwise_iou(box[None], self.truth.boxes[self._same_picture(row)]).max() >= 0.08:
+            if pairwise_iou(box[None], self.truth.boxes[self._same_image(row)]).max() >= 0.08:
                 return 0
         self.more.append((image, box, score, points))
         self.roles.append(kind)
@@ -178,7 +178,7 @@ class Planted:
     def _other(self, kind: str, row: int, name: int) -> tuple[int, int] | None:
         """Return the (object, keypoint) whose place the point is to take, or None when there is none."""
         if kind == "swap":
-            rows = [other for other in self._same_picture(row).tolist() if other != row]
+            rows = [other for other in self._same_image(row).tolist() if other != row]
             if not rows:
                 return None
             # The same name of another car, or any name of it.
@@ -199,8 +199,8 @@ class Planted:
         return bool(apart.min() > 1.5 * NOISE)
 
     def _apart(self, row: int, at: Floats, *, noise: float = 0.0, but: tuple[int, int] | None = None) -> Floats:
-        """Return (n, K) how far a place is from the labelled points but one, in units of their sqrt(area)."""
-        rows = self._same_picture(row)
+        """Return (n, K) how far a place is from the labeled points but one, in units of their sqrt(area)."""
+        rows = self._same_image(row)
         labels = self.truth.keypoints[rows]
         away = np.linalg.norm(labels[:, :, :2] - at, axis=2) - noise
         apart = np.where(labels[:, :, 2] > 0, away / self.scales[rows][:, None], np.inf)
@@ -217,7 +217,7 @@ def shifted_by(truth: Dataset, shares: Floats) -> Predictions:
 
 
 def one_car(*, others: int = 0, size: float = 400.0) -> Dataset:
-    """Return cars side by side in one picture, seen from the side, 0.4 of their length high, all points visible."""
+    """Return cars side by side in one image, seen from the side, 0.4 of their length high, all points visible."""
     at = {point.name: point.at for point in CAR8.template.points} if CAR8.template else {}
     flat = np.array([[at[name][0], at[name][2] - 2.0 * (at[name][1] < 0)] for name in CAR8.names])
     unit = (flat - flat.min(axis=0)) / np.ptp(flat, axis=0)
@@ -232,6 +232,6 @@ def one_car(*, others: int = 0, size: float = 400.0) -> Dataset:
     return builder.build()
 
 
-def only_picture(boxes: Floats, points: Floats) -> Predictions:
-    """Return predictions of the only picture, from the surest down."""
+def only_image(boxes: Floats, points: Floats) -> Predictions:
+    """Return predictions of the only image, from the surest down."""
     return Predictions(np.zeros(len(boxes), dtype=np.int64), boxes.copy(), np.linspace(1, 0.5, len(boxes)), points)

@@ -1,4 +1,4 @@
-"""A pipeline that needs no models: it finds what it is told to, whatever the picture shows."""
+"""A pipeline that needs no models: it finds what it is told to, whatever the image shows."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import load_skeleton
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.pairs.pipeline import PosePipeline
 from posetools.runtime.results import Detections, Poses
 
 
 @dataclass
 class Told:
-    """A detector and a pose estimator in one: N boxes side by side in each picture, K points on a box's diagonal.
+    """A detector and a pose estimator in one: N boxes side by side in each image, K points on a box's diagonal.
 
     Attributes:
         objects: how many to find.
         score: of each box.
         points: (K,) scores of the points of each object; None: 0.9 each.
-        meanwhile: called when pictures are looked at.
+        meanwhile: called when images are looked at.
     """
 
     objects: int = 1
@@ -33,22 +33,22 @@ class Told:
     num_keypoints: int = 8
     seen: list[tuple[int, int]] = field(default_factory=list)
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
+    def __call__(self, images: Sequence[Pixels]) -> list[Detections]:
         if self.meanwhile is not None:
             self.meanwhile()
-        self.seen += [(picture.shape[1], picture.shape[0]) for picture in pictures]
-        return [self._boxes(picture) for picture in pictures]
+        self.seen += [(image.shape[1], image.shape[0]) for image in images]
+        return [self._boxes(image) for image in images]
 
-    def _boxes(self, picture: Picture) -> Detections:
-        height, width = picture.shape[:2]
+    def _boxes(self, image: Pixels) -> Detections:
+        height, width = image.shape[:2]
         left = np.arange(self.objects) * width / max(self.objects, 1)
         sides = np.full(self.objects, 0.8 * width / max(self.objects, 1))
         boxes = np.stack([left, np.full_like(left, 10.0), left + sides, np.full_like(left, height - 10.0)], axis=1)
         return Detections(boxes, np.full(self.objects, self.score), np.zeros(self.objects, dtype=np.int64))
 
-    def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
+    def estimate(self, images: Sequence[Pixels], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
         assert not heatmaps
-        return [self._poses(of_picture) for _, of_picture in zip(pictures, boxes, strict=True)]
+        return [self._poses(of_image) for _, of_image in zip(images, boxes, strict=True)]
 
     def _poses(self, boxes: Floats) -> Poses:
         along = np.linspace(0.1, 0.9, self.num_keypoints)[None, :, None]

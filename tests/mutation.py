@@ -43,7 +43,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "checks/rigid/template": ("tests/checks/test_geometry_template.py",),
     "checks/plausibility": ("tests/checks/test_plausibility.py",),
     "checks/near": ("tests/checks/test_near.py",),
-    "checks/pictures": ("tests/checks/test_pictures.py",),
+    "checks/images": ("tests/checks/test_images.py",),
     "formats/coco/write": ("tests/formats/coco/test_coco_write.py",),
     "formats/result": ("tests/formats/test_result.py",),
     "files/disk": ("tests/files/test_files.py",),

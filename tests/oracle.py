@@ -9,8 +9,8 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats
-from posetools.imaging.frames import read_picture
-from posetools.imaging.header import Picture
+from posetools.imaging.frames import read_image
+from posetools.imaging.header import Pixels
 from posetools.runtime.results import Detections, Poses
 
 
@@ -19,12 +19,12 @@ class Oracle:
     """A detector and a pose estimator that know the labels.
 
     Attributes:
-        truth: the labels; each picture must be another.
+        truth: the labels; each image must be another.
         blur: standard deviation of points, in shares of the box's longer side.
         lost: rows that the detector does not find.
         flipped: rows whose points get the names of the other side.
-        ghosts: how many boxes on nothing each picture gets.
-        asked: how many pictures the detector, and how many boxes the estimator was asked for.
+        ghosts: how many boxes on nothing each image gets.
+        asked: how many images the detector, and how many boxes the estimator was asked for.
     """
 
     truth: Dataset
@@ -36,14 +36,14 @@ class Oracle:
 
     def __post_init__(self) -> None:
         paths = [image.path for image in self.truth.images]
-        self._images = {read_picture(path).tobytes(): i for i, path in enumerate(paths) if path}
+        self._images = {read_image(path).tobytes(): i for i, path in enumerate(paths) if path}
         assert len(self._images) == len(paths)
         self.num_keypoints = self.truth.skeleton.num_keypoints
         self.classes = ("bicycle", self.truth.skeleton.category.name)
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
-        self.asked[0] += len(pictures)
-        return [self._found(self._images[picture.tobytes()]) for picture in pictures]
+    def __call__(self, images: Sequence[Pixels]) -> list[Detections]:
+        self.asked[0] += len(images)
+        return [self._found(self._images[image.tobytes()]) for image in images]
 
     def _found(self, image: int) -> Detections:
         rng = np.random.default_rng(image)
@@ -62,22 +62,22 @@ class Oracle:
         labels = np.array([0, *[1] * len(every)], dtype=np.int64)
         return Detections(np.concatenate([whole, every]), np.array([1.0, *scores[order]]), labels)
 
-    def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
+    def estimate(self, images: Sequence[Pixels], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
         assert not heatmaps
         self.asked[1] += sum(map(len, boxes))
-        pairs = zip(pictures, boxes, strict=True)
-        return [self._poses(self._images[picture.tobytes()], own) for picture, own in pairs]
+        pairs = zip(images, boxes, strict=True)
+        return [self._poses(self._images[image.tobytes()], own) for image, own in pairs]
 
     def _poses(self, image: int, boxes: Floats) -> Poses:
         rng = np.random.default_rng(1000 + image)
         rows = np.array(self.truth.rows_of_images()[image], dtype=np.int64)
         points, scores = [], []
         for box in boxes:
-            centre, sides = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
-            labelled = self.truth.boxes[rows]
-            apart = np.linalg.norm((labelled[:, :2] + labelled[:, 2:]) / 2 - centre, axis=1)
+            center, sides = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+            labeled = self.truth.boxes[rows]
+            apart = np.linalg.norm((labeled[:, :2] + labeled[:, 2:]) / 2 - center, axis=1)
             row = int(rows[apart.argmin()]) if len(rows) else -1
-            guess = centre + rng.uniform(-0.5, 0.5, (self.num_keypoints, 2)) * sides
+            guess = center + rng.uniform(-0.5, 0.5, (self.num_keypoints, 2)) * sides
             score = rng.uniform(0.05, 0.3, self.num_keypoints)
             if row >= 0 and apart.min() < sides.max() / 4:
                 known = self.truth.keypoints[row]

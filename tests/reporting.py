@@ -20,11 +20,11 @@ def planted_report(
     stage: Literal["det", "pose"],
     *,
     boxes: BoxScores | None = None,
-    labelled: PoseScores | None = None,
+    labeled: PoseScores | None = None,
     detected: PoseScores | None = None,
     detector: str = "",
 ) -> Report:
-    """Return the report of a model on 12 pictures with 24 objects, whose parts have these scores."""
+    """Return the report of a model on 12 images with 24 objects, whose parts have these scores."""
     builder = DatasetBuilder(load_skeleton("car8"))
     for number in range(12):
         builder.add_image(Image(f"{number}.png", 96, 80))
@@ -37,6 +37,6 @@ def planted_report(
     truth = builder.build()
     report = measure(subject, None, None, truth.select_images(()))
     # Where a measure is kept once it has been taken.
-    for part, scores in ((report.det, boxes), (report.labelled, labelled), (report.detected, detected)):
+    for part, scores in ((report.det, boxes), (report.labeled, labeled), (report.detected, detected)):
         part.__dict__["scores"] = scores
-    return Report(subject, truth, report.det, report.labelled, report.detected, report.remarks)
+    return Report(subject, truth, report.det, report.labeled, report.detected, report.remarks)

@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from posetools.core.geometry import Floats, Ints
-from posetools.synth.camera import Camera, Screen, rasterise, to_screen
+from posetools.synth.camera import Camera, Screen, rasterize, to_screen
 from posetools.synth.car import LinearRGB, Mesh, cylinder, loft, merge, normals
-from posetools.synth.picture import label_box, label_keypoints
+from posetools.synth.rendering import label_box, label_keypoints
 
 LABEL = "critter"
 NAMES = (
@@ -69,7 +69,7 @@ _SUN = np.array([0.35, -0.5, 0.79])
 
 @dataclass(frozen=True, eq=False)
 class Critter:
-    """One animal on the ground, in metres.
+    """One animal on the ground, in meters.
 
     Attributes:
         mesh: what is seen.
@@ -245,7 +245,7 @@ def _paint(rng: np.random.Generator, camera: Camera, critters: list[Critter]) ->
     mesh = merge([one.mesh for one in critters] + [one for one in clutter if _is_behind(camera, one, critters)])
     screen = _screen(camera, mesh)
     group: Ints = np.full(len(mesh.triangles), -1)
-    seen = rasterise(screen, group, 0, camera.size, _SCALE).triangle
+    seen = rasterize(screen, group, 0, camera.size, _SCALE).triangle
     light = 0.35 + 0.15 * normals(mesh)[:, 2:] + 0.6 * np.clip(normals(mesh) @ _SUN, 0.0, None)[:, None]
     faces = np.concatenate([mesh.colors * light, np.zeros((1, 3))])
     ground = rng.uniform(0.08, 0.5, 3) * 0.5 + rng.uniform(0.05, 0.25)

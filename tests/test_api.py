@@ -92,7 +92,7 @@ def test_importing_the_package_loads_nothing_of_it() -> None:
 
 @pytest.mark.usefixtures("walked")
 def test_each_function_can_be_called_after_every_module_was_imported(tmp_path: Path) -> None:
-    posetools.render_set(tmp_path / "cars", pictures=4, size=(96, 64), seed=1)
+    posetools.render_set(tmp_path / "cars", images=4, size=(96, 64), seed=1)
     dataset = posetools.read(tmp_path / "cars")
     assert isinstance(dataset, posetools.Dataset)
     assert isinstance(dataset.skeleton, posetools.Skeleton)

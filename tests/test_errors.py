@@ -176,12 +176,12 @@ def test_only_an_indented_line_of_a_message_is_a_line() -> None:
 @pytest.mark.parametrize(
     ("place", "problem", "shown"),
     [
-        ("line 1", "line 1 must be a picture", ""),
+        ("line 1", "line 1 must be an image", ""),
         ("train", "train must be a folder", ""),
         ("train[1]", "train must be a folder", "train[1]"),
-        (Place.within("tasks[0]", "image"), "image must be an existing picture", "tasks[0]"),
-        (Place.within("tasks[0]", "image"), "tasks[0]: image must be an existing picture", ""),
-        ("line 1", "line 12 must be a picture", "line 1"),
+        (Place.within("tasks[0]", "image"), "image must be an existing image", "tasks[0]"),
+        (Place.within("tasks[0]", "image"), "tasks[0]: image must be an existing image", ""),
+        ("line 1", "line 12 must be an image", "line 1"),
         ("shapes[3]", "points must be 2 numbers", "shapes[3]"),
         ("", "must be a file", ""),
     ],

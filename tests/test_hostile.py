@@ -30,10 +30,10 @@ from posetools.errors import InputError, OutputError
 from posetools.formats import FORMATS
 from posetools.formats.deeplabcut.h5 import LARGEST_BYTES, H5Table, read_frame
 from posetools.formats.sources.zip_sources import ZipSources
-from posetools.imaging.frames import read_picture
+from posetools.imaging.frames import read_image
 from posetools.imaging.header import read_header
 from posetools.progress import silent
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.cli.run import Done, run
 from tests.coco_sample import edit, write_sample
 
@@ -63,8 +63,8 @@ def convert(source: Path, out: Path, format_name: str, *more: str) -> Done:
 
 
 def leads_out(folder: Path, format_name: str, way: str) -> Path:
-    """Write a source of a picture, and give its picture a name that leads to ``folder / "secret.jpg"``."""
-    secret = make_picture(folder / "secret.jpg", seed=9)
+    """Write a source of an image, and give its image a name that leads to ``folder / "secret.jpg"``."""
+    secret = make_image(folder / "secret.jpg", seed=9)
     name = "one/a.jpg" if format_name == "deeplabcut" else "a.jpg"
     write = FORMATS[format_name].write
     assert write
@@ -79,7 +79,7 @@ def leads_out(folder: Path, format_name: str, way: str) -> Path:
             text = wanted.replace("\\", "\\\\") if path.suffix == ".json" else wanted
             path.write_text(path.read_text().replace("a.jpg", text))
         elif path.suffix == ".csv":
-            # Three columns say the picture; the way out from labeled-data/one goes through them.
+            # Three columns say the image; the way out from labeled-data/one goes through them.
             columns = wanted.rsplit("/", 2) if way == "absolute" else ["labeled-data", "one", wanted]
             columns = ["..", "src/..", "secret.jpg"] if way == "../secret.jpg" else columns
             path.write_text(path.read_text().replace("labeled-data,one,a.jpg", ",".join(columns)))
@@ -107,13 +107,13 @@ COMMANDS: Mapping[str, tuple[list[str], int]] = {
 
 @pytest.mark.parametrize("way", ["../../secret.jpg", "absolute", "C:\\secret.jpg"])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_data_set_that_names_a_picture_outside(
+def test_a_data_set_that_names_an_image_outside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, way: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("cars", "more"):
         write_sample(tmp_path / name)
-    secret = make_picture(tmp_path / "secret.jpg", seed=9)
+    secret = make_image(tmp_path / "secret.jpg", seed=9)
     name = str(secret) if way == "absolute" else way
     edit(tmp_path / "cars/train_coco.json", lambda document: document["images"][0].update(file_name=name))
     before = contents(tmp_path / "cars")
@@ -142,7 +142,7 @@ def test_the_output_onto_the_input_is_refused(tmp_path: Path, out: str) -> None:
     assert contents(tmp_path) == before
 
 
-# Pictures that unpack to gigabytes.
+# Images that unpack to gigabytes.
 
 
 def png_bomb() -> bytes:
@@ -155,7 +155,7 @@ def png_bomb() -> bytes:
 
 
 def jpeg_bomb(folder: Path) -> bytes:
-    content = make_picture(folder / "small.jpg").read_bytes()
+    content = make_image(folder / "small.jpg").read_bytes()
     start = content.index(b"\xff\xc0") + 5
     return content[:start] + struct.pack(">HH", 30_000, 30_000) + content[start + 4 :]
 
@@ -178,7 +178,7 @@ def bomb(folder: Path, suffix: str) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
-def test_a_picture_that_unpacks_to_gigabytes_is_refused_by_its_header(tmp_path: Path, suffix: str) -> None:
+def test_an_image_that_unpacks_to_gigabytes_is_refused_by_its_header(tmp_path: Path, suffix: str) -> None:
     path = bomb(tmp_path, suffix)
     with pytest.raises(InputError) as caught:
         read_header(path)
@@ -190,7 +190,7 @@ def test_a_picture_that_unpacks_to_gigabytes_is_refused_by_its_header(tmp_path: 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
 def test_prediction_refuses_it_before_opencv_decodes_it(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(InputError, match="900000000 pixels\\) exceeds limit of 178956970 pixels"):
-        read_picture(bomb(tmp_path, suffix))
+        read_image(bomb(tmp_path, suffix))
 
 
 def test_converting_one_writes_nothing(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_skeleton_with_a_yaml_tag_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_an_xml_entity_bomb_is_refused(tmp_path: Path) -> None:
-    make_picture(tmp_path / "src/images/a.jpg")
+    make_image(tmp_path / "src/images/a.jpg")
     rounds = "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 10))
     (tmp_path / "src/a.xml").write_text(
         f'<!DOCTYPE bomb [<!ENTITY e0 "lol">{rounds}]><annotations><image name="&e9;" width="1"/></annotations>'
@@ -235,7 +235,7 @@ def test_an_xml_entity_bomb_is_refused(tmp_path: Path) -> None:
 
 
 def h5(path: Path, change: Callable[[Any], object] | None = None) -> Path:
-    """Write a table in pandas' fixed layout with one picture and one point, and change it."""
+    """Write a table in pandas' fixed layout with one image and one point, and change it."""
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -302,7 +302,7 @@ def test_a_deeplabcut_file_that_would_do_harm_is_refused(tmp_path: Path, kind: s
     flag = tmp_path / "flag"
     harm = pickle.dumps(Harm(flag), protocol=0)
     change, expected = HARMFUL_H5[kind]
-    make_picture(tmp_path / "src/labeled-data/one/a.jpg")
+    make_image(tmp_path / "src/labeled-data/one/a.jpg")
     path = h5(tmp_path / "src/labeled-data/one/CollectedData_me.h5", lambda group: change(group, harm))
     said = read_frame(path)
     assert isinstance(said, str) and expected in said
@@ -319,7 +319,7 @@ def test_the_same_file_without_harm_is_read(tmp_path: Path) -> None:
     frame = read_frame(h5(tmp_path / "a.h5"))
     assert isinstance(frame, H5Table)
     assert frame.heads == {"scorer": ["m", "m"], "bodyparts": ["p", "p"], "coords": ["x", "y"]}
-    assert (frame.pictures, frame.values) == ([("labeled-data/one/a.jpg",)], [(1.5, 2.5)])
+    assert (frame.images, frame.values) == ([("labeled-data/one/a.jpg",)], [(1.5, 2.5)])
 
 
 def test_no_terminal_obeys_the_name_of_a_label_or_a_file(tmp_path: Path) -> None:

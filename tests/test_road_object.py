@@ -30,7 +30,7 @@ def test_the_skeleton_has_the_names_and_swaps(tmp_path: Path) -> None:
     assert tuple(skeleton.flip_indices) == SWAPS
 
 
-def test_visible_paws_are_labelled_where_their_color_is(tmp_path: Path) -> None:
+def test_visible_paws_are_labeled_where_their_color_is(tmp_path: Path) -> None:
     """Front left is blue, front right red, hind left green, hind right orange, each more than anything else."""
     write_object_set(tmp_path, 20, 3)
     right = total = 0
@@ -51,7 +51,7 @@ def test_visible_paws_are_labelled_where_their_color_is(tmp_path: Path) -> None:
     assert right / total > 0.9
 
 
-def test_points_on_the_far_side_are_hidden_or_not_labelled() -> None:
+def test_points_on_the_far_side_are_hidden_or_not_labeled() -> None:
     marked, _ = sample_keypoints(40, 5)
     absent, _ = sample_keypoints(40, 5, hidden=False)
     assert 0.1 < (marked[:, :, 2] == 1).mean() < 0.4

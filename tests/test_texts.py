@@ -27,7 +27,7 @@ READS = {
     "mm.checkpoint._refusal": "torch says what a file asks for in words alone",
     "mm.stack.failures": "OpenMMLab's errors end with the one that counts",
     "training.mishaps._worker": "torch says how a worker ended in words alone",
-    "training.mishaps._picture": "MMPose names the image in words alone",
+    "training.mishaps._image": "MMPose names the image in words alone",
 }
 
 

@@ -42,7 +42,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Tiny:
-    """A data set of six pictures and its pair of configs."""
+    """A data set of six images and its pair of configs."""
 
     data: Path
     det: Path

@@ -81,7 +81,7 @@ def shrink(shapes: list[dict[str, Any]]) -> None:
 
 def data() -> None:
     """Show the report of a data set with a few mistakes."""
-    render_set(Path("cars"), pictures=60, size=(480, 360), seed=7, overwrite=True)
+    render_set(Path("cars"), images=60, size=(480, 360), seed=7, overwrite=True)
     for number, edit in ((4, mirror), (17, mirror), (30, mirror), (23, shrink), (36, shrink), (40, shrink)):
         change(Path("cars", f"car_{number:04d}.json"), edit)
     posetools("convert", "cars", "--out", "data", "--val", "0.2", "--overwrite")
@@ -99,7 +99,7 @@ def trained(demo: Path) -> None:
     shoot(Path("eval.html"), "eval-cases.webp", "#cases", "#case-3")
     posetools("plot", "demo/work_dirs", "--out", "curves.png")
     save(Image.open("curves.png"), "curves.webp")
-    render_set(Path("photos"), pictures=24, size=(320, 240), seed=3, overwrite=True)
+    render_set(Path("photos"), images=24, size=(320, 240), seed=3, overwrite=True)
     for file in Path("photos").glob("*.json"):
         file.unlink()
     shutil.rmtree("next", ignore_errors=True)

@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 _BASE = "https://json-schema.org/draft/2020-12/schema"
 _GROUPS = (
-    ("1", "The COCO file and its pictures", "Found by `posetools validate`, and by `convert --from coco`."),
+    ("1", "The COCO file and its images", "Found by `posetools validate`, and by `convert --from coco`."),
     ("2", "Plausibility", "Found by `posetools validate`. Allowed, but seldom meant."),
     ("3", "Reading annotations", "Found by `posetools convert` and `posetools split`."),
 )

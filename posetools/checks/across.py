@@ -31,7 +31,7 @@ def check_splits(
     for split in SPLITS:
         if split not in tables and (written is None or split in written):
             file = ann_file(data_root, split)
-            message = f"{file.name} must be there, with pictures to {_NEEDS[split]}, but is missing"
+            message = f"{file.name} must be there, with images to {_NEEDS[split]}, but is missing"
             yield Finding("E116", str(file), "", message, "`posetools split` makes both splits from one")
     for split, table in tables.items():
         for what, number in (("images", table.num_images), ("annotations", table.num_annotations)):

@@ -1,4 +1,4 @@
-"""What validation wants to know of many picture files: pure functions of paths, which may run on other machines.
+"""What validation wants to know of many image files: pure functions of paths, which may run on other machines.
 
 A file is read once as a rule, as far as its header and a little more; as a whole only where others are as long, and
 begin and end alike. The system is told of the next files while one is looked at, so that the disk does not wait: one
@@ -28,7 +28,7 @@ from posetools.imaging.header import Header, header_of, without_warnings
 # Files that are open ahead of the one that is looked at, and bytes of each that the system is asked for.
 _FILES_AHEAD = 16
 _MOST_AHEAD = 1 << 22
-# Bytes that tell pictures of one length apart: a header and the first of the pixels.
+# Bytes that tell images of one length apart: a header and the first of the pixels.
 _START = 1 << 14
 _READ_CHUNK = 1 << 18
 
@@ -38,10 +38,10 @@ _Opened: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a look at one picture file said.
+    """What a look at one image file said.
 
     Attributes:
-        header: the picture's, or None when it has none that can be read.
+        header: the image's, or None when it has none that can be read.
         problem: why there is none, empty when there is no file.
         hint: what to do about it, empty when that is not known.
         length: of the file, in bytes.
@@ -90,7 +90,7 @@ def are_alike(pairs: Sequence[tuple[str, str]]) -> list[bool]:
 
 
 def _are_urls(paths: Sequence[str]) -> bool:
-    # The pictures of a set lie in one folder.
+    # The images of a set lie in one folder.
     return bool(paths) and is_url(paths[0])
 
 
@@ -149,12 +149,12 @@ def _inspection(path: str, opening: Callable[[], Any], length: int | None = None
     except InputError as exc:
         return Inspection(problem=exc.problem, hint=exc.hint)
     except OSError as exc:
-        return Inspection(problem=f"picture cannot be read: {exc}")
+        return Inspection(problem=f"image cannot be read: {exc}")
 
 
 def _inspect_file(path: str, opened: _Opened) -> Inspection:
     if isinstance(opened, Exception):
-        return Inspection(problem=f"picture cannot be read: {opened}" if _is_file(path) else "")
+        return Inspection(problem=f"image cannot be read: {opened}" if _is_file(path) else "")
     return _inspection(path, lambda: opened)
 
 

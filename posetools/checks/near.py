@@ -1,15 +1,15 @@
-"""Pictures that are nearly the same: neighbouring frames of a video, the same picture saved, scaled or cut again.
+"""Images that are nearly the same: neighboring frames of a video, the same image saved, scaled or cut again.
 
-Every picture is reduced to a perceptual hash of 144 bits (``imagehash.phash`` with 12 x 12 low frequencies), and two
-pictures are alike when at most 20 bits differ. Measured on rendered and real street pictures: recompressed, halved,
-brightened or cut by 1 % they differ by 0 to 16 bits, cut by 3 % by 18 in the middle, and no two different pictures by
-fewer than 48. A mirrored picture is not found.
+Every image is reduced to a perceptual hash of 144 bits (``imagehash.phash`` with 12 x 12 low frequencies), and two
+images are alike when at most 20 bits differ. Measured on rendered and real street images: recompressed, halved,
+brightened or cut by 1 % they differ by 0 to 16 bits, cut by 3 % by 18 in the middle, and no two different images by
+fewer than 48. A mirrored image is not found.
 
 What counts as a finding goes by split and clip. Across splits any two that are alike are W221: the evaluation is of
 what was trained on. Within a split the frames of one clip are alike as a matter of course; W220 is two of different
-clips. The clip of a picture is its name without its last run of digits, as ``posetools split`` has it.
+clips. The clip of an image is its name without its last run of digits, as ``posetools split`` has it.
 
-Each picture gets one finding of a code, which names the nearest of the pictures before it and says how many more there
+Each image gets one finding of a code, which names the nearest of the images before it and says how many more there
 are: a fixed camera makes all pairs alike. Pairs are compared as a product of matrices of -1 and 1, which gives the
 number of equal bits exactly; bytes that are the same are left to E126 and W206.
 """
@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from posetools.checks.pictures import ListedPicture
+from posetools.checks.images import ListedImage
 from posetools.core.findings import Finding
 from posetools.core.geometry import Bools, Ints
 from posetools.errors import InputError, MissingExtraError, RequestError, must_be
@@ -43,25 +43,25 @@ MOST_DIFFERENT = 20
 _DRAFT = 4 * FREQUENCIES
 # How many pairs are compared at once: 32 MB of numbers.
 _PAIRS_AT_ONCE = 1 << 23
-# Pictures are decoded in so many threads, and handed to them in batches, so that a stop is not far away.
+# Images are decoded in so many threads, and handed to them in batches, so that a stop is not far away.
 _THREADS = min(8, os.cpu_count() or 1)
-_PICTURE_BATCH = 256
+_IMAGE_BATCH = 256
 
 
-def check_near(pictures: Sequence[ListedPicture], folder: Path, progress: Progress) -> Iterator[Finding]:
-    """Yield pictures that are nearly the same as one before them, of another split or of another clip.
+def check_near(images: Sequence[ListedImage], folder: Path, progress: Progress) -> Iterator[Finding]:
+    """Yield images that are nearly the same as one before them, of another split or of another clip.
 
-    Pictures that cannot be read are left out: they are findings of their own.
+    Images that cannot be read are left out: they are findings of their own.
 
     Args:
-        pictures: what ``check_names`` returned.
+        images: what ``check_names`` returned.
         folder: the folder that the names are seen from.
         progress: told how far it is.
 
     Raises:
         MissingExtraError: imagehash is not installed.
     """
-    listed, signs, contents = _hash_all(pictures, folder, progress)
+    listed, signs, contents = _hash_all(images, folder, progress)
     splits = _numbers([each.split for each in listed])
     clips = _numbers([clip_of(each.name) for each in listed])
     step = max(1, _PAIRS_AT_ONCE // max(1, len(listed)))
@@ -76,26 +76,26 @@ def check_near(pictures: Sequence[ListedPicture], folder: Path, progress: Progre
                     yield _finding(
                         code, listed[row], listed[candidates[nearest]], int(apart[nearest]), len(candidates) - 1
                     )
-        progress("comparing pictures by looks", stop, len(listed))
+        progress("comparing images by looks", stop, len(listed))
 
 
-def check_near_request(*, pictures: bool) -> None:
+def check_near_request(*, images: bool) -> None:
     """Refuse a search that cannot be, before anything is checked.
 
     Args:
-        pictures: whether the pictures are to be looked at.
+        images: whether the images are to be looked at.
 
     Raises:
         RequestError: they are not.
         MissingExtraError: imagehash is not installed.
     """
-    if not pictures:
-        raise RequestError("--near-duplicates looks at the pictures: it cannot be had with --no-pictures")
+    if not images:
+        raise RequestError("--near-duplicates looks at the images: it cannot be had with --no-images")
     load_imagehash()
 
 
 def clip_of(name: str) -> str:
-    """Return the clip that a picture's name (folder included) tells: the name without its last run of digits."""
+    """Return the clip that an image's name (folder included) tells: the name without its last run of digits."""
     path = PurePosixPath(name)
     return f"{path.parent}/" + re.sub(r"[0-9]+(?=[^0-9]*$)", "\0", path.stem)
 
@@ -114,28 +114,28 @@ def load_imagehash() -> Any:
 
 
 def _hash_all(
-    pictures: Sequence[ListedPicture], folder: Path, progress: Progress
-) -> tuple[list[ListedPicture], _Signs, Ints]:
-    """Return the N pictures that can be read, their (N, BITS) hashes of -1 and 1, (N,) numbers for their content."""
+    images: Sequence[ListedImage], folder: Path, progress: Progress
+) -> tuple[list[ListedImage], _Signs, Ints]:
+    """Return the N images that can be read, their (N, BITS) hashes of -1 and 1, (N,) numbers for their content."""
     listed, rows, contents, phash = [], [], [], load_imagehash().phash
-    # Pillow warns of large pictures, and of odd EXIF data. It decodes without Python's lock: threads are faster.
+    # Pillow warns of large images, and of odd EXIF data. It decodes without Python's lock: threads are faster.
     with ThreadPoolExecutor(_THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for start in range(0, len(pictures), _PICTURE_BATCH):
-            batch = pictures[start : start + _PICTURE_BATCH]
+        for start in range(0, len(images), _IMAGE_BATCH):
+            batch = images[start : start + _IMAGE_BATCH]
             hashes = pool.map(lambda each: _hash(folder / each.name, phash), batch)
             for each, hashed in zip(batch, hashes, strict=True):
                 if hashed is not None:
                     listed.append(each)
                     rows.append(hashed[0])
                     contents.append(hashed[1])
-            progress("looking at pictures", start + len(batch), len(pictures))
+            progress("looking at images", start + len(batch), len(images))
     signs = np.array(rows, dtype=np.float32).reshape(-1, BITS) * 2 - 1
     return listed, signs, _numbers(contents)
 
 
 def _hash(path: Path, phash: Callable[..., Any]) -> tuple[Bools, str] | None:
-    """Return what a picture looks like and the hash of its content; None when it cannot be read."""
+    """Return what an image looks like and the hash of its content; None when it cannot be read."""
     try:
         upright, _ = open_decoded(path, "L", (_DRAFT, _DRAFT))
         return phash(upright, hash_size=FREQUENCIES).hash.ravel(), content_hash(path)
@@ -162,16 +162,16 @@ def _alike(signs: _Signs, start: int, stop: int) -> Iterator[tuple[int, Ints, In
         yield int(row) + start, others[part], bits[part]
 
 
-def _finding(code: str, listed: ListedPicture, other: ListedPicture, bits: int, more: int) -> Finding:
+def _finding(code: str, listed: ListedImage, other: ListedImage, bits: int, more: int) -> Finding:
     others = f" and {more} more are" if more else " is"
     like = f"{other.where}{others} nearly the same; {bits} of {BITS} bits differ"
     if code == "W221":
-        message = must_be("picture", f"unlike all of other splits ({like})", listed.name)
+        message = must_be("image", f"unlike all of other splits ({like})", listed.name)
         hint = (
             "the evaluation would be of what was trained on: take it out of one split, or keep together what looks "
             "alike with `posetools split --split-by REGEX`"
         )
     else:
-        message = must_be("picture", f"unlike those of other clips ({like})", listed.name)
-        hint = "labelling and training on it again brings little; `posetools split` must keep the two in one split"
+        message = must_be("image", f"unlike those of other clips ({like})", listed.name)
+        hint = "labeling and training on it again brings little; `posetools split` must keep the two in one split"
     return listed.finding(code, message, hint, other)

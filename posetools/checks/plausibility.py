@@ -23,7 +23,7 @@ from posetools.formats.coco.table import CocoTable
 POINT_MARGIN = 0.1
 POINT_MARGIN_PIXELS = 2.0
 DUPLICATE_IOU = 0.95
-# A keypoint that fewer than this share of the labelled objects have is called rare.
+# A keypoint that fewer than this share of the labeled objects have is called rare.
 RARE = 0.05
 # The stock recipes warm up over 1000 iterations. That is a tenth of a schedule of 200 epochs, the default here, when
 # an epoch has 50 of them: 1600 objects in batches of 32.
@@ -32,19 +32,19 @@ STOCK_BATCH = 32
 LONGEST_WARM_UP_EPOCHS = 20
 _LISTED_NAMES = 5
 _AT_ONCE = 4096
-# Thousands of boxes of one picture with the same left edge are no objects.
+# Thousands of boxes of one image with the same left edge are no objects.
 _MOST_PASSES = 4096
 _MOST_TWINS = 20
 
 
 def check_boxes(objects: SoundObjects) -> Iterator[Finding]:
-    """Yield boxes that leave their picture, that MMDet drops for their size, and that are there twice."""
+    """Yield boxes that leave their image, that MMDet drops for their size, and that are there twice."""
     boxes, sizes = objects.boxes, objects.table.images.sizes[objects.images]
     outside = (boxes[:, :2] < -OUTSIDE).any(axis=1) | (boxes[:, 2:] > sizes + OUTSIDE).any(axis=1)
     for index in np.flatnonzero(outside):
         width, height = sizes[index].tolist()
-        rule = f"inside the picture of {width} x {height}"
-        hint = "`posetools validate --fix` cuts it to the picture where something is left of it"
+        rule = f"inside the image of {width} x {height}"
+        hint = "`posetools validate --fix` cuts it to the image where something is left of it"
         yield objects.finding("W201", int(index), must_be("bbox", rule, _bbox(objects, int(index))), hint)
     for index in np.flatnonzero((boxes[:, 2:] - boxes[:, :2] < 1).any(axis=1)):
         message = must_be("bbox", "at least 1 pixel wide and high", _bbox(objects, int(index)))
@@ -61,10 +61,10 @@ def _bbox(objects: SoundObjects, index: int) -> list[float]:
 
 
 def _overlapping(objects: SoundObjects) -> Iterator[tuple[int, int, float]]:
-    """Yield (index, earlier index, IoU) of boxes of one picture that overlap by more than DUPLICATE_IOU.
+    """Yield (index, earlier index, IoU) of boxes of one image that overlap by more than DUPLICATE_IOU.
 
-    Objects are sorted by picture and left edge; then each pass compares every object with the one ``step`` places
-    later, as long as there is one in the same picture whose left edge is near enough. Of an object that is there many
+    Objects are sorted by image and left edge; then each pass compares every object with the one ``step`` places
+    later, as long as there is one in the same image whose left edge is near enough. Of an object that is there many
     times some pairs are enough.
     """
     boxes = objects.boxes
@@ -91,20 +91,20 @@ def _overlapping(objects: SoundObjects) -> Iterator[tuple[int, int, float]]:
 
 
 def check_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]:
-    """Yield points far outside their box, unlabelled points with coordinates, and labelled ones at (0, 0)."""
-    far, unlabelled, labelled = _misplaced(objects)
+    """Yield points far outside their box, unlabeled points with coordinates, and labeled ones at (0, 0)."""
+    far, unlabeled, labeled = _misplaced(objects)
     rule = f"in the box, or outside it by at most {POINT_MARGIN:.0%} of its larger side"
     hint = "is the point of another object, or the box too small?"
     yield from _points(objects, skeleton, ("W202", rule), far, hint)
     hint = "training ignores the point; give it visibility 1 (hidden) or 2 (visible) if it was meant"
-    yield from _points(objects, skeleton, ("W203", "0, 0 where the visibility is 0"), unlabelled, hint)
-    rule = "a place in the picture where the visibility is above 0"
-    yield from _points(objects, skeleton, ("W204", rule), labelled, "a point that is not labelled has visibility 0")
+    yield from _points(objects, skeleton, ("W203", "0, 0 where the visibility is 0"), unlabeled, hint)
+    rule = "a place in the image where the visibility is above 0"
+    yield from _points(objects, skeleton, ("W204", rule), labeled, "a point that is not labeled has visibility 0")
 
 
 def _misplaced(objects: SoundObjects) -> tuple[Bools, Bools, Bools]:
-    """Return (R, K) each: labelled far outside the box, not labelled elsewhere than at the origin, labelled at it."""
-    far, unlabelled, labelled = (np.empty(objects.keypoints.shape[:2], dtype=np.bool_) for _ in range(3))
+    """Return (R, K) each: labeled far outside the box, not labeled elsewhere than at the origin, labeled at it."""
+    far, unlabeled, labeled = (np.empty(objects.keypoints.shape[:2], dtype=np.bool_) for _ in range(3))
     # A part of the objects at a time stays in the processor's caches.
     for start in range(0, len(objects), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
@@ -114,9 +114,9 @@ def _misplaced(objects: SoundObjects) -> tuple[Bools, Bools, Bools]:
         outside = (x < left - margin) | (x > right + margin) | (y < top - margin) | (y > bottom + margin)
         given, elsewhere = seen > 0, (x != 0) | (y != 0)
         far[part] = outside & given & elsewhere
-        unlabelled[part] = ~given & elsewhere
-        labelled[part] = given & ~elsewhere
-    return far, unlabelled, labelled
+        unlabeled[part] = ~given & elsewhere
+        labeled[part] = given & ~elsewhere
+    return far, unlabeled, labeled
 
 
 def _points(
@@ -133,7 +133,7 @@ def _points(
 
 
 def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> Iterator[Finding]:
-    """Yield what one file as a whole lacks: keypoints, pictures with objects, and, to train on, iterations."""
+    """Yield what one file as a whole lacks: keypoints, images with objects, and, to train on, iterations."""
     table, file = objects.table, str(objects.table.path)
     yield from _rare_points(objects, skeleton)
     empty = np.flatnonzero(~np.isin(table.images.ids, table.annotations.image_ids))
@@ -153,17 +153,17 @@ def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> It
         hint = (
             "`posetools config` fits warm-up and schedule to the set; with the stock recipe the learning rate stays low"
         )
-        yield Finding("W211", file, "annotations", must_be("objects with labelled keypoints", rule, usable), hint)
+        yield Finding("W211", file, "annotations", must_be("objects with labeled keypoints", rule, usable), hint)
 
 
 def _rare_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]:
-    labelled = objects.keypoints[:, :, 2] > 0
-    total = int(labelled.any(axis=1).sum())
+    labeled = objects.keypoints[:, :, 2] > 0
+    total = int(labeled.any(axis=1).sum())
     if not total:
         return
-    for index, count in enumerate(labelled.sum(axis=0).tolist()):
+    for index, count in enumerate(labeled.sum(axis=0).tolist()):
         if count < RARE * total:
-            rule = f"labelled in at least {RARE:.0%} of the objects with keypoints"
+            rule = f"labeled in at least {RARE:.0%} of the objects with keypoints"
             message = f"{skeleton.names[index]} must be {rule}, got {count} of {total}"
             hint = "it will not be learned, and its evaluation means little: label it, or take it out of the skeleton"
             yield Finding("W209", str(objects.table.path), f"keypoint {skeleton.names[index]}", message, hint)
@@ -192,7 +192,7 @@ def check_whole(data: Path, splits: Mapping[str, SoundObjects]) -> Iterator[Find
     """Yield what the data set as a whole lacks: hidden points, boxes of more than one size."""
     values = [objects.keypoints[:, :, 2] for objects in splits.values()]
     if any((part == 2).any() for part in values) and not any((part == 1).any() for part in values):
-        message = "visibility must be 1 for the points that are labelled but hidden, got only 0 and 2 in the whole set"
+        message = "visibility must be 1 for the points that are labeled but hidden, got only 0 and 2 in the whole set"
         hint = "label the points that can be guessed though hidden, and mark them so; RTMPose learns them too"
         yield Finding("W208", str(data), "", message, hint)
     areas = [objects.table.annotations.areas[objects.rows] for objects in splits.values()]

@@ -19,7 +19,7 @@ _LISTED_FINDINGS = 20
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SoundObjects:
-    """The R objects of a file that are sound enough to be looked at: a known picture, and 3K good keypoints.
+    """The R objects of a file that are sound enough to be looked at: a known image, and 3K good keypoints.
 
     Attributes:
         table: the file.
@@ -45,7 +45,7 @@ class SoundObjects:
 
 
 def sound_objects(table: CocoTable, skeleton: Skeleton) -> SoundObjects:
-    """Return the objects that have a picture, 3K keypoints and visibilities of 0, 1 or 2."""
+    """Return the objects that have an image, 3K keypoints and visibilities of 0, 1 or 2."""
     annotations, k = table.annotations, skeleton.num_keypoints
     images = table.image_rows()
     rows = np.flatnonzero((annotations.lengths == 3 * k) & (images >= 0))
@@ -106,7 +106,7 @@ def _references(table: CocoTable) -> Iterator[Finding]:
     images = np.array(sorted(table.image_ids), dtype=np.int64)
     for row in np.flatnonzero(~np.isin(annotations.image_ids, images)):
         message = must_be("image_id", "the id of an entry in images", int(annotations.image_ids[row]))
-        hint = "add the picture to images, or take the annotation out"
+        hint = "add the image to images, or take the annotation out"
         yield Finding("E110", file, annotations.place(int(row)), message, hint)
     categories = np.array(sorted(table.category_ids), dtype=np.int64)
     # Some files have thousands.
@@ -187,12 +187,12 @@ def _keypoints(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
         everyone,
         ~fits,
         lambda _, row: f"keypoints must be {rule}, got {annotations.lengths[row]}",
-        "x, y and visibility of every keypoint, 0, 0, 0 for one that is not labelled",
+        "x, y and visibility of every keypoint, 0, 0, 0 for one that is not labeled",
     )
     rows = everyone[fits]
     visibility = annotations.points(rows, k)[:, :, 2]
     wrong = ~_are_visibilities(visibility)
-    hint = "0: not labelled, 1: labelled but hidden, 2: labelled and visible"
+    hint = "0: not labeled, 1: labeled but hidden, 2: labeled and visible"
     for index in np.flatnonzero(wrong.any(axis=1)):
         at = int(wrong[index].argmax())
         name, value = skeleton.names[at], float(visibility[index, at])
@@ -200,14 +200,14 @@ def _keypoints(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
         message = must_be(field, "0, 1 or 2", int(value) if value.is_integer() else value)
         place = annotations.place(int(rows[index]))
         yield Finding("E107", str(table.path), place, message, hint, keypoints=(name,))
-    labelled = np.isin(visibility, LABELED_VALUES).sum(axis=1)
+    labeled = np.isin(visibility, LABELED_VALUES).sum(axis=1)
     yield from each(
         "E105",
         rows,
-        labelled != annotations.num_keypoints[rows],
+        labeled != annotations.num_keypoints[rows],
         lambda index, row: must_be(
             "num_keypoints",
-            f"{labelled[index]}, the number of keypoints with a visibility of 1 or 2",
+            f"{labeled[index]}, the number of keypoints with a visibility of 1 or 2",
             int(annotations.num_keypoints[row]),
         ),
         COUNT_HINT,

@@ -1,4 +1,4 @@
-"""Check a data set on disk: every finding on its files and pictures, and counts; and the repairs of ``--fix``."""
+"""Check a data set on disk: every finding on its files and images, and counts; and the repairs of ``--fix``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
+from posetools.checks.images import ListedImage, check_images, check_names
 from posetools.checks.near import check_near, check_near_request
-from posetools.checks.pictures import ListedPicture, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
 from posetools.checks.sides import check_sides
@@ -29,13 +29,13 @@ from posetools.files.disk import dump_json, read_json, sweep, write_texts
 from posetools.files.locks import only_one_in
 from posetools.files.urls import as_path, is_url
 from posetools.formats.coco.repair import ALL, Repair, repair, repairs_at
-from posetools.formats.coco.sources import picture_folders, safe_name, split_in
+from posetools.formats.coco.sources import image_folders, safe_name, split_in
 from posetools.formats.coco.table import CocoTable, read_entries, read_table, unreadable_table
 from posetools.formats.sources.locate import is_sane
 from posetools.progress import Progress, silent
 from posetools.scale.shards import Engine
 
-_Look: TypeAlias = Callable[[Sequence[ListedPicture]], Iterator[Finding]]
+_Look: TypeAlias = Callable[[Sequence[ListedImage]], Iterator[Finding]]
 _REPAIRED = ("annotations", "categories")
 
 
@@ -47,7 +47,7 @@ class CheckedData:
         skeleton: what the keypoints are.
         tables: split -> its COCO file.
         objects: split -> the objects of it that are sound enough to be counted.
-        folder: the folder that the pictures' names are seen from.
+        folder: the folder that the images' names are seen from.
     """
 
     skeleton: Skeleton
@@ -66,10 +66,10 @@ class ValidationReport:
         skeleton: the name of the skeleton that it was checked against.
         findings: everything found, sorted.
         splits: the splits that are there, by file.
-        images: split -> how many pictures its file lists.
+        images: split -> how many images its file lists.
         instances: split -> how many objects its file lists.
-        keypoints: split -> how many keypoints of sound objects are not labelled, hidden, visible.
-        pictures: whether the pictures were looked at.
+        keypoints: split -> how many keypoints of sound objects are not labeled, hidden, visible.
+        images_checked: whether the images were looked at.
         fixed: file -> what was mended in it before.
         notes: what was not checked, and why.
     """
@@ -82,7 +82,7 @@ class ValidationReport:
     images: Mapping[str, int]
     instances: Mapping[str, int]
     keypoints: Mapping[str, tuple[int, int, int]]
-    pictures: bool
+    images_checked: bool
     fixed: Mapping[Path, Sequence[Repair]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -94,7 +94,7 @@ class ValidationReport:
     @property
     def verdict(self) -> Verdict:
         """Whether the data set can be trained on, in one sentence."""
-        return data_verdict(self.findings, self.splits, pictures=self.pictures)
+        return data_verdict(self.findings, self.splits, images=self.images_checked)
 
     def ok(self, strict: bool = False) -> bool:
         """Return whether there are no errors and, when ``strict``, no warnings either."""
@@ -105,7 +105,7 @@ class ValidationReport:
         return {
             "data": self.data.as_posix(),
             "skeleton": self.skeleton,
-            "pictures_checked": self.pictures,
+            "pictures_checked": self.images_checked,
             "notes": list(self.notes),
             "splits": [
                 {
@@ -132,7 +132,7 @@ def validate(
     data: str | Path,
     *,
     skeleton: Skeleton | str | Path | None = None,
-    pictures: bool = True,
+    images: bool = True,
     near_duplicates: bool = False,
     fix: bool = False,
     progress: Progress = silent,
@@ -140,27 +140,27 @@ def validate(
 ) -> ValidationReport:
     """Check a data set folder, or one COCO file.
 
-    The pictures of one file are those of the first folder that holds the first of them: ``images/`` beside it, its own
+    The images of one file are those of the first folder that holds the first of them: ``images/`` beside it, its own
     folder, or where a COCO release has them.
 
     Args:
         data: the folder or the file.
         skeleton: what its keypoints are, a built-in name or a file; None for the data set's own.
-        pictures: look at the pictures too.
-        near_duplicates: look for pictures that are nearly the same too.
+        images: look at the images too.
+        near_duplicates: look for images that are nearly the same too.
         fix: mend first what has one right answer.
         progress: told how far it is.
-        engine: what looks at the pictures, shard by shard; None for this process.
+        engine: what looks at the images, shard by shard; None for this process.
 
     Raises:
         RequestError: there is no such data set, its skeleton is not known, or near duplicates are to be found without
-            a look at the pictures.
+            a look at the images.
         MissingExtraError: imagehash, which finds these, is not installed.
         InputError: a file needed beforehand cannot be read, or cannot be mended.
         OutputError: a mended file cannot be written.
     """
     if near_duplicates:
-        check_near_request(pictures=pictures)
+        check_near_request(images=images)
     data = as_path(data)
     if fix and is_url(data):
         raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
@@ -177,8 +177,8 @@ def validate(
     tables = _load(files, progress)
     folder = _images_of(data, tables) if one_file else data / IMAGES
     looks: list[_Look] = []
-    if pictures:
-        looks.append(partial(check_pictures, folder=folder, progress=progress, engine=engine))
+    if images:
+        looks.append(partial(check_images, folder=folder, progress=progress, engine=engine))
     if near_duplicates:
         looks.append(partial(check_near, folder=folder, progress=progress))
     objects = {split: sound_objects(table, known) for split, table in tables.items()}
@@ -188,7 +188,7 @@ def validate(
 
 def _images_of(path: Path, tables: Mapping[str, CocoTable]) -> Path:
     """Return the first of the folders where the images of one COCO file may be that holds the first of them."""
-    folders = picture_folders(path)
+    folders = image_folders(path)
     names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
     first = next((name for name in names if name and is_sane(path.parent / name)), "")
     return next((folder for folder in folders if (folder / first).is_file()), folders[0])
@@ -246,7 +246,7 @@ def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: 
         images={split: table.num_images for split, table in tables.items()},
         instances={split: table.num_annotations for split, table in tables.items()},
         keypoints={split: visibility_counts(objects[split].keypoints[:, :, 2]) for split in tables},
-        pictures=bool(looks),
+        images_checked=bool(looks),
         notes=(*notes, *geometry_note(skeleton), *unsided),
     )
 
@@ -273,9 +273,9 @@ def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Fin
     for finding in findings:
         if finding.code in codes and isinstance(finding.place, Place) and finding.place.kind in _REPAIRED:
             wanted[finding.place.kind].add(finding.place.position)
-    # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
-    pictures = range(table.num_images if "W201" in codes else 0)
-    entries = read_entries(table.path, {"images": pictures, **{kind: sorted(at) for kind, at in wanted.items()}})
+    # A box is cut to its image: the sizes of all images are looked at, sound or not.
+    images = range(table.num_images if "W201" in codes else 0)
+    entries = read_entries(table.path, {"images": images, **{kind: sorted(at) for kind, at in wanted.items()}})
     mended = repairs_at(entries, codes) if wanted else frozenset()
     for one in findings:
         fixable = (one.code, one.place) in mended

@@ -1,4 +1,4 @@
-"""``posetools annotate``: labelme with the right labels, flags and colours."""
+"""``posetools annotate``: labelme with the right labels, flags and colors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def annotate(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="The pictures; their labelme files lie beside them.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The images; their labelme files lie beside them.")],
     skeleton: Annotated[
         str | None,
         typer.Option(
@@ -38,7 +36,7 @@ def annotate(
         bool, typer.Option("--overwrite", help="Replace the data set that is in --then-convert.")
     ] = False,
 ) -> None:
-    """Start labelme on a folder with a skeleton's labels, flags and colours; it must be installed.
+    """Start labelme on a folder with a skeleton's labels, flags and colors; it must be installed.
 
     Exit status: 0 done, 1 findings of --then-convert or --then-validate, or labelme ended with an error, 2 could not
     run.
@@ -74,7 +72,7 @@ def annotate(
 
 
 def _print(result: AnnotateResult) -> None:
-    counts = f"labelme files: {result.new} new, {result.changed} changed; pictures without one: {result.without}"
+    counts = f"labelme files: {result.new} new, {result.changed} changed; images without one: {result.without}"
     lines = [*result.problems, counts]
     if result.predicted:
         lines.append(f"files as a model wrote them, which nobody has saved: {result.predicted}")

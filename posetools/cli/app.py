@@ -76,7 +76,7 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Labelled pictures in, a trained and evaluated RTMDet + RTMPose pair out."""
+    """Labeled images in, a trained and evaluated RTMDet + RTMPose pair out."""
 
 
 def _shown(message: object) -> str:

@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 # A line of its own is the heading of the commands under it; `test` is the name that MMDet and MMPose give `eval`.
 _TABLE = """\
 Data
-convert: Convert labelled pictures into a data set: pictures, train_coco.json, val_coco.json, conversion.json.
+convert: Convert labeled images into a data set: images, train_coco.json, val_coco.json, conversion.json.
 validate: Check a data set before training on it.
-split: Split the pictures of a finished data set into train and val anew.
+split: Split the images of a finished data set into train and val anew.
 merge: Make one data set of several: train with train, val with val; `posetools split` splits it anew.
-subset: Write a part of a data set as a data set of its own: the pictures that meet every condition, in their splits.
-diff: Tell what differs between two labellings of the same pictures: pictures, objects, boxes, and every keypoint.
-sigmas: Measure each keypoint's sigma, on which OKS and AP depend, from pictures that two people labelled.
-view: Draw the labels into the pictures, and show them on one sheet: discs are visible points, rings hidden ones.
-Labelling with a model
-annotate: Start labelme on a folder with a skeleton's labels, flags and colours; it must be installed.
-prelabel: Write what a trained pair finds beside the pictures, as labelme files; a file that a person saved stays.
-review: Choose the pictures from which most is to be learnt: a list with reasons, a sheet, a folder for labelme.
+subset: Write a part of a data set as a data set of its own: the images that meet every condition, in their splits.
+diff: Tell what differs between two labelings of the same images: images, objects, boxes, and every keypoint.
+sigmas: Measure each keypoint's sigma, on which OKS and AP depend, from images that two people labeled.
+view: Draw the labels into the images, and show them on one sheet: discs are visible points, rings hidden ones.
+Labeling with a model
+annotate: Start labelme on a folder with a skeleton's labels, flags and colors; it must be installed.
+prelabel: Write what a trained pair finds beside the images, as labelme files; a file that a person saved stays.
+review: Choose the images from which most is to be learned: a list with reasons, a sheet, a folder for labelme.
 Training
 config: Write the pair of configs that trains RTMDet and RTMPose on a data set.
 train: Train one stage of a pair, or both, with mmengine's Runner.
@@ -32,12 +32,12 @@ eval: Evaluate a trained pair on a split: what it reaches, and why it does not r
 rescue: Put the weights as trained in the place of an average that posetools 0.1 broke.
 plot: Draw the learning curves that runs logged: losses, metrics, learning rate.
 Using a pair
-predict: Find objects and their keypoints in pictures, videos, or what a camera sees.
+predict: Find objects and their keypoints in images, videos, or what a camera sees.
 publish: Make a checkpoint fit to hand on: the weights to predict with, config, skeleton and metrics, nothing else.
 export: Write a trained pair as a bundle: two ONNX files, the skeleton, thresholds, and samples with expected outputs.
 verify: Say what is in a bundle, and run it on its own samples to see that it finds what it found when it was made.
 Getting started
-demo: Show the whole road: render labelled cars, convert, validate, config, train, eval, draw. Nothing is downloaded.
+demo: Show the whole road: render labeled cars, convert, validate, config, train, eval, draw. Nothing is downloaded.
 doctor: Say whether this environment can train, and how to mend what is wrong with it.
 skeleton: Show a skeleton, check a skeleton file, or write one to start from.
 

@@ -46,7 +46,7 @@ _InputSize = Annotated[
     _both(
         metavar="SIZE",
         help="Network input in pixels: a side or WIDTHxHEIGHT, multiples of 32.",
-        show_default="what the pictures and boxes need",
+        show_default="what the images and boxes need",
     ),
 ]
 _Epochs = Annotated[int | None, _both(help="Epochs in all.", show_default="by iterations, data and time")]

@@ -136,8 +136,8 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
     counts = count_by_code(findings)
     for code in counts:
         of_code = [finding for finding in findings if finding.code == code]
-        colour = "red" if code.startswith("E") else "yellow"
-        out.print(f"[bold {colour}]{code} {RULES[code].title}[/] ({len(of_code)})")
+        color = "red" if code.startswith("E") else "yellow"
+        out.print(f"[bold {color}]{code} {RULES[code].title}[/] ({len(of_code)})")
         for finding in of_code[:LISTED_PER_CODE]:
             out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
             for line in first_lines(finding.details, _DETAILS):
@@ -163,14 +163,14 @@ def print_next(out: Path, splits: Collection[str]) -> None:
 
 
 def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[str]) -> None:
-    """Print pictures, objects, and per keypoint visible / hidden / not labelled, a column per split."""
+    """Print images, objects, and per keypoint visible / hidden / not labeled, a column per split."""
     out = console()
     each = list(counts.values())
-    rows = [("pictures", *(str(one.pictures) for one in each)), ("instances", *(str(one.instances) for one in each))]
+    rows = [("images", *(str(one.images) for one in each)), ("instances", *(str(one.instances) for one in each))]
     for name in each[0].keypoints:
         points = [one.keypoints[name] for one in each]
         rows.append((name, *(f"{visible} / {hidden} / {missing}" for missing, hidden, visible in points)))
-    table = table_of(rows, "", *counts, right=True, title="per keypoint: visible / hidden / not labelled")
+    table = table_of(rows, "", *counts, right=True, title="per keypoint: visible / hidden / not labeled")
     table.rows[1].end_section = True
     out.print(table)
     for line in (how, *notes):

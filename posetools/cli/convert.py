@@ -50,20 +50,20 @@ SkeletonName = Annotated[
 ]
 Val = Annotated[
     float | None,
-    _split(help="The share of the pictures that is for evaluation. Left out: 0.1, or the source's own train and val."),
+    _split(help="The share of the images that is for evaluation. Left out: 0.1, or the source's own train and val."),
 ]
 Seed = Annotated[int, _split(help="Another seed, another split.")]
 SplitBy = Annotated[
     str | None,
     _split(
         metavar="picture|parent|REGEX",
-        help="What stays together: nothing, the pictures of a folder, or those whose names match a regular expression "
+        help="What stays together: nothing, the images of a folder, or those whose names match a regular expression "
         "alike (its first group, or the whole match). Left out: clips, when the names look like frames of clips.",
     ),
 ]
 Images = Annotated[
     Literal["copy", "hardlink", "symlink", "none"],
-    _output(help="How the pictures come into the output, byte for byte; 'none' leaves them where they are."),
+    _output(help="How the images come into the output, byte for byte; 'none' leaves them where they are."),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that read in parallel; the output is the same.")]
 ClusterAddress = Annotated[
@@ -122,7 +122,7 @@ Encoding = Annotated[
 BoxFrom = Annotated[
     Literal["annotation", "keypoints", "outlines"],
     _source(
-        help="Where the box of an object without one comes from: nowhere (an error), or its labelled keypoints. "
+        help="Where the box of an object without one comes from: nowhere (an error), or its labeled keypoints. "
         "'outlines' takes polygons with as many corners as there are keypoints as outlines of objects too."
     ),
 ]
@@ -179,8 +179,8 @@ TrustSizes = Annotated[
     bool,
     _source(
         "--trust-sizes",
-        help="labelme, coco: believe the pictures' sizes in the annotations and open no picture; with --images none "
-        "the pictures need not be there.",
+        help="labelme, coco: believe the images' sizes in the annotations and open no image; with --images none "
+        "the images need not be there.",
     ),
 ]
 BakeRotation = Annotated[
@@ -225,7 +225,7 @@ def convert(
     keep_going: KeepGoing = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert labelled pictures into a data set: pictures, train_coco.json, val_coco.json, conversion.json.
+    """Convert labeled images into a data set: images, train_coco.json, val_coco.json, conversion.json.
 
     An object that cannot be read is an error with its file and place: nothing is written then, unless --keep-going.
     Exit status: 0 written, 1 errors found, 2 could not run.

@@ -16,7 +16,7 @@ def demo(
         Path, typer.Option(help="Folder for everything that is made. An earlier demo in it is replaced.")
     ] = Path("demo"),
     minutes: Annotated[float, typer.Option(help="How long both models together train.")] = 6.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the pictures, the split and the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the images, the split and the training.")] = 0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Every station in two iterations: a test, nothing to look at.")
     ] = False,
@@ -24,7 +24,7 @@ def demo(
         bool, typer.Option("--overwrite", help="Replace an earlier demo although other files lie in its folder.")
     ] = False,
 ) -> None:
-    """Show the whole road: render labelled cars, convert, validate, config, train, eval, draw. Nothing is downloaded.
+    """Show the whole road: render labeled cars, convert, validate, config, train, eval, draw. Nothing is downloaded.
 
     Each step prints the command that does the same. It takes about 7 minutes on two cores.
     """
@@ -50,20 +50,20 @@ def print_result(result: DemoResult) -> None:
 
     out = console()
     boxes = result.det.det.scores
-    rows = [("detector", "pictures", "AP50", number(boxes.ap50)), ("", "", "AP (0.5:0.95)", number(boxes.ap))]
+    rows = [("detector", "images", "AP50", number(boxes.ap50)), ("", "", "AP (0.5:0.95)", number(boxes.ap))]
     for boxes_are, part in result.pose.sides.items():
-        model = "pose estimator" if part is result.pose.labelled else ""
+        model = "pose estimator" if part is result.pose.labeled else ""
         points = {subset: scores.overall.as_dict()["PCK@0.1"] for subset, scores in part.scores.points.items()}
         rows.append((model, boxes_are, "PCK@0.1", number(points["labelled"])))
         rows.append(("", "", "PCK@0.1, visible points", number(points["visible"])))
         rows.append(("", "", "OKS AP", number(part.scores.oks.ap)))
     out.print()
-    out.print(table_of(rows, "model", "on", "metric", "value", title="on pictures that training never saw"))
+    out.print(table_of(rows, "model", "on", "metric", "value", title="on images that training never saw"))
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
     out.print(f"{sum(result.seconds.values()) / 60:.1f} minutes: {times}")
     trained = " and ".join(f"{count} iterations ({stage})" for stage, count in result.iterations.items())
     out.print(f"trained from random weights for {trained}; a real training takes hours, not minutes")
-    judged = {"det": (BOX_AP50, boxes.ap50), "pose": (PCK, pck_of(result.pose.labelled.scores))}
+    judged = {"det": (BOX_AP50, boxes.ap50), "pose": (PCK, pck_of(result.pose.labeled.scores))}
     for stage, plan in result.plans.items():
         if plan.enough:
             out.print(f"{stage}: {verdict(*judged[stage], result.iterations[stage], plan.enough)}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``posetools diff``: what differs between two labellings of the same pictures."""
+"""``posetools diff``: what differs between two labelings of the same images."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import console, escape, listed, progress, say, table_of
-from posetools.cli.options import LABELLING, MatchIou, SkeletonOfTwo
+from posetools.cli.options import LABELING, MatchIou, SkeletonOfTwo
 
 if TYPE_CHECKING:
     from posetools.datasets.diff import DiffResult, Moves
 
 _LISTED_OBJECTS = 10
 
-A = Annotated[Path, typer.Argument(metavar="A", help=f"What was: {LABELLING}")]
+A = Annotated[Path, typer.Argument(metavar="A", help=f"What was: {LABELING}")]
 B = Annotated[Path, typer.Argument(metavar="B", help="What is: likewise.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all of it, with every change, here.")]
 Threshold = Annotated[
@@ -33,7 +33,7 @@ def diff(
     skeleton: SkeletonOfTwo = None,
     exit_code: ExitCode = False,
 ) -> None:
-    """Tell what differs between two labellings of the same pictures: pictures, objects, boxes, and every keypoint.
+    """Tell what differs between two labelings of the same images: images, objects, boxes, and every keypoint.
 
     Exit status: 0 compared, 1 something differs (with --exit-code only), 2 could not run.
     """
@@ -55,8 +55,8 @@ def _print(result: DiffResult) -> None:
     counts = []
     for name, each in rows:
         changed = (each.added, each.removed, sum(each.relabelled.values()), each.visibility_changed)
-        counts.append((name, *map(str, (*each.labelled, *changed))))
-    heads = ("", "in A", "in B", "added", "removed", "relabelled", "visibility")
+        counts.append((name, *map(str, (*each.labeled, *changed))))
+    heads = ("", "in A", "in B", "added", "removed", "relabeled", "visibility")
     moves = [(name, *_cells(each.moved), _share(each.corrected_share)) for name, each in rows]
     columns = ("", "moved", "mean", "median", "max", "of diag.", "corrected")
     tables = [table_of(counts, *heads, title="points of matched objects")]
@@ -66,7 +66,7 @@ def _print(result: DiffResult) -> None:
         table.rows[-2].end_section = True
         out.print(table)
     pairs = [f"{old} is {new} ({n})" for old, each in result.points.items() for new, n in each.relabelled.items()]
-    names = ("not labelled", "hidden", "visible")
+    names = ("not labeled", "hidden", "visible")
     seen = [
         f"{names[i]} to {names[j]} ({number})"
         for i, row in enumerate(result.overall.visibility)
@@ -74,12 +74,12 @@ def _print(result: DiffResult) -> None:
         if i != j and number
     ]
     lists = {
-        "pictures added": result.pictures_added,
-        "pictures removed": result.pictures_removed,
+        "images added": result.images_added,
+        "images removed": result.images_removed,
         "in another split": [f"{name}: {old} to {new}" for name, old, new in result.split_changed],
         "objects added": [place for _, place in result.objects_added],
         "objects removed": [place for _, place in result.objects_removed],
-        "relabelled": pairs,
+        "relabeled": pairs,
         "visibility": seen,
     }
     lines = [
@@ -93,8 +93,8 @@ def _head(result: DiffResult) -> list[str]:
     moved = result.boxes
     how_far = f" (mean {moved.mean:.1f} px, max {moved.largest:.1f} px)" if moved.mean and moved.largest else ""
     return [
-        f"pictures in both: {result.pictures}, added: {len(result.pictures_added)}, "
-        f"removed: {len(result.pictures_removed)}, in another split: {len(result.split_changed)}",
+        f"images in both: {result.images}, added: {len(result.images_added)}, "
+        f"removed: {len(result.images_removed)}, in another split: {len(result.split_changed)}",
         f"objects in both: {result.objects}, added: {len(result.objects_added)}, "
         f"removed: {len(result.objects_removed)}, boxes moved: {moved.number}{how_far}",
     ]

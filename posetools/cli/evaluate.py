@@ -86,7 +86,7 @@ def evaluate(
 ) -> None:
     """Evaluate a trained pair on a split: what it reaches, and why it does not reach more.
 
-    --run, --bundle: boxes, poses on labelled and on detected boxes, each keypoint, why AP is lost. CHECKPOINT --stage:
+    --run, --bundle: boxes, poses on labeled and on detected boxes, each keypoint, why AP is lost. CHECKPOINT --stage:
     the metrics of a single model.
     """
     of_single = {"--config": config, "--boxes": boxes, "--boxes-config": boxes_config, "--stage": stage}

@@ -17,7 +17,7 @@ from posetools.evaluation.scoring import PoseScores
 from posetools.evaluation.tables import DOUBT, PCK_NAMES, SEEN_SUBSETS, number, short_names
 from posetools.evaluation.verdict import evaluation_verdict
 
-_PCK_IS = "PCK@t: share of labelled points nearer than t times the longer side of the labelled box."
+_PCK_IS = "PCK@t: share of labeled points nearer than t times the longer side of the labeled box."
 
 
 def print_reports(reports: Sequence[Report], out: Console) -> None:
@@ -50,7 +50,7 @@ def _print_pose(report: Report, out: Console) -> None:
         out.print(text_table(flips))
     _print_remarks(report, out)
     out.print(_PCK_IS)
-    out.print("NME: mean distance over sqrt(width * height) of the labelled box.")
+    out.print("NME: mean distance over sqrt(width * height) of the labeled box.")
     if len(sides) > 1:
         out.print("Detected boxes: the points of an object without a box are wrong in PCK, and left out of NME.")
 
@@ -62,7 +62,7 @@ def _print_remarks(report: Report, out: Console, of: str = "") -> None:
 
 def _what(report: Report) -> str:
     subject, truth = report.subject, report.truth
-    counts = f"{len(truth.images)} pictures, {len(truth)} objects"
+    counts = f"{len(truth.images)} images, {len(truth)} objects"
     return f"{escape(subject.name)} on {subject.split} of {escape(subject.data)}: {counts}"
 
 
@@ -83,7 +83,7 @@ def _overall(side: PoseScores) -> dict[str, str]:
 def _shares_of_keypoints(sides: Sequence[PoseScores]) -> Table:
     # Two numbers in each cell leave no room for the error in pixels on 80 columns; the JSON has it.
     columns = (*PCK_NAMES, "NME") if len(sides) > 1 else (*PCK_NAMES, "NME", "error_px")
-    both = ": labelled / detected boxes" if len(sides) > 1 else ""
+    both = ": labeled / detected boxes" if len(sides) > 1 else ""
     rows = []
     points = [side.points["labelled"].by_keypoint for side in sides]
     for name, scores in points[0].items():
@@ -100,7 +100,7 @@ def _print_pairs(reports: Sequence[Report], out: Console) -> None:
         if len(reports) > 1:
             out.print(f"[bold]{escape(name)}[/]: {escape(subject.name)}")
         out.print(f"detector {escape(subject.detector)}\npose estimator {escape(subject.estimator)}")
-    counts = f"{len(first.truth.images):,} pictures, {len(first.truth):,} objects"
+    counts = f"{len(first.truth.images):,} images, {len(first.truth):,} objects"
     out.print(f"on {escape(first.subject.split)} of {escape(first.subject.data)}: {counts}")
     for name, report in zip(short_names(reports), reports, strict=True):
         _print_remarks(report, out, f"{name}: " if len(reports) > 1 else "")
@@ -111,7 +111,7 @@ def _print_pairs(reports: Sequence[Report], out: Console) -> None:
     for flips in tables.flip_tests(reports):
         out.print(text_table(flips))
     for report in reports if len(reports) == 1 else ():
-        out.print(_per_keypoint(report.labelled))
+        out.print(_per_keypoint(report.labeled))
         out.print(text_table(tables.why_poses(report)))
         out.print(text_table(tables.why_boxes(report)))
         for line in _sentences(report):
@@ -142,7 +142,7 @@ def _per_keypoint(part: PosePart) -> Table:
         cells = (" ".join(map(_short, shares)) for shares in of_subsets)
         rows.append((name, *cells, number(scores.nme), number(scores.error_px), seen))
     columns = ("visible", "hidden", "NME", "pixels", "visible: P R")
-    return _keypoint_table(rows, *columns, title="each keypoint on labelled boxes: PCK at 0.05 / 0.1 / 0.2")
+    return _keypoint_table(rows, *columns, title="each keypoint on labeled boxes: PCK at 0.05 / 0.1 / 0.2")
 
 
 def _short(share: float | None) -> str:
@@ -156,12 +156,12 @@ def _sentences(report: Report) -> list[str]:
         false = best.false_alarms / max(1, len(report.truth.images))
         lines.append(
             f"Boxes: the best F1, {number(best.f1)}, is at score {best.threshold:.2f}: precision "
-            f"{number(best.precision)}, recall {number(best.recall)}, {number(false)} false ones per picture."
+            f"{number(best.precision)}, recall {number(best.recall)}, {number(false)} false ones per image."
         )
     errors = {
         "boxes": report.det.calibration.expected_error,
         "objects": report.detected.object_calibration.expected_error,
-        "keypoints": report.labelled.keypoint_calibration.expected_error,
+        "keypoints": report.labeled.keypoint_calibration.expected_error,
     }
     told = ", ".join(f"{what} {number(error)}" for what, error in errors.items())
     lines.append(f"Expected calibration error of scores: {told}.")

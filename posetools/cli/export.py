@@ -25,16 +25,16 @@ _Out = Annotated[
 _Data = Annotated[
     Path | None,
     typer.Option(
-        help="A labelled data set to compare on, and to measure the bundle on.",
+        help="A labeled data set to compare on, and to measure the bundle on.",
         show_default="the config's, if it is there, to compare on",
     ),
 ]
 _Split = Annotated[str, typer.Option(help="Which split of it.")]
-_Pictures = Annotated[
+_Images = Annotated[
     list[str] | None,
-    typer.Option(metavar="PATH", help="Pictures, a folder or a glob to compare on and take samples from instead."),
+    typer.Option(metavar="PATH", help="Images, a folder or a glob to compare on and take samples from instead."),
 ]
-_Samples = Annotated[int, typer.Option(min=0, max=64, help="Pictures kept in the bundle with what it finds in them.")]
+_Samples = Annotated[int, typer.Option(min=0, max=64, help="Images kept in the bundle with what it finds in them.")]
 _BboxThr = Annotated[float, typer.Option(min=0, max=1, help="The bundle's own default: boxes need a higher score.")]
 _NmsThr = Annotated[
     float, typer.Option(min=0, max=1, help="Likewise: boxes that overlap a surer one by more (IoU) go.")
@@ -42,7 +42,7 @@ _NmsThr = Annotated[
 _KptThr = Annotated[float, typer.Option(min=0, help="Likewise: keypoints with a lower score are not drawn.")]
 _Half = Annotated[bool, typer.Option("--half", help="float16: half the size; what it loses is measured.")]
 _Int8 = Annotated[
-    bool, typer.Option("--int8", help="int8: a third of the size; needs labelled data; what it loses is measured.")
+    bool, typer.Option("--int8", help="int8: a third of the size; needs labeled data; what it loses is measured.")
 ]
 _FlipTest = Annotated[
     bool,
@@ -61,7 +61,7 @@ def export(
     out: _Out = None,
     data: _Data = None,
     split: _Split = "val",
-    pictures: _Pictures = None,
+    images: _Images = None,
     samples: _Samples = 4,
     bbox_thr: _BboxThr = 0.3,
     nms_thr: _NmsThr = 0.3,
@@ -74,7 +74,7 @@ def export(
 ) -> None:
     """Write a trained pair as a bundle: two ONNX files, the skeleton, thresholds, and samples with expected outputs.
 
-    The ONNX files are compared with the PyTorch models on pictures first; when they differ, nothing is written.
+    The ONNX files are compared with the PyTorch models on images first; when they differ, nothing is written.
     """
     from posetools.exporting.export import ExportRequest
     from posetools.exporting.export import export as run_export
@@ -87,7 +87,7 @@ def export(
         out=out,
         data=data,
         split=split,
-        pictures=tuple(pictures or ()),
+        images=tuple(images or ()),
         samples=samples,
         bbox_thr=bbox_thr,
         nms_thr=nms_thr,
@@ -134,7 +134,7 @@ def _print(result: ExportResult, out: Console) -> None:
     out.print(f"samples: {len(result.manifest.samples)}, {with_objects} of them with objects")
     if not with_objects:
         out.print(
-            "[yellow]no sample has an object:[/] `posetools verify` will see little; --pictures may name better ones"
+            "[yellow]no sample has an object:[/] `posetools verify` will see little; --images may name better ones"
         )
     for doubt in result.doubts:
         out.print(printable_lines(f"warning: {doubt}"), style="yellow", markup=False)
@@ -148,22 +148,22 @@ def _print_parity(parity: Parity, material: str, out: Console) -> None:
         unit = row.unit and f" {row.unit}"
         numbers = (f"{row.largest:.2g}{unit}", f"{row.limit:g}{unit}", str(row.compared), str(row.left_out or ""))
         rows.append((row.what, *numbers))
-    title = f"ONNX (float32) and PyTorch on {counted(parity.pictures, 'picture')}: {material}"
+    title = f"ONNX (float32) and PyTorch on {counted(parity.images, 'image')}: {material}"
     heads = ("largest difference of", "is", "may be", "compared", "tied")
     out.print(table_of(rows, *heads, right=True, title=title))
     if any(row.left_out for row in parity.rows):
         out.print("tied: left out, since a difference in the last bits decides between two equal answers.")
     if parity.turned:
         out.print(
-            f"boxes of {parity.turned} pictures were not compared: MMDet turns its input for pictures of the other "
+            f"boxes of {parity.turned} images were not compared: MMDet turns its input for images of the other "
             "orientation; a bundle scales them into the one input that it has"
         )
 
 
 _SHOWN_METRICS = {
     "bbox/AP": "box AP",
-    "labelled_boxes/OKS/AP": "OKS AP, labelled boxes",
-    "labelled_boxes/PCK@0.1": "PCK@0.1, labelled boxes",
+    "labelled_boxes/OKS/AP": "OKS AP, labeled boxes",
+    "labelled_boxes/PCK@0.1": "PCK@0.1, labeled boxes",
     "detected_boxes/OKS/AP": "OKS AP, detected boxes",
     "detected_boxes/PCK@0.1": "PCK@0.1, detected boxes",
 }
@@ -174,7 +174,7 @@ def _print_measured(measured: tuple[PrecisionCosts, ...], out: Console) -> None:
         (f"{name}, size", *(_megabytes(one.sizes[i]) for one in measured))
         for i, name in enumerate(("detector", "pose estimator"))
     ]
-    rows.append(("time of a picture here", *(f"{one.milliseconds:.1f} ms" for one in measured)))
+    rows.append(("time of an image here", *(f"{one.milliseconds:.1f} ms" for one in measured)))
     for key, name in _SHOWN_METRICS.items() if any(one.metrics for one in measured) else ():
         values = [one.metrics.get(key) for one in measured]
         change = "" if None in values or len(values) < 2 else f"{values[1] - values[0]:+.3f}"  # type: ignore[operator]
@@ -182,7 +182,7 @@ def _print_measured(measured: tuple[PrecisionCosts, ...], out: Console) -> None:
     heads = (*(one.precision for one in measured), *(["change"] if len(measured) > 1 else []))
     out.print(table_of(rows, "", *heads, right=True))
     if len(measured) > 1 and not measured[1].metrics:
-        out.print("[yellow]what it loses was not measured:[/] --data DIR names labelled pictures")
+        out.print("[yellow]what it loses was not measured:[/] --data DIR names labeled images")
 
 
 def _megabytes(size: int) -> str:

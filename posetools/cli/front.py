@@ -2,7 +2,7 @@
 
 Their imports alone take fourteen times what Python needs to start (benchmarks/start.py).
 The page looks as typer would print it; ``tests/cli/test_front.py`` compares the two. Where the stream or the terminal
-is not one that this module knows (no UTF-8, narrow, Windows' console, colours asked for or refused), typer prints it.
+is not one that this module knows (no UTF-8, narrow, Windows' console, colors asked for or refused), typer prints it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from posetools import __version__
 from posetools.cli.commands import COMMANDS
 
-SUMMARY = "Labelled pictures in, a trained and evaluated RTMDet + RTMPose pair out."
+SUMMARY = "Labeled images in, a trained and evaluated RTMDet + RTMPose pair out."
 OPTIONS = (
     ("--version", "", "Print the version and exit."),
     ("--install-completion", "", "Install completion for the current shell."),
@@ -64,10 +64,10 @@ def front_page(words: Sequence[str], *, encoding: str, terminal: bool) -> str | 
     unusual = any(name in os.environ for name in SETTINGS) or (terminal and not plain_terminal)
     if unusual or width < _LEAST_WIDTH or encoding.lower().replace("-", "") != "utf8":
         return None
-    return help_page(width, colours=terminal)
+    return help_page(width, colors=terminal)
 
 
-def help_page(width: int, *, colours: bool = False) -> str:
+def help_page(width: int, *, colors: bool = False) -> str:
     """Return the help of posetools itself for lines of this width."""
     lines = ["", f" {_paint('Usage:', _USAGE)} {_paint('posetools', _BOLD)} [OPTIONS] COMMAND [ARGS]..."]
     lines += ["", *(f" {line}" for line in _wrapped(SUMMARY, width - 2)), ""]
@@ -85,7 +85,7 @@ def help_page(width: int, *, colours: bool = False) -> str:
                 rows += _row(_paint(command.name.ljust(names), _NAME_STYLE), names, command.summary, width)
         lines += _panel(panel, rows, width)
     page = "\n".join([*lines, ""]) + "\n"
-    return page if colours else _PAINT.sub("", page)
+    return page if colors else _PAINT.sub("", page)
 
 
 def _row(head: str, head_width: int, text: str, width: int) -> Iterator[tuple[str, str]]:

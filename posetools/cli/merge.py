@@ -13,7 +13,7 @@ from posetools.cli.options import Images, Out, Overwrite, pairs
 if TYPE_CHECKING:
     from posetools.datasets.merge import MergeResult
 
-_LISTED_PICTURES = 10
+_LISTED_IMAGES = 10
 
 Data = Annotated[list[Path], typer.Argument(metavar="DATA DATA...", help="Data set folders, as convert writes them.")]
 SkeletonName = Annotated[
@@ -33,7 +33,7 @@ Ignore = Annotated[
 ]
 KeepIn = Annotated[
     Literal["train", "val"] | None,
-    typer.Option(help="Where a picture stays that is in train of one data set and in val of another."),
+    typer.Option(help="Where an image stays that is in train of one data set and in val of another."),
 ]
 
 
@@ -49,7 +49,7 @@ def merge(
 ) -> None:
     """Make one data set of several: train with train, val with val; `posetools split` splits it anew.
 
-    Pictures that two data sets share are kept once; with other labels, or in another split, nothing is written.
+    Images that two data sets share are kept once; with other labels, or in another split, nothing is written.
     Exit status: 0 written, 2 could not run.
     """
     from posetools.datasets.merge import MergeRequest, merge
@@ -78,7 +78,7 @@ def _print(result: MergeResult, out: Path) -> None:
     renamed = [f"{source}: {old} is {new}" for source, old, new in result.renamed]
     doubles = [f"{gone} = {kept}" for gone, kept in result.doubles]
     for what, lines in (("renamed", renamed), ("in two data sets, kept once", doubles)):
-        notes += listed(f"{what}: {len(lines)}", lines, _LISTED_PICTURES, "; conversion.json lists all")
+        notes += listed(f"{what}: {len(lines)}", lines, _LISTED_IMAGES, "; conversion.json lists all")
     notes.append(f"wrote {out}")
     counts = {split: count(dataset) for split, dataset in result.datasets.items()}
     print_counts(counts, "split: as in the data sets (`posetools split` makes another)", notes)

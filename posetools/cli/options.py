@@ -10,12 +10,12 @@ import typer
 
 from posetools.errors import RequestError, must_be
 
-LABELLING = "a data set folder, a COCO file, or a folder or file that `posetools convert` reads."
+LABELING = "a data set folder, a COCO file, or a folder or file that `posetools convert` reads."
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder, as convert writes it.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
 Images = Annotated[
-    Literal["copy", "hardlink", "symlink"], typer.Option(help="How the pictures come into the output, byte for byte.")
+    Literal["copy", "hardlink", "symlink"], typer.Option(help="How the images come into the output, byte for byte.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data set that is in --out.")]
 SkeletonOfData = Annotated[

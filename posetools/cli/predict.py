@@ -1,4 +1,4 @@
-"""``posetools predict``: what a trained pair sees in pictures and videos."""
+"""``posetools predict``: what a trained pair sees in images and videos."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 _Inputs: TypeAlias = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT...", help="Pictures, folders, globs, video files, or the number of a camera."),
+    typer.Argument(metavar="INPUT...", help="Images, folders, globs, video files, or the number of a camera."),
 ]
 _OutputRoot: TypeAlias = Annotated[
     Path | None,
-    typer.Option(help="Folder for drawn pictures and videos.", show_default="nothing is written, a table is shown"),
+    typer.Option(help="Folder for drawn images and videos.", show_default="nothing is written, a table is shown"),
 ]
 _SavePredictions: TypeAlias = Annotated[
     bool, typer.Option("--save-predictions", help="Write predictions.json and results_coco.json there as well.")
 ]
 _Format: TypeAlias = Annotated[
     Literal["drawn", "labelme"],
-    typer.Option("--format", help="Drawn pictures, or copies with labelme files beside them to correct the labels in."),
+    typer.Option("--format", help="Drawn images, or copies with labelme files beside them to correct the labels in."),
 ]
 _AnnFile: TypeAlias = Annotated[
     Path | None,
@@ -50,10 +50,10 @@ _Skeleton: TypeAlias = Annotated[
     str | None, typer.Option(help="A built-in name or a YAML file.", show_default="the pose estimator's")
 ]
 _Radius: TypeAlias = Annotated[
-    float | None, typer.Option(min=0.5, help="Of drawn keypoints, in pixels.", show_default="fits the picture")
+    float | None, typer.Option(min=0.5, help="Of drawn keypoints, in pixels.", show_default="fits the image")
 ]
 _Thickness: TypeAlias = Annotated[
-    float | None, typer.Option(min=0.5, help="Of drawn lines, in pixels.", show_default="fits the picture")
+    float | None, typer.Option(min=0.5, help="Of drawn lines, in pixels.", show_default="fits the image")
 ]
 _DrawBbox: TypeAlias = Annotated[bool, typer.Option("--draw-bbox/--no-draw-bbox", help="Draw boxes and scores.")]
 _DrawHeatmap: TypeAlias = Annotated[bool, typer.Option("--draw-heatmap", help="Paint the heatmaps beneath.")]
@@ -86,9 +86,9 @@ def predict(
     device: Device = "auto",
     amp: _Amp = False,
 ) -> None:
-    """Find objects and their keypoints in pictures, videos, or what a camera sees.
+    """Find objects and their keypoints in images, videos, or what a camera sees.
 
-    Exit status 1 when a picture could not be read; the others are done.
+    Exit status 1 when an image could not be read; the others are done.
     """
     from posetools.imaging.drawing import Style
     from posetools.pairs.open import PipelineOptions
@@ -136,11 +136,11 @@ def print_report(report: PredictReport) -> None:
         rows = [(name, str(len(scores)), _scores(scores)) for name, scores in report.seen[:_LISTED_LINES]]
         left = len(report.seen) - _LISTED_LINES
         rows += [(f"... and {left} more", "", "")] if left > 0 else []
-        out.print(table_of(rows, "picture", "objects", "scores"))
-    rate = report.pictures / report.seconds if report.seconds else 0.0
+        out.print(table_of(rows, "image", "objects", "scores"))
+    rate = report.images / report.seconds if report.seconds else 0.0
     out.print(
-        f"{counted(report.objects, 'object')} in {counted(report.pictures, 'picture')}, {report.seconds:.1f} s "
-        f"({rate:.1f} pictures a second)"
+        f"{counted(report.objects, 'object')} in {counted(report.images, 'image')}, {report.seconds:.1f} s "
+        f"({rate:.1f} images a second)"
     )
     lines = [f"  {path}" for path in report.written]
     if len(lines) > _NAMED_FILES + 1:
@@ -151,7 +151,7 @@ def print_report(report: PredictReport) -> None:
     for line in (*lines, *first_lines(problems, _LISTED_LINES, "... and {} more problems")):
         out.print(printable(line), markup=False)
     if report.seen:
-        out.print("--output-root DIR writes drawn pictures, and with --save-predictions the numbers")
+        out.print("--output-root DIR writes drawn images, and with --save-predictions the numbers")
 
 
 def _scores(scores: Sequence[float]) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def prelabel(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The pictures; labelme files lie beside them.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The images; labelme files lie beside them.")],
     det: Det = None,
     pose: Pose = None,
     run: Run = None,
@@ -37,9 +37,9 @@ def prelabel(
     nms_thr: NmsThr = None,
     device: Device = "auto",
 ) -> None:
-    """Write what a trained pair finds beside the pictures, as labelme files; a file that a person saved stays.
+    """Write what a trained pair finds beside the images, as labelme files; a file that a person saved stays.
 
-    Exit status: 0 done, 1 a picture could not be read or its file not be written over (the others are done), 2 could
+    Exit status: 0 done, 1 an image could not be read or its file not be written over (the others are done), 2 could
     not run.
     """
     from posetools.labeling.prelabel import PrelabelReport, plan_prelabels

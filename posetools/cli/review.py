@@ -1,4 +1,4 @@
-"""``posetools review``: which pictures to label or to check next."""
+"""``posetools review``: which images to label or to check next."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from posetools.errors import RequestError
 if TYPE_CHECKING:
     from posetools.labeling.review.choose import ReviewResult
 
-# Pictures that the table lists; review.csv has all of them.
+# Images that the table lists; review.csv has all of them.
 _LISTED_ROWS = 20
 
 
-Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help="A folder of pictures, labelled or not, or a data set folder.")
-]
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images, labeled or not, or a data set folder.")]
 PredictionsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Or: a file of `posetools predict`.")]
-Next = Annotated[int, typer.Option("--next", min=1, help="How many pictures.")]
+Next = Annotated[int, typer.Option("--next", min=1, help="How many images.")]
 By = Annotated[
     str | None,
     typer.Option(
@@ -32,14 +30,14 @@ By = Annotated[
         show_default="all that can",
     ),
 ]
-Variety = Annotated[float, typer.Option(min=0, help="How much it counts that a picture differs from those before it.")]
+Variety = Annotated[float, typer.Option(min=0, help="How much it counts that an image differs from those before it.")]
 Only = Annotated[
     Literal["all", "labelled", "unlabelled"],
-    typer.Option(help="Choose among all pictures, or those with or without a person's labels."),
+    typer.Option(help="Choose among all images, or those with or without a person's labels."),
 ]
 LinkHow = Annotated[
     Literal["symlink", "copy"] | None,
-    typer.Option(help="How the pictures come into the folder.", show_default="symlink; copy from a data set"),
+    typer.Option(help="How the images come into the folder.", show_default="symlink; copy from a data set"),
 ]
 SkeletonName = Annotated[
     str | None, typer.Option(help="A built-in skeleton or a YAML file.", show_default="the data's or the models'")
@@ -65,7 +63,7 @@ def review(
     bbox_thr: BboxThr = None,
     device: Device = "auto",
 ) -> None:
-    """Choose the pictures from which most is to be learnt: a list with reasons, a sheet, a folder for labelme.
+    """Choose the images from which most is to be learned: a list with reasons, a sheet, a folder for labelme.
 
     Exit status: 0 done, 2 could not run.
     """
@@ -96,10 +94,10 @@ def _print(result: ReviewResult, out: Path) -> None:
         (str(rank), one.candidate.image.file_name, f"{one.score:.2f}", one.why)
         for rank, one in enumerate(result.chosen[:_LISTED_ROWS], start=1)
     ]
-    title = f"{len(result.chosen)} of {result.among} pictures"
-    console().print(table_of(rows, "", "picture", "score", "why", title=title))
+    title = f"{len(result.chosen)} of {result.among} images"
+    console().print(table_of(rows, "", "image", "score", "why", title=title))
     if len(result.chosen) > _LISTED_ROWS:
         say(f"... and {len(result.chosen) - _LISTED_ROWS} more in {out / 'review.csv'}")
-    wrote = f"wrote {out}: review.json, review.csv, sheet.jpg, pictures/"
-    for line in (*result.notes, wrote, f"next: posetools annotate {out / 'pictures'}"):
+    wrote = f"wrote {out}: review.json, review.csv, sheet.jpg, images/"
+    for line in (*result.notes, wrote, f"next: posetools annotate {out / 'images'}"):
         say(line)

@@ -1,4 +1,4 @@
-"""``posetools sigmas``: the constants of OKS from pictures labelled twice."""
+"""``posetools sigmas``: the constants of OKS from images labeled twice."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import console, escape, progress, say, table_of
-from posetools.cli.options import LABELLING, MatchIou, SkeletonOfTwo
+from posetools.cli.options import LABELING, MatchIou, SkeletonOfTwo
 
 if TYPE_CHECKING:
     from posetools.datasets.sigmas import SigmasResult
 
-A = Annotated[Path, typer.Argument(metavar="A", help=f"One person's labels: {LABELLING}")]
-B = Annotated[Path, typer.Argument(metavar="B", help="Another person's labels of the same pictures: likewise.")]
+A = Annotated[Path, typer.Argument(metavar="A", help=f"One person's labels: {LABELING}")]
+B = Annotated[Path, typer.Argument(metavar="B", help="Another person's labels of the same images: likewise.")]
 Update = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write the sigmas into this skeleton file; the rest of it stays as it is."),
@@ -30,7 +30,7 @@ def sigmas(
     match_iou: MatchIou = 0.5,
     skeleton: SkeletonOfTwo = None,
 ) -> None:
-    """Measure each keypoint's sigma, on which OKS and AP depend, from pictures that two people labelled.
+    """Measure each keypoint's sigma, on which OKS and AP depend, from images that two people labeled.
 
     Needs at least 20 objects with a keypoint in both. Exit status: 0 measured, 2 could not run.
     """
@@ -67,7 +67,7 @@ def _print(result: SigmasResult) -> None:
     heads = ("keypoint", "objects", "sigma", "95 % interval", "offset", "so far")
     out.print(table_of(rows, *heads, title="in units of sqrt(area)"))
     notes.append(
-        f"objects in both: {result.objects} in {result.pictures} pictures; "
+        f"objects in both: {result.objects} in {result.images} images; "
         f"in A only: {result.unmatched[0]}, in B only: {result.unmatched[1]}"
     )
     for note in notes:

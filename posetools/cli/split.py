@@ -21,7 +21,7 @@ def split(
         str | None,
         typer.Option(
             metavar="picture|parent|REGEX",
-            help="What stays together: nothing, the pictures of a folder, or those whose names match a regular "
+            help="What stays together: nothing, the images of a folder, or those whose names match a regular "
             "expression alike (its first group, or the whole match). Left out: clips, when the names look like "
             "frames of clips, else nothing.",
         ),
@@ -29,14 +29,14 @@ def split(
     stratify: Annotated[
         Literal["size", "visibility"] | None,
         typer.Option(
-            help="Share out evenly too: small, medium and large objects, or visible, hidden and unlabelled points. "
+            help="Share out evenly too: small, medium and large objects, or visible, hidden and unlabeled points. "
             "What belongs together stays together."
         ),
     ] = None,
 ) -> None:
-    """Split the pictures of a finished data set into train and val anew.
+    """Split the images of a finished data set into train and val anew.
 
-    Rewrites train_coco.json and val_coco.json together (with --val 0 the first alone is left); pictures, unknown keys
+    Rewrites train_coco.json and val_coco.json together (with --val 0 the first alone is left); images, unknown keys
     and ids stay as they are, and so does a test set.
     """
     from posetools.datasets.resplit import resplit
@@ -53,9 +53,9 @@ def split(
 
 
 def _print_strata(result: ResplitResult) -> None:
-    pictures = {split: each.pictures for split, each in result.counts.items()}
+    images = {split: each.images for split, each in result.counts.items()}
     rows = [
         (name, str(total - in_val), str(in_val), f"{100 * in_val / total:.1f} %")
-        for name, (total, in_val) in {"pictures": (sum(pictures.values()), pictures["val"]), **result.strata}.items()
+        for name, (total, in_val) in {"images": (sum(images.values()), images["val"]), **result.strata}.items()
     ]
     console().print(table_of(rows, "", "train", "val", "share of val"))

@@ -17,25 +17,25 @@ _choice = partial(typer.Option, rich_help_panel="What is kept")
 
 Split = Annotated[list[str] | None, _choice(metavar="train|val|...", help="Only this split.", show_default="all")]
 Finding = Annotated[
-    list[str] | None, _choice(metavar="CODE", help="Only pictures with such a finding of `posetools validate`.")
+    list[str] | None, _choice(metavar="CODE", help="Only images with such a finding of `posetools validate`.")
 ]
-Without = Annotated[list[str] | None, _choice(metavar="CODE", help="Only pictures without such a finding.")]
+Without = Annotated[list[str] | None, _choice(metavar="CODE", help="Only images without such a finding.")]
 Names = Annotated[
     str | None,
     _choice(
         metavar="FILE|PATTERN",
-        help="Only these pictures: a file of names, one per line, seen from images/; or a pattern such as 'night/*'.",
+        help="Only these images: a file of names, one per line, seen from images/; or a pattern such as 'night/*'.",
     ),
 ]
 MinSize = Annotated[
-    float | None, _choice(metavar="PX", help="Only pictures with an object whose longer side is at least this.")
+    float | None, _choice(metavar="PX", help="Only images with an object whose longer side is at least this.")
 ]
 MaxSize = Annotated[float | None, _choice(metavar="PX", help="Likewise, at most this: in one object, with --min-size.")]
 Size = Annotated[
     Literal["small", "medium", "large"] | None,
-    _choice(help="Only pictures with an object of this COCO size class: area below 32x32, below 96x96, or more."),
+    _choice(help="Only images with an object of this COCO size class: area below 32x32, below 96x96, or more."),
 ]
-Limit = Annotated[int | None, _choice(metavar="N", min=1, help="At most so many pictures, by lot.")]
+Limit = Annotated[int | None, _choice(metavar="N", min=1, help="At most so many images, by lot.")]
 Seed = Annotated[int, _choice(help="Of the lot: another seed, another choice.")]
 Objects = Annotated[
     bool,
@@ -63,7 +63,7 @@ def subset(
     images: Images = "copy",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a part of a data set as a data set of its own: the pictures that meet every condition, in their splits.
+    """Write a part of a data set as a data set of its own: the images that meet every condition, in their splits.
 
     Exit status: 0 written, 2 could not run (also when nothing is left).
     """
@@ -88,7 +88,7 @@ def _print(result: SubsetResult, request: SubsetRequest) -> None:
     counts = {split: count(dataset) for split, dataset in result.datasets.items()}
     kept = []
     for split, each in counts.items():
-        pictures, objects = result.before[split]
-        kept.append(f"{split}: kept {each.pictures} of {pictures} pictures, {each.instances} of {objects} objects")
+        images, objects = result.before[split]
+        kept.append(f"{split}: kept {each.images} of {images} images, {each.instances} of {objects} objects")
     print_counts(counts, f"split: as in {request.data}", [*kept, *result.notes, f"wrote {request.out}"])
     print_next(request.out, counts)

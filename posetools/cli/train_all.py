@@ -47,7 +47,7 @@ def print_both(result: TrainAllResult) -> None:
     title = f"trained: {escape(str(result.work_dir))}"
     out.print(table_of(rows, "", "detector", "pose estimator", title=title))
     if result.evaluation is not None:
-        detected, poses = result.evaluation.det.scores.ap50, pck_of(result.evaluation.labelled.scores)
+        detected, poses = result.evaluation.det.scores.ap50, pck_of(result.evaluation.labeled.scores)
         # What the models are worth whose training was cut short by time.
         for one, measure, score in ((result.det, BOX_AP50, detected), (result.pose, PCK, poses)):
             if one.enough:

@@ -24,7 +24,7 @@ from posetools.training.train import TrainResult, train
 # Seconds between plain lines within an epoch.
 _LINE_PAUSE = 30.0
 _GAP = "  "
-# MMDet's metric gives no numbers at all, not even 0, when no box was predicted on any picture.
+# MMDet's metric gives no numbers at all, not even 0, when no box was predicted on any image.
 _NOTHING_PREDICTED = "no numbers, as nothing was predicted"
 # What the last evaluation of a run says about its use, and how OpenMMLab's metrics call that.
 _JUDGED_METRICS = {"det": (BOX_AP50, "coco/bbox_mAP_50"), "pose": (OKS_AP50, "coco/AP .5")}

@@ -38,31 +38,29 @@ Fix = Annotated[
     typer.Option(
         "--fix",
         help="First mend what has one right answer: area, num_keypoints, iscrowd, 0-based edges, boxes that leave "
-        "the picture. Says what it changes; the files are replaced as a whole.",
+        "the image. Says what it changes; the files are replaced as a whole.",
     ),
 ]
-Pictures = Annotated[
-    bool, typer.Option("--pictures/--no-pictures", help="Check the picture files, not the COCO files alone.")
-]
+Images = Annotated[bool, typer.Option("--images/--no-images", help="Check the image files, not the COCO files alone.")]
 NearDuplicates = Annotated[
     bool,
     typer.Option(
         "--near-duplicates",
-        help="Also look for pictures that are nearly the same, across splits (W221) and between clips of one split "
-        "(W220). Decodes every picture; needs the extra `leaks`.",
+        help="Also look for images that are nearly the same, across splits (W221) and between clips of one split "
+        "(W220). Decodes every image; needs the extra `leaks`.",
     ),
 ]
 Report = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE.html", help="Write a page to look at: charts, and findings with pictures."),
+    typer.Option("--report", metavar="FILE.html", help="Write a page to look at: charts, and findings with images."),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that look at the pictures; the findings are the same.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that look at the images; the findings are the same.")]
 ClusterAddress = Annotated[
     str | None,
     typer.Option(
         "--cluster",
         metavar="ADDRESS",
-        help="Look at the pictures on the workers of a Dask cluster, tcp://HOST:8786 its scheduler, instead of "
+        help="Look at the images on the workers of a Dask cluster, tcp://HOST:8786 its scheduler, instead of "
         "--workers; needs the extra `cluster`.",
     ),
 ]
@@ -74,7 +72,7 @@ def validate(
     strict: Strict = False,
     json: Json = None,
     fix: Fix = False,
-    pictures: Pictures = True,
+    images: Images = True,
     near_duplicates: NearDuplicates = False,
     report: Report = None,
     workers: Workers = 1,
@@ -99,7 +97,7 @@ def validate(
         found = check(
             data,
             skeleton=skeleton,
-            pictures=pictures,
+            images=images,
             near_duplicates=near_duplicates,
             fix=fix,
             progress=tell,
@@ -125,10 +123,10 @@ def _print(report: ValidationReport) -> None:
     print_findings(report.findings, out)
     rows = []
     for split in report.splits:
-        unlabelled, hidden, visible = report.keypoints[split]
-        numbers = (report.images[split], report.instances[split], visible, hidden, unlabelled)
+        unlabeled, hidden, visible = report.keypoints[split]
+        numbers = (report.images[split], report.instances[split], visible, hidden, unlabeled)
         rows.append((split, *map(str, numbers)))
-    heads = ("split", "pictures", "objects", "visible", "hidden", "not labelled")
+    heads = ("split", "images", "objects", "visible", "hidden", "not labeled")
     out.print(table_of(rows, *heads, title=escape(str(report.data))))
     for note in report.notes:
         out.print(escape(note))

@@ -32,7 +32,7 @@ def verify(
 
     pipeline = PosePipeline.from_bundle(bundle, PipelineOptions(device=device))
     archive = Bundle.open(bundle)
-    report = compare_samples(archive.manifest, archive.sample_pictures(), pipeline)
+    report = compare_samples(archive.manifest, archive.sample_images(), pipeline)
     out = console()
     _print_manifest(report.manifest, bundle, out)
     _print_samples(report, out)

@@ -1,4 +1,4 @@
-"""``posetools view``: labels, and predictions beside them, as pictures."""
+"""``posetools view``: labels, and predictions beside them, as images."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ FindingCode = Annotated[
     str | None,
     _choice(
         metavar="CODE",
-        help="Only pictures with such a finding of `posetools validate`; the objects that it names are marked.",
+        help="Only images with such a finding of `posetools validate`; the objects that it names are marked.",
     ),
 ]
 Predictions = Annotated[
     Path | None,
     _choice(
         metavar="FILE",
-        help="A file of `posetools predict`: each picture that it has with its labels on the left and the predictions "
+        help="A file of `posetools predict`: each image that it has with its labels on the left and the predictions "
         "on the right.",
     ),
 ]
-Number = Annotated[int, _choice("--n", "-n", min=1, help="How many pictures, or objects, at most.")]
+Number = Annotated[int, _choice("--n", "-n", min=1, help="How many images, or objects, at most.")]
 Seed = Annotated[
     int | None, _choice(min=0, help="Choose by lot; the same seed, the same choice.", show_default="spread evenly")
 ]
 Objects = Annotated[bool, _choice("--objects", help="Show each object by itself, cut out: for small ones.")]
 Each = Annotated[
-    bool, typer.Option("--each", help="Write single pictures, in full resolution, into a new folder: no sheet.")
+    bool, typer.Option("--each", help="Write single images, in full resolution, into a new folder: no sheet.")
 ]
 Names = Annotated[bool, _looks("--names", help="Write each point's name beside it.")]
 Indices = Annotated[bool, _looks("--indices", help="Write each point's number, from 0, beside it.")]
-Columns = Annotated[int | None, _looks(min=1, help="Pictures in a row of the sheet.", show_default="by their shape")]
+Columns = Annotated[int | None, _looks(min=1, help="Images in a row of the sheet.", show_default="by their shape")]
 Tile = Annotated[
     str | None,
     _looks(
         metavar="W|WxH",
-        help="The size of a picture in the sheet, in pixels.",
+        help="The size of an image in the sheet, in pixels.",
         show_default="320 to 1280 wide, by their number",
     ),
 ]
@@ -78,7 +78,7 @@ def view(
     columns: Columns = None,
     tile: Tile = None,
 ) -> None:
-    """Draw the labels into the pictures, and show them on one sheet: discs are visible points, rings hidden ones.
+    """Draw the labels into the images, and show them on one sheet: discs are visible points, rings hidden ones.
 
     Exit status: 0 done (also when there is nothing to show, which is said), 2 could not run.
     """
@@ -97,7 +97,7 @@ def view(
     for note in result.notes:
         say(note)
     if result.out:
-        say(f"wrote {result.out}: {result.shown} of {result.among} {'objects' if objects else 'pictures'}")
+        say(f"wrote {result.out}: {result.shown} of {result.among} {'objects' if objects else 'images'}")
 
 
 def _size(text: str | None) -> tuple[int, int | None] | None:

@@ -1,4 +1,4 @@
-"""The data set in memory: a table of pictures and the objects in them as arrays.
+"""The data set in memory: a table of images and the objects in them as arrays.
 
 The Dataset is columnar, frozen, and knows nothing of JSON keys, YOLO lines or folders. An Instance is a view of one
 row. Readers fill a DatasetBuilder; writers and checks read the arrays.
@@ -26,14 +26,14 @@ SLICE = 500
 class Visibility(IntEnum):
     """COCO's three values; every path through posetools keeps all three apart."""
 
-    NOT_LABELLED = 0
+    NOT_LABELED = 0
     HIDDEN = 1
     VISIBLE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One picture.
+    """One image.
 
     Attributes:
         file_name: its name in the data set's ``images/`` folder, with forward slashes; unique in a Dataset.
@@ -60,7 +60,7 @@ class Instance:
     """One object: a view of one row of a Dataset.
 
     Attributes:
-        image: the picture it is in.
+        image: the image it is in.
         box: (4,) x1, y1, x2, y2.
         keypoints: (K, 3) x, y, visibility; x = y = 0 where the visibility is 0.
         area: in square pixels.
@@ -99,14 +99,14 @@ OBJECT_COLUMNS = ("boxes", "keypoints", "areas", "iscrowd", "category_ids", "ima
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Pictures and the N objects in them, all of one skeleton with K keypoints. Arrays are read-only.
+    """Images and the N objects in them, all of one skeleton with K keypoints. Arrays are read-only.
 
-    Objects are sorted by picture, pictures by file name. Two Datasets are equal when skeleton, pictures (but for where
+    Objects are sorted by image, images by file name. Two Datasets are equal when skeleton, images (but for where
     the files lie) and all arrays are; where an object came from does not count.
 
     Attributes:
         skeleton: what the K keypoints are.
-        images: the pictures, sorted by ``file_name``.
+        images: the images, sorted by ``file_name``.
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
         keypoints: (N, K, 3) x, y in pixels and visibility 0, 1 or 2.
         areas: (N,) in square pixels.
@@ -172,7 +172,7 @@ class Dataset:
 
     @property
     def counts(self) -> Ints:
-        """(M,) how many objects each picture has."""
+        """(M,) how many objects each image has."""
         counts: Ints = np.bincount(self.image_index, minlength=len(self.images)).astype(np.int64)
         return counts
 
@@ -182,18 +182,18 @@ class Dataset:
         return self.keypoints[:, :, 2].astype(np.int64)
 
     @property
-    def num_labelled(self) -> Ints:
-        """(N,) how many keypoints of each object are labelled (COCO's ``num_keypoints``)."""
+    def num_labeled(self) -> Ints:
+        """(N,) how many keypoints of each object are labeled (COCO's ``num_keypoints``)."""
         counts: Ints = (self.keypoints[:, :, 2] > 0).sum(axis=1)
         return counts
 
     def rows_of_images(self) -> tuple[range, ...]:
-        """Return for each picture the rows of its objects."""
+        """Return for each image the rows of its objects."""
         edges = np.searchsorted(self.image_index, np.arange(len(self.images) + 1))
         return tuple(range(int(a), int(b)) for a, b in itertools.pairwise(edges))
 
     def slices(self) -> Iterator[Dataset]:
-        """Yield the Dataset as Datasets of a few hundred pictures, one after the other."""
+        """Yield the Dataset as Datasets of a few hundred images, one after the other."""
         if len(self.images) <= SLICE:
             yield self
             return
@@ -205,19 +205,19 @@ class Dataset:
             yield Dataset(self.skeleton, self.images[first : first + SLICE], **own, origins=self.origins[a:b])
 
     def take(self, images: Sequence[Image], rows: Ints, image_index: Ints) -> Dataset:
-        """Return the Dataset of some of the objects, which lie in these pictures.
+        """Return the Dataset of some of the objects, which lie in these images.
 
         Args:
-            images: its pictures, sorted by file name.
+            images: its images, sorted by file name.
             rows: (n,) the objects, in its order.
-            image_index: (n,) the picture of each, an index into ``images``, ascending.
+            image_index: (n,) the image of each, an index into ``images``, ascending.
         """
         own = {name: getattr(self, name)[rows] for name in OBJECT_COLUMNS}
         own["image_index"] = image_index
         return Dataset(self.skeleton, tuple(images), **own, origins=self.origins.take(rows.tolist()))
 
     def select_images(self, indices: Iterable[int]) -> Dataset:
-        """Return the Dataset of those pictures (indices into ``images``) and the objects in them."""
+        """Return the Dataset of those images (indices into ``images``) and the objects in them."""
         kept = sorted(set(indices))
         new_index = np.full(len(self.images), -1, dtype=np.int64)
         new_index[kept] = np.arange(len(kept))
@@ -225,7 +225,7 @@ class Dataset:
         return self.take([self.images[i] for i in kept], rows, new_index[self.image_index[rows]])
 
     def with_images(self, images: Sequence[Image]) -> Dataset:
-        """Return this Dataset with other pictures in the places of its own, and everything sorted again.
+        """Return this Dataset with other images in the places of its own, and everything sorted again.
 
         Raises:
             ValueError: they are not as many, or two have one name.
@@ -244,7 +244,7 @@ class Dataset:
 
 
 def concatenate(parts: Sequence[Dataset]) -> Dataset:
-    """Return one Dataset of all pictures and objects; the parts share a skeleton and no file name.
+    """Return one Dataset of all images and objects; the parts share a skeleton and no file name.
 
     Raises:
         ValueError: there is no part, or the skeletons differ, or a file name stands in two parts.
@@ -260,7 +260,7 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
 
 
 class DatasetBuilder:
-    """Collects pictures and objects in any order; ``build`` sorts them into a Dataset."""
+    """Collects images and objects in any order; ``build`` sorts them into a Dataset."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton = skeleton
@@ -277,7 +277,7 @@ class DatasetBuilder:
         return file_name in self._index
 
     def add_image(self, image: Image) -> None:
-        """Add a picture.
+        """Add an image.
 
         Raises:
             ValueError: one of that name is already there.
@@ -297,18 +297,18 @@ class DatasetBuilder:
         area: float | None = None,
         iscrowd: bool = False,
     ) -> None:
-        """Add an object of the picture ``file_name``, which was added before.
+        """Add an object of the image ``file_name``, which was added before.
 
         Args:
-            file_name: the picture's.
+            file_name: the image's.
             box: (4,) x1, y1, x2, y2 in pixels, kept to 1e-9 px, which every format can give back exactly.
-            keypoints: (K, 3) x, y, visibility; coordinates of points that are not labelled become 0.
+            keypoints: (K, 3) x, y, visibility; coordinates of points that are not labeled become 0.
             origin: where it came from, for messages.
             area: in square pixels; None for the box's width times height.
             iscrowd: whether it stands for a group.
         """
         points = np.array(keypoints, dtype=np.float64)
-        points[points[:, 2] == Visibility.NOT_LABELLED] = 0.0
+        points[points[:, 2] == Visibility.NOT_LABELED] = 0.0
         self._boxes.append(np.array(box, dtype=np.float64).round(DECIMALS))
         self._keypoints.append(points)
         self._areas.append(area)
@@ -317,7 +317,7 @@ class DatasetBuilder:
         self._origins.append(origin)
 
     def build(self) -> Dataset:
-        """Return the Dataset of what was added; objects of one picture keep the order they were added in."""
+        """Return the Dataset of what was added; objects of one image keep the order they were added in."""
         n, k = len(self._boxes), self.skeleton.num_keypoints
         boxes = np.array(self._boxes, dtype=np.float64).reshape(n, 4)
         own = np.array([np.nan if area is None else area for area in self._areas], dtype=np.float64)

@@ -1,7 +1,7 @@
 """What checks and readers find: data with stable codes, printed elsewhere.
 
 A code is a letter for the severity (E error, W warning), three digits, never reused. 1xx: the COCO file and its
-pictures. 2xx: plausibility. 3xx: reading annotations of another format. docs/findings.md is generated from this table.
+images. 2xx: plausibility. 3xx: reading annotations of another format. docs/findings.md is generated from this table.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ RULES: dict[str, Rule] = {
     ),
     "E105": Rule("num-keypoints", "COCO's evaluation ignores objects by num_keypoints; a wrong count moves AP."),
     "E106": Rule("keypoints-length", "K keypoints are 3K numbers; anything else fails to reshape while training."),
-    "E107": Rule("visibility", "Visibility is 0 (not labelled), 1 (labelled but hidden) or 2 (visible)."),
+    "E107": Rule("visibility", "Visibility is 0 (not labeled), 1 (labeled but hidden) or 2 (visible)."),
     "E108": Rule("bbox-size", "Boxes without width or height are dropped by MMDet and MMPose without a word."),
     "E109": Rule("duplicate-id", "COCO's readers keep one of several entries with the same id."),
-    "E110": Rule("unknown-image", "An annotation of a picture that is not listed is never seen."),
+    "E110": Rule("unknown-image", "An annotation of an image that is not listed is never seen."),
     "E111": Rule("category", "MMPose drops category_id != 1 of detections, and 0-based ids shift classes."),
     "E112": Rule("category-differs", "Train and val disagree about the categories: AP is 0."),
     "E113": Rule("category-keypoints", "The file's keypoints are not the skeleton's: points are learned as others."),
     "E114": Rule("skeleton-edges", "COCO's edges are 1-based; 0-based ones draw the wrong lines or fail."),
     "E115": Rule("iscrowd", "MMDet and pycocotools read iscrowd without asking whether it is there."),
-    "E116": Rule("empty-split", "A split without pictures or objects cannot be trained on or evaluated."),
+    "E116": Rule("empty-split", "A split without images or objects cannot be trained on or evaluated."),
     "E117": Rule("annotation-id", "pycocotools takes a match with annotation id 0 for no match: AP falls."),
-    # The pictures.
+    # The images.
     "E121": Rule("picture-missing", "Training stops when the data loader reaches it."),
     "E122": Rule(
         "picture-unreadable",
@@ -66,8 +66,8 @@ RULES: dict[str, Rule] = {
     "E124": Rule(
         "exif-rotation", "The annotation was made in another frame than the one that OpenCV, and so training, sees."
     ),
-    "E125": Rule("file-name", "The name leads out of the picture folder."),
-    "E126": Rule("duplicate-across-splits", "The same picture in train and val: the evaluation is of training data."),
+    "E125": Rule("file-name", "The name leads out of the image folder."),
+    "E126": Rule("duplicate-across-splits", "The same image in train and val: the evaluation is of training data."),
     "E127": Rule(
         "keypoints-as-objects",
         "Keypoints exported as objects of a category each: which object they belong to is not in the file.",
@@ -75,17 +75,17 @@ RULES: dict[str, Rule] = {
     # The skeleton and the configs.
     "E131": Rule("sigmas-length", "MMPose accepts sigmas of any length and evaluates nonsense."),
     "E132": Rule("swap", "A one-sided swap makes random flips teach left for right."),
-    "E133": Rule("config-classes", "Classes given as a string, or not in the JSON, filter every picture away."),
+    "E133": Rule("config-classes", "Classes given as a string, or not in the JSON, filter every image away."),
     # Plausibility.
-    "W201": Rule("bbox-outside", "The box leaves the picture."),
-    "W202": Rule("point-outside-box", "A labelled point lies outside its box by more than a margin."),
+    "W201": Rule("bbox-outside", "The box leaves the image."),
+    "W202": Rule("point-outside-box", "A labeled point lies outside its box by more than a margin."),
     "W203": Rule("unlabelled-with-coordinates", "Visibility 0 with coordinates: the point is ignored; was it meant?"),
-    "W204": Rule("labelled-at-origin", "A labelled point at (0, 0): usually a missing one with the wrong visibility."),
-    "W205": Rule("duplicate-box", "Two boxes of one picture overlap by more than 0.95: the object is labelled twice."),
-    "W206": Rule("duplicate-picture", "Two pictures have the same content."),
+    "W204": Rule("labelled-at-origin", "A labeled point at (0, 0): usually a missing one with the wrong visibility."),
+    "W205": Rule("duplicate-box", "Two boxes of one image overlap by more than 0.95: the object is labeled twice."),
+    "W206": Rule("duplicate-picture", "Two images have the same content."),
     "W208": Rule("no-hidden-points", "Only visibility 0 and 2 in the whole set: were hidden points left out?"),
-    "W209": Rule("rare-point", "A keypoint that is never or rarely labelled will not be learned."),
-    "W210": Rule("no-annotation", "Pictures without objects: negatives for RTMDet, unused by RTMPose."),
+    "W209": Rule("rare-point", "A keypoint that is never or rarely labeled will not be learned."),
+    "W210": Rule("no-annotation", "Images without objects: negatives for RTMDet, unused by RTMPose."),
     "W211": Rule("few-iterations", "An epoch has too few iterations for the stock schedule."),
     "W212": Rule("one-size-class", "All boxes are in one COCO size class: AP of the other two is not defined."),
     "W213": Rule(
@@ -96,11 +96,11 @@ RULES: dict[str, Rule] = {
     "W216": Rule("front-rear-exchanged", "Two points bear each other's names, front and rear exchanged."),
     "W217": Rule("misplaced-point", "A point is far from where the object's other points, being rigid, put it."),
     "W218": Rule("impossible-faces", "Points are marked visible that cannot be seen together from anywhere."),
-    "W219": Rule("tire-above-bumper", "Neighbours bear each other's names: a tire lies where its bumper must be."),
-    "W220": Rule("near-duplicate", "Two pictures of different clips look the same: little is learned from the second."),
+    "W219": Rule("tire-above-bumper", "Neighbors bear each other's names: a tire lies where its bumper must be."),
+    "W220": Rule("near-duplicate", "Two images of different clips look the same: little is learned from the second."),
     "W221": Rule(
         "near-duplicate-across-splits",
-        "A picture that looks like one of another split: the evaluation is, in part, of training data.",
+        "An image that looks like one of another split: the evaluation is, in part, of training data.",
     ),
     "W222": Rule("mirrored-in-its-set", "Left and right lie the other way round than in the set's other objects."),
     "W223": Rule(
@@ -115,14 +115,14 @@ RULES: dict[str, Rule] = {
     "E305": Rule("duplicate-point", "A keypoint that an object has twice."),
     "E306": Rule("object-without-box", "Points with a group but no rectangle."),
     "E307": Rule("several-boxes", "Two rectangles with the same group."),
-    "E308": Rule("picture-outside", "The picture lies outside the source folder."),
+    "E308": Rule("picture-outside", "The image lies outside the source folder."),
     "E309": Rule("bad-line", "A line that does not have the declared form."),
     "E310": Rule("unreadable-file", "An annotation file that cannot be read."),
     "E311": Rule("bad-value", "A value that breaks the format's rules."),
     "E312": Rule("lossy", "The target format cannot hold what is there."),
-    "E313": Rule("duplicate-annotation", "Two annotation files of one picture, or two pictures of one file."),
+    "E313": Rule("duplicate-annotation", "Two annotation files of one image, or two images of one file."),
     "W321": Rule("no-group", "Points in several boxes were given to the only ones that can own them."),
-    "W322": Rule("no-annotation-file", "A picture without an annotation file: not labelled yet, or without objects."),
+    "W322": Rule("no-annotation-file", "An image without an annotation file: not labeled yet, or without objects."),
     "W323": Rule("not-carried", "Something in the source that COCO keypoints written by posetools do not hold."),
     "W324": Rule("repaired", "A value that has one right answer was put right while reading."),
     "W325": Rule(
@@ -139,7 +139,7 @@ RULES: dict[str, Rule] = {
     "W332": Rule("found-by-name", "An image of the right name in a folder of another name may be another image."),
     "W333": Rule(
         "box-from-one-point",
-        "One labelled point, or points on one line, span no box: it has a size that nobody labelled.",
+        "One labeled point, or points on one line, span no box: it has a size that nobody labeled.",
     ),
     "W334": Rule(
         "twin-not-compared", "A second file holds the labels of the same images, and could not be compared: not read."

@@ -91,12 +91,12 @@ def is_record(path: Path) -> bool:
     return path.name == CONVERSION and read_bytes(path).startswith(b'{\n"posetools"')
 
 
-def refuse_zip(path: Path, *, pictures: bool = False) -> None:
+def refuse_zip(path: Path, *, images: bool = False) -> None:
     """Refuse a zip file, or a path in one, where a data set is asked for: only convert reads these.
 
     Args:
         path: what was given.
-        pictures: whether a folder of images would do, which unpacking makes.
+        images: whether a folder of images would do, which unpacking makes.
 
     Raises:
         RequestError: it is one.
@@ -104,7 +104,7 @@ def refuse_zip(path: Path, *, pictures: bool = False) -> None:
     file = zip_at(path)
     if file is None:
         return
-    way = "unpack it, and give the folder" if pictures else f"`{_convert_to(file)}` makes a data set of it"
+    way = "unpack it, and give the folder" if images else f"`{_convert_to(file)}` makes a data set of it"
     raise RequestError(f"{file}: must be a folder, got a zip file, which `posetools convert` alone reads\n  {way}")
 
 

@@ -1,7 +1,7 @@
 """Boxes and points, and every convention that a file format has for them.
 
 The canonical geometry is absolute pixels, float64, boxes as (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2. Pixel
-coordinates are continuous: (0, 0) is the corner of the picture, (width, height) the opposite one. Every other
+coordinates are continuous: (0, 0) is the corner of the image, (width, height) the opposite one. Every other
 convention is a named pair of functions here.
 """
 
@@ -18,7 +18,7 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 SizeClass: TypeAlias = Literal["small", "medium", "large"]
 
-# Normalised coordinates come back from text with an error near 1e-13 of the picture, and a box's far corner as a sum
+# Normalized coordinates come back from text with an error near 1e-13 of the image, and a box's far corner as a sum
 # (COCO) with one of 1e-13 px: boxes are kept to 1e-9 px, so that every format gives them back exactly.
 DECIMALS = 9
 # Pixels, and percent: no annotation is beyond, and float64 has few fractions left to keep there.
@@ -51,25 +51,25 @@ def xyxy_from_xywh(boxes: Floats) -> Floats:
 
 
 def yolo_from_xyxy(boxes: Floats, size: tuple[int, int]) -> Floats:
-    """Return (N, 4) boxes as (centre x, centre y, width, height) in fractions of the picture's (width, height)."""
+    """Return (N, 4) boxes as (center x, center y, width, height) in fractions of the image's (width, height)."""
     scale = np.array(size, dtype=np.float64)
     return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2 / scale, (boxes[:, 2:] - boxes[:, :2]) / scale], axis=1)
 
 
 def xyxy_from_yolo(boxes: Floats, size: tuple[int, int]) -> Floats:
-    """Return (N, 4) YOLO boxes as canonical ones in a picture of ``size`` (width, height), to 1e-9 px."""
+    """Return (N, 4) YOLO boxes as canonical ones in an image of ``size`` (width, height), to 1e-9 px."""
     scale = np.array(size, dtype=np.float64)
-    centre, half = boxes[:, :2] * scale, boxes[:, 2:] * scale / 2
-    pixels: Floats = np.concatenate([centre - half, centre + half], axis=1).round(DECIMALS)
+    center, half = boxes[:, :2] * scale, boxes[:, 2:] * scale / 2
+    pixels: Floats = np.concatenate([center - half, center + half], axis=1).round(DECIMALS)
     return pixels
 
 
-def normalise_points(points: Floats, size: tuple[int, int]) -> Floats:
-    """Return (..., 2) points in fractions of the picture's (width, height)."""
+def normalize_points(points: Floats, size: tuple[int, int]) -> Floats:
+    """Return (..., 2) points in fractions of the image's (width, height)."""
     return points / np.array(size, dtype=np.float64)
 
 
-def denormalise_points(points: Floats, size: tuple[int, int]) -> Floats:
+def denormalize_points(points: Floats, size: tuple[int, int]) -> Floats:
     """Return (..., 2) points, given in fractions of ``size`` (width, height), in pixels, to 1e-9 px."""
     pixels: Floats = (points * np.array(size, dtype=np.float64)).round(DECIMALS)
     return pixels
@@ -108,17 +108,17 @@ def pairwise_iou(a: Floats, b: Floats) -> Floats:
 
 
 def clip_boxes(boxes: Floats, size: tuple[int, int]) -> Floats:
-    """Return (N, 4) boxes cut to a picture of ``size`` (width, height)."""
+    """Return (N, 4) boxes cut to an image of ``size`` (width, height)."""
     limit = np.array([*size, *size], dtype=np.float64)
     clipped: Floats = np.clip(boxes, 0.0, limit)
     return clipped
 
 
 def box_from_keypoints(keypoints: Floats, margin: float, size: tuple[int, int], *, pixels: float = 0.0) -> Floats:
-    """Return the (4,) box round the labelled ones of (K, 3) keypoints, wider by a margin, cut to the image.
+    """Return the (4,) box round the labeled ones of (K, 3) keypoints, wider by a margin, cut to the image.
 
     Args:
-        keypoints: x, y, visibility; at least one labelled (visibility > 0).
+        keypoints: x, y, visibility; at least one labeled (visibility > 0).
         margin: what each side moves outwards, as a fraction of the box's width or height.
         size: the image's (width, height), to which the box is cut.
         pixels: what each side moves outwards besides.

@@ -1,7 +1,7 @@
 """Replacing the files of a data set together, so that not even a killed process can tear them apart.
 
 ``files.write_texts`` puts the files back when one cannot be written, but a process that is killed between two moves
-leaves a new train_coco.json beside an old val_coco.json, and pictures in both or in neither. Hence what is to be
+leaves a new train_coco.json beside an old val_coco.json, and images in both or in neither. Hence what is to be
 written stands in a journal in the folder first, whole, with digests of what was there. Whoever finds the journal
 writes the files again: every one of them is then the new one, whichever were new before. A file that is neither the old
 one nor the new one was changed in between, and is not overwritten.

@@ -21,19 +21,19 @@ class SplitCounts:
     """What is in one split.
 
     Attributes:
-        pictures: how many pictures.
+        images: how many images.
         instances: how many objects.
-        keypoints: keypoint name -> how many of them are (not labelled, hidden, visible).
+        keypoints: keypoint name -> how many of them are (not labeled, hidden, visible).
     """
 
-    pictures: int
+    images: int
     instances: int
     keypoints: Mapping[str, tuple[int, int, int]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {
-            "pictures": self.pictures,
+            "pictures": self.images,
             "instances": self.instances,
             "keypoints": {
                 name: {"visible": visible, "hidden": hidden, "not_labelled": missing}
@@ -50,25 +50,25 @@ def count(split: Split) -> SplitCounts:
         seen += np.array([(visibility == value).sum(axis=0) for value in Visibility])
         instances += len(dataset)
     keypoints = {name: (a, b, c) for name, a, b, c in zip(split.skeleton.names, *seen.tolist(), strict=True)}
-    return SplitCounts(pictures=len(split.images), instances=instances, keypoints=keypoints)
+    return SplitCounts(images=len(split.images), instances=instances, keypoints=keypoints)
 
 
-def count_annotations(names: Sequence[str], pictures: int, annotations: Sequence[Mapping[str, Any]]) -> SplitCounts:
+def count_annotations(names: Sequence[str], images: int, annotations: Sequence[Mapping[str, Any]]) -> SplitCounts:
     """Return the counts of COCO annotations, whose ``keypoints`` are 3 numbers per name or absent.
 
     Args:
         names: the category's keypoints; none when the file does not say.
-        pictures: how many pictures the annotations are of.
+        images: how many images the annotations are of.
         annotations: as in the file.
     """
     if not names:
-        return SplitCounts(pictures=pictures, instances=len(annotations), keypoints={})
-    unlabelled = [0.0] * (3 * len(names))
-    rows = [annotation.get("keypoints") or unlabelled for annotation in annotations]
+        return SplitCounts(images=images, instances=len(annotations), keypoints={})
+    unlabeled = [0.0] * (3 * len(names))
+    rows = [annotation.get("keypoints") or unlabeled for annotation in annotations]
     visibility = np.array(rows, dtype=np.float64).reshape(len(rows), len(names), 3)[:, :, 2]
     per_value = [(visibility == value).sum(axis=0).tolist() for value in Visibility]
     keypoints = {name: (a, b, c) for name, a, b, c in zip(names, *per_value, strict=True)}
-    return SplitCounts(pictures=pictures, instances=len(annotations), keypoints=keypoints)
+    return SplitCounts(images=images, instances=len(annotations), keypoints=keypoints)
 
 
 def findings_sections(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Category(_SkeletonPart):
 
 
 class Keypoint(_SkeletonPart):
-    """One keypoint: its name, the keypoint it becomes in a mirrored picture, and its color (RGB).
+    """One keypoint: its name, the keypoint it becomes in a mirrored image, and its color (RGB).
 
     A skeleton chooses the color where none is given.
     """
@@ -101,10 +101,10 @@ class PlacedPoint(_SkeletonPart):
 
     Attributes:
         name: the keypoint.
-        at: x (forwards), y (to the object's left), z (upwards from the ground), in metres.
+        at: x (forwards), y (to the object's left), z (upwards from the ground), in meters.
         faces: the sides that it lies on; it is seen from where any of them is. None: from everywhere.
         opposite: its counterpart at the other end of the object.
-        neighbour: the keypoint near by whose name it is likely to be given by mistake.
+        neighbor: the keypoint near by whose name it is likely to be given by mistake.
     """
 
     name: Name
@@ -119,7 +119,7 @@ class Mode(_SkeletonPart):
 
     Attributes:
         name: for those who read the file.
-        sd: the standard deviation among real objects, in metres.
+        sd: the standard deviation among real objects, in meters.
         along: the direction, a vector of length 1 in most cases.
         points: the keypoints that move along it.
         against: those that move the other way.
@@ -279,12 +279,12 @@ class Skeleton(_SkeletonPart):
 
     @cached_property
     def flip_indices(self) -> tuple[int, ...]:
-        """The K indices that a mirrored picture's keypoints come from (YOLO's ``flip_idx``): a permutation."""
+        """The K indices that a mirrored image's keypoints come from (YOLO's ``flip_idx``): a permutation."""
         return tuple(self.index[point.swap or point.name] for point in self.keypoints)
 
     @property
     def has_swaps(self) -> bool:
-        """Whether any keypoint changes its name in a mirrored picture."""
+        """Whether any keypoint changes its name in a mirrored image."""
         return any(point.swap is not None for point in self.keypoints)
 
     @cached_property

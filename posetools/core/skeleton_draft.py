@@ -26,7 +26,7 @@ _COMMENTS = {
     "name": "Used in the names of configs and work folders.",
     "category": "The one kind of object that has these keypoints; the id is COCO's, from 1.",
     "keypoints": "In the order of every array and file. swap: the keypoint that this one becomes in a mirrored "
-    "picture\n# (for both of the pair). color: red, green, blue.",
+    "image\n# (for both of the pair). color: red, green, blue.",
     "links": "The lines between keypoints in drawings. color: as above; without it each gets one of its own, left and "
     "right of a\n# pair in the same hue, left deep and right light.",
     "sigmas": "How far apart two careful people would label each keypoint, in units of sqrt(area) of the object: OKS "

@@ -47,13 +47,13 @@ class Verdict:
     things: tuple[Thing, ...] = ()
 
 
-def data_verdict(findings: Sequence[Finding], splits: Iterable[str], *, pictures: bool = True) -> Verdict:
+def data_verdict(findings: Sequence[Finding], splits: Iterable[str], *, images: bool = True) -> Verdict:
     """Return whether a data set can be trained on, and what to look at before.
 
     Args:
         findings: of all checks.
         splits: the names of the splits that were checked.
-        pictures: whether the image files were checked.
+        images: whether the image files were checked.
     """
     counts = count_by_code(findings)
     order = sorted(
@@ -68,7 +68,7 @@ def data_verdict(findings: Sequence[Finding], splits: Iterable[str], *, pictures
         mends = f"; --fix can fix {them}" if fixable else ""
         return Verdict("error", f"not ready to train: {counted(f'{total:,}', 'error')} to fix first{mends}", things)
     ready = "ready to train" if {"train", "val"} <= set(splits) else "no errors"
-    unchecked = "" if pictures else " (image files not checked)"
+    unchecked = "" if images else " (image files not checked)"
     if warnings:
         look = f"{counted(f'{len(warnings):,}', 'thing')} to look at first"
         return Verdict("warning", f"{ready}{unchecked}; {look}", things)

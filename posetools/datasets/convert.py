@@ -33,7 +33,7 @@ from posetools.formats.sources.scratch import check_images, scratch_folder
 from posetools.formats.sources.seen import check_source
 from posetools.formats.sources.zip_sources import ZipSources, check_inside, check_way_of_zips, in_zip, zip_sources
 from posetools.formats.unknown_labels import UnknownLabel, one_table
-from posetools.imaging.header import is_picture, read_header, upright_bytes
+from posetools.imaging.header import is_image, read_header, upright_bytes
 from posetools.progress import Progress, silent
 from posetools.scale.shards import no_collection
 
@@ -56,10 +56,10 @@ class ConvertRequest:
         skeleton: a built-in name or the path of a skeleton file; None: the source's own (own_skeleton.py).
         val: the share for evaluation; None for 0.1, or for the split that the source declares.
         seed: of the split.
-        split_by: ``picture``, ``parent`` or a regular expression (see ``posetools.datasets.split``); None to choose.
-        images: how the pictures come into ``out``; "none" leaves them where they are.
+        split_by: ``image``, ``parent`` or a regular expression (see ``posetools.datasets.split``); None to choose.
+        images: how the images come into ``out``; "none" leaves them where they are.
         read: what the user says about the source.
-        bake_rotation: rewrite pictures with an EXIF rotation upright.
+        bake_rotation: rewrite images with an EXIF rotation upright.
         keep_going: write what could be read although something could not.
         overwrite: replace the data set that is in ``out``.
     """
@@ -81,10 +81,10 @@ class ConvertRequest:
 
 @dataclass(frozen=True, slots=True)
 class SplitChoice:
-    """How the pictures were split.
+    """How the images were split.
 
     Attributes:
-        by: ``picture``, ``parent``, ``clip``, a regular expression, ``declared``, or ``none``.
+        by: ``image``, ``parent``, ``clip``, a regular expression, ``declared``, or ``none``.
         reason: the same in words.
         val: the share that was asked for; None when nothing was planned.
         seed: likewise.
@@ -182,7 +182,7 @@ def told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:
 
 
 def _read(source: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> ReadResult:
-    options = replace(request.read, progress=progress, need_pictures=request.images != "none")
+    options = replace(request.read, progress=progress, need_images=request.images != "none")
     options = replace(options, new_split=_is_asked(request))
     sources = request.sources
     if options.engine and options.engine.elsewhere:
@@ -231,12 +231,12 @@ def _target(request: ConvertRequest) -> Format:
     if not target.keeps_splits and (request.val is not None or request.split_by is not None):
         raise RequestError(
             f"--val and --split-by must be left out with --to {target.name}, which keeps no splits, "
-            f"got {request.val!r} and {request.split_by!r}\n  pictures are split when they are converted to coco"
+            f"got {request.val!r} and {request.split_by!r}\n  images are split when they are converted to coco"
         )
     if request.images == "none" and (target.name != "coco" or request.bake_rotation):
         raise RequestError(
             f"--images none must go with --to coco and without --bake-rotation, got --to {target.name}"
-            f"{' --bake-rotation' if request.bake_rotation else ''}\n  the pictures are needed for that"
+            f"{' --bake-rotation' if request.bake_rotation else ''}\n  the images are needed for that"
         )
     return target
 
@@ -265,7 +265,7 @@ def _check_names(names: Iterable[str]) -> None:
             name.encode()
         except UnicodeEncodeError as exc:
             shown = name.encode("utf-8", "backslashreplace").decode()
-            raise InputError(shown, "", must_be("file_name", "text in UTF-8", name), hint="rename the picture") from exc
+            raise InputError(shown, "", must_be("file_name", "text in UTF-8", name), hint="rename the image") from exc
 
 
 def _no_objects(read: ReadResult, kept: Sequence[int], request: ConvertRequest) -> Iterator[Finding]:
@@ -276,7 +276,7 @@ def _no_objects(read: ReadResult, kept: Sequence[int], request: ConvertRequest) 
             "E116",
             _listed(request.sources),
             "",
-            f"objects must be at least 1, got 0 in {len(read.images)} pictures and {read.files} annotation "
+            f"objects must be at least 1, got 0 in {len(read.images)} images and {read.files} annotation "
             f"files" + (f" ({left_out} shapes left out on purpose)" if left_out else ""),
             _why_none(read.ignored, request) if left_out else "label objects first: no file has one",
         )
@@ -302,7 +302,7 @@ def _sides_without_objects(
                 "E116",
                 _listed(request.sources),
                 split,
-                f"objects must be at least 1 in each split, got 0 in {len(rows)} pictures of {split}",
+                f"objects must be at least 1 in each split, got 0 in {len(rows)} images of {split}",
                 hint,
             )
 
@@ -398,8 +398,8 @@ def _write(
         record = folder / CONVERSION
         if record.exists():
             raise RequestError(
-                f"{CONVERSION} must be free for what convert writes, but is the {target.title} file of a picture\n"
-                "  give that picture another name"
+                f"{CONVERSION} must be free for what convert writes, but is the {target.title} file of an image\n"
+                "  give that image another name"
             )
         write_json(record, _document(result, target, request, read.skeleton))
     return result
@@ -407,7 +407,7 @@ def _write(
 
 def _bake_rotation(folder: Path, progress: Progress) -> None:
     """Put files without an orientation in the places of the images (or of the links to them) that state one."""
-    paths = sorted(path for path in folder.rglob("*") if is_picture(path))
+    paths = sorted(path for path in folder.rglob("*") if is_image(path))
     for number, path in enumerate(paths, start=1):
         header = read_header(path)
         if (header.orientation, header.ignored) != (1, 1):

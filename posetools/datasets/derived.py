@@ -1,6 +1,6 @@
 """Data sets made of data sets: what the commands that read and write them share.
 
-``merge`` and ``subset`` read whole data set folders, as for training: the pictures are not opened. Both write a new
+``merge`` and ``subset`` read whole data set folders, as for training: the images are not opened. Both write a new
 folder with a conversion.json of its own, and leave what they read as it is.
 """
 
@@ -29,7 +29,7 @@ class SetReading:
     """What a data set folder holds.
 
     Attributes:
-        splits: split -> its Dataset, train and val first; every picture says its split.
+        splits: split -> its Dataset, train and val first; every image says its split.
         findings: what could not be read, and what is odd.
         ignored: label -> how many were left out on purpose.
     """
@@ -44,7 +44,7 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
 
     Raises:
         RequestError: it is no data set folder.
-        InputError: a picture is listed in two splits.
+        InputError: an image is listed in two splits.
     """
     splits: dict[str, Dataset] = {}
     findings: list[Finding] = []
@@ -57,7 +57,7 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
             other = seen.setdefault(image.file_name, split)
             if other != split:
                 problem = f"file_name must be in one split only, got {image.file_name!r}, which {other} has too"
-                hint = f"`posetools validate {quoted(data_root)}` lists all such pictures"
+                hint = f"`posetools validate {quoted(data_root)}` lists all such images"
                 raise InputError(path, "", problem, hint=hint)
         images = tuple(replace(image, split=split) for image in read.dataset.images)
         splits[split] = replace(read.dataset, images=images)
@@ -81,14 +81,14 @@ def refuse_errors(findings: Sequence[Finding], path: Path, advice: str) -> None:
 
 
 def check_source(path: Path) -> None:
-    """Refuse what is neither a data set folder nor a labelled source.
+    """Refuse what is neither a data set folder nor a labeled source.
 
     Raises:
         RequestError: nothing is there, or it is a zip file.
     """
     refuse_zip(path)
     if not path.exists():
-        raise RequestError(f"{path}: must be a data set folder or a labelled source, but there is none")
+        raise RequestError(f"{path}: must be a data set folder or a labeled source, but there is none")
 
 
 def write_set(
@@ -110,7 +110,7 @@ def write_set(
     were ``ignored`` on purpose, and the ``findings`` on the sources; ``sections`` are what else it says.
 
     Raises:
-        InputError: a picture has a name that leaves the folder.
+        InputError: an image has a name that leaves the folder.
         OutputError: it cannot be written; ``out`` is as it was.
     """
     skeleton = next(iter(splits.values())).skeleton

@@ -1,16 +1,16 @@
-"""What differs between two labellings of the same pictures: the work behind ``posetools diff``.
+"""What differs between two labelings of the same images: the work behind ``posetools diff``.
 
 A is what was, B what is: a model's predictions and what a person made of them, a data set before and after a review,
-two people's labels. How pictures, objects and points are brought together: posetools/datasets/matching.py.
+two people's labels. How images, objects and points are brought together: posetools/datasets/matching.py.
 
-Every labelled point of a matched object is counted once. A point whose place got another name is relabelled, and
-neither removed from the old name nor added to the new one; of the others, a name that is labelled in A only is
+Every labeled point of a matched object is counted once. A point whose place got another name is relabeled, and
+neither removed from the old name nor added to the new one; of the others, a name that is labeled in A only is
 removed, in B only added, and in both moved when it lies further away than the threshold. Distances are of the points
-that moved. The *corrected share* of a name is (moved + removed + relabelled) / (labelled in A): where A is a model's,
+that moved. The *corrected share* of a name is (moved + removed + relabeled) / (labeled in A): where A is a model's,
 how often it was wrong about that point.
 
 Visibilities are counted by name, in a 3 x 3 table, whether or not the point moved; not those of names that points
-were relabelled from or to, for these are of two different places.
+were relabeled from or to, for these are of two different places.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ class PointDiff:
     """What happened to the points of one name, or of all.
 
     Attributes:
-        labelled: how many matched objects have it in A, and in B.
+        labeled: how many matched objects have it in A, and in B.
         added: in B only.
         removed: in A only.
-        relabelled: new name -> how many of A's points got it.
+        relabeled: new name -> how many of A's points got it.
         moved: those in both that moved.
-        visibility: how many have which visibility (0, 1, 2) in A, by row, and in B, by column; relabelled ones left
+        visibility: how many have which visibility (0, 1, 2) in A, by row, and in B, by column; relabeled ones left
             out.
     """
 
-    labelled: tuple[int, int]
+    labeled: tuple[int, int]
     added: int
     removed: int
     relabelled: Mapping[str, int]
@@ -75,19 +75,19 @@ class PointDiff:
 
     @property
     def visibility_changed(self) -> int:
-        """How many are labelled in both, with another visibility."""
+        """How many are labeled in both, with another visibility."""
         return self.visibility[1][2] + self.visibility[2][1]
 
     @property
     def corrected_share(self) -> float | None:
-        """The share of A's points that were moved, removed or relabelled; None when A has none."""
+        """The share of A's points that were moved, removed or relabeled; None when A has none."""
         changed = self.moved.number + self.removed + sum(self.relabelled.values())
-        return changed / self.labelled[0] if self.labelled[0] else None
+        return changed / self.labeled[0] if self.labeled[0] else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {
-            "labelled": {"a": self.labelled[0], "b": self.labelled[1]},
+            "labelled": {"a": self.labeled[0], "b": self.labeled[1]},
             "added": self.added,
             "removed": self.removed,
             "relabelled": dict(self.relabelled),
@@ -103,14 +103,14 @@ class DiffResult:
     """What differs.
 
     Attributes:
-        a: the first labelling.
+        a: the first labeling.
         b: the second.
-        pictures: how many are in both.
-        pictures_added: names of those in B only.
-        pictures_removed: names of those in A only.
+        images: how many are in both.
+        images_added: names of those in B only.
+        images_removed: names of those in A only.
         split_changed: (name, split in A, split in B) of those in another split.
         objects: how many are matched.
-        objects_added: (picture, place) of those in B only, in pictures that are in both.
+        objects_added: (image, place) of those in B only, in images that are in both.
         objects_removed: likewise, in A only.
         boxes: boxes that moved, by the corner that moved most.
         points: keypoint -> what happened to it.
@@ -120,9 +120,9 @@ class DiffResult:
 
     a: Path
     b: Path
-    pictures: int
-    pictures_added: tuple[str, ...]
-    pictures_removed: tuple[str, ...]
+    images: int
+    images_added: tuple[str, ...]
+    images_removed: tuple[str, ...]
     split_changed: tuple[tuple[str, str, str], ...]
     objects: int
     objects_added: tuple[tuple[str, str], ...]
@@ -135,7 +135,7 @@ class DiffResult:
     @property
     def differs(self) -> bool:
         """Whether anything is different."""
-        lists = (self.pictures_added, self.pictures_removed, self.split_changed, self.objects_added)
+        lists = (self.images_added, self.images_removed, self.split_changed, self.objects_added)
         return any(map(len, (*lists, self.objects_removed, self.changes)))
 
     def as_dict(self) -> dict[str, Any]:
@@ -145,9 +145,9 @@ class DiffResult:
             "b": self.b.as_posix(),
             "differs": self.differs,
             "pictures": {
-                "both": self.pictures,
-                "added": list(self.pictures_added),
-                "removed": list(self.pictures_removed),
+                "both": self.images,
+                "added": list(self.images_added),
+                "removed": list(self.images_removed),
                 "split_changed": [dict(zip(("file", "a", "b"), row, strict=True)) for row in self.split_changed],
             },
             "objects": {
@@ -186,7 +186,7 @@ def diff(
     threshold: float = DEFAULT_THRESHOLD,
     progress: Progress = silent,
 ) -> DiffResult:
-    """Compare two labellings.
+    """Compare two labelings.
 
     Args:
         a: what was: a data set folder, a COCO file, or a source that convert reads.
@@ -205,16 +205,16 @@ def diff(
     matched = match(a, b, skeleton=skeleton, iou=iou, progress=progress)
     points = _points(matched, threshold)
     corners = _box_moves(matched)
-    known, every = matched.a.skeleton, matched.pictures
+    known, every = matched.a.skeleton, matched.images
     only_a = sorted(set(range(len(matched.a.images))) - set(every[:, 0].tolist()))
     only_b = sorted(set(range(len(matched.b.images))) - set(every[:, 1].tolist()))
     columns = {name: slice(k, k + 1) for k, name in enumerate(known.names)}
     return DiffResult(
         a=a,
         b=b,
-        pictures=len(every),
-        pictures_added=tuple(matched.b.images[j].file_name for j in only_b),
-        pictures_removed=tuple(matched.a.images[i].file_name for i in only_a),
+        images=len(every),
+        images_added=tuple(matched.b.images[j].file_name for j in only_b),
+        images_removed=tuple(matched.a.images[i].file_name for i in only_a),
         split_changed=tuple(_split_changes(matched)),
         objects=len(matched.rows),
         objects_added=_places(matched.b, matched.only_b),
@@ -262,7 +262,7 @@ def _of(points: _Points, columns: slice, skeleton: Skeleton) -> PointDiff:
     moved = points.moved[:, columns]
     targets = Counter(points.target[:, columns][points.target[:, columns] >= 0].tolist())
     return PointDiff(
-        labelled=(int((seen_a > 0).sum()), int((seen_b > 0).sum())),
+        labeled=(int((seen_a > 0).sum()), int((seen_b > 0).sum())),
         added=int(points.added[:, columns].sum()),
         removed=int(points.removed[:, columns].sum()),
         relabelled={skeleton.names[k]: number for k, number in sorted(targets.items())},
@@ -290,7 +290,7 @@ def _places(dataset: Dataset, rows: Ints) -> tuple[tuple[str, str], ...]:
 
 
 def _split_changes(matched: LabelingMatch) -> list[tuple[str, str, str]]:
-    pairs = [(matched.a.images[i], matched.b.images[j]) for i, j in matched.pictures.tolist()]
+    pairs = [(matched.a.images[i], matched.b.images[j]) for i, j in matched.images.tolist()]
     return [(a.file_name, a.split, b.split) for a, b in pairs if a.split and b.split and a.split != b.split]
 
 

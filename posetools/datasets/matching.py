@@ -1,14 +1,14 @@
-"""Two labellings of the same pictures, brought together: what ``diff`` and ``sigmas`` share.
+"""Two labelings of the same images, brought together: what ``diff`` and ``sigmas`` share.
 
-A labelling is a data set folder, a COCO file, or anything that ``convert`` reads with its own signs. Pictures of data
+A labeling is a data set folder, a COCO file, or anything that ``convert`` reads with its own signs. Images of data
 sets and COCO files are not opened for their labels.
 
-- Pictures are matched by file name; those left over, when their files are there, by content, where only one on each
+- Images are matched by file name; those left over, when their files are there, by content, where only one on each
   side has it.
-- Objects of a matched picture are matched by the IoU of their boxes: from the highest down, each pair of objects that
+- Objects of a matched image are matched by the IoU of their boxes: from the highest down, each pair of objects that
   are both free, if it reaches the threshold. A crowd is matched with a crowd only.
-- Keypoints go by name. A point of A is *relabelled* when the nearest point of B has another name, lies within a small
-  share of the box's diagonal (but at least the threshold), and both names' own points, where they are labelled on
+- Keypoints go by name. A point of A is *relabeled* when the nearest point of B has another name, lies within a small
+  share of the box's diagonal (but at least the threshold), and both names' own points, where they are labeled on
   both sides, lie further apart than that and three times as far: exchanged names, and single renamed ones alike, but
   not the spread of points that lie close together.
 """
@@ -31,7 +31,7 @@ from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError, must_be, quoted
 from posetools.formats import told_format
 from posetools.formats.coco import format as coco
-from posetools.formats.coco.sources import picture_folders
+from posetools.formats.coco.sources import image_folders
 from posetools.formats.options import ReadOptions
 from posetools.imaging.header import content_hash
 from posetools.progress import Progress, silent
@@ -44,20 +44,20 @@ _OBJECT_BLOCK = 4096
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LabelingMatch:
-    """What belongs together in two labellings, A and B, of one skeleton.
+    """What belongs together in two labelings, A and B, of one skeleton.
 
     Attributes:
         a: the first.
         b: the second.
-        pictures: (P, 2) indices into ``a.images`` and ``b.images``.
+        images: (P, 2) indices into ``a.images`` and ``b.images``.
         rows: (M, 2) rows of matched objects in A and B.
-        only_a: rows of A in matched pictures that nothing in B matches.
+        only_a: rows of A in matched images that nothing in B matches.
         only_b: rows of B likewise.
     """
 
     a: Dataset
     b: Dataset
-    pictures: Ints
+    images: Ints
     rows: Ints
     only_a: Ints
     only_b: Ints
@@ -83,7 +83,7 @@ def match(
     iou: float = DEFAULT_IOU,
     progress: Progress = silent,
 ) -> LabelingMatch:
-    """Read two labellings with one skeleton, and match their pictures and objects.
+    """Read two labelings with one skeleton, and match their images and objects.
 
     Args:
         a: a data set folder, a COCO file, or a source that convert reads.
@@ -94,7 +94,7 @@ def match(
 
     Raises:
         RequestError: one is not there, its format cannot be told, their keypoints are not the same, ``iou`` is out of
-            range, or no picture is in both.
+            range, or no image is in both.
         InputError: something in one of them cannot be read.
     """
     for path in (a, b):
@@ -129,7 +129,7 @@ def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Da
         return concatenate(list(read.splits.values()))
     told = told_format([path], "a data set folder, or of a format that is told by its signs")
     if told is coco.FORMAT and path.is_file():
-        folders = picture_folders(path)
+        folders = image_folders(path)
         result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
     else:
         result = told.read([path], skeleton, ReadOptions(progress=progress))
@@ -140,18 +140,18 @@ def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Da
 
 
 def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress: Progress = silent) -> LabelingMatch:
-    """Match the pictures and the objects of two Datasets of one skeleton, as ``match`` does."""
+    """Match the images and the objects of two Datasets of one skeleton, as ``match`` does."""
     if not 0 < iou <= 1:
         raise RequestError(must_be("--match-iou", "greater than 0 and at most 1", iou))
-    pictures = match_pictures(a, b)
-    if not len(pictures):
+    images = match_images(a, b)
+    if not len(images):
         raise RequestError(
-            f"the two labellings must have pictures in common, got none among {len(a.images)} and {len(b.images)}\n"
-            "  pictures are the same when their names are, folders included, or their files' content"
+            f"the two labelings must have images in common, got none among {len(a.images)} and {len(b.images)}\n"
+            "  images are the same when their names are, folders included, or their files' content"
         )
     rows, only_a, only_b = [], [], []
     of_a, of_b = a.rows_of_images(), b.rows_of_images()
-    for done, (i, j) in enumerate(pictures.tolist(), start=1):
+    for done, (i, j) in enumerate(images.tolist(), start=1):
         in_a, in_b = list(of_a[i]), list(of_b[j])
         # A crowd is matched with a crowd only.
         allowed = a.iscrowd[in_a, None] == b.iscrowd[None, in_b]
@@ -159,13 +159,13 @@ def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress
         rows += [(in_a[x], in_b[y]) for x, y in pairs]
         only_a += sorted(set(in_a) - {in_a[x] for x, _ in pairs})
         only_b += sorted(set(in_b) - {in_b[y] for _, y in pairs})
-        progress("matching objects", done, len(pictures))
+        progress("matching objects", done, len(images))
     matched = np.array(rows, dtype=np.int64).reshape(-1, 2)
-    return LabelingMatch(a, b, pictures, matched, np.array(only_a, dtype=np.int64), np.array(only_b, dtype=np.int64))
+    return LabelingMatch(a, b, images, matched, np.array(only_a, dtype=np.int64), np.array(only_b, dtype=np.int64))
 
 
-def match_pictures(a: Dataset, b: Dataset) -> Ints:
-    """Return the (P, 2) indices of the pictures that are in both, by name, or else by content."""
+def match_images(a: Dataset, b: Dataset) -> Ints:
+    """Return the (P, 2) indices of the images that are in both, by name, or else by content."""
     in_b = {image.file_name: index for index, image in enumerate(b.images)}
     pairs = [(i, in_b[image.file_name]) for i, image in enumerate(a.images) if image.file_name in in_b]
     hashes_a = _unique_contents(a, set(range(len(a.images))) - {i for i, _ in pairs})
@@ -201,7 +201,7 @@ def relabelled(matched: LabelingMatch, threshold: float, near: float = NEAR_SHAR
     """Return (M, K): for each keypoint of A the keypoint of B whose name its place got, or -1.
 
     Args:
-        matched: the two labellings.
+        matched: the two labelings.
         threshold: pixels that a point may move and be said to have stayed.
         near: likewise, as a share of the box's diagonal; the larger of the two counts.
     """
@@ -211,19 +211,19 @@ def relabelled(matched: LabelingMatch, threshold: float, near: float = NEAR_SHAR
     # In blocks, for the distances of all pairs of points are M x K x K numbers.
     for start in range(0, len(in_a), _OBJECT_BLOCK):
         block = slice(start, start + _OBJECT_BLOCK)
-        target[block] = _relabelled(in_a[block], in_b[block], reach[block])
+        target[block] = _relabeled(in_a[block], in_b[block], reach[block])
     return target
 
 
-def _relabelled(in_a: Floats, in_b: Floats, reach: Floats) -> Ints:
+def _relabeled(in_a: Floats, in_b: Floats, reach: Floats) -> Ints:
     k = in_a.shape[1]
-    labelled_a, labelled_b = in_a[:, :, 2] > 0, in_b[:, :, 2] > 0
+    labeled_a, labeled_b = in_a[:, :, 2] > 0, in_b[:, :, 2] > 0
     moved = in_a[:, :, :2] - in_b[:, :, :2]
-    own = np.where(labelled_a & labelled_b, np.hypot(moved[..., 0], moved[..., 1]), np.inf)
+    own = np.where(labeled_a & labeled_b, np.hypot(moved[..., 0], moved[..., 1]), np.inf)
     gone = own > reach
     offsets = in_a[:, :, None, :2] - in_b[:, None, :, :2]
     # (M, K of A, K of B): pairs of different names, neither of which has stayed.
-    possible = (labelled_a & gone)[:, :, None] & (labelled_b & gone)[:, None, :] & ~np.eye(k, dtype=np.bool_)
+    possible = (labeled_a & gone)[:, :, None] & (labeled_b & gone)[:, None, :] & ~np.eye(k, dtype=np.bool_)
     distance = np.where(possible, np.hypot(offsets[..., 0], offsets[..., 1]), np.inf)
     clear = _CLEARLY * distance <= np.minimum(own[:, :, None], own[:, None, :])
     distance = np.where(clear, distance, np.inf)

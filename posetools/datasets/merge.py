@@ -4,13 +4,13 @@ Splits are kept: train goes to train, val to val. Ids are given anew. Decisions:
 
 - Keypoints go by name. Without a skeleton of the user's choice all data sets must have the same names, whatever their
   order; with one, names that it lacks must be mapped or left out by name, and points that a data set lacks are not
-  labelled in it.
-- Two pictures of one name but with different content both get their data set's name put before it, as ``convert``
+  labeled in it.
+- Two images of one name but with different content both get their data set's name put before it, as ``convert``
   does it.
-- Two pictures with the same content (byte for byte) in two data sets are one picture. In one split, with the same
+- Two images with the same content (byte for byte) in two data sets are one image. In one split, with the same
   labels, the first is kept; with different labels nobody knows which is right, and nothing is written. In two splits
   the evaluation would be of training data: nothing is written, unless the user says which split keeps it.
-- Pictures that one data set has twice are left alone: ``validate`` tells of them.
+- Images that one data set has twice are left alone: ``validate`` tells of them.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class MergeRequest:
         skeleton: a built-in name or a file; None for the first data set's, which all must then share.
         names: a keypoint's or the category's name in a source -> the skeleton's.
         ignore: names of keypoints and categories that are left out on purpose, and counted.
-        keep_in: the split that keeps a picture which is in two splits; None refuses such pictures.
-        images: how the pictures come into ``out``.
+        keep_in: the split that keeps an image which is in two splits; None refuses such images.
+        images: how the images come into ``out``.
         overwrite: replace the data set that is in ``out``.
     """
 
@@ -70,7 +70,7 @@ class MergeRequest:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SourceImage:
-    """One picture of one data set: the data set's folder, the Dataset of its split, and the picture's index there."""
+    """One image of one data set: the data set's folder, the Dataset of its split, and the image's index there."""
 
     source: Path
     dataset: Dataset
@@ -81,16 +81,16 @@ class SourceImage:
 
     @property
     def image(self) -> Image:
-        """The picture itself, which says its split."""
+        """The image itself, which says its split."""
         return self.dataset.images[self.index]
 
     @property
     def path(self) -> Path:
-        """Where the picture lies."""
+        """Where the image lies."""
         return self.image.path or Path(self.image.file_name)
 
     def labels(self) -> Floats:
-        """Return (M, 5 + 3K) box, iscrowd and keypoints of the picture's objects, sorted."""
+        """Return (M, 5 + 3K) box, iscrowd and keypoints of the image's objects, sorted."""
         of_set = self.dataset
         rows = slice(*np.searchsorted(of_set.image_index, [self.index, self.index + 1]).tolist())
         boxes, crowds = of_set.boxes[rows], of_set.iscrowd[rows, None]
@@ -107,8 +107,8 @@ class MergeResult:
     Attributes:
         datasets: split -> what was written.
         findings: what is odd in the sources; sorted.
-        renamed: (data set, name there, name now) of the pictures with a new name.
-        doubles: (data set and name that was left out, data set and name that was kept) of pictures with the same
+        renamed: (data set, name there, name now) of the images with a new name.
+        doubles: (data set and name that was left out, data set and name that was kept) of images with the same
             content and labels.
         ignored: label -> how many were left out on purpose.
         notes: what else is worth knowing, in words.
@@ -126,7 +126,7 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
     """Write one data set of several.
 
     Raises:
-        RequestError: the request cannot be fulfilled: fewer than two data sets, skeletons that do not agree, pictures
+        RequestError: the request cannot be fulfilled: fewer than two data sets, skeletons that do not agree, images
             in two splits or with different labels, an ``out`` that holds something.
         InputError: something in a data set cannot be read.
         OutputError: ``out`` cannot be written; it is as it was.
@@ -140,14 +140,14 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
         advice = f"`posetools validate {quoted(path)}` lists everything that is wrong with it"
         refuse_errors(sets[path].findings, path, advice)
         progress("reading data sets", done, len(request.sources))
-    pictures = [
+    images = [
         SourceImage(source, dataset, index)
         for source, each in sets.items()
         for dataset in each.splits.values()
         for index in range(len(dataset.images))
     ]
-    doubles = _doubles(request, pictures, progress)
-    kept = [entry for entry in pictures if entry not in doubles]
+    doubles = _doubles(request, images, progress)
+    kept = [entry for entry in images if entry not in doubles]
     new_names = unique_names([(entry.source.resolve().name, entry.image.file_name) for entry in kept])
     names = dict(zip(kept, new_names, strict=True))
     result = MergeResult(
@@ -210,12 +210,12 @@ def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skele
 
 
 def _doubles(
-    request: MergeRequest, pictures: Sequence[SourceImage], progress: Progress
+    request: MergeRequest, images: Sequence[SourceImage], progress: Progress
 ) -> dict[SourceImage, SourceImage]:
-    """Return the pictures to leave out -> the one with the same content that is kept."""
+    """Return the images to leave out -> the one with the same content that is kept."""
     doubles: dict[SourceImage, SourceImage] = {}
     leaks, conflicts = [], []
-    for group in _same_content(pictures, progress):
+    for group in _same_content(images, progress):
         first = group[0]
         across = [entry for entry in group if entry.image.split != first.image.split]
         if across:
@@ -233,8 +233,8 @@ def _doubles(
                 conflicts.append(f"{first} and {entry}")
             doubles[entry] = first
     keep = "--keep-in train or --keep-in val says which of them stays"
-    _refuse(leaks, "a picture must be in one split, but {} in two data sets are not", keep)
-    rule = "the labels of one picture must be the same, but those of {} differ"
+    _refuse(leaks, "an image must be in one split, but {} in two data sets are not", keep)
+    rule = "the labels of one image must be the same, but those of {} differ"
     _refuse(conflicts, rule, "`posetools diff` shows how")
     return doubles
 
@@ -242,12 +242,12 @@ def _doubles(
 def _refuse(pairs: Sequence[str], rule: str, advice: str) -> None:
     if pairs:
         listed = first_lines(list(map(printable, pairs)), _LISTED_NAMES)
-        raise RequestError("\n  ".join([f"{rule.format(counted(len(pairs), 'picture'))}:", *listed, advice]))
+        raise RequestError("\n  ".join([f"{rule.format(counted(len(pairs), 'image'))}:", *listed, advice]))
 
 
-def _same_content(pictures: Sequence[SourceImage], progress: Progress) -> Iterable[list[SourceImage]]:
+def _same_content(images: Sequence[SourceImage], progress: Progress) -> Iterable[list[SourceImage]]:
     by_size: dict[int, list[SourceImage]] = {}
-    for entry in pictures:
+    for entry in images:
         by_size.setdefault(_size(entry.path), []).append(entry)
     # Files of different sizes differ: only the others are read.
     candidates = [group for group in by_size.values() if len({entry.source for entry in group}) > 1]
@@ -257,7 +257,7 @@ def _same_content(pictures: Sequence[SourceImage], progress: Progress) -> Iterab
         for entry in group:
             by_hash.setdefault(content_hash(entry.path), []).append(entry)
             done += 1
-            progress("comparing pictures", done, total)
+            progress("comparing images", done, total)
         yield from (same for same in by_hash.values() if len({entry.source for entry in same}) > 1)
 
 
@@ -265,11 +265,11 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as exc:
-        raise InputError(path, "", f"picture cannot be read: {exc.strerror or exc}") from exc
+        raise InputError(path, "", f"image cannot be read: {exc.strerror or exc}") from exc
 
 
 def _joined(sets: Sequence[SetReading], names: Mapping[SourceImage, str]) -> dict[str, Dataset]:
-    """Return split -> one Dataset of the pictures that are kept, under their new names."""
+    """Return split -> one Dataset of the images that are kept, under their new names."""
     splits = dict.fromkeys(split for each in sets for split in each.splits)
     kept: dict[int, list[SourceImage]] = {}
     for entry in names:

@@ -1,7 +1,7 @@
 """Splitting a finished data set anew: the work behind ``posetools split``.
 
-The COCO files are taken as documents: unknown keys, the order of pictures and annotations, and ids all survive. Only
-ids that stand in both files are given anew, since afterwards they could meet in one file. Pictures stay where they
+The COCO files are taken as documents: unknown keys, the order of images and annotations, and ids all survive. Only
+ids that stand in both files are given anew, since afterwards they could meet in one file. Images stay where they
 are. Splits other than train and val (a test set) are left alone.
 """
 
@@ -56,14 +56,14 @@ def resplit(
     by: str | None = None,
     stratify: Stratify | None = None,
 ) -> ResplitResult:
-    """Split the pictures of train and val anew and write both files, both or neither; with ``val`` 0 train alone.
+    """Split the images of train and val anew and write both files, both or neither; with ``val`` 0 train alone.
 
     Args:
         data_root: the data set's folder.
         val: as in ``plan_split``, as are ``seed`` and ``by``.
         seed: another seed, another split.
-        by: how pictures are grouped.
-        stratify: what both sides should have the same share of; None for nothing but pictures.
+        by: how images are grouped.
+        stratify: what both sides should have the same share of; None for nothing but images.
 
     Raises:
         RequestError: there is no train or val, the split is not possible, or another run is writing the data set.
@@ -144,7 +144,7 @@ def _read(path: Path) -> CocoDocument:
     for i, annotation in enumerate(annotations):
         place = f"annotations[{i}] (id {annotation['id']})"
         if annotation.get("image_id") not in ids:
-            problem = must_be("image_id", "the id of a picture in this file", annotation.get("image_id"))
+            problem = must_be("image_id", "the id of an image in this file", annotation.get("image_id"))
             raise InputError(path, place, problem, hint=HINT)
         _check_keypoints(path, place, annotation.get("keypoints"), numbers)
     return document
@@ -177,7 +177,7 @@ def _keypoint_names(document: CocoDocument) -> tuple[str, ...]:
 
 
 def _merge(documents: Sequence[CocoDocument]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], tuple[str, ...]]:
-    """Return all pictures, all annotations, and which of the two got new ids because theirs stood in two files."""
+    """Return all images, all annotations, and which of the two got new ids because theirs stood in two files."""
     renumbered = []
     images = [(number, image) for number, document in enumerate(documents) for image in document.entries("images")]
     annotations = [
@@ -213,7 +213,7 @@ def _strata(
     annotations: Sequence[Mapping[str, Any]],
     num_keypoints: int,
 ) -> Strata:
-    """Return what each picture holds: objects of each size class, or points of each visibility; or no object."""
+    """Return what each image holds: objects of each size class, or points of each visibility; or no object."""
     by_size = stratify == "size"
     if not by_size and not num_keypoints:
         raise RequestError(f"{data_root}: --stratify visibility needs keypoints in the category, but it names none")
@@ -223,9 +223,9 @@ def _strata(
         held = _sizes(data_root, entry) if by_size else _visibilities(data_root, entry, num_keypoints)
         counts[row_of[entry["image_id"]], :3] += held
     counts[:, 3] = counts[:, :3].sum(axis=1) == 0
-    points = ("points not labelled", "hidden points", "visible points")
+    points = ("points not labeled", "hidden points", "visible points")
     labels = [f"{each} objects" for each in SIZE_CLASSES] if by_size else points
-    return Strata(stratify, (*labels, "pictures without objects"), counts)
+    return Strata(stratify, (*labels, "images without objects"), counts)
 
 
 def _sizes(data_root: Path, entry: Mapping[str, Any]) -> list[int]:

@@ -1,7 +1,7 @@
-"""What ``posetools view`` can show: the pictures of a data set or of a labelled source, and what is found in them.
+"""What ``posetools view`` can show: the images of a data set or of a labeled source, and what is found in them.
 
-A data set folder is read as it is for training, without a look at its pictures, and its findings are those of
-``validate``. Anything else is read as ``convert`` reads it, and its findings are the reader's. Pictures stay apart by
+A data set folder is read as it is for training, without a look at its images, and its findings are those of
+``validate``. Anything else is read as ``convert`` reads it, and its findings are the reader's. Images stay apart by
 split, for the same name may stand in two of them: that is a finding itself.
 """
 
@@ -31,14 +31,14 @@ from posetools.progress import Progress
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LabeledImage:
-    """One picture and its M objects.
+    """One image and its M objects.
 
     Attributes:
-        image: the picture; its ``path`` says where it lies.
+        image: the image; its ``path`` says where it lies.
         boxes: (M, 4) x1, y1, x2, y2 in pixels.
         keypoints: (M, K, 3) x, y, visibility.
         origins: where each of the M objects came from.
-        ann_file: the annotation file of many pictures that this one is listed in; empty where each has its own.
+        ann_file: the annotation file of many images that this one is listed in; empty where each has its own.
     """
 
     image: Image
@@ -54,14 +54,14 @@ class ShownLabels:
 
     Attributes:
         skeleton: what the keypoints are.
-        pictures: by split, then by name.
+        images: by split, then by name.
         unreadable: how many errors there were in reading: what they name cannot be shown.
-        findings: gives everything found, of the pictures' splits.
+        findings: gives everything found, of the images' splits.
         ann_files: the COCO files of all splits, also of those that are not shown.
     """
 
     skeleton: Skeleton
-    pictures: tuple[LabeledImage, ...]
+    images: tuple[LabeledImage, ...]
     unreadable: int
     findings: Callable[[], Sequence[Finding]]
     ann_files: tuple[str, ...] = ()
@@ -69,10 +69,10 @@ class ShownLabels:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is found in one picture.
+    """What is found in one image.
 
     Attributes:
-        found: the rows of the objects that a finding names, and what it says; no rows for the picture as a whole.
+        found: the rows of the objects that a finding names, and what it says; no rows for the image as a whole.
     """
 
     found: tuple[tuple[frozenset[int], str], ...] = ()
@@ -83,12 +83,12 @@ class Mark:
         return frozenset(row for rows, _ in self.found for row in rows)
 
     def messages(self, row: int | None = None) -> list[str]:
-        """Return what is said, of the picture or of one object in it."""
+        """Return what is said, of the image or of one object in it."""
         return [message for rows, message in self.found if row is None or not rows or row in rows]
 
 
 def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, progress: Progress) -> ShownLabels:
-    """Return the pictures of a data set folder, or of a file or folder in a format that convert reads.
+    """Return the images of a data set folder, or of a file or folder in a format that convert reads.
 
     Args:
         data: the folder or file.
@@ -105,9 +105,9 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
     own = skeleton is not None or (folder / CONVERSION).is_file() or is_data_set(folder)
     known = skeleton_of(folder, skeleton) if own else own_skeleton([data]).skeleton
     labels = _of_set(data, split, known, skeleton, progress) if is_set else _of_source(data, split, known, progress)
-    if not labels.pictures:
+    if not labels.images:
         hint = f"`posetools {'validate' if is_set else 'convert'}` says why; --skeleton names another skeleton"
-        raise RequestError(f"{data}: no picture could be read, with the keypoints of {known.name}\n  {hint}")
+        raise RequestError(f"{data}: no image could be read, with the keypoints of {known.name}\n  {hint}")
     return labels
 
 
@@ -117,11 +117,11 @@ def _of_set(
     splits = splits_of(data)
     _check_split(data, split, splits)
     files = [ann_file(data, name) for name in splits if split in (None, name)]
-    pictures: list[LabeledImage] = []
+    images: list[LabeledImage] = []
     errors = 0
     for done, file in enumerate(files, start=1):
         read = coco.read_split(file, data / IMAGES, skeleton)
-        pictures += labelled(read.dataset, str(file))
+        images += labeled(read.dataset, str(file))
         errors += _errors(read.findings)
         progress("reading COCO files", done, len(files))
 
@@ -130,7 +130,7 @@ def _of_set(
         return [each for each in validate(data, skeleton=asked, progress=progress).findings if each.file in names]
 
     ann_files = tuple(str(ann_file(data, name)) for name in splits)
-    return ShownLabels(skeleton, tuple(pictures), errors, findings, ann_files)
+    return ShownLabels(skeleton, tuple(images), errors, findings, ann_files)
 
 
 def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Progress) -> ShownLabels:
@@ -140,11 +140,11 @@ def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Prog
     read = told.read([data], skeleton, options)
     declared = {image.split for image in read.dataset.images if image.split}
     _check_split(data, split, sorted(declared))
-    # A COCO file's places name the file; elsewhere each picture has a file of its own.
+    # A COCO file's places name the file; elsewhere each image has a file of its own.
     many = str(data) if data.is_file() and told is coco.FORMAT else ""
-    pictures = [each for each in labelled(read.dataset, many) if split in (None, each.image.split)]
+    images = [each for each in labeled(read.dataset, many) if split in (None, each.image.split)]
     ann_files = (many,) if many else ()
-    return ShownLabels(skeleton, tuple(pictures), _errors(read.findings), lambda: read.findings, ann_files)
+    return ShownLabels(skeleton, tuple(images), _errors(read.findings), lambda: read.findings, ann_files)
 
 
 def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
@@ -153,8 +153,8 @@ def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
         raise RequestError(must_be("--split", rule, split))
 
 
-def labelled(dataset: Dataset, file: str = "") -> Iterator[LabeledImage]:
-    """Yield the pictures of a Dataset with their objects; ``file`` is the annotation file of all, if any."""
+def labeled(dataset: Dataset, file: str = "") -> Iterator[LabeledImage]:
+    """Yield the images of a Dataset with their objects; ``file`` is the annotation file of all, if any."""
     for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
         part = slice(rows.start, rows.stop)
         yield LabeledImage(image, dataset.boxes[part], dataset.keypoints[part], dataset.origins[part], file)
@@ -164,11 +164,9 @@ def _errors(findings: Iterable[Finding]) -> int:
     return sum(finding.severity is Severity.ERROR for finding in findings)
 
 
-def mark_pictures(
-    findings: Iterable[Finding], pictures: Sequence[LabeledImage]
-) -> tuple[dict[int, Mark], list[Finding]]:
-    """Return what is found in which picture, by its index, and the findings that name no picture."""
-    finder = Finder(pictures)
+def mark_images(findings: Iterable[Finding], images: Sequence[LabeledImage]) -> tuple[dict[int, Mark], list[Finding]]:
+    """Return what is found in which image, by its index, and the findings that name no image."""
+    finder = Finder(images)
     marks: dict[int, list[tuple[frozenset[int], str]]] = {}
     elsewhere = []
     for finding in findings:
@@ -181,25 +179,23 @@ def mark_pictures(
 
 
 class Finder:
-    """Finds the picture that a finding is about, and the objects in it."""
+    """Finds the image that a finding is about, and the objects in it."""
 
-    def __init__(self, pictures: Sequence[LabeledImage]) -> None:
-        self._pictures = pictures
-        self._objects = {one: (i, row) for i, each in enumerate(pictures) for row, one in enumerate(each.origins)}
-        self._names = _grouped((each.image.file_name, i) for i, each in enumerate(pictures))
-        self._paths = {str(each.image.path): i for i, each in enumerate(pictures)}
-        self._stems = _grouped((each.image.path.stem, i) for i, each in enumerate(pictures) if each.image.path)
+    def __init__(self, images: Sequence[LabeledImage]) -> None:
+        self._images = images
+        self._objects = {one: (i, row) for i, each in enumerate(images) for row, one in enumerate(each.origins)}
+        self._names = _grouped((each.image.file_name, i) for i, each in enumerate(images))
+        self._paths = {str(each.image.path): i for i, each in enumerate(images)}
+        self._stems = _grouped((each.image.path.stem, i) for i, each in enumerate(images) if each.image.path)
         self._files = _grouped((origin.file, i) for origin, (i, _) in self._objects.items())
         self._documents: dict[str, CocoDocument] = {}
 
     def find(self, finding: Finding) -> dict[int, frozenset[int]]:
-        """Return index of the picture -> rows of its objects; empty for what is about no picture."""
+        """Return index of the image -> rows of its objects; empty for what is about no image."""
         file, place = finding.file, finding.place
         if finding.code == "W210":
-            return {
-                i: frozenset() for i, each in enumerate(self._pictures) if each.ann_file == file and not each.origins
-            }
-        # A finding on several objects of a picture lists them all.
+            return {i: frozenset() for i, each in enumerate(self._images) if each.ann_file == file and not each.origins}
+        # A finding on several objects of an image lists them all.
         places = place.parts if isinstance(place, Place) and place.parts else (place,)
         known = [self._objects[origin] for each in places if (origin := Origin(file, each)) in self._objects]
         if known:
@@ -211,21 +207,21 @@ class Finder:
         return {} if index is None else {index: frozenset()}
 
     def _own(self, file: str) -> int | None:
-        """Return the picture that a file is, or is the annotation of: by its objects, or else by its name."""
+        """Return the image that a file is, or is the annotation of: by its objects, or else by its name."""
         if file in self._paths:
             return self._paths[file]
-        if any(each.ann_file == file for each in self._pictures) or Path(file).is_dir():
+        if any(each.ann_file == file for each in self._images) or Path(file).is_dir():
             return None
         found = self._files.get(file) or self._stems.get(Path(file).stem, set())
         return next(iter(found)) if len(found) == 1 else None
 
     def _listed(self, file: str, entry: Place) -> int | None:
-        """Return the picture of an entry in a COCO file, also of one that could not be read."""
+        """Return the image of an entry in a COCO file, also of one that could not be read."""
         if file not in self._documents:
             self._documents[file] = read_document(Path(file))
         name = self._documents[file].image_name(entry.kind, entry.position)
         found = self._names.get(safe_name(name) or "", set()) if name else set()
-        fitting = [i for i in found if self._pictures[i].ann_file in ("", file)]
+        fitting = [i for i in found if self._images[i].ann_file in ("", file)]
         return fitting[0] if len(fitting) == 1 else None
 
 

@@ -1,6 +1,6 @@
-"""Sigmas from pictures labelled twice: the work behind ``posetools sigmas``.
+"""Sigmas from images labeled twice: the work behind ``posetools sigmas``.
 
-The formula is COCO's (https://cocodataset.org/#keypoints-eval): of pictures labelled twice, for each keypoint i,
+The formula is COCO's (https://cocodataset.org/#keypoints-eval): of images labeled twice, for each keypoint i,
 
     sigma_i^2 = E[d_i^2 / s^2]
 
@@ -12,12 +12,12 @@ OKS is the mean of exp(-d_i^2 / (2 s^2 k_i^2)) with k_i = 2 sigma_i. Decisions:
   one label, as this compares one label with another. One person's own error is smaller by sqrt(2), when both are
   equally careful.
 - A constant difference (one person always labels the tire lower) is part of it, as in COCO's formula. It is shown as
-  the offset, because a common rule for labelling would remove it.
+  the offset, because a common rule for labeling would remove it.
 - The area of an object is the mean of its two areas, so that A and B can change places.
-- A point counts when it is labelled in both, hidden or visible. A point whose place has another name in B (left for
+- A point counts when it is labeled in both, hidden or visible. A point whose place has another name in B (left for
   right) is a mistake and no spread: it is left out, and counted.
 - The interval is the 95 % percentile interval of a bootstrap over objects (1000 resamples, fixed seed).
-- At least 20 objects with the point in both; COCO had 5,000 pictures.
+- At least 20 objects with the point in both; COCO had 5,000 images.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Sigma:
         low: the lower end of its 95 % interval; None likewise.
         high: the upper end.
         offset: the length of the mean difference, in the same units; None likewise.
-        relabelled: how many points were left out because their place, or their name, went to another.
+        relabeled: how many points were left out because their place, or their name, went to another.
         current: the sigma that the skeleton has.
     """
 
@@ -75,19 +75,19 @@ class SigmasResult:
     """What was measured.
 
     Attributes:
-        a: the first labelling.
+        a: the first labeling.
         b: the second.
         skeleton: the skeleton of both.
-        pictures: how many are in both.
+        images: how many are in both.
         objects: how many are matched.
-        unmatched: how many objects of A, and of B, in those pictures are not.
+        unmatched: how many objects of A, and of B, in those images are not.
         points: keypoint -> its sigma.
     """
 
     a: Path
     b: Path
     skeleton: Skeleton
-    pictures: int
+    images: int
     objects: int
     unmatched: tuple[int, int]
     points: dict[str, Sigma]
@@ -100,7 +100,7 @@ class SigmasResult:
             "skeleton": self.skeleton.name,
             "formula": "sigma^2 = mean((dx^2 + dy^2) / area)",
             "interval": "95 %, bootstrap over objects",
-            "pictures": self.pictures,
+            "pictures": self.images,
             "objects": self.objects,
             "unmatched": {"a": self.unmatched[0], "b": self.unmatched[1]},
             "keypoints": {name: asdict(each) for name, each in self.points.items()},
@@ -118,8 +118,8 @@ def sigmas(
     """Measure how far apart two people label each keypoint.
 
     Args:
-        a: the first labelling: a data set folder, a COCO file, or a source that convert reads.
-        b: the second, of the same pictures.
+        a: the first labeling: a data set folder, a COCO file, or a source that convert reads.
+        b: the second, of the same images.
         skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the default.
         iou: what the boxes of two objects must reach to be the same object.
         progress: told how far it is.
@@ -133,15 +133,15 @@ def sigmas(
     most = max((each.objects for each in points.values()), default=0)
     if most < FEWEST_POINTS:
         raise RequestError(
-            f"sigmas need at least {FEWEST_POINTS} objects with a keypoint in both labellings, got at most {most} "
-            f"({len(matched.rows)} objects are matched in {len(matched.pictures)} pictures)\n"
-            "  label more pictures twice, each person without seeing the other's labels"
+            f"sigmas need at least {FEWEST_POINTS} objects with a keypoint in both labelings, got at most {most} "
+            f"({len(matched.rows)} objects are matched in {len(matched.images)} images)\n"
+            "  label more images twice, each person without seeing the other's labels"
         )
     return SigmasResult(
         a=a,
         b=b,
         skeleton=matched.a.skeleton,
-        pictures=len(matched.pictures),
+        images=len(matched.images),
         objects=len(matched.rows),
         unmatched=(len(matched.only_a), len(matched.only_b)),
         points=points,
@@ -213,7 +213,7 @@ def update_skeleton(path: Path, result: SigmasResult) -> tuple[str, ...]:
     zero = [name for name, each in result.points.items() if each.sigma == 0]
     if zero:
         raise RequestError(
-            f"sigmas must be greater than 0, but the two labellings do not differ at all in {', '.join(zero)}\n"
+            f"sigmas must be greater than 0, but the two labelings do not differ at all in {', '.join(zero)}\n"
             "  is B a copy of A? Each person must label without seeing the other's labels"
         )
     measured = [result.points[name].sigma for name in before.names]

@@ -1,23 +1,23 @@
-"""Which pictures are for training and which for evaluation: a seeded plan over file names.
+"""Which images are for training and which for evaluation: a seeded plan over file names.
 
 A plan never tears a group apart. What a group is:
 
-- ``picture``: every picture is its own group.
-- ``parent``: the pictures of one folder.
+- ``image``: every image is its own group.
+- ``parent``: the images of one folder.
 - a regular expression, searched in the file name (folders included): its first group, or else the whole match, is the
-  key, and pictures of one key belong together.
-- nothing said: by clip when the names look like frames of clips, else by picture. The clip of a picture is its file
+  key, and images of one key belong together.
+- nothing said: by clip when the names look like frames of clips, else by image. The clip of an image is its file
   name (folder included, suffix not) without its last run of digits: ``a/drive_0001.jpg`` and ``a/drive_0002.jpg`` are
   frames of ``a/drive_``. Names look like frames of clips when there are at least two clips, and at least 80 % of the
-  pictures are in a clip of three or more whose numbers are dense: from the lowest to the highest are at most ten
-  numbers per picture. One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by picture.
+  images are in a clip of three or more whose numbers are dense: from the lowest to the highest are at most ten
+  numbers per image. One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by image.
 
 Augmented copies of one original are one group whatever the grouping: Roboflow writes ``IMG_1.jpg`` as
 ``IMG_1_jpg.rf.HASH.jpg``, another hash for each copy. Clips are looked for in the names of the originals.
 
 Objects: when two groups or more hold some, both sides get some. Where a plan leaves one side without, one group that
 holds objects goes there, and others leave it for that; every other plan stays as it is. When all objects are in one
-clip, which nobody asked to keep together, the split is by picture.
+clip, which nobody asked to keep together, the split is by image.
 
 With strata the plan is by lot first, and then groups are exchanged until evaluation has its share of every stratum as
 nearly as groups allow (posetools/datasets/stratify.py).
@@ -44,23 +44,23 @@ DEFAULT_SEED = 0
 _FEWEST_FRAMES = 3
 _NUMBERS_PER_FRAME = 10
 _SHARE_IN_CLIPS = 0.8
-# A clip is spoken of when it is split picture by picture and has at least this share of the pictures.
+# A clip is spoken of when it is split image by image and has at least this share of the images.
 _SHARE_TORN = 0.5
 _ENOUGH_GROUPS = 10
 # A longer run of digits is a hash or an identifier, not the number of a frame.
 _LONGEST_NUMBER = 18
 _LISTED_NAMES = 5
 _NUMBERED_NAME = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
-_SPLIT_BY_ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
+_SPLIT_BY_ADVICE = "  --split-by image splits by image; --split-by REGEX groups by a part of the file name"
 
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """Which pictures are for evaluation.
+    """Which images are for evaluation.
 
     Attributes:
-        val: indices of the pictures for evaluation; all others are for training.
-        by: how they were grouped: ``picture``, ``parent``, ``clip``, or the regular expression.
+        val: indices of the images for evaluation; all others are for training.
+        by: how they were grouped: ``image``, ``parent``, ``clip``, or the regular expression.
         groups: how many groups there were.
         reason: why so, in words for a person.
         warnings: what may make the evaluation too good, in words for a person.
@@ -82,19 +82,19 @@ def plan_split(
     strata: Strata | None = None,
     objects: Sequence[int] | None = None,
 ) -> SplitPlan:
-    """Return which of the pictures are for evaluation.
+    """Return which of the images are for evaluation.
 
-    The plan depends on the set of names, ``val``, ``seed``, ``by`` and which pictures hold objects only, not on the
-    order of the names. The number of pictures for evaluation differs from ``val * len(names)`` by at most the size of
+    The plan depends on the set of names, ``val``, ``seed``, ``by`` and which images hold objects only, not on the
+    order of the names. The number of images for evaluation differs from ``val * len(names)`` by at most the size of
     the largest group, and neither side is empty unless ``val`` is 0.
 
     Args:
-        names: the pictures' file names, with forward slashes.
+        names: the images' file names, with forward slashes.
         val: the share that is for evaluation, less than 1; with 0 all images are for training.
         seed: another seed, another choice of groups.
-        by: ``picture``, ``parent``, a regular expression, or None to choose between clip and picture.
-        strata: what the pictures hold, to be shared out evenly; in the order of ``names``.
-        objects: how many objects each picture holds, in the order of ``names``; None when that is not known.
+        by: ``image``, ``parent``, a regular expression, or None to choose between clip and image.
+        strata: what the images hold, to be shared out evenly; in the order of ``names``.
+        objects: how many objects each image holds, in the order of ``names``; None when that is not known.
 
     Raises:
         RequestError: ``val`` is out of range, a name does not match, or there are fewer than two groups.
@@ -106,7 +106,7 @@ def plan_split(
     keys, how, reason = _keys(names, originals, by)
     holding = [index for index, number in enumerate(objects or ()) if number]
     if how == "clip" and len(holding) > 1 and len({keys[index] for index in holding}) == 1:
-        keys, how, reason = originals, "picture", "by picture, because all objects are in one clip"
+        keys, how, reason = originals, "image", "by image, because all objects are in one clip"
     if len(set(originals)) < len(names):
         keys = _joined(keys, originals)
         reason += "; augmented copies of one original stay together"
@@ -123,9 +123,9 @@ def plan_split(
         reason += f", stratified by {strata.kind}"
     chosen = _share_objects(chosen, sizes, {keys[index] for index in holding}, val, seed)
     indices = frozenset(index for key in chosen for index in groups[key])
-    if how != "picture":
-        reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} pictures are for evaluation"
-    torn = _torn_clip(originals) if by is None and how == "picture" else ()
+    if how != "image":
+        reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} images are for evaluation"
+    torn = _torn_clip(originals) if by is None and how == "image" else ()
     return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason, warnings=torn)
 
 
@@ -142,12 +142,12 @@ def check_split_request(*, val: float, by: str | None) -> None:
     if not 0 <= val < 1:
         rule = "greater than 0 and less than 1, or 0 for none"
         raise RequestError(
-            f"{must_be('--val', rule, val)}\n  it is the share of the pictures that evaluation uses, 0.1 for a tenth"
+            f"{must_be('--val', rule, val)}\n  it is the share of the images that evaluation uses, 0.1 for a tenth"
         )
     try:
         re.compile(by or "")
     except re.error as exc:
-        rule = f"picture, parent, or a regular expression ({exc})"
+        rule = f"image, parent, or a regular expression ({exc})"
         raise RequestError(must_be("--split-by", rule, by)) from exc
 
 
@@ -170,10 +170,10 @@ def _keys(names: Sequence[str], originals: Sequence[str], by: str | None) -> tup
     if by is None:
         clips = _clip_keys(originals)
         if clips is not None:
-            return clips, "clip", "by clip, because the names look like frames of clips (--split-by picture ignores it)"
-        return originals, "picture", "by picture"
-    if by == "picture":
-        return originals, "picture", "by picture, as asked"
+            return clips, "clip", "by clip, because the names look like frames of clips (--split-by image ignores it)"
+        return originals, "image", "by image"
+    if by == "image":
+        return originals, "image", "by image, as asked"
     if by == "parent":
         return [str(PurePosixPath(name).parent) for name in names], "parent", "by parent folder, as asked"
     return _matched_keys(names, by), by, f"by the part of the name that {by!r} matches, as asked"
@@ -217,7 +217,7 @@ def _clips(names: Sequence[str]) -> tuple[list[str], Mapping[str, list[int]]]:
 
 
 def _torn_clip(names: Sequence[str]) -> tuple[str, ...]:
-    """Return a sentence on the clip that most of the names are of, and which is split picture by picture."""
+    """Return a sentence on the clip that most of the names are of, and which is split image by image."""
     keys, numbers = _clips(names)
     clip = max(numbers, key=lambda key: len(numbers[key]), default="")
     if not clip or not _is_clip(numbers[clip]) or len(numbers[clip]) < _SHARE_TORN * len(names):
@@ -307,11 +307,11 @@ def _share_objects(chosen: set[str], sizes: Mapping[str, int], holders: set[str]
 
 def _too_few(names: Sequence[str], by: str | None) -> str:
     if len(names) < 2:
-        return f"a split needs at least 2 pictures, one for training and one for evaluation, got {len(names)}"
+        return f"a split needs at least 2 images, one for training and one for evaluation, got {len(names)}"
     if len({original_name(name) for name in names}) == 1 < len(set(names)):
         return (
             f"a split needs images of at least 2 photos, but all {len(names)} are copies of one\n"
             "  --val 0 writes all images for training, without val_coco.json"
         )
-    what = "folder" if by == "parent" else f"group by {by!r}" if by not in (None, "picture") else "name"
-    return f"a split needs at least 2 groups, but all {len(names)} pictures are of one {what}\n{_SPLIT_BY_ADVICE}"
+    what = "folder" if by == "parent" else f"group by {by!r}" if by not in (None, "image") else "name"
+    return f"a split needs at least 2 groups, but all {len(names)} images are of one {what}\n{_SPLIT_BY_ADVICE}"

@@ -1,8 +1,8 @@
 """Making both sides of a split alike: which groups to exchange so that evaluation gets its share of every stratum.
 
-A stratum is a kind of thing that pictures hold, such as small objects or hidden points; each group of pictures holds a
+A stratum is a kind of thing that images hold, such as small objects or hidden points; each group of images holds a
 number of each. Groups stay whole, so the share of a stratum cannot be met exactly: the cost of a choice is the mean
-over the strata of (share of the stratum in val - val)^2, plus the same of the pictures. From a choice by lot, the two
+over the strata of (share of the stratum in val - val)^2, plus the same of the images. From a choice by lot, the two
 groups are exchanged (or one is moved) that lower the cost most, for one chosen group after the other, until no
 exchange lowers it. That is no search for the best choice of all, which would take for ever.
 
@@ -33,12 +33,12 @@ _EVEN = 1e-10
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Strata:
-    """What the pictures hold.
+    """What the images hold.
 
     Attributes:
         kind: what the strata are of.
         labels: the S strata's names.
-        counts: (pictures, S) how many of each stratum each picture holds.
+        counts: (images, S) how many of each stratum each image holds.
     """
 
     kind: Stratify
@@ -49,11 +49,11 @@ class Strata:
 def balance(chosen: set[str], counts: Mapping[str, Floats], val: float, seed: int) -> set[str]:
     """Return another choice of groups, with strata as near to their share as exchanges can bring them.
 
-    The number of pictures stays within the size of the largest group of what was asked for, and neither side empty.
+    The number of images stays within the size of the largest group of what was asked for, and neither side empty.
 
     Args:
         chosen: the keys of the groups for evaluation.
-        counts: key of a group -> (1 + S,) its number of pictures, and of each stratum.
+        counts: key of a group -> (1 + S,) its number of images, and of each stratum.
         val: the share that is for evaluation.
         seed: of the order in which groups are looked at.
     """
@@ -61,7 +61,7 @@ def balance(chosen: set[str], counts: Mapping[str, Floats], val: float, seed: in
     table = np.array([counts[key] for key in keys], dtype=np.float64)
     total = table.sum(axis=0)
     held = total > 0
-    # A share of the pictures counts as much as all strata together.
+    # A share of the images counts as much as all strata together.
     weights = np.where(held, 1.0 / max(int(held[1:].sum()), 1), 0.0)
     weights[0] = 1.0
     scaled = np.sqrt(weights) * table / np.where(held, total, 1.0)
@@ -77,10 +77,10 @@ def balance(chosen: set[str], counts: Mapping[str, Floats], val: float, seed: in
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Search:
-    # (G, 1 + S) each group's weighted share of pictures and strata; (1 + S,) what the chosen ones' should add up to.
+    # (G, 1 + S) each group's weighted share of images and strata; (1 + S,) what the chosen ones' should add up to.
     shares: Floats
     goal: Floats
-    # (G,) pictures in each group, and how many pictures should be chosen.
+    # (G,) images in each group, and how many images should be chosen.
     sizes: Floats
     target: float
     lot: random.Random
@@ -101,14 +101,14 @@ class _Search:
     def _exchange(self, inside: Bools, group: int | None, others: Ints, lack: Floats) -> Floats | None:
         """Exchange a chosen group for what brings the most; return what is added to the shares of those inside."""
         size, share = (0.0, np.zeros_like(lack)) if group is None else (self.sizes[group], self.shares[group])
-        pictures = self.sizes[inside].sum() - size
+        images = self.sizes[inside].sum() - size
         cost = ((lack - share + self.shares[others]) ** 2).sum(axis=1)
-        cost[abs(pictures + self.sizes[others] - self.target) > self.sizes.max()] = np.inf
+        cost[abs(images + self.sizes[others] - self.target) > self.sizes.max()] = np.inf
         if group is None and inside.sum() + 1 == len(inside):
             return None
         best = int(cost.argmin()) if len(cost) else -1
         least = float(cost[best]) if len(cost) else np.inf
-        may_go = group is not None and inside.sum() > 1 and abs(pictures - self.target) <= self.sizes.max()
+        may_go = group is not None and inside.sum() > 1 and abs(images - self.target) <= self.sizes.max()
         alone = float(((lack - share) ** 2).sum()) if may_go else np.inf
         if min(least, alone) >= float((lack**2).sum()) - _LEAST_GAIN:
             return None

@@ -1,16 +1,16 @@
 """A part of a data set as a data set: the work behind ``posetools subset``.
 
-What is chosen is pictures: one is kept when it meets every condition that was given, and then with all its objects, so
-that no labelled object of a kept picture becomes background in training. ``objects`` is the exception that has to be
-asked for: of the pictures that are kept, it drops the objects that do not meet the conditions on size and findings.
+What is chosen is images: one is kept when it meets every condition that was given, and then with all its objects, so
+that no labeled object of a kept image becomes background in training. ``objects`` is the exception that has to be
+asked for: of the images that are kept, it drops the objects that do not meet the conditions on size and findings.
 
-- size: at least one object of the picture is in the range. A size in pixels is the longer side of the box; small,
+- size: at least one object of the image is in the range. A size in pixels is the longer side of the box; small,
   medium and large are COCO's classes of ``area``: below 32 x 32, below 96 x 96, and from there on.
-- finding: ``validate`` finds such a code in the picture or in one of its objects; without_finding is the contrary.
+- finding: ``validate`` finds such a code in the image or in one of its objects; without_finding is the contrary.
 - names: a file with one name per line, as seen from ``images/``, or a pattern such as ``night/*``.
-- limit: by lot among the pictures that meet everything else, each split with its share, at least one of each.
+- limit: by lot among the images that meet everything else, each split with its share, at least one of each.
 
-What cannot be read is an error only where a picture that is kept would lose something by it.
+What cannot be read is an error only where an image that is kept would lose something by it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from posetools.core.findings import RULES, Finding, Severity, sort_findings
 from posetools.core.folder import ann_file, check_out, skeleton_of
 from posetools.core.geometry import SIZE_CLASSES, Bools, SizeClass
 from posetools.datasets.derived import read_set, refuse_errors, write_set
-from posetools.datasets.shown import Finder, LabeledImage, Mark, labelled, mark_pictures
+from posetools.datasets.shown import Finder, LabeledImage, Mark, labeled, mark_images
 from posetools.errors import RequestError, first_names, must_be, quoted
 from posetools.files.disk import Transfer, read_text
 from posetools.progress import Progress, silent
@@ -45,17 +45,17 @@ class SubsetRequest:
         data: the data set folder.
         out: the folder to write.
         splits: these splits only; none for all.
-        findings: only pictures with a finding of one of these codes.
-        without: only pictures without a finding of any of these codes.
+        findings: only images with a finding of one of these codes.
+        without: only images without a finding of any of these codes.
         names: a file with names, or a pattern; None for all.
         min_size: objects whose box has a longer side of at least so many pixels.
         max_size: likewise, at most.
         size_class: objects of this COCO size class: a key of SIZE_CLASSES.
-        limit: at most so many pictures.
+        limit: at most so many images.
         seed: of the lot when there are more.
         objects: drop single objects too, those that do not meet the conditions on size and findings.
         skeleton: a built-in name or a file; None for the data set's own.
-        images: how the pictures come into ``out``.
+        images: how the images come into ``out``.
         overwrite: replace the data set that is in ``out``.
     """
 
@@ -82,7 +82,7 @@ class SubsetResult:
 
     Attributes:
         datasets: split -> what was written; splits of which nothing is left are not there.
-        before: split -> (pictures, objects) that the data set has.
+        before: split -> (images, objects) that the data set has.
         findings: what is odd in what was read.
         notes: what else is worth knowing, in words.
     """
@@ -95,9 +95,9 @@ class SubsetResult:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _KeptRows:
-    """Of one split: which pictures are kept, and which objects fit (N,)."""
+    """Of one split: which images are kept, and which objects fit (N,)."""
 
-    pictures: list[int]
+    images: list[int]
     objects: Bools
 
 
@@ -107,7 +107,7 @@ def subset(request: SubsetRequest, progress: Progress = silent) -> SubsetResult:
     Raises:
         RequestError: the request cannot be fulfilled: an unknown split, code or name, nothing is left, an ``out`` that
             holds something.
-        InputError: something in a picture that is kept cannot be read.
+        InputError: something in an image that is kept cannot be read.
         OutputError: ``out`` cannot be written; it is as it was.
     """
     _check(request)
@@ -122,16 +122,16 @@ def subset(request: SubsetRequest, progress: Progress = silent) -> SubsetResult:
     chosen = {split: _choose(request, split, each, wanted, marks) for split, each in splits.items()}
     if request.limit is not None:
         chosen = _limited(chosen, request.limit, request.seed)
-    if not any(each.pictures for each in chosen.values()):
-        raise RequestError(f"{request.data}: no picture meets all conditions; nothing was written")
+    if not any(each.images for each in chosen.values()):
+        raise RequestError(f"{request.data}: no image meets all conditions; nothing was written")
     findings = _of_kept(request, read.findings, splits, chosen)
     datasets = {}
     for split, each in splits.items():
-        if not chosen[split].pictures:
-            notes.append(f"{split}: no picture is left, hence no {ann_file(request.out, split).name}")
+        if not chosen[split].images:
+            notes.append(f"{split}: no image is left, hence no {ann_file(request.out, split).name}")
             continue
         part = _without_objects(each, chosen[split].objects) if request.objects else each
-        datasets[split] = part.select_images(chosen[split].pictures)
+        datasets[split] = part.select_images(chosen[split].images)
     notes += [f"{split}: not asked for" for split in read.splits if split not in splits]
     result = SubsetResult(
         datasets=datasets,
@@ -173,7 +173,7 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
     if not Path(request.names).is_file():
         fitting = frozenset(name for name in known if fnmatchcase(name, request.names))
         if not fitting:
-            rule = f"a file with names, or a pattern that fits a picture of {request.data}"
+            rule = f"a file with names, or a pattern that fits an image of {request.data}"
             hint = "names are as seen from images/, folders included; * fits any letters"
             raise RequestError(f"{must_be('--names', rule, request.names)}\n  {hint}")
         return fitting
@@ -183,38 +183,38 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
     if unknown or not wanted:
         shown = first_names(unknown, _LISTED_NAMES)
         problem = f"{len(unknown)} are not: {shown}" if unknown else "it is empty"
-        rule = f"the names of pictures of {request.data}, one per line, as seen from images/"
+        rule = f"the names of images of {request.data}, one per line, as seen from images/"
         raise RequestError(f"{request.names}: must hold {rule}, but {problem}")
     return wanted
 
 
-def _pictures(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[LabeledImage], list[tuple[str, int]]]:
-    """Return the pictures of all splits, and of each its split and its index there."""
-    pictures: list[LabeledImage] = []
+def _images(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[LabeledImage], list[tuple[str, int]]]:
+    """Return the images of all splits, and of each its split and its index there."""
+    images: list[LabeledImage] = []
     keys: list[tuple[str, int]] = []
     for split, dataset in splits.items():
-        pictures += labelled(dataset, str(ann_file(data, split)))
+        images += labeled(dataset, str(ann_file(data, split)))
         keys += [(split, index) for index in range(len(dataset.images))]
-    return pictures, keys
+    return images, keys
 
 
 def _marks(
     request: SubsetRequest, splits: Mapping[str, Dataset], progress: Progress
 ) -> tuple[dict[str, dict[tuple[str, int], Mark]], list[str]]:
-    """Return for ``with`` and ``without`` which pictures such findings are in, and notes on those in none."""
+    """Return for ``with`` and ``without`` which images such findings are in, and notes on those in none."""
     if not request.findings and not request.without:
         return {"with": {}, "without": {}}, []
     found = validate(request.data, skeleton=request.skeleton, progress=progress).findings
-    pictures, keys = _pictures(request.data, splits)
+    images, keys = _images(request.data, splits)
     files = {str(ann_file(request.data, split)) for split in splits}
     notes, marks = [], {}
     for name, codes in (("with", request.findings), ("without", request.without)):
         mine = [finding for finding in found if finding.code in codes]
-        marked, elsewhere = mark_pictures(mine, pictures)
+        marked, elsewhere = mark_images(mine, images)
         marks[name] = {keys[index]: mark for index, mark in marked.items()}
         nowhere = sum(finding.file in files or finding.file == str(request.data) for finding in elsewhere)
         if nowhere:
-            notes.append(f"{nowhere} of {len(mine)} findings of {', '.join(sorted(codes))} name no single picture")
+            notes.append(f"{nowhere} of {len(mine)} findings of {', '.join(sorted(codes))} name no single image")
     return marks, notes
 
 
@@ -227,7 +227,7 @@ def _choose(
 ) -> _KeptRows:
     sized = _of_size(request, dataset)
     fits = sized.copy()
-    pictures = []
+    images = []
     for index, (image, rows) in enumerate(zip(dataset.images, dataset.rows_of_images(), strict=True)):
         part = slice(rows.start, rows.stop)
         found, unwanted = marks["with"].get((split, index)), marks["without"].get((split, index))
@@ -237,12 +237,12 @@ def _choose(
             fits[part] &= ~np.isin(np.arange(len(rows)), list(unwanted.rows))
         named = wanted is None or image.file_name in wanted
         has_finding = not request.findings or found is not None
-        # With objects to be dropped, a finding on objects costs these, and not the picture that they are in.
+        # With objects to be dropped, a finding on objects costs these, and not the image that they are in.
         clean = unwanted is None or (request.objects and all(objects for objects, _ in unwanted.found))
         right_size = not _asks_size(request) or bool((fits if request.objects else sized)[part].any())
         if named and has_finding and clean and right_size:
-            pictures.append(index)
-    return _KeptRows(pictures, fits)
+            images.append(index)
+    return _KeptRows(images, fits)
 
 
 def _of_size(request: SubsetRequest, dataset: Dataset) -> Bools:
@@ -257,37 +257,37 @@ def _of_size(request: SubsetRequest, dataset: Dataset) -> Bools:
 
 
 def _limited(chosen: Mapping[str, _KeptRows], limit: int, seed: int) -> dict[str, _KeptRows]:
-    """Return ``limit`` of the pictures by lot, each split with its share and at least one where that is possible."""
-    sizes = {split: len(each.pictures) for split, each in chosen.items()}
+    """Return ``limit`` of the images by lot, each split with its share and at least one where that is possible."""
+    sizes = {split: len(each.images) for split, each in chosen.items()}
     total = sum(sizes.values())
     if limit >= total:
         return dict(chosen)
     least = 1 if limit >= sum(size > 0 for size in sizes.values()) else 0
     quota = {split: max(limit * size // total, min(least, size)) for split, size in sizes.items()}
     while sum(quota.values()) < limit:
-        # limit < total: a split that lacks most of its share has pictures left.
+        # limit < total: a split that lacks most of its share has images left.
         quota[max(sizes, key=lambda split: limit * sizes[split] / total - quota[split])] += 1
     while sum(quota.values()) > limit:
         quota[max(quota, key=lambda split: quota[split])] -= 1
     lot = random.Random(seed)
-    return {s: replace(each, pictures=sorted(lot.sample(each.pictures, quota[s]))) for s, each in chosen.items()}
+    return {s: replace(each, images=sorted(lot.sample(each.images, quota[s]))) for s, each in chosen.items()}
 
 
 def _of_kept(
     request: SubsetRequest, findings: Sequence[Finding], splits: Mapping[str, Dataset], chosen: Mapping[str, _KeptRows]
 ) -> list[Finding]:
-    """Return the warnings on what was read; refuse an error in a picture that is kept, or that names no picture."""
+    """Return the warnings on what was read; refuse an error in an image that is kept, or that names no image."""
     files = {str(ann_file(request.data, split)) for split in splits}
     mine = [finding for finding in findings if finding.file in files]
     errors = [finding for finding in mine if finding.severity is Severity.ERROR]
-    pictures, keys = _pictures(request.data, splits)
-    kept = {(split, index) for split, each in chosen.items() for index in each.pictures}
-    finder = Finder(pictures)
+    images, keys = _images(request.data, splits)
+    kept = {(split, index) for split, each in chosen.items() for index in each.images}
+    finder = Finder(images)
     places = [(finding, finder.find(finding)) for finding in errors]
     concerned = [finding for finding, found in places if not found and finding.code not in request.without]
     concerned += [finding for finding, found in places if any(keys[index] in kept for index in found)]
     listing = f"`posetools validate {quoted(request.data)}` lists everything"
-    advice = f"{listing}; --without-finding CODE leaves such pictures out"
+    advice = f"{listing}; --without-finding CODE leaves such images out"
     refuse_errors(concerned, request.data, advice)
     return [finding for finding in mine if finding.severity is not Severity.ERROR]
 

@@ -11,7 +11,7 @@ What "right" means here:
 
 - a box: it takes an object with an IoU of at least 0.5, by COCO's matching;
 - an object: likewise with an OKS of at least 0.5;
-- a keypoint: it lies nearer to its label than a tenth of the longer side of the labelled box (PCK@0.1).
+- a keypoint: it lies nearer to its label than a tenth of the longer side of the labeled box (PCK@0.1).
 
 Predictions that COCO ignores (in a crowd, on an object without points) count nowhere. The score of a SimCC head is the
 smaller of two maxima over its bins, and not a probability: it can be calibrated no better than by accident and may be
@@ -152,10 +152,10 @@ def keypoint_calibration(labels: Floats, points: Floats, scores: Floats, boxes: 
     """Return the calibration of keypoints' scores.
 
     Args:
-        labels: (N, K, 3) x, y, visibility; labelled points count, visible or hidden.
+        labels: (N, K, 3) x, y, visibility; labeled points count, visible or hidden.
         points: (N, K, 2) predicted x, y in pixels; NaN for an object that was not found, which counts nowhere.
         scores: (N, K) the points' scores.
-        boxes: (N, 4) labelled boxes, whose longer sides the distances are measured by.
+        boxes: (N, 4) labeled boxes, whose longer sides the distances are measured by.
     """
     longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0.0)
     distance = np.linalg.norm(points - labels[:, :, :2], axis=2)

@@ -6,22 +6,22 @@ are taken in its order, so that a comparison with a threshold falls on the same 
 
 - Ten thresholds of IoU or OKS, 0.50 to 0.95. Precision is made monotonous and read at 101 steps of recall; AP is its
   mean, and AR the mean of the recall that is reached.
-- Only the best 100 boxes of a picture count, or the best 20 objects with keypoints.
+- Only the best 100 boxes of an image count, or the best 20 objects with keypoints.
 - Area ranges: small below 32^2, medium up to 96^2, large above, edges belonging to both sides. An object outside of the
   range is ignored, and so is a prediction that found an ignored object, or nothing while its own area is outside.
-- A crowd is ignored, and with keypoints an object without labelled points.
-- In each picture, from the highest score down (ties: in the order given), each prediction takes of the objects that are
+- A crowd is ignored, and with keypoints an object without labeled points.
+- In each image, from the highest score down (ties: in the order given), each prediction takes of the objects that are
   still free and similar enough the most similar one (ties: the later object). Objects that are to be ignored are only
   taken where no other will do; a crowd can be taken again and again.
 - The IoU with a crowd is the share of the predicted box that lies in it.
-- OKS is the mean over the labelled points of exp(-d^2 / (2 * area * (2 * sigma)^2)). Where no point is labelled, d is
-  the distance to the labelled box made three times as wide and high, over all points; such an object is ignored, but
+- OKS is the mean over the labeled points of exp(-d^2 / (2 * area * (2 * sigma)^2)). Where no point is labeled, d is
+  the distance to the labeled box made three times as wide and high, over all points; such an object is ignored, but
   can take a prediction.
 
 A prediction's area is that of its box, which is what ``loadRes`` takes for results that have a ``bbox``. What there is
 nothing to compute from is NaN in the arrays and None in the numbers, never -1.
 
-All pictures are matched at once: first the highest predictions of all, then the second ones. Of all pairs only those
+All images are matched at once: first the highest predictions of all, then the second ones. Of all pairs only those
 that are similar enough for the lowest threshold are looked at again, which are few. A prediction with a coordinate that
 is not a number finds nothing.
 """
@@ -40,7 +40,7 @@ from posetools.core.geometry import SIZE_CLASSES, Bools, Floats, Ints, SizeClass
 
 EvaluationKind: TypeAlias = Literal["bbox", "keypoints"]
 AreaRange: TypeAlias = Literal["all"] | SizeClass
-# Given P predicted rows and P labelled rows, how similar each pair is: (P,).
+# Given P predicted rows and P labeled rows, how similar each pair is: (P,).
 Similarity: TypeAlias = Callable[[Ints, Ints], Floats]
 
 # Written as COCOeval writes them: their last bits decide ties.
@@ -62,7 +62,7 @@ _PAIR_BLOCK = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """M predicted objects of a Dataset's pictures.
+    """M predicted objects of a Dataset's images.
 
     Attributes:
         image_index: (M,) index into the Dataset's ``images``.
@@ -86,7 +86,7 @@ class Predictions:
         return Predictions(self.image_index[rows], self.boxes[rows], self.scores[rows], self.keypoints[rows], known)
 
     def rows_of_images(self, number: int) -> list[Ints]:
-        """Return the rows of each of so many pictures, from the highest score down (ties: in the order given)."""
+        """Return the rows of each of so many images, from the highest score down (ties: in the order given)."""
         order = np.lexsort((-self.scores, self.image_index))
         edges = np.searchsorted(self.image_index[order], np.arange(number + 1))
         return [order[low:high] for low, high in itertools.pairwise(edges)]
@@ -174,7 +174,7 @@ def evaluate_coco(
         kind: IoU of boxes, or OKS of keypoints.
         sigmas: K constants, the skeleton's; for keypoints.
         thresholds: of IoU or OKS; None: COCO's ten.
-        max_dets: how many predictions of a picture count, the best ones; None: COCO's number.
+        max_dets: how many predictions of an image count, the best ones; None: COCO's number.
 
     Raises:
         ValueError: there is not one sigma per keypoint.
@@ -184,7 +184,7 @@ def evaluate_coco(
     limits = np.array([RANGES[name] for name in RANGES_OF[kind]]).T
     steps = THRESHOLDS if thresholds is None else np.array(thresholds, dtype=np.float64)
     reach = np.minimum(steps, 1 - 1e-10)
-    ignored = truth.iscrowd | (truth.num_labelled == 0) if kind == "keypoints" else truth.iscrowd
+    ignored = truth.iscrowd | (truth.num_labeled == 0) if kind == "keypoints" else truth.iscrowd
     outside = ignored[:, None] | _outside(truth.areas, limits)
 
     order, ranks = ranked(predicted.image_index, predicted.scores, MAX_DETS[kind] if max_dets is None else max_dets)
@@ -221,7 +221,7 @@ def right_or_wrong(
 
     Args:
         truth: the labels.
-        predicted: all of them count, not only the best of each picture.
+        predicted: all of them count, not only the best of each image.
         kind: IoU of boxes, or OKS of keypoints with the skeleton's sigmas.
         threshold: from which IoU or OKS on a prediction is right.
     """
@@ -284,7 +284,7 @@ def _mean(values: Floats) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class CandidatePairs:
-    """The P pairs of a prediction and an object of one picture that are similar enough, by prediction.
+    """The P pairs of a prediction and an object of one image that are similar enough, by prediction.
 
     Within a prediction the pairs ascend by similarity and then by object, so that the last one is the best.
 
@@ -303,11 +303,11 @@ class CandidatePairs:
 
 
 def box_similarity(truth: Dataset, boxes: Floats) -> Similarity:
-    """Return what measures the IoU of predicted (M, 4) boxes and labelled ones."""
-    own, labelled = _xywh_columns(boxes), _xywh_columns(truth.boxes)
+    """Return what measures the IoU of predicted (M, 4) boxes and labeled ones."""
+    own, labeled = _xywh_columns(boxes), _xywh_columns(truth.boxes)
 
     def iou(rows: Ints, objects: Ints) -> Floats:
-        a, b = [column[rows] for column in own], [column[objects] for column in labelled]
+        a, b = [column[rows] for column in own], [column[objects] for column in labeled]
         sides = [np.minimum(a[i] + a[i + 2], b[i] + b[i + 2]) - np.maximum(a[i], b[i]) for i in (0, 1)]
         overlap = np.where((sides[0] > 0) & (sides[1] > 0), sides[0] * sides[1], 0.0)
         area = a[2] * a[3]
@@ -322,11 +322,11 @@ def _xywh_columns(boxes: Floats) -> list[Floats]:
 
 
 def oks_similarity(truth: Dataset, keypoints: Floats, sigmas: Sequence[float]) -> Similarity:
-    """Return what measures the OKS of predicted (M, K, 2) keypoints and labelled ones; sigmas are the skeleton's K."""
+    """Return what measures the OKS of predicted (M, K, 2) keypoints and labeled ones; sigmas are the skeleton's K."""
     doubled = 2 * (2 * np.array(sigmas, dtype=np.float64)) ** 2
-    labelled = truth.keypoints[:, :, 2] > 0
-    without = ~labelled.any(axis=1)
-    counts = np.where(without, truth.keypoints.shape[1], labelled.sum(axis=1))
+    labeled = truth.keypoints[:, :, 2] > 0
+    without = ~labeled.any(axis=1)
+    counts = np.where(without, truth.keypoints.shape[1], labeled.sum(axis=1))
     sides = truth.boxes[:, 2:] - truth.boxes[:, :2]
     low, high = (truth.boxes[:, :2] - sides)[:, None], (truth.boxes[:, 2:] + sides)[:, None]
     spread = truth.areas + np.spacing(1)
@@ -339,7 +339,7 @@ def oks_similarity(truth: Dataset, keypoints: Floats, sigmas: Sequence[float]) -
             far, of = points[lone], objects[lone]
             delta[lone] = np.maximum(0.0, low[of] - far) + np.maximum(0.0, far - high[of])
         squared = delta[..., 0] ** 2 + delta[..., 1] ** 2
-        counted = labelled[objects] | without[objects][:, None]
+        counted = labeled[objects] | without[objects][:, None]
         similar = np.exp(-squared / doubled / spread[objects][:, None])
         total: Floats = np.where(counted, similar, 0.0).sum(axis=1) / counts[objects]
         return total
@@ -348,7 +348,7 @@ def oks_similarity(truth: Dataset, keypoints: Floats, sigmas: Sequence[float]) -
 
 
 def oks_of(truth: Dataset, rows: Ints, points: Floats, sigmas: Sequence[float]) -> Floats:
-    """Return the (P,) OKS of P predicted objects with the labelled ones in ``rows``.
+    """Return the (P,) OKS of P predicted objects with the labeled ones in ``rows``.
 
     Args:
         truth: the labels.
@@ -360,12 +360,12 @@ def oks_of(truth: Dataset, rows: Ints, points: Floats, sigmas: Sequence[float]) 
 
 
 def ranked(images: Ints, scores: Floats, limit: int | None = None) -> tuple[Ints, Ints]:
-    """Return the rows of predictions, by picture and from the best down, and the place of each in its picture.
+    """Return the rows of predictions, by image and from the best down, and the place of each in its image.
 
     Args:
-        images: (M,) the pictures of the predictions.
+        images: (M,) the images of the predictions.
         scores: (M,) the higher, the surer.
-        limit: how many of each picture are kept; None: all.
+        limit: how many of each image are kept; None: all.
     """
     order = np.lexsort((-scores, images))
     own = images[order]
@@ -375,11 +375,11 @@ def ranked(images: Ints, scores: Floats, limit: int | None = None) -> tuple[Ints
 
 
 def candidates(truth: Dataset, images: Ints, order: Ints, similarity: Similarity, least: float) -> CandidatePairs:
-    """Return the pairs of one picture whose similarity is at least ``least``.
+    """Return the pairs of one image whose similarity is at least ``least``.
 
     Args:
         truth: the labels.
-        images: (D,) the pictures of the ranked predictions.
+        images: (D,) the images of the ranked predictions.
         order: (D,) their rows in the predictions, which ``similarity`` is asked with.
         similarity: of rows and objects.
         least: 0 to 1.
@@ -422,7 +422,7 @@ def greedy(pairs: CandidatePairs, ranks: Ints, ignored: Bools, crowd: Bools, thr
 
     Args:
         pairs: of the D ranked predictions.
-        ranks: (D,) the place of each prediction in its picture, from 0.
+        ranks: (D,) the place of each prediction in its image, from 0.
         ignored: (N, A) the objects that are ignored in each area range.
         crowd: (N,) the objects that can be taken again.
         thresholds: (T,) of similarity.

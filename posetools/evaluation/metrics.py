@@ -2,12 +2,12 @@
 
 AP and AR follow COCO's rules to the last digit (posetools.evaluation.coco). PCK and NME are measured here:
 
-- PCK@t: the share of labelled points that lie nearer than ``t`` times the longer side of the labelled box, max(w, h),
+- PCK@t: the share of labeled points that lie nearer than ``t`` times the longer side of the labeled box, max(w, h),
   to the label; over several keypoints, the mean of the keypoints' shares. Both as MMPose's PCKAccuracy has it with
   ``norm_item='bbox'``.
-- NME: the mean distance divided by sqrt(w * h) of the labelled box, over all labelled points.
+- NME: the mean distance divided by sqrt(w * h) of the labeled box, over all labeled points.
 
-A number that nothing was there to compute from (no object of a size class, no labelled point) is None, never -1. A
+A number that nothing was there to compute from (no object of a size class, no labeled point) is None, never -1. A
 point that was not predicted, because its object was not found, is wrong in PCK and left out of NME and of the error
 in pixels; ``missing`` counts such points.
 """
@@ -35,12 +35,12 @@ from posetools.evaluation.coco import (
 
 PCK_THRESHOLDS = (0.05, 0.1, 0.2)
 
-# Which points count: all labelled ones, those labelled visible, those labelled hidden.
+# Which points count: all labeled ones, those labeled visible, those labeled hidden.
 Subset: TypeAlias = Literal["labelled", "visible", "hidden"]
 SUBSETS: tuple[Subset, ...] = ("labelled", "visible", "hidden")
 
 # MMPose's CocoMetric: keypoints with a lower score do not count for the score of their object, and of two objects of
-# one picture with a higher OKS the one with the lower score is dropped.
+# one image with a higher OKS the one with the lower score is dropped.
 KEYPOINT_SCORE_THR = 0.2
 OKS_NMS_THR = 0.9
 
@@ -83,7 +83,7 @@ class _CocoScores:
 
 @dataclass(frozen=True, slots=True)
 class BoxScores(_CocoScores):
-    """COCO's box metrics, 0 to 1: IoU 0.50:0.95, at most 100 boxes a picture; None where no object is of that size."""
+    """COCO's box metrics, 0 to 1: IoU 0.50:0.95, at most 100 boxes an image; None where no object is of that size."""
 
     ap_small: float | None
     ap_medium: float | None
@@ -96,7 +96,7 @@ class BoxScores(_CocoScores):
 
 @dataclass(frozen=True, slots=True)
 class OksScores(_CocoScores):
-    """COCO's keypoint metrics, 0 to 1: OKS 0.50:0.95, at most 20 objects a picture; None where no object is there."""
+    """COCO's keypoint metrics, 0 to 1: OKS 0.50:0.95, at most 20 objects an image; None where no object is there."""
 
     ap_medium: float | None
     ap_large: float | None
@@ -112,10 +112,10 @@ class PointScores:
     """How far predicted points lie from their labels.
 
     Attributes:
-        points: how many labelled points there are.
+        points: how many labeled points there are.
         missing: how many of them were not predicted.
-        pck: one share per entry of PCK_THRESHOLDS, None without labelled points.
-        nme: mean distance over sqrt(w * h) of the labelled box, None without predicted points.
+        pck: one share per entry of PCK_THRESHOLDS, None without labeled points.
+        nme: mean distance over sqrt(w * h) of the labeled box, None without predicted points.
         error_px: mean distance in pixels, likewise.
     """
 
@@ -155,7 +155,7 @@ def oks_scores(truth: Dataset, predicted: Predictions, sigmas: Sequence[float]) 
     """Return COCO's keypoint metrics of predicted objects.
 
     Args:
-        truth: the labels; objects without labelled points, and crowds, are ignored as COCO does.
+        truth: the labels; objects without labeled points, and crowds, are ignored as COCO does.
         predicted: the predictions, with keypoints.
         sigmas: K constants, the skeleton's.
     """
@@ -168,11 +168,11 @@ def keypoint_scores(
     """Return PCK, NME and error of N objects' keypoints.
 
     Args:
-        truth: (N, K, 3) labelled x, y, visibility.
+        truth: (N, K, 3) labeled x, y, visibility.
         predicted: (N, K, 2) predicted x, y; NaN for an object that was not found.
-        boxes: (N, 4) labelled boxes, whose sizes the distances are measured by.
+        boxes: (N, 4) labeled boxes, whose sizes the distances are measured by.
         names: the K keypoints' names.
-        subset: which labelled points count.
+        subset: which labeled points count.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
     longer, mean_side = sides.max(axis=1, initial=0.0), np.sqrt(sides[:, 0] * sides[:, 1])
@@ -187,7 +187,7 @@ def keypoint_scores(
     relative = np.divide(distance, mean_side[:, None], out=np.zeros_like(distance), where=found)
 
     def scores(part: slice) -> PointScores:
-        # One share per keypoint that has labelled points at all.
+        # One share per keypoint that has labeled points at all.
         totals = counted[:, part].sum(axis=0)
         per_keypoint = [hits[:, part].sum(axis=0)[totals > 0] / totals[totals > 0] for hits in near]
         return PointScores(
@@ -207,9 +207,9 @@ def _mean(values: Floats) -> float | None:
 
 
 def match_boxes(truth: Dataset, predicted: Predictions, threshold: float = 0.5) -> Ints:
-    """Return for each of N labelled objects the index of the predicted one that is matched to it, or -1: (N,).
+    """Return for each of N labeled objects the index of the predicted one that is matched to it, or -1: (N,).
 
-    Greedy, as COCO does it: in each picture, from the highest score down, each predicted box takes the free labelled
+    Greedy, as COCO does it: in each image, from the highest score down, each predicted box takes the free labeled
     box that it overlaps most, if their IoU is at least ``threshold``. Crowds are not matched.
     """
     order, ranks = ranked(predicted.image_index, predicted.scores)
@@ -228,7 +228,7 @@ def object_scores(boxes: Floats, keypoints: Floats) -> Floats:
     MMPose's CocoMetric with score_mode='bbox_keypoint'.
 
     Args:
-        boxes: (M,) the boxes' scores; 1 for labelled boxes.
+        boxes: (M,) the boxes' scores; 1 for labeled boxes.
         keypoints: (M, K) the keypoints' scores.
     """
     counted = keypoints > KEYPOINT_SCORE_THR
@@ -238,7 +238,7 @@ def object_scores(boxes: Floats, keypoints: Floats) -> Floats:
 
 
 def oks_nms(keypoints: Floats, scores: Floats, areas: Floats, sigmas: Sequence[float]) -> Ints:
-    """Return the indices of the objects of one picture that stay, from the highest score down.
+    """Return the indices of the objects of one image that stay, from the highest score down.
 
     An object goes when its OKS with a better one is above 0.9; the OKS of two predictions takes the mean of their
     areas. MMPose's CocoMetric with nms_mode='oks_nms'.

@@ -21,7 +21,7 @@ from posetools.errors import counted
 from posetools.evaluation.coco import Evaluation, EvaluationKind, Predictions, evaluate_coco, oks_of
 from posetools.evaluation.metrics import match_boxes
 
-# Labelled areas as a share of the boxes': silhouettes have about half of it, a skeleton's hull seldom below a tenth.
+# Labeled areas as a share of the boxes': silhouettes have about half of it, a skeleton's hull seldom below a tenth.
 _AREA_LOW, _AREA_HIGH = 0.1, 1.5
 # AP that needs no further look, at either end.
 _ZERO_AP, _PERFECT = 0.01, 0.995
@@ -36,7 +36,7 @@ _GAIN = 0.15
 _AP50 = 0.5
 # Factors nearer to 1, and shifts below this share of an object, are not worth a word.
 _SAME_UNITS = 0.03
-# Fractions of a picture or a box: hardly a coordinate is far above 1, whatever the picture's size.
+# Fractions of an image or a box: hardly a coordinate is far above 1, whatever the image's size.
 _FRACTION = 1.5
 _LEAST_SPREAD = 1e-6
 # Fewer pairs can be fitted by some factor and shift whatever they are.
@@ -95,14 +95,14 @@ def explain(
 def _no_truth(truth: Dataset, evaluation: Evaluation) -> Remark | None:
     if evaluation.objects[0]:
         return None
-    pictures, objects = len(truth.images), len(truth)
+    images, objects = len(truth.images), len(truth)
     if not objects:
-        text = f"no object is labelled in {counted(pictures, 'picture')}, so there is no AP: is it the right split?"
+        text = f"no object is labeled in {counted(images, 'image')}, so there is no AP: is it the right split?"
     elif truth.iscrowd.all():
         text = f"all of {counted(objects, 'labelled object')} are crowds, which COCO ignores, so there is no AP"
     else:
         text = (
-            f"no keypoint is labelled on any of {counted(objects, 'object')}, so there is no AP: "
+            f"no keypoint is labeled on any of {counted(objects, 'object')}, so there is no AP: "
             "was the file written without keypoints, or with visibility 0 everywhere?"
         )
     return Remark("no-keypoints" if objects and not truth.iscrowd.all() else "no-objects", text, hides=True)
@@ -113,7 +113,7 @@ def _no_predictions(
 ) -> Remark | None:
     if len(predicted):
         return None
-    where = f"in {counted(len(truth.images), 'picture')} with {counted(evaluation.objects[0], 'object')}"
+    where = f"in {counted(len(truth.images), 'image')} with {counted(evaluation.objects[0], 'object')}"
     name, others = truth.skeleton.category.name, {key: n for key, n in (classes or {}).items() if n}
     if others and name not in others:
         listed = ", ".join(f"{n} {key}" for key, n in sorted(others.items(), key=lambda item: -item[1])[:5])
@@ -133,7 +133,7 @@ def _seen(truth: Dataset, training: Dataset | None) -> Iterator[Remark]:
         for image, rows in zip(truth.images, truth.rows_of_images(), strict=True)
     )
     if seen:
-        share = f"{seen} of {counted(len(truth.images), 'picture')}"
+        share = f"{seen} of {counted(len(truth.images), 'image')}"
         text = (
             f"{share} were trained on (same file or same labels), so AP does not say how good the model is on new ones"
         )
@@ -156,7 +156,7 @@ def _copied(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> I
     same = int((off < _COPIED).sum())
     if same >= 3 and 2 * same >= evaluation.objects[0]:
         text = (
-            f"{same} of {counted(evaluation.objects[0], 'object')} are predicted exactly as they are labelled (within "
+            f"{same} of {counted(evaluation.objects[0], 'object')} are predicted exactly as they are labeled (within "
             f"{_COPIED:g} px), as no network does: either the labels were given as predictions, or they are this "
             "model's own predictions that nobody corrected"
         )
@@ -165,7 +165,7 @@ def _copied(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> I
 
 def _areas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remark]:
     boxes = box_area(truth.boxes)
-    counted = ~truth.iscrowd & (truth.num_labelled > 0) & (boxes > 0)
+    counted = ~truth.iscrowd & (truth.num_labeled > 0) & (boxes > 0)
     if not counted.any():
         return
     share, area, box = (
@@ -176,7 +176,7 @@ def _areas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remark
     other = evaluate_coco(replace(truth, areas=boxes), predicted, "keypoints", sigmas=truth.skeleton.sigmas).ap() or 0.0
     effect = "near 0 whatever is predicted" if share < _AREA_LOW else "too high whatever is predicted"
     text = (
-        f"the labelled areas are wrong: {area:.3g} square px in the median, where the boxes have {box:.3g}. OKS "
+        f"the labeled areas are wrong: {area:.3g} square px in the median, where the boxes have {box:.3g}. OKS "
         f"divides by the area, so AP ({ap:.3f}) is {effect}; with the boxes' areas it is {other:.3f}. "
         "`posetools convert` writes width times height where no area is known"
     )
@@ -223,8 +223,8 @@ def _median_error(truth: Dataset, predicted: Predictions) -> float | None:
     rows = np.flatnonzero((matched >= 0) & (truth.areas > 0))
     distance = np.linalg.norm(predicted.keypoints[matched[rows]] - truth.keypoints[rows, :, :2], axis=2)
     relative = distance / np.sqrt(truth.areas[rows])[:, None]
-    labelled: Bools = (truth.keypoints[rows, :, 2] > 0) & ~np.isnan(relative)
-    return float(np.median(relative[labelled])) if labelled.any() else None
+    labeled: Bools = (truth.keypoints[rows, :, 2] > 0) & ~np.isnan(relative)
+    return float(np.median(relative[labeled])) if labeled.any() else None
 
 
 def _unexplained(truth: Dataset, predicted: Predictions, evaluation: Evaluation, *, known: bool) -> Iterator[Remark]:
@@ -233,7 +233,7 @@ def _unexplained(truth: Dataset, predicted: Predictions, evaluation: Evaluation,
         yield Remark("few", f"AP is {ap:.3f}, but over {counted(objects, 'object')} only: that is too few to tell")
     elif ap >= _PERFECT and not known:
         text = (
-            f"AP is {ap:.3f} over {objects} objects, which is rare on pictures that a model has not seen: are they, or "
+            f"AP is {ap:.3f} over {objects} objects, which is rare on images that a model has not seen: are they, or "
             "others of the same scenes, among those it was trained on?"
         )
         yield Remark("perfect", text)
@@ -248,7 +248,7 @@ def _unexplained(truth: Dataset, predicted: Predictions, evaluation: Evaluation,
 
 
 def _best(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Floats:
-    """Return the largest IoU or OKS of each object that counts with any prediction of its picture; 0 without any."""
+    """Return the largest IoU or OKS of each object that counts with any prediction of its image; 0 without any."""
     best = np.zeros(len(truth))
     for span, found in zip(truth.rows_of_images(), predicted.rows_of_images(len(truth.images)), strict=True):
         rows = np.array(span, dtype=np.int64)
@@ -260,7 +260,7 @@ def _best(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Flo
             points = np.tile(predicted.keypoints[found], (len(rows), 1, 1))
             values = oks_of(truth, np.repeat(rows, len(found)), points, truth.skeleton.sigmas).reshape(len(rows), -1)
         best[rows] = np.nan_to_num(values).max(axis=1)
-    counted = ~truth.iscrowd & ((truth.num_labelled > 0) | (evaluation.kind == "bbox"))
+    counted = ~truth.iscrowd & ((truth.num_labeled > 0) | (evaluation.kind == "bbox"))
     of_counted: Floats = best[counted]
     return of_counted
 
@@ -270,7 +270,7 @@ def _units(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> It
 
     Each suspicion is a way to put the predictions right, and is believed only when AP rises by it. The mix-ups are
     tried as they are. A common factor and shift are estimated by medians over pairs of a prediction and an object:
-    those that lie on each other where they are half of the objects at least, and otherwise, in each picture, the
+    those that lie on each other where they are half of the objects at least, and otherwise, in each image, the
     surest predictions and the objects in their order from left to right, which a factor and a shift leave alone.
     """
     kind, before = evaluation.kind, evaluation.ap() or 0.0
@@ -300,7 +300,7 @@ def _mix_ups(truth: Dataset, predicted: Predictions, kind: EvaluationKind) -> It
     if kind == "bbox":
         low, high = boxes[:, :2], boxes[:, 2:]
         if fractions:
-            yield "fractions of the picture's width and height", replace(predicted, boxes=boxes * np.tile(sizes, 2))
+            yield "fractions of the image's width and height", replace(predicted, boxes=boxes * np.tile(sizes, 2))
         yield "x and y exchanged", replace(predicted, boxes=boxes[:, [1, 0, 3, 2]])
         yield (
             "x, y, width and height taken for two corners",
@@ -311,11 +311,11 @@ def _mix_ups(truth: Dataset, predicted: Predictions, kind: EvaluationKind) -> It
             replace(predicted, boxes=np.concatenate([low, high - low], axis=1)),
         )
         half = np.tile((high - low) / 2, 2)
-        yield "the box's centre taken for its corner", replace(predicted, boxes=boxes - half)
+        yield "the box's center taken for its corner", replace(predicted, boxes=boxes - half)
         return
     corner, sides = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
     if fractions:
-        yield "fractions of the picture's width and height", replace(predicted, keypoints=points * sizes[:, None])
+        yield "fractions of the image's width and height", replace(predicted, keypoints=points * sizes[:, None])
         yield "fractions of the box", replace(predicted, keypoints=corner + points * sides)
     yield "x and y exchanged", replace(predicted, keypoints=points[:, :, ::-1])
     yield "pixels counted from the box's corner", replace(predicted, keypoints=points + corner)

@@ -1,4 +1,4 @@
-"""What an evaluation says: the boxes, the poses in labelled boxes (the pose estimator alone), those in detected boxes.
+"""What an evaluation says: the boxes, the poses in labeled boxes (the pose estimator alone), those in detected boxes.
 
 Each part knows the labels and the predictions, and takes a measure when it is first asked for it. A single model's
 report has one model's parts, and of those shows the scores.
@@ -27,7 +27,7 @@ from posetools.evaluation.undertrained import CAUSES
 
 # What the parts are called in tables and remarks; that of poses is followed by the kind of boxes.
 BOXES, POSES = "boxes", "poses"
-LABELLED, DETECTED = "labelled boxes", "detected boxes"
+LABELED, DETECTED = "labeled boxes", "detected boxes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ class PosePart:
 
     Attributes:
         truth: the labels.
-        poses: all poses, and which belongs to which labelled object.
-        boxes_are_labels: whether they were estimated in the labelled boxes.
+        poses: all poses, and which belongs to which labeled object.
+        boxes_are_labels: whether they were estimated in the labeled boxes.
     """
 
     truth: Dataset
@@ -134,7 +134,7 @@ class PosePart:
 
     @cached_property
     def visibility(self) -> VisibilityScores:
-        """Whether a keypoint's score tells visible points from hidden and from unlabelled ones."""
+        """Whether a keypoint's score tells visible points from hidden and from unlabeled ones."""
         labels, _, scores = self._counted
         return visibility_scores(labels, scores, self.truth.skeleton.names)
 
@@ -181,7 +181,7 @@ class Report:
         subject: what was evaluated.
         truth: the labels.
         det: the detector; of no boxes without one.
-        labelled: the pose estimator on labelled boxes; of no poses without one.
+        labeled: the pose estimator on labeled boxes; of no poses without one.
         detected: both together, likewise.
         remarks: what the scores alone do not say, by part: BOXES, or POSES and the kind of boxes.
         flipped: the parts of poses with a flip test, where that was measured.
@@ -190,23 +190,23 @@ class Report:
     subject: Subject
     truth: Dataset
     det: DetPart
-    labelled: PosePart
+    labeled: PosePart
     detected: PosePart
     remarks: Mapping[str, tuple[Remark, ...]]
     flipped: tuple[PosePart, PosePart] | None = None
 
     @property
     def sides(self) -> Mapping[str, PosePart]:
-        """The poses by the words for their boxes; without a detector those on labelled boxes."""
-        return self._sides(self.labelled, self.detected)
+        """The poses by the words for their boxes; without a detector those on labeled boxes."""
+        return self._sides(self.labeled, self.detected)
 
     @property
     def flipped_sides(self) -> Mapping[str, PosePart]:
         """Those with a flip test, likewise; empty where it was not measured."""
         return self._sides(*self.flipped) if self.flipped else {}
 
-    def _sides(self, labelled: PosePart, detected: PosePart) -> Mapping[str, PosePart]:
-        return {LABELLED: labelled, DETECTED: detected} if self.subject.detector else {LABELLED: labelled}
+    def _sides(self, labeled: PosePart, detected: PosePart) -> Mapping[str, PosePart]:
+        return {LABELED: labeled, DETECTED: detected} if self.subject.detector else {LABELED: labeled}
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -226,7 +226,7 @@ class Report:
         """Return the JSON form: of a pair everything, of a single model its scores."""
         subject, counts = self.subject, {"images": len(self.truth.images), "objects": len(self.truth)}
         flips = {_key(boxes): part.scores.as_dict() for boxes, part in self.flipped_sides.items()}
-        flip_test = {_key(LABELLED): None, _key(DETECTED): None} | flips if flips else None
+        flip_test = {_key(LABELED): None, _key(DETECTED): None} | flips if flips else None
         if subject.stage is None:
             return {
                 **{name: value for name, value in asdict(subject).items() if name not in ("stage", "config")},
@@ -249,7 +249,7 @@ class Report:
         return {
             **document,
             "detector": subject.detector or None,
-            _key(LABELLED): None,
+            _key(LABELED): None,
             _key(DETECTED): None,
             **sides,
             "flip_test": flip_test,

@@ -1,6 +1,6 @@
 """The evaluation of a pair, or of a single model: what it reaches on a split, and why it does not reach more.
 
-Both models run once over the pictures (``scoring.collect``); all numbers come from what they said then
+Both models run once over the images (``scoring.collect``); all numbers come from what they said then
 (posetools.evaluation.report). Measures that say nothing without an explanation have one in ``remarks``.
 """
 
@@ -19,12 +19,12 @@ from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.remarks import explain
-from posetools.evaluation.report import BOXES, LABELLED, POSES, DetPart, PosePart, Report, Subject, with_remarks
+from posetools.evaluation.report import BOXES, LABELED, POSES, DetPart, PosePart, Report, Subject, with_remarks
 from posetools.evaluation.scoring import EVAL_BBOX_THR, PairPredictions, collect, read_truth
 from posetools.evaluation.undertrained import nowhere, signs
 from posetools.files.disk import read_text
 from posetools.formats.coco.format import read_split
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.mm.configs import check_stage, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, resolve_device
 from posetools.mm.inference import Detector, PoseEstimator
@@ -85,11 +85,11 @@ class EvalRequest:
 
 
 def evaluate(request: EvalRequest, progress: Progress = silent) -> Report:
-    """Evaluate a pair or a single model; each model runs once over the pictures.
+    """Evaluate a pair or a single model; each model runs once over the images.
 
     Args:
         request: what to evaluate, and on what.
-        progress: told how many pictures are done.
+        progress: told how many images are done.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed, or for a bundle the ``runtime`` extra.
@@ -205,20 +205,20 @@ def measure(
     mirrored: AnyEstimator | None = None,
     progress: Progress = silent,
 ) -> Report:
-    """Run a pair, or one model of it, once over the pictures of a split, and return what is measured of it.
+    """Run a pair, or one model of it, once over the images of a split, and return what is measured of it.
 
     Args:
         subject: what it is, and from which score on detected boxes get keypoints.
         detector: finds the boxes.
         estimator: finds the keypoints.
-        truth: the labels; its pictures are read from their paths.
+        truth: the labels; its images are read from their paths.
         training: what the pair was trained on, if that is known.
         mirrored: the pose estimator with a flip test, to measure what that adds.
-        progress: told how many pictures are done.
+        progress: told how many images are done.
 
     Raises:
         RequestError: the models are for other objects or keypoints than the labels'.
-        InputError: a picture cannot be read.
+        InputError: an image cannot be read.
     """
     if estimator is not None and estimator.num_keypoints != truth.skeleton.num_keypoints:
         raise RequestError(
@@ -242,12 +242,12 @@ def measure(
     if isinstance(detector, Detector) and subject.stage != "pose":
         why[BOXES] = signs(detector, truth, report.det.scores.ap, progress, label=label)
     if isinstance(estimator, PoseEstimator):
-        why[f"{POSES}, {LABELLED}"] = signs(estimator, truth, report.labelled.scores.oks.ap, progress)
+        why[f"{POSES}, {LABELED}"] = signs(estimator, truth, report.labeled.scores.oks.ap, progress)
     return with_remarks(report, why)
 
 
 class _ReplayedDetector:
-    """A detector that gives the boxes of an earlier pass over the same pictures again, in their order."""
+    """A detector that gives the boxes of an earlier pass over the same images again, in their order."""
 
     classes: tuple[str, ...] = ()
 
@@ -255,22 +255,22 @@ class _ReplayedDetector:
         self._boxes = boxes
         self._next = 0
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
-        images = range(self._next, self._next + len(pictures))
-        self._next = images.stop
-        rows = [np.flatnonzero(self._boxes.image_index == image) for image in images]
+    def __call__(self, images: Sequence[Pixels]) -> list[Detections]:
+        image_ids = range(self._next, self._next + len(images))
+        self._next = image_ids.stop
+        rows = [np.flatnonzero(self._boxes.image_index == image) for image in image_ids]
         return [Detections(self._boxes.boxes[of], self._boxes.scores[of], np.zeros_like(of)) for of in rows]
 
 
 def _pose_parts(truth: Dataset, said: PairPredictions) -> tuple[PosePart, PosePart]:
-    labelled = PosePart(truth, said.on_labels, boxes_are_labels=True)
-    return labelled, PosePart(truth, said.on_boxes, boxes_are_labels=False)
+    labeled = PosePart(truth, said.on_labels, boxes_are_labels=True)
+    return labeled, PosePart(truth, said.on_boxes, boxes_are_labels=False)
 
 
 def _explained(report: Report, training: Dataset | None, classes: Mapping[str, int], progress: Progress) -> Report:
     """Return the report of a pair with all measured and with remarks on each part."""
     truth, det = report.truth, report.det
-    parts: tuple[DetPart | PosePart, ...] = (det, report.labelled, report.detected)
+    parts: tuple[DetPart | PosePart, ...] = (det, report.labeled, report.detected)
     for done, part in enumerate(parts, start=1):
         # Every measure is taken here, where progress is told.
         part.as_dict()

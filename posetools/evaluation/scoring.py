@@ -1,11 +1,11 @@
-"""How good a detector and a pose estimator are on a labelled split, whatever runs them.
+"""How good a detector and a pose estimator are on a labeled split, whatever runs them.
 
-``collect`` runs both once over the pictures and keeps what they said; everything is measured on that. Poses are
-estimated on the labelled boxes, cut to the picture as MMPose's data set cuts them, and, with a detector, on the boxes
+``collect`` runs both once over the images and keeps what they said; everything is measured on that. Poses are
+estimated on the labeled boxes, cut to the image as MMPose's data set cuts them, and, with a detector, on the boxes
 that it finds; both share the network's batches. They are scored as MMPose's CocoMetric does it: an object's score is
 the box's times the mean of its surer keypoints', and near-identical objects are thinned out by OKS; so AP is the same
 as the stock test loop's. On detected boxes PCK and NME need to know which object is which: predictions are matched to
-labels greedily by the IoU of their boxes, 0.5 at least, and every labelled point of an object without a match is wrong
+labels greedily by the IoU of their boxes, 0.5 at least, and every labeled point of an object without a match is wrong
 in PCK.
 """
 
@@ -39,16 +39,16 @@ from posetools.evaluation.metrics import (
     oks_scores,
 )
 from posetools.formats.coco.format import read_split
-from posetools.imaging.frames import read_picture
-from posetools.imaging.header import Picture
+from posetools.imaging.frames import read_image
+from posetools.imaging.header import Pixels
 from posetools.pairs.find import check_split
 from posetools.progress import Progress, silent
 from posetools.runtime.results import AnyDetector, AnyEstimator, Detections
 
 # Detected boxes below this score are not worth a crop: they come last in AP, and there are hundreds of them.
 EVAL_BBOX_THR = 0.05
-# Pictures that are in memory at once, twice: one batch is predicted on while the next is read.
-_BATCH_PICTURES = 8
+# Images that are in memory at once, twice: one batch is predicted on while the next is read.
+_BATCH_IMAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class PoseScores:
 
     Attributes:
         oks: COCO's keypoint metrics.
-        points: PCK and NME over all labelled points, over the visible, over the hidden ones.
-        without_box: objects with labelled points that no box was found for.
+        points: PCK and NME over all labeled points, over the visible, over the hidden ones.
+        without_box: objects with labeled points that no box was found for.
     """
 
     oks: OksScores
@@ -72,7 +72,7 @@ class PoseScores:
 
 
 def pck_of(scores: PoseScores) -> float | None:
-    """Return PCK@0.1 over all labelled points."""
+    """Return PCK@0.1 over all labeled points."""
     return scores.points["labelled"].overall.as_dict()["PCK@0.1"]
 
 
@@ -82,9 +82,9 @@ class BoxPoses:
 
     Attributes:
         every: all of them, each with its object's score and those of its K keypoints.
-        box_scores: (M,) the scores of the boxes alone; 1 for labelled ones.
-        kept: indices of those that NMS by OKS leaves, picture by picture, from the highest score down.
-        matched: (N,) for each labelled object the index of its pose in ``every``, -1 where there is none.
+        box_scores: (M,) the scores of the boxes alone; 1 for labeled ones.
+        kept: indices of those that NMS by OKS leaves, image by image, from the highest score down.
+        matched: (N,) for each labeled object the index of its pose in ``every``, -1 where there is none.
     """
 
     every: Predictions
@@ -99,7 +99,7 @@ class BoxPoses:
 
     @property
     def points(self) -> Floats:
-        """(N, K, 2) the points estimated for each labelled object, NaN where there is no pose."""
+        """(N, K, 2) the points estimated for each labeled object, NaN where there is no pose."""
         return _spread(self.every.keypoints, self.matched)
 
     @property
@@ -111,11 +111,11 @@ class BoxPoses:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PairPredictions:
-    """What a detector and a pose estimator said about the pictures of a split.
+    """What a detector and a pose estimator said about the images of a split.
 
     Attributes:
         boxes: every box of the object's class, without keypoints; empty without a detector.
-        on_labels: the poses in the labelled boxes of objects that have labelled points; empty without an estimator.
+        on_labels: the poses in the labeled boxes of objects that have labeled points; empty without an estimator.
         on_boxes: the poses in the detected boxes that score enough; empty without both.
         labels: how many boxes of each class were found, by its index in the detector's ``classes``.
     """
@@ -127,7 +127,7 @@ class PairPredictions:
 
 
 def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
-    """Return a labelled split.
+    """Return a labeled split.
 
     Raises:
         RequestError: there is no such data set or split.
@@ -155,26 +155,26 @@ def collect(
     bbox_thr: float = EVAL_BBOX_THR,
     progress: Progress = silent,
 ) -> PairPredictions:
-    """Run a detector, a pose estimator or both once over the pictures of a split, and return what they said.
+    """Run a detector, a pose estimator or both once over the images of a split, and return what they said.
 
     Args:
-        truth: the labels; its pictures are read from their paths.
+        truth: the labels; its images are read from their paths.
         detector: finds the boxes.
-        estimator: finds the keypoints in the labelled boxes and in the detected ones.
+        estimator: finds the keypoints in the labeled boxes and in the detected ones.
         label: the index of the object's class in the detector's ``classes``.
         bbox_thr: detected boxes with a lower score get no keypoints.
-        progress: told how many pictures are done.
+        progress: told how many images are done.
 
     Raises:
-        InputError: a picture cannot be read.
+        InputError: an image cannot be read.
     """
     k, counted = truth.skeleton.num_keypoints, has_points(truth)
     rows = [np.array(each, dtype=np.int64)[counted[list(each)]] for each in truth.rows_of_images()]
     boxes, on_labels, on_boxes = _Poses(truth, 0), _Poses(truth, k), _Poses(truth, k)
     nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
     labels: Counter[int] = Counter()
-    for batch, pictures in _pictures(truth, progress):
-        every = detector(pictures) if detector else [nothing] * len(batch)
+    for batch, images in _images(truth, progress):
+        every = detector(images) if detector else [nothing] * len(batch)
         found = [one.select(label=label, min_score=0.0) for one in every]
         for one in every:
             labels.update(one.labels.tolist())
@@ -185,14 +185,14 @@ def collect(
         sure = [one[one.scores >= bbox_thr] for one in found]
         own = [_cut(truth.boxes[rows[i]], truth.images[i].size) for i in batch]
         asked = [np.concatenate([a, b.boxes]) for a, b in zip(own, sure, strict=True)]
-        for i, a, b, poses in zip(batch, own, sure, estimator.estimate(pictures, asked), strict=True):
+        for i, a, b, poses in zip(batch, own, sure, estimator.estimate(images, asked), strict=True):
             arrays, n = (poses.keypoints, poses.scores, poses.areas), len(a)
             on_labels.add(i, a, np.ones(n), *(part[:n] for part in arrays))
             on_boxes.add(i, b.boxes, b.scores, *(part[n:] for part in arrays))
-    labelled = np.full(len(truth), -1, dtype=np.int64)
+    labeled = np.full(len(truth), -1, dtype=np.int64)
     if estimator is not None:
-        labelled[np.concatenate([np.zeros(0, dtype=np.int64), *rows])] = np.arange(counted.sum())
-    return PairPredictions(boxes.joined(), on_labels.estimated(labelled), on_boxes.estimated(), labels)
+        labeled[np.concatenate([np.zeros(0, dtype=np.int64), *rows])] = np.arange(counted.sum())
+    return PairPredictions(boxes.joined(), on_labels.estimated(labeled), on_boxes.estimated(), labels)
 
 
 def pose_scores(truth: Dataset, poses: BoxPoses) -> PoseScores:
@@ -208,8 +208,8 @@ def pose_scores(truth: Dataset, poses: BoxPoses) -> PoseScores:
 
 
 def has_points(truth: Dataset) -> Bools:
-    """Return which of N objects poses are measured on: those with labelled points that are no crowds."""
-    counted: Bools = ~truth.iscrowd & (truth.num_labelled > 0)
+    """Return which of N objects poses are measured on: those with labeled points that are no crowds."""
+    counted: Bools = ~truth.iscrowd & (truth.num_labeled > 0)
     return counted
 
 
@@ -225,7 +225,7 @@ class _Poses:
     def add(
         self, image: int, boxes: Floats, box_scores: Floats, points: Floats, scores: Floats, areas: Floats | None = None
     ) -> None:
-        """Add a picture's boxes; with ``areas`` they have poses, are scored by them and thinned out."""
+        """Add an image's boxes; with ``areas`` they have poses, are scored by them and thinned out."""
         own = box_scores
         if areas is not None:
             own = object_scores(box_scores, scores)
@@ -256,14 +256,14 @@ def _spread(values: Floats, matched: Ints) -> Floats:
     return spread
 
 
-def _pictures(truth: Dataset, progress: Progress) -> Iterator[tuple[range, list[Picture]]]:
-    """Give the pictures in batches, with their indices; the next batch is read while one is worked on."""
+def _images(truth: Dataset, progress: Progress) -> Iterator[tuple[range, list[Pixels]]]:
+    """Give the images in batches, with their indices; the next batch is read while one is worked on."""
     batches = [
-        range(start, min(start + _BATCH_PICTURES, len(truth.images)))
-        for start in range(0, len(truth.images), _BATCH_PICTURES)
+        range(start, min(start + _BATCH_IMAGES, len(truth.images)))
+        for start in range(0, len(truth.images), _BATCH_IMAGES)
     ]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        ahead: list[Future[Picture]] = []
+        ahead: list[Future[Pixels]] = []
         for number, batch in enumerate(batches):
             ready = ahead or [pool.submit(_read, truth, i) for i in batch]
             following = batches[number + 1] if number + 1 < len(batches) else ()
@@ -272,17 +272,17 @@ def _pictures(truth: Dataset, progress: Progress) -> Iterator[tuple[range, list[
             progress("evaluating", batch.stop, len(truth.images))
 
 
-def _read(truth: Dataset, index: int) -> Picture:
+def _read(truth: Dataset, index: int) -> Pixels:
     path = truth.images[index].path
     if path is None:
         raise InputError(
-            truth.images[index].file_name, "", "picture cannot be read: the data set does not say where it is"
+            truth.images[index].file_name, "", "image cannot be read: the data set does not say where it is"
         )
-    return read_picture(path)
+    return read_image(path)
 
 
 def _cut(boxes: Floats, size: tuple[int, int]) -> Floats:
-    # MMPose's data set cuts boxes to the last pixel's coordinate, not to the picture's edge.
+    # MMPose's data set cuts boxes to the last pixel's coordinate, not to the image's edge.
     limit = np.array([*size, *size], dtype=np.float64) - 1
     cut: Floats = np.clip(boxes, 0.0, limit)
     return cut

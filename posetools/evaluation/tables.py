@@ -149,9 +149,9 @@ def thresholds(reports: Sequence[Report]) -> TextTable:
         for at, point in sweep.points().items():
             label = f"{of}{at}" if at == "best F1" else f"{of}score {at}"
             shares = (number(value) for value in (point.precision, point.recall, point.f1))
-            per_picture = number(point.false_alarms / max(sweep.pictures, 1))
-            rows.append((label, number(point.threshold), *shares, per_picture))
-    columns = ("boxes from", "score", "precision", "recall", "F1", "false per picture")
+            per_image = number(point.false_alarms / max(sweep.images, 1))
+            rows.append((label, number(point.threshold), *shares, per_image))
+    columns = ("boxes from", "score", "precision", "recall", "F1", "false per image")
     return TextTable(
         f"what a threshold of the boxes' score gives (IoU {reports[0].det.sweep.iou:g})", columns, tuple(rows)
     )
@@ -170,13 +170,13 @@ def visible_points(reports: Sequence[Report]) -> TextTable:
 
 
 def visible_keypoints(report: Report) -> TextTable:
-    """Return precision and recall of "visible" of each keypoint on labelled boxes, against hidden points."""
+    """Return precision and recall of "visible" of each keypoint on labeled boxes, against hidden points."""
     rows = [
         (name, str(found.visible), str(found.others), *_separation(found))
-        for name, found in report.labelled.visibility.by_keypoint["hidden"].items()
+        for name, found in report.labeled.visibility.by_keypoint["hidden"].items()
     ]
     columns = ("keypoint", "visible", "hidden", "threshold", "precision", "recall", "AP", "AP by chance")
-    return TextTable("whether each keypoint's score tells visible from hidden, on labelled boxes", columns, tuple(rows))
+    return TextTable("whether each keypoint's score tells visible from hidden, on labeled boxes", columns, tuple(rows))
 
 
 def calibrations(reports: Sequence[Report]) -> TextTable:

@@ -14,11 +14,11 @@ A keypoint's score is also measured as an answer to "is it visible?". The networ
 hidden (1) points alike and is never told that a point is absent (0), so its score is no answer; here it is measured how
 good an answer it is. "Visible" is what is to be found. There are two questions, with two kinds of wrong answers:
 
-- against hidden points: labelled 2 against labelled 1;
-- against points that are not labelled: 2 against 0. These are out of the picture or were left out by the annotator,
+- against hidden points: labeled 2 against labeled 1;
+- against points that are not labeled: 2 against 0. These are out of the image or were left out by the annotator,
   which the data does not tell apart.
 
-Where only one kind of points is labelled nothing can be told apart: the numbers are None, never 0 or 1. A useless score
+Where only one kind of points is labeled nothing can be told apart: the numbers are None, never 0 or 1. A useless score
 has the share of visible points as its average precision (``chance``), so that is shown beside it.
 """
 
@@ -40,7 +40,7 @@ SHOWN_THRESHOLDS = (0.3, 0.5)
 _CURVE_STEPS = 200
 # What "visible" is told from.
 OtherVisibility: TypeAlias = Literal["hidden", "unlabelled"]
-OTHERS: Mapping[OtherVisibility, Visibility] = {"hidden": Visibility.HIDDEN, "unlabelled": Visibility.NOT_LABELLED}
+OTHERS: Mapping[OtherVisibility, Visibility] = {"hidden": Visibility.HIDDEN, "unlabelled": Visibility.NOT_LABELED}
 # MMPose's and our own default for drawing a point.
 DRAWN = 0.3
 
@@ -145,12 +145,12 @@ class Sweep:
 
     Attributes:
         iou: a box is right when it takes an object with at least this IoU.
-        pictures: how many there are.
+        images: how many there are.
         curve: by threshold.
     """
 
     iou: float
-    pictures: int
+    images: int
     curve: ThresholdCurve
 
     def points(self) -> dict[str, ThresholdPoint]:
@@ -161,12 +161,12 @@ class Sweep:
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         points = {
-            name: {**asdict(point), "false_per_picture": point.false_alarms / max(self.pictures, 1)}
+            name: {**asdict(point), "false_per_picture": point.false_alarms / max(self.images, 1)}
             for name, point in self.points().items()
         }
         return {
             "iou": self.iou,
-            "pictures": self.pictures,
+            "pictures": self.images,
             "objects": self.curve.there,
             "points": points,
             "curve": self.curve.as_dict(),
@@ -193,11 +193,11 @@ def confidence_sweep(truth: Dataset, predicted: Predictions, iou: float = 0.5) -
 
     Args:
         truth: the labels.
-        predicted: the boxes; all of them count, not only the best of each picture.
+        predicted: the boxes; all of them count, not only the best of each image.
         iou: from which IoU on a box is right.
     """
     curve = curve_of(*right_or_wrong(truth, predicted, "bbox", iou))
-    return Sweep(iou=iou, pictures=len(truth.images), curve=curve)
+    return Sweep(iou=iou, images=len(truth.images), curve=curve)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -252,7 +252,7 @@ class VisibilityScores:
     """Separation over all keypoints, and of each by name, from each other kind of points.
 
     Attributes:
-        overall: by the other kind: ``hidden``, ``unlabelled``.
+        overall: by the other kind: ``hidden``, ``unlabeled``.
         by_keypoint: by the other kind and the keypoint's name, in the skeleton's order.
         without_score: points that have no score, because their object was not found; they count nowhere.
     """
@@ -266,9 +266,9 @@ class VisibilityScores:
         found = []
         for other, one in self.overall.items():
             if not one.visible:
-                found.append(f"visible against {other}: n/a (no point is labelled visible)")
+                found.append(f"visible against {other}: n/a (no point is labeled visible)")
             elif not one.others:
-                kind = "no point is labelled hidden" if other == "hidden" else "every point is labelled"
+                kind = "no point is labeled hidden" if other == "hidden" else "every point is labeled"
                 found.append(f"visible against {other}: n/a ({kind})")
         return tuple(found)
 
@@ -288,7 +288,7 @@ class VisibilityScores:
 
 
 def visibility_scores(labels: Floats, scores: Floats, names: Sequence[str]) -> VisibilityScores:
-    """Return how well keypoints' scores tell visible points from hidden and from unlabelled ones.
+    """Return how well keypoints' scores tell visible points from hidden and from unlabeled ones.
 
     Args:
         labels: (N, K, 3) x, y, visibility.

@@ -42,7 +42,7 @@ OVERLAP = 0.1
 CAUSES = frozenset({"stopped", "few-iterations", "still-falling", "nowhere", "raw-better"})
 # Fewer logged values than this tell no trend; the fall must be this many standard errors.
 _FEWEST_VALUES, _IN_QUARTER, _STANDARD_ERRORS = 12, 3, 3.0
-_MEASURE = {"det": "box AP", "pose": "pose AP on labelled boxes"}
+_MEASURE = {"det": "box AP", "pose": "pose AP on labeled boxes"}
 _FLIPS = (
     "the config mirrors every crop when training evaluates (flip_test=True), so the AP in the training log is another "
     "one. Here no crop is mirrored, as in `posetools predict`; --flip-test shows what it adds"
@@ -135,7 +135,7 @@ def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:
         best = max(best, float(pairwise_iou(truth.boxes[list(rows)], boxes.boxes[found]).max(initial=0.0)))
     if best < OVERLAP:
         text = (
-            f"none of {len(boxes)} predicted boxes overlaps a labelled object (the best IoU is {best:.2f}), as of a "
+            f"none of {len(boxes)} predicted boxes overlaps a labeled object (the best IoU is {best:.2f}), as of a "
             "model that has hardly been trained"
         )
         yield Remark("nowhere", text)
@@ -149,8 +149,8 @@ def signs(
     Args:
         model: the detector, or the pose estimator.
         truth: the labels.
-        ap: what it reaches on them, a pose estimator on labelled boxes.
-        progress: told how many pictures are done, when the weights as trained are measured.
+        ap: what it reaches on them, a pose estimator on labeled boxes.
+        progress: told how many images are done, when the weights as trained are measured.
         label: the index of the object's class in a detector's ``classes``.
     """
     stage: Stage = "det" if isinstance(model, Detector) else "pose"

@@ -1,7 +1,7 @@
 """``posetools export``: a trained pair as a bundle that runs without OpenMMLab.
 
-Nothing is written before the ONNX files have been compared with the PyTorch models on pictures, and nothing when they
-differ. float16 and int8 differ by their nature; of them it is measured, on labelled pictures, what they lose.
+Nothing is written before the ONNX files have been compared with the PyTorch models on images, and nothing when they
+differ. float16 and int8 differ by their nature; of them it is measured, on labeled images, what they lose.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from posetools.exporting.material import ExportMaterial, Shot, gather
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
 from posetools.exporting.parity import Parity, compare
 from posetools.files.locks import only_one
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.mm.configs import data_root_of
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.stack import require_train
@@ -40,7 +40,7 @@ from posetools.runtime.session import Singles
 
 DET_FILE, POSE_FILE = "det.onnx", "pose.onnx"
 
-# Pictures that the two sides are compared on, that int8 is calibrated on, and that samples are chosen from.
+# Images that the two sides are compared on, that int8 is calibrated on, and that samples are chosen from.
 _COMPARED = 8
 _CALIBRATED = 64
 _CANDIDATES = 16
@@ -58,10 +58,10 @@ class ExportRequest:
     Attributes:
         pair: the two models.
         out: the bundle to write.
-        data: a labelled data set, on which the bundle is measured; None: none.
+        data: a labeled data set, on which the bundle is measured; None: none.
         split: of the data set.
-        pictures: files, folders or patterns to compare on and take samples from, instead of the data set's.
-        samples: how many pictures go into the bundle with their expected output.
+        images: files, folders or patterns to compare on and take samples from, instead of the data set's.
+        samples: how many images go into the bundle with their expected output.
         bbox_thr: the default of prediction with the bundle, as are the next two.
         nms_thr: likewise.
         kpt_thr: likewise.
@@ -75,7 +75,7 @@ class ExportRequest:
     out: Path
     data: Path | None = None
     split: str = "val"
-    pictures: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     samples: int = 4
     bbox_thr: float = BBOX_THR
     nms_thr: float = NMS_THR
@@ -93,8 +93,8 @@ class PrecisionCosts:
     Attributes:
         precision: of the networks.
         sizes: bytes of the two files.
-        milliseconds: for a picture, the median; on the machine at hand.
-        metrics: on the labelled split, by the evaluation's names; empty without one.
+        milliseconds: for an image, the median; on the machine at hand.
+        metrics: on the labeled split, by the evaluation's names; empty without one.
     """
 
     precision: Precision
@@ -110,7 +110,7 @@ class ExportResult:
     Attributes:
         out: the bundle.
         manifest: what it says about itself.
-        material: whose pictures it was compared on.
+        material: whose images it was compared on.
         parity: how much float32 ONNX differs from PyTorch.
         measured: float32, and the smaller precision where one was asked for.
         doubts: a sentence for each model whose AP was 0 in its run, or was never measured.
@@ -144,10 +144,10 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
     detector, estimator, skeleton = pair.detector, pair.estimator, pair.skeleton
     check_heads(detector, estimator)
     label = label_of(detector.classes, skeleton, pair.source)
-    material = gather(request.pictures, request.data, _known_data(request, detector), request.split, skeleton)
+    material = gather(request.images, request.data, _known_data(request, detector), request.split, skeleton)
     if request.precision == "int8" and (material.truth is None or not len(material.truth)):
         raise RequestError(
-            "--int8 needs a labelled data set, to calibrate on and to measure what is lost\n"
+            "--int8 needs a labeled data set, to calibrate on and to measure what is lost\n"
             "  --data DIR names one; --half needs none"
         )
     with only_one(request.out):
@@ -163,8 +163,8 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
             networks.append(_opened(request.precision, smaller, detector, estimator))
         truth = material.truth if request.data or request.precision != "float32" else None
         measured = tuple(_measure(each, label, material, truth, progress) for each in networks)
-        manifest, pictures = _described(request, networks[-1], measured[-1], skeleton, label, material)
-        write_bundle(request.out, manifest, {**networks[-1].files, **pictures})
+        manifest, images = _described(request, networks[-1], measured[-1], skeleton, label, material)
+        write_bundle(request.out, manifest, {**networks[-1].files, **images})
         return ExportResult(request.out, manifest, material.source, parity, measured, pair.doubts)
 
 
@@ -177,8 +177,8 @@ def _check_out(request: ExportRequest) -> None:
 
 
 def _known_data(request: ExportRequest, detector: Detector) -> Path | None:
-    """Return the data set that the config names, where pictures or labels are wanted of it."""
-    if request.pictures and request.precision == "float32":
+    """Return the data set that the config names, where images or labels are wanted of it."""
+    if request.images and request.precision == "float32":
         return None
     try:
         return data_root_of(detector.config)
@@ -208,7 +208,7 @@ def _opened(
     )
 
 
-def _seen(material: ExportMaterial, progress: Progress) -> Iterator[tuple[str, Picture, Floats]]:
+def _seen(material: ExportMaterial, progress: Progress) -> Iterator[tuple[str, Pixels, Floats]]:
     shots = material.spread(_COMPARED)
     for number, shot in enumerate(shots, start=1):
         yield shot.name, shot.read(), shot.boxes
@@ -216,24 +216,24 @@ def _seen(material: ExportMaterial, progress: Progress) -> Iterator[tuple[str, P
 
 
 def _reduced(precision: Precision, networks: _Networks, material: ExportMaterial) -> dict[str, bytes]:
-    from posetools.exporting.quantise import to_half, to_int8
+    from posetools.exporting.quantize import to_half, to_int8
 
     if precision == "float16":
         return {name: to_half(content) for name, content in networks.files.items()}
     shots = material.spread(_CALIBRATED)
-    pictures = (networks.detector.preprocess([shot.read()])[0] for shot in shots)
+    images = (networks.detector.preprocess([shot.read()])[0] for shot in shots)
     return {
-        DET_FILE: to_int8(networks.files[DET_FILE], pictures),
+        DET_FILE: to_int8(networks.files[DET_FILE], images),
         POSE_FILE: to_int8(networks.files[POSE_FILE], _crops(shots, networks.detector, networks.estimator)),
     }
 
 
 def _crops(shots: tuple[Shot, ...], detector: OnnxDetector, estimator: OnnxEstimator) -> Iterator[Singles]:
     for shot in shots:
-        picture = shot.read()
-        boxes = shot.boxes if len(shot.boxes) else detector([picture])[0].boxes[:1]
+        image = shot.read()
+        boxes = shot.boxes if len(shot.boxes) else detector([image])[0].boxes[:1]
         if len(boxes):
-            yield estimator.preprocess([picture], [0] * len(boxes), crops_of(boxes, estimator.network))
+            yield estimator.preprocess([image], [0] * len(boxes), crops_of(boxes, estimator.network))
 
 
 def _measure(
@@ -248,14 +248,14 @@ def _measure(
 
 
 def _milliseconds(networks: _Networks, label: int, material: ExportMaterial) -> float:
-    """Return the median time of a picture, from pixels to keypoints, of boxes above prediction's default threshold."""
+    """Return the median time of an image, from pixels to keypoints, of boxes above prediction's default threshold."""
     times = []
     first = material.shots[0].read()
-    pictures = [first, *(shot.read() for shot in material.spread(_COMPARED))]
-    for picture in pictures:
+    images = [first, *(shot.read() for shot in material.spread(_COMPARED))]
+    for image in images:
         start = time.perf_counter()
-        found = networks.detector([picture])[0].select(label=label, min_score=BBOX_THR)
-        networks.estimator.estimate([picture], [found.boxes])
+        found = networks.detector([image])[0].select(label=label, min_score=BBOX_THR)
+        networks.estimator.estimate([image], [found.boxes])
         times.append(time.perf_counter() - start)
     # The first run of a network plans its memory.
     return 1000 * statistics.median(times[1:])
@@ -289,7 +289,7 @@ def _described(
 ) -> tuple[Manifest, dict[str, bytes]]:
     thresholds = Thresholds(bbox_thr=request.bbox_thr, nms_thr=request.nms_thr, kpt_thr=request.kpt_thr)
     pipeline = PosePipeline(networks.detector, networks.estimator, skeleton, label=label, **thresholds.model_dump())
-    samples, pictures = _samples(pipeline, material, request.samples)
+    samples, images = _samples(pipeline, material, request.samples)
     metrics = {**_of_training(request.pair.det), **_of_training(request.pair.pose), **measured.metrics}
     manifest = Manifest(
         made_by=_made_by(),
@@ -301,42 +301,42 @@ def _described(
         metrics=metrics,
         samples=samples,
     )
-    return manifest, pictures
+    return manifest, images
 
 
 def _samples(
     pipeline: PosePipeline, material: ExportMaterial, wanted: int
 ) -> tuple[tuple[Sample, ...], dict[str, bytes]]:
-    """Return samples and their PNG files: of the first pictures, those with objects, and with sure ones, come first."""
+    """Return samples and their PNG files: of the first images, those with objects, and with sure ones, come first."""
     import cv2
 
     candidates = []
     for order, shot in enumerate(material.spread(max(_CANDIDATES, wanted)) if wanted else ()):
-        picture = _small(shot.read())
-        result = pipeline.predict([picture])[0]
-        scores = pipeline.detector([picture])[0].scores
+        image = _small(shot.read())
+        result = pipeline.predict([image])[0]
+        scores = pipeline.detector([image])[0].scores
         unsure = bool((np.abs(scores - pipeline.bbox_thr) < _UNSURE).any())
-        candidates.append(((len(result) == 0, unsure, order), picture, result))
+        candidates.append(((len(result) == 0, unsure, order), image, result))
     chosen = sorted(sorted(candidates, key=lambda one: one[0])[:wanted], key=lambda one: one[0][-1])
     samples, files = [], {}
-    for number, (_, picture, result) in enumerate(chosen, start=1):
+    for number, (_, image, result) in enumerate(chosen, start=1):
         name = f"{SAMPLES}/{number}.png"
-        files[name] = cv2.imencode(".png", picture)[1].tobytes()
+        files[name] = cv2.imencode(".png", image)[1].tobytes()
         keys = ("boxes", "scores", "keypoints", "keypoint_scores")
         rounded = {key: np.round(getattr(result, key), _METRIC_DECIMALS).tolist() for key in keys}
         samples.append(Sample.model_validate({"file": name, **rounded}))
     return tuple(samples), files
 
 
-def _small(picture: Picture) -> Picture:
+def _small(image: Pixels) -> Pixels:
     import cv2
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = _SAMPLE_SIDE / max(height, width)
     if scale >= 1:
-        return picture
+        return image
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    smaller: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    smaller: Pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return smaller
 
 

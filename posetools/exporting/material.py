@@ -1,4 +1,4 @@
-"""The pictures that an export is compared on, calibrated on and shown with, and what is labelled in them.
+"""The images that an export is compared on, calibrated on and shown with, and what is labeled in them.
 
 They are those that the user names, else those of a split of the data set, else rendered cars: a network has to be run
 on something before anyone relies on it, and noise would not tell.
@@ -20,11 +20,11 @@ from posetools.core.geometry import Floats
 from posetools.core.skeleton import DEFAULT, Skeleton, load_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.evaluation.scoring import read_truth
-from posetools.imaging.frames import open_sources, read_picture
-from posetools.imaging.header import Picture
+from posetools.imaging.frames import open_sources, read_image
+from posetools.imaging.header import Pixels
 
 # Of a folder that the user names, so many are enough.
-_NAMED_PICTURES = 64
+_NAMED_IMAGES = 64
 # Rendered when there is no data set.
 _RENDERED = 4
 _RENDERED_SIZE = (320, 240)
@@ -32,27 +32,27 @@ _RENDERED_SIZE = (320, 240)
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A picture, read when it is asked for.
+    """An image, read when it is asked for.
 
     Attributes:
         name: for messages.
         read: gives the pixels.
-        boxes: (N, 4) of the labelled objects; none when nothing is known.
+        boxes: (N, 4) of the labeled objects; none when nothing is known.
     """
 
     name: str
-    read: Callable[[], Picture]
+    read: Callable[[], Pixels]
     boxes: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class ExportMaterial:
-    """Pictures.
+    """Images.
 
     Attributes:
         source: whose they are, for the report.
-        shots: the pictures.
-        truth: the labelled split, where there is one.
+        shots: the images.
+        truth: the labeled split, where there is one.
     """
 
     source: str
@@ -60,61 +60,61 @@ class ExportMaterial:
     truth: Dataset | None = None
 
     def spread(self, most: int) -> tuple[Shot, ...]:
-        """Return at most ``most`` pictures, from all parts of the whole."""
+        """Return at most ``most`` images, from all parts of the whole."""
         if len(self.shots) <= most:
             return self.shots
         return tuple(self.shots[i] for i in np.linspace(0, len(self.shots) - 1, most).round().astype(int))
 
 
 def gather(
-    pictures: Sequence[str], data: Path | None, known_data: Path | None, split: str, skeleton: Skeleton
+    images: Sequence[str], data: Path | None, known_data: Path | None, split: str, skeleton: Skeleton
 ) -> ExportMaterial:
-    """Return the pictures to work with.
+    """Return the images to work with.
 
     Args:
-        pictures: files, folders or patterns that the user names; they come first.
+        images: files, folders or patterns that the user names; they come first.
         data: the data set that the user names; it must be there.
         known_data: the one that the config names, taken where it is there.
         split: of the data set.
         skeleton: the pair's.
 
     Raises:
-        RequestError: what was named is not there, or has no picture.
+        RequestError: what was named is not there, or has no image.
         InputError: a file cannot be read, or the labels have errors.
     """
     there = known_data is not None and ann_file(known_data, split).is_file()
     chosen = data or (known_data if there else None)
     truth = read_truth(chosen, split, skeleton) if chosen else None
-    if pictures:
-        return ExportMaterial("the pictures given", tuple(_named(pictures)), truth)
+    if images:
+        return ExportMaterial("the images given", tuple(_named(images)), truth)
     if chosen and truth and truth.images:
-        return ExportMaterial(f"{split} of {chosen}", tuple(_labelled(truth)), truth)
+        return ExportMaterial(f"{split} of {chosen}", tuple(_labeled(truth)), truth)
     return ExportMaterial("rendered cars, as no data set was given", tuple(_rendered()), truth)
 
 
-def _named(pictures: Sequence[str]) -> Iterator[Shot]:
-    for source in open_sources(pictures):
-        if source.kind != "pictures":
-            raise RequestError(f"--pictures must be pictures, got the {source.kind} {source.name}")
-        for frame in islice(source.frames(), _NAMED_PICTURES):
-            if frame.path is None or frame.picture is None:
+def _named(images: Sequence[str]) -> Iterator[Shot]:
+    for source in open_sources(images):
+        if source.kind != "images":
+            raise RequestError(f"--images must be images, got the {source.kind} {source.name}")
+        for frame in islice(source.frames(), _NAMED_IMAGES):
+            if frame.path is None or frame.image is None:
                 raise RequestError(frame.problem)
-            yield Shot(frame.name, partial(read_picture, frame.path), np.zeros((0, 4)))
+            yield Shot(frame.name, partial(read_image, frame.path), np.zeros((0, 4)))
 
 
-def _labelled(truth: Dataset) -> Iterator[Shot]:
+def _labeled(truth: Dataset) -> Iterator[Shot]:
     for image, rows in zip(truth.images, truth.rows_of_images(), strict=True):
         if image.path is None:
-            raise InputError(image.file_name, "", "picture cannot be read: the data set does not say where it is")
-        yield Shot(image.file_name, partial(read_picture, image.path), truth.boxes[list(rows)])
+            raise InputError(image.file_name, "", "image cannot be read: the data set does not say where it is")
+        yield Shot(image.file_name, partial(read_image, image.path), truth.boxes[list(rows)])
 
 
 def _rendered() -> Iterator[Shot]:
-    from posetools.synth.picture import render_random
+    from posetools.synth.rendering import render_random
 
     rng = np.random.default_rng(0)
     for number in range(_RENDERED):
         rendered = render_random(rng, _RENDERED_SIZE, load_skeleton(DEFAULT))
-        pixels = np.ascontiguousarray(np.asarray(rendered.picture)[..., ::-1])
+        pixels = np.ascontiguousarray(np.asarray(rendered.image)[..., ::-1])
         boxes = np.array([label.box for label in rendered.labels], dtype=np.float64).reshape(-1, 4)
-        yield Shot(f"rendered picture {number}", pixels.copy, boxes)
+        yield Shot(f"rendered image {number}", pixels.copy, boxes)

@@ -1,10 +1,10 @@
 """The two networks of a bundle: OpenMMLab models as ONNX files, and what their configs say about them.
 
-What is left outside of the ONNX files is what posetools.runtime does: scaling and cropping, normalisation, thresholds
+What is left outside of the ONNX files is what posetools.runtime does: scaling and cropping, normalization, thresholds
 and NMS, the maximum of SimCC. Everything that the config states about these is either in the manifest or checked here:
 a config that asks for something else is refused, with the name of what it asks for.
 
-The graphs take normalised pictures in OpenCV's channel order (blue, green, red) whatever the config's is, and their
+The graphs take normalized images in OpenCV's channel order (blue, green, red) whatever the config's is, and their
 batch is free. Boxes are decoded in the graph: its anchor points are constants, so the input's size is fixed. With
 MMPose's flip test the graph of the pose estimator also sees each crop mirrored, and averages the two answers.
 """
@@ -144,7 +144,7 @@ def export_pose(estimator: PoseEstimator, size: tuple[int, int]) -> bytes:
 
 
 def input_size_of(model: Detector | PoseEstimator) -> tuple[int, int]:
-    """Return (width, height) of what the test pipeline makes of every picture or crop.
+    """Return (width, height) of what the test pipeline makes of every image or crop.
 
     Raises:
         RequestError: the pipeline says no such size.
@@ -179,9 +179,9 @@ def det_module(detector: Detector, size: tuple[int, int]) -> Any:
             self.register_buffer("points", torch.cat([points, points], 1), persistent=False)
             self.register_buffer("signs", points.new_tensor([-1, -1, 1, 1]), persistent=False)
 
-        def forward(self, pictures: Any) -> Any:
-            pictures = torch.flip(pictures, (1,)) if flip else pictures
-            scores, distances = self.bbox_head(self.neck(self.backbone(pictures)))
+        def forward(self, images: Any) -> Any:
+            images = torch.flip(images, (1,)) if flip else images
+            scores, distances = self.bbox_head(self.neck(self.backbone(images)))
             boxes = self.points + self.signs * rows(distances, 4)
             return torch.cat([boxes, rows(scores, classes).sigmoid()], 2)
 

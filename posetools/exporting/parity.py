@@ -1,7 +1,7 @@
-"""Whether the ONNX files give what the PyTorch models give, on real pictures, each by its own preprocessing.
+"""Whether the ONNX files give what the PyTorch models give, on real images, each by its own preprocessing.
 
-Compared are the networks' own outputs, on the very input that OpenMMLab's pipeline makes of a picture, and the boxes
-and keypoints that come out at the end of both, each from the picture itself. Two things hang on which of two numbers
+Compared are the networks' own outputs, on the very input that OpenMMLab's pipeline makes of an image, and the boxes
+and keypoints that come out at the end of both, each from the image itself. Two things hang on which of two numbers
 is larger, which a difference in the last bits may turn round. Where that is so, the case is left out and counted:
 
 - NMS: a box that only one side has may have fallen to another of nearly its score, or by an IoU at the threshold.
@@ -22,7 +22,7 @@ from posetools.core.geometry import Bools, Floats, Ints, pairwise_iou
 from posetools.core.matching import best_free
 from posetools.errors import RunError
 from posetools.exporting.onnx import det_module, is_rgb, pose_module
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.runtime.manifest import DetNetwork
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator, detections
@@ -33,7 +33,7 @@ from posetools.runtime.session import Singles
 MOST_PIXELS = 0.5
 SCORES = 1e-3
 
-# Of the objects that are found in a picture without labels, so many are looked at.
+# Of the objects that are found in an image without labels, so many are looked at.
 _CROPS = 8
 # Two overlaps this near to the threshold of NMS may be decided either way.
 _OVERLAP = 1e-2
@@ -54,7 +54,7 @@ class ParityRow:
         unit: ``px`` or nothing.
         limit: the most that it may be.
         largest: what it is.
-        where: the picture and the object that have it.
+        where: the image and the object that have it.
         compared: how many numbers, boxes or keypoints were compared.
         left_out: how many were not, since both answers are right.
     """
@@ -82,12 +82,12 @@ class Parity:
     """The differences between PyTorch and ONNX.
 
     Attributes:
-        pictures: how many were looked at.
-        turned: in how many of them boxes were not: MMDet turns an input that is not square for pictures of the other
+        images: how many were looked at.
+        turned: in how many of them boxes were not: MMDet turns an input that is not square for images of the other
             orientation, where a bundle scales them into the one input that it has.
     """
 
-    pictures: int = 0
+    images: int = 0
     turned: int = 0
     dets: ParityRow = field(default_factory=lambda: ParityRow("boxes before NMS", "px", MOST_PIXELS))
     det_scores: ParityRow = field(default_factory=lambda: ParityRow("their scores", "", SCORES))
@@ -124,7 +124,7 @@ def compare(
     detector: Detector,
     estimator: PoseEstimator,
     exported: tuple[OnnxDetector, OnnxEstimator],
-    pictures: Iterable[tuple[str, Picture, Floats]],
+    images: Iterable[tuple[str, Pixels, Floats]],
 ) -> Parity:
     """Return how much the two sides differ.
 
@@ -132,7 +132,7 @@ def compare(
         detector: PyTorch's.
         estimator: likewise.
         exported: what was made of the two.
-        pictures: the name of each, its pixels, and the (N, 4) boxes of its objects; none are as good as not known.
+        images: the name of each, its pixels, and the (N, 4) boxes of its objects; none are as good as not known.
     """
     import torch
 
@@ -141,23 +141,23 @@ def compare(
     network = onnx_detector.network
     det, pose = det_module(detector, network.input_size), pose_module(estimator)
     with torch.no_grad(), _single_precision():
-        for name, picture, labelled in pictures:
-            parity.pictures += 1
+        for name, image, labeled in images:
+            parity.images += 1
             with _fed(detector) as inputs:
-                ours = detector([picture])[0]
+                ours = detector([image])[0]
             if tuple(inputs[0].shape[:1:-1]) == network.input_size:
                 _compare_dets(parity, name, det(inputs[0]).cpu().numpy(), onnx_detector, inputs[0])
-                theirs = onnx_detector([picture])[0]
-                candidates = cache(partial(_all_candidates, detector, onnx_detector, picture))
+                theirs = onnx_detector([image])[0]
+                candidates = cache(partial(_all_candidates, detector, onnx_detector, image))
                 _compare_boxes(parity, name, ours, theirs, network, candidates)
             else:
                 parity.turned += 1
-            boxes = _crops(labelled, ours, picture)
+            boxes = _crops(labeled, ours, image)
             with _fed(estimator) as inputs:
-                poses = estimator.estimate([picture], [boxes])[0]
+                poses = estimator.estimate([image], [boxes])[0]
             raw = [part.cpu().numpy() for part in pose(inputs[0])]
             tied = _compare_simcc(parity, name, raw, onnx_estimator, inputs[0])
-            _compare_keypoints(parity, name, poses, onnx_estimator.estimate([picture], [boxes])[0], tied)
+            _compare_keypoints(parity, name, poses, onnx_estimator.estimate([image], [boxes])[0], tied)
     return parity
 
 
@@ -193,12 +193,12 @@ def _single_precision() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def _crops(labelled: Floats, found: Detections, picture: Picture) -> Floats:
-    """Return (N, 4) boxes to estimate keypoints in: the labelled ones, else the surest found, else all of it."""
-    boxes = labelled if len(labelled) else found.boxes
+def _crops(labeled: Floats, found: Detections, image: Pixels) -> Floats:
+    """Return (N, 4) boxes to estimate keypoints in: the labeled ones, else the surest found, else all of it."""
+    boxes = labeled if len(labeled) else found.boxes
     sides = boxes[:, 2:] - boxes[:, :2]
     boxes = boxes[(sides > 1).all(axis=1)][:_CROPS]
-    whole = np.array([[0.0, 0.0, picture.shape[1], picture.shape[0]]])
+    whole = np.array([[0.0, 0.0, image.shape[1], image.shape[0]]])
     return boxes if len(boxes) else whole
 
 
@@ -206,7 +206,7 @@ def _compare_dets(parity: Parity, name: str, ours: Singles, exported: OnnxDetect
     theirs = exported.run(inputs.cpu().numpy())
     width, height = exported.network.input_size
     limits = np.array([width, height, width, height])
-    # Both sides cut boxes to the picture, so what lies beyond it is the same.
+    # Both sides cut boxes to the image, so what lies beyond it is the same.
     boxes = [np.clip(rows[0, :, :4].astype(np.float64), 0, limits) for rows in (ours, theirs)]
     parity.dets.add(np.abs(boxes[0] - boxes[1]).max(axis=1), lambda i: f"{name}, anchor point {i}")
     scores = np.abs(ours[0, :, 4:].astype(np.float64) - theirs[0, :, 4:]).max(axis=1)
@@ -297,17 +297,17 @@ def _there(side: _ParitySide, other: _ParitySide) -> Bools:
     return there
 
 
-def _all_candidates(detector: Detector, exported: OnnxDetector, picture: Picture) -> tuple[Detections, Detections]:
-    """Return what each side has before NMS, in pixels of the picture."""
+def _all_candidates(detector: Detector, exported: OnnxDetector, image: Pixels) -> tuple[Detections, Detections]:
+    """Return what each side has before NMS, in pixels of the image."""
     settings = detector.model.bbox_head.test_cfg
     nms, most = settings.nms, settings.max_per_img
     every = exported.network.model_copy(update={"iou_threshold": 1.0, "max_per_img": 1 << 30})
     settings.nms, settings.max_per_img = {**nms, "iou_threshold": 1.0}, every.max_per_img
     try:
-        ours = detector([picture])[0]
+        ours = detector([image])[0]
     finally:
         settings.nms, settings.max_per_img = nms, most
-    batch, scales = exported.preprocess([picture])
+    batch, scales = exported.preprocess([image])
     dets = exported.run(batch)[0]
     return ours, detections(dets, scales[0], every, np.float32(every.score_thr))
 

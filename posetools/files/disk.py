@@ -24,7 +24,7 @@ from posetools.errors import InputError, OutputError, RequestError, printable, s
 from posetools.files.locks import LOCK, exchange, only_one
 from posetools.files.urls import as_path, fetch, is_url
 
-# "none" leaves a picture where it is.
+# "none" leaves an image where it is.
 Transfer = Literal["copy", "hardlink", "symlink", "none"]
 
 # Bytes of chance in the names of files and folders that are there for a moment.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 
 def unique_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a name for each picture so that all differ, from (origin, name) pairs.
+    """Return a name for each image so that all differ, from (origin, name) pairs.
 
-    A name that only one picture wants stays as it is. Where several want it, each gets its origin put before it, and
+    A name that only one image wants stays as it is. Where several want it, each gets its origin put before it, and
     a number after the origin when that is taken too.
     """
     plain = [name for _, name in wanted]

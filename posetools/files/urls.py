@@ -36,7 +36,7 @@ else:
 # Two letters at least: one is a drive.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _LOCAL = ("file", "local")
-# Bytes of a picture that are asked for at first; most headers are shorter.
+# Bytes of an image that are asked for at first; most headers are shorter.
 HEAD = 1 << 15
 # Bytes at its end, where a JPEG that is complete has its end marker.
 TAIL = 1 << 12

@@ -88,7 +88,7 @@ def check_way(source: Format, paths: Sequence[Path], options: ReadOptions, image
         source: the format of the sources.
         paths: the sources.
         options: how they are read.
-        images: how the pictures are to come into the output.
+        images: how the images are to come into the output.
 
     Raises:
         RequestError: this one cannot.
@@ -101,7 +101,7 @@ def check_way(source: Format, paths: Sequence[Path], options: ReadOptions, image
         able = ", ".join(name for name, each in FORMATS.items() if each.reads_urls)
         raise RequestError(f"{urls[0]}: must be a local path with --from {source.name}; URLs are read with {able}")
     if urls and images not in ("copy", "none"):
-        raise RequestError(must_be("--images", f"copy or none for pictures at a URL ({urls[0]})", images))
+        raise RequestError(must_be("--images", f"copy or none for images at a URL ({urls[0]})", images))
     if isinstance(options.engine, Cluster) and not source.in_shards:
         able = ", ".join(name for name, each in FORMATS.items() if each.in_shards)
         raise RequestError(f"--cluster must be left out with --from {source.name}: only {able} are read in shards")

@@ -27,7 +27,7 @@ class ReadOptions:
         categories: the labels of objects to take; objects of all others are left out on purpose, and counted. None: all
             labels must be known.
         one_object: every image shows one object: all points of an image are its keypoints.
-        box_from: where a box comes from when the source has none: nowhere (a finding), or its labelled keypoints;
+        box_from: where a box comes from when the source has none: nowhere (a finding), or its labeled keypoints;
             ``outlines``: polygons with as many corners as the skeleton has keypoints are outlines too.
         box_margin: how far a box from keypoints reaches beyond them, as a share of its sides.
         box_margin_px: the same in pixels; both are added.
@@ -44,8 +44,8 @@ class ReadOptions:
         attributes: VIA: role (label, object, visibility) -> the region attribute that holds it.
         new_split: train and val are split anew: what the source lists in both is read once.
         mapping: custom: the TOML file that says which column is what.
-        trust_sizes: labelme, coco: take the pictures' sizes from the annotations, and open no picture.
-        need_pictures: whether the pictures must be there; with ``trust_sizes`` alone it may be otherwise.
+        trust_sizes: labelme, coco: take the images' sizes from the annotations, and open no image.
+        need_images: whether the images must be there; with ``trust_sizes`` alone it may be otherwise.
         scratch: a folder for images that are inside other files (sources/scratch.py); None: such images
             cannot be read.
         workers: processes that read in parallel.
@@ -73,7 +73,7 @@ class ReadOptions:
     new_split: bool = False
     mapping: Path | None = None
     trust_sizes: bool = False
-    need_pictures: bool = True
+    need_images: bool = True
     scratch: Path | None = None
     workers: int = 1
     engine: Engine | None = None

@@ -33,11 +33,11 @@ class FileReading:
 
     Attributes:
         file: the annotation file.
-        picture: the picture, or None when it is left out.
-        identity: the picture's path with every link followed, when there is one, even if it is left out.
-        name: the picture's name in the Dataset, if no other picture wants it.
-        origin: what is put before the name when another picture wants it too.
-        size: (width, height) of the upright picture.
+        image: the image, or None when it is left out.
+        identity: the image's path with every link followed, when there is one, even if it is left out.
+        name: the image's name in the Dataset, if no other image wants it.
+        origin: what is put before the name when another image wants it too.
+        size: (width, height) of the upright image.
         split: the split that the source declares, or None.
         rows: its objects.
         findings: what could not be read, and what is odd.
@@ -46,7 +46,7 @@ class FileReading:
     """
 
     file: Path
-    picture: Path | None = None
+    image: Path | None = None
     identity: str = ""
     name: str = ""
     origin: str = ""

@@ -24,10 +24,10 @@ from posetools.core.skeleton import Skeleton
 from posetools.formats.joining.made_boxes import BoxCompletion, ThinBox, complete
 from posetools.formats.reading import Corners, FileReading
 
-# An object: x1, y1, x2, y2; x, y, visibility of each keypoint, all 0 for what is not labelled; its place in its file.
+# An object: x1, y1, x2, y2; x, y, visibility of each keypoint, all 0 for what is not labeled; its place in its file.
 Object: TypeAlias = tuple[Sequence[float], Sequence[float], str]
 
-_UNLABELLED = (0, 0, 0)
+_UNLABELED = (0, 0, 0)
 
 
 class ImageSource(NamedTuple):
@@ -97,22 +97,22 @@ class ShardBuilder:
 
         Args:
             reading: the file.
-            keep_path: whether anybody needs the picture's path.
+            keep_path: whether anybody needs the image's path.
         """
         self._findings += reading.findings
         self._ignored.update(reading.ignored)
-        if reading.picture is None:
+        if reading.image is None:
             self._left_out += [reading.identity] if reading.identity else []
             return
         if has_errors(reading.findings):
             self._broken.append(reading.identity)
-        file, path = str(reading.file), reading.picture if keep_path else None
+        file, path = str(reading.file), reading.image if keep_path else None
         boxes = [row.box for row in reading.rows]
         if any(type(box) is ThinBox for box in boxes):
             boxes = self._complete(reading, boxes)
         objects = []
         for row, box in zip(reading.rows, boxes, strict=True):
-            points = (point if point[2] else _UNLABELLED for point in row.keypoints)
+            points = (point if point[2] else _UNLABELED for point in row.keypoints)
             objects.append((box, list(chain.from_iterable(points)), row.place))
         split = reading.split or split_by_folders(reading.name, reading.origin)
         image = Image(reading.name, *self.shared(reading.size), path, split)

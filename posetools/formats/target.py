@@ -1,4 +1,4 @@
-"""What the writers of formats with one annotation file per picture share: checks before writing, and writing."""
+"""What the writers of formats with one annotation file per image share: checks before writing, and writing."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def slices_of_splits(splits: Mapping[str, Split]) -> Iterator[tuple[str, Dataset
 
 
 def check_holdable(splits: Mapping[str, Split], title: str, annotation_of: Callable[[str, str], str]) -> None:
-    """Refuse what a format with one annotation file per picture, boxes and points cannot hold.
+    """Refuse what a format with one annotation file per image, boxes and points cannot hold.
 
     Args:
         splits: by name.
         title: the format's, for messages.
-        annotation_of: (split, file name of a picture) -> its annotation file's name.
+        annotation_of: (split, file name of an image) -> its annotation file's name.
 
     Raises:
-        InputError: a group object (iscrowd), a box without width or height, a picture without a file, a name that
-            leads out of the folder, or two pictures with one annotation file.
+        InputError: a group object (iscrowd), a box without width or height, an image without a file, a name that
+            leads out of the folder, or two images with one annotation file.
     """
-    pictures: dict[str, str] = {}
+    images: dict[str, str] = {}
     for split, part in splits.items():
         for dataset in part.slices():
             _check_objects(dataset, title)
@@ -44,14 +44,14 @@ def check_holdable(splits: Mapping[str, Split], title: str, annotation_of: Calla
             if relative is None or ".." in relative.parts or PurePosixPath(name).name == "":
                 raise InputError(name, "", must_be("file_name", "a relative path that stays in its folder", name))
             if image.path is None:
-                problem = must_be("path", f"a picture file, which {title} stands beside", None)
-                raise InputError(name, "", problem, hint="read the data set with its pictures, and write it then")
+                problem = must_be("path", f"an image file, which {title} stands beside", None)
+                raise InputError(name, "", problem, hint="read the data set with its images, and write it then")
             annotation = annotation_of(split, name)
-            if annotation in pictures:
-                rule = f"the only picture with the {title} file {annotation}"
-                other = pictures[annotation]
-                raise InputError(name, "", must_be("file_name", rule, other), hint="rename one of the two pictures")
-            pictures[annotation] = name
+            if annotation in images:
+                rule = f"the only image with the {title} file {annotation}"
+                other = images[annotation]
+                raise InputError(name, "", must_be("file_name", rule, other), hint="rename one of the two images")
+            images[annotation] = name
 
 
 def _check_objects(dataset: Dataset, title: str) -> None:
@@ -68,16 +68,16 @@ def _check_objects(dataset: Dataset, title: str) -> None:
         raise InputError(instance.image.file_name, str(instance.origin), problem, hint="correct or delete the object")
 
 
-def check_labelled(splits: Mapping[str, Split], title: str) -> None:
-    """Refuse objects without a labelled keypoint, for a format that holds nothing else of an object.
+def check_labeled(splits: Mapping[str, Split], title: str) -> None:
+    """Refuse objects without a labeled keypoint, for a format that holds nothing else of an object.
 
     Raises:
         InputError: there is one.
     """
     for dataset in slices(splits.values()):
-        for row in np.flatnonzero(dataset.num_labelled == 0):
+        for row in np.flatnonzero(dataset.num_labeled == 0):
             instance = dataset[int(row)]
-            problem = must_be("the object", f"one with a labelled keypoint, for {title} holds nothing else", "none")
+            problem = must_be("the object", f"one with a labeled keypoint, for {title} holds nothing else", "none")
             raise InputError(instance.image.file_name, str(instance.origin), problem, hint="label it, or leave it out")
 
 

@@ -132,9 +132,9 @@ def one_table(
         skeletons = rows.get(row.label.removesuffix("-box"))
         row.near = row.near or (skeletons.near if skeletons and skeletons.points else "")
     _let_one_pattern_read(rows.values())
-    labelled = sum(hidden + visible for _, hidden, visible in read.keypoints.values())
+    labeled = sum(hidden + visible for _, hidden, visible in read.keypoints.values())
     known = skeleton.category.name if read.instances else ""
-    if not labelled and not has_errors(others) and (hint := _another_object(rows, known)):
+    if not labeled and not has_errors(others) and (hint := _another_object(rows, known)):
         what = "keypoints" if known else "labels"
         problem = f"{what} must be those of skeleton {skeleton.name}, got none of them: this is another object, with"
         return [*others, _finding(unknown, rows, f"{problem} {_counted(rows)}", hint)]

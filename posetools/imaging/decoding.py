@@ -41,14 +41,14 @@ _TURNS = {
 _STATING = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 
-def applied_orientation(picture: Pillow.Image, markers: Markers) -> int:
+def applied_orientation(image: Pillow.Image, markers: Markers) -> int:
     """Return the orientation, 1 (as stored) to 8, by which OpenCV turns an image.
 
     Args:
-        picture: the image, open.
+        image: the image, open.
         markers: those of its file.
     """
-    return known_orientation(_tags(picture).get(TAG) if picture.format == "TIFF" else _in_exif(markers.exif))
+    return known_orientation(_tags(image).get(TAG) if image.format == "TIFF" else _in_exif(markers.exif))
 
 
 def known_orientation(value: object) -> int:
@@ -56,30 +56,30 @@ def known_orientation(value: object) -> int:
     return value if isinstance(value, int) and value in _TURNS else _UPRIGHT_SCRIPT
 
 
-def stored_size(picture: Pillow.Image) -> tuple[int, int]:
+def stored_size(image: Pillow.Image) -> tuple[int, int]:
     """Return (width, height) of the pixels as stored; newer versions of Pillow turn the size of a TIFF."""
-    tags = _tags(picture)
-    return int(tags.get(_WIDTH_TAG, picture.width)), int(tags.get(_HEIGHT_TAG, picture.height))
+    tags = _tags(image)
+    return int(tags.get(_WIDTH_TAG, image.width)), int(tags.get(_HEIGHT_TAG, image.height))
 
 
-def as_decoded(picture: Pillow.Image, orientation: int) -> Pillow.Image:
+def as_decoded(image: Pillow.Image, orientation: int) -> Pillow.Image:
     """Return the pixels of an open image as OpenCV gives them, without anything that states an orientation.
 
     Args:
-        picture: the image; a draft of it will do.
+        image: the image; a draft of it will do.
         orientation: by which OpenCV turns it.
     """
     for name in _STATING:
-        picture.info.pop(name, None)
+        image.info.pop(name, None)
     # Pillow turns a TIFF itself as it loads it, also by XMP, which OpenCV does not read.
-    _tags(picture).pop(_XMP, None)
-    picture.load()
-    turned = picture.format != "TIFF" and orientation in _TURNS
-    return picture.transpose(_TURNS[orientation]) if turned else picture.copy()
+    _tags(image).pop(_XMP, None)
+    image.load()
+    turned = image.format != "TIFF" and orientation in _TURNS
+    return image.transpose(_TURNS[orientation]) if turned else image.copy()
 
 
-def _tags(picture: Pillow.Image) -> Any:
-    return getattr(picture, "tag_v2", {})
+def _tags(image: Pillow.Image) -> Any:
+    return getattr(image, "tag_v2", {})
 
 
 def _in_exif(exif: bytes) -> int:
@@ -117,23 +117,23 @@ _SCALED = (
 _FROM_HEIF = "import pillow_heif; pillow_heif.register_heif_opener(); " + _REWRITE
 
 
-def refuse_undecodable(path: Path | str, picture: Pillow.Image) -> None:
+def refuse_undecodable(path: Path | str, image: Pillow.Image) -> None:
     """Refuse an image that Pillow opens and OpenCV does not decode.
 
     Raises:
         InputError: it is one; the hint is the command that converts the file.
     """
-    kind, tags = picture.format or "", _tags(picture)
+    kind, tags = image.format or "", _tags(image)
     script = _REWRITE
     if kind not in _KINDS:
         what = f"{kind} images"
     elif kind == "TIFF" and tags.get(_COMPRESSION_TAG) in _COMPRESSIONS:
         what, script = f"TIFF images compressed by {_COMPRESSIONS[tags[_COMPRESSION_TAG]]}", _COMPRESSED
-    elif kind == "TIFF" and picture.mode in ("F", "I") and tags.get(258, (32,))[0] > 16:
+    elif kind == "TIFF" and image.mode in ("F", "I") and tags.get(258, (32,))[0] > 16:
         what, script = "TIFF images of 32 bits", _SCALED
     else:
         return
-    problem = f"picture cannot be read: OpenCV, and so training, does not decode {what}"
+    problem = f"image cannot be read: OpenCV, and so training, does not decode {what}"
     raise InputError(path, "", problem, hint=f"convert it in place (keep a copy): {_command(path, script)}")
 
 

@@ -1,8 +1,8 @@
-"""Drawing boxes, keypoints, links and heatmaps into pictures. Pillow and numpy only; sheets: labeling/sheet.py.
+"""Drawing boxes, keypoints, links and heatmaps into images. Pillow and numpy only; sheets: labeling/sheet.py.
 
-Lines, points and text scale with the picture and with the objects: a drawing of 320 pixels and one of 4K look alike,
-and small objects are not covered. What is drawn costs by its own size, not by the picture's: each shape is a mask of
-its own bounding box, smooth at its edges, through which its colour is pasted. Points are the same few shapes again and
+Lines, points and text scale with the image and with the objects: a drawing of 320 pixels and one of 4K look alike,
+and small objects are not covered. What is drawn costs by its own size, not by the image's: each shape is a mask of
+its own bounding box, smooth at its edges, through which its color is pasted. Points are the same few shapes again and
 again and are kept; long lines are pasted in pieces, as the bounding box of a whole one is mostly empty. Boxes have
 straight sides, which are sharpest on whole pixels.
 """
@@ -31,8 +31,8 @@ _Region: TypeAlias = tuple[float, float, float, float]
 BOX_COLOR: Color = (255, 214, 10)
 INK: Color = (20, 20, 20)
 PAPER: Color = (255, 255, 255)
-# A line's width is this share of the picture's diagonal, but at least _THINNEST pixels; on objects that it would cover
-# it goes down to a third of that, which can still be seen when the whole picture is on a screen.
+# A line's width is this share of the image's diagonal, but at least _THINNEST pixels; on objects that it would cover
+# it goes down to a third of that, which can still be seen when the whole image is on a screen.
 _LINE_SHARE = 1 / 500
 _THINNEST = 1.0
 _TEXT_LINES = 7.5
@@ -42,7 +42,7 @@ _BESIDE_GAP = 2
 _PIECE = 4096
 _PHASES = 4
 _FONT_SIZES = 8
-# Heat of less than the first value is not painted, from the second on it hides this much of the picture.
+# Heat of less than the first value is not painted, from the second on it hides this much of the image.
 _HEAT_FROM, _HEAT_FULL, _HEAT_OPACITY = 0.06, 0.5, 0.65
 _HEAT_COLORS = ((0, 0, 255), (0, 200, 255), (0, 220, 80), (255, 230, 0), (255, 0, 0))
 
@@ -53,14 +53,14 @@ class Style:
 
     Attributes:
         box_color: of boxes and of their text's background (RGB).
-        line: width of boxes and links in pixels; None scales with the picture and with small objects.
+        line: width of boxes and links in pixels; None scales with the image and with small objects.
         radius: of visible points in pixels; None likewise.
         boxes: whether boxes are drawn.
         names: whether each point's name is written beside it.
         indices: whether each point's number, from 0, is written beside it, instead of its name.
-        scale: makes what scales with the picture thicker and larger, for pictures that are looked at reduced.
+        scale: makes what scales with the image thicker and larger, for images that are looked at reduced.
         min_score: points with a lower score are not drawn; only where scores of points are given.
-        smallest_text: the least height of text in pixels, for pictures that are looked at reduced.
+        smallest_text: the least height of text in pixels, for images that are looked at reduced.
     """
 
     box_color: Color = BOX_COLOR
@@ -78,7 +78,7 @@ DEFAULT_STYLE = Style()
 
 
 def draw_instances(
-    picture: Pillow.Image,
+    image: Pillow.Image,
     boxes: Floats,
     keypoints: Floats,
     skeleton: Skeleton,
@@ -88,26 +88,26 @@ def draw_instances(
     box_colors: Sequence[Color] | None = None,
     style: Style = DEFAULT_STYLE,
 ) -> Pillow.Image:
-    """Return a copy of the picture with objects drawn into it.
+    """Return a copy of the image with objects drawn into it.
 
     Links come first, then points, so that no line hides a point. Visible points (visibility 2) are discs, hidden ones
     (1) rings; points of visibility 0 and those that are nowhere (NaN, infinity) are left out, and links to them.
 
     Args:
-        picture: any mode; the result is RGB.
+        image: any mode; the result is RGB.
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
         keypoints: (N, K, 3) x, y, visibility, in the skeleton's order.
-        skeleton: names, colours and links.
+        skeleton: names, colors and links.
         texts: N texts, each written above its box (a class, a score); an empty one is not.
         scores: (N, K) scores of the points, compared with ``style.min_score``.
-        box_colors: N colours, where objects differ from ``style.box_color``.
-        style: widths, colours, what to draw.
+        box_colors: N colors, where objects differ from ``style.box_color``.
+        style: widths, colors, what to draw.
     """
     visible = np.array(keypoints, dtype=np.float64)
     if scores is not None:
-        visible[scores < style.min_score, 2] = Visibility.NOT_LABELLED
-    visible[~np.isfinite(visible).all(axis=2), 2] = Visibility.NOT_LABELLED
-    drawn = picture.copy() if picture.mode == "RGB" else picture.convert("RGB")
+        visible[scores < style.min_score, 2] = Visibility.NOT_LABELED
+    visible[~np.isfinite(visible).all(axis=2), 2] = Visibility.NOT_LABELED
+    drawn = image.copy() if image.mode == "RGB" else image.convert("RGB")
     whole = max(_THINNEST, math.hypot(*drawn.size) * _LINE_SHARE * style.scale)
     colors = [style.box_color] * len(boxes) if box_colors is None else box_colors
     lines = [style.line or _line_width(box, whole) for box in boxes]
@@ -129,15 +129,15 @@ def draw_instances(
     return drawn
 
 
-def paint_heatmaps(picture: Pillow.Image, heatmaps: npt.NDArray[np.float32], crops: Floats) -> Pillow.Image:
-    """Return a copy of the picture, RGB, with heatmaps laid over it: blue to red, transparent where they are low.
+def paint_heatmaps(image: Pillow.Image, heatmaps: npt.NDArray[np.float32], crops: Floats) -> Pillow.Image:
+    """Return a copy of the image, RGB, with heatmaps laid over it: blue to red, transparent where they are low.
 
     Args:
-        picture: any mode.
+        image: any mode.
         heatmaps: (N, K, h, w), 0 to 1: over each crop the largest of its K is painted, and of crops that overlap.
-        crops: (N, 4) centre x, centre y, width, height in pixels; what lies outside of the picture is cut off.
+        crops: (N, 4) center x, center y, width, height in pixels; what lies outside of the image is cut off.
     """
-    drawn = picture.copy() if picture.mode == "RGB" else picture.convert("RGB")
+    drawn = image.copy() if image.mode == "RGB" else image.convert("RGB")
     heat = Pillow.new("L", drawn.size)
     limit = np.array([*drawn.size, *drawn.size])
     for maps, crop in zip(heatmaps, crops, strict=True):
@@ -167,13 +167,13 @@ def paint_heatmaps(picture: Pillow.Image, heatmaps: npt.NDArray[np.float32], cro
 
 
 def fitting_size(size: tuple[int, int], tile: tuple[int, int]) -> tuple[int, int]:
-    """Return the (width, height) of the largest picture of the shape of ``size`` that a tile holds, in pixels."""
+    """Return the (width, height) of the largest image of the shape of ``size`` that a tile holds, in pixels."""
     scale = min(tile[0] / size[0], tile[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def beside(left: Pillow.Image, right: Pillow.Image) -> Pillow.Image:
-    """Return one picture of two, with a thin white line between them."""
+    """Return one image of two, with a thin white line between them."""
     size = left.width + right.width + _BESIDE_GAP, max(left.height, right.height)
     both = Pillow.new("RGB", size, PAPER)
     both.paste(left, (0, 0))
@@ -181,23 +181,23 @@ def beside(left: Pillow.Image, right: Pillow.Image) -> Pillow.Image:
     return both
 
 
-def _object(picture: Pillow.Image, points: Floats, skeleton: Skeleton, line: float, radius: float) -> None:
+def _object(image: Pillow.Image, points: Floats, skeleton: Skeleton, line: float, radius: float) -> None:
     for (a, b), link in zip(skeleton.edges, skeleton.links, strict=True):
         if points[a, 2] and points[b, 2]:
-            _line(picture, points[a, :2], points[b, :2], line, link.color)
+            _line(image, points[a, :2], points[b, :2], line, link.color)
     for (x, y, visibility), keypoint in zip(points.tolist(), skeleton.keypoints, strict=True):
-        # A picture has its edges within these; the numbers of a point far away would not fit into an integer.
-        if visibility and -1e4 < x < picture.width + 1e4 and -1e4 < y < picture.height + 1e4:
+        # An image has its edges within these; the numbers of a point far away would not fit into an integer.
+        if visibility and -1e4 < x < image.width + 1e4 and -1e4 < y < image.height + 1e4:
             column, row = math.floor(x * _PHASES + 0.5), math.floor(y * _PHASES + 0.5)
             size, hollow = round(radius * _FONT_SIZES), visibility == Visibility.HIDDEN
             stamp, mask = _point(size, keypoint.color, hollow, column % _PHASES, row % _PHASES)
             reach = stamp.width // 2
-            picture.paste(stamp, (column // _PHASES - reach, row // _PHASES - reach), mask)
+            image.paste(stamp, (column // _PHASES - reach, row // _PHASES - reach), mask)
 
 
 @lru_cache(maxsize=2048)
 def _point(size: int, color: Color, hollow: bool, right: int, down: int) -> tuple[Pillow.Image, Pillow.Image]:
-    """Return a point's picture and mask; its centre is ``right`` and ``down`` of their middle, in parts of a pixel."""
+    """Return a point's image and mask; its center is ``right`` and ``down`` of their middle, in parts of a pixel."""
     radius = size / _FONT_SIZES
     outer = radius + max(1 / _PHASES, radius / 4)
     ring, edge = max(1 / _PHASES, radius / 2.2), max(1 / _PHASES, radius / 5)
@@ -220,18 +220,18 @@ def _point(size: int, color: Color, hollow: bool, right: int, down: int) -> tupl
     return Pillow.fromarray(mixed.round().astype(np.uint8)), Pillow.fromarray((mask * 255).round().astype(np.uint8))
 
 
-def _box(picture: Pillow.Image, box: Floats, width: float, color: Color) -> None:
+def _box(image: Pillow.Image, box: Floats, width: float, color: Color) -> None:
     if not np.isfinite(box).all():
         return
     thick = max(1, round(width))
-    limit = np.array(picture.size) + 2 * thick
+    limit = np.array(image.size) + 2 * thick
     x1, y1 = np.clip((box[:2] - thick / 2).round(), -2 * thick, limit).astype(int).tolist()
     x2, y2 = np.clip((box[2:] + thick / 2).round(), -2 * thick, limit).astype(int).tolist()
     corners = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
-    ImageDraw.Draw(picture).rectangle(corners, outline=color, width=thick)
+    ImageDraw.Draw(image).rectangle(corners, outline=color, width=thick)
 
 
-def _line(picture: Pillow.Image, start: Floats, end: Floats, width: float, color: Color) -> None:
+def _line(image: Pillow.Image, start: Floats, end: Floats, width: float, color: Color) -> None:
     """Paste a line in pieces along the axis on which it is longer; their masks share no pixel."""
     way = end - start
     length = math.hypot(*way)
@@ -240,8 +240,8 @@ def _line(picture: Pillow.Image, start: Floats, end: Floats, width: float, color
     along = int(abs(way[1]) > abs(way[0]))
     across = 1 - along
     reach = width / 2 + 1
-    low = np.floor(np.minimum(start, end) - reach).clip(0, picture.size).astype(int)
-    high = np.ceil(np.maximum(start, end) + reach).clip(0, picture.size).astype(int)
+    low = np.floor(np.minimum(start, end) - reach).clip(0, image.size).astype(int)
+    high = np.ceil(np.maximum(start, end) + reach).clip(0, image.size).astype(int)
     if (low >= high).any():
         return
     slope = way[across] / way[along]
@@ -254,11 +254,11 @@ def _line(picture: Pillow.Image, start: Floats, end: Floats, width: float, color
         columns, rows = (np.arange(*each) + 0.5 for each in (ranges if along == 0 else ranges[::-1]))
         if len(columns) and len(rows):
             mask = _line_mask(columns, rows, start, way / length, length, width / 2)
-            picture.paste(color, (int(columns[0]), int(rows[0])), mask)
+            image.paste(color, (int(columns[0]), int(rows[0])), mask)
 
 
 def _line_mask(columns: Floats, rows: Floats, start: Floats, way: Floats, length: float, half: float) -> Pillow.Image:
-    """Return how much of each pixel, given by its centre, a line covers that goes from ``start`` the unit ``way``."""
+    """Return how much of each pixel, given by its center, a line covers that goes from ``start`` the unit ``way``."""
     off = (way[0] * rows - (way[0] * start[1] - way[1] * start[0])).astype(np.float32)[:, None]
     off = np.abs(off - (way[1] * columns).astype(np.float32))
     on = (way[1] * rows - way @ start).astype(np.float32)[:, None] + (way[0] * columns).astype(np.float32)
@@ -287,21 +287,21 @@ def _text_size(box: Floats, line: float) -> float:
 
 @lru_cache(maxsize=64)
 def font_of(size: int) -> ImageFont.FreeTypeFont:
-    """Return the font that all text in pictures is written in, ``size`` pixels high."""
+    """Return the font that all text in images is written in, ``size`` pixels high."""
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise TypeError("Pillow must be built with FreeType, as its wheels are")
     return font
 
 
-def _tag(picture: Pillow.Image, corner: tuple[float, float], text: str, size: float, color: Color) -> None:
-    """Write a text on a coloured ground above a corner, moved into the picture where it would leave it."""
+def _tag(image: Pillow.Image, corner: tuple[float, float], text: str, size: float, color: Color) -> None:
+    """Write a text on a colored ground above a corner, moved into the image where it would leave it."""
     font = font_of(round(size))
-    pen = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(image)
     left, top, right, bottom = pen.textbbox((0, 0), text, font)
     pad = size / 5
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x = min(max(corner[0], 0.0), max(picture.width - width, 0.0))
+    x = min(max(corner[0], 0.0), max(image.width - width, 0.0))
     y = corner[1] - height if corner[1] >= height else max(corner[1], 0.0)
     pen.rectangle((x, y, x + width, y + height), fill=color)
     ink = INK if sum(color) > 3 * 128 else PAPER
@@ -309,11 +309,11 @@ def _tag(picture: Pillow.Image, corner: tuple[float, float], text: str, size: fl
 
 
 def _write_names(
-    picture: Pillow.Image, points: Floats, labels: Sequence[str], size: float, radius: float, taken: list[_Region]
+    image: Pillow.Image, points: Floats, labels: Sequence[str], size: float, radius: float, taken: list[_Region]
 ) -> None:
     """Write each point's name where no other name is, if there is such a place near it; note it in ``taken``."""
     font = font_of(round(size))
-    pen = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(image)
     away = 1.7 * radius
     for (x, y, visibility), name in zip(points.tolist(), labels, strict=True):
         if not visibility:
@@ -322,7 +322,7 @@ def _write_names(
         lefts = x + away, x - away - width
         middles = y, y + 1.1 * size, y - 1.1 * size, y + 2.2 * size, y - 2.2 * size
         places = [(left, middle - half, left + width, middle + half) for middle in middles for left in lefts]
-        inside = [place for place in places if place[0] >= 0 and place[2] <= picture.width] or places
+        inside = [place for place in places if place[0] >= 0 and place[2] <= image.width] or places
         place = next((place for place in inside if not any(_meet(place, other) for other in taken)), inside[0])
         taken.append(place)
         at = place[0], place[1] + half

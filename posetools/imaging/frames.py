@@ -1,16 +1,16 @@
-"""What a user names on the command line as pictures: files, folders, globs, videos, cameras; and their pixels.
+"""What a user names on the command line as images: files, folders, globs, videos, cameras; and their pixels.
 
 Decisions:
 
-- All picture files of a run are one Source, in the order they were named in, a folder or glob in sorted order. Each
+- All image files of a run are one Source, in the order they were named in, a folder or glob in sorted order. Each
   video and each camera is a Source of its own.
-- A folder gives the pictures in it and below it; videos in it are not looked for (name them, or give a glob). A glob
-  gives the pictures and videos among the files that it matches. Names with a leading dot are left out of both.
+- A folder gives the images in it and below it; videos in it are not looked for (name them, or give a glob). A glob
+  gives the images and videos among the files that it matches. Names with a leading dot are left out of both.
 - An existing file or folder is taken for what it is, whatever its name looks like: ``[1].jpg`` is a glob only, and
   ``0`` a camera only, when nothing of that name is there.
-- A picture that was named twice is read once. Its name in outputs is its path below the folder or the fixed part of
-  the glob that it was found in; where two pictures want the same, the folder's name is put before it.
-- What is certainly wrong (a name that leads nowhere, a folder without pictures, a video that does not open) ends the
+- An image that was named twice is read once. Its name in outputs is its path below the folder or the fixed part of
+  the glob that it was found in; where two images want the same, the folder's name is put before it.
+- What is certainly wrong (a name that leads nowhere, a folder without images, a video that does not open) ends the
   run before it begins. What only its pixels tell is a Frame with a problem, and the run goes on.
 - Images are read as cv2.imdecode reads them, hence mmcv: three channels of 8 bits, turned by EXIF as in training.
 """
@@ -35,15 +35,15 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import read_bytes
 from posetools.files.names import unique_names
 from posetools.files.walking import walk_files
-from posetools.imaging.header import PICTURE_SUFFIXES as PICTURE_SUFFIXES
-from posetools.imaging.header import Picture, header_of, is_picture, refuse_bomb, without_warnings
+from posetools.imaging.header import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from posetools.imaging.header import Pixels, header_of, is_image, refuse_bomb, without_warnings
 from posetools.imaging.video import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from posetools.imaging.video import Target, is_video, opencv, probe, read_video, title
 
-SourceKind: TypeAlias = Literal["pictures", "video", "camera"]
+SourceKind: TypeAlias = Literal["images", "video", "camera"]
 Item = TypeVar("Item")
 
-# Decoding leaves Python's lock, so threads help; each holds a picture, so not many.
+# Decoding leaves Python's lock, so threads help; each holds an image, so not many.
 _DECODERS = min(4, os.cpu_count() or 1)
 
 # A video may end this many frames, or this share of them, before the number that its header gives: that number is an
@@ -56,18 +56,18 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
         name: a relative path with forward slashes for what is written about it, unique in a run.
-        picture: (H, W, 3) blue, green, red, upright; None when it cannot be read.
-        path: the picture file; None for a frame of a video or camera.
+        image: (H, W, 3) blue, green, red, upright; None when it cannot be read.
+        path: the image file; None for a frame of a video or camera.
         index: 0-based position in its source.
-        problem: why there is no picture: one sentence that names the file; empty when there is one.
+        problem: why there is no image: one sentence that names the file; empty when there is one.
     """
 
     name: str
-    picture: Picture | None = field(repr=False)
+    image: Pixels | None = field(repr=False)
     path: Path | None
     index: int
     problem: str = ""
@@ -75,13 +75,13 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Pictures to go through in order.
+    """Images to go through in order.
 
     Attributes:
         kind: what it is.
-        name: unique in a run: a video's file name, ``camera-0``, or ``pictures``.
+        name: unique in a run: a video's file name, ``camera-0``, or ``images``.
         total: how many frames; None when that is not known (a camera). A video's may be an estimate.
-        fps: frames per second; None for pictures, and where a video or camera does not say.
+        fps: frames per second; None for images, and where a video or camera does not say.
     """
 
     kind: SourceKind
@@ -93,24 +93,24 @@ class Source:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the frames of a source of pictures; empty for a video or camera."""
+        """The names of the frames of a source of images; empty for a video or camera."""
         return tuple(name for _, name in self._files)
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files that are read: the pictures' in their order, or the video's; empty for a camera."""
-        if self.kind == "pictures":
+        """The files that are read: the images' in their order, or the video's; empty for a camera."""
+        if self.kind == "images":
             return tuple(path for path, _ in self._files)
         return (self._target,) if isinstance(self._target, Path) else ()
 
     def frames(self) -> Generator[Frame, None, None]:
-        """Yield the frames from the first on; pictures are decoded by several threads, a few ahead.
+        """Yield the frames from the first on; images are decoded by several threads, a few ahead.
 
         A video that ends long before its header says, and a camera that ends at all, give a last Frame with a problem.
         """
-        return self._pictures() if self.kind == "pictures" else self._moving()
+        return self._images() if self.kind == "images" else self._moving()
 
-    def _pictures(self) -> Generator[Frame, None, None]:
+    def _images(self) -> Generator[Frame, None, None]:
         opencv()
         work = ((path, name, index) for index, (path, name) in enumerate(self._files))
         waiting: deque[Future[Frame]] = deque()
@@ -127,11 +127,11 @@ class Source:
 
     def _moving(self) -> Generator[Frame, None, None]:
         index = 0
-        for index, picture in enumerate(read_video(self._target), start=1):
-            yield Frame(self._frame_name(index - 1), picture, None, index - 1)
+        for index, image in enumerate(read_video(self._target), start=1):
+            yield Frame(self._frame_name(index - 1), image, None, index - 1)
         if self.total is None:
             # Files that do not say how many frames they have end where they end; a camera has no end of its own.
-            problem = "gives no more pictures" if self.kind == "camera" else ""
+            problem = "gives no more images" if self.kind == "camera" else ""
         elif self.total - index > max(_FEW_FRAMES, _FEW_SHARE * self.total):
             problem = f"ends after {index} of the {self.total} frames that its header promises: the rest is damaged"
         else:
@@ -152,17 +152,17 @@ class _NamedFile(NamedTuple):
 
 
 def open_sources(inputs: Sequence[str]) -> list[Source]:
-    """Return what was named on the command line, in that order; all picture files are one source.
+    """Return what was named on the command line, in that order; all image files are one source.
 
     Args:
         inputs: files, folders, globs (``photos/*.jpg``, ``**/*.png``), numbers of cameras.
 
     Raises:
-        RequestError: one of them is nothing of that, or holds no picture, or a video or camera does not open.
+        RequestError: one of them is nothing of that, or holds no image, or a video or camera does not open.
         MissingExtraError: OpenCV is not installed.
     """
     if not inputs:
-        raise RequestError("nothing to look at: name pictures, folders, globs, videos or a camera's number")
+        raise RequestError("nothing to look at: name images, folders, globs, videos or a camera's number")
     opencv()
     files: dict[str, _NamedFile] = {}
     order: list[Target | None] = []
@@ -175,18 +175,18 @@ def open_sources(inputs: Sequence[str]) -> list[Source]:
             real = os.path.realpath(found.path)
             if real not in files:
                 files[real] = found
-                # None stands for all pictures, at the place of the first.
+                # None stands for all images, at the place of the first.
                 target = found.path if is_video(found.path) else None
                 order += [target] if target is not None or None not in order else []
     names = dict(zip(files, unique_names([(found.origin, found.name) for found in files.values()]), strict=True))
     named = {found.path: names[real] for real, found in files.items()}
-    pictures = [(found.path, named[found.path]) for found in files.values() if not is_video(found.path)]
-    return [_source(target, pictures, named) for target in order]
+    images = [(found.path, named[found.path]) for found in files.values() if not is_video(found.path)]
+    return [_source(target, images, named) for target in order]
 
 
-def _source(target: Target | None, pictures: Sequence[tuple[Path, str]], named: dict[Path, str]) -> Source:
+def _source(target: Target | None, images: Sequence[tuple[Path, str]], named: dict[Path, str]) -> Source:
     if target is None:
-        return Source("pictures", "pictures", len(pictures), None, _files=tuple(pictures))
+        return Source("images", "images", len(images), None, _files=tuple(images))
     facts = probe(target)
     if isinstance(target, int):
         return Source("camera", f"camera-{target}", facts.total, facts.fps, _target=target)
@@ -197,23 +197,23 @@ def _find(text: str) -> list[_NamedFile]:
     """Return the files that one argument stands for, at least one."""
     path = Path(text)
     if path.is_dir():
-        found = [file for file in walk_files(path) if is_picture(file)]
+        found = [file for file in walk_files(path) if is_image(file)]
         if not found:
-            rule = f"a folder with pictures ({', '.join(sorted(PICTURE_SUFFIXES))})"
+            rule = f"a folder with images ({', '.join(sorted(IMAGE_SUFFIXES))})"
             hint = "videos in a folder are found by a glob: 'folder/*.mp4'"
             raise RequestError(f"{must_be(text, rule, 'none in it')}\n  {hint}")
         return [_below(path, file) for file in found]
     # A link that leads nowhere is a file that cannot be read, like others that only reading can tell.
-    refuse_zip(path, pictures=True)
-    if path.is_file() or (path.is_symlink() and is_picture(path)):
-        if not is_picture(path) and not is_video(path):
-            known = ", ".join(sorted(PICTURE_SUFFIXES | VIDEO_SUFFIXES))
-            problem = must_be(text, "a picture or a video by the ending of its name", path.suffix)
+    refuse_zip(path, images=True)
+    if path.is_file() or (path.is_symlink() and is_image(path)):
+        if not is_image(path) and not is_video(path):
+            known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+            problem = must_be(text, "an image or a video by the ending of its name", path.suffix)
             raise RequestError(f"{problem}\n  known endings: {known}")
         return [_below(path.parent, path)]
     if glob.has_magic(text):
         return _expand(text)
-    rule = "an existing picture, folder, video or glob, or the number of a camera"
+    rule = "an existing image, folder, video or glob, or the number of a camera"
     raise RequestError(must_be(text, rule, "nothing there"))
 
 
@@ -222,10 +222,10 @@ def _expand(pattern: str) -> list[_NamedFile]:
     # Unlike Path.glob this leaves names with a leading dot out, as a shell does.
     matched = sorted(glob.glob(str(rest), root_dir=base, recursive=True))  # noqa: PTH207
     paths = [base / match for match in matched]
-    found = [path for path in paths if (is_picture(path) or is_video(path)) and not path.is_dir()]
+    found = [path for path in paths if (is_image(path) or is_video(path)) and not path.is_dir()]
     if not found:
         got = f"{len(matched)} other files or folders" if matched else "no file"
-        raise RequestError(f"{pattern!r} must be a glob that matches pictures or videos, but matches {got}")
+        raise RequestError(f"{pattern!r} must be a glob that matches images or videos, but matches {got}")
     return [_below(base, path) for path in found]
 
 
@@ -241,18 +241,18 @@ def _below(folder: Path, file: Path) -> _NamedFile:
     return _NamedFile(file, folder.resolve().name or "root", file.relative_to(folder).as_posix())
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures in and below a folder, sorted.
+def images_in(folder: Path) -> list[Path]:
+    """Return the images in and below a folder, sorted.
 
     Raises:
-        RequestError: there is no such folder, or no picture in it.
+        RequestError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        refuse_zip(folder, pictures=True)
-        raise RequestError(must_be(str(folder), "an existing folder with pictures", "nothing there"))
-    found = [path for path in walk_files(folder) if is_picture(path)]
+        refuse_zip(folder, images=True)
+        raise RequestError(must_be(str(folder), "an existing folder with images", "nothing there"))
+    found = [path for path in walk_files(folder) if is_image(path)]
     if not found:
-        raise RequestError(must_be(str(folder), "a folder with pictures", "none in it"))
+        raise RequestError(must_be(str(folder), "a folder with images", "none in it"))
     return found
 
 
@@ -263,41 +263,41 @@ def has_screen() -> bool:
 
 def _read_frame(path: Path, name: str, index: int) -> Frame:
     try:
-        return Frame(name, read_picture(path), path, index)
+        return Frame(name, read_image(path), path, index)
     except InputError as exc:
         return Frame(name, None, path, index, "; ".join(exc.lines))
 
 
-def read_picture(path: Path) -> Picture:
-    """Return a picture as (H, W, 3) blue, green, red, upright by EXIF.
+def read_image(path: Path) -> Pixels:
+    """Return an image as (H, W, 3) blue, green, red, upright by EXIF.
 
     Raises:
-        InputError: it is missing, damaged, no picture, or too large to be decoded.
+        InputError: it is missing, damaged, no image, or too large to be decoded.
         MissingExtraError: OpenCV is not installed.
     """
     cv2 = opencv()
     if path.exists() and not path.is_file():
-        raise InputError(path, "", must_be("picture", "a file", "a folder or device"))
+        raise InputError(path, "", must_be("image", "a file", "a folder or device"))
     data = read_bytes(path)
     if not data:
-        raise InputError(path, "", "picture cannot be read: the file is empty")
+        raise InputError(path, "", "image cannot be read: the file is empty")
     # libpng would print a line of its own about a file that ends too early; every whole one has this chunk at its end.
     if data.startswith(_PNG) and b"IEND" not in data:
-        raise InputError(path, "", "picture cannot be read: the file ends before the picture does")
+        raise InputError(path, "", "image cannot be read: the file ends before the image does")
     refuse_bomb(path, data)
     try:
-        picture: Picture | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+        image: Pixels | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as exc:
         reason = exc.err or str(exc)
         if "CV_IO_MAX_IMAGE" in reason:
             reason = f"it is larger than OpenCV decodes ({reason})"
-        raise InputError(path, "", f"picture cannot be read: {reason}") from exc
-    if picture is None:
+        raise InputError(path, "", f"image cannot be read: {reason}") from exc
+    if image is None:
         with without_warnings():
             # What Pillow says of it is more.
             header_of(path, io.BytesIO(data))
-        raise InputError(path, "", "picture cannot be read: the file is damaged or no picture that OpenCV decodes")
-    return picture
+        raise InputError(path, "", "image cannot be read: the file is damaged or no image that OpenCV decodes")
+    return image
 
 
 def ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:

@@ -26,12 +26,12 @@ from posetools.files.disk import replaced
 from posetools.imaging import decoding
 from posetools.imaging.markers import Markers, check_end, markers_of
 
-# A picture: (H, W, 3), blue, green, red, as OpenCV reads it.
-Picture: TypeAlias = npt.NDArray[np.uint8]
+# An image: (H, W, 3), blue, green, red, as OpenCV reads it.
+Pixels: TypeAlias = npt.NDArray[np.uint8]
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
-# What Pillow raises of a file that is no picture, or a broken one.
+# What Pillow raises of a file that is no image, or a broken one.
 # Some of Pillow's readers ask for gigabytes because a few bytes say so, and may not get them.
 _UNREADABLE = (
     MemoryError,
@@ -46,7 +46,7 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a picture's header says.
+    """What an image's header says.
 
     Attributes:
         width: in pixels, of the upright frame.
@@ -72,27 +72,27 @@ class Header:
         return (self.height, self.width) if self.orientation in decoding.SIDEWAYS else (self.width, self.height)
 
 
-def is_picture(path: Path) -> bool:
-    """Return whether the name ends as a picture's does."""
-    return path.suffix.lower() in PICTURE_SUFFIXES
+def is_image(path: Path) -> bool:
+    """Return whether the name ends as an image's does."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_header(path: Path) -> Header:
-    """Return the header of a picture file.
+    """Return the header of an image file.
 
     Raises:
-        InputError: it is missing, or not a picture.
+        InputError: it is missing, or not an image.
     """
     try:
         if path.is_fifo():
             # Opening it would wait until somebody writes into it.
-            raise InputError(path, "", "picture must be a file, but is a pipe")
+            raise InputError(path, "", "image must be a file, but is a pipe")
         with without_warnings(), path.open("rb") as file:
             return header_of(path, file)
     except FileNotFoundError as exc:
-        raise InputError(path, "", "picture does not exist") from exc
+        raise InputError(path, "", "image does not exist") from exc
     except OSError as exc:
-        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+        raise InputError(path, "", f"image cannot be read: {exc}") from exc
 
 
 def header_of(path: Path | str, file: BinaryIO) -> Header:
@@ -106,19 +106,19 @@ def header_of(path: Path | str, file: BinaryIO) -> Header:
         InputError: it is not an image, is cut short, or is of a kind that OpenCV does not decode.
     """
     try:
-        with Pillow.open(file) as picture:
-            decoding.refuse_undecodable(path, picture)
-            markers = markers_of(picture.format or "", file)
-            orientation = decoding.applied_orientation(picture, markers)
-            said = _stated(picture, markers)
-            width, height = decoding.stored_size(picture)
-            check_end(picture, file, markers)
+        with Pillow.open(file) as image:
+            decoding.refuse_undecodable(path, image)
+            markers = markers_of(image.format or "", file)
+            orientation = decoding.applied_orientation(image, markers)
+            said = _stated(image, markers)
+            width, height = decoding.stored_size(image)
+            check_end(image, file, markers)
     except UnidentifiedImageError as exc:
         # Pillow's own words name the number of the open file.
-        problem = "picture cannot be read: it is of no kind of picture that Pillow knows"
+        problem = "image cannot be read: it is of no kind of image that Pillow knows"
         raise InputError(path, "", problem, hint=_conversion(path, file)) from exc
     except _UNREADABLE as exc:
-        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+        raise InputError(path, "", f"image cannot be read: {exc}") from exc
     ignored = 1 if said == orientation else said
     size = (height, width) if orientation in decoding.SIDEWAYS else (width, height)
     return Header(*size, orientation, ignored)
@@ -132,13 +132,13 @@ def _conversion(path: Path | str, file: BinaryIO) -> str:
         return ""
 
 
-def _stated(picture: Pillow.Image, markers: Markers) -> int:
+def _stated(image: Pillow.Image, markers: Markers) -> int:
     """Return the orientation that the file states, in EXIF or XMP, whether OpenCV reads it or not."""
-    if picture.format == "PNG" and markers.late:
+    if image.format == "PNG" and markers.late:
         # Pillow decodes the pixels to see what comes after them.
-        return decoding.known_orientation(picture.getexif().get(decoding.TAG))
+        return decoding.known_orientation(image.getexif().get(decoding.TAG))
     try:
-        return decoding.known_orientation(Pillow.Image.getexif(picture).get(decoding.TAG))
+        return decoding.known_orientation(Pillow.Image.getexif(image).get(decoding.TAG))
     except _UNREADABLE:
         # Broken tags are no tags.
         return 1
@@ -156,9 +156,9 @@ def open_decoded(path: Path, mode: str, draft: tuple[int, int]) -> tuple[Pillow.
         InputError: it cannot be read.
     """
     header = read_header(path)
-    with _opened(path, "read") as picture:
-        picture.draft(mode, draft)
-        decoded = decoding.as_decoded(picture, header.orientation).convert(mode)
+    with _opened(path, "read") as image:
+        image.draft(mode, draft)
+        decoded = decoding.as_decoded(image, header.orientation).convert(mode)
     return decoded, decoded.width / header.width
 
 
@@ -166,10 +166,10 @@ def open_decoded(path: Path, mode: str, draft: tuple[int, int]) -> tuple[Pillow.
 def _opened(path: Path, purpose: str) -> Iterator[Pillow.Image]:
     try:
         # By its name, Pillow maps some TIFF files into memory in rows of a wrong length when they lie on their side.
-        with without_warnings(), path.open("rb") as file, Pillow.open(file) as picture:
-            yield picture
+        with without_warnings(), path.open("rb") as file, Pillow.open(file) as image:
+            yield image
     except _UNREADABLE as exc:
-        raise InputError(path, "", f"picture cannot be {purpose}: {exc}") from exc
+        raise InputError(path, "", f"image cannot be {purpose}: {exc}") from exc
 
 
 class _QuietWarnings:
@@ -198,22 +198,22 @@ without_warnings = _QuietWarnings()
 
 
 def refuse_bomb(path: Path, content: bytes) -> None:
-    """Refuse a picture whose header declares more pixels than Pillow decodes, which takes a few bytes in the file.
+    """Refuse an image whose header declares more pixels than Pillow decodes, which takes a few bytes in the file.
 
     OpenCV itself decodes six times as many: three gigabytes.
 
     Args:
-        path: the picture's file, for the message.
-        content: its bytes; those that are no picture of Pillow's pass.
+        path: the image's file, for the message.
+        content: its bytes; those that are no image of Pillow's pass.
 
     Raises:
-        InputError: the picture is too large.
+        InputError: the image is too large.
     """
     try:
         # Called by threads that read ahead, so the filters of warnings, which threads share, are left alone.
         Pillow.open(io.BytesIO(content)).close()
     except Pillow.DecompressionBombError as exc:
-        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+        raise InputError(path, "", f"image cannot be read: {exc}") from exc
     except (*_UNREADABLE, Warning):
         return
 
@@ -224,11 +224,11 @@ def content_hash(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def save_picture(picture: Pillow.Image, path: Path, *, quality: int = 95, compress_level: int = 6) -> None:
-    """Write a picture, atomically; the ending of the name says the format, and its folder is made.
+def save_image(image: Pillow.Image, path: Path, *, quality: int = 95, compress_level: int = 6) -> None:
+    """Write an image, atomically; the ending of the name says the format, and its folder is made.
 
     Args:
-        picture: the picture.
+        image: the image.
         path: the file.
         quality: of JPEG and WebP, 1 to 100.
         compress_level: of PNG, 0 to 9.
@@ -243,7 +243,7 @@ def save_picture(picture: Pillow.Image, path: Path, *, quality: int = 95, compre
         options = {"compress_level": compress_level}
     try:
         with replaced(path) as new:
-            picture.save(new, **options)
+            image.save(new, **options)
     except ValueError as exc:
         raise OutputError(f"{printable(str(path))}: cannot be written: {exc}") from exc
 
@@ -255,8 +255,8 @@ def upright_bytes(path: Path) -> bytes:
         InputError: it cannot be decoded.
     """
     header, buffer = read_header(path), io.BytesIO()
-    with _opened(path, "rewritten upright") as picture:
-        kind = picture.format or "PNG"
+    with _opened(path, "rewritten upright") as image:
+        kind = image.format or "PNG"
         options: dict[str, Any] = {"JPEG": {"quality": 95}, "MPO": {"quality": 95}, "WEBP": {"lossless": True}}
-        decoding.as_decoded(picture, header.orientation).save(buffer, format=kind, **options.get(kind, {}))
+        decoding.as_decoded(image, header.orientation).save(buffer, format=kind, **options.get(kind, {}))
     return buffer.getvalue()

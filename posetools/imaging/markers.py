@@ -118,30 +118,30 @@ _STRIPS, _TILES = (273, 279), (324, 325)
 _STRIP_COMPRESSION, _JPEG, _JPEG_TABLES = 259, 7, 347
 
 
-def check_end(picture: Pillow.Image, file: BinaryIO, markers: Markers) -> None:
+def check_end(image: Pillow.Image, file: BinaryIO, markers: Markers) -> None:
     """Check that an image's file does not end before the image does. It may be decoded for that.
 
     Args:
-        picture: the image, open and not decoded.
+        image: the image, open and not decoded.
         file: its file.
         markers: those of the file.
 
     Raises:
         OSError: it does.
     """
-    if picture.format in ("PNG", "WEBP"):
+    if image.format in ("PNG", "WEBP"):
         return
     length = file.seek(0, os.SEEK_END)
-    if picture.format in ("JPEG", "MPO"):
-        _check_jpeg(picture, file, markers.pixels, length)
-    elif picture.format == "BMP" and (needed := _bmp_length(file)):
+    if image.format in ("JPEG", "MPO"):
+        _check_jpeg(image, file, markers.pixels, length)
+    elif image.format == "BMP" and (needed := _bmp_length(file)):
         if needed > length:
             raise OSError(CUT)
-    elif picture.format != "TIFF" or not _has_strips(picture, length):
-        picture.load()
+    elif image.format != "TIFF" or not _has_strips(image, length):
+        image.load()
 
 
-def _check_jpeg(picture: Pillow.Image, file: BinaryIO, pixels: int, length: int) -> None:
+def _check_jpeg(image: Pillow.Image, file: BinaryIO, pixels: int, length: int) -> None:
     tail = max(pixels, length - TAIL)
     if _ends_between(file, tail, length) or (tail > pixels and _ends_between(file, pixels, tail + 1)):
         return
@@ -149,10 +149,10 @@ def _check_jpeg(picture: Pillow.Image, file: BinaryIO, pixels: int, length: int)
     if not file.read().strip(b"\0"):
         raise OSError(f"{CUT}: what follows is zeros")
     file.seek(0)
-    # At an eighth of its size and in grey: every bit is still read.
-    picture.draft("L", (1, 1))
+    # At an eighth of its size and in gray: every bit is still read.
+    image.draft("L", (1, 1))
     try:
-        picture.load()
+        image.load()
     except OSError as exc:
         raise OSError(CUT) from exc
 
@@ -185,9 +185,9 @@ def _bmp_length(file: BinaryIO) -> int:
     return number(10, 4) + row * abs(height) if compression in _UNCOMPRESSED else 0
 
 
-def _has_strips(picture: Pillow.Image, length: int) -> bool:
+def _has_strips(image: Pillow.Image, length: int) -> bool:
     """Return whether all strips or tiles of a TIFF are in the file, and what they cannot be decoded without."""
-    tags: Any = getattr(picture, "tag_v2", {})
+    tags: Any = getattr(image, "tag_v2", {})
     offsets, counts = next(((tags[at], tags.get(of, ())) for at, of in (_STRIPS, _TILES) if at in tags), ((), ()))
     sound = bool(offsets) and len(offsets) == len(counts) and 0 not in counts
     # Tables may as well be in the strips themselves; where they were cut off, Pillow leaves the tag out.

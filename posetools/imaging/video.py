@@ -1,10 +1,10 @@
-"""Videos and cameras through OpenCV: opening them, their pictures one by one, and writing a video.
+"""Videos and cameras through OpenCV: opening them, their images one by one, and writing a video.
 
 This is the one place outside posetools.mm and posetools.runtime that imports OpenCV (``opencv()``). OpenCV and FFmpeg
 tell what is wrong with a file on stderr, where it would tear a progress display apart; both are told to be silent, for
 what is wrong is said here in one sentence. OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL, where set, are respected.
 
-The pictures of a video are upright: OpenCV is told to apply the rotation that phones write into it, which it does
+The images of a video are upright: OpenCV is told to apply the rotation that phones write into it, which it does
 not do everywhere unless it is told.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from posetools.errors import MissingExtraError, OutputError, RequestError, must_be
 from posetools.files.disk import replaced
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp"}
@@ -63,7 +63,7 @@ def opencv() -> Any:
     try:
         return _opencv()
     except ModuleNotFoundError as exc:
-        raise MissingExtraError("reading pictures and videos", "runtime", "opencv-python") from exc
+        raise MissingExtraError("reading images and videos", "runtime", "opencv-python") from exc
     except ImportError as exc:
         raise RequestError(
             f"opencv-python is installed but cannot be loaded: {exc}\n"
@@ -96,33 +96,33 @@ def title(target: Target) -> str:
 
 
 def probe(target: Target) -> VideoFacts:
-    """Return what a video or camera says about itself, after a look at its first picture.
+    """Return what a video or camera says about itself, after a look at its first image.
 
     Raises:
-        RequestError: it cannot be opened, or gives no picture.
+        RequestError: it cannot be opened, or gives no image.
     """
     with _opened(target) as capture:
         facts = _facts(capture) if isinstance(target, Path) else VideoFacts(None, _facts(capture).fps)
         if not capture.read()[0]:
-            raise RequestError(f"{title(target)}: was opened, but gives no picture{_hint(target)}")
+            raise RequestError(f"{title(target)}: was opened, but gives no image{_hint(target)}")
     return facts
 
 
-def read_video(target: Target) -> Iterator[Picture]:
-    """Yield the pictures of a video until it ends or breaks, or those of a camera.
+def read_video(target: Target) -> Iterator[Pixels]:
+    """Yield the images of a video until it ends or breaks, or those of a camera.
 
     Raises:
         RequestError: it cannot be opened.
     """
     with _opened(target) as capture:
         while True:
-            there, picture = capture.read()
+            there, image = capture.read()
             if not there:
                 return
-            yield picture
+            yield image
 
 
-def frames_at(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Picture]]:
+def frames_at(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Pixels]]:
     """Yield some frames of a video with their indices, in order, until it ends; none is found by seeking.
 
     Raises:
@@ -133,10 +133,10 @@ def frames_at(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Pictur
             if not capture.grab():
                 return
             if index in wanted:
-                there, picture = capture.retrieve()
+                there, image = capture.retrieve()
                 if not there:
                     return
-                yield index, picture
+                yield index, image
 
 
 @contextmanager
@@ -179,11 +179,11 @@ def new_video(path: Path, fps: float, size: tuple[int, int]) -> Iterator[VideoWr
     Args:
         path: the file; it ends in .mp4 or .avi.
         fps: frames per second.
-        size: (width, height) of the pictures in pixels.
+        size: (width, height) of the images in pixels.
 
     Raises:
         RequestError: the name ends in something else, or fps is no positive number.
-        OutputError: it cannot be written, or no picture was.
+        OutputError: it cannot be written, or no image was.
     """
     if path.suffix.lower() not in _CODECS:
         raise RequestError(must_be(str(path), f"a name that ends in {' or '.join(_CODECS)}", path.suffix))
@@ -201,10 +201,10 @@ def new_video(path: Path, fps: float, size: tuple[int, int]) -> Iterator[VideoWr
 class VideoWriter:
     """A video that is being written, of ``new_video``.
 
-    The codecs know even sides only: the last column or row of a picture with an odd side is written twice.
+    The codecs know even sides only: the last column or row of an image with an odd side is written twice.
 
     Attributes:
-        frames: how many pictures were written.
+        frames: how many images were written.
         file: OpenCV's own writer.
     """
 
@@ -220,30 +220,30 @@ class VideoWriter:
             reason = f"OpenCV cannot begin a video of {width}x{height} at {fps:g} frames a second there"
             raise OutputError(f"{path}: cannot be written: {reason}")
 
-    def write(self, picture: Picture) -> None:
-        """Append a picture: (H, W, 3) blue, green, red, of the size that was announced.
+    def write(self, image: Pixels) -> None:
+        """Append an image: (H, W, 3) blue, green, red, of the size that was announced.
 
         Raises:
             OutputError: it is of another size, which OpenCV would leave out without a word.
         """
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         if (width, height) != self._size:
             rule = f"(width, height) {self._size} as the first"
             raise OutputError(f"{self._path}: {must_be(f'picture {self.frames}', rule, (width, height))}")
         if width % 2 or height % 2:
-            picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        self.file.write(picture)
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        self.file.write(image)
         self.frames += 1
 
 
 def _check_frames(path: Path, new: Path, frames: int) -> None:
     """Refuse a file that does not hold what was written: OpenCV does not tell of a full disk."""
     if not frames:
-        raise OutputError(f"{path}: not written: there is no picture for it")
+        raise OutputError(f"{path}: not written: there is no image for it")
     try:
         total = probe(new).total
     except RequestError:
         total = 0
     if total != frames:
-        problem = f"{frames} pictures were written, {total or 0} are in the file; is the disk full?"
+        problem = f"{frames} images were written, {total or 0} are in the file; is the disk full?"
         raise OutputError(f"{path}: cannot be written: {problem}")

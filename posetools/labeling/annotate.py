@@ -1,4 +1,4 @@
-"""labelme on a folder of pictures, set up for a skeleton: what ``posetools annotate`` does.
+"""labelme on a folder of images, set up for a skeleton: what ``posetools annotate`` does.
 
 Decisions:
 
@@ -7,8 +7,8 @@ Decisions:
 - Its settings go to it as a file that is made for the run; the user's own ``~/.labelmerc`` is neither read nor written.
   The keys are those of labelme 5; 6 and 7 rename some of them when they read a file.
 - Labels other than the skeleton's are refused while drawing (``validate_label``), so no typing error becomes a label.
-- Pictures have a flag ``checked``. Setting it makes labelme save the file, also one without a change or without a
-  shape: so a picture without objects is told from one that nobody has labelled yet, and predictions that are right are
+- Images have a flag ``checked``. Setting it makes labelme save the file, also one without a change or without a
+  shape: so an image without objects is told from one that nobody has labeled yet, and predictions that are right are
   told from those that nobody has looked at.
 """
 
@@ -33,8 +33,8 @@ from posetools.files.disk import read_bytes
 from posetools.files.walking import walk_files
 from posetools.formats.labelme.write import HIDDEN_FLAG, is_untouched
 from posetools.imaging.drawing import BOX_COLOR
-from posetools.imaging.frames import has_screen, pictures_in
-from posetools.imaging.header import is_picture
+from posetools.imaging.frames import has_screen, images_in
+from posetools.imaging.header import is_image
 from posetools.labeling.prelabel import CHECKED
 from posetools.labeling.review.links import bring_back, is_review
 
@@ -51,7 +51,7 @@ class AnnotateResult:
         new: labelme files that were not there before.
         changed: labelme files that are different now.
         predicted: labelme files that are as a model wrote them: nobody has saved them.
-        without: pictures without a labelme file beside them.
+        without: images without a labelme file beside them.
         brought_back: originals that got what was saved in a folder of ``posetools review``.
         problems: one sentence for each file that could not be brought back.
     """
@@ -81,7 +81,7 @@ def find_labelme() -> Path:
 
 
 def labelme_config(skeleton: Skeleton) -> dict[str, Any]:
-    """Return labelme's settings for a skeleton: labels in its order, their colours, the flags."""
+    """Return labelme's settings for a skeleton: labels in its order, their colors, the flags."""
     category = skeleton.category.name
     colors = {category: list(BOX_COLOR), **{point.name: list(point.color) for point in skeleton.keypoints}}
     points = "|".join(re.escape(name) for name in skeleton.names)
@@ -100,25 +100,25 @@ def labelme_config(skeleton: Skeleton) -> dict[str, Any]:
 
 
 def convention(skeleton: Skeleton) -> tuple[str, str, str]:
-    """Return how pictures are labelled, in three lines."""
+    """Return how images are labeled, in three lines."""
     name = skeleton.category.name
     return (
-        f"each {name}: a rectangle (Ctrl+R) labelled {name} and its points ({POINT_KEY}), all with the same Group ID: "
+        f"each {name}: a rectangle (Ctrl+R) labeled {name} and its points ({POINT_KEY}), all with the same Group ID: "
         "0, 1, 2, ...",
         f"a point that is hidden, but you know where: its flag {HIDDEN_FLAG} (Ctrl+E); one that you cannot place: no "
         "point",
-        f"done with a picture that shows no {name}, or needs no change: its flag {CHECKED}; every change is saved at "
+        f"done with an image that shows no {name}, or needs no change: its flag {CHECKED}; every change is saved at "
         "once",
     )
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be labelled, or a session that has no screen.
+    """Refuse a folder that cannot be labeled, or a session that has no screen.
 
     Raises:
-        RequestError: there is no such folder, no picture in it, or no screen.
+        RequestError: there is no such folder, no image in it, or no screen.
     """
-    pictures_in(folder)
+    images_in(folder)
     if not has_screen():
         raise RequestError("posetools annotate needs a screen, and this session has none\n  labelme shows windows")
 
@@ -138,7 +138,7 @@ def check_convertible(folder: Path, out: Path, skeleton: str | None, *, overwrit
     """
     check_out(out, [folder], overwrite=overwrite, option="--then-convert")
     top = os.path.realpath(folder)
-    images = {path: os.path.realpath(path) for path in pictures_in(folder)}
+    images = {path: os.path.realpath(path) for path in images_in(folder)}
     links = {path: real for path, real in images.items() if not Path(real).is_relative_to(top)}
     if not links:
         return
@@ -160,8 +160,8 @@ def annotate(folder: Path, skeleton: Skeleton, program: Path) -> AnnotateResult:
     """Run labelme on a folder until its window is closed.
 
     Args:
-        folder: where the pictures and their labelme files lie; ``check_folder`` has passed it.
-        skeleton: what is labelled.
+        folder: where the images and their labelme files lie; ``check_folder`` has passed it.
+        skeleton: what is labeled.
         program: of ``find_labelme``.
 
     Raises:
@@ -186,12 +186,12 @@ def annotate(folder: Path, skeleton: Skeleton, program: Path) -> AnnotateResult:
             f"{program}: ended with exit status {status}; what was saved before that is saved\n"
             f"  `{program} {folder}`, started by itself, says more"
         )
-    pictures = [path for path in walk_files(folder) if is_picture(path)]
+    images = [path for path in walk_files(folder) if is_image(path)]
     return AnnotateResult(
         new=len(after.keys() - before.keys()),
         changed=sum(after[path] != data for path, data in before.items() if path in after),
         predicted=sum(is_untouched(data) for data in after.values()),
-        without=sum(path.with_suffix(".json") not in after for path in pictures),
+        without=sum(path.with_suffix(".json") not in after for path in images),
         brought_back=back.files,
         problems=back.problems,
     )

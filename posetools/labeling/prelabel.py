@@ -1,4 +1,4 @@
-"""Predictions as labelme files beside the pictures, for a person to correct: what ``posetools prelabel`` does.
+"""Predictions as labelme files beside the images, for a person to correct: what ``posetools prelabel`` does.
 
 Decisions:
 
@@ -6,8 +6,8 @@ Decisions:
   (posetools/formats/labelme/write.py) and is renewed. Files without mark are a person's, whatever they hold.
 - Which files those are is known before models are loaded (``plan_prelabels``), and looked at once more before each is
   written: labelme may be open on the folder meanwhile.
-- A picture that a labelme file elsewhere in the folder names has its labels there, and gets no second file.
-- Keys of an existing file that are not labelme's own survive, and so do the picture's flags, but for ``checked``:
+- An image that a labelme file elsewhere in the folder names has its labels there, and gets no second file.
+- Keys of an existing file that are not labelme's own survive, and so do the image's flags, but for ``checked``:
   nobody has checked what is new.
 - Each file is written atomically; what is done stays when the run is stopped.
 """
@@ -30,14 +30,14 @@ from posetools.files.locks import only_one_in
 from posetools.files.walking import walk_files
 from posetools.formats.labelme.model import parse_document
 from posetools.formats.labelme.write import OWN_KEYS, is_untouched
-from posetools.imaging.frames import pictures_in
+from posetools.imaging.frames import images_in
 from posetools.pairs.pipeline import PosePipeline
 from posetools.prediction.predict import each_predicted
 from posetools.prediction.write import check_labelme_names, predicted_labelme
 from posetools.progress import Progress, silent
 from posetools.runtime.results import PoseResult
 
-# The flag of a picture that says that a person has looked at it; `posetools annotate` offers it.
+# The flag of an image that says that a person has looked at it; `posetools annotate` offers it.
 CHECKED = "checked"
 
 TaskKind: TypeAlias = Literal["new", "renewed", "replaced"]
@@ -45,17 +45,17 @@ TaskKind: TypeAlias = Literal["new", "renewed", "replaced"]
 
 @dataclass(frozen=True, slots=True)
 class PrelabelTask:
-    """One picture that gets a labelme file.
+    """One image that gets a labelme file.
 
     Attributes:
-        picture: the picture.
+        image: the image.
         file: the labelme file, with links followed.
         kind: whether there is none yet, a model's, or a person's.
         digest: of the file's content when it was planned; empty when there was none.
         kept: what the new file takes over from the old one: the keys that are not labelme's own, and ``flags``.
     """
 
-    picture: Path
+    image: Path
     file: Path
     kind: TaskKind
     digest: str = ""
@@ -67,10 +67,10 @@ class PrelabelPlan:
     """What is to be done in a folder.
 
     Attributes:
-        folder: where the pictures and their labelme files lie.
-        tasks: the pictures that get a file, in the order of their names.
-        kept: pictures whose labels are a person's, and stay as they are.
-        problems: one sentence for each picture whose file cannot be written over.
+        folder: where the images and their labelme files lie.
+        tasks: the images that get a file, in the order of their names.
+        kept: images whose labels are a person's, and stay as they are.
+        problems: one sentence for each image whose file cannot be written over.
     """
 
     folder: Path
@@ -87,9 +87,9 @@ class PrelabelReport:
         new: files that were not there.
         renewed: files of a model that nobody had saved since.
         replaced: files of a person.
-        kept: pictures whose labels are a person's, and stayed as they were.
+        kept: images whose labels are a person's, and stayed as they were.
         objects: how many objects are in the files that were written.
-        problems: one sentence for each picture without a new file that should have one, and for objects left out.
+        problems: one sentence for each image without a new file that should have one, and for objects left out.
         skeleton: the file that tells ``posetools annotate`` and ``convert`` the keypoints, where it was written.
     """
 
@@ -108,23 +108,23 @@ class PrelabelReport:
 
 
 def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
-    """Return which pictures in and below a folder get a labelme file; nothing is written.
+    """Return which images in and below a folder get a labelme file; nothing is written.
 
     Args:
-        folder: where the pictures and their labelme files lie.
+        folder: where the images and their labelme files lie.
         replace: also write over files that a person saved.
 
     Raises:
-        RequestError: there is no such folder, no picture in it, or two pictures would have one labelme file.
+        RequestError: there is no such folder, no image in it, or two images would have one labelme file.
     """
-    pictures = pictures_in(folder)
-    check_labelme_names([path.relative_to(folder).as_posix() for path in pictures])
-    elsewhere = _labelled_elsewhere(walk_files(folder))
+    images = images_in(folder)
+    check_labelme_names([path.relative_to(folder).as_posix() for path in images])
+    elsewhere = _labeled_elsewhere(walk_files(folder))
     tasks: list[PrelabelTask] = []
     problems: list[str] = []
     kept = 0
-    for picture in pictures:
-        planned = None if os.path.realpath(picture) in elsewhere else _plan_one(picture, replace=replace)
+    for image in images:
+        planned = None if os.path.realpath(image) in elsewhere else _plan_one(image, replace=replace)
         if isinstance(planned, str):
             problems.append(planned)
         elif planned is None:
@@ -134,8 +134,8 @@ def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
     return PrelabelPlan(folder, tuple(tasks), kept, tuple(problems))
 
 
-def _labelled_elsewhere(files: Sequence[Path]) -> frozenset[str]:
-    """Return the pictures (with links followed) that a labelme file names which does not lie beside them."""
+def _labeled_elsewhere(files: Sequence[Path]) -> frozenset[str]:
+    """Return the images (with links followed) that a labelme file names which does not lie beside them."""
     found = set()
     for file in files:
         if file.suffix.lower() != ".json":
@@ -144,20 +144,20 @@ def _labelled_elsewhere(files: Sequence[Path]) -> frozenset[str]:
             document = parse_document(read_bytes(file), str(file))
         except InputError:
             continue
-        relative = None if isinstance(document, Finding) else portable_path(document.picture)
+        relative = None if isinstance(document, Finding) else portable_path(document.image_path)
         if relative is not None:
-            picture = file.parent / relative
-            if picture.with_suffix(file.suffix) != file:
-                found.add(os.path.realpath(picture))
+            image = file.parent / relative
+            if image.with_suffix(file.suffix) != file:
+                found.add(os.path.realpath(image))
     return frozenset(found)
 
 
-def _plan_one(picture: Path, *, replace: bool) -> PrelabelTask | str | None:
-    """Return the task of a picture, why there can be none, or None where a person's labels stay."""
-    file = picture.with_suffix(".json")
+def _plan_one(image: Path, *, replace: bool) -> PrelabelTask | str | None:
+    """Return the task of an image, why there can be none, or None where a person's labels stay."""
+    file = image.with_suffix(".json")
     real = Path(os.path.realpath(file))
     if not real.exists():
-        return PrelabelTask(picture, real, "new")
+        return PrelabelTask(image, real, "new")
     try:
         data = read_bytes(file)
         document = parse_document(data, str(file))
@@ -165,14 +165,14 @@ def _plan_one(picture: Path, *, replace: bool) -> PrelabelTask | str | None:
         return f"{exc}; it stays as it is"
     if isinstance(document, Finding):
         return f"{document.where}: {document.message}; it stays as it is"
-    relative = portable_path(document.picture)
-    if relative is None or os.path.realpath(file.parent / relative) != os.path.realpath(picture):
-        rule = f"{picture.name!r}, the picture beside it, to be written over"
-        return f"{file}: {must_be('imagePath', rule, document.picture)}; it stays as it is"
+    relative = portable_path(document.image_path)
+    if relative is None or os.path.realpath(file.parent / relative) != os.path.realpath(image):
+        rule = f"{image.name!r}, the image beside it, to be written over"
+        return f"{file}: {must_be('imagePath', rule, document.image_path)}; it stays as it is"
     untouched = is_untouched(data)
     if not untouched and not replace:
         return None
-    return PrelabelTask(picture, real, "renewed" if untouched else "replaced", digest_of(data), _others(data))
+    return PrelabelTask(image, real, "renewed" if untouched else "replaced", digest_of(data), _others(data))
 
 
 def _others(data: bytes) -> dict[str, Any]:
@@ -183,19 +183,19 @@ def _others(data: bytes) -> dict[str, Any]:
 
 
 def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = silent) -> PrelabelReport:
-    """Predict on the planned pictures, and write their labelme files.
+    """Predict on the planned images, and write their labelme files.
 
     Args:
         plan: of ``plan_prelabels``.
         pipeline: the models; a point with a lower score than its ``kpt_thr`` gets the flag ``occluded``.
-        progress: told how many pictures are done.
+        progress: told how many images are done.
 
     Raises:
         RequestError: another run writes into the same folder, or it has another skeleton.
         OutputError: a file cannot be written, or what was predicted is not finite.
     """
     report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
-    found = each_predicted(pipeline, ((task, task.picture) for task in plan.tasks))
+    found = each_predicted(pipeline, ((task, task.image) for task in plan.tasks))
     with only_one_in(plan.folder), closing(found):
         report.skeleton = keep_skeleton(plan.folder, pipeline.skeleton)
         for done, (task, result) in enumerate(found, start=1):
@@ -214,7 +214,7 @@ def _write(task: PrelabelTask, result: PoseResult, pipeline: PosePipeline, repor
         return
     facts = {"thresholds": {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}}
     text, objects, problems = predicted_labelme(
-        result, task.picture.as_posix(), task.file, kpt_thr=pipeline.kpt_thr, facts=facts, kept=task.kept
+        result, task.image.as_posix(), task.file, kpt_thr=pipeline.kpt_thr, facts=facts, kept=task.kept
     )
     write_text(task.file, text)
     setattr(report, task.kind, getattr(report, task.kind) + 1)

@@ -1,4 +1,4 @@
-"""Many pictures as one contact sheet, with a legend of what is drawn in them.
+"""Many images as one contact sheet, with a legend of what is drawn in them.
 
 A sheet is often larger than a screen. All its text is so large that it can be read when the whole sheet is shown on a
 screen of 1280 by 800 pixels.
@@ -25,7 +25,7 @@ _NARROW = 9
 _LEGEND_HEIGHT = 90
 # A sheet is shown whole by its width; what is higher than so many screens is scrolled.
 _HIGHEST = 2.0
-# A longer legend would hide the pictures.
+# A longer legend would hide the images.
 _LEGEND_ROWS = 40
 _GROUND: Color = (96, 100, 106)
 HIDDEN = "hidden (labeled, not visible)"
@@ -103,10 +103,10 @@ def readable_text(size: tuple[int, int], width: int) -> float:
 
 
 def fitting_columns(count: int, shape: float, lines: int) -> int:
-    """Return in how many columns pictures are largest when the whole sheet is shown on a screen.
+    """Return in how many columns images are largest when the whole sheet is shown on a screen.
 
     Args:
-        count: how many pictures.
+        count: how many images.
         shape: their width by height.
         lines: of their captions.
     """
@@ -129,16 +129,16 @@ def contact_sheet(
     title: str = "",
     legend: Legend | None = None,
 ) -> Pillow.Image:
-    """Return one picture of many: even tiles row by row, each picture whole and in the middle of its tile.
+    """Return one image of many: even tiles row by row, each image whole and in the middle of its tile.
 
     Args:
-        tiles: the pictures; at least one.
+        tiles: the images; at least one.
         columns: tiles in a row.
         tile: (width, height) of a tile in pixels, without caption.
         captions: what stands below each tile; a line feed begins a new line.
         caption_lines: how many lines a caption has at most; what is longer is cut.
         title: a line above all.
-        legend: what is drawn in the pictures; it is written below them.
+        legend: what is drawn in the images; it is written below them.
     """
     gap = max(4, tile[0] // 60)
     columns = min(columns, len(tiles))
@@ -161,10 +161,10 @@ def contact_sheet(
     pen = ImageDraw.Draw(sheet)
     if title:
         pen.text((gap, top / 2), _cut(title, heading, sheet.width - 2 * gap), INK, heading, anchor="lm")
-    for i, picture in enumerate(tiles):
+    for i, image in enumerate(tiles):
         x, y = gap + i % columns * step[0], top + i // columns * step[1]
-        size = fitting_size(picture.size, tile)
-        shown = picture if size == picture.size else picture.convert("RGB").resize(size, Pillow.Resampling.LANCZOS)
+        size = fitting_size(image.size, tile)
+        shown = image if size == image.size else image.convert("RGB").resize(size, Pillow.Resampling.LANCZOS)
         pen.rectangle((x, y, x + tile[0] - 1, y + tile[1] - 1), fill=(232, 232, 232))
         sheet.paste(shown, (x + (tile[0] - shown.width) // 2, y + (tile[1] - shown.height) // 2))
         for number, text in enumerate(texts[i] if texts else ()):
@@ -201,7 +201,7 @@ def _legend(legend: Legend, width: int, size: int) -> Pillow.Image:
 
 
 def _symbol(entry: LegendRow, skeleton: Skeleton, size: int) -> Pillow.Image:
-    """Return what an entry stands for, drawn as in the pictures; nothing where it is a text alone."""
+    """Return what an entry stands for, drawn as in the images; nothing where it is a text alone."""
     high = round(1.4 * size)
     wide = 0 if entry.box is None and not entry.points else round((1.4 if len(entry.points) < 2 else 4) * size)
     canvas = Pillow.new("RGB", (wide, high), _GROUND)

@@ -1,10 +1,10 @@
-"""Looking at labels: pictures with their objects drawn in, as one contact sheet or as a folder of pictures.
+"""Looking at labels: images with their objects drawn in, as one contact sheet or as a folder of images.
 
 What is shown is spread evenly over what there is, or drawn by lot with a seed: nobody chooses by looks, and the same
-request gives the same pictures. They are opened one after the other. Small objects in large pictures have few pixels in
+request gives the same images. They are opened one after the other. Small objects in large images have few pixels in
 a tile of a sheet; with ``objects`` each tile is one object, cut out with a margin.
 
-In a sheet objects are drawn at the size of the tile, not at that of the picture: lines and points then have the width
+In a sheet objects are drawn at the size of the tile, not at that of the image: lines and points then have the width
 that can be seen, and a 4K JPEG is decoded at a fraction of its size.
 """
 
@@ -22,23 +22,23 @@ from posetools.core.findings import RULES, count_by_code
 from posetools.core.folder import IMAGES
 from posetools.core.geometry import Floats, pairwise_iou
 from posetools.core.skeleton import Color, Skeleton
-from posetools.datasets.shown import LabeledImage, Mark, ShownLabels, mark_pictures, read_labels
+from posetools.datasets.shown import LabeledImage, Mark, ShownLabels, mark_images, read_labels
 from posetools.errors import InputError, RequestError, counted, first_lines, must_be
 from posetools.files.disk import staged_folder
 from posetools.files.names import unique_names
 from posetools.imaging.drawing import DEFAULT_STYLE, Style, beside, draw_instances, fitting_size
-from posetools.imaging.header import open_decoded, read_header, save_picture
+from posetools.imaging.header import open_decoded, read_header, save_image
 from posetools.labeling.sheet import HIDDEN, Legend, contact_sheet, fitting_columns, legend_of, readable_text, reduction
-from posetools.prediction.read import PicturePredictions, image_ids_of, join_ids, read_predictions
+from posetools.prediction.read import ImagePredictions, image_ids_of, join_ids, read_predictions
 from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
 MARKED: Color = (255, 40, 90)
-# A sheet is about this many pixels wide, and a picture in it as wide as these say.
+# A sheet is about this many pixels wide, and an image in it as wide as these say.
 _SHEET_WIDTH = 2560
 _NARROWEST, _WIDEST = 320, 1280
 _MOST_PIXELS = 120_000_000
-# Pictures of another shape than these (width by height) are shown whole in a tile that is wider or higher than they.
+# Images of another shape than these (width by height) are shown whole in a tile that is wider or higher than they.
 _TILE_SHAPES = 0.5, 2.5
 # An object is cut out with this share of its longer side around it, and at least these pixels.
 _TILE_MARGIN, _TILE_MARGIN_PIXELS = 0.25, 4.0
@@ -52,11 +52,11 @@ _BLANK = (205, 205, 205)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class View:
-    """One picture of the output: a whole one, or one object of it.
+    """One image of the output: a whole one, or one object of it.
 
     Attributes:
-        labels: the picture and its objects.
-        row: the object, or None for the picture with all of them.
+        labels: the image and its objects.
+        row: the object, or None for the image with all of them.
         mark: what is found in it.
         predicted: what is predicted for it; None where no predictions are shown.
     """
@@ -64,15 +64,15 @@ class View:
     labels: LabeledImage
     row: int | None = None
     mark: Mark = field(default_factory=Mark)
-    predicted: PicturePredictions | None = None
+    predicted: ImagePredictions | None = None
 
     def region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Return what is shown of the picture, which is of ``size`` (width, height): x1, y1, x2, y2 in pixels."""
+        """Return what is shown of the image, which is of ``size`` (width, height): x1, y1, x2, y2 in pixels."""
         if self.row is None:
             return 0, 0, *size
         box = self.labels.boxes[self.row]
         margin = max(_TILE_MARGIN * float((box[2:] - box[:2]).max()), _TILE_MARGIN_PIXELS)
-        # At an edge of the picture, and beyond it, the cut keeps its size and moves inwards.
+        # At an edge of the image, and beyond it, the cut keeps its size and moves inwards.
         span = np.ceil(box[2:] - box[:2] + 2 * margin).clip(1, size).astype(int)
         low = np.floor(box[:2] - margin).clip(0, np.array(size) - span).astype(int)
         high = low + span
@@ -92,7 +92,7 @@ class View:
             width, height = (self.labels.boxes[self.row][2:] - self.labels.boxes[self.row][:2]).tolist()
             text = f"{name}: object {self.row + 1} of {objects}, {width:.0f} x {height:.0f} px"
         elif self.predicted is not None:
-            text = f"{name}: {objects} labelled, {len(self.predicted.boxes)} predicted"
+            text = f"{name}: {objects} labeled, {len(self.predicted.boxes)} predicted"
         messages = self.mark.messages(self.row)
         more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
         return f"{text}\n{code} {messages[0]}{more}" if messages else text
@@ -101,11 +101,11 @@ class View:
 def _draw(
     one: View, skeleton: Skeleton, style: Style, *, tile: tuple[int, int] | None = None, code: str = ""
 ) -> Pillow.Image:
-    """Return the picture, or what is to be seen of it, with labels, and with predictions to the right of them.
+    """Return the image, or what is to be seen of it, with labels, and with predictions to the right of them.
 
     The labels fill a tile (width, height), and the predictions another; None: full resolution.
     """
-    picture, corner, scale = _open(one, tile)
+    image, corner, scale = _open(one, tile)
 
     def place(points: Floats) -> Floats:
         placed: Floats = (points - corner) * scale
@@ -116,7 +116,7 @@ def _draw(
     keypoints[:, :, :2] = place(keypoints[:, :, :2])
     marked = [row in one.mark.rows for row in rows]
     labels = draw_instances(
-        picture,
+        image,
         place(boxes.reshape(-1, 2, 2)).reshape(-1, 4),
         keypoints,
         skeleton,
@@ -136,7 +136,7 @@ def _draw(
         [place(found.keypoints[kept]), np.full((len(kept), skeleton.num_keypoints, 1), 2.0)], axis=2
     )
     predictions = draw_instances(
-        picture,
+        image,
         place(found.boxes[kept].reshape(-1, 2, 2)).reshape(-1, 4),
         points,
         skeleton,
@@ -148,10 +148,10 @@ def _draw(
 
 
 def _open(one: View, tile: tuple[int, int] | None) -> tuple[Pillow.Image, tuple[int, int], Floats]:
-    """Return what is shown, the pixel of the picture at its corner, and the (2,) factors from that to what is shown."""
+    """Return what is shown, the pixel of the image at its corner, and the (2,) factors from that to what is shown."""
     path = one.labels.image.path
     if path is None:
-        raise InputError(one.labels.image.file_name, "", "the annotation does not say where the picture is")
+        raise InputError(one.labels.image.file_name, "", "the annotation does not say where the image is")
     size = read_header(path).size
     x1, y1, x2, y2 = one.region(size)
     sides = x2 - x1, y2 - y1
@@ -160,12 +160,12 @@ def _open(one: View, tile: tuple[int, int] | None) -> tuple[Pillow.Image, tuple[
     shown = fitting_size(sides, tile) if tile else sides
     factors: Floats = np.array(shown) / sides
     wanted = math.ceil(max(size) * float(factors.max()))
-    picture, _ = open_decoded(path, "RGB", (wanted, wanted))
-    if picture.size != shown or one.row is not None:
-        across, down = picture.width / size[0], picture.height / size[1]
+    image, _ = open_decoded(path, "RGB", (wanted, wanted))
+    if image.size != shown or one.row is not None:
+        across, down = image.width / size[0], image.height / size[1]
         cut = (x1 * across, y1 * down, x2 * across, y2 * down)
-        picture = picture.resize(shown, Pillow.Resampling.BICUBIC, box=cut, reducing_gap=3.0)
-    return picture, (x1, y1), factors
+        image = image.resize(shown, Pillow.Resampling.BICUBIC, box=cut, reducing_gap=3.0)
+    return image, (x1, y1), factors
 
 
 def draw_sheet(
@@ -181,17 +181,17 @@ def draw_sheet(
     progress: Progress,
     ring: str = HIDDEN,
 ) -> Pillow.Image:
-    """Return one picture of all views, with a legend; those that cannot be read stay blank, their problems are noted.
+    """Return one image of all views, with a legend; those that cannot be read stay blank, their problems are noted.
 
     Args:
         views: what to show; at least one.
-        skeleton: names, colours and links.
+        skeleton: names, colors and links.
         style: what is drawn.
         columns: views in a row; None: so that they are largest when a screen shows the whole sheet.
-        tile: (width, height) of a picture; a height of None, or None at all: what fits.
+        tile: (width, height) of an image; a height of None, or None at all: what fits.
         code: that of the findings in the views' marks.
         title: a line above all.
-        problems: gets a sentence for each picture that cannot be read.
+        problems: gets a sentence for each image that cannot be read.
         progress: told how far it is.
         ring: what a point that is drawn as a ring means.
 
@@ -258,18 +258,18 @@ class ViewRequest:
     """What to show, and how.
 
     Attributes:
-        data: a data set folder, or a labelled source that convert reads.
-        out: the sheet's file, or the folder of pictures; None: view.png or view/ in the current folder.
+        data: a data set folder, or a labeled source that convert reads.
+        out: the sheet's file, or the folder of images; None: view.png or view/ in the current folder.
         split: the one split to show; None for all.
-        finding: a code: only pictures with such a finding, with the objects that it names marked.
+        finding: a code: only images with such a finding, with the objects that it names marked.
         predictions: a file of predictions, which are drawn beside the labels.
         skeleton: a built-in name or a file; None: the data's own.
-        number: how many pictures, or objects, at most.
+        number: how many images, or objects, at most.
         seed: chooses by lot; None: spread evenly.
         objects: show each object by itself.
-        each: write each picture by itself, in full resolution.
-        columns: pictures in a row of the sheet; None: so that they are largest when a screen shows the whole sheet.
-        tile: (width, height) of a picture in the sheet in pixels; a height of None is that which fits.
+        each: write each image by itself, in full resolution.
+        columns: images in a row of the sheet; None: so that they are largest when a screen shows the whole sheet.
+        tile: (width, height) of an image in the sheet in pixels; a height of None is that which fits.
         style: what is drawn.
     """
 
@@ -294,7 +294,7 @@ class ViewResult:
 
     Attributes:
         out: what was written; None when there was nothing to show.
-        shown: how many pictures, or objects.
+        shown: how many images, or objects.
         among: how many there are that could have been chosen.
         notes: what else is to be said, a sentence each.
     """
@@ -306,7 +306,7 @@ class ViewResult:
 
 
 def view(request: ViewRequest, progress: Progress = silent) -> ViewResult:
-    """Write the sheet, or the folder of pictures.
+    """Write the sheet, or the folder of images.
 
     Raises:
         RequestError: there is no such data, split, code or prediction, or ``out`` cannot be what is written.
@@ -338,7 +338,7 @@ def view(request: ViewRequest, progress: Progress = silent) -> ViewResult:
             problems=problems,
             progress=progress,
         )
-        save_picture(sheet, out, quality=_JPEG_QUALITY, compress_level=_PNG_COMPRESSION)
+        save_image(sheet, out, quality=_JPEG_QUALITY, compress_level=_PNG_COMPRESSION)
     notes += first_lines(problems, _LISTED_NAMES)
     return ViewResult(out, len(chosen) - (len(problems) if request.each else 0), len(views), tuple(notes))
 
@@ -354,7 +354,7 @@ def _target(request: ViewRequest) -> Path:
             hint = "choose another --out, or remove this one yourself"
             raise RequestError(f"{out}: must be a new or an empty folder with --each, but is not\n  {hint}")
     elif out.is_dir():
-        raise RequestError(f"{out}: must be the file of the sheet, but is a folder\n  --each writes single pictures")
+        raise RequestError(f"{out}: must be the file of the sheet, but is a folder\n  --each writes single images")
     elif out.suffix.lower() not in _OUT_SUFFIXES:
         raise RequestError(f"--out must be a file that ends with {', '.join(sorted(_OUT_SUFFIXES))}, got {out}")
     return out
@@ -363,15 +363,15 @@ def _target(request: ViewRequest) -> Path:
 def _spare_sources(out: Path, labels: ShownLabels) -> None:
     if not out.is_file():
         return
-    for each in labels.pictures:
+    for each in labels.images:
         path = each.image.path
         if path and path.name == out.name and path.is_file() and path.samefile(out):
-            raise RequestError(f"{out}: is a labelled picture itself\n  choose another --out")
+            raise RequestError(f"{out}: is a labeled image itself\n  choose another --out")
 
 
 def _candidates(labels: ShownLabels, request: ViewRequest) -> tuple[list[View], list[str]]:
     """Return everything that could be shown, and what is to be said about it."""
-    views = [View(each) for each in labels.pictures]
+    views = [View(each) for each in labels.images]
     notes: list[str] = []
     if request.finding is not None:
         marks, notes = _marks(labels, request.finding)
@@ -381,7 +381,7 @@ def _candidates(labels: ShownLabels, request: ViewRequest) -> tuple[list[View], 
         named = [(each, predictions.get(each.labels.image.file_name)) for each in views]
         views = [replace(each, predicted=predicted) for each, predicted in named if predicted is not None]
         if not views:
-            notes.append(f"{request.predictions}: has nothing on the pictures that would be shown")
+            notes.append(f"{request.predictions}: has nothing on the images that would be shown")
     if request.objects:
         views = [
             replace(each, row=row)
@@ -395,7 +395,7 @@ def _candidates(labels: ShownLabels, request: ViewRequest) -> tuple[list[View], 
 
 
 def _marks(labels: ShownLabels, code: str) -> tuple[dict[int, Mark], list[str]]:
-    """Return the pictures with findings of a code, by index, and a sentence where there is none."""
+    """Return the images with findings of a code, by index, and a sentence where there is none."""
     findings = labels.findings()
     counts = count_by_code(findings)
     occurring = ", ".join(f"{each} {RULES[each].title} ({number})" for each, number in counts.items()) or "none"
@@ -403,14 +403,14 @@ def _marks(labels: ShownLabels, code: str) -> tuple[dict[int, Mark], list[str]]:
         raise RequestError(
             f"{must_be('--finding', 'a code of docs/findings.md', code)}\n  what occurs here: {occurring}"
         )
-    marks, elsewhere = mark_pictures([each for each in findings if each.code == code], labels.pictures)
-    notes = [f"{code} {RULES[code].title}, of no one picture: {each.where}: {each.message}" for each in elsewhere]
+    marks, elsewhere = mark_images([each for each in findings if each.code == code], labels.images)
+    notes = [f"{code} {RULES[code].title}, of no one image: {each.where}: {each.message}" for each in elsewhere]
     if code not in counts:
-        notes = [f"no picture has {code} {RULES[code].title}; what occurs here: {occurring}"]
+        notes = [f"no image has {code} {RULES[code].title}; what occurs here: {occurring}"]
     return marks, notes[:_LISTED_NAMES]
 
 
-def _predictions(path: Path, labels: ShownLabels) -> Mapping[str, PicturePredictions]:
+def _predictions(path: Path, labels: ShownLabels) -> Mapping[str, ImagePredictions]:
     try:
         predictions = read_predictions(path, labels.skeleton)
     except RequestError:
@@ -418,17 +418,17 @@ def _predictions(path: Path, labels: ShownLabels) -> Mapping[str, PicturePredict
         if not labels.ann_files:
             raise
         predictions = read_predictions(path, labels.skeleton, _image_ids(labels))
-    names = {each.image.file_name for each in labels.pictures}
+    names = {each.image.file_name for each in labels.images}
     if not names & predictions.keys():
         got = next(iter(predictions), None)
-        raise RequestError(f"{path}: {must_be('pictures', f'those of the data, such as {min(names)!r}', got)}")
+        raise RequestError(f"{path}: {must_be('images', f'those of the data, such as {min(names)!r}', got)}")
     return predictions
 
 
 def _image_ids(labels: ShownLabels) -> dict[str, int]:
     """Return the ids that COCO's results may name: of all splits or, where they clash, of those that are shown."""
     of_files = {file: image_ids_of(Path(file)) for file in labels.ann_files}
-    shown = {each.ann_file for each in labels.pictures}
+    shown = {each.ann_file for each in labels.images}
     for files in (labels.ann_files, [file for file in labels.ann_files if file in shown]):
         ids = join_ids([of_files[file] for file in files])
         if ids is not None:
@@ -447,7 +447,7 @@ def _choose(views: Sequence[View], request: ViewRequest) -> list[View]:
 
 def _title(request: ViewRequest, shown: int, among: int) -> str:
     what = f"{request.finding} {RULES[request.finding].title}: " if request.finding else ""
-    return f"{request.data}: {what}{shown} of {among} {'objects' if request.objects else 'pictures'}"
+    return f"{request.data}: {what}{shown} of {among} {'objects' if request.objects else 'images'}"
 
 
 def _write_each(
@@ -457,16 +457,16 @@ def _write_each(
     with staged_folder(out) as folder:
         for done, (each, name) in enumerate(zip(views, unique_names(wanted), strict=True), start=1):
             try:
-                picture = _draw(each, labels.skeleton, request.style, code=request.finding or "")
+                image = _draw(each, labels.skeleton, request.style, code=request.finding or "")
             except InputError as exc:
                 problems.append(str(exc))
             else:
-                save_picture(picture, folder / name, quality=_JPEG_QUALITY, compress_level=_PNG_COMPRESSION)
+                save_image(image, folder / name, quality=_JPEG_QUALITY, compress_level=_PNG_COMPRESSION)
             progress("drawing", done, len(views))
 
 
 def _name(view: View) -> str:
-    """Return the name of a picture that is written by itself: its own, where its ending is one that is written."""
+    """Return the name of an image that is written by itself: its own, where its ending is one that is written."""
     path = PurePosixPath(view.labels.image.file_name)
     if view.row is not None:
         path = path.with_name(f"{path.stem}_object{view.row + 1}{path.suffix}")

@@ -100,7 +100,7 @@ class StackFacts:
 
     Attributes:
         python: the version of the interpreter.
-        distributions: the version of every installed distribution, by its normalised name.
+        distributions: the version of every installed distribution, by its normalized name.
         missing: the packages of the ``train`` extra that are not installed.
         driver: the version of the NVIDIA driver, or None when there is none.
         visible: the environment variable CUDA_VISIBLE_DEVICES, or None when it is not set.

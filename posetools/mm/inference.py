@@ -1,6 +1,6 @@
-"""A trained detector and a trained pose estimator, built from config and checkpoint, called with pictures.
+"""A trained detector and a trained pose estimator, built from config and checkpoint, called with images.
 
-Both run the test pipeline that their config states, on pictures that are in memory, many in one forward pass. mmdet
+Both run the test pipeline that their config states, on images that are in memory, many in one forward pass. mmdet
 and mmpose keep registries of their own and look names up in the scope that is in force; here each call puts its own
 scope in force, so that both live in one process in any order. Checkpoints are loaded without running code.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from posetools.core.geometry import Floats
 from posetools.errors import InputError, PosetoolsWarning, RequestError
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.mm.averages import is_stale, raw_weights, stale_text
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import drop_pretrained, evaluation_dataset, load_config
@@ -132,7 +132,7 @@ class Detector(_Model):
             config: the config that it was trained with.
             checkpoint: its weights: a file, or a URL to download.
             device: ``cpu`` or ``cuda:N``.
-            batch_size: how many pictures go through the network at once.
+            batch_size: how many images go through the network at once.
             amp: mixed precision, on a GPU.
             fast: fold batch norms into convolutions: the same up to float noise, in about half the time on a CPU.
             score_thr: lower scores are of no interest: the config's threshold before NMS is raised to this.
@@ -156,13 +156,13 @@ class Detector(_Model):
                 part["score_thr"] = max(part["score_thr"], self._score_thr)
 
     def _test_pipeline(self) -> list[Any]:
-        # What mmdet's own inference_detector does for pictures in memory.
+        # What mmdet's own inference_detector does for images in memory.
         first, *rest = super()._test_pipeline()
         return [{**first, "type": "mmdet.LoadImageFromNDArray"}, *rest]
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
-        """Return the boxes found in each picture."""
-        samples = self._predict([{"img": picture, "img_id": 0} for picture in pictures], self._batch_size)
+    def __call__(self, images: Sequence[Pixels]) -> list[Detections]:
+        """Return the boxes found in each image."""
+        samples = self._predict([{"img": image, "img_id": 0} for image in images], self._batch_size)
         return [
             Detections(
                 boxes=found.bboxes.cpu().numpy().astype(np.float64),
@@ -233,22 +233,22 @@ class PoseEstimator(_Model):
         """K."""
         return int(self.config.model.head.out_channels)
 
-    def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
-        """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch.
+    def estimate(self, images: Sequence[Pixels], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
+        """Return the keypoints of the (N, 4) boxes of each image; crops of several images share a batch.
 
-        Heatmaps of SimCC models are the products of their two normalised distributions, as MMPose draws them.
+        Heatmaps of SimCC models are the products of their two normalized distributions, as MMPose draws them.
         """
         one = np.ones(1, dtype=np.float32)
         inputs = [
-            {"img": picture, "bbox": box[None].astype(np.float32), "bbox_score": one, **self.meta}
-            for picture, of_picture in zip(pictures, boxes, strict=True)
-            for box in of_picture
+            {"img": image, "bbox": box[None].astype(np.float32), "bbox_score": one, **self.meta}
+            for image, of_image in zip(images, boxes, strict=True)
+            for box in of_image
         ]
         self.model.test_cfg["output_heatmaps"] = heatmaps
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The predicted simcc values are normalized")
             samples = iter(self._predict(inputs, _HEATMAP_BATCH if heatmaps else self._batch_size))
-        return [self._poses([next(samples) for _ in of_picture], heatmaps) for of_picture in boxes]
+        return [self._poses([next(samples) for _ in of_image], heatmaps) for of_image in boxes]
 
     def _poses(self, samples: Sequence[Any], heatmaps: bool) -> Poses:
         n, k = len(samples), self.num_keypoints

@@ -37,7 +37,7 @@ METRICS = "metrics.json"
 _POSITION = frozenset({"epoch", "iter", "step"})
 # Evaluations log how long they took by the names that training uses.
 _TIMES = frozenset({"time", "data_time", "memory"})
-# Of these the least is the best: losses, normalised and plain mean errors.
+# Of these the least is the best: losses, normalized and plain mean errors.
 _ERROR_TAGS = re.compile("loss|NME|EPE|error", re.IGNORECASE)
 _TIMESTAMP = r"\d{8}_\d{6}"
 _BEST = re.compile(r"best_(?P<key>.+)_(?P<unit>epoch|iter)_(?P<number>\d+)\.pth")

@@ -36,7 +36,7 @@ class WeightsPlan:
         part: the part of the model that it is for, empty for the whole.
         fits: names of tensors that are loaded.
         reshaped: name, shape in the file, shape in the model: of what both have in different shapes.
-        missing: names that only the model has: they stay as they were initialised.
+        missing: names that only the model has: they stay as they were initialized.
         unused: names that only the file has.
     """
 
@@ -54,7 +54,7 @@ class WeightsPlan:
         if self.reshaped:
             lines.append(f"of another shape, so left out: {_listed(_reshaped(self.reshaped))}")
         if self.missing:
-            lines.append(f"not in the file, so as initialised: {_listed(_modules(self.missing))}")
+            lines.append(f"not in the file, so as initialized: {_listed(_modules(self.missing))}")
         if self.unused:
             lines.append(f"not in the model, so unused: {_listed(_modules(self.unused))}")
         return tuple(lines)

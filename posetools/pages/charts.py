@@ -1,6 +1,6 @@
 """What the charts of all pages are made of, as inline SVG.
 
-Their colours are classes of the page's style sheet, so that they follow light and dark.
+Their colors are classes of the page's style sheet, so that they follow light and dark.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from posetools.core.geometry import Ints
 
-# The page's style sheet has so many colours of splits, and levels of heat.
+# The page's style sheet has so many colors of splits, and levels of heat.
 SPLIT_COLORS = 6
 _LEVELS = 7
 
@@ -27,7 +27,7 @@ class Dot:
         y: likewise.
         text: what it is.
         link: the id of its image in the page; empty for a dot without one.
-        color: number of its colour, where it has no link.
+        color: number of its color, where it has no link.
         label: what the link is called, for who cannot see it; empty: as its text.
     """
 

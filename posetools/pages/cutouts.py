@@ -18,7 +18,7 @@ from posetools.imaging.header import open_decoded
 
 # Points that are wrong are marked with it.
 WRONG: Color = (255, 40, 90)
-# A picture in the page has at most this width and height.
+# An image in the page has at most this width and height.
 _TILE = 340, 255
 # An object is cut out with this share of its longer side around it, and at least these pixels.
 _CROP_MARGIN, _CROP_MARGIN_PIXELS = 0.2, 6.0
@@ -30,12 +30,12 @@ class Cutout:
     """A region of an image, as large as a tile.
 
     Attributes:
-        picture: what is shown.
+        image: what is shown.
         corner: (2,) where the region begins, in pixels of the image.
         factor: how many times larger it is shown.
     """
 
-    picture: Pillow.Image
+    image: Pillow.Image
     corner: Floats
     factor: float
 
@@ -47,26 +47,26 @@ class Cutout:
 
     def draw(self, boxes: Floats, keypoints: Floats, skeleton: Skeleton) -> Pillow.Image:
         """Return it with objects of the image drawn into it."""
-        return draw_instances(self.picture, *self.place(boxes, keypoints), skeleton, style=_STYLE)
+        return draw_instances(self.image, *self.place(boxes, keypoints), skeleton, style=_STYLE)
 
 
-def cut_out(picture: Pillow.Image, region: Sequence[int], scale: float) -> Cutout:
+def cut_out(image: Pillow.Image, region: Sequence[int], scale: float) -> Cutout:
     """Return a region of an image.
 
     Args:
-        picture: of ``open_upright``.
+        image: of ``open_upright``.
         region: x1, y1, x2, y2 in pixels of the image.
-        scale: the fraction of the image's size that ``picture`` has.
+        scale: the fraction of the image's size that ``image`` has.
     """
     x1, y1, x2, y2 = region
     shown = fitting_size((x2 - x1, y2 - y1), _TILE)
     box = (scale * x1, scale * y1, scale * x2, scale * y2)
-    cut = picture.resize(shown, Pillow.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    cut = image.resize(shown, Pillow.Resampling.BICUBIC, box=box, reducing_gap=3.0)
     return Cutout(cut, np.array([x1, y1], dtype=np.float64), shown[0] / (x2 - x1))
 
 
 def open_upright(path: Path) -> tuple[Pillow.Image, float] | None:
-    """Return an upright picture, at a fraction of its size where that is decoded faster, and that fraction; or None."""
+    """Return an upright image, at a fraction of its size where that is decoded faster, and that fraction; or None."""
     try:
         return open_decoded(path, "RGB", (8 * _TILE[0], 8 * _TILE[1]))
     except InputError:
@@ -74,16 +74,16 @@ def open_upright(path: Path) -> tuple[Pillow.Image, float] | None:
 
 
 def region_of(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return what is shown round an object: its box and its labelled points, a margin, at least a few pixels.
+    """Return what is shown round an object: its box and its labeled points, a margin, at least a few pixels.
 
     Args:
         boxes: (1, 4) x1, y1, x2, y2.
         keypoints: (1, K, 3) x, y, visibility.
-        size: the picture's (width, height), in which the result lies.
+        size: the image's (width, height), in which the result lies.
     """
-    labelled = keypoints[0][(keypoints[0, :, 2] > 0) & np.isfinite(keypoints[0]).all(axis=1), :2]
+    labeled = keypoints[0][(keypoints[0, :, 2] > 0) & np.isfinite(keypoints[0]).all(axis=1), :2]
     limit = np.array(size, dtype=np.float64)
-    corners = np.concatenate([boxes.reshape(2, 2), labelled]).clip(0, limit)
+    corners = np.concatenate([boxes.reshape(2, 2), labeled]).clip(0, limit)
     low, high = corners.min(axis=0), corners.max(axis=0)
     margin = max(_CROP_MARGIN * float((high - low).max()), _CROP_MARGIN_PIXELS)
     low, high = np.floor(low - margin).clip(0, limit), np.ceil(high + margin).clip(0, limit)

@@ -78,12 +78,12 @@ def write_page(path: Path, text: str) -> None:
     write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def data_uri(picture: Pillow.Image) -> str:
-    """Return a picture as a URI that holds it."""
+def data_uri(image: Pillow.Image) -> str:
+    """Return an image as a URI that holds it."""
     buffer = io.BytesIO()
-    # A Pillow that was built without WebP writes pictures of twice the size.
+    # A Pillow that was built without WebP writes images of twice the size.
     kind = "webp" if features.check("webp") else "jpeg"
-    picture.save(buffer, kind, quality=_PAGE_QUALITY)
+    image.save(buffer, kind, quality=_PAGE_QUALITY)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

@@ -1,4 +1,4 @@
-"""The pipeline: a picture in, the objects in it and their keypoints out, by a detector and a pose estimator.
+"""The pipeline: an image in, the objects in it and their keypoints out, by a detector and a pose estimator.
 
     from posetools import PosePipeline
     pipeline = PosePipeline.from_run("work_dirs")
@@ -7,7 +7,7 @@
 
 The two models are OpenMMLab's (``from_run``, ``from_configs``; the ``train`` extra) or a bundle's (``from_bundle``; the
 ``runtime`` extra, without torch); the results are the same plain arrays. What MMPose's top-down demo does is done here:
-boxes of one class above a score, NMS, keypoints in each. A picture without objects gives a result without objects.
+boxes of one class above a score, NMS, keypoints in each. An image without objects gives a result without objects.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 
 from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError
-from posetools.imaging.frames import read_picture
-from posetools.imaging.header import Picture
+from posetools.imaging.frames import read_image
+from posetools.imaging.header import Pixels
 from posetools.pairs.open import DEFAULT_PIPELINE, Named, OpenPair, PipelineOptions, open_pair
 from posetools.runtime.results import (
     BBOX_THR,
@@ -37,12 +37,12 @@ from posetools.runtime.results import (
     label_of,
 )
 
-# Pictures that are in memory at once, when many are given: their crops share batches of the pose network.
-_PICTURES_AT_ONCE = 8
+# Images that are in memory at once, when many are given: their crops share batches of the pose network.
+_IMAGES_AT_ONCE = 8
 
 
 class PosePipeline:
-    """A detector and a pose estimator, called with pictures.
+    """A detector and a pose estimator, called with images.
 
     Attributes:
         detector: finds the boxes.
@@ -137,41 +137,37 @@ class PosePipeline:
 
     # A str is a sequence of str to the type checker, so the two overlap.
     @overload
-    def __call__(self, pictures: str | Path | Picture) -> PoseResult: ...  # type: ignore[overload-overlap]
+    def __call__(self, images: str | Path | Pixels) -> PoseResult: ...  # type: ignore[overload-overlap]
 
     @overload
-    def __call__(self, pictures: Sequence[str | Path | Picture]) -> list[PoseResult]: ...
+    def __call__(self, images: Sequence[str | Path | Pixels]) -> list[PoseResult]: ...
 
-    def __call__(
-        self, pictures: str | Path | Picture | Sequence[str | Path | Picture]
-    ) -> PoseResult | list[PoseResult]:
-        """Return what is found in a picture, or in each of several.
+    def __call__(self, images: str | Path | Pixels | Sequence[str | Path | Pixels]) -> PoseResult | list[PoseResult]:
+        """Return what is found in an image, or in each of several.
 
         Args:
-            pictures: a file, or an array (H, W, 3) of uint8, blue, green, red; or a sequence of them.
+            images: a file, or an array (H, W, 3) of uint8, blue, green, red; or a sequence of them.
 
         Raises:
             InputError: a file cannot be read.
-            RequestError: an array is no picture.
+            RequestError: an array is no image.
         """
-        if isinstance(pictures, str | Path | np.ndarray):
-            return self._predict([pictures])[0]
-        rest = iter(pictures)
+        if isinstance(images, str | Path | np.ndarray):
+            return self._predict([images])[0]
+        rest = iter(images)
         return [
-            result
-            for batch in iter(lambda: list(islice(rest, _PICTURES_AT_ONCE)), [])
-            for result in self._predict(batch)
+            result for batch in iter(lambda: list(islice(rest, _IMAGES_AT_ONCE)), []) for result in self._predict(batch)
         ]
 
-    def _predict(self, given: Sequence[str | Path | Picture]) -> list[PoseResult]:
+    def _predict(self, given: Sequence[str | Path | Pixels]) -> list[PoseResult]:
         paths = [Path(one) if isinstance(one, str | Path) else None for one in given]
-        pictures = [_checked(one) if isinstance(one, np.ndarray) else read_picture(Path(one)) for one in given]
-        return [replace(result, path=path) for result, path in zip(self.predict(pictures), paths, strict=True)]
+        images = [_checked(one) if isinstance(one, np.ndarray) else read_image(Path(one)) for one in given]
+        return [replace(result, path=path) for result, path in zip(self.predict(images), paths, strict=True)]
 
-    def predict(self, pictures: Sequence[Picture]) -> list[PoseResult]:
-        """Return what is found in each of a few pictures that are in memory; all of them share batches."""
-        found = [self._kept(detections) for detections in self.detector(pictures)]
-        poses = self.estimator.estimate(pictures, [one.boxes for one in found], heatmaps=self.heatmaps)
+    def predict(self, images: Sequence[Pixels]) -> list[PoseResult]:
+        """Return what is found in each of a few images that are in memory; all of them share batches."""
+        found = [self._kept(detections) for detections in self.detector(images)]
+        poses = self.estimator.estimate(images, [one.boxes for one in found], heatmaps=self.heatmaps)
         return [
             PoseResult(
                 boxes=one.boxes,
@@ -181,10 +177,10 @@ class PosePipeline:
                 heatmaps=pose.heatmaps,
                 crops=pose.crops,
                 skeleton=self.skeleton,
-                picture=picture,
+                image=image,
                 _raw=pose.raw,
             )
-            for picture, one, pose in zip(pictures, found, poses, strict=True)
+            for image, one, pose in zip(images, found, poses, strict=True)
         ]
 
     def _kept(self, found: Detections) -> Detections:
@@ -193,9 +189,9 @@ class PosePipeline:
         return sure[box_nms(sure.boxes, sure.scores, self.nms_thr)]
 
 
-def _checked(picture: Picture) -> Picture:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+def _checked(image: Pixels) -> Pixels:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise RequestError(
-            f"a picture must be an array (H, W, 3) of uint8 (blue, green, red), got {picture.shape} of {picture.dtype}"
+            f"an image must be an array (H, W, 3) of uint8 (blue, green, red), got {image.shape} of {image.dtype}"
         )
-    return picture
+    return image

@@ -1,7 +1,7 @@
 """Prediction over everything a user names: what ``posetools predict`` does once it has a pipeline.
 
-Three things go on at a time: a thread decodes the next pictures, the models work on a few at once, and a thread draws
-and writes those that are done. A picture that cannot be read is a problem in the report; the others go on.
+Three things go on at a time: a thread decodes the next images, the models work on a few at once, and a thread draws
+and writes those that are done. An image that cannot be read is a problem in the report; the others go on.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from posetools.errors import InputError, RequestError
 from posetools.files.disk import check_free
 from posetools.files.locks import only_one_in
 from posetools.imaging.drawing import DEFAULT_STYLE, Style
-from posetools.imaging.frames import Frame, Item, Source, ahead, has_screen, read_picture
-from posetools.imaging.header import Picture, save_picture
+from posetools.imaging.frames import Frame, Item, Source, ahead, has_screen, read_image
+from posetools.imaging.header import Pixels, save_image
 from posetools.imaging.video import VideoWriter, new_video, opencv
 from posetools.pairs.pipeline import PosePipeline
 from posetools.prediction.read import ImageIds, ids_of_data_set, image_ids_of
@@ -35,9 +35,9 @@ DOCUMENT = "predictions.json"
 COCO_RESULTS = "results_coco.json"
 RESULTS_OF_SPLIT = "results_{}_coco.json"
 
-# Pictures that go through the models together. More gain nothing on a CPU, and each waits for the others.
+# Images that go through the models together. More gain nothing on a CPU, and each waits for the others.
 _PREDICTED_TOGETHER = 4
-# Batches that may wait to be drawn: pictures of 4K take 25 MB each.
+# Batches that may wait to be drawn: images of 4K take 25 MB each.
 _WAITING = 2
 # Of a camera, or a video, that does not say it.
 _FPS = 25.0
@@ -52,10 +52,10 @@ class PredictRequest:
     Attributes:
         output_root: the folder for all output; None: nothing is written.
         save_predictions: write predictions.json and results_coco.json.
-        labelme: write copies of the pictures with labelme files in place of drawn pictures.
+        labelme: write copies of the images with labelme files in place of drawn images.
         ann_file: a COCO file whose image ids results_coco.json has; None: those of the images' data set, else 1, 2, ...
             in order.
-        show: show each drawn picture in a window.
+        show: show each drawn image in a window.
         style: how objects are drawn.
     """
 
@@ -72,16 +72,16 @@ class PredictReport:
     """What was done.
 
     Attributes:
-        pictures: how many pictures and frames were predicted on.
+        images: how many images and frames were predicted on.
         objects: how many objects were found in them.
-        seconds: from the first picture's decoding to the last one's writing.
-        problems: one sentence for each picture that could not be read, and for what could not be held.
+        seconds: from the first image's decoding to the last one's writing.
+        problems: one sentence for each image that could not be read, and for what could not be held.
         notes: one sentence for each thing that the user may not expect.
         written: the files and folders that were written.
-        seen: the name of each picture and the scores of what was found in it; only where nothing is written.
+        seen: the name of each image and the scores of what was found in it; only where nothing is written.
     """
 
-    pictures: int = 0
+    images: int = 0
     objects: int = 0
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
@@ -111,7 +111,7 @@ def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
             "--show needs a screen, and this session has none\n  --output-root DIR writes what it would show"
         )
     if request.output_root is not None:
-        names = (one.names if one.kind == "pictures" else (_video_name(one),) for one in sources)
+        names = (one.names if one.kind == "images" else (_video_name(one),) for one in sources)
         targets = {os.path.realpath(request.output_root / name) for name in chain.from_iterable(names)}
         for path in (path for source in sources for path in source.paths):
             if os.path.realpath(path) in targets:
@@ -126,8 +126,8 @@ def _check_labelme(request: PredictRequest, sources: Sequence[Source]) -> None:
             "--format labelme and --save-predictions do not go together: their files would lie side by side"
         )
     for source in sources:
-        if source.kind != "pictures":
-            raise RequestError(f"--format labelme needs pictures, but {source.name} is a {source.kind}")
+        if source.kind != "images":
+            raise RequestError(f"--format labelme needs images, but {source.name} is a {source.kind}")
         check_labelme_names(source.names)
     if request.output_root is not None:
         hint = "choose another --output-root, or empty this folder yourself"
@@ -141,13 +141,13 @@ def _video_name(source: Source) -> str:
 def predict(
     request: PredictRequest, sources: Sequence[Source], pipeline: PosePipeline, progress: Progress = silent
 ) -> PredictReport:
-    """Predict on all pictures of all sources, and write what was asked for.
+    """Predict on all images of all sources, and write what was asked for.
 
     Args:
         request: what is to be made of it; ``check_request`` has passed it.
-        sources: the pictures.
+        sources: the images.
         pipeline: the models.
-        progress: told how many pictures of a source are done.
+        progress: told how many images of a source are done.
 
     Raises:
         RequestError: another run writes into the same folder.
@@ -203,7 +203,7 @@ class _Sinks:
 
     def add(self, source: Source, frame: Frame, result: PoseResult) -> None:
         """Take one result, in order."""
-        self.report.pictures += 1
+        self.report.images += 1
         self.report.objects += len(result)
         if self._keeps_seen:
             self.report.seen.append((frame.name, tuple(result.scores.tolist())))
@@ -214,7 +214,7 @@ class _Sinks:
             writer.add(result, frame.name)
 
     def skip(self, source: Source, frame: Frame) -> None:
-        """Take a picture that could not be read."""
+        """Take an image that could not be read."""
         self.report.problems.append(frame.problem)
         if self._document is not None:
             name, number = _place(source, frame)
@@ -228,7 +228,7 @@ class _Sinks:
 
 
 def _place(source: Source, frame: Frame) -> tuple[str, int | None]:
-    return (frame.name, None) if source.kind == "pictures" else (source.name, frame.index)
+    return (frame.name, None) if source.kind == "images" else (source.name, frame.index)
 
 
 class _PredictRun:
@@ -249,10 +249,10 @@ class _PredictRun:
         with ExitStack() as files, ThreadPoolExecutor(1, thread_name_prefix="draw") as drawer:
             frames = files.enter_context(closing(self._source.frames()))
             batches = files.enter_context(closing(ahead(_batches(frames, 1 if live else _PREDICTED_TOGETHER), 1)))
-            waiting: deque[Future[list[Picture]]] = deque()
+            waiting: deque[Future[list[Pixels]]] = deque()
             try:
                 for batch in batches:
-                    results = self._pipeline.predict([frame.picture for frame in batch if frame.picture is not None])
+                    results = self._pipeline.predict([frame.image for frame in batch if frame.image is not None])
                     waiting.append(drawer.submit(self._finish, batch, results, files))
                     if len(waiting) > _WAITING and self._shown(waiting.popleft().result()):
                         return True
@@ -266,13 +266,13 @@ class _PredictRun:
                 return True
         return False
 
-    def _finish(self, batch: Sequence[Frame], results: Sequence[PoseResult], files: ExitStack) -> list[Picture]:
-        """Draw and write a batch, in the drawing thread; return the pictures to show."""
-        shown: list[Picture] = []
+    def _finish(self, batch: Sequence[Frame], results: Sequence[PoseResult], files: ExitStack) -> list[Pixels]:
+        """Draw and write a batch, in the drawing thread; return the images to show."""
+        shown: list[Pixels] = []
         left = iter(results)
         for frame in batch:
             self._done += 1
-            if frame.picture is None:
+            if frame.image is None:
                 self._sinks.skip(self._source, frame)
                 continue
             result = replace(next(left), path=frame.path)
@@ -281,17 +281,17 @@ class _PredictRun:
                 shown += self._draw(frame, result, files)
         return shown
 
-    def _draw(self, frame: Frame, result: PoseResult, files: ExitStack) -> list[Picture]:
+    def _draw(self, frame: Frame, result: PoseResult, files: ExitStack) -> list[Pixels]:
         style, kpt_thr = self._request.style, self._pipeline.kpt_thr
         drawn = result.draw(style=style, kpt_thr=kpt_thr, heatmaps=self._pipeline.heatmaps)
-        if self._root is not None and self._source.kind == "pictures":
+        if self._root is not None and self._source.kind == "images":
             target = self._root / frame.name
-            save_picture(drawn, target)
+            save_image(drawn, target)
             self._sinks.report.written.append(target)
-        if self._source.kind == "pictures" and not self._request.show:
+        if self._source.kind == "images" and not self._request.show:
             return []
         pixels = np.ascontiguousarray(np.asarray(drawn)[..., ::-1])
-        if self._root is not None and self._source.kind != "pictures":
+        if self._root is not None and self._source.kind != "images":
             if self._video is None:
                 path = self._root / _video_name(self._source)
                 self._video = files.enter_context(new_video(path, self._source.fps or _FPS, result.size))
@@ -299,40 +299,40 @@ class _PredictRun:
             self._video.write(pixels)
         return [pixels] if self._request.show else []
 
-    def _shown(self, pictures: Sequence[Picture]) -> bool:
+    def _shown(self, images: Sequence[Pixels]) -> bool:
         """Tell how far it is, show what is to be shown, and return whether the user wants no more."""
         self._progress(self._source.name, self._done, self._source.total or 0)
-        return any(self._show(picture) for picture in pictures)
+        return any(self._show(image) for image in images)
 
-    def _show(self, picture: Picture) -> bool:
+    def _show(self, image: Pixels) -> bool:
         cv2 = opencv()
         cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-        cv2.imshow(_WINDOW, picture)
-        # Pictures wait for a key, moving ones do not.
-        key = cv2.waitKey(0 if self._source.kind == "pictures" else 1) & 0xFF
+        cv2.imshow(_WINDOW, image)
+        # Images wait for a key, moving ones do not.
+        key = cv2.waitKey(0 if self._source.kind == "images" else 1) & 0xFF
         return key in (_ESCAPE_KEY, _Q)
 
 
 def each_predicted(
-    pipeline: PosePipeline, pictures: Iterable[tuple[Item, Path]]
+    pipeline: PosePipeline, images: Iterable[tuple[Item, Path]]
 ) -> Generator[tuple[Item, PoseResult | str], None, None]:
-    """Yield what is predicted on each picture, or why it cannot be read; a thread reads the next ones meanwhile.
+    """Yield what is predicted on each image, or why it cannot be read; a thread reads the next ones meanwhile.
 
     Args:
         pipeline: the models.
-        pictures: what stands for each picture, and its file.
+        images: what stands for each image, and its file.
     """
-    read = ((item, _read(path)) for item, path in pictures)
+    read = ((item, _read(path)) for item, path in images)
     with closing(ahead(_batches(read, _PREDICTED_TOGETHER), 1)) as batches:
         for batch in batches:
-            results = iter(pipeline.predict([picture for _, picture in batch if not isinstance(picture, str)]))
-            for item, picture in batch:
-                yield item, picture if isinstance(picture, str) else next(results)
+            results = iter(pipeline.predict([image for _, image in batch if not isinstance(image, str)]))
+            for item, image in batch:
+                yield item, image if isinstance(image, str) else next(results)
 
 
-def _read(path: Path) -> Picture | str:
+def _read(path: Path) -> Pixels | str:
     try:
-        return read_picture(path)
+        return read_image(path)
     except InputError as exc:
         return str(exc)
 

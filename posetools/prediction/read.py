@@ -7,7 +7,7 @@ The readable document::
          {"box": [x1, y1, x2, y2], "score": 0.93, "keypoints": {name: [x, y]}, "keypoint_scores": {name: 0.8}}]}]}
 
 Pixels to 2 decimals, scores to 4. A frame of a video has the video's ``file_name`` and its number, ``frame``, from 0. A
-picture that could not be read has ``problem`` and neither size nor objects.
+image that could not be read has ``problem`` and neither size nor objects.
 
 COCO's results format is a list with an entry per object, which pycocotools' ``loadRes`` opens: ``image_id``,
 ``category_id``, ``bbox`` (x, y, width, height), ``keypoints`` (x, y, score of each) and ``score``, which is the box's
@@ -54,7 +54,7 @@ class _AnnFile(_PredictionPart):
 
 
 def image_ids_of(ann_file: Path) -> dict[str, int]:
-    """Return file name -> image id of the pictures of a COCO file.
+    """Return file name -> image id of the images of a COCO file.
 
     Raises:
         InputError: it cannot be read, or a name or an id stands twice.
@@ -125,7 +125,7 @@ def ids_of_data_set(sources: Sequence[Source]) -> ImageIds:
 
 def _places(source: Source) -> Iterator[tuple[str, tuple[Path, str] | None]]:
     """Give each image's name in outputs, and its data set with its name there; None for an image of no data set."""
-    if source.kind != "pictures":
+    if source.kind != "images":
         yield source.name, None
     for name, path in zip(source.names, source.paths, strict=False):
         # As it was named: the images of a data set may be links.
@@ -136,18 +136,18 @@ def _places(source: Source) -> Iterator[tuple[str, tuple[Path, str] | None]]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PicturePredictions:
-    """What a file of predictions says about one picture: N objects of K keypoints.
+class ImagePredictions:
+    """What a file of predictions says about one image: N objects of K keypoints.
 
     Attributes:
-        file_name: the picture's, or the video's.
+        file_name: the image's, or the video's.
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
         scores: (N,) of the boxes; in COCO's format, of the objects.
         keypoints: (N, K, 2) x, y in pixels.
         keypoint_scores: (N, K).
         size: (width, height) in pixels, where the file says it.
-        frame: number of the frame of a video, from 0; None for a picture.
-        problem: why the picture could not be read; empty when it could.
+        frame: number of the frame of a video, from 0; None for an image.
+        problem: why the image could not be read; empty when it could.
     """
 
     file_name: str
@@ -175,7 +175,7 @@ class _Instance(_PredictionPart):
     keypoint_scores: dict[str, float]
 
 
-class _Picture(_PredictionPart):
+class _ImageEntry(_PredictionPart):
     file_name: FileName
     width: SidePixels | None = None
     height: SidePixels | None = None
@@ -186,7 +186,7 @@ class _Picture(_PredictionPart):
 
 class _PredictionDocument(_PredictionPart):
     keypoint_names: list[str]
-    pictures: list[_Picture]
+    pictures: list[_ImageEntry]
 
 
 class _ResultEntry(_PredictionPart):
@@ -202,10 +202,10 @@ _RESULTS = TypeAdapter(list[_ResultEntry])
 
 def read_predictions(
     path: Path, skeleton: Skeleton, image_ids: Mapping[str, int] | None = None
-) -> dict[str, PicturePredictions]:
-    """Return what a file of predictions, in either form, says about each picture, by file name.
+) -> dict[str, ImagePredictions]:
+    """Return what a file of predictions, in either form, says about each image, by file name.
 
-    A frame of a video stands under ``<file name>#<frame>``. COCO's format names only pictures with objects; an entry
+    A frame of a video stands under ``<file name>#<frame>``. COCO's format names only images with objects; an entry
     without ``bbox`` gets the box round its keypoints, as pycocotools gives it one.
 
     Args:
@@ -225,11 +225,11 @@ def read_predictions(
             return _from_document(path, _PredictionDocument.model_validate(content), skeleton)
     except ValidationError as exc:
         raise from_validation(path, exc) from exc
-    rule = "predictions as `posetools predict` writes them: an object with pictures, or COCO's list of results"
+    rule = "predictions as `posetools predict` writes them: an object with images, or COCO's list of results"
     raise InputError(path, "", must_be("the file", rule, sorted(content) if isinstance(content, dict) else content))
 
 
-def _from_document(path: Path, document: _PredictionDocument, skeleton: Skeleton) -> dict[str, PicturePredictions]:
+def _from_document(path: Path, document: _PredictionDocument, skeleton: Skeleton) -> dict[str, ImagePredictions]:
     if document.keypoint_names != list(skeleton.names):
         rule = f"those of skeleton {skeleton.name}, {list(skeleton.names)}"
         problem = f"keypoint_names must be {rule}, got {document.keypoint_names}"
@@ -237,18 +237,18 @@ def _from_document(path: Path, document: _PredictionDocument, skeleton: Skeleton
         raise InputError(
             path, "keypoint_names", problem, hint=f"--skeleton FILE says which it is; `{command}` writes one"
         )
-    found: dict[str, PicturePredictions] = {}
-    for position, picture in enumerate(document.pictures):
-        key = picture.file_name if picture.frame is None else f"{picture.file_name}#{picture.frame}"
+    found: dict[str, ImagePredictions] = {}
+    for position, image in enumerate(document.pictures):
+        key = image.file_name if image.frame is None else f"{image.file_name}#{image.frame}"
         if key in found:
             raise InputError(path, f"pictures[{position}]", must_be("file_name (and frame)", "unique", key))
-        found[key] = _picture(path, f"pictures[{position}]", picture, skeleton)
+        found[key] = _image(path, f"pictures[{position}]", image, skeleton)
     return found
 
 
-def _picture(path: Path, place: str, picture: _Picture, skeleton: Skeleton) -> PicturePredictions:
+def _image(path: Path, place: str, image: _ImageEntry, skeleton: Skeleton) -> ImagePredictions:
     names = skeleton.names
-    for row, one in enumerate(picture.instances):
+    for row, one in enumerate(image.instances):
         for name, given in (("keypoints", one.keypoints), ("keypoint_scores", one.keypoint_scores)):
             if set(given) != set(names):
                 rule = f"one entry for each of the {len(names)} keypoints of skeleton {skeleton.name}"
@@ -256,28 +256,28 @@ def _picture(path: Path, place: str, picture: _Picture, skeleton: Skeleton) -> P
         if one.box[0] > one.box[2] or one.box[1] > one.box[3]:
             rule = "x1, y1, x2, y2 with x1 <= x2 and y1 <= y2"
             raise InputError(path, f"{place}.instances[{row}]", must_be("box", rule, one.box))
-    n, k = len(picture.instances), len(names)
-    return PicturePredictions(
-        file_name=picture.file_name,
-        boxes=_array([one.box for one in picture.instances], n, 4),
-        scores=_array([one.score for one in picture.instances], n),
-        keypoints=_array([[one.keypoints[name] for name in names] for one in picture.instances], n, k, 2),
-        keypoint_scores=_array([[one.keypoint_scores[name] for name in names] for one in picture.instances], n, k),
-        size=(picture.width, picture.height) if picture.width and picture.height else None,
-        frame=picture.frame,
-        problem=picture.problem,
+    n, k = len(image.instances), len(names)
+    return ImagePredictions(
+        file_name=image.file_name,
+        boxes=_array([one.box for one in image.instances], n, 4),
+        scores=_array([one.score for one in image.instances], n),
+        keypoints=_array([[one.keypoints[name] for name in names] for one in image.instances], n, k, 2),
+        keypoint_scores=_array([[one.keypoint_scores[name] for name in names] for one in image.instances], n, k),
+        size=(image.width, image.height) if image.width and image.height else None,
+        frame=image.frame,
+        problem=image.problem,
     )
 
 
 def _from_results(
     path: Path, results: Sequence[_ResultEntry], skeleton: Skeleton, image_ids: Mapping[str, int] | None
-) -> dict[str, PicturePredictions]:
+) -> dict[str, ImagePredictions]:
     if image_ids is None:
         raise RequestError(
-            f"{path}: COCO results name their pictures by image id only: the COCO file that gave the ids is needed too"
+            f"{path}: COCO results name their images by image id only: the COCO file that gave the ids is needed too"
         )
     names = {image_id: name for name, image_id in image_ids.items()}
-    by_picture: dict[str, list[_ResultEntry]] = {}
+    by_image: dict[str, list[_ResultEntry]] = {}
     for position, one in enumerate(results):
         place, numbers = f"[{position}]", 3 * skeleton.num_keypoints
         if one.image_id not in names:
@@ -290,18 +290,18 @@ def _from_results(
             raise InputError(path, place, must_be("keypoints", rule, f"{len(one.keypoints)} numbers"))
         if one.bbox and min(one.bbox[2:]) < 0:
             raise InputError(path, place, must_be("bbox", "x, y, width, height of at least 0", one.bbox))
-        by_picture.setdefault(names[one.image_id], []).append(one)
-    return {name: _of_results(name, found, skeleton.num_keypoints) for name, found in by_picture.items()}
+        by_image.setdefault(names[one.image_id], []).append(one)
+    return {name: _of_results(name, found, skeleton.num_keypoints) for name, found in by_image.items()}
 
 
-def _of_results(name: str, found: Sequence[_ResultEntry], k: int) -> PicturePredictions:
+def _of_results(name: str, found: Sequence[_ResultEntry], k: int) -> ImagePredictions:
     points = _array([one.keypoints for one in found], len(found), k, 3)
     boxes = np.concatenate([points[..., :2].min(axis=1), points[..., :2].max(axis=1)], axis=1)
     for row, one in enumerate(found):
         if one.bbox is not None:
             boxes[row] = xyxy_from_xywh(np.array([one.bbox]))[0]
     scores = _array([one.score for one in found], len(found))
-    return PicturePredictions(name, boxes, scores, points[..., :2].copy(), points[..., 2].copy())
+    return ImagePredictions(name, boxes, scores, points[..., :2].copy(), points[..., 2].copy())
 
 
 def _array(values: Sequence[Any], *shape: int) -> Floats:

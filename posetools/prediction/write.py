@@ -3,7 +3,7 @@
 read.py describes the first two. Both are written as they come, beside their target, and moved over it
 at the end: a video of any length needs no memory.
 
-A labelme file stands beside a copy of its picture. All points of an object are drawn; those with a low score carry the
+A labelme file stands beside a copy of its image. All points of an object are drawn; those with a low score carry the
 flag ``occluded``, which labelme shows and the reader takes for "labelled but hidden". Each shape's description says
 its score.
 """
@@ -27,7 +27,7 @@ from posetools.evaluation.metrics import object_scores
 from posetools.files.disk import staged_folder, stream, transfer
 from posetools.formats.labelme.write import labelme_document, marked_text, predicted_objects
 from posetools.formats.target import put_text
-from posetools.imaging.header import save_picture
+from posetools.imaging.header import save_image
 from posetools.runtime.results import PoseResult
 
 # Names that a message lists before it counts the others.
@@ -42,7 +42,7 @@ class _JsonStream(ExitStack):
     def __init__(self, path: Path, opening: str, closing: str) -> None:
         super().__init__()
         self.path = path
-        self.pictures = 0
+        self.images = 0
         self._opening, self._closing = opening, closing
         self._empty = True
 
@@ -103,16 +103,16 @@ class DocumentWriter(_JsonStream):
         self._names = skeleton.names
 
     def add(self, result: PoseResult, file_name: str, *, frame: int | None = None) -> None:
-        """Write what was found in one picture, or in one frame (from 0) of the video ``file_name``."""
-        self.pictures += 1
+        """Write what was found in one image, or in one frame (from 0) of the video ``file_name``."""
+        self.images += 1
         width, height = result.size
         of_video = {} if frame is None else {"frame": frame}
         size = {"width": width, "height": height}
         self._put({"file_name": file_name, **of_video, **size, "instances": self._instances(result)}, file_name)
 
     def skip(self, file_name: str, problem: str, *, frame: int | None = None) -> None:
-        """Write that a picture could not be read."""
-        self.pictures += 1
+        """Write that an image could not be read."""
+        self.images += 1
         of_video = {} if frame is None else {"frame": frame}
         self._put({"file_name": file_name, **of_video, "problem": problem, "instances": []}, file_name)
 
@@ -141,11 +141,11 @@ class CocoWriter(_JsonStream):
     Args:
         path: the file.
         skeleton: the category and the number of keypoints.
-        image_ids: file name -> image id (``image_ids_of``); None: 1, 2, ... in the order of the pictures, those that
+        image_ids: file name -> image id (``image_ids_of``); None: 1, 2, ... in the order of the images, those that
             could not be read included.
 
     Attributes:
-        unknown: the pictures that ``image_ids`` does not have; what is found in them is not written.
+        unknown: the images that ``image_ids`` does not have; what is found in them is not written.
         left_out: how many objects that are.
 
     Raises:
@@ -160,9 +160,9 @@ class CocoWriter(_JsonStream):
         self._ids = image_ids
 
     def add(self, result: PoseResult, file_name: str) -> None:
-        """Write what was found in one picture."""
-        self.pictures += 1
-        image_id = self.pictures if self._ids is None else self._ids.get(file_name)
+        """Write what was found in one image."""
+        self.images += 1
+        image_id = self.images if self._ids is None else self._ids.get(file_name)
         if image_id is None:
             self.unknown.append(file_name)
             self.left_out += len(result)
@@ -179,17 +179,17 @@ class CocoWriter(_JsonStream):
             self._put({**where, "bbox": bbox, "keypoints": keypoints, "score": score}, file_name)
 
     def skip(self) -> None:
-        """Count a picture that could not be read: it has an id of its own."""
-        self.pictures += 1
+        """Count an image that could not be read: it has an id of its own."""
+        self.images += 1
 
     @property
     def problems(self) -> list[str]:
-        """What was left out because its picture has no image id: one sentence; none when nothing was."""
+        """What was left out because its image has no image id: one sentence; none when nothing was."""
         if not self.unknown:
             return []
         listed = first_names(self.unknown, _LISTED_FRAMES)
         return [
-            f"{self.path}: {len(self.unknown)} of {self.pictures} pictures are not in the COCO file that gives the "
+            f"{self.path}: {len(self.unknown)} of {self.images} images are not in the COCO file that gives the "
             f"image ids; the {self.left_out} objects found in them are left out of this file: {listed}"
         ]
 
@@ -200,14 +200,14 @@ def _rounded(values: np.ndarray[Any, Any], decimals: int) -> list[Any]:
 
 
 class LabelmeWriter(ExitStack):
-    """Writes each picture and its labelme file, for a human to correct what was predicted; a context manager.
+    """Writes each image and its labelme file, for a human to correct what was predicted; a context manager.
 
     Args:
-        folder: where the pictures go, by their names; it is there when all are, or not at all.
+        folder: where the images go, by their names; it is there when all are, or not at all.
         kpt_thr: a point with a lower score gets the flag ``occluded``.
 
     Attributes:
-        problems: one sentence for each picture with an object that labelme cannot hold.
+        problems: one sentence for each image with an object that labelme cannot hold.
 
     Raises:
         RequestError: the folder holds something.
@@ -226,7 +226,7 @@ class LabelmeWriter(ExitStack):
         return self
 
     def add(self, result: PoseResult, file_name: str) -> None:
-        """Write one picture (a copy of its file, else its pixels) and its file.
+        """Write one image (a copy of its file, else its pixels) and its file.
 
         Raises:
             OutputError: one cannot be written, or what was predicted is not finite.
@@ -237,11 +237,11 @@ class LabelmeWriter(ExitStack):
         if result.path is not None:
             transfer(result.path, target, "copy")
         else:
-            save_picture(Pillow.fromarray(np.ascontiguousarray(result.picture[..., ::-1])), target)
+            save_image(Pillow.fromarray(np.ascontiguousarray(result.image[..., ::-1])), target)
         put_text(target.with_suffix(".json"), text)
 
     def skip(self) -> None:
-        """Leave out a picture that could not be read."""
+        """Leave out an image that could not be read."""
 
 
 def predicted_labelme(
@@ -257,7 +257,7 @@ def predicted_labelme(
 
     Args:
         result: what was predicted.
-        file_name: the picture's; its last part is written, for the file lies beside it.
+        file_name: the image's; its last part is written, for the file lies beside it.
         target: the file that is written, for messages.
         kpt_thr: a point with a lower score gets the flag ``occluded``.
         facts: what the mark says besides (formats/labelme/write.py).
@@ -278,7 +278,7 @@ def predicted_labelme(
 
 
 def check_labelme_names(names: Sequence[str]) -> None:
-    """Refuse pictures of which two would have one labelme file (``a.jpg`` and ``a.png``), before anything runs.
+    """Refuse images of which two would have one labelme file (``a.jpg`` and ``a.png``), before anything runs.
 
     Raises:
         RequestError: there are such.
@@ -287,6 +287,6 @@ def check_labelme_names(names: Sequence[str]) -> None:
     for name in names:
         file = str(PurePosixPath(name).with_suffix(".json"))
         if file in seen:
-            rule = f"the only picture with the labelme file {file}"
-            raise RequestError(f"{must_be(name, rule, seen[file])} besides\n  rename one of the two pictures")
+            rule = f"the only image with the labelme file {file}"
+            raise RequestError(f"{must_be(name, rule, seen[file])} besides\n  rename one of the two images")
         seen[file] = name

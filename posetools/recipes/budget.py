@@ -12,7 +12,7 @@ PASSES = 600
 # With fewer, the weights of no model here move far enough to find anything.
 TRAINS_FROM = 50
 # From where a model is of use, by whichever of these was measured.
-BOX_AP50, PCK, OKS_AP50 = "box AP50", "PCK@0.1 on labelled boxes", "OKS AP50 on labelled boxes"
+BOX_AP50, PCK, OKS_AP50 = "box AP50", "PCK@0.1 on labeled boxes", "OKS AP50 on labeled boxes"
 USABLE = 0.5
 
 

@@ -89,7 +89,7 @@ def _det_input(case: RuleInput) -> Ruling:
     long, short = sorted((shapes.width, shapes.height), reverse=True)
     most = min(_up(long), DET_SIDE if cpu else DET_SIDE_MOST)
     side = min(DET_SIDE, most)
-    why = f"pictures are {shapes.width:.0f}x{shapes.height:.0f} (median)"
+    why = f"images are {shapes.width:.0f}x{shapes.height:.0f} (median)"
     if cpu:
         side = min(side, _up(max(CPU_DET_SIDE_LEAST, CPU_DET_OBJECT / shapes.relative_side)))
         why += f", and on a CPU small is fast; the 10 % smallest objects are {side * shapes.relative_side:.0f} px then"
@@ -331,10 +331,10 @@ def rotation(case: RuleInput) -> Ruling:
 
 
 def flip(case: RuleInput) -> Ruling:
-    """Return whether pictures are mirrored."""
+    """Return whether images are mirrored."""
     if case.skeleton.has_swaps:
-        return Ruling("on", "the skeleton's swaps name each keypoint in a mirrored picture")
-    return Ruling("off", "no keypoint has a swap: a mirrored picture would teach left for right")
+        return Ruling("on", "the skeleton's swaps name each keypoint in a mirrored image")
+    return Ruling("off", "no keypoint has a swap: a mirrored image would teach left for right")
 
 
 def workers(machine: Machine) -> Ruling:

@@ -12,12 +12,12 @@ from posetools.recipes.stock import DET, DET_INPUT, DetStock
 
 # Changes of scale where there is no time to learn from the stock ones.
 _LIGHT_SCALES = (0.8, 1.25)
-# Drawn boxes' colour (RGB), where MMDet draws them.
+# Drawn boxes' color (RGB), where MMDet draws them.
 _PALETTE = (0, 127, 255)
 
 
 def det_config(data_root: str, recipe: Recipe, size: DetSize, skeleton: Skeleton, facts: DataFacts) -> str:
-    """Return the config that trains RTMDet on one category; a sample is a picture, empty or not."""
+    """Return the config that trains RTMDet on one category; a sample is an image, empty or not."""
     stage, stock, negatives = recipe.det, DET[size], facts.train.negatives
     # Restated only where something in them differs: they are half of the file.
     restated = stage.input_size != DET_INPUT or negatives > 0 or stage.light or stage.repeat > 1
@@ -78,7 +78,7 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
     load = ["dict(type='LoadImageFromFile'),", "dict(type='LoadAnnotations', with_bbox=True),"]
     scale = f"ratio_range=({stock.smallest}, 2.0), keep_ratio=True"
     weak_scale = f"ratio_range={_LIGHT_SCALES}, keep_ratio=True" if stage.light else scale
-    colour = [
+    color = [
         f"dict(type='RandomCrop', {crop}),",
         "dict(type='YOLOXHSVRandomAug'),",
         "dict(type='RandomFlip', prob=0.5),",
@@ -88,13 +88,13 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
         *load,
         f"dict(type='CachedMosaic', {mosaic}),",
         f"dict(type='RandomResize', scale=(2 * input_size[0], 2 * input_size[1]), {scale}),",
-        *colour,
+        *color,
         "dict(",
         "    type='CachedMixUp', img_scale=input_size, ratio_range=(1.0, 1.0), pad_val=(114, 114, 114),",
         f"    {stock.mixup}),",
         "dict(type='PackDetInputs')",
     ]
-    weak = [*load, f"dict(type='RandomResize', scale=input_size, {weak_scale}),", *colour, "dict(type='PackDetInputs')"]
+    weak = [*load, f"dict(type='RandomResize', scale=input_size, {weak_scale}),", *color, "dict(type='PackDetInputs')"]
     test = [
         "dict(type='LoadImageFromFile'),",
         "dict(type='Resize', scale=input_size, keep_ratio=True),",
@@ -105,9 +105,7 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
         "    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))",
     ]
     why = "# The stock pipelines at this input size" + (
-        ", and with crops that hold no object: RandomCrop would skip\n# every picture without one."
-        if negatives
-        else "."
+        ", and with crops that hold no object: RandomCrop would skip\n# every image without one." if negatives else "."
     )
     lines = [why]
     if stage.light:
@@ -121,7 +119,7 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
 
 def _tta(input_size: tuple[int, int]) -> ConfigLines:
     half = tuple(side // 2 for side in input_size)
-    # The padded picture has to divide by the networks' stride too.
+    # The padded image has to divide by the networks' stride too.
     more = tuple(-(-3 * side // (2 * STRIDE)) * STRIDE for side in input_size)
     return [
         f"tta_scales = [{input_size}, {half}, {more}]  # `test.py --tta`: the input size, half of it, one and a half",
@@ -150,7 +148,7 @@ def _list(name: str, entries: ConfigLines) -> ConfigLines:
 def _loaders(stage: StageRecipe, negatives: int, *, restated: bool) -> ConfigLines:
     train = []
     if negatives:
-        train.append(f"# {negatives} pictures without an object stay in: they teach what is none.")
+        train.append(f"# {negatives} images without an object stay in: they teach what is none.")
     if stage.repeat > 1:
         # RepeatDataset replaces the whole data set of the base config.
         train.append(f"filter_cfg=dict(filter_empty_gt={not negatives}, min_size=32),")

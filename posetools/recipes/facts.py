@@ -29,13 +29,13 @@ class SplitFacts:
     """Counts of one split.
 
     Attributes:
-        pictures: all of them.
-        negatives: pictures without an object.
+        images: all of them.
+        negatives: images without an object.
         objects: all of them.
-        posed: objects that RTMPose uses: with a labelled keypoint, and no crowd.
+        posed: objects that RTMPose uses: with a labeled keypoint, and no crowd.
     """
 
-    pictures: int
+    images: int
     negatives: int
     objects: int
     posed: int
@@ -46,16 +46,16 @@ class Shapes:
     """Sizes in pixels, and counts of keypoints, of a training split; crowds are left out.
 
     Attributes:
-        width: median width of the pictures.
-        height: median height of the pictures.
-        aspect: median of width / height of the pictures.
-        portrait: share of the pictures that are higher than wide.
+        width: median width of the images.
+        height: median height of the images.
+        aspect: median of width / height of the images.
+        portrait: share of the images that are higher than wide.
         side: sqrt(width x height) of the objects' boxes: 10th percentile, median, 90th percentile.
-        relative_side: 10th percentile of that over the longer side of the object's picture.
+        relative_side: 10th percentile of that over the longer side of the object's image.
         small: share of the objects smaller than 32 x 32 pixels.
         box_long: median of the longer side of the boxes.
         box_aspect: median of width / height of the boxes.
-        points: keypoints of an object that are visible, labelled but hidden, and not labelled, on average.
+        points: keypoints of an object that are visible, labeled but hidden, and not labeled, on average.
     """
 
     width: float
@@ -73,10 +73,10 @@ class Shapes:
         low, middle, high = self.side
         visible, hidden, missing = self.points
         return (
-            f"pictures {self.width:.0f} x {self.height:.0f} (median); objects {middle:.0f} px (median of the square "
+            f"images {self.width:.0f} x {self.height:.0f} (median); objects {middle:.0f} px (median of the square "
             f"root of the area; 80 % lie between {low:.0f} and {high:.0f}), {100 * self.small:.0f} % of them below "
             f"{SMALL_SIDE:.0f} px; boxes {self.box_aspect:.2f} times as wide as high; keypoints of an object: "
-            f"{visible:.1f} visible, {hidden:.1f} hidden, {missing:.1f} not labelled"
+            f"{visible:.1f} visible, {hidden:.1f} hidden, {missing:.1f} not labeled"
         )
 
 
@@ -98,7 +98,7 @@ class DataFacts:
 
 
 def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
-    """Return the facts of the data set in ``data_root``: 118,000 pictures take a few seconds, most of them JSON's.
+    """Return the facts of the data set in ``data_root``: 118,000 images take a few seconds, most of them JSON's.
 
     Raises:
         RequestError: it is no data set, or a split has nothing to train on or to evaluate with.
@@ -123,8 +123,8 @@ def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, CocoDocumen
     posed = sum(1 for entry in objects if entry.get("num_keypoints", 0) and not entry.get("iscrowd", 0))
     if not images or not posed:
         raise RequestError(
-            f"{path}: must hold pictures and objects with labelled keypoints, "
-            f"got {len(images)} pictures and {posed} such objects"
+            f"{path}: must hold images and objects with labeled keypoints, "
+            f"got {len(images)} images and {posed} such objects"
         )
     negatives = len({entry.get("id") for entry in images} - {entry.get("image_id") for entry in objects})
     return SplitFacts(len(images), negatives, len(objects), posed), document
@@ -134,7 +134,7 @@ def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: 
     hint = "--skeleton says which skeleton the data set has"
     names = [category.get("name") for category in categories]
     if skeleton.category.name not in names:
-        rule = f"one with the name {skeleton.category.name!r} (skeleton {skeleton.name}), or every picture is left out"
+        rule = f"one with the name {skeleton.category.name!r} (skeleton {skeleton.name}), or every image is left out"
         raise InputError(path, "categories", must_be("categories", rule, names), hint=hint)
     at = names.index(skeleton.category.name)
     keypoints = categories[at].get("keypoints")
@@ -153,7 +153,7 @@ def _shapes(document: CocoDocument) -> Shapes:
     rows = [row_of.get(entry.get("image_id"), -1) for entry in objects.values()]
     if -1 in rows:
         place = f"annotations[{list(objects)[rows.index(-1)]}].image_id"
-        raise InputError(document.path, place, "must be the id of a picture", hint=_hint(document.path))
+        raise InputError(document.path, place, "must be the id of an image", hint=_hint(document.path))
     aspects, side = sizes[:, 0] / sizes[:, 1], np.sqrt(extents.prod(axis=1))
     low, middle, high = (float(value) for value in np.percentile(side, (10, 50, 90)))
     return Shapes(
@@ -199,7 +199,7 @@ def _numbers(values: Any, width: int) -> list[float]:
 
 
 def _points(path: Path, objects: Iterable[_JsonEntry]) -> tuple[float, float, float]:
-    """Return how many points of an object are visible, hidden and not labelled, on average."""
+    """Return how many points of an object are visible, hidden and not labeled, on average."""
     posed = [entry for entry in objects if entry.get("num_keypoints", 0)]
     try:
         flags = np.fromiter(chain.from_iterable(entry["keypoints"][2::3] for entry in posed), dtype=np.int8)

@@ -26,7 +26,7 @@ from pydantic import (
 from posetools.errors import InputError, RequestError, printable, sentence_of, shortened, show_value
 from posetools.files.disk import read_toml
 
-# What the networks' three strides of down-sampling divide the picture by.
+# What the networks' three strides of down-sampling divide the image by.
 STRIDE = 32
 
 DetSize: TypeAlias = Literal["tiny", "s", "m", "l", "x"]

@@ -11,12 +11,12 @@ from posetools.recipes.stock import POSE, POSE_INPUT, SEED, X_CHANNELS, X_CHECKP
 
 
 def pose_config(data_root: str, recipe: Recipe, options: PoseOptions, skeleton: Skeleton) -> str:
-    """Return the config that trains RTMPose on one skeleton; a sample is an object with a labelled keypoint."""
+    """Return the config that trains RTMPose on one skeleton; a sample is an object with a labeled keypoint."""
     stage, seed = recipe.pose, recipe.seed if recipe.seed != SEED else None
     what = f"RTMPose-{options.size} that finds the {skeleton.num_keypoints} keypoints of {skeleton.name}"
     # RepeatDataset replaces the whole data set of the base config.
     mode = ["data_mode='topdown',"] if stage.repeat > 1 else []
-    boxes = "# Evaluated on the labelled boxes: no bbox_file."
+    boxes = "# Evaluated on the labeled boxes: no bbox_file."
     lines = [
         *blocks.header(f"{what} in {data_root!r}", POSE[options.size].base, "mmpose"),
         title("data"),
@@ -45,7 +45,7 @@ def _metainfo(skeleton: Skeleton) -> ConfigLines:
     ]
     links = [f"{i}: dict(id={i}, link={k['link']}, color={k['color']})," for i, k in meta["skeleton_info"].items()]
     return [
-        f"# The skeleton {skeleton.name}; `swap` is the keypoint's name in a mirrored picture.",
+        f"# The skeleton {skeleton.name}; `swap` is the keypoint's name in a mirrored image.",
         "metainfo = dict(",
         f"    dataset_name={meta['dataset_name']!r},",
         "    keypoint_info={",
@@ -96,7 +96,7 @@ def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Conf
         "what is evaluated here is what `posetools eval` measures and `posetools predict` gives: no average with the "
         "mirrored crop, which stock adds at twice the time"
         if skeleton.has_swaps
-        else "no keypoint of the skeleton has a swap: a mirrored picture would be read with wrong names"
+        else "no keypoint of the skeleton has a swap: a mirrored image would be read with wrong names"
     )
     return [
         title("model"),
@@ -132,13 +132,13 @@ def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> ConfigLines:
         "# - RandomHalfBody is out: it cuts people at the waist and needs upper and lower keypoints, 9 at least;",
         *blocks.item(f"rotation ends at {rotation.value} degrees (stock: 80, then 60): {rotation.reason};"),
         "# - Albumentations is out: it brings a second OpenCV, and its arguments differ from version to version.",
-        "#   Its CoarseDropout is mmdet's CutOut here; its blur, on a tenth of the pictures, is dropped.",
+        "#   Its CoarseDropout is mmdet's CutOut here; its blur, on a tenth of the images, is dropped.",
     ]
     if stage.light:
         lines[-1] = "#   Its CoarseDropout and its blur are dropped."
         lines += blocks.commented(f"Light from the first epoch on: {stage.because['augmentation'].reason}")
     if not skeleton.has_swaps:
-        lines.append("# - RandomFlip is out: no keypoint has a swap, so a mirrored picture would teach left for right.")
+        lines.append("# - RandomFlip is out: no keypoint has a swap, so a mirrored image would teach left for right.")
     if weighted:
         lines.append("# - use_dataset_keypoint_weights: without it the skeleton's joint_weights have no effect.")
     if stage.stage2_epochs < stage.epochs:

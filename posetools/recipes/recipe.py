@@ -22,7 +22,7 @@ from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT, STOC
 CPU_SPEED: dict[Stage, float] = {"det": 9.1, "pose": 7.1}
 # RTMPose is RTMDet's backbone with a small head: about this share of the memory, at the same number of pixels.
 POSE_MEMORY = 0.6
-# The part of a GPU's memory that a batch may fill: drivers, caches and crowded pictures need the rest.
+# The part of a GPU's memory that a batch may fill: drivers, caches and crowded images need the rest.
 GPU_SHARE = 0.8
 # What a GPU is taken for when nothing can say how large it is.
 UNKNOWN_GIB = 8.0
@@ -75,7 +75,7 @@ class StageRecipe:
     Attributes:
         stage: which of the two models.
         samples: how many training samples the data set has.
-        sample: what one is called (``pictures``, ``objects``).
+        sample: what one is called (``images``, ``objects``).
         load_from: a file or a URL, or None.
         ema_momentum: None where no average is kept.
         because: each value with its reason, by the field's name.
@@ -204,13 +204,13 @@ class RuleInput:
 
     @property
     def samples(self) -> int:
-        """How many samples the training split has: pictures, or objects with keypoints."""
-        return self.facts.train.pictures if self.stage == "det" else self.facts.train.posed
+        """How many samples the training split has: images, or objects with keypoints."""
+        return self.facts.train.images if self.stage == "det" else self.facts.train.posed
 
     @property
     def sample(self) -> str:
         """What one is called."""
-        return "pictures" if self.stage == "det" else "objects"
+        return "images" if self.stage == "det" else "objects"
 
     def __getitem__(self, name: str) -> Any:
         """Return what was chosen for a field."""

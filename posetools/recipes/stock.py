@@ -11,7 +11,7 @@ from math import sqrt
 from posetools.core.stages import Stage
 from posetools.recipes.options import DetSize, PoseSize
 
-# The learning rate of both, and the batch that each was tuned for (GPUs x pictures).
+# The learning rate of both, and the batch that each was tuned for (GPUs x images).
 BASE_LR = 0.004
 BATCH: dict[Stage, int] = {"det": 256, "pose": 1024}
 WARMUP_ITERS = 1000
@@ -32,8 +32,8 @@ class DetStock:
         size: its name.
         date: of the checkpoint that the recipe itself made on COCO, with its hash.
         smallest: lower end of the random resize, as a share of its scale.
-        memory: GB that training takes on a GPU, with 32 pictures of 640 x 640.
-        flops: multiply-adds, in 10^9, for a picture of 640 x 640.
+        memory: GB that training takes on a GPU, with 32 images of 640 x 640.
+        flops: multiply-adds, in 10^9, for an image of 640 x 640.
         pretrained: whether the backbone starts from ImageNet weights.
         mosaic: further arguments of CachedMosaic.
         mixup: arguments of CachedMixUp that differ between sizes.
@@ -94,7 +94,7 @@ def _pose_coco(size: str, date: str) -> str:
     return f"{_POSE_WEIGHTS}/rtmpose-{size}_simcc-coco_pt-aic-coco_420e-256x192-{date}.pth"
 
 
-# The smallest model caches fewer pictures.
+# The smallest model caches fewer images.
 _MOSAIC = "max_cached_images=20, random_pop=False"
 _MIXUP = "max_cached_images=10, random_pop=False, prob=0.5"
 # Checkpoints and memory are those of the installed packages' model zoos (metafile.yml); flops are of their READMEs.

@@ -33,7 +33,7 @@ from pydantic import ValidationError
 
 from posetools.errors import InputError, OutputError, PosetoolsWarning, from_validation, must_be
 from posetools.files.disk import dump_json, stream
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.runtime.manifest import MANIFEST, MEMBER_LENGTH, MEMBER_PATTERN, Manifest, Network, Sample
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator
 
@@ -121,8 +121,8 @@ class Bundle:
             raise InputError(self.path, network.file, problem, hint="it was changed after the export; export it again")
         return content
 
-    def sample_pictures(self) -> list[tuple[Sample, Picture]]:
-        """Return the samples and their pictures.
+    def sample_images(self) -> list[tuple[Sample, Pixels]]:
+        """Return the samples and their images.
 
         Raises:
             InputError: one cannot be read, or is no PNG.
@@ -133,27 +133,27 @@ class Bundle:
                 for sample in self.manifest.samples
             ]
 
-    def _decoded(self, name: str, content: bytes) -> Picture:
+    def _decoded(self, name: str, content: bytes) -> Pixels:
         import cv2
 
         if not content.startswith(_PNG) or content[12:16] != b"IHDR" or len(content) < 24:
-            raise InputError(self.path, name, "picture must be a PNG file, which it is not")
+            raise InputError(self.path, name, "image must be a PNG file, which it is not")
         width, height = struct.unpack(">2L", content[16:24])
         if width * height > SAMPLE_PIXELS:
-            raise InputError(self.path, name, must_be("picture", f"of at most {SAMPLE_PIXELS} pixels", (width, height)))
+            raise InputError(self.path, name, must_be("image", f"of at most {SAMPLE_PIXELS} pixels", (width, height)))
         try:
-            picture: Picture | None = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)
+            image: Pixels | None = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)
         except cv2.error as exc:
-            raise InputError(self.path, name, f"picture cannot be read: {exc.err}") from exc
-        if picture is None:
-            raise InputError(self.path, name, "picture cannot be read: the PNG file is damaged")
-        return picture
+            raise InputError(self.path, name, f"image cannot be read: {exc.err}") from exc
+        if image is None:
+            raise InputError(self.path, name, "image cannot be read: the PNG file is damaged")
+        return image
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     """Write a bundle, atomically; the same content gives the same bytes.
 
-    Networks and pictures are stored as they are: deflate takes a tenth off weights, and time at each start.
+    Networks and images are stored as they are: deflate takes a tenth off weights, and time at each start.
 
     Args:
         path: the zip to write.

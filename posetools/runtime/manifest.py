@@ -5,7 +5,7 @@ A bundle is a zip::
     bundle.json          this
     det.onnx             input (B, 3, h, w) -> dets (B, A, 4 + C)
     pose.onnx            input (B, 3, h, w) -> simcc_x (B, K, w * split_ratio), simcc_y (B, K, h * split_ratio)
-    samples/*.png        a few pictures, of which ``samples`` has the expected output
+    samples/*.png        a few images, of which ``samples`` has the expected output
 
 Both inputs are float32, channels blue, green, red, each less ``mean`` and divided by ``std``; B is free. ``dets`` has a
 row for each of the A anchor points: a box x1, y1, x2, y2 in pixels of the network's input, then a score (0 to 1) for
@@ -63,11 +63,11 @@ class Network(_ManifestPart):
 
 
 class DetNetwork(Network):
-    """The detector: the picture is scaled into the input, its sides' ratio kept, and padded right and below.
+    """The detector: the image is scaled into the input, its sides' ratio kept, and padded right and below.
 
     Attributes:
         classes: the C names.
-        pad_value: what the padding is filled with, before normalisation (blue, green, red).
+        pad_value: what the padding is filled with, before normalization (blue, green, red).
         score_thr: lower scores are dropped before NMS.
         iou_threshold: of NMS within a class.
         max_per_img: boxes kept after NMS.
@@ -108,7 +108,7 @@ class Thresholds(_ManifestPart):
 
 
 class Sample(_ManifestPart):
-    """A picture in the zip and what the bundle's models find in it: N objects, K keypoints, the surest first."""
+    """An image in the zip and what the bundle's models find in it: N objects, K keypoints, the surest first."""
 
     file: MemberName
     boxes: tuple[tuple[float, float, float, float], ...]

@@ -1,11 +1,11 @@
-"""The two networks of a bundle as a detector and a pose estimator: pictures in, boxes and keypoints out.
+"""The two networks of a bundle as a detector and a pose estimator: images in, boxes and keypoints out.
 
 They are what ``posetools.runtime.results`` calls Detects and Estimates, as OpenMMLab's models in ``posetools.mm`` are.
 What goes into the networks is, bit by bit, what the test pipelines of MMDet and MMPose give, and the arithmetic of what
 comes out is theirs.
 
-Detector (``Resize(keep_ratio=True)``, ``Pad``): the picture is scaled to fit into the input, rounded to whole pixels,
-and padded right and below. The two factors that the rounding leaves are kept, to go back by. MMDet fits a picture that
+Detector (``Resize(keep_ratio=True)``, ``Pad``): the image is scaled to fit into the input, rounded to whole pixels,
+and padded right and below. The two factors that the rounding leaves are kept, to go back by. MMDet fits an image that
 is upright into an input that is lying (or the other way round) as if the input were turned, and then feeds the network
 another size than the stated one; here the input has the one size that the network was exported with.
 
@@ -30,7 +30,7 @@ import numpy as np
 
 from posetools.core.geometry import Floats, Ints
 from posetools.errors import RequestError, must_be
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.runtime.manifest import DetNetwork, Network, PoseNetwork
 from posetools.runtime.results import Detections, Poses, block_max, heatmap_size
 from posetools.runtime.session import InputShape, Session, Singles
@@ -40,9 +40,9 @@ Tables = Singles
 
 
 class Crops(NamedTuple):
-    """Where crops lie in their picture: (N, 2) centres and (N, 2) widths and heights, in pixels."""
+    """Where crops lie in their image: (N, 2) centers and (N, 2) widths and heights, in pixels."""
 
-    centres: Singles
+    centers: Singles
     sizes: Singles
 
 
@@ -53,25 +53,25 @@ def tables(network: Network) -> Tables:
     return values
 
 
-def normalise(picture: Picture, by: Tables, out: Singles) -> None:
-    """Write an (h, w, 3) picture into the (3, h, w) of a batch, normalised."""
+def normalize(image: Pixels, by: Tables, out: Singles) -> None:
+    """Write an (h, w, 3) image into the (3, h, w) of a batch, normalized."""
     import cv2
 
-    for plane, table, target in zip(cv2.split(picture), by, out, strict=True):
+    for plane, table, target in zip(cv2.split(image), by, out, strict=True):
         cv2.LUT(plane, table[None], target)
 
 
-def letterbox(picture: Picture, network: DetNetwork) -> tuple[Picture, tuple[float, float]]:
-    """Return a picture as large as the detector's input, and by how much its width and its height were scaled."""
+def letterbox(image: Pixels, network: DetNetwork) -> tuple[Pixels, tuple[float, float]]:
+    """Return an image as large as the detector's input, and by how much its width and its height were scaled."""
     import cv2
 
-    (height, width), (into_width, into_height) = picture.shape[:2], network.input_size
+    (height, width), (into_width, into_height) = image.shape[:2], network.input_size
     scale = min(into_width / width, into_height / height)
     new = max(int(width * scale + 0.5), 1), max(int(height * scale + 0.5), 1)
     # As OpenCV pads: to the nearest byte.
     canvas = np.empty((into_height, into_width, 3), dtype=np.uint8)
     canvas[:] = np.clip(np.rint(network.pad_value), 0, 255)
-    canvas[: new[1], : new[0]] = cv2.resize(picture, new, interpolation=cv2.INTER_LINEAR)
+    canvas[: new[1], : new[0]] = cv2.resize(image, new, interpolation=cv2.INTER_LINEAR)
     return canvas, (new[0] / width, new[1] / height)
 
 
@@ -79,39 +79,37 @@ def crops_of(boxes: Floats, network: PoseNetwork) -> Crops:
     """Return the crops for (N, 4) boxes."""
     single = boxes.astype(np.float32)
     padding = np.float32(network.padding)
-    sizes, centres = (single[:, 2:] - single[:, :2]) * padding, (single[:, 2:] + single[:, :2]) * np.float32(0.5)
+    sizes, centers = (single[:, 2:] - single[:, :2]) * padding, (single[:, 2:] + single[:, :2]) * np.float32(0.5)
     width, height = sizes[:, :1], sizes[:, 1:]
     ratio = np.float32(network.input_size[0] / network.input_size[1])
     wide = np.concatenate([width, width / ratio], axis=1)
     high = np.concatenate([height * ratio, height], axis=1)
-    return Crops(centres, np.where(width > height * ratio, wide, high))
+    return Crops(centers, np.where(width > height * ratio, wide, high))
 
 
-def crop(picture: Picture, centre: Singles, size: Singles, input_size: tuple[int, int]) -> Picture:
-    """Return one crop of a picture, as large as the pose network's input; what is outside the picture is black."""
+def crop(image: Pixels, center: Singles, size: Singles, input_size: tuple[int, int]) -> Pixels:
+    """Return one crop of an image, as large as the pose network's input; what is outside the image is black."""
     import cv2
 
-    corners = _corners(centre, size[0] * np.float32(0.5))
+    corners = _corners(center, size[0] * np.float32(0.5))
     target = _corners(np.array(input_size, dtype=np.float32) / 2, np.float32(input_size[0] / 2))
-    warped: Picture = cv2.warpAffine(
-        picture, cv2.getAffineTransform(corners, target), input_size, flags=cv2.INTER_LINEAR
-    )
+    warped: Pixels = cv2.warpAffine(image, cv2.getAffineTransform(corners, target), input_size, flags=cv2.INTER_LINEAR)
     return warped
 
 
-def _corners(centre: Singles, half: np.float32) -> Singles:
+def _corners(center: Singles, half: np.float32) -> Singles:
     """Return the three points by which MMPose states a warp: the middle, left of it, and below the left one."""
-    x, y = centre
+    x, y = center
     left = x - half
     return np.array([[x, y], [left, y], [left, y + (x - left)]], dtype=np.float32)
 
 
 def detections(dets: Singles, scales: tuple[float, float], network: DetNetwork, min_score: np.float32) -> Detections:
-    """Return the boxes in a picture, the surest first.
+    """Return the boxes in an image, the surest first.
 
     Args:
-        dets: (A, 4 + C) of one picture: boxes in pixels of the input, and the scores of each class.
-        scales: by how much the picture's width and height were scaled.
+        dets: (A, 4 + C) of one image: boxes in pixels of the input, and the scores of each class.
+        scales: by how much the image's width and height were scaled.
         network: what the detector is.
         min_score: boxes must have a higher score.
     """
@@ -154,12 +152,12 @@ def class_nms(boxes: Singles, scores: Singles, labels: Ints, iou_threshold: floa
 
 
 def keypoints(simcc_x: Singles, simcc_y: Singles, crops: Crops, network: PoseNetwork) -> tuple[Floats, Floats]:
-    """Return (N, K, 2) keypoints in pixels of the picture, and their (N, K) scores.
+    """Return (N, K, 2) keypoints in pixels of the image, and their (N, K) scores.
 
     Args:
         simcc_x: (N, K, Wx).
         simcc_y: (N, K, Wy).
-        crops: where the N crops lie in their pictures.
+        crops: where the N crops lie in their images.
         network: what the pose estimator is.
     """
     bins = np.stack([simcc_x.argmax(axis=2), simcc_y.argmax(axis=2)], axis=2).astype(np.float32)
@@ -168,8 +166,8 @@ def keypoints(simcc_x: Singles, simcc_y: Singles, crops: Crops, network: PoseNet
     bins /= np.float32(network.split_ratio)
     # From here MMPose computes in double precision, and rounds the result to single.
     inside = bins / np.array(network.input_size)
-    centres, sizes = crops.centres[:, None], crops.sizes[:, None]
-    points = inside * sizes + centres - np.float32(0.5) * sizes
+    centers, sizes = crops.centers[:, None], crops.sizes[:, None]
+    points = inside * sizes + centers - np.float32(0.5) * sizes
     return points.astype(np.float32).astype(np.float64), scores.astype(np.float64)
 
 
@@ -198,7 +196,7 @@ LONGEST_SIDE = 32766
 
 
 class _OnnxModel:
-    """A session and the normalisation of what goes into it."""
+    """A session and the normalization of what goes into it."""
 
     def __init__(
         self,
@@ -213,12 +211,12 @@ class _OnnxModel:
         self._session = Session(model, network, outputs, device=device, source=source)
         self._size, self._tables, self._batch_size = network.input_size, tables(network), batch_size
 
-    def _batch(self, fitted: Sequence[Picture]) -> Singles:
-        """Return the (B, 3, h, w) batch of pictures that have the input's size."""
+    def _batch(self, fitted: Sequence[Pixels]) -> Singles:
+        """Return the (B, 3, h, w) batch of images that have the input's size."""
         width, height = self._size
         batch = np.empty((len(fitted), 3, height, width), dtype=np.float32)
-        for picture, target in zip(fitted, batch, strict=True):
-            normalise(picture, self._tables, target)
+        for image, target in zip(fitted, batch, strict=True):
+            normalize(image, self._tables, target)
         return batch
 
 
@@ -226,7 +224,7 @@ class OnnxDetector(_OnnxModel):
     """A detector, made as a Session is.
 
     Args:
-        batch_size: how many pictures go through the network at once.
+        batch_size: how many images go through the network at once.
         score_thr: leave out boxes below this score as well. The boxes above it are the same then: in NMS a box only
             loses to surer ones.
 
@@ -254,20 +252,20 @@ class OnnxDetector(_OnnxModel):
         self._min_score: np.float32 = max(own, asked)
         self.classes: tuple[str, ...] = network.classes
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
-        """Return the boxes found in each picture."""
+    def __call__(self, images: Sequence[Pixels]) -> list[Detections]:
+        """Return the boxes found in each image."""
         found: list[Detections] = []
-        for start in range(0, len(pictures), self._batch_size):
-            batch, scales = self.preprocess(pictures[start : start + self._batch_size])
+        for start in range(0, len(images), self._batch_size):
+            batch, scales = self.preprocess(images[start : start + self._batch_size])
             dets = self.run(batch)
             pairs = zip(dets, scales, strict=True)
             found += [detections(one, scale, self.network, self._min_score) for one, scale in pairs]
         return found
 
-    def preprocess(self, pictures: Sequence[Picture]) -> tuple[Singles, list[tuple[float, float]]]:
-        """Return the (B, 3, h, w) batch of some pictures, and by how much each one's width and height were scaled."""
-        fitted = [letterbox(picture, self.network) for picture in pictures]
-        return self._batch([picture for picture, _ in fitted]), [scales for _, scales in fitted]
+    def preprocess(self, images: Sequence[Pixels]) -> tuple[Singles, list[tuple[float, float]]]:
+        """Return the (B, 3, h, w) batch of some images, and by how much each one's width and height were scaled."""
+        fitted = [letterbox(image, self.network) for image in images]
+        return self._batch([image for image, _ in fitted]), [scales for _, scales in fitted]
 
     def run(self, batch: Singles) -> Singles:
         """Return the network's (B, A, 4 + C) output for a batch."""
@@ -303,34 +301,34 @@ class OnnxEstimator(_OnnxModel):
         """K."""
         return self.network.num_keypoints
 
-    def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
-        """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch.
+    def estimate(self, images: Sequence[Pixels], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
+        """Return the keypoints of the (N, 4) boxes of each image; crops of several images share a batch.
 
         Raises:
-            RequestError: a picture is larger than OpenCV can cut crops from.
+            RequestError: an image is larger than OpenCV can cut crops from.
         """
-        for picture in pictures:
-            if max(picture.shape) > LONGEST_SIDE:
-                size = (picture.shape[1], picture.shape[0])
-                raise RequestError(must_be("a picture", f"at most {LONGEST_SIDE} pixels wide and high", size))
-        owners = np.repeat(np.arange(len(pictures)), [len(of_picture) for of_picture in boxes])
+        for image in images:
+            if max(image.shape) > LONGEST_SIDE:
+                size = (image.shape[1], image.shape[0])
+                raise RequestError(must_be("an image", f"at most {LONGEST_SIDE} pixels wide and high", size))
+        owners = np.repeat(np.arange(len(images)), [len(of_image) for of_image in boxes])
         crops = crops_of(np.concatenate([*boxes, np.empty((0, 4))]), self.network)
         wide, high = self.network.bins
         k = self.num_keypoints
         outputs = [(np.empty((0, k, wide), dtype=np.float32), np.empty((0, k, high), dtype=np.float32))]
         for start in range(0, len(owners), self._batch_size):
             rows = slice(start, start + self._batch_size)
-            these = Crops(crops.centres[rows], crops.sizes[rows])
-            outputs.append(self.run(self.preprocess(pictures, owners[rows].tolist(), these)))
+            these = Crops(crops.centers[rows], crops.sizes[rows])
+            outputs.append(self.run(self.preprocess(images, owners[rows].tolist(), these)))
         x, y = (np.concatenate(part) for part in zip(*outputs, strict=True))
-        parts = [slice(*ends) for ends in pairwise(np.cumsum([0, *(len(of_picture) for of_picture in boxes)]))]
-        own = [Crops(crops.centres[part], crops.sizes[part]) for part in parts]
+        parts = [slice(*ends) for ends in pairwise(np.cumsum([0, *(len(of_image) for of_image in boxes)]))]
+        own = [Crops(crops.centers[part], crops.sizes[part]) for part in parts]
         return [self._poses(x[at], y[at], each, with_heatmaps=heatmaps) for at, each in zip(parts, own, strict=True)]
 
-    def preprocess(self, pictures: Sequence[Picture], owners: Sequence[int], crops: Crops) -> Singles:
-        """Return the (N, 3, h, w) batch of N crops, each of the picture whose index is in ``owners``."""
-        each = zip(owners, crops.centres, crops.sizes, strict=True)
-        return self._batch([crop(pictures[owner], centre, size, self._size) for owner, centre, size in each])
+    def preprocess(self, images: Sequence[Pixels], owners: Sequence[int], crops: Crops) -> Singles:
+        """Return the (N, 3, h, w) batch of N crops, each of the image whose index is in ``owners``."""
+        each = zip(owners, crops.centers, crops.sizes, strict=True)
+        return self._batch([crop(images[owner], center, size, self._size) for owner, center, size in each])
 
     def run(self, batch: Singles) -> tuple[Singles, Singles]:
         """Return the network's two outputs for a batch, (N, K, Wx) and (N, K, Wy)."""

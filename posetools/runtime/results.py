@@ -1,4 +1,4 @@
-"""What a pair of models says about a picture: boxes, keypoints, their scores. Plain arrays, whatever computed them.
+"""What a pair of models says about an image: boxes, keypoints, their scores. Plain arrays, whatever computed them.
 
 A detector and a pose estimator are anything with the shape of ``AnyDetector`` and ``AnyEstimator``: OpenMMLab's models
 (posetools.mm) and the ONNX files of a bundle (posetools.runtime) both are.
@@ -18,7 +18,7 @@ from posetools.core.dataset import Visibility
 from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, show_value
-from posetools.imaging.header import Picture, save_picture
+from posetools.imaging.header import Pixels, save_image
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -37,7 +37,7 @@ _HEATMAP_STRIDE = 4
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """The N boxes found in one picture, the surest first.
+    """The N boxes found in one image, the surest first.
 
     Attributes:
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
@@ -62,14 +62,14 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class Poses:
-    """The keypoints of N objects of one picture.
+    """The keypoints of N objects of one image.
 
     Attributes:
-        keypoints: (N, K, 2) x, y in pixels of the picture.
+        keypoints: (N, K, 2) x, y in pixels of the image.
         scores: (N, K).
-        crops: (N, 4) centre x, centre y, width, height of the padded crops that the network saw, in pixels.
+        crops: (N, 4) center x, center y, width, height of the padded crops that the network saw, in pixels.
         heatmaps: (N, K, h, w) over the crops, 0 to about 1, where they were asked for; else None.
-        raw: gives the backend's own object of the picture (MMPose's PoseDataSample), where it has one.
+        raw: gives the backend's own object of the image (MMPose's PoseDataSample), where it has one.
     """
 
     keypoints: Floats
@@ -95,8 +95,8 @@ class AnyDetector(Protocol):
     def classes(self) -> tuple[str, ...]:
         """The names that labels are indices into."""
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
-        """Return the boxes found in each picture."""
+    def __call__(self, images: Sequence[Pixels]) -> list[Detections]:
+        """Return the boxes found in each image."""
 
 
 class AnyEstimator(Protocol):
@@ -106,8 +106,8 @@ class AnyEstimator(Protocol):
     def num_keypoints(self) -> int:
         """K."""
 
-    def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
-        """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch."""
+    def estimate(self, images: Sequence[Pixels], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
+        """Return the keypoints of the (N, 4) boxes of each image; crops of several images share a batch."""
 
 
 def heatmap_size(input_size: tuple[int, int]) -> tuple[int, int]:
@@ -161,17 +161,17 @@ def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str, *, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseResult:
-    """What a pipeline found in one picture: N objects of K keypoints, the surest first.
+    """What a pipeline found in one image: N objects of K keypoints, the surest first.
 
     Attributes:
-        boxes: (N, 4) x1, y1, x2, y2 in pixels of the picture.
+        boxes: (N, 4) x1, y1, x2, y2 in pixels of the image.
         scores: (N,) of the boxes, 0 to 1.
-        keypoints: (N, K, 2) x, y in pixels of the picture, in the skeleton's order.
+        keypoints: (N, K, 2) x, y in pixels of the image, in the skeleton's order.
         keypoint_scores: (N, K); about 0 to 1.
         heatmaps: (N, K, h, w) over ``crops``, where the pipeline was asked for them; else None.
-        crops: (N, 4) centre x, centre y, width, height of what the pose network saw of each object, in pixels.
-        skeleton: names, colours and links of the keypoints.
-        picture: (H, W, 3) the picture itself, blue, green, red.
+        crops: (N, 4) center x, center y, width, height of what the pose network saw of each object, in pixels.
+        skeleton: names, colors and links of the keypoints.
+        image: (H, W, 3) the image itself, blue, green, red.
         path: the file that it was read from, if it was.
     """
 
@@ -182,7 +182,7 @@ class PoseResult:
     heatmaps: npt.NDArray[np.float32] | None
     crops: Floats
     skeleton: Skeleton
-    picture: Picture = field(repr=False)
+    image: Pixels = field(repr=False)
     path: Path | None = None
     _raw: Callable[[], Any] | None = field(default=None, repr=False)
 
@@ -191,17 +191,17 @@ class PoseResult:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of the picture in pixels."""
-        return self.picture.shape[1], self.picture.shape[0]
+        """(width, height) of the image in pixels."""
+        return self.image.shape[1], self.image.shape[0]
 
     @property
     def raw(self) -> Any:
-        """MMPose's own PoseDataSample with all objects of the picture, for its visualizers; None from a bundle."""
+        """MMPose's own PoseDataSample with all objects of the image, for its visualizers; None from a bundle."""
         return self._raw() if self._raw else None
 
-    def labelled(self, kpt_thr: float = 0.0) -> Floats:
+    def labeled(self, kpt_thr: float = 0.0) -> Floats:
         """Return (N, K, 3) keypoints with visibility: 2, or 0 where the score is below ``kpt_thr``."""
-        visible = np.where(self.keypoint_scores >= kpt_thr, Visibility.VISIBLE, Visibility.NOT_LABELLED)
+        visible = np.where(self.keypoint_scores >= kpt_thr, Visibility.VISIBLE, Visibility.NOT_LABELED)
         return np.concatenate([self.keypoints, visible[..., None].astype(np.float64)], axis=2)
 
     def draw(
@@ -213,12 +213,12 @@ class PoseResult:
         heatmaps: bool = False,
         tags: bool = True,
     ) -> Pillow.Image:
-        """Return the picture with the objects drawn into it; write it to a file when a path is given.
+        """Return the image with the objects drawn into it; write it to a file when a path is given.
 
         Args:
             path: the file to write; its ending says the format.
             kpt_thr: keypoints with a lower score are not drawn.
-            style: widths and colours; None: those that fit the picture.
+            style: widths and colors; None: those that fit the image.
             heatmaps: paint the heatmaps beneath, where the result has them.
             tags: write each box's score above it.
 
@@ -229,14 +229,14 @@ class PoseResult:
 
         from posetools.imaging.drawing import DEFAULT_STYLE, draw_instances, paint_heatmaps
 
-        picture = Image.fromarray(np.ascontiguousarray(self.picture[..., ::-1]))
+        image = Image.fromarray(np.ascontiguousarray(self.image[..., ::-1]))
         if heatmaps and self.heatmaps is not None:
-            picture = paint_heatmaps(picture, self.heatmaps, self.crops)
+            image = paint_heatmaps(image, self.heatmaps, self.crops)
         style = style or DEFAULT_STYLE
         texts = [f"{score:.2f}" for score in self.scores] if tags and style.boxes else None
-        drawn = draw_instances(picture, self.boxes, self.labelled(kpt_thr), self.skeleton, texts=texts, style=style)
+        drawn = draw_instances(image, self.boxes, self.labeled(kpt_thr), self.skeleton, texts=texts, style=style)
         if path is not None:
-            save_picture(drawn, Path(path))
+            save_image(drawn, Path(path))
         return drawn
 
 

@@ -52,7 +52,7 @@ TENSOR_NAME, EXTERNAL_DATA, DATA_LOCATION = 8, 13, 14  # of TensorProto
 
 STANDARD = ("", "ai.onnx")
 CONTRIB = "com.microsoft"
-# Operators that onnxruntime's quantiser and optimiser write, all of them plain arithmetic.
+# Operators that onnxruntime's quantizer and optimizer write, all of them plain arithmetic.
 CONTRIB_OPERATORS = frozenset(
     {
         *("DequantizeLinear", "DynamicQuantizeMatMul", "FusedConv", "FusedGemm", "FusedMatMul", "MatMulIntegerToFloat"),
@@ -133,7 +133,7 @@ def _problem(data: bytes, kind: str, fields: list[_Field]) -> str:
         for domain in domains:
             for operator in operators:
                 if domain not in STANDARD and not (domain == CONTRIB and operator in CONTRIB_OPERATORS):
-                    rule = "a standard one, or one of onnxruntime's for quantised networks"
+                    rule = "a standard one, or one of onnxruntime's for quantized networks"
                     return must_be("operator", rule, f"{domain}.{operator}")
     return ""
 

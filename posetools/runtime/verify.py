@@ -1,6 +1,6 @@
 """Whether a bundle computes on this machine what it did where it was made.
 
-A bundle holds a few pictures and what its own networks found in them. They are found again here and compared: as many
+A bundle holds a few images and what its own networks found in them. They are found again here and compared: as many
 objects, boxes and keypoints within 0.5 px, scores within 0.001. Objects are paired by the nearest box, since of two
 that are equally sure another processor may put the other one first.
 
@@ -19,14 +19,14 @@ import numpy as np
 
 from posetools.core.geometry import Floats, Ints
 from posetools.core.matching import best_free
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.runtime.manifest import Manifest, Sample
 from posetools.runtime.results import PoseResult
 
 MOST_PIXELS = 0.5
 SCORE = 1e-3
 
-Predict: TypeAlias = Callable[[Picture], PoseResult]
+Predict: TypeAlias = Callable[[Pixels], PoseResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,15 @@ class VerifyReport:
         return bool(self.samples) and all(sample.ok for sample in self.samples)
 
 
-def verify(manifest: Manifest, samples: Iterable[tuple[Sample, Picture]], predict: Predict) -> VerifyReport:
+def verify(manifest: Manifest, samples: Iterable[tuple[Sample, Pixels]], predict: Predict) -> VerifyReport:
     """Compare what is found in the samples with what is expected.
 
     Args:
         manifest: of the bundle.
-        samples: its samples and their pictures.
+        samples: its samples and their images.
         predict: the pipeline of the bundle.
     """
-    return VerifyReport(manifest, tuple(compare(sample, predict(picture)) for sample, picture in samples))
+    return VerifyReport(manifest, tuple(compare(sample, predict(image)) for sample, image in samples))
 
 
 def compare(sample: Sample, found: PoseResult) -> SampleCheck:

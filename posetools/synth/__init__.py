@@ -1,7 +1,7 @@
 """Rendered cars with exact labels: a data set for the demo, for tests, and for trying out recipes.
 
-``dataset.render_set`` writes one to disk, ``picture.render_random`` gives single pictures with their labels. What a
-picture is made of: ``car`` (the model), ``scene`` (what is where), ``sample`` (random ones), ``camera`` (what is seen),
+``dataset.render_set`` writes one to disk, ``image.render_random`` gives single images with their labels. What a
+image is made of: ``car`` (the model), ``scene`` (what is where), ``sample`` (random ones), ``camera`` (what is seen),
 ``paint`` (how it looks). numpy and Pillow, nothing else.
 """
 

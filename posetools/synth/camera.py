@@ -1,7 +1,7 @@
 """What a camera sees: a full perspective without lens distortion, and which triangle is seen at each pixel.
 
-The rasteriser is a z-buffer, as array expressions over all triangles at once. A triangle covers a pixel when it holds
-the pixel's middle. 1 / depth is linear in the picture, so each triangle has a plane ``1 / depth = a x + b y + c``, and
+The rasterizer is a z-buffer, as array expressions over all triangles at once. A triangle covers a pixel when it holds
+the pixel's middle. 1 / depth is linear in the image, so each triangle has a plane ``1 / depth = a x + b y + c``, and
 the nearest triangle is the one where that is largest.
 """
 
@@ -21,11 +21,11 @@ class Camera:
     """A pinhole camera.
 
     Attributes:
-        position: x, y, z in metres.
-        target: the point that is seen in the middle of the picture.
+        position: x, y, z in meters.
+        target: the point that is seen in the middle of the image.
         roll: how far the camera is turned about its axis, in radians, clockwise for whoever looks through it.
         focal: the focal length in pixels.
-        size: the picture's (width, height) in pixels; the axis meets its middle.
+        size: the image's (width, height) in pixels; the axis meets its middle.
     """
 
     position: LinearRGB
@@ -46,7 +46,7 @@ class Camera:
         return np.stack([cos * right + sin * down, cos * down - sin * right, forward])
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
-        """Return where (N, 3) points are seen, (N, 2) in pixels, and their (N,) depths along the axis in metres.
+        """Return where (N, 3) points are seen, (N, 2) in pixels, and their (N,) depths along the axis in meters.
 
         The pixels of points at depth 0 or behind the camera mean nothing.
         """
@@ -90,7 +90,7 @@ class Screen:
 
     Attributes:
         corners: (T, 3, 2) in pixels.
-        planes: (T, 3): a, b, c of ``1 / depth = a x + b y + c``, depth in metres.
+        planes: (T, 3): a, b, c of ``1 / depth = a x + b y + c``, depth in meters.
         front: (T,) whether the outside is seen.
     """
 
@@ -106,7 +106,7 @@ class Screen:
 
 @dataclass(frozen=True, eq=False)
 class Buffers:
-    """What is seen at each pixel of an (H, W) picture.
+    """What is seen at each pixel of an (H, W) image.
 
     Attributes:
         triangle: (H, W) index of the triangle, -1 where there is none.
@@ -136,18 +136,18 @@ def to_screen(pixels: Floats, depth: Floats, triangles: Ints) -> Screen:
     a = (rise_one * two[:, 1] - rise_two * one[:, 1]) / safe
     b = (rise_two * one[:, 0] - rise_one * two[:, 0]) / safe
     c = inverse[:, 0] - a * corners[:, 0, 0] - b * corners[:, 0, 1]
-    # The picture's y runs downwards, so what is counter-clockwise from outside has a negative area here.
+    # The image's y runs downwards, so what is counter-clockwise from outside has a negative area here.
     return Screen(corners, np.stack([a, b, c], axis=1), twice_area < -1e-12)
 
 
-def rasterise(screen: Screen, group: Ints, groups: int, size: tuple[int, int], scale: int) -> Buffers:
+def rasterize(screen: Screen, group: Ints, groups: int, size: tuple[int, int], scale: int) -> Buffers:
     """Return what is seen.
 
     Args:
         screen: the T triangles.
         group: (T,) which of the groups each belongs to; -1 for none.
         groups: G, how many groups there are.
-        size: the picture's (width, height).
+        size: the image's (width, height).
         scale: sub-pixels per pixel, along each side; the buffers are of sub-pixels.
     """
     width, height = size[0] * scale, size[1] * scale

@@ -1,15 +1,15 @@
 """The car: its measures, its triangle mesh, and where its eight keypoints are; and the solids that others use as well.
 
-World and car coordinates are in metres, right-handed, z upwards; the ground is z = 0. Triangles run counter-clockwise
-seen from outside. Colours are linear LinearRGB from 0 to 1.
+World and car coordinates are in meters, right-handed, z upwards; the ground is z = 0. Triangles run counter-clockwise
+seen from outside. Colors are linear LinearRGB from 0 to 1.
 
 The car's own coordinates: the origin on the ground below its middle, x forwards, y to its left. The model is the same
-on both sides, so a mirrored picture shows a car with left and right exchanged.
+on both sides, so a mirrored image shows a car with left and right exchanged.
 
 The eight points are points of the surface:
 
 - a bumper point is the bumper's lower outer corner, in the middle of its rounding as seen from above;
-- a tire point is the centre of the outer face of the wheel.
+- a tire point is the center of the outer face of the wheel.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Mesh:
     """V vertices and T triangles.
 
     Attributes:
-        vertices: (V, 3) in metres.
+        vertices: (V, 3) in meters.
         triangles: (T, 3) indices of vertices, counter-clockwise from outside.
         colors: (T, 3) linear LinearRGB.
         gloss: (T,) share of the surroundings that the face mirrors when looked at head-on, 0 (matt) to 1.
@@ -79,8 +79,8 @@ def loft(rings: Floats, colors: Sequence[LinearRGB], *, ends: tuple[LinearRGB, L
 
     Args:
         rings: the cross-sections from one end to the other.
-        colors: M colours: of the strip between points m and m + 1 of every ring.
-        ends: the colours of the first and of the last ring's own face.
+        colors: M colors: of the strip between points m and m + 1 of every ring.
+        ends: the colors of the first and of the last ring's own face.
         gloss: of all faces.
     """
     count, points = rings.shape[:2]
@@ -110,27 +110,27 @@ def box(low: LinearRGB, high: LinearRGB, color: LinearRGB, *, top: LinearRGB | N
     return loft(rings, [color] * 4, ends=(color, top or color), gloss=gloss)
 
 
-def cylinder(centre: LinearRGB, radii: tuple[float, float], height: float, color: LinearRGB, *, sides: int = 8) -> Mesh:
-    """Return an upright cylinder, or a cone frustum, from its foot's centre; ``radii`` of foot and top."""
+def cylinder(center: LinearRGB, radii: tuple[float, float], height: float, color: LinearRGB, *, sides: int = 8) -> Mesh:
+    """Return an upright cylinder, or a cone frustum, from its foot's center; ``radii`` of foot and top."""
     angle = np.arange(sides) * (2 * np.pi / sides)
     circle = np.column_stack([np.cos(angle), np.sin(angle)])
     rings = np.stack(
         [
-            np.column_stack([circle * radius + centre[:2], np.full(sides, centre[2] + z)])
+            np.column_stack([circle * radius + center[:2], np.full(sides, center[2] + z)])
             for radius, z in ((radii[0], 0.0), (radii[1], height))
         ]
     )
     return loft(rings, [color] * sides, ends=(color, color))
 
 
-def ball(centre: LinearRGB, radius: float, color: LinearRGB, *, squash: float, rng: np.random.Generator) -> Mesh:
-    """Return a rough ball (a crown of leaves): rings of jittered points, each face's colour a little its own."""
+def ball(center: LinearRGB, radius: float, color: LinearRGB, *, squash: float, rng: np.random.Generator) -> Mesh:
+    """Return a rough ball (a crown of leaves): rings of jittered points, each face's color a little its own."""
     angle = np.arange(8) * (2 * np.pi / 8)
     rings = []
     for level in np.linspace(-0.95, 0.95, 5):
         reach = radius * np.sqrt(1 - level**2) * rng.uniform(0.85, 1.1, 8)
-        height = np.full(8, centre[2] + level * radius * squash)
-        rings.append(np.column_stack([centre[0] + reach * np.cos(angle), centre[1] + reach * np.sin(angle), height]))
+        height = np.full(8, center[2] + level * radius * squash)
+        rings.append(np.column_stack([center[0] + reach * np.cos(angle), center[1] + reach * np.sin(angle), height]))
     mesh = loft(np.stack(rings), [color] * 8, ends=(color, color))
     return replace(mesh, colors=mesh.colors * rng.uniform(0.7, 1.3, (len(mesh.colors), 1)))
 
@@ -142,7 +142,7 @@ def patch(corners: Floats, u: tuple[float, float], v: tuple[float, float], *, li
         corners: (4, 3): the face's points at (u, v) = (0, 0), (1, 0), (1, 1), (0, 1).
         u: from and to, in fractions of the face.
         v: likewise.
-        lift: in metres, towards the side from which the corners run counter-clockwise.
+        lift: in meters, towards the side from which the corners run counter-clockwise.
     """
     normal = _cross(corners[2] - corners[0], corners[3] - corners[1])
     weights = np.array([[(1 - s) * (1 - t), s * (1 - t), s * t, (1 - s) * t] for t in v for s in u])[[0, 1, 3, 2]]
@@ -174,7 +174,7 @@ def _cross(a: Floats, b: Floats) -> Floats:
     return np.stack([y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2], axis=-1)
 
 
-# How far something drawn on a face lies in front of it, in metres.
+# How far something drawn on a face lies in front of it, in meters.
 _LIFT = 0.006
 # How far the body's sides lie inside the overall width, to which the wheels reach.
 _INSET = 0.012
@@ -190,7 +190,7 @@ _PLASTIC: LinearRGB = (0.035, 0.035, 0.037)
 
 @dataclass(frozen=True, kw_only=True)
 class Car:
-    """A car's measures, in metres, and its colours, in linear LinearRGB.
+    """A car's measures, in meters, and its colors, in linear LinearRGB.
 
     Attributes:
         style: the kind of body, for those who look at it; the measures say all that matters.
@@ -249,7 +249,7 @@ class Car:
 
 
 def car_keypoints(car: Car) -> dict[str, Floats]:
-    """Return each keypoint's name and its (3,) place in the car's coordinates, in metres."""
+    """Return each keypoint's name and its (3,) place in the car's coordinates, in meters."""
     # The middle of a quarter circle lies this share of its radius inside the corner of the square round it.
     inside = (1 - np.sqrt(0.5)) * car.corner
     bumper = (car.length / 2 - inside, car.side - inside, car.bumper)

@@ -1,7 +1,7 @@
-"""A data set of rendered cars on disk, as labelme files: as if a person had labelled the pictures, but exact.
+"""A data set of rendered cars on disk, as labelme files: as if a person had labeled the images, but exact.
 
-The pictures are ``car_0001.jpg``, ... with a JSON file beside each. Every picture has a seed of its own, made from the
-set's seed and its number: the first hundred pictures of a set of a thousand are a set of a hundred of that seed.
+The images are ``car_0001.jpg``, ... with a JSON file beside each. Every image has a seed of its own, made from the
+set's seed and its number: the first hundred images of a set of a thousand are a set of a hundred of that seed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from posetools.files.disk import staged_folder
 from posetools.formats.labelme.format import write as write_labelme
 from posetools.progress import Progress, silent
 from posetools.scale.shards import engine_for
-from posetools.synth.picture import CarLabel, render_random
+from posetools.synth.rendering import CarLabel, render_random
 from posetools.synth.sample import FULL_VARIETY, Variety
 
 _SMALLEST_SIDE = 64
@@ -30,7 +30,7 @@ _SMALLEST_SIDE = 64
 def render_set(
     out: Path,
     *,
-    pictures: int,
+    images: int,
     size: tuple[int, int],
     seed: int,
     variety: Variety = FULL_VARIETY,
@@ -38,15 +38,15 @@ def render_set(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Dataset:
-    """Render pictures of cars with exact labels into a folder of labelme files; return what they hold.
+    """Render images of cars with exact labels into a folder of labelme files; return what they hold.
 
     The same arguments give the same bytes, with any number of workers.
 
     Args:
         out: the folder to write; it is written whole or not at all.
-        pictures: how many, each with one to as many cars as ``variety`` allows.
+        images: how many, each with one to as many cars as ``variety`` allows.
         size: their (width, height) in pixels.
-        seed: another seed, other pictures.
+        seed: another seed, other images.
         variety: how much they differ from each other.
         workers: processes that render.
         overwrite: replace what is in ``out``.
@@ -57,26 +57,26 @@ def render_set(
         OutputError: something cannot be written.
         RunError: a worker process was ended from outside.
     """
-    if pictures < 1:
-        raise RequestError(must_be("pictures", "at least 1", pictures))
+    if images < 1:
+        raise RequestError(must_be("images", "at least 1", images))
     if min(size) < _SMALLEST_SIDE:
         raise RequestError(must_be("size", f"at least {_SMALLEST_SIDE} pixels on both sides", size))
     if seed < 0:
         raise RequestError(must_be("seed", "0 or more", seed))
-    digits = max(4, len(str(pictures)))
+    digits = max(4, len(str(images)))
     builder = DatasetBuilder(load_skeleton("car8"))
     with staged_folder(out, overwrite=overwrite) as folder:
-        # The writer brings the pictures to where they belong, as it does with anybody's.
+        # The writer brings the images to where they belong, as it does with anybody's.
         rendered = folder / ".rendered"
         rendered.mkdir()
         work = partial(_render, size=size, seed=seed, variety=variety)
-        for number, (data, labels) in enumerate(engine_for(workers).run(work, range(pictures))):
+        for number, (data, labels) in enumerate(engine_for(workers).run(work, range(images))):
             name = f"car_{number + 1:0{digits}d}.jpg"
             (rendered / name).write_bytes(data)
             builder.add_image(Image(name, *size, path=rendered / name))
             for i, label in enumerate(labels):
                 builder.add_instance(name, box=label.box, keypoints=label.keypoints, origin=Origin(name, f"car {i}"))
-            progress("rendering cars", number + 1, pictures)
+            progress("rendering cars", number + 1, images)
         dataset = builder.build()
         write_labelme({"all": dataset}, folder, "copy")
         shutil.rmtree(rendered)
@@ -86,5 +86,5 @@ def render_set(
 def _render(number: int, *, size: tuple[int, int], seed: int, variety: Variety) -> tuple[bytes, tuple[CarLabel, ...]]:
     rendered = render_random(np.random.default_rng([seed, number]), size, load_skeleton("car8"), variety)
     buffer = io.BytesIO()
-    rendered.picture.save(buffer, format="JPEG", quality=95, subsampling=0)
+    rendered.image.save(buffer, format="JPEG", quality=95, subsampling=0)
     return buffer.getvalue(), rendered.labels

@@ -1,4 +1,4 @@
-"""Light and colour: from what is seen at each pixel to the picture.
+"""Light and color: from what is seen at each pixel to the image.
 
 All light is linear until the last step, where the square root stands in for the display's gamma.
 """
@@ -22,7 +22,7 @@ LinearPixels: TypeAlias = npt.NDArray[np.float32]
 
 _NOISE_SIDE = 256
 _TONES = 4096
-# How far ahead of the camera shadows are cut off, in metres.
+# How far ahead of the camera shadows are cut off, in meters.
 _NEAR_PLANE = 0.2
 # How much of the sun, and of the light from all round, a shadow takes away.
 _SUN_SHADE = 0.92
@@ -30,7 +30,7 @@ _CONTACT_SHADE = 0.6
 
 
 def paint(scene: Scene, buffers: Buffers, scale: int) -> Pillow.Image:
-    """Return the picture.
+    """Return the image.
 
     Args:
         scene: what is in it.
@@ -110,11 +110,11 @@ def _ground_light(light: Light, sun: LinearPixels, contact: LinearPixels) -> Lin
 
 
 def _ground_color(ground: Ground, x: LinearPixels, y: LinearPixels, depth: LinearPixels) -> LinearPixels:
-    """Return the (N, 3) colours of points of the ground, seen from so far away."""
+    """Return the (N, 3) colors of points of the ground, seen from so far away."""
     cos, sin = np.float32(np.cos(ground.heading)), np.float32(np.sin(ground.heading))
-    dx, dy = x - np.float32(ground.centre[0]), y - np.float32(ground.centre[1])
+    dx, dy = x - np.float32(ground.center[0]), y - np.float32(ground.center[1])
     along, aside = dx * cos + dy * sin, dy * cos - dx * sin
-    # Four colours: the ground, the joints of its stones, the road, its markings.
+    # Four colors: the ground, the joints of its stones, the road, its markings.
     which = np.zeros(len(x), dtype=np.int8)
     if ground.tiles:
         side = np.float32(ground.tiles)
@@ -213,16 +213,16 @@ def _develop(radiance: LinearPixels, finish: Finish) -> Pillow.Image:
     aperture = (finish.exposure * (1 - finish.vignette * (x**2 + y**2) / 2)).astype(np.float32)
     light = radiance * aperture[..., None] * np.array(finish.tint, dtype=np.float32)
     step = np.minimum(np.sqrt(light) * np.float32(_TONES / 2), np.float32(_TONES - 1)).astype(np.int32)
-    picture = Pillow.fromarray(_tone_curve(finish.contrast)[step])
+    image = Pillow.fromarray(_tone_curve(finish.contrast)[step])
     if finish.blur:
-        picture = picture.filter(ImageFilter.GaussianBlur(finish.blur))
+        image = image.filter(ImageFilter.GaussianBlur(finish.blur))
     noise = np.random.default_rng(finish.seed).standard_normal((height, width, 3), dtype=np.float32)
-    noisy = np.asarray(picture) + noise * np.float32(finish.noise) + np.float32(0.5)
+    noisy = np.asarray(image) + noise * np.float32(finish.noise) + np.float32(0.5)
     return Pillow.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
 
 def _tone_curve(contrast: float) -> npt.NDArray[np.uint8]:
-    """Return the grey level for each of _TONES values of the root of the light, from 0 to 2."""
+    """Return the gray level for each of _TONES values of the root of the light, from 0 to 2."""
     shown = np.linspace(0, 2, _TONES)
     # A shoulder keeps bright faces apart instead of cutting them off at white.
     shown = np.where(shown > 0.8, 0.8 + 0.2 * np.tanh((shown - 0.8) / 0.35), shown)

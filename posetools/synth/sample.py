@@ -1,8 +1,8 @@
 """Random scenes: which cars, with the measures of real ones, stand where, what is round them, the light, the camera.
 
-A scene is kept only when every car in it is worth a label: not much cut by the picture's edge, not too small. What
-hides cars from each other is seen only when the pixels are there, so that is checked after rasterising
-(``posetools.synth.picture``).
+A scene is kept only when every car in it is worth a label: not much cut by the image's edge, not too small. What
+hides cars from each other is seen only when the pixels are there, so that is checked after rasterizing
+(``posetools.synth.scene``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MeasureRange = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class CarStyle:
-    """From where to where the measures of one kind of car go, in metres (the last two: how often, how many windows)."""
+    """From where to where the measures of one kind of car go, in meters (the last two: how often, how many windows)."""
 
     length: MeasureRange
     width: MeasureRange
@@ -66,7 +66,7 @@ STYLES = {
     ),
 }  # fmt: skip
 
-# Linear LinearRGB and how often: greys and near-blacks and whites first, as on the road.
+# Linear LinearRGB and how often: grays and near-blacks and whites first, as on the road.
 _PAINTS: tuple[tuple[LinearRGB, float], ...] = (
     ((0.72, 0.72, 0.72), 0.2),
     ((0.36, 0.37, 0.38), 0.15),
@@ -126,7 +126,7 @@ def sample_car(rng: np.random.Generator) -> Car:
 
 
 def sample_paint(rng: np.random.Generator) -> LinearRGB:
-    """Return a random car colour: a common one, a little off."""
+    """Return a random car color: a common one, a little off."""
     weights = np.array([weight for _, weight in _PAINTS])
     base = np.array(_PAINTS[int(rng.choice(len(_PAINTS), p=weights / weights.sum()))][0])
     red, green, blue = np.clip(base * rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3), 0.01, 0.85)
@@ -135,28 +135,28 @@ def sample_paint(rng: np.random.Generator) -> LinearRGB:
 
 # A car's box must be at least so many pixels on its longer side.
 SMALLEST_PIXELS = 14
-# At least this share of its box must lie in the picture.
+# At least this share of its box must lie in the image.
 LEAST_INSIDE = 0.55
-# No part of a car comes nearer to the camera than this, in metres along the axis.
+# No part of a car comes nearer to the camera than this, in meters along the axis.
 NEAREST = 0.6
-# Cars keep this distance from each other, in metres.
+# Cars keep this distance from each other, in meters.
 GAP = 0.35
 _TRIES = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variety:
-    """How much the pictures of a set differ from each other.
+    """How much the images of a set differ from each other.
 
     Attributes:
-        cars: how likely one car is in a picture, two cars, and so on; they sum to 1.
-        share: from where to where the first car's width goes, as a share of the picture's.
-        smallest: the least that the longer side of any car's box is, as a share of the picture's width.
-        highest: up to where cameras stand, in metres.
+        cars: how likely one car is in an image, two cars, and so on; they sum to 1.
+        share: from where to where the first car's width goes, as a share of the image's.
+        smallest: the least that the longer side of any car's box is, as a share of the image's width.
+        highest: up to where cameras stand, in meters.
         light: how likely sun, clouds, dusk and night are; they sum to 1.
         fog: how likely fog is.
-        blur: how likely the picture is a little out of focus.
-        noise: the most noise, in grey levels.
+        blur: how likely the image is a little out of focus.
+        noise: the most noise, in gray levels.
         things: whether buildings, trees, poles and the like stand round the cars.
     """
 
@@ -187,7 +187,7 @@ PLAIN = Variety(
 
 
 def sample_scene(rng: np.random.Generator, size: tuple[int, int], variety: Variety = FULL_VARIETY) -> Scene:
-    """Return a random scene for a picture of ``size`` (width, height)."""
+    """Return a random scene for an image of ``size`` (width, height)."""
     while True:
         first = PlacedCar(sample_car(rng), 0.0, 0.0, float(rng.uniform(-np.pi, np.pi)))
         camera = _sample_camera(rng, first, size, variety)
@@ -202,7 +202,7 @@ def sample_scene(rng: np.random.Generator, size: tuple[int, int], variety: Varie
 
 
 def fits(camera: Camera, car: PlacedCar, smallest: float = FULL_VARIETY.smallest) -> bool:
-    """Return whether a car, seen so, is worth a label: near enough, far enough, and mostly in the picture."""
+    """Return whether a car, seen so, is worth a label: near enough, far enough, and mostly in the image."""
     pixels, depth = camera.project(car.outline())
     if depth.min() < NEAREST:
         return False
@@ -318,7 +318,7 @@ def _sample_ground(rng: np.random.Generator, heading: float) -> Ground:
         (0.6, 0.62, 0.65),
     )
     base = np.array(bases[int(rng.choice(len(bases), p=[0.24, 0.2, 0.16, 0.12, 0.14, 0.1, 0.04]))])
-    grey = rng.uniform(0.05, 0.2)
+    gray = rng.uniform(0.05, 0.2)
     line: LinearRGB = (0.7, 0.48, 0.05) if rng.random() < 0.2 else (0.62, 0.62, 0.62)
     lanes = int(rng.integers(1, 5))
     road = rng.random() < 0.7
@@ -326,10 +326,10 @@ def _sample_ground(rng: np.random.Generator, heading: float) -> Ground:
     turn = float(rng.normal(0, 0.05)) if rng.random() < 0.75 else float(rng.uniform(-np.pi, np.pi))
     return Ground(
         base=_floats(base * rng.uniform(0.7, 1.3) * rng.uniform(0.93, 1.07, 3)),
-        road=_floats(grey * rng.uniform(0.95, 1.05, 3)),
+        road=_floats(gray * rng.uniform(0.95, 1.05, 3)),
         line=line,
         heading=heading + turn + (np.pi / 2 if parking else 0.0),
-        centre=(float(rng.uniform(-4, 4)), float(rng.uniform(-4, 4))),
+        center=(float(rng.uniform(-4, 4)), float(rng.uniform(-4, 4))),
         half_width=lanes * float(rng.uniform(1.5, 1.9)) if road else 0.0,
         lanes=lanes,
         bays=float(rng.uniform(2.3, 2.8)) if parking else 0.0,

@@ -33,7 +33,7 @@ from posetools.synth.car import (
 
 @dataclass(frozen=True)
 class PlacedCar:
-    """A car, where it stands (x, y in metres) and where its front points to (radians, from +x to +y)."""
+    """A car, where it stands (x, y in meters) and where its front points to (radians, from +x to +y)."""
 
     car: Car
     x: float
@@ -65,7 +65,7 @@ class PlacedCar:
         return points
 
     def footprint(self, margin: float) -> Floats:
-        """Return the (4, 2) corners of the car on the ground, wider by ``margin`` metres all round."""
+        """Return the (4, 2) corners of the car on the ground, wider by ``margin`` meters all round."""
         x, y = self.car.length / 2 + margin, self.car.width / 2 + margin
         cos, sin = np.cos(self.heading), np.sin(self.heading)
         corners = np.array([[x, y], [-x, y], [-x, -y], [x, -y]])
@@ -101,20 +101,20 @@ class Ground:
         road: linear LinearRGB of the road.
         line: linear LinearRGB of the markings.
         heading: direction of the road, in radians.
-        centre: a point (x, y) on the road's middle line.
-        half_width: of the road, in metres; 0 for no road.
+        center: a point (x, y) on the road's middle line.
+        half_width: of the road, in meters; 0 for no road.
         lanes: how many lanes; markings between them are dashed.
-        bays: distance between the lines of parking bays on the road, in metres; 0 for none.
-        tiles: side of paving stones beside the road, in metres; 0 for none.
+        bays: distance between the lines of parking bays on the road, in meters; 0 for none.
+        tiles: side of paving stones beside the road, in meters; 0 for none.
         contrast: of the texture, 0 to 1.
-        offset: where in the noise the texture begins, in metres.
+        offset: where in the noise the texture begins, in meters.
     """
 
     base: LinearRGB
     road: LinearRGB
     line: LinearRGB
     heading: float
-    centre: tuple[float, float]
+    center: tuple[float, float]
     half_width: float
     lanes: int
     bays: float
@@ -125,14 +125,14 @@ class Ground:
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """What the camera does to the picture.
+    """What the camera does to the image.
 
     Attributes:
         exposure: factor on the light.
         tint: factors on red, green, blue.
-        contrast: about middle grey.
+        contrast: about middle gray.
         blur: Gaussian sigma in pixels.
-        noise: standard deviation in grey levels (of 255).
+        noise: standard deviation in gray levels (of 255).
         vignette: how much darker the corners are, 0 to 1.
         seed: of the noise.
     """
@@ -148,15 +148,15 @@ class Finish:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
-    """Everything in one picture.
+    """Everything in one image.
 
     Attributes:
         camera: who looks.
-        cars: the cars; all of them are labelled.
+        cars: the cars; all of them are labeled.
         things: what else stands there (meshes in world coordinates); it throws shadows and hides cars.
         light: the light and the air.
         ground: how the ground is painted.
-        finish: what the camera does to the picture.
+        finish: what the camera does to the image.
     """
 
     camera: Camera
@@ -179,7 +179,7 @@ class Scene:
         return np.repeat(np.array([*range(len(counts)), -1]), [*counts, things])
 
 
-# Nothing comes nearer to a car than this, in metres, nor nearer to the camera than _FREE.
+# Nothing comes nearer to a car than this, in meters, nor nearer to the camera than _FREE.
 _CLEAR = 0.3
 _FREE = 1.2
 _WALLS: tuple[LinearRGB, ...] = (
@@ -195,7 +195,7 @@ _BRIGHT: tuple[LinearRGB, ...] = (
 
 
 def sample_things(rng: np.random.Generator, camera: Camera, cars: Sequence[PlacedCar]) -> tuple[Mesh, ...]:
-    """Return random things that are in the picture and stand clear of the cars and of the camera."""
+    """Return random things that are in the image and stand clear of the cars and of the camera."""
     to_car = cars[0].x - camera.position[0], cars[0].y - camera.position[1]
     away, ahead = np.hypot(*to_car), np.arctan2(to_car[1], to_car[0])
     things = []
@@ -221,17 +221,17 @@ def _stands_free(thing: Mesh, camera: Camera, cars: Sequence[PlacedCar]) -> bool
     if depth.min() < _FREE:
         return False
     flat = thing.vertices[:, :2]
-    centre = (flat.min(axis=0) + flat.max(axis=0)) / 2
-    radius = np.hypot(*(flat - centre).T).max() + _CLEAR
-    return all(_distance(car.footprint(0.0), centre) > radius for car in cars)
+    center = (flat.min(axis=0) + flat.max(axis=0)) / 2
+    radius = np.hypot(*(flat - center).T).max() + _CLEAR
+    return all(_distance(car.footprint(0.0), center) > radius for car in cars)
 
 
 def _distance(corners: Floats, point: Floats) -> float:
     """Return how far a point lies from a rectangle of (4, 2) corners, 0 inside it."""
-    centre = corners.mean(axis=0)
+    center = corners.mean(axis=0)
     axes = np.stack([corners[0] - corners[1], corners[0] - corners[3]]) / 2
     half = np.linalg.norm(axes, axis=1)
-    along = np.abs((axes / half[:, None]) @ (point - centre))
+    along = np.abs((axes / half[:, None]) @ (point - center))
     return float(np.hypot(*np.maximum(along - half, 0.0)))
 
 

@@ -8,8 +8,8 @@ Decisions:
 - Panels are by metric, so a detector and a pose estimator share a figure; runs whose losses have different parts have
   different panels, as such losses do not compare.
 - The axis counts epochs when all runs do, so that runs with different batches line up; iterations otherwise.
-- With one run colours tell the tags apart, with several they tell the runs apart, and of each family only the metric
-  itself is drawn; ``--metrics`` asks for others. The colours are Okabe and Ito's, which colour-blind people can tell
+- With one run colors tell the tags apart, with several they tell the runs apart, and of each family only the metric
+  itself is drawn; ``--metrics`` asks for others. The colors are Okabe and Ito's, which color-blind people can tell
   apart; they are seven on white, which is the most runs that a figure takes.
 - Figure and canvas are made as objects: pyplot's global state, and a user's display, stay untouched. The same runs give
   the same bytes, for one version of matplotlib.
@@ -33,9 +33,9 @@ from posetools.files.disk import write_files
 from posetools.mm.run_log import LoggedCurve, RunLog
 
 # Okabe and Ito's palette without the yellow, which is hardly seen on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", ":", "-.")
-_GREY = "#777777"
+_GRAY = "#777777"
 
 _LR = "lr"
 # Logged by training, and no measure of what it learns; --metrics may ask for them.
@@ -88,9 +88,9 @@ def draw_curves(
         OutputError: a file cannot be written.
     """
     png, svg = files_of(out)
-    if len(runs) > len(COLOURS):
+    if len(runs) > len(COLORS):
         raise RequestError(
-            f"runs must be at most {len(COLOURS)}, as many as colours tell apart, got {len(runs)}\n"
+            f"runs must be at most {len(COLORS)}, as many as colors tell apart, got {len(runs)}\n"
             "  name the work folders to compare, not the folder that holds them"
         )
     panels = plan_panels(runs, metrics)
@@ -138,7 +138,7 @@ def run_names(work_dirs: Sequence[Path]) -> tuple[str, ...]:
 
 
 def smoothed(values: Floats, window: int) -> Floats:
-    """Return the centred moving mean of (N,) values over ``window`` of them; gaps stay gaps and count for nothing.
+    """Return the centerd moving mean of (N,) values over ``window`` of them; gaps stay gaps and count for nothing.
 
     At the ends the window is cut to what there is.
     """
@@ -254,7 +254,7 @@ class _Drawing:
         if len(self.runs) == 1:
             figure.suptitle(self.names[0])
             return
-        handles = [Line2D([], [], color=COLOURS[i], linewidth=2) for i in range(len(self.runs))]
+        handles = [Line2D([], [], color=COLORS[i], linewidth=2) for i in range(len(self.runs))]
         # Some 13 letters fit on an inch; the line before a name takes the room of six.
         room = int(13 * figure.get_figwidth()) // (max(map(len, self.names)) + 6)
         columns = max(1, min(len(handles), room))
@@ -278,13 +278,13 @@ class _Drawing:
             axis.legend(handles=handles, fontsize="small", framealpha=0.7)
 
     def _styles(self, panel: CurvePanel) -> list[Any]:
-        """Return what tells the tags of a panel apart where colours tell the runs apart."""
+        """Return what tells the tags of a panel apart where colors tell the runs apart."""
         from matplotlib.lines import Line2D
 
         if len(panel.tags) == 1:
             return []
         return [
-            Line2D([], [], color=_GREY, linestyle=_STYLES[place % len(_STYLES)], label=_label(tag))
+            Line2D([], [], color=_GRAY, linestyle=_STYLES[place % len(_STYLES)], label=_label(tag))
             for place, tag in enumerate(panel.tags)
         ]
 
@@ -292,7 +292,7 @@ class _Drawing:
         run, alone = self.runs[i], len(self.runs) == 1
         tag = panel.tags[place]
         look = {
-            "color": COLOURS[place % len(COLOURS)] if alone else COLOURS[i],
+            "color": COLORS[place % len(COLORS)] if alone else COLORS[i],
             "linestyle": "-" if alone else _STYLES[place % len(_STYLES)],
             "linewidth": 1.0 if place else 2.0,
             "zorder": 2 if place else 3,
@@ -312,16 +312,16 @@ class _Drawing:
         handles = []
         for n, iteration in enumerate(run.resumed):
             x = self._x(run, iteration)
-            line = axis.axvline(x, color=_GREY if alone else COLOURS[i], linewidth=0.8, linestyle=":", label="resumed")
+            line = axis.axvline(x, color=_GRAY if alone else COLORS[i], linewidth=0.8, linestyle=":", label="resumed")
             handles += [line] if n == 0 else []
         best = run.best
         if best is not None and best.score is not None and best.tag in panel.tags:
-            colour = COLOURS[panel.tags.index(best.tag)] if alone else COLOURS[i]
+            color = COLORS[panel.tags.index(best.tag)] if alone else COLORS[i]
             text = f"{best.score:.3f} at {run.when(best.iteration)}"
             label = f"best: {text}" if alone else text
             look = {"marker": "*", "markersize": 13, "markeredgecolor": "white", "linestyle": "none"}
             at = [self._x(run, best.iteration)], [best.score]
-            handles += axis.plot(*at, label=label, color=colour, zorder=5, clip_on=False, **look)
+            handles += axis.plot(*at, label=label, color=color, zorder=5, clip_on=False, **look)
         return handles
 
     def _dress(self, axis: Any, panel: CurvePanel) -> None:

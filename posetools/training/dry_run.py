@@ -2,7 +2,7 @@
 
 Everything is as in the real run (the checks, the loaders and their processes, the model, the hooks, the metrics), but
 in a temporary folder that is removed, and with no tracker but a local one. A hook cuts the loaders: a few iterations,
-one evaluation of a few pictures, one checkpoint; and notes how long each of them took.
+one evaluation of a few images, one checkpoint; and notes how long each of them took.
 """
 
 from __future__ import annotations

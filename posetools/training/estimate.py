@@ -19,7 +19,7 @@ from posetools.files.disk import existing_folder
 from posetools.mm.evaluations import is_due
 from posetools.training.memory import memory_of_machine
 
-# Above this share of what there is, a run that needs memory for other pictures than those of the dry run may fail.
+# Above this share of what there is, a run that needs memory for other images than those of the dry run may fail.
 _NEARLY_ALL = 0.9
 
 
@@ -42,7 +42,7 @@ class Timing:
         memory: the peak of this process and its loaders, in bytes.
         gpu_memory: the peak of what torch allocated, in bytes; None on the CPU.
         checkpoint: bytes of one.
-        best: bytes of the best one, which has no optimiser; 0 when none was saved.
+        best: bytes of the best one, which has no optimizer; 0 when none was saved.
     """
 
     started: float = field(default_factory=time.monotonic)
@@ -96,7 +96,7 @@ class Timing:
 
     @property
     def seconds_per_evaluation(self) -> float:
-        """Of all pictures: the first batch, which takes longer, then the others', and the metrics in proportion."""
+        """Of all images: the first batch, which takes longer, then the others', and the metrics in proportion."""
         done = len(self.batches)
         first, rest = self.batches[0] - self.val, self.batches[-1] - self.batches[0]
         per_batch = rest / (done - 1) if done > 1 else first
@@ -104,7 +104,7 @@ class Timing:
 
     @property
     def evaluated(self) -> float:
-        """The share of all pictures that was evaluated."""
+        """The share of all images that was evaluated."""
         return len(self.batches) / self.val_length
 
     @property
@@ -221,7 +221,7 @@ class DryRun:
 
     @property
     def joint_seconds(self) -> float:
-        """Of the evaluation of both models at the end, 0 for one: boxes once, poses on labelled and detected boxes."""
+        """Of the evaluation of both models at the end, 0 for one: boxes once, poses on labeled and detected boxes."""
         if len(self.stages) == 1:
             return 0.0
         each = {one.stage: one.measured.seconds_per_evaluation for one in self.stages}
@@ -260,7 +260,7 @@ class DryRun:
             if seen.counted > 1 and seen.waiting > 0.25:
                 yield (
                     f"{one.stage}: {seen.waiting:.0%} of the time the model waits for data: more loader processes "
-                    "(num_workers), or smaller pictures, would make it faster"
+                    "(num_workers), or smaller images, would make it faster"
                 )
         if self.disk_needed > self.disk:
             yield (

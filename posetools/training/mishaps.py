@@ -1,6 +1,6 @@
 """What can befall a run, each in a sentence: what happened, where, what is kept, and what to do.
 
-Full disks, killed workers, unreadable pictures, a GPU without memory, and numbers that are no numbers any more. What is
+Full disks, killed workers, unreadable images, a GPU without memory, and numbers that are no numbers any more. What is
 advised can be done in the case at hand, and is written as it is typed.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from posetools.core.stages import Stage
 from posetools.errors import RunError, StoppedError
-from posetools.imaging.header import PICTURE_SUFFIXES
+from posetools.imaging.header import IMAGE_SUFFIXES
 from posetools.mm.configs import data_root_of
 from posetools.mm.run_folder import last_in, numbered_in
 from posetools.mm.stack import RunHook, failures, quiet
@@ -42,7 +42,7 @@ _WORKER = re.compile(
 )
 # MMPose's, mmcv's and Python's own words: the first ones hold the second. A worker's error is its whole traceback, with
 # lines of source; braces tell those from messages.
-_PICTURE_MESSAGES = (
+_IMAGE_MESSAGES = (
     re.compile(r"occurs when loading `([^`{}\n]+)`"),
     re.compile(r"failed to load image: ([^`{}\n]+)"),
     re.compile(r"No such file or directory: '([^'{}\n]+)'"),
@@ -103,7 +103,7 @@ def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> Ru
     config = {} if runner is None else runner.cfg
     place = where(runner)
     lines = _disk(error, place, work_dir) or _worker(error, place, config)
-    lines = lines or _gpu_memory(error, place, config) or _picture(error, place, config)
+    lines = lines or _gpu_memory(error, place, config) or _image(error, place, config)
     if lines:
         kept, way = how_to_go_on(stage, work_dir)
         return RunError("\n  ".join([*lines, kept]), way)
@@ -138,9 +138,7 @@ def _worker(error: Exception, place: str, config: Mapping[str, Any]) -> list[str
     how = f"was killed (signal {found[1].strip()})" if found[1] else "ended unexpectedly"
     shared = bool(found[1]) and "Bus error" in found[1]
     reason = (
-        "/dev/shm, by which workers hand over pictures, is full"
-        if shared
-        else "most often the machine ran out of memory"
+        "/dev/shm, by which workers hand over images, is full" if shared else "most often the machine ran out of memory"
     )
     workers = {name: int((config.get(name) or {}).get("num_workers", 0)) for name in _LOADERS}
     return [f"a worker that loads data {how} {place}: {reason}", *fewer_workers(workers, shared=shared)]
@@ -156,10 +154,10 @@ def _gpu_memory(error: Exception, place: str, config: Mapping[str, Any]) -> list
     return [f"the GPU ran out of memory {place}", *less_memory(batch, amp=_is_amp(config))]
 
 
-def _picture(error: Exception, place: str, config: Mapping[str, Any]) -> list[str]:
-    found = next((match for pattern in _PICTURE_MESSAGES if (match := pattern.search(str(error)))), None)
+def _image(error: Exception, place: str, config: Mapping[str, Any]) -> list[str]:
+    found = next((match for pattern in _IMAGE_MESSAGES if (match := pattern.search(str(error)))), None)
     path = Path(found[1] if found else "")
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         return []
     # What OpenCV cannot decode is None to it, without a reason.
     problem = "cannot be decoded (it is damaged or incomplete)" if path.is_file() else "is not there any more"

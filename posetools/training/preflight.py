@@ -151,7 +151,7 @@ def _classes(
         rule = f"names of categories in {ann_file_of(dataset)} ({', '.join(map(str, names)) or 'none'})"
         yield Problem(
             must_be(place, rule, tuple(classes)),
-            f"with other names every picture is left out; this data set's is {skeleton.category.name!r}",
+            f"with other names every image is left out; this data set's is {skeleton.category.name!r}",
         )
     head = config.model.get("bbox_head") or {}
     if split == SPLITS[0] and classes and head.get("num_classes", len(classes)) != len(classes):
@@ -210,7 +210,7 @@ def _counts(config: Any, stage: Stage) -> Iterator[Problem]:
             dataset = DATASETS.build(loader["dataset"])
         if not _has_objects(dataset, stage):
             package = {"det": "MMDet", "pose": "MMPose"}[stage]
-            kind = {"det": "boxes", "pose": "objects with labelled keypoints"}[stage]
+            kind = {"det": "boxes", "pose": "objects with labeled keypoints"}[stage]
             path = ann_file_of(inner_dataset(loader))
             yield Problem(
                 f"{split}: {path} has no {kind} left after {package}'s filter",
@@ -220,7 +220,7 @@ def _counts(config: Any, stage: Stage) -> Iterator[Problem]:
 
 def _has_objects(dataset: Any, stage: Stage) -> bool:
     if stage == "pose":
-        # One entry per object; those without labelled keypoints are filtered.
+        # One entry per object; those without labeled keypoints are filtered.
         return len(dataset) > 0
     with contextlib.suppress(AttributeError):
         infos = (dataset.get_data_info(i) for i in range(len(dataset)))

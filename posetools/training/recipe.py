@@ -5,7 +5,7 @@ them nothing here imports torch, unless there is a GPU to ask.
 
 ``--batch-size auto`` is the largest batch that fits on the GPU, found by doubling. Each trial is a dry run of the real
 config: its data, its model, its optimizer, two iterations. The first batch whose peak passes the limit, or that runs
-out of memory, ends the search. The limit leaves a margin (costs.GPU_SHARE), because pictures with more objects than
+out of memory, ends the search. The limit leaves a margin (costs.GPU_SHARE), because images with more objects than
 those of the trial need more memory. The search is tested with real runs on the CPU and a limit put beneath them; it has
 not been run on a GPU yet.
 """
@@ -110,7 +110,7 @@ class _Measurement:
         with TemporaryDirectory() as folder:
             pair = self.emit(Path(folder))
             train = pair.facts.train
-            self._found[stage] = on_gpu(stage, pair.of(stage), train.pictures if stage == "det" else train.posed)
+            self._found[stage] = on_gpu(stage, pair.of(stage), train.images if stage == "det" else train.posed)
 
     def time(self, stages: Sequence[Stage]) -> None:
         """Time iterations, evaluations and the start of stages; one whose epochs are stated is not timed."""

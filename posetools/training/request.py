@@ -48,7 +48,7 @@ class TrainRequest:
             says.
         keep: how many checkpoints are kept besides the best one, 2 at least; None: as the config says.
         trackers: where else the curves go: ``tensorboard``, ``wandb``, ``mlflow``.
-        cache: for poses, ``crops`` or ``crops-ram``: load what is round each object, decoded once; None: the pictures.
+        cache: for poses, ``crops`` or ``crops-ram``: load what is round each object, decoded once; None: the images.
         cache_dir: where ``crops`` lie; None: in the work folder.
         cfg_options: ``key=value`` texts that are merged into the config, last of all.
     """

@@ -6,7 +6,7 @@ each sample of the training data with the run's seed, the epoch and its index. S
 workers and the moment of a stop make no difference to what augmentation draws. (Workers that are started anew with each
 epoch also stop repeating the same draws, as mmengine seeds them all alike.)
 
-One thing has a memory still: the cache of mosaic and mixup, from which MMDet takes its other pictures. It begins empty
+One thing has a memory still: the cache of mosaic and mixup, from which MMDet takes its other images. It begins empty
 in a resumed run, as in a new one.
 
 mmengine puts the stored schedulers, with the ends and lengths of the old schedule, in the place of the config's: a run
@@ -82,7 +82,7 @@ class SeedHook(RunHook):
         from mmengine.runner import EpochBasedTrainLoop
 
         dataset = runner.train_dataloader.dataset
-        # A loop over iterations has no epochs that could tell two visits of a picture apart.
+        # A loop over iterations has no epochs that could tell two visits of an image apart.
         if isinstance(runner.train_loop, EpochBasedTrainLoop) and not hasattr(dataset, "__getitems__"):
             self._samples = SeededSamples(dataset, runner.seed)
             dataset.__getitems__ = self._samples

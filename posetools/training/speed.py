@@ -26,7 +26,7 @@ from posetools.mm.stack import RunHook
 
 # The first torch whose fused Adam and AdamW run on the CPU.
 _FUSED_ON_CPU = (2, 4)
-_PICTURE_DIMS = 4
+_IMAGE_DIMS = 4
 
 
 def make_fast(runner: Any) -> None:
@@ -95,6 +95,6 @@ def _arrange(module: Any, arguments: Any, output: Any) -> Any:  # noqa: ARG001  
     import torch
 
     inputs = output.get("inputs") if isinstance(output, dict) else None
-    if isinstance(inputs, torch.Tensor) and inputs.dim() == _PICTURE_DIMS:
+    if isinstance(inputs, torch.Tensor) and inputs.dim() == _IMAGE_DIMS:
         output["inputs"] = inputs.contiguous(memory_format=torch.channels_last)
     return output

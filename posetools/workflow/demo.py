@@ -26,7 +26,7 @@ from posetools.evaluation.report import Report
 from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.files.disk import write_text
 from posetools.formats.coco.format import read_split
-from posetools.imaging.header import save_picture
+from posetools.imaging.header import save_image
 from posetools.mm.stack import prepare, require_train
 from posetools.pairs.open import open_pair
 from posetools.recipes.budget import enough_iterations
@@ -72,21 +72,21 @@ class Settings:
     """Everything about the demo that can be tuned.
 
     Attributes:
-        pictures: how many are rendered.
-        picture_size: their (width, height).
+        images: how many are rendered.
+        image_size: their (width, height).
         val: the share of them that is for evaluation.
         det: the detector.
         pose: the pose estimator.
         workers: processes that render.
         loaders: processes that load data while training.
         timed_iterations: how many iterations of each stage are timed first; 0: none, and one epoch is trained.
-        shown: how many pictures are drawn.
-        columns: pictures in a row of the sheet.
+        shown: how many images are drawn.
+        columns: images in a row of the sheet.
         min_score: boxes with a lower score are not drawn.
     """
 
-    pictures: int = 400
-    picture_size: tuple[int, int] = (320, 240)
+    images: int = 400
+    image_size: tuple[int, int] = (320, 240)
     val: float = 0.12
     det: StageSettings = StageSettings(
         size="tiny",
@@ -112,8 +112,8 @@ class Settings:
 
 # Through every station in two iterations: for tests.
 QUICK = Settings(
-    pictures=10,
-    picture_size=(96, 72),
+    images=10,
+    image_size=(96, 72),
     val=0.2,
     det=replace(Settings.det, input_size=64, batch_size=4),
     pose=replace(Settings.pose, input_size=64, batch_size=8),
@@ -132,7 +132,7 @@ class DemoRequest:
     Attributes:
         out: the folder for everything that is made.
         minutes: how long both stages together train.
-        seed: of the pictures, of the split, of training.
+        seed: of the images, of the split, of training.
         settings: everything else.
         overwrite: replace an earlier demo although there are files of somebody else in its folder.
     """
@@ -170,7 +170,7 @@ class DemoResult:
 
     Attributes:
         det: how well the detector finds cars it has never seen.
-        pose: how good the keypoints are, on labelled and on detected boxes.
+        pose: how good the keypoints are, on labeled and on detected boxes.
         seconds: step -> how long it took.
         plans: stage -> how long it was to be trained.
         iterations: stage -> how many it was trained.
@@ -236,12 +236,12 @@ class _DemoRun:
         return result
 
     def render(self) -> None:
-        number, (width, height) = self._settings.pictures, self._settings.picture_size
-        self._step(f"rendering {number} pictures of cars, {width}x{height}, with their labels as labelme files")
+        number, (width, height) = self._settings.images, self._settings.image_size
+        self._step(f"rendering {number} images of cars, {width}x{height}, with their labels as labelme files")
         with self._listener.progress() as progress:
             render_set(
                 self._labelme,
-                pictures=number,
+                images=number,
                 size=(width, height),
                 seed=self._request.seed,
                 variety=PLAIN,
@@ -260,7 +260,7 @@ class _DemoRun:
         if not result.written:
             raise RunError(f"{self._labelme}: cannot be converted: {result.findings[0].message}")
         for split, counts in result.counts.items():
-            self._listener.say(f"{split}: {counts.pictures} pictures, {counts.instances} cars")
+            self._listener.say(f"{split}: {counts.images} images, {counts.instances} cars")
         return read_split(ann_file(self._data, "val"), self._data / IMAGES, skeleton_of(self._data)).dataset
 
     def validate(self) -> None:
@@ -299,17 +299,17 @@ class _DemoRun:
         return result
 
     def evaluate(self, stage: Stage, trained: TrainResult, boxes: Path | None = None) -> Report:
-        """Evaluate one model, the pose estimator on labelled and on detected boxes."""
+        """Evaluate one model, the pose estimator on labeled and on detected boxes."""
         checkpoint = _checkpoint(trained)
         more = ("--boxes", boxes) if boxes else ()
-        title = f"evaluating the {MODEL_NAMES[stage]}{', on labelled and on detected boxes' if boxes else ''}"
+        title = f"evaluating the {MODEL_NAMES[stage]}{', on labeled and on detected boxes' if boxes else ''}"
         self._step(title, "eval", "--stage", stage, checkpoint, *more)
         with self._listener.progress() as progress:
             return evaluate(EvalRequest(checkpoint=checkpoint, stage=stage, boxes=boxes), progress)
 
     def draw(self, val: Dataset) -> None:
-        """Draw labels and predictions of some pictures into one sheet."""
-        self._step("drawing labels and predictions of pictures that training never saw")
+        """Draw labels and predictions of some images into one sheet."""
+        self._step("drawing labels and predictions of images that training never saw")
         settings = self._settings
         sheet = prediction_sheet(
             val,
@@ -319,14 +319,14 @@ class _DemoRun:
             columns=settings.columns,
             min_score=settings.min_score,
         )
-        save_picture(sheet, self._request.out / demo_folder.DEMO_SHEET)
+        save_image(sheet, self._request.out / demo_folder.DEMO_SHEET)
 
     def finish(self, det: Report, pose: Report) -> DemoResult:
         """Write results.json and return what came of it."""
         out = self._request.out
         files = {
             out / demo_folder.DEMO_SHEET: "labels and predictions side by side",
-            self._labelme: "the rendered pictures with their labelme files",
+            self._labelme: "the rendered images with their labelme files",
             self._data: "the data set: images, train_coco.json, val_coco.json, conversion.json",
             self._configs: f"the two configs, from {self._recipe}",
             self._work_dirs: "per stage: checkpoints, the config as run, the log",
@@ -347,7 +347,7 @@ class _DemoRun:
         iterations = self._settings.timed_iterations
         seconds = seconds_per_iteration(stage, pair.of(stage), folder / stage, iterations=iterations)
         facts = read_facts(self._data, skeleton_of(self._data)).train
-        samples = facts.pictures if stage == "det" else facts.posed
+        samples = facts.images if stage == "det" else facts.posed
         plan = plan_training(60 * self._request.minutes * settings.share / seconds, samples, settings.batch_size)
         part = "" if plan.samples is None else f" of {plan.samples} of the {samples} samples"
         self._listener.say(f"{stage}: {seconds:.2f} s an iteration: time for {counted(plan.epochs, 'epoch')}{part}")

@@ -1,4 +1,4 @@
-"""The demo's picture: labels and predictions side by side."""
+"""The demo's image: labels and predictions side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from posetools.labeling.sheet import contact_sheet, legend_of, readable_text, re
 from posetools.pairs.open import OpenPair
 from posetools.runtime.results import AnyDetector, AnyEstimator
 
-_TITLE = "Labels, and what the two models predict on the same pictures"
+_TITLE = "Labels, and what the two models predict on the same images"
 _NOTES = "left: labels", "right: predictions and their scores"
 
 
@@ -26,14 +26,14 @@ def prediction_sheet(
     columns: int,
     min_score: float,
 ) -> Pillow.Image:
-    """Return a contact sheet of pictures, each with its labels on the left and the predictions on the right.
+    """Return a contact sheet of images, each with its labels on the left and the predictions on the right.
 
     Args:
-        dataset: the pictures and their labels.
+        dataset: the images and their labels.
         images: the folder that they are in.
         pair: finds boxes, of which those of the first class count, and the keypoints in them.
-        shown: how many pictures, spread evenly over the data set: they are not chosen by how they look.
-        columns: pictures in a row.
+        shown: how many images, spread evenly over the data set: they are not chosen by how they look.
+        columns: images in a row.
         min_score: boxes with a lower score are left out.
     """
     count = min(shown, len(dataset.images))
@@ -44,18 +44,18 @@ def prediction_sheet(
     tiles, captions = [], []
     for image, rows in zip(chosen.images, chosen.rows_of_images(), strict=True):
         with Pillow.open(images / image.file_name) as file:
-            picture = file.convert("RGB")
-        bgr = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+            rgb = file.convert("RGB")
+        bgr = np.ascontiguousarray(np.asarray(rgb)[:, :, ::-1])
         found = pair.detector([bgr])[0].select(label=0, min_score=min_score)
         points = pair.estimator.estimate([bgr], [found.boxes])[0].keypoints
         # The model says where a point is, not whether it is hidden.
         points = np.concatenate([points, np.full((*points.shape[:2], 1), float(Visibility.VISIBLE))], axis=2)
         boxes, keypoints = chosen.boxes[list(rows)], chosen.keypoints[list(rows)]
-        labels = draw_instances(picture, boxes, keypoints, chosen.skeleton, style=style)
+        labels = draw_instances(rgb, boxes, keypoints, chosen.skeleton, style=style)
         texts = [f"{score:.2f}" for score in found.scores]
-        predicted = draw_instances(picture, found.boxes, points, chosen.skeleton, texts=texts, style=style)
+        predicted = draw_instances(rgb, found.boxes, points, chosen.skeleton, texts=texts, style=style)
         tiles.append(beside(labels, predicted))
-        captions.append(f"{image.file_name}: {len(rows)} labelled, {len(found)} found")
+        captions.append(f"{image.file_name}: {len(rows)} labeled, {len(found)} found")
     return contact_sheet(
         tiles,
         columns=columns,

@@ -24,7 +24,7 @@ HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='own
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Write the page of one pair, and that of two side by side; the name of the first is hostile."""
     folder = tmp_path_factory.mktemp("eval")
-    truth = render_set(folder / "cars", pictures=10, size=(160, 120), seed=5)
+    truth = render_set(folder / "cars", images=10, size=(160, 120), seed=5)
     oracles = (
         Oracle(truth, blur=0.03, lost=frozenset({0, 4}), flipped=frozenset({2, 3}), ghosts=2),
         Oracle(truth, blur=0.08, lost=frozenset({1})),

@@ -141,7 +141,7 @@ def test_nothing_in_data_acts_and_nothing_is_fetched(chromium: Any, report: Path
     assert all(chromium.execute_script("return arguments[0].naturalWidth", image) > 100 for image in images)
     assert chromium.title == "cars: 2 errors, 2 warnings"
     assert HOSTILE in chromium.find_element("tag name", "main").text
-    # A refused style, script or picture would stand in the console.
+    # A refused style, script or image would stand in the console.
     assert chromium.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
@@ -181,8 +181,8 @@ def test_on_paper_it_is_light_and_has_no_controls(chromium: Any, report: Path) -
     media = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     try:
-        colour = "return getComputedStyle(document.body).backgroundColor"
-        assert chromium.execute_script(colour) == "rgb(255, 255, 255)"
+        color = "return getComputedStyle(document.body).backgroundColor"
+        assert chromium.execute_script(color) == "rgb(255, 255, 255)"
         assert not chromium.find_element("id", "filters").is_displayed()
         assert not any(button.is_displayed() for button in chromium.find_elements("css selector", ".copy"))
         assert codes(chromium) == ALL

@@ -79,7 +79,7 @@ def shape_of(template: Body, one: Floats) -> Floats:
 
 
 def pixels_of(template: Body, one: Floats) -> Floats:
-    """Return (2, K): where the points are seen, in pixels from the picture's middle."""
+    """Return (2, K): where the points are seen, in pixels from the image's middle."""
     (u, v), s, f = one[3:5], np.exp(one[5]), np.exp(one[6])
     seen = []
     for point in shape_of(template, one):
@@ -90,7 +90,7 @@ def pixels_of(template: Body, one: Floats) -> Floats:
 
 
 def camera_place(one: Floats) -> Floats:
-    """Return (3,): where the camera is, in metres, in the object's frame."""
+    """Return (3,): where the camera is, in meters, in the object's frame."""
     u, v, s, f = *one[3:5], np.exp(one[5]), np.exp(one[6])
     place: Floats = -camera_axes(one).T @ np.array([u / s, v / s, f / s])
     return place
@@ -107,14 +107,14 @@ def facing_of(template: Body, one: Floats) -> Floats:
 
 
 def spread_of_height(one: Floats) -> float:
-    """Return the standard deviation of the camera's height, in metres."""
+    """Return the standard deviation of the camera's height, in meters."""
     return float(np.hypot(HEIGHT_SD, SLOPE * np.exp(one[6]) / np.exp(one[5])))
 
 
 def residuals(template: Body, views: Views, row: int, one: Floats, spread: float) -> Floats:
     """Return all whose squares are summed: points, shape, roll, focal length, and a camera that is too low."""
-    labelled = views.visibility[row] > 0
-    points = ((pixels_of(template, one) - views.points[row]) / views.sigma[row])[:, labelled]
+    labeled = views.visibility[row] > 0
+    points = ((pixels_of(template, one) - views.points[row]) / views.sigma[row])[:, labeled]
     focal = (one[6] - np.log(FOCAL * views.longest[row])) / FOCAL_SD
     low = max((HEIGHT - camera_place(one)[2]) / spread, 0.0)
     return np.concatenate([points.ravel(), one[7:], [one[2] / ROLL, focal, low]])

@@ -59,7 +59,7 @@ def test_a_split_that_is_missing(there: str, missing: str, purpose: str) -> None
             "E116",
             str(DATA / f"{missing}_coco.json"),
             "",
-            f"{missing}_coco.json must be there, with pictures to {purpose}, but is missing",
+            f"{missing}_coco.json must be there, with images to {purpose}, but is missing",
             "`posetools split` makes both splits from one",
         )
     ]

@@ -75,10 +75,10 @@ def _changed(index: int, change: Any) -> Cars:
 
 
 def _whole() -> int:
-    """Return the largest car with all eight points labelled."""
+    """Return the largest car with all eight points labeled."""
     cars = _cars()
     sides = cars.boxes[:, 2:] - cars.boxes[:, :2]
-    return int(np.where(cars.labelled == 8, sides.prod(axis=1), 0).argmax())
+    return int(np.where(cars.labeled == 8, sides.prod(axis=1), 0).argmax())
 
 
 def test_clean_cars_raise_no_alarm() -> None:
@@ -106,7 +106,7 @@ def test_a_set_that_is_mirrored_as_a_whole_is_not_taken_for_a_coarse_one() -> No
     assert len(found.explanations) > 0.95 * len(cars)
 
 
-def test_a_coarsely_labelled_set_is_not_reported_as_a_whole() -> None:
+def test_a_coarsely_labeled_set_is_not_reported_as_a_whole() -> None:
     noise = np.random.default_rng(3).normal(0.0, 8.0, (len(_cars()), 8, 2))
     keypoints = _cars().keypoints.copy()
     keypoints[:, :, :2] += noise
@@ -163,7 +163,7 @@ def test_two_points_with_each_others_names(pair: tuple[str, str], code: str) -> 
     apart = np.min(
         [np.hypot(*np.moveaxis(cars.keypoints[:, a, :2] - cars.keypoints[:, b, :2], 1, 0)) for a, b in _pairs()], axis=0
     )
-    index = int(np.where(cars.labelled == 8, apart, 0).argmax())
+    index = int(np.where(cars.labeled == 8, apart, 0).argmax())
     (finding,) = [f for f in _findings(_changed(index, lambda points: points[order])) if f.code != "W218"]
     assert finding.code == code
     assert all(name in finding.message for name in pair)
@@ -295,7 +295,7 @@ def test_another_skeleton_brings_its_own_template(tmp_path: Path) -> None:
     assert template is not None
     path.write_text(dump_skeleton(skeleton), encoding="utf-8")
     assert read_skeleton(path) == skeleton
-    # Seen from its left, from 3 m above the ground and 20 m away: x runs to the left in the picture.
+    # Seen from its left, from 3 m above the ground and 20 m away: x runs to the left in the image.
     x, y, z = template.points.T
     depth = 20.0 - y
     pixels = np.column_stack([320 - 600 * x / depth, 240 - 600 * (z - 3.0) / depth])
@@ -334,7 +334,7 @@ def test_a_template_that_breaks_a_rule_is_refused(changes: dict[str, Any], probl
         ("faces", ["roof"], "faces must be names of faces, got 'roof'"),
         ("opposite", "left-front-low", "opposite must be another keypoint"),
         ("opposite", "right-rear-top", "opposite must go both ways"),
-        ("neighbour", "wheel", "neighbour must be another keypoint, got 'wheel'"),
+        ("neighbour", "wheel", "neighbor must be another keypoint, got 'wheel'"),
     ],
 )
 def test_a_point_that_breaks_a_rule_is_refused(field: str, value: object, problem: str, tmp_path: Path) -> None:

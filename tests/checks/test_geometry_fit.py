@@ -14,7 +14,7 @@ from posetools.checks.rigid.fit import (
     VISIBLE_BEHIND,
     Fits,
     Views,
-    _minimise,
+    _minimize,
     _SeenObjects,
     _start,
     _surprise,
@@ -41,7 +41,7 @@ HIGH, LOW = some_parameters(6, 1), some_parameters(6, 2, low=True)
 EVERY = np.concatenate([HIGH, LOW])
 
 
-def _labelled(every: Floats, seed: int = 3) -> Views:
+def _labeled(every: Floats, seed: int = 3) -> Views:
     """Return the views with noise, and with all three visibilities."""
     views, rng = views_of(TEMPLATE, every), np.random.default_rng(seed)
     return replace(
@@ -82,7 +82,7 @@ def test_the_camera_may_be_low_where_it_is_far_away() -> None:
 
 
 def test_sums_gradients_and_matrices_are_those_of_the_residuals() -> None:
-    views = _labelled(EVERY)
+    views = _labeled(EVERY)
     total, gradient, matrix = _system(TEMPLATE, views, EVERY)
     for row, one in enumerate(EVERY):
         # How exactly the camera's height is known counts as constant.
@@ -124,7 +124,7 @@ def test_how_low_the_camera_is_changes_with_scale_and_focal_length() -> None:
 
 def test_an_affine_fit_of_a_flat_object_far_away_is_all_but_right() -> None:
     flat = replace(TEMPLATE, points=TEMPLATE.points * [1.0, 1.0, 0.0] + [0.0, 0.0, 1.5])
-    # Beside the axis of a camera that looks down, a level camera is no exact picture of it.
+    # Beside the axis of a camera that looks down, a level camera is no exact image of it.
     for places, off in ((((0.0, 0.0),), 5e-3), (((150.0, 100.0), (-180.0, -90.0)), 0.05)):
         every = np.array(
             [
@@ -144,7 +144,7 @@ def test_an_affine_fit_of_a_flat_object_far_away_is_all_but_right() -> None:
         assert not start[:, 7:].any()
 
 
-def test_the_start_goes_by_labelled_points_only() -> None:
+def test_the_start_goes_by_labeled_points_only() -> None:
     views = views_of(TEMPLATE, HIGH)
     spoilt = replace(views, points=views.points.copy(), visibility=views.visibility.copy())
     spoilt.visibility[:, 3] = 0
@@ -165,7 +165,7 @@ def test_known_objects_are_found() -> None:
     shapes[:, 6] = np.log(704.0)
     shapes[:, 2] *= 0.2
     views = views_of(TEMPLATE, shapes, sigma=1.0)
-    found, sums = _minimise(TEMPLATE, views)
+    found, sums = _minimize(TEMPLATE, views)
     np.testing.assert_allclose(sums, _system(TEMPLATE, views, found)[0])
     # The truth costs what its own shape and roll cost; the best costs no more.
     truth = _system(TEMPLATE, views, shapes)[0]
@@ -179,9 +179,9 @@ def test_known_objects_are_found() -> None:
 
 
 def test_no_way_leads_down_from_where_a_fit_ends() -> None:
-    views = _labelled(HIGH)
+    views = _labeled(HIGH)
     views = replace(views, visibility=np.maximum(views.visibility, 1.0))
-    found, sums = _minimise(TEMPLATE, views)
+    found, sums = _minimize(TEMPLATE, views)
     rng = np.random.default_rng(0)
     for _ in range(30):
         aside = rng.normal(0.0, [0.003] * 3 + [0.5] * 2 + [0.003] * 2 + [0.05] * MODES, found.shape)
@@ -198,10 +198,10 @@ def test_labels_that_are_nothing_end_a_fit_too() -> None:
 
 
 def test_what_a_fit_says_of_points_and_of_visibility() -> None:
-    views = _labelled(some_parameters(40, 8))
+    views = _labeled(some_parameters(40, 8))
     views.visibility[:2, 1:] = 0
     views.visibility[:2, 0] = 1
-    found, sums = _minimise(TEMPLATE, views)
+    found, sums = _minimize(TEMPLATE, views)
     fits = fit(TEMPLATE, views)
     for row, one in enumerate(found):
         pixels, seen = pixels_of(TEMPLATE, one), views.visibility[row]
@@ -256,7 +256,7 @@ def test_hidden_points_on_no_face_say_nothing() -> None:
 
 
 def test_parts_of_very_many_views_are_put_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    views = _labelled(EVERY[:7])
+    views = _labeled(EVERY[:7])
     whole = fit(TEMPLATE, views)
     monkeypatch.setattr(geometry_fit, "_FITS_AT_ONCE", 3)
     parts = fit(TEMPLATE, views)
@@ -267,7 +267,7 @@ def test_parts_of_very_many_views_are_put_together_in_order(monkeypatch: pytest.
 
 
 def test_views_are_taken_renamed_and_left_out() -> None:
-    views = _labelled(EVERY[:3])
+    views = _labeled(EVERY[:3])
     some = views.take(np.array([2, 0]))
     assert len(some) == 2
     assert some.points.tolist() == views.points[[2, 0]].tolist()

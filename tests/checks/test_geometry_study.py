@@ -68,7 +68,7 @@ def objects_of(keypoints: Floats, skeleton: Skeleton = CAR8, boxes: Floats = BOX
 
 
 def _views(keypoints: Floats) -> tuple[Views, Floats]:
-    """Return cars as they are fitted, labelled as exactly as is assumed, and their boxes' diagonals."""
+    """Return cars as they are fitted, labeled as exactly as is assumed, and their boxes' diagonals."""
     boxes = boxes_of(keypoints)
     diagonal = np.hypot(*(boxes[:, 2:] - boxes[:, :2]).T)
     views = Views(
@@ -81,7 +81,7 @@ def _views(keypoints: Floats) -> tuple[Views, Floats]:
 
 
 def _tried(keypoints: Floats, visibility: bool) -> tuple[Views, Floats, Fits, _Trials]:
-    """Return the views, their diagonals, their fits as labelled, and what trying every mistake said."""
+    """Return the views, their diagonals, their fits as labeled, and what trying every mistake said."""
     views, diagonal = _views(keypoints)
     plain = fit(TEMPLATE, views, visibility=visibility)
     trials = _Trials(TEMPLATE, views, plain, visibility)
@@ -135,7 +135,7 @@ def test_a_mistake_costs_its_misfit_and_its_rarity(visibility: bool) -> None:
                 assert trials.totals[at, column] == pytest.approx(
                     _cost(trials, at, column, fits, 2 * np.log(40)), abs=1e-3
                 )
-        # The chance to lie at this place, of all places in a part of the box, in units of how exactly it is labelled.
+        # The chance to lie at this place, of all places in a part of the box, in units of how exactly it is labeled.
         anywhere = 2 * np.log(60 * 0.3 * diagonal[row] ** 2 / (2 * np.pi * views.sigma[row] ** 2))
         fits_of_points = []
         for k in range(8):
@@ -179,11 +179,11 @@ def test_each_mistake_is_found_where_it_was_made() -> None:
     assert (mirrored.index, mirrored.point, mirrored.shift) == (4, -1, 0.0)
     assert mirrored.exchange is not None
     assert (mirrored.exchange.kind, mirrored.exchange.pair) == ("sides", None)
-    assert mirrored.labelled > 5 > 1.5 > mirrored.explained
+    assert mirrored.labeled > 5 > 1.5 > mirrored.explained
     assert (moved.index, moved.exchange, moved.point) == (6, None, 2)
     assert np.hypot(*(moved.place - right)) < 6
     assert moved.shift == pytest.approx(np.hypot(*(moved.place - keypoints[6, 2, :2])))
-    assert moved.labelled > 5 > 1.5 > moved.explained
+    assert moved.labeled > 5 > 1.5 > moved.explained
     assert moved.turned_away == (moved.turned_away[0], 0)
 
 
@@ -205,10 +205,10 @@ def test_parts_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> Non
     assert told == [("fitting a rigid object", done, 13) for done in (5, 10, 13)]
 
 
-@pytest.mark.parametrize(("labelled", "judged"), [(4, False), (5, True)])
-def test_five_points_are_judged(labelled: int, judged: bool) -> None:
+@pytest.mark.parametrize(("labeled", "judged"), [(4, False), (5, True)])
+def test_five_points_are_judged(labeled: int, judged: bool) -> None:
     keypoints = cars()[:1]
-    keypoints[0, labelled:] = 0
+    keypoints[0, labeled:] = 0
     assert bool(np.isfinite(studied(keypoints, BOXES[:1]).misfit[0])) is judged
 
 
@@ -227,7 +227,7 @@ def test_numbers_that_are_none_are_not_judged() -> None:
     assert np.flatnonzero(np.isnan(studied(keypoints, boxes).misfit)).tolist() == [2, 3, 5, 6]
 
 
-def test_the_picture_is_as_long_as_its_longer_side_or_as_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_is_as_long_as_its_longer_side_or_as_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
 
     def spy(_: object, views: Views, *__: object, **___: object) -> None:
@@ -251,7 +251,7 @@ def _noisy(pixels: float, count: int = 14) -> Floats:
     return keypoints
 
 
-def test_how_exactly_a_set_is_labelled_is_told_by_ten_objects() -> None:
+def test_how_exactly_a_set_is_labeled_is_told_by_ten_objects() -> None:
     assert studied(_noisy(12.0, 9), BOXES[:9]).noise == 1.0
     ten, all_of_them = studied(_noisy(12.0, 10), BOXES[:10]).noise, studied(_noisy(12.0)).noise
     assert 2 < ten < 6
@@ -277,7 +277,7 @@ def test_the_noise_is_just_so_large_that_the_median_object_fits_as_usual() -> No
     assert median(noise) < geometry._USUAL_MISFIT < median(noise / 1.2)
 
 
-def test_objects_with_hidden_corners_do_not_say_how_exactly_a_set_is_labelled() -> None:
+def test_objects_with_hidden_corners_do_not_say_how_exactly_a_set_is_labeled() -> None:
     keypoints = _noisy(12.0)
     keypoints[:, 6:] = 0
     assert studied(keypoints).noise == 1.0
@@ -293,19 +293,19 @@ def test_a_mirrored_set_is_not_called_coarse_and_a_mixed_one_neither() -> None:
 
 
 @pytest.mark.parametrize("order", [np.arange(8), MIRRORED])
-def test_what_is_visible_does_not_say_how_exactly_a_set_is_labelled(order: Ints) -> None:
+def test_what_is_visible_does_not_say_how_exactly_a_set_is_labeled(order: Ints) -> None:
     keypoints = cars()[:, order]
     keypoints[:, :, 2] = 3 - keypoints[:, :, 2]
     assert studied(keypoints).noise == 1.0
 
 
-def test_places_are_those_in_each_objects_own_picture() -> None:
+def test_places_are_those_in_each_objects_own_image() -> None:
     keypoints = cars()
     for index in (3, 6, 11):
         keypoints[index, 2, :2] += [25.0, -70.0]
     whole = studied(keypoints).explanations
     assert [one.index for one in whole] == [3, 6, 11]
-    # The same cars in pictures of which each is larger than the one before.
+    # The same cars in images of which each is larger than the one before.
     aside = np.arange(len(keypoints))[:, None] * np.array([4.0, 3.0])
     keypoints[:, :, :2] += aside[:, None]
     moved = study(TEMPLATE, keypoints, BOXES + np.tile(aside, 2), SIZE + 2 * aside).explanations
@@ -341,9 +341,9 @@ def test_two_points_with_each_others_names() -> None:
         seen = (f" and {before} visible on sides turned away", f" and {after}") if before > after else ("", "")
         assert (finding.message, finding.hint) == (
             f"{CAR8.names[pair[0]]} and {CAR8.names[pair[1]]} must be those of a rigid car, got points "
-            f"{one.labelled:.1f} px (rms) off{seen[0]} as labelled, {one.explained:.1f} px{seen[1]} with the two "
+            f"{one.labeled:.1f} px (rms) off{seen[0]} as labeled, {one.explained:.1f} px{seen[1]} with the two "
             "exchanged",
-            "look at the picture, and give the two points each other's names",
+            "look at the image, and give the two points each other's names",
         )
         forms.add(before > after)
         told[code] += 1
@@ -353,7 +353,7 @@ def test_two_points_with_each_others_names() -> None:
     assert forms == {True, False}
 
 
-def test_a_point_that_is_not_labelled_has_no_name_to_exchange() -> None:
+def test_a_point_that_is_not_labeled_has_no_name_to_exchange() -> None:
     keypoints = cars()
     # Too near to its place to be called misplaced; with the other's name it would fit.
     keypoints[0, 4, 1] += 22.0
@@ -375,11 +375,11 @@ def test_what_is_said_of_a_mirrored_and_of_a_misplaced_car() -> None:
             "W215",
             "x.json",
             "annotations[4] (id 5)",
-            f"the names must be those of a rigid car, got points {mirrored.labelled:.1f} px (rms) off and {before} "
-            f"visible on sides turned away as labelled, {mirrored.explained:.1f} px and 0 with left and right "
+            f"the names must be those of a rigid car, got points {mirrored.labeled:.1f} px (rms) off and {before} "
+            f"visible on sides turned away as labeled, {mirrored.explained:.1f} px and 0 with left and right "
             "exchanged, or front and rear",
-            "look at the picture: give left and right each other's names, or, when the front is where the rear is "
-            "labelled, front and rear; both look the same to geometry",
+            "look at the image: give left and right each other's names, or, when the front is where the rear is "
+            "labeled, front and rear; both look the same to geometry",
         ),
         Finding(
             "W217",
@@ -475,7 +475,7 @@ def test_a_mistake_wins_by_a_margin_over_none_and_over_all_others() -> None:
     assert _wins([50.0]) == [(0, 0)]
     assert _wins([50.0], plain=50.0 + margin) == []
     assert _wins([50.0], plain=50.1 + margin) == [(0, 0)]
-    # All sides and all ends are one mistake, which the first of them stands for; neighbours are another.
+    # All sides and all ends are one mistake, which the first of them stands for; neighbors are another.
     assert _wins([60.0, 50.0]) == _wins([50.0, 51.0]) == [(0, 0)]
     assert _wins([60.0, 60.0, 50.0]) == [(0, 2)]
     assert _wins([50.0, 60.0, 50.0 + margin]) == []

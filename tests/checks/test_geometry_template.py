@@ -68,8 +68,8 @@ def test_modes_are_steps_of_one_standard_deviation() -> None:
 def test_every_exchange_all_first_then_pair_by_pair() -> None:
     template = car8()
     everyone = list(range(8))
-    sides, ends, neighbours = [4, 5, 6, 7, 0, 1, 2, 3], [1, 0, 3, 2, 5, 4, 7, 6], [2, 3, 0, 1, 6, 7, 4, 5]
-    whole = [("sides", sides), ("ends", ends), ("neighbours", neighbours)]
+    sides, ends, neighbors = [4, 5, 6, 7, 0, 1, 2, 3], [1, 0, 3, 2, 5, 4, 7, 6], [2, 3, 0, 1, 6, 7, 4, 5]
+    whole = [("sides", sides), ("ends", ends), ("neighbours", neighbors)]
     got = [(exchange.kind, exchange.order.tolist(), exchange.pair) for exchange in template.exchanges]
     assert got[:3] == [(kind, order, None) for kind, order in whole]
     expected = []
@@ -81,7 +81,7 @@ def test_every_exchange_all_first_then_pair_by_pair() -> None:
     assert got[3:] == expected
 
 
-def test_what_has_no_opposite_and_no_neighbour_is_not_exchanged() -> None:
+def test_what_has_no_opposite_and_no_neighbor_is_not_exchanged() -> None:
     assert CAR8.template is not None
     bare = [point.model_dump() | {"opposite": None, "neighbour": None} for point in CAR8.template.points]
     assert {exchange.kind for exchange in _other(points=bare).exchanges} == {"sides"}

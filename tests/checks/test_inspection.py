@@ -1,4 +1,4 @@
-"""What validation sees of picture files: broken, missing and odd ones are told, never a traceback or a wait."""
+"""What validation sees of image files: broken, missing and odd ones are told, never a traceback or a wait."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from PIL import Image as Pillow
 
+from posetools.checks.images import check_images, check_names
 from posetools.checks.inspection import Inspection, are_alike, digests, ends, inspect
-from posetools.checks.pictures import check_names, check_pictures
 from posetools.core.findings import Finding
 from posetools.formats.coco.table import table_from
 from posetools.imaging.header import Header, read_header, without_warnings
 from posetools.progress import silent
-from tests.build import make_picture
+from tests.build import make_image
 
 SIZE = (48, 32)
 ORIENTATION = 0x0112
@@ -35,7 +35,7 @@ def check(folder: Path, *names: str) -> list[Finding]:
     listed, problems = check_names(
         {"train": table_from({"images": images, "annotations": [], "categories": []}, Path("train_coco.json"))}
     )
-    return [*problems, *check_pictures(listed, folder, silent)]
+    return [*problems, *check_images(listed, folder, silent)]
 
 
 def twin_of(path: Path, name: str, change: int) -> None:
@@ -45,15 +45,15 @@ def twin_of(path: Path, name: str, change: int) -> None:
     path.with_name(name).write_bytes(content)
 
 
-def test_a_picture_has_header_length_and_a_digest_of_its_start(tmp_path: Path) -> None:
-    path = make_picture(tmp_path / "a.jpg", SIZE, orientation=6)
+def test_an_image_has_header_length_and_a_digest_of_its_start(tmp_path: Path) -> None:
+    path = make_image(tmp_path / "a.jpg", SIZE, orientation=6)
     found = look(path)
     assert found.header == Header(32, 48, 6) == read_header(path)
     assert (found.problem, found.length, len(found.start)) == ("", path.stat().st_size, 32)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif", ".ppm", ".jp2"])
-def test_pictures_of_every_format_have_their_header(tmp_path: Path, suffix: str) -> None:
+def test_images_of_every_format_have_their_header(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     Pillow.new("RGB", (64, 64), (9, 80, 200)).save(path)
     assert look(path).header == Header(64, 64)
@@ -63,7 +63,7 @@ def test_what_is_no_file_is_missing(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "lost.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     names = ["none.jpg", "folder.jpg", "lost.jpg", "loop.jpg", "a.jpg/b.jpg", "x" * 300, "nul\0.jpg"]
     assert [look(tmp_path / name) for name in names] == [Inspection()] * len(names)
     findings = check(tmp_path, *names[:5], "a.jpg")
@@ -80,26 +80,24 @@ def test_a_pipe_is_missing_and_nobody_waits_for_it(tmp_path: Path) -> None:
     assert [finding.code for finding in check(tmp_path, "a.jpg")] == ["E121"]
 
 
-def test_broken_pictures_are_one_finding_each(tmp_path: Path) -> None:
-    make_picture(tmp_path / "cut.png", SIZE)
+def test_broken_images_are_one_finding_each(tmp_path: Path) -> None:
+    make_image(tmp_path / "cut.png", SIZE)
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-20])
     (tmp_path / "empty.jpg").write_bytes(b"")
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "bomb.png").write_bytes(png(60_000, 60_000))
     names = ["cut.png", "empty.jpg", "text.jpg", "bomb.png"]
     findings = check(tmp_path, *names)
     assert [finding.code for finding in findings] == ["E122"] * 4
-    parts = ("truncated", "no kind of picture", "no kind of picture", "decompression bomb")
+    parts = ("truncated", "no kind of image", "no kind of image", "decompression bomb")
     for name, part, finding in zip(names, parts, findings, strict=True):
-        assert (
-            f"file_name must be a picture that can be read, got '{name}' (picture cannot be read: " in finding.message
-        )
+        assert f"file_name must be an image that can be read, got '{name}' (image cannot be read: " in finding.message
         assert part in finding.message
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission_cannot_be_read(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE).chmod(0)
+    make_image(tmp_path / "a.jpg", SIZE).chmod(0)
     (finding,) = check(tmp_path, "a.jpg")
     assert finding.code == "E122" and "Permission denied" in finding.message
 
@@ -135,7 +133,7 @@ def test_the_pixels_of_a_png_are_not_decoded(tmp_path: Path) -> None:
 
 
 def test_twins_are_found_wherever_others_differ(tmp_path: Path) -> None:
-    first = make_picture(tmp_path / "a.jpg", SIZE)
+    first = make_image(tmp_path / "a.jpg", SIZE)
     # Long enough that the beginning alone does not tell.
     first.write_bytes(first.read_bytes() + b"x" * 50_000)
     (tmp_path / "same.jpg").write_bytes(first.read_bytes())
@@ -152,9 +150,9 @@ def test_twins_are_found_wherever_others_differ(tmp_path: Path) -> None:
     assert are_alike([(paths[0], path) for path in paths]) == [True, True, False, False]
 
 
-def test_many_pictures_are_looked_at_in_their_order_and_can_be_sent(tmp_path: Path) -> None:
+def test_many_images_are_looked_at_in_their_order_and_can_be_sent(tmp_path: Path) -> None:
     sizes = [(20 + i, 30) for i in range(40)]
-    paths = [str(make_picture(tmp_path / f"{i}.png", size)) for i, size in enumerate(sizes)]
+    paths = [str(make_image(tmp_path / f"{i}.png", size)) for i, size in enumerate(sizes)]
     found = pickle.loads(pickle.dumps(inspect))(paths)
     assert [one.header.size for one in found] == sizes
     assert pickle.loads(pickle.dumps(found)) == found

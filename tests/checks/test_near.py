@@ -1,4 +1,4 @@
-"""Pictures that look alike: found across splits and clips, whatever saved them, and nothing else."""
+"""Images that look alike: found across splits and clips, whatever saved them, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL import Image as Pillow
 from PIL import ImageEnhance, JpegImagePlugin
 
 from posetools.checks import near
+from posetools.checks.images import check_names
 from posetools.checks.near import check_near, clip_of, load_imagehash
-from posetools.checks.pictures import check_names
 from posetools.core.findings import Finding
 from posetools.errors import MissingExtraError
 from posetools.formats.coco.table import table_from
@@ -25,7 +25,7 @@ SIZE = (320, 240)
 
 
 def scene(seed: int) -> Pillow.Image:
-    """Return a picture with large and small structures, as photos have them."""
+    """Return an image with large and small structures, as photos have them."""
     rng = np.random.default_rng(seed)
     coarse, fine = (
         Pillow.fromarray(rng.integers(0, 255, (h, w, 3), dtype=np.uint8)).resize(SIZE, Pillow.Resampling.BICUBIC)
@@ -34,16 +34,16 @@ def scene(seed: int) -> Pillow.Image:
     return Pillow.blend(coarse, fine, 0.3)
 
 
-def found(folder: Path, pictures: Mapping[str, Mapping[str, Pillow.Image]]) -> list[Finding]:
-    """Write split -> name -> picture, and return what is found in them."""
+def found(folder: Path, by_split: Mapping[str, Mapping[str, Pillow.Image]]) -> list[Finding]:
+    """Write split -> name -> image, and return what is found in them."""
     tables, number = {}, 0
-    for split, of_split in pictures.items():
+    for split, named in by_split.items():
         images = []
-        for name, picture in of_split.items():
+        for name, image in named.items():
             number += 1
             images.append({"id": number, "file_name": name, "width": SIZE[0], "height": SIZE[1]})
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            picture.save(folder / name)
+            image.save(folder / name)
         document = {"images": images, "annotations": [], "categories": []}
         tables[split] = table_from(document, Path(f"{split}_coco.json"))
     listed, problems = check_names(tables)
@@ -51,13 +51,13 @@ def found(folder: Path, pictures: Mapping[str, Mapping[str, Pillow.Image]]) -> l
     return list(check_near(listed, folder, silent))
 
 
-def changed(picture: Pillow.Image) -> dict[str, Pillow.Image]:
-    width, height = picture.size
+def changed(image: Pillow.Image) -> dict[str, Pillow.Image]:
+    width, height = image.size
     return {
-        "half.png": picture.resize((width // 2, height // 2)),
-        "brighter.png": ImageEnhance.Brightness(picture).enhance(1.2),
-        "cut.png": picture.crop((3, 3, width - 3, height - 3)).resize(picture.size),
-        "grey.png": picture.convert("L"),
+        "half.png": image.resize((width // 2, height // 2)),
+        "brighter.png": ImageEnhance.Brightness(image).enhance(1.2),
+        "cut.png": image.crop((3, 3, width - 3, height - 3)).resize(image.size),
+        "grey.png": image.convert("L"),
     }
 
 
@@ -66,7 +66,7 @@ class TestWithImagehash:
     def _needs_imagehash(self) -> None:
         pytest.importorskip("imagehash", reason="the leaks extra is not installed")
 
-    def test_a_picture_changed_a_little_is_found_across_splits(self, tmp_path: Path) -> None:
+    def test_an_image_changed_a_little_is_found_across_splits(self, tmp_path: Path) -> None:
         findings = found(tmp_path, {"train": {"a.png": scene(1), "b.png": scene(2)}, "val": changed(scene(1))})
         assert [finding.code for finding in findings if finding.code == "W221"] == ["W221"] * 4
         first = findings[0]
@@ -77,7 +77,7 @@ class TestWithImagehash:
         assert first.message.endswith("got 'half.png'")
         assert "posetools split" in first.hint
 
-    def test_other_pictures_are_not_found(self, tmp_path: Path) -> None:
+    def test_other_images_are_not_found(self, tmp_path: Path) -> None:
         scenes = {f"s{'abcdefghijklmnopqrst'[seed]}.png": scene(seed) for seed in range(20)}
         names = list(scenes)
         split = {"train": {n: scenes[n] for n in names[:10]}, "val": {n: scenes[n] for n in names[10:]}}
@@ -95,7 +95,7 @@ class TestWithImagehash:
         assert "(images" not in finding.message
         assert "(train_coco.json: images[0] (id 1, drive_001.png) is nearly the same" in finding.message
 
-    def test_each_picture_has_one_finding_that_counts_the_others(self, tmp_path: Path) -> None:
+    def test_each_image_has_one_finding_that_counts_the_others(self, tmp_path: Path) -> None:
         same = changed(scene(4))
         findings = found(tmp_path, {"train": same, "val": {"z.png": scene(4)}})
         (across,) = [finding for finding in findings if finding.code == "W221"]
@@ -108,7 +108,7 @@ class TestWithImagehash:
 
     def test_the_nearest_is_named_of_those_that_count(self, tmp_path: Path) -> None:
         """The next frame of the clip is nearer, and does not count; nor does the farther one of the other split."""
-        train = {name: picture for name, picture in changed(scene(7)).items() if name in ("cut.png", "brighter.png")}
+        train = {name: image for name, image in changed(scene(7)).items() if name in ("cut.png", "brighter.png")}
         darker = ImageEnhance.Brightness(scene(7)).enhance(0.99)
         (first, last) = found(tmp_path, {"train": train, "val": {"v_1.png": scene(7), "v_2.png": darker}})[-2:]
         phash = load_imagehash().phash
@@ -125,9 +125,9 @@ class TestWithImagehash:
         assert found(tmp_path, {"train": {"a.png": scene(5)}, "val": {"b.png": scene(5)}}) == []
 
     def test_what_cannot_be_read_is_left_out(self, tmp_path: Path) -> None:
-        pictures = {"train": {"a.png": scene(6)}, "val": {"b.png": scene(6).convert("L"), "c.png": scene(7)}}
-        found(tmp_path, pictures)
-        (tmp_path / "c.png").write_bytes(b"no picture")
+        images = {"train": {"a.png": scene(6)}, "val": {"b.png": scene(6).convert("L"), "c.png": scene(7)}}
+        found(tmp_path, images)
+        (tmp_path / "c.png").write_bytes(b"no image")
         document = {
             "images": [
                 {"id": i, "file_name": name, "width": 320, "height": 240}
@@ -143,61 +143,61 @@ class TestWithImagehash:
     def test_blocks_find_what_a_comparison_of_all_with_all_finds(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pictures = {
+        images = {
             "train": {f"{name}.png": scene(seed) for seed, name in enumerate("abcdef")},
-            "val": {f"v{name}": picture for name, picture in changed(scene(2)).items()},
+            "val": {f"v{name}": image for name, image in changed(scene(2)).items()},
         }
-        whole = found(tmp_path, pictures)
+        whole = found(tmp_path, images)
         monkeypatch.setattr(near, "_PAIRS_AT_ONCE", 15)
-        assert found(tmp_path, pictures) == whole
+        assert found(tmp_path, images) == whole
         assert len(whole) == 7
 
     def test_all_that_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir()
-        pictures = {"train": {"a.png": scene(8), "sub/b.png": scene(8).convert("L")}, "val": {"c.png": scene(8)}}
-        pictures["val"]["c.png"] = ImageEnhance.Brightness(scene(8)).enhance(1.1)
-        within, across = found(tmp_path, pictures)
+        images = {"train": {"a.png": scene(8), "sub/b.png": scene(8).convert("L")}, "val": {"c.png": scene(8)}}
+        images["val"]["c.png"] = ImageEnhance.Brightness(scene(8)).enhance(1.1)
+        within, across = found(tmp_path, images)
         bits = [int(finding.message.split("; ")[1].split(" of ")[0]) for finding in (within, across)]
         assert all(0 <= number <= near.MOST_DIFFERENT for number in bits)
         assert within == Finding(
             "W220",
             "train_coco.json",
             "images[1] (id 2, sub/b.png)",
-            "picture must be unlike those of other clips (train_coco.json: images[0] (id 1, a.png) is nearly the same; "
+            "image must be unlike those of other clips (train_coco.json: images[0] (id 1, a.png) is nearly the same; "
             f"{bits[0]} of 144 bits differ), got 'sub/b.png'",
-            "labelling and training on it again brings little; `posetools split` must keep the two in one split",
+            "labeling and training on it again brings little; `posetools split` must keep the two in one split",
         )
         name = "images[0] (id 1, a.png)" if "a.png" in across.message else "images[1] (id 2, sub/b.png)"
         assert across == Finding(
             "W221",
             "val_coco.json",
             "images[0] (id 3, c.png)",
-            f"picture must be unlike all of other splits (train_coco.json: {name} and 1 more are nearly the same; "
+            f"image must be unlike all of other splits (train_coco.json: {name} and 1 more are nearly the same; "
             f"{bits[1]} of 144 bits differ), got 'c.png'",
             "the evaluation would be of what was trained on: take it out of one split, or keep together what looks "
             "alike with `posetools split --split-by REGEX`",
         )
 
-    def test_pictures_are_looked_at_in_batches_and_in_order(
+    def test_images_are_looked_at_in_batches_and_in_order(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         names = [f"{name}.png" for name in "abcde"]
         for seed, name in enumerate(names):
             scene(seed % 3).save(tmp_path / name)
-        (tmp_path / "b.png").write_bytes(b"no picture")
+        (tmp_path / "b.png").write_bytes(b"no image")
         document = {
             "images": [{"id": i, "file_name": n, "width": 320, "height": 240} for i, n in enumerate(names)],
             "annotations": [],
             "categories": [],
         }
         listed, _ = check_names({"train": table_from(document, Path("train_coco.json"))})
-        monkeypatch.setattr(near, "_PICTURE_BATCH", 2)
+        monkeypatch.setattr(near, "_IMAGE_BATCH", 2)
         monkeypatch.setattr(near, "_PAIRS_AT_ONCE", 4)
         told: list[tuple[str, int, int]] = []
         assert list(check_near(listed, tmp_path, lambda *step: told.append(step))) == []
         assert told == [
-            *(("looking at pictures", done, 5) for done in (2, 4, 5)),
-            *(("comparing pictures by looks", done, 4) for done in (1, 2, 3, 4)),
+            *(("looking at images", done, 5) for done in (2, 4, 5)),
+            *(("comparing images by looks", done, 4) for done in (1, 2, 3, 4)),
         ]
         kept, signs, contents = near._hash_all(listed, tmp_path, silent)
         assert [each.name for each in kept] == ["a.png", "c.png", "d.png", "e.png"]
@@ -208,7 +208,7 @@ class TestWithImagehash:
         # The first and the fourth file hold the same bytes; the last ones of two scenes do not.
         assert contents.tolist() == [0, 1, 0, 2]
 
-    def test_the_hash_is_that_of_the_upright_picture(self, tmp_path: Path) -> None:
+    def test_the_hash_is_that_of_the_upright_image(self, tmp_path: Path) -> None:
         phash = load_imagehash().phash
         exif = Pillow.Exif()
         exif[0x0112] = 6

@@ -39,7 +39,7 @@ def objects_of(
     areas: list[float] | None = None,
     crowds: tuple[int, ...] = (),
 ) -> SoundObjects:
-    """Return objects given by picture id and bbox, all in pictures of 100 x 80; points are flat lists of 24."""
+    """Return objects given by image id and bbox, all in images of 100 x 80; points are flat lists of 24."""
     annotations = [
         {
             "id": i + 1,
@@ -93,7 +93,7 @@ def test_an_object_that_is_there_a_thousand_times_is_told_so_a_bounded_number_of
     assert max(Counter(finding.place for finding in found).values()) == 20
 
 
-def test_a_box_may_leave_the_picture_by_a_pixel() -> None:
+def test_a_box_may_leave_the_image_by_a_pixel() -> None:
     inside = [(0, (-OUTSIDE, -OUTSIDE, 30, 30)), (0, (60.0, 40.0, 40 + OUTSIDE, 40 + OUTSIDE))]
     outside = [(1, (-1.01, 0.0, 30, 30)), (1, (60.0, 0.0, 41.01, 30)), (1, (0.0, 50.0, 30, 31.01))]
     found = places(list(check_boxes(objects_of([*inside, *outside]))), "W201")
@@ -111,14 +111,14 @@ def test_points_may_lie_a_tenth_of_the_box_outside(x: float, visibility: int, co
 
 
 def test_a_keypoint_is_rare_below_one_in_twenty() -> None:
-    labelled = [20.0, 20.0, 2.0] * 8
-    without_last = [*labelled[:21], 0, 0, 0]
+    labeled = [20.0, 20.0, 2.0] * 8
+    without_last = [*labeled[:21], 0, 0, 0]
     rows: list[Row] = [(i % 6, (10, 10, 20, 20)) for i in range(40)]
-    rare = objects_of(rows, points=[labelled] + [without_last] * 39)
-    enough = objects_of(rows, points=[labelled] * 2 + [without_last] * 38)
+    rare = objects_of(rows, points=[labeled] + [without_last] * 39)
+    enough = objects_of(rows, points=[labeled] * 2 + [without_last] * 38)
     assert places(list(check_split(rare, CAR8, train=False)), "W209") == ["keypoint right-rear-tire"]
     assert places(list(check_split(enough, CAR8, train=False)), "W209") == []
-    hidden = objects_of(rows, points=[[*labelled[:21], 20.0, 20.0, 1.0]] * 40)
+    hidden = objects_of(rows, points=[[*labeled[:21], 20.0, 20.0, 1.0]] * 40)
     assert places(list(check_split(hidden, CAR8, train=False)), "W209") == []
 
 
@@ -138,10 +138,10 @@ def test_size_classes_are_those_of_coco(areas: list[float], only: str) -> None:
     assert [f"only {only} objects" in finding.message for finding in found] == ([True] if only else [])
 
 
-@pytest.mark.parametrize(("labelled", "warned"), [(1599, True), (1600, False)])
-def test_few_iterations_are_fewer_than_the_stock_warm_up_needs(labelled: int, warned: bool) -> None:
-    rows: list[Row] = [(i % 6, (10, 10, 20, 20)) for i in range(labelled + 5)]
-    points: list[list[float]] = [[20.0, 20.0, 1.0 + i % 2] * 8 for i in range(labelled)] + [[0.0] * 24] * 5
+@pytest.mark.parametrize(("labeled", "warned"), [(1599, True), (1600, False)])
+def test_few_iterations_are_fewer_than_the_stock_warm_up_needs(labeled: int, warned: bool) -> None:
+    rows: list[Row] = [(i % 6, (10, 10, 20, 20)) for i in range(labeled + 5)]
+    points: list[list[float]] = [[20.0, 20.0, 1.0 + i % 2] * 8 for i in range(labeled)] + [[0.0] * 24] * 5
     objects = objects_of(rows, points=points)
     assert bool(places(list(check_split(objects, CAR8, train=True)), "W211")) is warned
     assert places(list(check_split(objects, CAR8, train=False)), "W211") == []
@@ -156,8 +156,8 @@ def test_what_is_said_about_boxes() -> None:
             "W201",
             "x.json",
             "annotations[1] (id 2)",
-            "bbox must be inside the picture of 100 x 80, got [-2.0, 5.0, 20.0, 0.5]",
-            "`posetools validate --fix` cuts it to the picture where something is left of it",
+            "bbox must be inside the image of 100 x 80, got [-2.0, 5.0, 20.0, 0.5]",
+            "`posetools validate --fix` cuts it to the image where something is left of it",
         ),
         Finding(
             "W214",
@@ -230,17 +230,17 @@ def test_what_is_said_about_points() -> None:
             "W204",
             "x.json",
             "annotations[2] (id 3)",
-            f"{names[6]}, {names[7]} must be a place in the picture where the visibility is above 0, "
+            f"{names[6]}, {names[7]} must be a place in the image where the visibility is above 0, "
             "got [(0.0, 0.0), (0.0, 0.0)]",
-            "a point that is not labelled has visibility 0",
+            "a point that is not labeled has visibility 0",
         ),
     ]
 
 
 def test_objects_are_looked_at_in_parts_that_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     right, far = [15.0, 15.0, 2.0] * 8, [*[15.0, 15.0, 2.0] * 7, 15, 70, 1]
-    unlabelled, at_corner = [*[15.0, 15.0, 2.0] * 7, 15, 15, 0], [*[15.0, 15.0, 2.0] * 6, *[0.0, 0.0, 1.0] * 2]
-    points = [far, right, unlabelled, right, at_corner, right, far, unlabelled]
+    unlabeled, at_corner = [*[15.0, 15.0, 2.0] * 7, 15, 15, 0], [*[15.0, 15.0, 2.0] * 6, *[0.0, 0.0, 1.0] * 2]
+    points = [far, right, unlabeled, right, at_corner, right, far, unlabeled]
     objects = objects_of([(0, (10.0 + i, 10, 20, 10)) for i in range(len(points))], points=points)
     whole = list(check_points(objects, CAR8))
     assert [(each.code, each.place) for each in whole] == [
@@ -277,20 +277,20 @@ def test_small_boxes_have_a_margin_of_two_pixels(x: float, far: bool) -> None:
 
 
 @pytest.mark.parametrize(("x", "y"), [(0.0, 5.0), (5.0, 0.0)])
-def test_a_point_on_the_edge_of_the_picture_is_not_at_its_corner(x: float, y: float) -> None:
+def test_a_point_on_the_edge_of_the_image_is_not_at_its_corner(x: float, y: float) -> None:
     objects = objects_of([(0, (0, 0, 10, 10))], points=[[x, y, 2, *[0.0] * 21]])
     assert list(check_points(objects, CAR8)) == []
 
 
 def test_what_is_said_about_a_split() -> None:
-    labelled = [[20.0, 20.0, 2.0] * 7 + [0.0] * 3]
-    found = list(check_split(objects_of([(3, (10, 10, 20, 20))], points=labelled), CAR8, train=True))
+    labeled = [[20.0, 20.0, 2.0] * 7 + [0.0] * 3]
+    found = list(check_split(objects_of([(3, (10, 10, 20, 20))], points=labeled), CAR8, train=True))
     assert found == [
         Finding(
             "W209",
             "x.json",
             "keypoint right-rear-tire",
-            "right-rear-tire must be labelled in at least 5% of the objects with keypoints, got 0 of 1",
+            "right-rear-tire must be labeled in at least 5% of the objects with keypoints, got 0 of 1",
             "it will not be learned, and its evaluation means little: label it, or take it out of the skeleton",
         ),
         Finding(
@@ -304,7 +304,7 @@ def test_what_is_said_about_a_split() -> None:
             "W211",
             "x.json",
             "annotations",
-            "objects with labelled keypoints must be at least 1600, so that the stock warm-up (1000 iterations in "
+            "objects with labeled keypoints must be at least 1600, so that the stock warm-up (1000 iterations in "
             "batches of 32) ends within 20 epochs, got 1",
             "`posetools config` fits warm-up and schedule to the set; with the stock recipe the learning rate stays "
             "low",
@@ -314,7 +314,7 @@ def test_what_is_said_about_a_split() -> None:
     assert six.message.endswith("got 6 of 6 without: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, ...")
 
 
-def test_pictures_whose_objects_break_the_models_are_not_called_empty() -> None:
+def test_images_whose_objects_break_the_models_are_not_called_empty() -> None:
     objects = objects_of([(i, (10, 10, 20, 20)) for i in range(5)])
     assert places(list(check_split(objects, CAR8, train=False)), "W210") == ["images"]
     document = {"images": [{"id": 0, "file_name": "a", "width": 9, "height": 9}], "annotations": [{}], "categories": []}
@@ -379,7 +379,7 @@ def _seen(*visibilities: int) -> SoundObjects:
 )
 def test_hidden_points_are_missed_in_the_whole_set_only(splits: list[SoundObjects], found: int) -> None:
     every = check_whole(Path("data"), {str(i): objects for i, objects in enumerate(splits)})
-    message = "visibility must be 1 for the points that are labelled but hidden, got only 0 and 2 in the whole set"
+    message = "visibility must be 1 for the points that are labeled but hidden, got only 0 and 2 in the whole set"
     hint = "label the points that can be guessed though hidden, and mark them so; RTMPose learns them too"
     assert [finding for finding in every if finding.code == "W208"] == [
         Finding("W208", "data", "", message, hint)

@@ -49,7 +49,7 @@ def annotation(number: int, image: int, **values: Any) -> dict[str, Any]:
 
 
 def sample() -> Document:
-    """Return a sound document; the pictures' ids are not in their order."""
+    """Return a sound document; the images' ids are not in their order."""
     return {
         "images": [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in (7, 3, 5)],
         "annotations": [annotation(1, 5), annotation(2, 7), annotation(3, 3), annotation(4, 5)],
@@ -122,12 +122,12 @@ def test_references_lead_somewhere() -> None:
         document["categories"].append({"id": 6, "name": "bus"})
 
     found = [f for f in check(change) if f.code in ("E110", "E111") and f.place.startswith("annotations")]
-    picture, category = "add the picture to images, or take the annotation out", "COCO's category ids are 1-based; "
+    image, category = "add the image to images, or take the annotation out", "COCO's category ids are 1-based; "
     places = ["annotations[1] (id 2)", "annotations[2] (id 3)"]
     unknown = "image_id must be the id of an entry in images, got 4"
     other = "category_id must be the id of an entry in categories (1, 6), got 9"
     assert found == [
-        *(Finding("E110", "x.json", place, unknown, picture) for place in places),
+        *(Finding("E110", "x.json", place, unknown, image) for place in places),
         *(Finding("E111", "x.json", place, other, f"{category}many home-made files start at 0") for place in places),
     ]
 
@@ -143,7 +143,7 @@ def test_of_many_categories_the_first_twenty_are_named(number: int, more: str) -
     assert message == f"category_id must be the id of an entry in categories ({listed}{more}), got 99"
 
 
-def test_a_picture_that_breaks_the_models_is_there_all_the_same() -> None:
+def test_an_image_that_breaks_the_models_is_there_all_the_same() -> None:
     found = check(lambda d: d["images"][2].update(width=0))
     assert [(f.code, f.place) for f in found] == [("E123", "images[2] (id 5, 5.jpg)")]
 
@@ -244,7 +244,7 @@ def test_keypoints_are_the_skeletons_in_its_order(keypoints: list[str] | None, p
 def test_keypoints_are_3k_numbers() -> None:
     found = check(lambda d: [d["annotations"][i].update(keypoints=[1, 1, 2] * n) for i, n in ((1, 7), (3, 0))])
     rule = "keypoints must be 3K = 24 numbers for the 8 keypoints of skeleton car8, got"
-    hint = "x, y and visibility of every keypoint, 0, 0, 0 for one that is not labelled"
+    hint = "x, y and visibility of every keypoint, 0, 0, 0 for one that is not labeled"
     assert found == [
         Finding("E106", "x.json", "annotations[1] (id 2)", f"{rule} 21", hint),
         Finding("E106", "x.json", "annotations[3] (id 4)", f"{rule} 0", hint),
@@ -260,7 +260,7 @@ def test_visibility_is_0_1_or_2() -> None:
         document["annotations"][3]["keypoints"][3 * 5 + 2] = -1
 
     found = [f for f in check(change) if f.code == "E107"]
-    hint = "0: not labelled, 1: labelled but hidden, 2: labelled and visible"
+    hint = "0: not labeled, 1: labeled but hidden, 2: labeled and visible"
     assert found == [
         Finding(
             "E107",
@@ -279,7 +279,7 @@ def test_visibility_is_0_1_or_2() -> None:
     ]
 
 
-def test_num_keypoints_counts_the_labelled() -> None:
+def test_num_keypoints_counts_the_labeled() -> None:
     def change(document: Document) -> None:
         document["annotations"][0]["keypoints"] = []
         document["annotations"][1]["num_keypoints"] = 8
@@ -297,7 +297,7 @@ def test_num_keypoints_counts_the_labelled() -> None:
     ]
 
 
-def test_sound_objects_are_the_rows_with_a_picture_and_good_keypoints() -> None:
+def test_sound_objects_are_the_rows_with_an_image_and_good_keypoints() -> None:
     def change(document: Document) -> None:
         document["annotations"] += [annotation(5, 7), annotation(6, 3)]
         document["annotations"][0]["image_id"] = 77
@@ -309,7 +309,7 @@ def test_sound_objects_are_the_rows_with_a_picture_and_good_keypoints() -> None:
     assert len(objects) == 3
     assert objects.table is table
     assert objects.rows.tolist() == [3, 4, 5]
-    # Rows of the pictures, not their ids.
+    # Rows of the images, not their ids.
     assert objects.images.tolist() == [2, 0, 1]
     assert objects.boxes.tolist() == [[10, 20, 44, 60], [10, 20, 45, 60], [10, 20, 46, 60]]
     assert objects.keypoints.shape == (3, 8, 3)

@@ -16,7 +16,7 @@ from posetools.core.findings import RULES, Finding
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.formats.coco import format as coco
-from tests.build import make_picture
+from tests.build import make_image
 from tests.coco_sample import Document, edit, write_sample
 
 CAR8 = load_skeleton("car8")
@@ -185,9 +185,7 @@ CASES: dict[str, Case] = {
         CATEGORY.replace("0", "1", 1),
         ("unique in cat",),
     ),
-    "unknown picture": Case(
-        of(image_id=77), "E110", SECOND, ("image_id must be the id of an entry in images, got 77",)
-    ),
+    "unknown image": Case(of(image_id=77), "E110", SECOND, ("image_id must be the id of an entry in images, got 77",)),
     "unknown category": Case(
         of(category_id=0), "E111", SECOND, ("category_id must be the id of", "(1), got 0"), "1-based"
     ),
@@ -227,12 +225,12 @@ CASES: dict[str, Case] = {
     "no objects": Case(
         lambda d: d["annotations"].clear(), "E116", "annotations", ("to evaluate on, got []",), "", False, VAL
     ),
-    "no pictures": Case(
+    "no images": Case(
         lambda d: d["images"].clear(), "E116", "images", ("images must be a list", "got []"), "", False, VAL
     ),
-    # The pictures.
+    # The images.
     "missing": Case(
-        image(file_name="x.jpg"), "E121", "images[0] (id 1, x.jpg)", ("an existing picture in", "got 'x.jpg'")
+        image(file_name="x.jpg"), "E121", "images[0] (id 1, x.jpg)", ("an existing image in", "got 'x.jpg'")
     ),
     "size": Case(image(width=321), "E123", IMAGE, ("must be (320, 240), the size of a.jpg, got (321, 240)",)),
     "leaves": Case(
@@ -252,7 +250,7 @@ CASES: dict[str, Case] = {
         of(bbox=[290, 200, 60, 30]),
         "W201",
         SECOND,
-        ("inside the picture of 320 x 240, got [290.0, 200.0",),
+        ("inside the image of 320 x 240, got [290.0, 200.0",),
         "--fix",
         True,
     ),
@@ -268,7 +266,7 @@ CASES: dict[str, Case] = {
         all_points(lambda i, v: v * (i != 3)),
         "W209",
         "keypoint left-rear-tire",
-        ("left-rear-tire must be labelled in at least 5% of the objects with keypoints, got 0 of 4",),
+        ("left-rear-tire must be labeled in at least 5% of the objects with keypoints, got 0 of 4",),
     ),
     "unused": Case(
         lambda d: d["annotations"].__delitem__(slice(0, 2)), "W210", "images", ("got 1 of 2 without: a.jpg",), "RTMDet"
@@ -309,11 +307,11 @@ def truncate(cars: Path) -> None:
 
 
 def garble(cars: Path) -> None:
-    (cars / "images/a.jpg").write_bytes(b"no picture")
+    (cars / "images/a.jpg").write_bytes(b"no image")
 
 
 def rotate(cars: Path) -> None:
-    make_picture(cars / "images/a.jpg", (320, 240), orientation=6)
+    make_image(cars / "images/a.jpg", (320, 240), orientation=6)
 
 
 def same_content(cars: Path) -> None:
@@ -339,14 +337,14 @@ def one_size(cars: Path) -> None:
 
 
 FOLDER_CASES: dict[str, tuple[Callable[[Path], None], str, str, str, str]] = {
-    "val missing": (remove_val, "E116", VAL, "", "val_coco.json must be there, with pictures to evaluate on"),
+    "val missing": (remove_val, "E116", VAL, "", "val_coco.json must be there, with images to evaluate on"),
     "truncated": (truncate, "E310", TRAIN, "line 1, column 13", "is not valid JSON"),
     "garbled": (
         garble,
         "E122",
         TRAIN,
         IMAGE,
-        "file_name must be a picture that can be read, got 'a.jpg' (picture cannot",
+        "file_name must be an image that can be read, got 'a.jpg' (image cannot",
     ),
     "rotated": (rotate, "E124", TRAIN, IMAGE, "that is the frame before EXIF rotation (orientation 6)"),
     "same content": (
@@ -375,7 +373,7 @@ FOLDER_CASES: dict[str, tuple[Callable[[Path], None], str, str, str, str]] = {
         "W208",
         "",
         "",
-        "visibility must be 1 for the points that are labelled but hidden, got only",
+        "visibility must be 1 for the points that are labeled but hidden, got only",
     ),
     "one size": (
         one_size,
@@ -402,15 +400,15 @@ def test_every_code_of_validate_has_a_case() -> None:
     assert {code for code in RULES if code[1] in "12"} - NOT_OURS <= tried
 
 
-def test_names_are_checked_without_looking_at_the_pictures(cars: Path) -> None:
+def test_names_are_checked_without_looking_at_the_images(cars: Path) -> None:
     shutil.rmtree(cars / "images")
-    assert beyond(check(cars, pictures=False)) == []
+    assert beyond(check(cars, images=False)) == []
     same_name(cars)
-    assert [f.code for f in beyond(check(cars, pictures=False))] == ["E126"]
+    assert [f.code for f in beyond(check(cars, images=False))] == ["E126"]
     assert [f.code for f in beyond(check(cars))] == ["E121", "E121", "E126"]
 
 
-def test_pictures_that_are_links_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_images_that_are_links_are_taken_as_they_are(tmp_path: Path) -> None:
     splits = write_sample(tmp_path / "cars")
     coco.write(splits, tmp_path / "links", "symlink")
     assert beyond(check(tmp_path / "links")) == []
@@ -431,7 +429,7 @@ def test_a_broken_object_does_not_hide_what_else_is_wrong(cars: Path) -> None:
         ("E106", "annotations[2] (id 3)"),
         ("E102", "images[1] (id 2, sub/b.png)"),
     }
-    # With few objects left some keypoints are rare, and the only pictures with objects left are of one size class.
+    # With few objects left some keypoints are rare, and the only images with objects left are of one size class.
     assert expected <= found
     assert {code for code, _ in found - expected} <= {"W209", "W212"}
 
@@ -443,7 +441,7 @@ def test_a_broken_entry_leads_to_no_second_finding(cars: Path) -> None:
     assert {f.code for f in beyond(check(cars))} <= {"E102", "W209"}
 
 
-def test_pictures_of_a_wrong_size_are_compared_too(cars: Path) -> None:
+def test_images_of_a_wrong_size_are_compared_too(cars: Path) -> None:
     leak(cars)
     edit(cars / VAL, image(width=300))
     assert [f.code for f in beyond(check(cars))] == ["E123", "E126"]

@@ -1,4 +1,4 @@
-"""The pictures of a set are looked at by other processes as they are by this one."""
+"""The images of a set are looked at by other processes as they are by this one."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def test_other_processes_find_the_same(tmp_path: Path) -> None:
     shutil.copy(cars / "images/a.jpg", cars / "images/c.jpg")
     (cars / "images/sub/b.png").unlink()
     edit(cars / "val_coco.json", lambda d: d["images"].append({**d["images"][0], "id": 9, "file_name": "d.jpg"}))
-    (cars / "images/d.jpg").write_bytes(b"no picture")
+    (cars / "images/d.jpg").write_bytes(b"no image")
     told: list[tuple[str, int, int]] = []
     here = validate(cars, progress=lambda *each: told.append(each))
     assert validate(cars, engine=Processes(2)) == here
     assert {"E121", "E122", "E126"} <= {finding.code for finding in here.findings}
-    assert ("checking pictures", 4, 4) in told
+    assert ("checking images", 4, 4) in told
 
 
 class Meddler:
-    """Runs shards in this process, and changes something as soon as the pictures have been looked at."""
+    """Runs shards in this process, and changes something as soon as the images have been looked at."""
 
     elsewhere: ClassVar[bool] = False
 
@@ -48,8 +48,8 @@ class Meddler:
             self._change()
 
 
-@pytest.mark.parametrize("becomes", ["nothing", "folder", "other picture"])
-def test_a_picture_that_vanishes_midway_is_one_finding(tmp_path: Path, becomes: str) -> None:
+@pytest.mark.parametrize("becomes", ["nothing", "folder", "other image"])
+def test_an_image_that_vanishes_midway_is_one_finding(tmp_path: Path, becomes: str) -> None:
     cars = tmp_path / "cars"
     write_sample(cars)
     shutil.copy(cars / "images/a.jpg", cars / "images/c.jpg")
@@ -58,9 +58,9 @@ def test_a_picture_that_vanishes_midway_is_one_finding(tmp_path: Path, becomes: 
         (cars / "images/c.jpg").unlink()
         if becomes == "folder":
             (cars / "images/c.jpg").mkdir()
-        elif becomes == "other picture":
+        elif becomes == "other image":
             shutil.copy(cars / "images/sub/b.png", cars / "images/c.jpg")
 
     found = [finding.code for finding in validate(cars, engine=Meddler(change)).findings]
     # It is no twin any more; what it is now is told where that can be seen.
-    assert sorted(set(found) - {"W211"}) == ([] if becomes == "other picture" else ["E121"])
+    assert sorted(set(found) - {"W211"}) == ([] if becomes == "other image" else ["E121"])

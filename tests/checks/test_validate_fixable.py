@@ -55,27 +55,27 @@ def test_fixable_is_what_fix_mends(tmp_path: Path, document: dict[str, Any], num
         del content["categories"]
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
-    findings = validate(path, skeleton=CAR8, pictures=False).findings
+    findings = validate(path, skeleton=CAR8, images=False).findings
     mended = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
     assert {_key(one) for one in findings if one.fixable} == {_key(one) for one in findings} & mended
 
 
 @pytest.mark.parametrize("images", [None, 2**31, "x", {}, ...])
-def test_without_a_list_of_pictures(tmp_path: Path, document: dict[str, Any], images: object) -> None:
+def test_without_a_list_of_images(tmp_path: Path, document: dict[str, Any], images: object) -> None:
     content = json.loads(json.dumps(document))
     del content["images"], content["annotations"][1]["area"]
     if images is not ...:
         content["images"] = images
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
-    findings = validate(path, skeleton=CAR8, pictures=False).findings
+    findings = validate(path, skeleton=CAR8, images=False).findings
     mended = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
     assert mended and {_key(one) for one in findings if one.fixable} == mended
     assert any("images" in f"{one.place} {one.message}" for one in findings)
 
 
 @pytest.mark.parametrize("width", [0, 1_000_001, 2**63, 10**400], ids=["zero", "large", "larger", "no float"])
-def test_no_box_is_cut_to_a_picture_of_no_size(tmp_path: Path, document: dict[str, Any], width: int) -> None:
+def test_no_box_is_cut_to_an_image_of_no_size(tmp_path: Path, document: dict[str, Any], width: int) -> None:
     content = json.loads(json.dumps(document))
     first = content["annotations"][0]
     first["bbox"] = [-20, -20, 90, 90]
@@ -85,7 +85,7 @@ def test_no_box_is_cut_to_a_picture_of_no_size(tmp_path: Path, document: dict[st
     assert "W201" not in {done.code for done in coco_repair.repair(content)[1]}
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
-    findings = validate(path, skeleton=CAR8, pictures=False).findings
+    findings = validate(path, skeleton=CAR8, images=False).findings
     assert any(one.place.startswith("images[0]") and "width" in one.message for one in findings), findings
 
 

@@ -32,7 +32,7 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
 def test_merge_tells_what_was_renamed(two: tuple[Path, Path], tmp_path: Path) -> None:
     done = run("merge", *two, "--out", tmp_path / "out", "--images", "hardlink")
     assert done.status == 0
-    assert "│ pictures │ 4 │ 2 │" in done.words
+    assert "│ images │ 4 │ 2 │" in done.words
     assert "renamed: 6" in done.out.splitlines()
     assert f"  {two[0]}: 0.jpg is a/0.jpg" in done.out.splitlines()
     assert f"wrote {tmp_path}/out" in done.out.splitlines()
@@ -47,8 +47,8 @@ def test_merge_tells_what_was_renamed(two: tuple[Path, Path], tmp_path: Path) ->
 def test_subset_tells_how_many_were_kept(two: tuple[Path, Path], tmp_path: Path) -> None:
     done = run("subset", two[0], "--out", tmp_path / "out", "--names", "[01].jpg")
     assert done.status == 0
-    assert "train: kept 2 of 2 pictures, 4 of 4 objects" in done.out.splitlines()
-    assert "val: no picture is left, hence no val_coco.json" in done.out.splitlines()
+    assert "train: kept 2 of 2 images, 4 of 4 objects" in done.out.splitlines()
+    assert "val: no image is left, hence no val_coco.json" in done.out.splitlines()
     assert done.out.splitlines()[-2:] == [
         f"next: posetools validate {tmp_path}/out",
         f"      posetools split {tmp_path}/out --val 0.1  (training needs train and val)",
@@ -59,12 +59,12 @@ def test_subset_tells_how_many_were_kept(two: tuple[Path, Path], tmp_path: Path)
     assert few.status == 0
     assert "val: not asked for" in few.out
     none = run("subset", two[0], "--out", tmp_path / "none", "--min-size", "5000")
-    assert none.err == f"error: {two[0]}: no picture meets all conditions; nothing was written\n"
+    assert none.err == f"error: {two[0]}: no image meets all conditions; nothing was written\n"
     assert not (tmp_path / "none").exists()
 
 
 def _moved(folder: Path, target: Path, *, noise: float = 0.0) -> Path:
-    """Write a copy of a data set's annotations, with noise on all labelled points."""
+    """Write a copy of a data set's annotations, with noise on all labeled points."""
     target.mkdir()
     rng = np.random.default_rng(1)
     for path in folder.glob("*_coco.json"):
@@ -92,7 +92,7 @@ def test_diff_prints_tables_and_writes_json(two: tuple[Path, Path], tmp_path: Pa
     assert number == document["overall"]["labelled"]["a"] > 10
     assert f"│ all │ {number} │ {number} │ 0 │ 0 │ 0 │ 0 │" in done.words
     assert f"│ all │ {number} │ {document['overall']['moved']['mean']:.1f} │" in done.words
-    assert "pictures in both: 3, added: 0, removed: 0, in another split: 0" in done.out.splitlines()
+    assert "images in both: 3, added: 0, removed: 0, in another split: 0" in done.out.splitlines()
     assert len(document["changes"]) == number
     assert max(map(len, done.out.splitlines())) <= 100
     assert run("diff", two[0], changed, "--exit-code").status == 1

@@ -28,7 +28,7 @@ def test_the_pair_is_written_and_named(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert run(monkeypatch, "data/cars", *said, "--out", "made") == 0
     out = capsys.readouterr().out
     assert out.splitlines()[:2] == ["made/rtmdet_tiny_car8.py", "made/rtmpose-s_car8.py"]
-    assert "det: 40 pictures in batches of 4; 200 epochs of 10 iterations: 2000 in all, 200 of them warm-up" in out
+    assert "det: 40 images in batches of 4; 200 epochs of 10 iterations: 2000 in all, 200 of them warm-up" in out
     assert out.splitlines()[-1] == "next: posetools train --stage all data/cars --configs made"
     assert "rtmdet_tiny_8xb32" in Path("made/rtmdet_tiny_car8.py").read_text(encoding="utf-8")
 
@@ -54,10 +54,9 @@ def test_the_table_has_all_iterations(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert run(monkeypatch, "data/cars", "--explain", *said) == 0
     det, _, _ = capsys.readouterr().out.partition("RTMPose")
     words = " ".join(det.split())
-    times = int(words.partition("40 pictures, ")[2].split()[0])
+    times = int(words.partition("40 images, ")[2].split()[0])
     assert (
-        f"iterations by the data {30 * 5 * times} 30 epochs of {5 * times}: 40 pictures, {times} times an epoch"
-        in words
+        f"iterations by the data {30 * 5 * times} 30 epochs of {5 * times}: 40 images, {times} times an epoch" in words
     )
 
 
@@ -132,10 +131,10 @@ def test_explain_prints_every_field_with_its_reason_in_80_columns(
     words = " ".join(tables.split())
     assert "epochs 300 33 as stated" in words
     assert "size t as stated" in words
-    assert "input_size 640x640 96x64 pictures are 96x64 (median)" in words
+    assert "input_size 640x640 96x64 images are 96x64 (median)" in words
     assert "the stock recipe of this size keeps no average" in words
     assert words.count("as stated") == 2
-    assert "data: pictures 96 x 64 (median)" in out
+    assert "data: images 96 x 64 (median)" in out
     assert Path("configs/rtmdet_m_car8.py").is_file()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from posetools.formats import FORMATS
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.cli.run import run
 
 
@@ -38,12 +38,12 @@ def _rename_label(path: Path, old: str, new: str) -> None:
 def test_table_notes_and_next_step(source: Path) -> None:
     done = run("convert", source, "--out", "cars", "--val", "0.4")
     assert done.status == 0
-    assert "│ pictures │ 3 │ 2 │" in done.words
+    assert "│ images │ 3 │ 2 │" in done.words
     assert "│ instances │ 3 │ 2 │" in done.words
     assert "right-rear-tire" in done.out
     lines = done.out.splitlines()
     assert lines[-3:] == [
-        "split: by picture",
+        "split: by image",
         "read 5 labelme annotation files, wrote cars",
         "next: posetools validate cars",
     ]
@@ -116,7 +116,7 @@ def test_what_is_ignored_is_counted(source: Path) -> None:
 
 
 def test_warnings_alone_are_shown_and_status_0(source: Path) -> None:
-    make_picture(source / "new.jpg")
+    make_image(source / "new.jpg")
     done = run("convert", source, "--out", "cars")
     assert done.status == 0
     assert "W322 no-annotation-file (1)" in done.out

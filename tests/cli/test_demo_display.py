@@ -24,7 +24,7 @@ def _result(ap50: float, pck: float, *, enough: int) -> DemoResult:
     scores = PoseScores(_all(OksScores, 0.01), {"labelled": points, "visible": points}, 0)
     return DemoResult(
         det=planted_report("best.pth", "det", boxes=_all(BoxScores, ap50)),
-        pose=planted_report("best.pth", "pose", labelled=scores),
+        pose=planted_report("best.pth", "pose", labeled=scores),
         seconds={"render": 3.0},
         plans={"det": TrainingPlan(1, enough=enough), "pose": TrainingPlan(1, enough=enough)},
         iterations={"det": 44, "pose": 60},
@@ -37,7 +37,7 @@ def test_what_was_reached_within_the_time_is_judged(capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().out.splitlines()
     start = "det: box AP50 0.107 is too low to be usable (below 0.5); 44 of the 12000 iterations that the recipe "
     assert [line for line in lines if line.startswith(start)]
-    start = "pose: PCK@0.1 on labelled boxes 0.533 is usable (0.5 or more); 60 of the 12000 iterations"
+    start = "pose: PCK@0.1 on labeled boxes 0.533 is usable (0.5 or more); 60 of the 12000 iterations"
     assert [line for line in lines if line.startswith(start)]
 
 

@@ -41,21 +41,21 @@ def side(ap: float, without_box: int = 0) -> PoseScores:
 def test_boxes() -> None:
     scores = BoxScores(0.375, 0.75, 0.5, None, 0.25, 12.5, 0.5, 0.5, 0.5, 0.5)
     lines = printed(planted_report(NAME, "det", boxes=scores))
-    assert lines[0] == "work_dirs/[det]/best.pth on val of data/cars: 12 pictures, 24 objects"
+    assert lines[0] == "work_dirs/[det]/best.pth on val of data/cars: 12 images, 24 objects"
     for name, value in scores.as_dict().items():
         shown = "n/a" if value is None else "12.5" if value == 12.5 else f"{value:.3f}"
         assert lines.count(f"{name} {shown}") == 1
 
 
-def test_poses_on_labelled_boxes() -> None:
-    lines = printed(planted_report(NAME, "pose", labelled=side(0.375)))
-    assert "keypoints labelled boxes" in lines
+def test_poses_on_labeled_boxes() -> None:
+    lines = printed(planted_report(NAME, "pose", labeled=side(0.375)))
+    assert "keypoints labeled boxes" in lines
     assert not any("detected" in line for line in lines)
     for line in (
         "OKS AP 0.375",
         "PCK@0.05 0.500",
         "NME 0.125",
-        "error in pixels, 5 labelled points 12.5",
+        "error in pixels, 5 labeled points 12.5",
         "PCK@0.1, 5 visible points 0.625",
         "PCK@0.1, 5 hidden points n/a",
         "objects without a box 0",
@@ -67,10 +67,10 @@ def test_poses_on_labelled_boxes() -> None:
 
 def test_poses_on_detected_boxes_stand_beside_them() -> None:
     both = side(0.375), side(0.25, without_box=3)
-    lines = printed(planted_report(NAME, "pose", labelled=both[0], detected=both[1], detector="best [det].pth"))
+    lines = printed(planted_report(NAME, "pose", labeled=both[0], detected=both[1], detector="best [det].pth"))
     assert lines[1] == "detected boxes: best [det].pth"
-    assert "keypoints labelled boxes detected boxes" in lines
-    assert "per keypoint: labelled / detected boxes" in lines
+    assert "keypoints labeled boxes detected boxes" in lines
+    assert "per keypoint: labeled / detected boxes" in lines
     assert "OKS AP 0.375 0.250" in lines
     assert "objects without a box 0 3" in lines
     (line,) = [line for line in lines if line.startswith("left-front-bumper")]
@@ -80,6 +80,6 @@ def test_poses_on_detected_boxes_stand_beside_them() -> None:
 
 @pytest.mark.parametrize("detected", [None, side(0.1)])
 def test_what_the_shares_are_of_is_said(detected: PoseScores | None) -> None:
-    text = " ".join(printed(planted_report(NAME, "pose", labelled=side(0.375), detected=detected)))
-    assert "PCK@t: share of labelled points nearer than t times the longer side of the labelled box." in text
-    assert "NME: mean distance over sqrt(width * height) of the labelled box." in text
+    text = " ".join(printed(planted_report(NAME, "pose", labeled=side(0.375), detected=detected)))
+    assert "PCK@t: share of labeled points nearer than t times the longer side of the labeled box." in text
+    assert "NME: mean distance over sqrt(width * height) of the labeled box." in text

@@ -82,7 +82,7 @@ def test_a_bundle_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
     assert done.status == 0, done.err
     for text in ("float16", "8 keypoints of car", "boxes before NMS", "scores of keypoints", f"val of {tiny.data}"):
         assert text in done.words
-    for name in ("detector, size", "time of a picture here", "OKS AP, detected boxes", "samples: 1, "):
+    for name in ("detector, size", "time of an image here", "OKS AP, detected boxes", "samples: 1, "):
         assert name in done.out
     assert f"posetools verify {out}" in done.words
     with zipfile.ZipFile(out) as archive:

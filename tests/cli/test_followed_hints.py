@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.cli.run import Done, run
 from tests.converting import NAMES, labelme_source, write_source
 from tests.runtime.tiny import write as write_bundle
@@ -129,7 +129,7 @@ def test_a_source_without_visibility_leads_to_convert(tmp_path: Path) -> None:
 
 
 def test_predict_into_a_folder_that_holds_something(tmp_path: Path) -> None:
-    make_picture(tmp_path / "in/a.png", (96, 80))
+    make_image(tmp_path / "in/a.png", (96, 80))
     full = tmp_path / "full"
     full.mkdir()
     (full / "x").write_text("x")
@@ -168,7 +168,7 @@ def test_images_that_are_links_are_refused_before_the_window_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     for seed in range(4):
-        make_picture(tmp_path / f"the photos/{seed}.jpg", (96, 80), seed=seed)
+        make_image(tmp_path / f"the photos/{seed}.jpg", (96, 80), seed=seed)
     folder = tmp_path / "links"
     if kind == "review":
         assert run("review", tmp_path / "the photos", "--out", tmp_path / "chosen").status == 0
@@ -191,7 +191,7 @@ def test_images_that_are_links_are_refused_before_the_window_opens(
 def test_a_data_set_within_the_labels_is_refused_before_the_window_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_picture(tmp_path / "photos/a.jpg", (96, 80))
+    make_image(tmp_path / "photos/a.jpg", (96, 80))
     _program(tmp_path, monkeypatch)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").write_text("x")
@@ -207,7 +207,7 @@ def test_a_data_set_within_the_labels_is_refused_before_the_window_opens(
 
 def test_findings_after_labeling_name_the_options_of_convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(4):
-        make_picture(tmp_path / f"photos/{seed}.jpg", (96, 80), seed=seed)
+        make_image(tmp_path / f"photos/{seed}.jpg", (96, 80), seed=seed)
     _program(tmp_path, monkeypatch)
     words = ("annotate", tmp_path / "photos", "--skeleton", "coco17", "--then-convert", tmp_path / "set")
     done = run(*words)

@@ -19,7 +19,7 @@ from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import OPTIONS, SETTINGS, front_page, help_page
 from tests.cli.run import run
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def _of_typer(width: int) -> list[str]:
     # Without the terminal that pytest may have, and without the environment that was read when typer was loaded.
     done = CliRunner().invoke(app, ["--help"], prog_name="posetools", env={"COLUMNS": str(width)})
     assert done.exit_code == 0
-    return [line.rstrip() for line in _COLOURS.sub("", done.output).splitlines()]
+    return [line.rstrip() for line in _COLORS.sub("", done.output).splitlines()]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -69,17 +69,17 @@ def test_the_options_are_those_of_typer() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 133])
-def test_lines_are_as_wide_as_asked_and_colours_change_no_letter(width: int) -> None:
-    plain, painted = help_page(width), help_page(width, colours=True)
+def test_lines_are_as_wide_as_asked_and_colors_change_no_letter(width: int) -> None:
+    plain, painted = help_page(width), help_page(width, colors=True)
     assert {len(line) for line in plain.splitlines() if line.startswith(("│", "╭", "╰"))} == {width}
-    assert _COLOURS.sub("", painted) == plain
+    assert _COLORS.sub("", painted) == plain
     assert "\x1b[1;36mconvert" in painted
 
 
 @pytest.mark.parametrize("words", [["-h"], ["--help"]])
 def test_help_is_printed_for_either_option(words: list[str]) -> None:
     assert front_page(words, encoding="utf-8", terminal=False) == help_page(80)
-    assert front_page(words, encoding="utf-8", terminal=True) == help_page(80, colours=os.name == "posix") or (
+    assert front_page(words, encoding="utf-8", terminal=True) == help_page(80, colors=os.name == "posix") or (
         os.name != "posix"
     )
 

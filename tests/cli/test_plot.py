@@ -40,8 +40,8 @@ def test_a_folder_of_runs_becomes_a_figure_and_a_table(tmp_path: Path) -> None:
         f"wrote {tmp_path / 'curves.svg'}",
     ):
         assert line in done.out.splitlines()
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.format == "PNG"
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.format == "PNG"
 
 
 def test_chosen_metrics_may_have_blanks(tmp_path: Path) -> None:

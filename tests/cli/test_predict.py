@@ -12,10 +12,10 @@ from pycocotools.coco import COCO
 
 from posetools import PipelineOptions, PosePipeline
 from posetools.errors import RequestError
-from posetools.imaging.frames import read_picture
+from posetools.imaging.frames import read_image
 from posetools.imaging.video import new_video, probe
 from tests.cli.run import run
-from tests.runtime.tiny import picture, png, write
+from tests.runtime.tiny import image, png, write
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     (folder / "sub").mkdir(parents=True)
     for seed, name in enumerate(("a.png", "b.png", "sub/a.png")):
-        (folder / name).write_bytes(png(picture(seed)))
+        (folder / name).write_bytes(png(image(seed)))
     return folder
 
 
 def make_video(path: Path, frames: int) -> Path:
     with new_video(path, 12.0, (192, 128)) as video:
         for seed in range(frames):
-            video.write(picture(seed))
+            video.write(image(seed))
     return path
 
 
@@ -48,29 +48,29 @@ def test_everything_at_once(bundle: Path, photos: Path, tmp_path: Path) -> None:
     found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert found == ["a.png", "b.png", "clip.avi", "predictions.json", "results_coco.json", "sub/a.png"]
     assert (probe(out / "clip.avi").total, probe(out / "clip.avi").fps) == (9, 12.0)
-    pictures = json.loads((out / "predictions.json").read_text())["pictures"]
-    assert [one["file_name"] for one in pictures] == ["a.png", "b.png", "sub/a.png", *["clip.avi"] * 9]
+    images = json.loads((out / "predictions.json").read_text())["pictures"]
+    assert [one["file_name"] for one in images] == ["a.png", "b.png", "sub/a.png", *["clip.avi"] * 9]
     pipeline = PosePipeline.from_bundle(bundle)
-    for name, one in zip(("a.png", "b.png", "sub/a.png"), pictures, strict=False):
+    for name, one in zip(("a.png", "b.png", "sub/a.png"), images, strict=False):
         result = pipeline(photos / name)
         assert len(one["instances"]) == len(result) > 0
         np.testing.assert_allclose([found["box"] for found in one["instances"]], result.boxes, atol=0.006)
         keypoints = [list(found["keypoints"].values()) for found in one["instances"]]
         np.testing.assert_allclose(keypoints, result.keypoints, atol=0.006)
     results = json.loads((out / "results_coco.json").read_text())
-    assert len(results) == sum(len(one["instances"]) for one in pictures)
+    assert len(results) == sum(len(one["instances"]) for one in images)
     assert {one["image_id"] for one in results} == set(range(1, 13))
-    assert "12 pictures" in done.words and f"{len(results)} objects" in done.words
+    assert "12 images" in done.words and f"{len(results)} objects" in done.words
 
 
 @pytest.fixture
-def labelled(tmp_path: Path) -> Path:
+def labeled(tmp_path: Path) -> Path:
     """Return a data set of four images: 11 and 12 in train, 21 and 22 in val, the last one in a subfolder."""
     root = tmp_path / "set"
     (root / "images" / "sub").mkdir(parents=True)
     names = {11: "a.png", 12: "b.png", 21: "c.png", 22: "sub/a.png"}
     for number, name in names.items():
-        (root / "images" / name).write_bytes(png(picture(number)))
+        (root / "images" / name).write_bytes(png(image(number)))
     for split, numbers in (("train", (11, 12)), ("val", (21, 22))):
         images = [{"id": i, "file_name": names[i], "width": 192, "height": 128} for i in numbers]
         document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "car"}]}
@@ -84,46 +84,46 @@ def image_ids(labels: Path, results: Path) -> set[int]:
     return {one["image_id"] for one in truth.loadRes(str(results)).anns.values()}
 
 
-def test_images_of_a_data_set_keep_its_ids(bundle: Path, labelled: Path, tmp_path: Path) -> None:
-    images, out = labelled / "images", tmp_path / "out"
+def test_images_of_a_data_set_keep_its_ids(bundle: Path, labeled: Path, tmp_path: Path) -> None:
+    images, out = labeled / "images", tmp_path / "out"
     arguments: list[str | Path] = ["--bundle", bundle, "--save-predictions", "--output-root"]
     done = run("predict", images / "c.png", images / "sub", *arguments, out)
     assert done.status == 0, done.err
-    assert image_ids(labelled / "val_coco.json", out / "results_coco.json") == {21, 22}
+    assert image_ids(labeled / "val_coco.json", out / "results_coco.json") == {21, 22}
     assert not list(out.glob("results_*_coco.json"))
     done = run("predict", images, *arguments, tmp_path / "all")
     assert done.status == 0, done.err
     for split, ids in (("train", {11, 12}), ("val", {21, 22})):
         path = tmp_path / "all" / f"results_{split}_coco.json"
-        assert image_ids(labelled / f"{split}_coco.json", path) == ids
+        assert image_ids(labeled / f"{split}_coco.json", path) == ids
         assert str(path) in done.out
     results = json.loads((tmp_path / "all" / "results_coco.json").read_text())
     assert {one["image_id"] for one in results} == {11, 12, 21, 22}
 
 
 def test_ids_are_counted_where_no_data_set_has_them_all(
-    bundle: Path, labelled: Path, photos: Path, tmp_path: Path
+    bundle: Path, labeled: Path, photos: Path, tmp_path: Path
 ) -> None:
     arguments: list[str | Path] = ["--bundle", bundle, "--save-predictions", "--output-root"]
-    done = run("predict", labelled / "images", photos, *arguments, tmp_path / "both")
+    done = run("predict", labeled / "images", photos, *arguments, tmp_path / "both")
     assert done.status == 0, done.err
-    assert f"image ids are counted from 1: not all images are of the data set {labelled}" in done.words
-    (labelled / "images" / "new.png").write_bytes(png(picture(5)))
-    done = run("predict", labelled / "images", *arguments, tmp_path / "new")
+    assert f"image ids are counted from 1: not all images are of the data set {labeled}" in done.words
+    (labeled / "images" / "new.png").write_bytes(png(image(5)))
+    done = run("predict", labeled / "images", *arguments, tmp_path / "new")
     assert done.status == 0, done.err
-    assert f"image ids are counted from 1: 1 of 5 images are in no split of {labelled}" in done.words
+    assert f"image ids are counted from 1: 1 of 5 images are in no split of {labeled}" in done.words
     results = json.loads((tmp_path / "new" / "results_coco.json").read_text())
     assert {one["image_id"] for one in results} == {1, 2, 3, 4, 5}
-    assert image_ids(labelled / "val_coco.json", tmp_path / "new" / "results_val_coco.json") == {21, 22}
+    assert image_ids(labeled / "val_coco.json", tmp_path / "new" / "results_val_coco.json") == {21, 22}
 
 
-def test_ids_that_the_splits_share_are_of_each_split_alone(bundle: Path, labelled: Path, tmp_path: Path) -> None:
-    path = labelled / "train_coco.json"
+def test_ids_that_the_splits_share_are_of_each_split_alone(bundle: Path, labeled: Path, tmp_path: Path) -> None:
+    path = labeled / "train_coco.json"
     path.write_text(path.read_text().replace('"id": 11', '"id": 21'))
     out = tmp_path / "out"
-    done = run("predict", labelled / "images", "--bundle", bundle, "--save-predictions", "--output-root", out)
-    assert f"the splits of {labelled} share some" in done.words
-    assert image_ids(labelled / "val_coco.json", out / "results_val_coco.json") == {21, 22}
+    done = run("predict", labeled / "images", "--bundle", bundle, "--save-predictions", "--output-root", out)
+    assert f"the splits of {labeled} share some" in done.words
+    assert image_ids(labeled / "val_coco.json", out / "results_val_coco.json") == {21, 22}
     assert image_ids(path, out / "results_train_coco.json") == {21, 12}
 
 
@@ -132,11 +132,11 @@ def test_no_boxes_are_drawn_where_they_are_not_wanted(bundle: Path, photos: Path
     for option in ("--draw-bbox", "--no-draw-bbox"):
         out = tmp_path / option
         assert run("predict", photos / "a.png", "--bundle", bundle, "--output-root", out, option).status == 0
-        drawn[option] = read_picture(out / "a.png")
+        drawn[option] = read_image(out / "a.png")
     assert (drawn["--draw-bbox"] != drawn["--no-draw-bbox"]).any()
     high: list[str | Path] = ["--bbox-thr", "1", "--output-root", tmp_path / "none"]
     assert run("predict", photos / "a.png", "--bundle", bundle, *high).status == 0
-    np.testing.assert_array_equal(read_picture(tmp_path / "none" / "a.png"), read_picture(photos / "a.png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "none" / "a.png"), read_image(photos / "a.png"))
 
 
 def test_heatmaps_of_a_bundle_lie_on_the_objects(bundle: Path, photos: Path) -> None:
@@ -203,10 +203,10 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert not (tmp_path / "o").exists()
 
 
-def test_labelme_files_are_of_pictures(bundle: Path, tmp_path: Path) -> None:
+def test_labelme_files_are_of_images(bundle: Path, tmp_path: Path) -> None:
     video = make_video(tmp_path / "clip.mp4", 2)
     done = run("predict", video, "--bundle", bundle, "--format", "labelme", "--output-root", tmp_path / "out")
-    assert done.status == 2 and "--format labelme needs pictures, but clip.mp4 is a video" in done.err
+    assert done.status == 2 and "--format labelme needs images, but clip.mp4 is a video" in done.err
 
 
 def test_a_window_needs_a_screen(bundle: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +225,7 @@ def test_the_other_class_counts_when_asked_for(bundle: Path, photos: Path) -> No
 
 def test_an_array_and_its_file_give_the_same(bundle: Path, photos: Path, tmp_path: Path) -> None:
     pipeline = PosePipeline.from_bundle(bundle)
-    by_path, by_array = pipeline([photos / "a.png", read_picture(photos / "a.png")])
+    by_path, by_array = pipeline([photos / "a.png", read_image(photos / "a.png")])
     np.testing.assert_array_equal(by_path.keypoints, by_array.keypoints)
     assert (by_path.path, by_array.path) == (photos / "a.png", None)
     by_path.draw(tmp_path / "drawn.webp")

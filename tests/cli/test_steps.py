@@ -16,13 +16,13 @@ from posetools.training.train import TrainResult
 def test_steps_are_numbered_and_say_the_command_that_does_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     steps = Steps()
     steps.step("read [labels]", "posetools convert a [b]")
-    steps.say("12 pictures [of cars]")
+    steps.say("12 images [of cars]")
     steps.step("look", "")
     assert capsys.readouterr().out.splitlines() == [
         "",
         "1. read [labels]",
         "   $ posetools convert a [b]",
-        "   12 pictures [of cars]",
+        "   12 images [of cars]",
         "",
         "2. look",
     ]
@@ -40,7 +40,7 @@ def test_progress_and_training_are_shown_as_in_their_own_commands(capsys: pytest
 
 @pytest.mark.parametrize(
     ("stage", "name", "measure"),
-    [("det", "coco/bbox_mAP_50", "box AP50"), ("pose", "coco/AP .5", "OKS AP50 on labelled boxes")],
+    [("det", "coco/bbox_mAP_50", "box AP50"), ("pose", "coco/AP .5", "OKS AP50 on labeled boxes")],
 )
 def test_a_run_that_time_has_cut_short_is_judged(
     capsys: pytest.CaptureFixture[str], stage: Stage, name: str, measure: str

@@ -77,10 +77,10 @@ def test_what_cannot_run_exits_with_2_without_a_traceback(tmp_path: Path, cars: 
         assert "Traceback" not in done.err
 
 
-def test_pictures_are_left_alone_when_asked(cars: Path) -> None:
+def test_images_are_left_alone_when_asked(cars: Path) -> None:
     (cars / "images/a.jpg").unlink()
     assert run("validate", cars).status == 1
-    assert run("validate", cars, "--no-pictures").status == 0
+    assert run("validate", cars, "--no-images").status == 0
 
 
 def test_the_set_of_another_skeleton_is_told(cars: Path) -> None:
@@ -116,8 +116,8 @@ def test_another_name_than_that_of_a_page_is_refused_before_anything_is_changed(
 
 def test_near_duplicates_are_found_when_asked_for(cars: Path) -> None:
     pytest.importorskip("imagehash", reason="the leaks extra is not installed")
-    with Pillow.open(cars / "images/a.jpg") as picture:
-        picture.save(cars / "images/c.jpg", quality=50)
+    with Pillow.open(cars / "images/a.jpg") as image:
+        image.save(cars / "images/c.jpg", quality=50)
     assert "W221" not in run("validate", cars).out
     done = run("validate", cars, "--near-duplicates")
     assert done.status == 0
@@ -125,7 +125,7 @@ def test_near_duplicates_are_found_when_asked_for(cars: Path) -> None:
     assert "errors: 0, warnings: 2" in done.out
 
 
-def test_near_duplicates_need_the_pictures(cars: Path) -> None:
-    done = run("validate", cars, "--near-duplicates", "--no-pictures")
+def test_near_duplicates_need_the_images(cars: Path) -> None:
+    done = run("validate", cars, "--near-duplicates", "--no-images")
     assert done.status == 2
-    assert "--near-duplicates looks at the pictures" in done.err
+    assert "--near-duplicates looks at the images" in done.err

@@ -21,11 +21,11 @@ def cars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_sheet_is_written_where_one_stands_and_said_so(cars: Path) -> None:
     done = run("view", cars)
     assert done.status == 0
-    assert "wrote view.png: 3 of 3 pictures" in done.out
+    assert "wrote view.png: 3 of 3 images" in done.out
     with Pillow.open("view.png") as sheet:
         assert sheet.width > 1000
     done = run("view", cars, "-n", "1", "--split", "train", "--tile", "120x90", "--names")
-    assert "wrote view.png: 1 of 2 pictures" in done.out
+    assert "wrote view.png: 1 of 2 images" in done.out
     with Pillow.open("view.png") as sheet:
         assert sheet.width == 120 + 2 * 4
 
@@ -48,21 +48,21 @@ def test_the_sheet_of_another_object_has_a_legend_with_its_colors(cars: Path) ->
         assert (np.abs(legend - color).max(axis=2) < 40).sum() > 10
 
 
-def test_every_option_reaches_the_picture(cars: Path) -> None:
+def test_every_option_reaches_the_image(cars: Path) -> None:
     options: list[list[str]] = [[], ["--names"], ["--indices"], ["--objects"], ["--columns", "1"], ["--n", "2"]]
     options += [["--tile", "250"], ["--n", "2", "--seed", "3"]]
-    pictures = set()
+    images = set()
     for arguments in options:
         assert run("view", cars, *(arguments if "--tile" in arguments else [*arguments, "--tile", "200"])).status == 0
-        pictures.add(Path("view.png").read_bytes())
-    assert len(pictures) == len(options)
+        images.add(Path("view.png").read_bytes())
+    assert len(images) == len(options)
     done = run("view", cars, "--objects", "--tile", "100x100")
     assert done.out.endswith("wrote view.png: 6 of 6 objects\n")
 
 
-def test_single_pictures_go_into_a_new_folder(cars: Path) -> None:
+def test_single_images_go_into_a_new_folder(cars: Path) -> None:
     done = run("view", cars, "--each")
-    assert "wrote view: 3 of 3 pictures" in done.out
+    assert "wrote view: 3 of 3 images" in done.out
     assert sorted(path.name for path in Path("view").rglob("*.*")) == ["a.jpg", "b.png", "c.jpg"]
     done = run("view", cars, "--each")
     assert done.status == 2
@@ -71,10 +71,10 @@ def test_single_pictures_go_into_a_new_folder(cars: Path) -> None:
 
 def test_a_finding_is_looked_for_in_any_case_and_nothing_to_show_is_said(cars: Path) -> None:
     edit(cars / "train_coco.json", lambda document: document["annotations"][1].update(area=1.0))
-    assert "wrote view.png: 1 of 1 pictures" in run("view", cars, "--finding", "e104").out
+    assert "wrote view.png: 1 of 1 images" in run("view", cars, "--finding", "e104").out
     done = run("view", cars, "--finding", "W205", "--out", "other.png")
     assert done.status == 0
-    assert done.out.startswith("no picture has W205 duplicate-box; what occurs here: E104 area (1), W211")
+    assert done.out.startswith("no image has W205 duplicate-box; what occurs here: E104 area (1), W211")
     assert not Path("other.png").exists()
 
 

@@ -1,4 +1,4 @@
-"""The Dataset: sorted, frozen, and nothing lost when pictures are chosen or sets joined."""
+"""The Dataset: sorted, frozen, and nothing lost when images are chosen or sets joined."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _objects(dataset: Dataset) -> list[tuple[str, list[float], list[float], floa
     ]
 
 
-def test_pictures_are_sorted_and_objects_follow_in_their_order() -> None:
+def test_images_are_sorted_and_objects_follow_in_their_order() -> None:
     dataset = make_dataset(images=NAMES, per_image=3)
     assert [image.file_name for image in dataset.images] == sorted(NAMES)
     assert dataset.image_index.tolist() == sorted(dataset.image_index.tolist())
@@ -33,7 +33,7 @@ def test_pictures_are_sorted_and_objects_follow_in_their_order() -> None:
         assert all(dataset[row].image.file_name == name for row in rows)
 
 
-def test_builder_fills_areas_and_empties_points_that_are_not_labelled() -> None:
+def test_builder_fills_areas_and_empties_points_that_are_not_labeled() -> None:
     skeleton = load_skeleton()
     builder = DatasetBuilder(skeleton)
     builder.add_image(Image("a", 10, 10))
@@ -49,7 +49,7 @@ def test_builder_fills_areas_and_empties_points_that_are_not_labelled() -> None:
     assert dataset.keypoints[0, 0].tolist() == [1, 2, 1]
     assert not dataset.keypoints[:, 1:].any()
     assert keypoints[1].tolist() == [3, 4, 0]
-    assert dataset.num_labelled.tolist() == [1, 1]
+    assert dataset.num_labeled.tolist() == [1, 1]
     assert dataset.visibility.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]] * 2
     assert dataset.boxes[0].tolist() == [1, 2, 5, 8]
 
@@ -120,7 +120,7 @@ def test_shapes_are_held(name: str) -> None:
         Dataset(**{**{key: getattr(dataset, key) for key in dataset.__dataclass_fields__}, name: wrong})
 
 
-def test_a_picture_is_added_once() -> None:
+def test_an_image_is_added_once() -> None:
     builder = DatasetBuilder(load_skeleton())
     builder.add_image(Image("a", 1, 1))
     assert "a" in builder

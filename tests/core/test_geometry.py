@@ -36,7 +36,7 @@ def test_yolo_and_back_gives_the_very_same_numbers(size: tuple[int, int]) -> Non
     boxes = _boxes(200, size)
     assert geometry.xyxy_from_yolo(geometry.yolo_from_xyxy(boxes, size), size).tolist() == boxes.tolist()
     points = boxes.reshape(-1, 2, 2)
-    back = geometry.denormalise_points(geometry.normalise_points(points, size), size)
+    back = geometry.denormalize_points(geometry.normalize_points(points, size), size)
     assert back.tolist() == points.tolist()
 
 
@@ -76,7 +76,7 @@ def test_clip_boxes() -> None:
     assert geometry.clip_boxes(boxes, (640, 480)).tolist() == [[0, 0, 5, 480], [640, 1, 640, 2]]
 
 
-def test_box_from_keypoints_takes_labelled_ones_and_stays_in_the_picture() -> None:
+def test_box_from_keypoints_takes_labeled_ones_and_stays_in_the_image() -> None:
     keypoints = np.array([[10.0, 10.0, 2.0], [30.0, 90.0, 1.0], [0.0, 0.0, 0.0]])
     assert geometry.box_from_keypoints(keypoints, 0.0, (100, 100)).tolist() == [10, 10, 30, 90]
     assert geometry.box_from_keypoints(keypoints, 0.25, (100, 100)).tolist() == [5, 0, 35, 100]

@@ -117,7 +117,7 @@ def _set(*keys: str | int, to: object) -> Mutation:
             _set("keypoints", 2, "color", to=[0, 0, 256]),
             "keypoints[2].color[2]",
             "input should be less than or equal to 255, got 256",
-            id="colour out of range",
+            id="color out of range",
         ),
         pytest.param(
             _set("category", "id", to=0), "category.id", "input should be greater than or equal to 1, got 0", id="id 0"

@@ -96,7 +96,7 @@ def test_a_killed_split_that_takes_val_away_is_finished_by_the_next(data: Path, 
     assert done.returncode == 9, done.stderr
     with pytest.raises(RequestError, match="half done by an interrupted"):
         splits_of(data)
-    assert run("validate", data, "--fix", "--no-pictures", "--skeleton", "car8").status != 2
+    assert run("validate", data, "--fix", "--no-images", "--skeleton", "car8").status != 2
     assert {path.name for path in data.iterdir()} >= {"train_coco.json", "conversion.json"}
     assert not (data / "val_coco.json").exists() and not list(data.glob(".*_coco.json.*"))
     names = [image["file_name"] for image in json.loads((data / "train_coco.json").read_text())["images"]]

@@ -25,7 +25,7 @@ def found(*codes: str, fixable: bool = False) -> list[Finding]:
 
 
 @pytest.mark.parametrize(
-    ("findings", "splits", "pictures", "level", "sentence", "things"),
+    ("findings", "splits", "images", "level", "sentence", "things"),
     [
         ([], BOTH, True, "good", "ready to train; nothing was found", []),
         (found("W202"), BOTH, True, "warning", "ready to train; 1 thing to look at first", ["W202"]),
@@ -74,9 +74,9 @@ def found(*codes: str, fixable: bool = False) -> list[Finding]:
     ],
 )
 def test_a_data_set_is_ready_or_not_and_what_is_serious_comes_first(
-    findings: list[Finding], splits: tuple[str, ...], pictures: bool, level: str, sentence: str, things: list[str]
+    findings: list[Finding], splits: tuple[str, ...], images: bool, level: str, sentence: str, things: list[str]
 ) -> None:
-    verdict = data_verdict(findings, splits, pictures=pictures)
+    verdict = data_verdict(findings, splits, images=images)
     assert (verdict.level, verdict.sentence) == (level, sentence)
     assert [thing.code for thing in verdict.things] == things
     assert sum(thing.count for thing in verdict.things) == len(findings)
@@ -137,7 +137,7 @@ def test_the_weak_half_of_a_pair_is_named_with_its_share(counts: PairCounts, lev
 
 @pytest.fixture(scope="module")
 def cars(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return render_set(tmp_path_factory.mktemp("set") / "cars", pictures=14, size=(160, 120), seed=5)
+    return render_set(tmp_path_factory.mktemp("set") / "cars", images=14, size=(160, 120), seed=5)
 
 
 def measured(truth: Dataset, oracle: Oracle, name: str = "a") -> Report:

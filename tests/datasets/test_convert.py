@@ -26,7 +26,7 @@ from posetools.formats.coco import format as coco
 from posetools.formats.labelme import format as labelme
 from posetools.formats.options import ReadOptions
 from posetools.imaging.header import read_header
-from tests.build import make_dataset, make_picture, without_split
+from tests.build import make_dataset, make_image, without_split
 from tests.converting import NAMES, contents, convert_one, instances, labelme_source, write_source, written
 
 REAL_CARS = Path(__file__).resolve().parents[3] / "shared" / "real_cars"
@@ -48,15 +48,15 @@ def test_labelme_becomes_coco_that_pycocotools_reads(tmp_path: Path, capsys: pyt
     source, dataset = labelme_source(tmp_path)
     result = convert_one(source, tmp_path / "out")
     assert (result.written, result.source_format, result.findings, result.files) == (True, "labelme", (), 10)
-    assert {split: counts.pictures for split, counts in result.counts.items()} == {"train": 9, "val": 1}
+    assert {split: counts.images for split, counts in result.counts.items()} == {"train": 9, "val": 1}
     assert concatenate([_plain(part) for part in written(tmp_path / "out").values()]) == dataset
     seen = 0
     for split, part in written(tmp_path / "out").items():
         coco = COCO(str(tmp_path / "out" / f"{split}_coco.json"))
         for image in coco.loadImgs(coco.getImgIds()):
-            picture = tmp_path / "out" / "images" / image["file_name"]
-            assert picture.read_bytes() == (tmp_path / "pictures" / image["file_name"]).read_bytes()
-            assert read_header(picture).size == (image["width"], image["height"])
+            path = tmp_path / "out" / "images" / image["file_name"]
+            assert path.read_bytes() == (tmp_path / "pictures" / image["file_name"]).read_bytes()
+            assert read_header(path).size == (image["width"], image["height"])
         annotations = coco.loadAnns(coco.getAnnIds())
         seen += len(annotations)
         keypoints = np.array([annotation["keypoints"] for annotation in annotations]).reshape(-1, 8, 3)
@@ -75,7 +75,7 @@ def test_conversion_json_says_what_was_done(tmp_path: Path, monkeypatch: pytest.
     assert str(tmp_path) not in text
     assert record["source"] == {"format": "labelme", "paths": ["src"], "files": 10, "ignored": {}}
     assert record["format"] == "coco"
-    assert record["split"] == {"by": "picture", "val": 0.3, "seed": 5, "groups": 10, "reason": "by picture"}
+    assert record["split"] == {"by": "image", "val": 0.3, "seed": 5, "groups": 10, "reason": "by image"}
     assert record["options"]["ignore"] == ["tree"]
     assert (record["finding_counts"], record["findings"]) == ({}, [])
     assert Skeleton.model_validate(record["skeleton"]) == load_skeleton()
@@ -102,7 +102,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest
     assert contents(tmp_path / "parallel") == once
 
 
-def test_pictures_of_one_name_from_two_folders_both_survive(tmp_path: Path) -> None:
+def test_images_of_one_name_from_two_folders_both_survive(tmp_path: Path) -> None:
     first = make_dataset(tmp_path / "p1", images=["a.jpg", "deep/b.jpg"], seed=1)
     second = make_dataset(tmp_path / "p2", images=["a.jpg", "deep/b.jpg"], seed=5)
     sources = tuple(
@@ -166,7 +166,7 @@ def test_a_declared_split_is_kept_and_a_test_set_stays_one(tmp_path: Path) -> No
     }
 
 
-@pytest.mark.parametrize("more", [{"val": 0.5}, {"split_by": "picture"}])
+@pytest.mark.parametrize("more", [{"val": 0.5}, {"split_by": "image"}])
 def test_a_declared_split_gives_way_to_one_that_is_asked_for(tmp_path: Path, more: dict[str, Any]) -> None:
     source = _declared(tmp_path, train=["a.jpg"], val=["b.jpg", "c.jpg", "e.jpg"], test=["d.jpg"])
     result = convert_one(source, tmp_path / "out", **more)
@@ -183,7 +183,7 @@ def test_a_source_with_one_side_only_is_split(tmp_path: Path, declared: str) -> 
     result = convert_one(_declared(tmp_path, **{declared: NAMES}), tmp_path / "out")
     assert {split: len(names) for split, names in _sides(tmp_path / "out").items()} == {"train": 9, "val": 1}
     assert result.split
-    assert result.split.by == "picture"
+    assert result.split.by == "image"
 
 
 def test_clips_stay_together(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_errors_write_nothing_unless_told_to_keep_going(tmp_path: Path) -> None:
 
 def test_warnings_alone_write(tmp_path: Path) -> None:
     source, dataset = labelme_source(tmp_path)
-    make_picture(source / "unlabelled.jpg")
+    make_image(source / "unlabelled.jpg")
     result = convert_one(source, tmp_path / "out")
     assert result.written
     assert {finding.code for finding in result.findings} == {"W322"}
@@ -250,7 +250,7 @@ def test_a_source_without_objects_writes_nothing(tmp_path: Path, keep_going: boo
     result = convert_one(source, tmp_path / "out", keep_going=keep_going)
     assert not result.written
     assert [finding.code for finding in result.findings] == ["E116"]
-    assert "objects must be at least 1, got 0 in 10 pictures and 10 annotation files" in result.findings[0].message
+    assert "objects must be at least 1, got 0 in 10 images and 10 annotation files" in result.findings[0].message
     assert not (tmp_path / "out").exists()
 
 
@@ -262,10 +262,10 @@ def test_a_side_without_objects_is_an_error(tmp_path: Path) -> None:
     assert not result.written
     found = [finding for finding in result.findings if finding.code == "E116"]
     assert found[0].place == "val"
-    assert "objects must be at least 1 in each split, got 0 in 1 pictures of val" in found[0].message
+    assert "objects must be at least 1 in each split, got 0 in 1 images of val" in found[0].message
 
 
-# Pictures.
+# Images.
 
 
 @pytest.mark.parametrize("how", ["copy", "hardlink", "symlink"])
@@ -273,7 +273,7 @@ def test_rotation_is_baked_into_files_and_nowhere_else(tmp_path: Path, how: Tran
     dataset = make_dataset(images=["a.jpg", "b.jpg", "c.png"], size=(320, 240))
     for name, orientation in (("a.jpg", 6), ("b.jpg", 1), ("c.png", 3)):
         stored = (240, 320) if orientation == 6 else (320, 240)
-        make_picture(tmp_path / "pictures" / name, stored, orientation=orientation)
+        make_image(tmp_path / "pictures" / name, stored, orientation=orientation)
     images = tuple(replace(image, path=tmp_path / "pictures" / image.file_name) for image in dataset.images)
     source = write_source(tmp_path / "src", "labelme", {"all": replace(dataset, images=images)})
     before = contents(source)
@@ -286,15 +286,15 @@ def test_rotation_is_baked_into_files_and_nowhere_else(tmp_path: Path, how: Tran
         assert untouched.read_bytes() == before[name]
         upright = tmp_path / "baked" / "images" / name
         assert read_header(upright).orientation == 1
-        with Pillow.open(upright) as picture:
-            assert picture.size == (320, 240)
+        with Pillow.open(upright) as opened:
+            assert opened.size == (320, 240)
         rotated = name != "b.jpg"
         assert (upright.read_bytes() == before[name]) != rotated
         assert upright.is_symlink() == (how == "symlink" and not rotated)
         assert upright.samefile(source / name) == (how != "copy" and not rotated)
 
 
-def test_a_picture_that_cannot_be_copied_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_cannot_be_copied_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, _ = labelme_source(tmp_path)
     real = shutil.copyfile
     copied: list[Path] = []
@@ -339,7 +339,7 @@ def test_what_comes_in_shards_is_what_a_dataset_would_be_written_as(
         assert len(json.loads(text)["annotations"]) == len(splits[split]) > 0
 
 
-def test_pictures_that_are_left_where_they_are_need_not_be_there(tmp_path: Path) -> None:
+def test_images_that_are_left_where_they_are_need_not_be_there(tmp_path: Path) -> None:
     source, dataset = labelme_source(tmp_path)
     for path in source.rglob("*.jpg"):
         path.unlink()
@@ -358,7 +358,7 @@ def test_pictures_that_are_left_where_they_are_need_not_be_there(tmp_path: Path)
 @pytest.mark.parametrize(
     ("more", "said"), [({"target_format": "yolo-pose"}, "yolo-pose"), ({"bake_rotation": True}, "--bake-rotation")]
 )
-def test_pictures_are_needed_for_what_needs_them(tmp_path: Path, more: dict[str, Any], said: str) -> None:
+def test_images_are_needed_for_what_needs_them(tmp_path: Path, more: dict[str, Any], said: str) -> None:
     source, _ = labelme_source(tmp_path)
     with pytest.raises(RequestError, match=f"--images none must go with --to coco .* got .*{said}"):
         convert_one(source, tmp_path / "out", images="none", **more)
@@ -367,7 +367,7 @@ def test_pictures_are_needed_for_what_needs_them(tmp_path: Path, more: dict[str,
 
 @pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are UTF-8 here")
 @pytest.mark.parametrize("target", ["coco", "labelme", "via", "cvat", "yolo-pose"])
-def test_a_picture_whose_name_is_no_utf_8_is_refused(tmp_path: Path, target: str) -> None:
+def test_an_image_whose_name_is_no_utf_8_is_refused(tmp_path: Path, target: str) -> None:
     write = FORMATS["yolo-pose"].write
     assert write
     whole = make_dataset(tmp_path / "in")
@@ -375,7 +375,7 @@ def test_a_picture_whose_name_is_no_utf_8_is_refused(tmp_path: Path, target: str
     write({"train": whole.select_images([0]), "val": whole.select_images([1])}, tmp_path / "src", "copy")
     for path in [*(tmp_path / "src").rglob("a.jpg"), *(tmp_path / "src").rglob("a.txt")]:
         path.rename(path.with_name(f"\udcff{path.suffix}"))
-    with pytest.raises(InputError, match=r"file_name must be text in UTF-8, got '\\udcff.jpg'\n  rename the picture"):
+    with pytest.raises(InputError, match=r"file_name must be text in UTF-8, got '\\udcff.jpg'\n  rename the image"):
         convert(ConvertRequest(sources=(tmp_path / "src",), out=tmp_path / "out", target_format=target))
     assert not (tmp_path / "out").exists()
 

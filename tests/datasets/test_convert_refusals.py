@@ -42,8 +42,8 @@ Setting = Callable[[Path], dict[str, Any]]
         pytest.param(
             lambda t: {"sources": (t / "pictures",)},
             [
-                "pictures: must be of a format that is told by its signs, but none fits",
-                "pictures: 10 images and nothing else: nothing is labeled yet; `posetools annotate",
+                "images: must be of a format that is told by its signs, but none fits",
+                "images: 10 images and nothing else: nothing is labeled yet; `posetools annotate",
                 "  docs/convert.md says how each format is recognized: labelme, yolo-pose, coco",
                 "--from NAME says which it is",
             ],
@@ -61,7 +61,7 @@ Setting = Callable[[Path], dict[str, Any]]
             id="split for labelme",
         ),
         pytest.param(lambda _: {"val": 1.5}, ["--val must be greater than 0 and less", "got 1.5"], id="val"),
-        pytest.param(lambda _: {"split_by": "("}, ["--split-by must be picture, parent, or a regular"], id="regex"),
+        pytest.param(lambda _: {"split_by": "("}, ["--split-by must be image, parent, or a regular"], id="regex"),
         pytest.param(lambda _: {"skeleton": "car9"}, ["skeleton must be one of", "got 'car9'"], id="skeleton"),
         pytest.param(
             lambda t: {"out": t / "full"}, ["full: exists and is not empty", "--overwrite replaces it"], id="full"
@@ -115,6 +115,6 @@ def test_a_skeleton_file_inside_the_output_is_not_replaced(tmp_path: Path) -> No
 def test_a_labelme_file_called_as_the_record_is_not_lost(tmp_path: Path) -> None:
     source, dataset = labelme_source(tmp_path, images=["conversion.jpg", "a.jpg"])
     assert instances(convert_one(source, tmp_path / "out")) == len(dataset)
-    with pytest.raises(RequestError, match=r"conversion\.json must be free .* labelme file of a picture"):
+    with pytest.raises(RequestError, match=r"conversion\.json must be free .* labelme file of an image"):
         convert_one(source, tmp_path / "again", target_format="labelme")
     assert not (tmp_path / "again").exists()

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 
 from posetools.errors import RequestError
 from posetools.training.request import TrainRequest, check_training
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 from tests.imaging.mugs import label, skeleton
 
@@ -26,7 +26,7 @@ def labelme_folders(root: Path) -> Path:
     for folder, number in FOLDERS.items():
         for at in range(number):
             image = root / folder / f"{folder}_{chr(97 + at)}.png"
-            make_picture(image, (64, 48))
+            make_image(image, (64, 48))
             label(image, (64, 48))
     return root
 
@@ -94,7 +94,7 @@ def test_other_names_of_folders_of_a_split(tmp_path: Path, folders: dict[str, st
     source, out = tmp_path / "src", tmp_path / "out"
     for folder in folders:
         for name in "ab":
-            image = make_picture(source / folder / f"{folder}_{name}.png", (64, 48))
+            image = make_image(source / folder / f"{folder}_{name}.png", (64, 48))
             label(image, (64, 48))
     done = run("convert", source, "--out", out, "--skeleton", skeleton(tmp_path))
     assert done.status == 0 and "split: as the source declares it" in done.out
@@ -108,7 +108,7 @@ def test_folders_that_are_called_otherwise_declare_nothing(tmp_path: Path, folde
     source, out = tmp_path / "src", tmp_path / "out"
     for folder in folders.split():
         for name in "abcd":
-            label(make_picture(source / folder / f"{folder}_{name}.png", (64, 48)), (64, 48))
+            label(make_image(source / folder / f"{folder}_{name}.png", (64, 48)), (64, 48))
     done = run("convert", source, "--out", out, "--skeleton", skeleton(tmp_path), "--split-by", "parent")
     assert done.status == 0
     found = images_of(out)
@@ -119,7 +119,7 @@ def test_folders_that_are_called_otherwise_declare_nothing(tmp_path: Path, folde
 def test_yolo_folders_with_a_year(tmp_path: Path, inner: str) -> None:
     source, out = tmp_path / "src", tmp_path / "out"
     for folder in ("train2017", "val2017"):
-        image = make_picture(source / inner.format(folder) / f"{folder}.png", (64, 48))
+        image = make_image(source / inner.format(folder) / f"{folder}.png", (64, 48))
         label_file = Path(str(image).replace("images", "labels")).with_suffix(".txt")
         label_file.parent.mkdir(parents=True)
         label_file.write_text("0 0.5 0.5 0.5 0.5 0.4 0.4 2 0.6 0.6 2\n")
@@ -272,7 +272,7 @@ def val_0(tmp_path: Path) -> Path:
 def test_the_road_of_a_set_without_val(tmp_path: Path) -> None:
     out = val_0(tmp_path)
     way = f"posetools split {out} --val 0.1"
-    checked = run("validate", out, "--no-pictures", "--json", tmp_path / "found.json")
+    checked = run("validate", out, "--no-images", "--json", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     assert (checked.status, found["errors"]) == (0, 0)
     assert "no val_coco.json, as asked for" in found["notes"][0] and f"`{way}` makes both" in found["notes"][0]
@@ -298,7 +298,7 @@ def test_split_with_val_0_leaves_train_alone(tmp_path: Path) -> None:
     assert images_of(out) == {"train": everything["train"] | everything["val"], "test": everything["test"]}
     record = json.loads((out / "conversion.json").read_text())
     assert {split: each["pictures"] for split, each in record["splits"].items()} == {"train": 7, "test": 3}
-    assert record["split"]["val"] == 0 and run("validate", out, "--no-pictures").status == 0
+    assert record["split"]["val"] == 0 and run("validate", out, "--no-images").status == 0
     assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
     assert run("split", out, "--val", "0.3").status == 0
     assert {split: len(names) for split, names in images_of(out).items()} == {"train": 5, "val": 2, "test": 3}
@@ -321,7 +321,7 @@ def test_a_split_of_some_images_only_is_told(tmp_path: Path) -> None:
     source = tmp_path / "src"
     images = ""
     for number, subset in enumerate((' subset="Train"', ' subset="Train"', "", "")):
-        make_picture(source / f"{number}.png", (64, 48), seed=number)
+        make_image(source / f"{number}.png", (64, 48), seed=number)
         box = '<box label="mug" xtl="10" ytl="10" xbr="30" ybr="30"/><points label="rim" points="20,20"/>'
         images += f'<image id="{number}" name="{number}.png" width="64" height="48"{subset}>{box}</image>'
     (source / "annotations.xml").write_text(f"<annotations><version>1.1</version>{images}</annotations>")

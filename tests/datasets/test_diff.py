@@ -1,4 +1,4 @@
-"""Two labellings brought together, and what differs between them."""
+"""Two labelings brought together, and what differs between them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LAYOUT = np.array([[0.1, 0.2], [0.9, 0.2], [0.2, 0.9], [0.8, 0.9], [0.1, 0.5], [
 
 
 def _cars(n: int = 6) -> Dataset:
-    """Return n cars, two to a picture, all points visible."""
+    """Return n cars, two to an image, all points visible."""
     builder = DatasetBuilder(CAR8)
     for i in range((n + 1) // 2):
         builder.add_image(Image(f"{i}.jpg", *SIZE))
@@ -59,8 +59,8 @@ def _changed(dataset: Dataset, change: Callable[[Floats], None]) -> Dataset:
 def test_the_same_labels_do_not_differ(tmp_path: Path) -> None:
     result = _compare(tmp_path, _cars(), _cars())
     assert not result.differs
-    assert (result.pictures, result.objects, result.boxes.number) == (3, 6, 0)
-    assert result.overall.labelled == (48, 48)
+    assert (result.images, result.objects, result.boxes.number) == (3, 6, 0)
+    assert result.overall.labeled == (48, 48)
     assert result.overall.corrected_share == 0.0
     assert result.overall.visibility == ((0, 0, 0), (0, 0, 0), (0, 0, 48))
     assert result.overall.moved.mean is None
@@ -97,8 +97,8 @@ def test_added_removed_and_visibility(tmp_path: Path) -> None:
 
     result = _compare(tmp_path, _changed(_cars(), without), _changed(_cars(), other))
     added, removed, seen = (result.points[CAR8.names[k]] for k in (2, 3, 4))
-    assert (added.added, added.removed, added.labelled) == (1, 0, (5, 6))
-    assert (removed.added, removed.removed, removed.labelled) == (0, 1, (6, 5))
+    assert (added.added, added.removed, added.labeled) == (1, 0, (5, 6))
+    assert (removed.added, removed.removed, removed.labeled) == (0, 1, (6, 5))
     assert added.visibility == ((0, 0, 1), (0, 0, 0), (0, 0, 5))
     assert seen.visibility == ((0, 0, 0), (0, 0, 0), (0, 3, 3))
     assert (seen.visibility_changed, seen.corrected_share) == (3, 0.0)
@@ -106,7 +106,7 @@ def test_added_removed_and_visibility(tmp_path: Path) -> None:
     assert result.differs
 
 
-def test_exchanged_and_renamed_points_are_relabelled_not_moved(tmp_path: Path) -> None:
+def test_exchanged_and_renamed_points_are_relabeled_not_moved(tmp_path: Path) -> None:
     def swap(points: Floats) -> None:
         points[0, 6, 2] = 1
         points[0, [2, 6]] = points[0, [6, 2]]
@@ -131,16 +131,16 @@ def test_exchanged_and_renamed_points_are_relabelled_not_moved(tmp_path: Path) -
     assert [(each["keypoint"], each["change"], each["to"]) for each in renamed] == [
         (CAR8.names[0], "relabelled", CAR8.names[5])
     ]
-    # Every labelled point is counted once.
+    # Every labeled point is counted once.
     for name, each in result.points.items():
         given = sum(other.relabelled.get(name, 0) for other in result.points.values())
-        assert each.labelled[0] - each.removed - sum(each.relabelled.values()) == each.labelled[1] - each.added - given
+        assert each.labeled[0] - each.removed - sum(each.relabelled.values()) == each.labeled[1] - each.added - given
 
 
-def test_objects_and_pictures_added_and_removed(tmp_path: Path) -> None:
+def test_objects_and_images_added_and_removed(tmp_path: Path) -> None:
     a, b = _cars(6), _cars(8)
     result = _compare(tmp_path, a.select_images([0, 1]), b.select_images([0, 1, 3]))
-    assert (result.pictures_added, result.pictures_removed) == (("3.jpg",), ())
+    assert (result.images_added, result.images_removed) == (("3.jpg",), ())
     assert result.objects_added == ()
     moved = a.boxes.copy()
     moved[0] += 60
@@ -153,17 +153,17 @@ def test_objects_and_pictures_added_and_removed(tmp_path: Path) -> None:
     assert _compare(tmp_path, a, replace(a, boxes=moved), iou=0.04).objects == 6
 
 
-def test_pictures_of_other_names_are_matched_by_content(tmp_path: Path) -> None:
+def test_images_of_other_names_are_matched_by_content(tmp_path: Path) -> None:
     whole = make_dataset(tmp_path / "p", images=["1.jpg", "2.jpg", "3.jpg"])
     a = write_source(tmp_path / "a", "coco", {"train": whole.select_images([0, 1]), "val": whole.select_images([2])})
     images = [replace(each, file_name=f"new/{each.file_name}") for each in whole.images]
     shutil.copyfile(tmp_path / "p/1.jpg", tmp_path / "p/2.jpg")
     b = write_source(tmp_path / "b", "labelme", {"all": whole.with_images(images)})
     result = diff(a, b)
-    # In B two pictures have the content of 1.jpg: which of them it is, is not known.
-    assert (result.pictures, result.objects) == (1, 2)
-    assert result.pictures_removed == ("1.jpg", "2.jpg")
-    assert result.pictures_added == ("new/1.jpg", "new/2.jpg")
+    # In B two images have the content of 1.jpg: which of them it is, is not known.
+    assert (result.images, result.objects) == (1, 2)
+    assert result.images_removed == ("1.jpg", "2.jpg")
+    assert result.images_added == ("new/1.jpg", "new/2.jpg")
     assert result.changes == ()
 
 
@@ -215,13 +215,13 @@ def test_matching_takes_the_best_pairs_first() -> None:
 def test_nothing_in_common_broken_or_missing(tmp_path: Path) -> None:
     a = _cars(2)
     renamed = replace(a, images=(Image("other.jpg", *SIZE),))
-    with pytest.raises(RequestError, match="must have pictures in common, got none among 1 and 1"):
+    with pytest.raises(RequestError, match="must have images in common, got none among 1 and 1"):
         _compare(tmp_path, a, renamed)
     with pytest.raises(RequestError, match="--match-iou must be greater than 0 and at most 1, got 0"):
         _compare(tmp_path, a, a, iou=0)
     with pytest.raises(RequestError, match="--threshold must be 0 or more pixels, got nan"):
         _compare(tmp_path, a, a, threshold=float("nan"))
-    with pytest.raises(RequestError, match=r"no\.json: must be a data set folder or a labelled source"):
+    with pytest.raises(RequestError, match=r"no\.json: must be a data set folder or a labeled source"):
         diff(tmp_path / "a/labels.json", tmp_path / "no.json")
     (tmp_path / "empty").mkdir()
     with pytest.raises(RequestError, match="told by its signs, but none fits"):

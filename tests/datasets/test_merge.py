@@ -73,7 +73,7 @@ def test_merge_keeps_splits_and_every_object(tmp_path: Path) -> None:
     assert contents(out) == first
 
 
-def test_one_name_for_two_pictures_gets_the_folders_name(tmp_path: Path) -> None:
+def test_one_name_for_two_images_gets_the_folders_name(tmp_path: Path) -> None:
     a, in_a = _set(tmp_path, "a", ["1.jpg", "own.jpg"], ["2.jpg"])
     b, in_b = _set(tmp_path, "b", ["2.jpg"], ["1.jpg"], seed=50)
     result = merge(MergeRequest(sources=(a, b), out=tmp_path / "out"))
@@ -92,7 +92,7 @@ def test_one_name_for_two_pictures_gets_the_folders_name(tmp_path: Path) -> None
     assert {"source": str(a), "from": "1.jpg", "to": "a/1.jpg"} in record["renamed"]
 
 
-def _copy_picture(source: Path, target: Path) -> None:
+def _copy_image(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
@@ -106,7 +106,7 @@ def _shared(tmp_path: Path, *, train_of_b: list[str], val_of_b: list[str]) -> tu
     """Write two data sets; b's "same.jpg" is a's "1.jpg" with the labels of that."""
     a, _ = _set(tmp_path, "a", ["1.jpg", "2.jpg"], ["3.jpg"])
     b, _ = _set(tmp_path, "b", train_of_b, val_of_b, seed=50)
-    _copy_picture(a / "images/1.jpg", b / "images/same.jpg")
+    _copy_image(a / "images/1.jpg", b / "images/same.jpg")
     labels = json.loads((a / "train_coco.json").read_text())
     of_first = [entry for entry in labels["annotations"] if entry["image_id"] == labels["images"][0]["id"]]
     for split in ("train", "val"):
@@ -121,7 +121,7 @@ def _shared(tmp_path: Path, *, train_of_b: list[str], val_of_b: list[str]) -> tu
     return a, b
 
 
-def test_a_picture_of_both_with_the_same_labels_is_kept_once(tmp_path: Path) -> None:
+def test_an_image_of_both_with_the_same_labels_is_kept_once(tmp_path: Path) -> None:
     a, b = _shared(tmp_path, train_of_b=["same.jpg", "9.jpg"], val_of_b=["8.jpg"])
     result = merge(MergeRequest(sources=(a, b), out=tmp_path / "out"))
     assert result.doubles == ((f"{b} (train): same.jpg", f"{a} (train): 1.jpg"),)
@@ -131,26 +131,26 @@ def test_a_picture_of_both_with_the_same_labels_is_kept_once(tmp_path: Path) -> 
     assert record["left_out"] == [{"picture": f"{b} (train): same.jpg", "same_as": f"{a} (train): 1.jpg"}]
 
 
-def test_a_picture_of_both_with_other_labels_is_refused(tmp_path: Path) -> None:
+def test_an_image_of_both_with_other_labels_is_refused(tmp_path: Path) -> None:
     a, b = _shared(tmp_path, train_of_b=["same.jpg", "9.jpg"], val_of_b=["8.jpg"])
     document = json.loads((b / "train_coco.json").read_text())
     document["annotations"][-1]["keypoints"][-1] = 1 + document["annotations"][-1]["keypoints"][-1] % 2
     (b / "train_coco.json").write_text(json.dumps(document))
     with pytest.raises(RequestError) as caught:
         merge(MergeRequest(sources=(a, b), out=tmp_path / "out"))
-    assert "the labels of one picture must be the same, but those of 1 picture differ" in str(caught.value)
+    assert "the labels of one image must be the same, but those of 1 image differ" in str(caught.value)
     assert f"{a} (train): 1.jpg and {b} (train): same.jpg" in str(caught.value)
     assert "posetools diff" in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("keep_in", ["train", "val"])
-def test_a_picture_in_train_and_val_is_refused_until_it_is_said_where_it_stays(tmp_path: Path, keep_in: str) -> None:
+def test_an_image_in_train_and_val_is_refused_until_it_is_said_where_it_stays(tmp_path: Path, keep_in: str) -> None:
     a, b = _shared(tmp_path, train_of_b=["9.jpg"], val_of_b=["same.jpg", "8.jpg"])
     request = MergeRequest(sources=(a, b), out=tmp_path / "out")
     with pytest.raises(RequestError) as caught:
         merge(request)
-    assert "a picture must be in one split, but 1 picture in two data sets are not" in str(caught.value)
+    assert "an image must be in one split, but 1 image in two data sets are not" in str(caught.value)
     assert f"{a} (train): 1.jpg and {b} (val): same.jpg" in str(caught.value)
     assert "--keep-in val" in str(caught.value)
     assert not (tmp_path / "out").exists()
@@ -163,7 +163,7 @@ def test_a_picture_in_train_and_val_is_refused_until_it_is_said_where_it_stays(t
 def test_what_one_data_set_has_twice_is_left_alone(tmp_path: Path) -> None:
     a, _ = _set(tmp_path, "a", ["1.jpg", "2.jpg"], ["3.jpg"])
     b, _ = _set(tmp_path, "b", ["8.jpg"], ["9.jpg"], seed=50)
-    _copy_picture(a / "images/1.jpg", a / "images/2.jpg")
+    _copy_image(a / "images/1.jpg", a / "images/2.jpg")
     assert merge(MergeRequest(sources=(a, b), out=tmp_path / "out")).doubles == ()
     assert len(_written(tmp_path / "out")["train"].images) == 3
 
@@ -197,8 +197,8 @@ def test_other_keypoints_are_mapped_by_name(tmp_path: Path) -> None:
         merge(named)
     assert not (tmp_path / "out").exists()
     result = merge(replace(named, ignore=frozenset({"antenna"})))
-    labelled = sum(int((each.visibility[:, 2] > 0).sum()) for each in in_other.values())
-    assert result.ignored == {"antenna": labelled}
+    labeled = sum(int((each.visibility[:, 2] > 0).sum()) for each in in_other.values())
+    assert result.ignored == {"antenna": labeled}
     written = _written(tmp_path / "out")["train"]
     ours, theirs = written.keypoints[2:], in_other["train"].keypoints
     for name, column in {"right-rear-tire": 0, "left-front-bumper": 1, "left-rear-tire": 3}.items():

@@ -16,7 +16,7 @@ from posetools.core.skeleton_draft import draft_skeleton
 from posetools.datasets.own_skeleton import keep_skeleton, own_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.formats.labels import near_name
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 from tests.labeling.test_annotate import program
 
@@ -31,7 +31,7 @@ def label_objects(folder: Path, skeleton: Skeleton, number: int = 4) -> Path:
     """Write images with a labelme file each, one object in them, its points in the skeleton's order."""
     rng = np.random.default_rng(1)
     for index in range(number):
-        make_picture(folder / f"{index}.jpg", (160, 120), seed=index)
+        make_image(folder / f"{index}.jpg", (160, 120), seed=index)
         box = shape(skeleton.category.name, "rectangle", [[20, 20], [140, 100]])
         points = [shape(name, "point", [[*rng.uniform(30, 90, 2)]]) for name in skeleton.names]
         document = {"imagePath": f"{index}.jpg", "shapes": [box, *points]}
@@ -155,7 +155,7 @@ def test_names_that_are_mapped_or_ignored_count_as_what_they_stand_for(dogs: Pat
 
 @pytest.mark.usefixtures("program")
 def test_where_nothing_is_labeled_the_default_holds_and_is_said(tmp_path: Path) -> None:
-    make_picture(tmp_path / "photos/a.jpg", (96, 80))
+    make_image(tmp_path / "photos/a.jpg", (96, 80))
     done = run("annotate", tmp_path / "photos")
     assert done.status == 0
     assert "skeleton: car8, the default, as nothing says another" in done.out

@@ -18,13 +18,13 @@ HINT = "`posetools validate` lists everything that is wrong with the file"
 POINTS = ["a", "b", "c"]
 
 
-def document(split: str, pictures: int) -> Document:
+def document(split: str, images: int) -> Document:
     first = 0 if split == "train" else 50
     return {
-        "images": [{"id": first + i, "file_name": f"{split}{i}.jpg"} for i in range(pictures)],
+        "images": [{"id": first + i, "file_name": f"{split}{i}.jpg"} for i in range(images)],
         "annotations": [
             {"id": first + i, "image_id": first + i, "area": 5000.0, "keypoints": [1, 1, 2, 1, 1, 1, 0, 0, 0]}
-            for i in range(pictures)
+            for i in range(images)
         ],
         "categories": [{"id": 1, "name": "car", "keypoints": POINTS}],
     }
@@ -32,8 +32,8 @@ def document(split: str, pictures: int) -> Document:
 
 def write(folder: Path, train: Change = lambda _: None, val: Change = lambda _: None) -> Path:
     folder.mkdir()
-    for split, change, pictures in (("train", train, 3), ("val", val, 2)):
-        content = document(split, pictures)
+    for split, change, images in (("train", train, 3), ("val", val, 2)):
+        content = document(split, images)
         change(content)
         (folder / f"{split}_coco.json").write_text(json.dumps(content))
     return folder
@@ -44,7 +44,7 @@ def of(**values: Any) -> Change:
     return lambda d: d["annotations"][1].update(values)
 
 
-def picture(**values: Any) -> Change:
+def image(**values: Any) -> Change:
     return lambda d: d["images"][1].update(values)
 
 
@@ -53,13 +53,13 @@ def picture(**values: Any) -> Change:
     [
         (lambda d: d.pop("images"), "images", "images must be a list of objects, got None"),
         (lambda d: d.update(annotations=[3]), "annotations", "annotations must be a list of objects, got [3]"),
-        (picture(file_name=3), "images[1]", "file_name must be a text, got 3"),
-        (picture(id=None), "images[1]", "id must be a whole number, got None"),
-        (picture(id=0), "images[1]", "id must be unique in this file, got 0"),
+        (image(file_name=3), "images[1]", "file_name must be a text, got 3"),
+        (image(id=None), "images[1]", "id must be a whole number, got None"),
+        (image(id=0), "images[1]", "id must be unique in this file, got 0"),
         (of(id=2.5), "annotations[1]", "id must be a whole number, got 2.5"),
         (of(id=2), "annotations[2]", "id must be unique in this file, got 2"),
-        (of(image_id=9), "annotations[1] (id 1)", "image_id must be the id of a picture in this file, got 9"),
-        (of(image_id=None), "annotations[1] (id 1)", "image_id must be the id of a picture in this file, got None"),
+        (of(image_id=9), "annotations[1] (id 1)", "image_id must be the id of an image in this file, got 9"),
+        (of(image_id=None), "annotations[1] (id 1)", "image_id must be the id of an image in this file, got None"),
         (of(keypoints="x"), "annotations[1] (id 1)", "keypoints must be a list of numbers, got 'x'"),
         (of(keypoints=[1, "x"]), "annotations[1] (id 1)", "keypoints must be a list of numbers, got [1, 'x']"),
         (of(keypoints=[1] * 6), "annotations[1] (id 1)", "keypoints must be 9 numbers, as the category says, got 6"),
@@ -125,7 +125,7 @@ def test_a_file_without_categories_and_one_without_objects(tmp_path: Path) -> No
         document["annotations"] = []
 
     folder = write(tmp_path / "d", change, change)
-    assert {split: counts.pictures for split, counts in resplit(folder, val=0.4).counts.items()} == {
+    assert {split: counts.images for split, counts in resplit(folder, val=0.4).counts.items()} == {
         "train": 3,
         "val": 2,
     }
@@ -174,17 +174,17 @@ def test_strata_by_size(tmp_path: Path) -> None:
         lambda d: (d["annotations"].pop(), d["annotations"][0].update(area=9216)),
     )
     strata = {label: total for label, (total, _) in resplit(folder, val=0.4, stratify="size").strata.items()}
-    assert strata == {"small objects": 3, "large objects": 1, "pictures without objects": 1}
+    assert strata == {"small objects": 3, "large objects": 1, "images without objects": 1}
 
 
 def test_strata_by_visibility(tmp_path: Path) -> None:
     folder = write(tmp_path / "d", of(keypoints=[]), lambda d: d["annotations"].clear())
     strata = {label: total for label, (total, _) in resplit(folder, val=0.4, stratify="visibility").strata.items()}
     assert strata == {
-        "points not labelled": 2 + 3,
+        "points not labeled": 2 + 3,
         "hidden points": 2,
         "visible points": 2,
-        "pictures without objects": 2,
+        "images without objects": 2,
     }
 
 
@@ -212,7 +212,7 @@ def test_the_record_of_a_conversion_keeps_what_else_it_holds(tmp_path: Path) -> 
     folder = write(tmp_path / "d")
     old = {"posetools": "1", "splits": {"test": {"pictures": 7}, "val": {"pictures": 9}}, "own": [1]}
     (folder / "conversion.json").write_text(json.dumps(old))
-    result = resplit(folder, val=0.4, seed=3, by="picture", stratify="size")
+    result = resplit(folder, val=0.4, seed=3, by="image", stratify="size")
     record = json.loads((folder / "conversion.json").read_text())
     assert (record["posetools"], record["own"]) == ("1", [1])
     assert record["splits"] == {
@@ -220,11 +220,11 @@ def test_the_record_of_a_conversion_keeps_what_else_it_holds(tmp_path: Path) -> 
         **{split: json.loads(json.dumps(counts.as_dict())) for split, counts in result.counts.items()},
     }
     assert record["split"] == {
-        "by": "picture",
+        "by": "image",
         "val": 0.4,
         "seed": 3,
         "groups": 5,
-        "reason": "by picture, as asked, stratified by size",
+        "reason": "by image, as asked, stratified by size",
         "stratify": "size",
     }
     resplit(folder, val=0.2)
@@ -259,7 +259,7 @@ def test_a_folder_without_train_and_val(tmp_path: Path) -> None:
 def test_defaults_are_those_of_convert(tmp_path: Path) -> None:
     folder = write(tmp_path / "d")
     result = resplit(folder)
-    assert (result.plan.by, len(result.plan.val), result.untouched, dict(result.strata)) == ("picture", 1, (), {})
+    assert (result.plan.by, len(result.plan.val), result.untouched, dict(result.strata)) == ("image", 1, (), {})
     assert result.finished is False
 
 

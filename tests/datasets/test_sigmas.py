@@ -27,7 +27,7 @@ PLANTED = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.015, 0.025, 0.035])
 
 
 def _cars(n: int, seed: int = 0) -> Dataset:
-    """Return n cars of many sizes, one to a picture, all points visible or hidden."""
+    """Return n cars of many sizes, one to an image, all points visible or hidden."""
     rng = np.random.default_rng(seed)
     builder = DatasetBuilder(CAR8)
     for row in range(n):
@@ -40,7 +40,7 @@ def _cars(n: int, seed: int = 0) -> Dataset:
     return builder.build()
 
 
-def _labelled_again(dataset: Dataset, deviation: Floats, seed: int = 1, offset: float = 0.0) -> Dataset:
+def _labeled_again(dataset: Dataset, deviation: Floats, seed: int = 1, offset: float = 0.0) -> Dataset:
     """Return the labels with noise: ``deviation`` (K,) is sqrt(E[d^2 / area]) of both axes together."""
     rng = np.random.default_rng(seed)
     keypoints = dataset.keypoints.copy()
@@ -56,10 +56,10 @@ def _measured(tmp_path: Path, a: Dataset, b: Dataset) -> SigmasResult:
 
 
 def test_planted_noise_is_recovered_within_the_interval() -> None:
-    """Of 8 sigmas in 10 labellings nearly all lie in their 95 % intervals, and the intervals are not wide."""
+    """Of 8 sigmas in 10 labelings nearly all lie in their 95 % intervals, and the intervals are not wide."""
     cars, hits = _cars(200), 0
     for seed in range(10):
-        found = measure(match_datasets(cars, _labelled_again(cars, PLANTED, seed=seed)))
+        found = measure(match_datasets(cars, _labeled_again(cars, PLANTED, seed=seed)))
         for planted, each in zip(PLANTED, found.values(), strict=True):
             assert each.objects == 200
             assert each.sigma == pytest.approx(planted, rel=0.2)
@@ -73,7 +73,7 @@ def test_planted_noise_is_recovered_within_the_interval() -> None:
 
 def test_two_noisy_people_add_up_and_may_change_places() -> None:
     truth = _cars(400)
-    a, b = (_labelled_again(truth, PLANTED, seed=seed) for seed in (1, 2))
+    a, b = (_labeled_again(truth, PLANTED, seed=seed) for seed in (1, 2))
     found, back = measure(match_datasets(a, b)), measure(match_datasets(b, a))
     for name, planted in zip(CAR8.names, PLANTED, strict=True):
         assert found[name].sigma == pytest.approx(math.sqrt(2) * planted, rel=0.12)
@@ -95,7 +95,7 @@ def test_the_formula_by_hand() -> None:
 
 def test_exchanged_names_are_left_out_and_counted() -> None:
     cars = _cars(60)
-    again = _labelled_again(cars, PLANTED)
+    again = _labeled_again(cars, PLANTED)
     keypoints = again.keypoints.copy()
     keypoints[:7, [2, 3]] = keypoints[:7, [3, 2]]
     found = measure(match_datasets(cars, replace(again, keypoints=keypoints)))
@@ -109,12 +109,12 @@ def test_exchanged_names_are_left_out_and_counted() -> None:
 def test_too_few_objects_are_said(tmp_path: Path) -> None:
     cars = _cars(19)
     with pytest.raises(RequestError) as caught:
-        _measured(tmp_path, cars, _labelled_again(cars, PLANTED))
-    assert "sigmas need at least 20 objects with a keypoint in both labellings, got at most 19" in str(caught.value)
+        _measured(tmp_path, cars, _labeled_again(cars, PLANTED))
+    assert "sigmas need at least 20 objects with a keypoint in both labelings, got at most 19" in str(caught.value)
     more = _cars(20)
     keypoints = more.keypoints.copy()
     keypoints[0, 3] = 0
-    result = _measured(tmp_path, replace(more, keypoints=keypoints), _labelled_again(more, PLANTED))
+    result = _measured(tmp_path, replace(more, keypoints=keypoints), _labeled_again(more, PLANTED))
     missing = result.points["left-rear-tire"]
     assert (missing.objects, missing.sigma, missing.low, missing.high) == (19, None, None, None)
     assert result.points["left-front-tire"].sigma is not None
@@ -127,7 +127,7 @@ def test_the_same_labels_twice_give_zero_which_no_skeleton_takes(tmp_path: Path)
     target = tmp_path / "car8.yaml"
     target.write_text(built_in_path("car8").read_text())
     before = target.read_bytes()
-    with pytest.raises(RequestError, match="the two labellings do not differ at all in left-front-bumper"):
+    with pytest.raises(RequestError, match="the two labelings do not differ at all in left-front-bumper"):
         update_skeleton(target, result)
     assert target.read_bytes() == before
 
@@ -135,7 +135,7 @@ def test_the_same_labels_twice_give_zero_which_no_skeleton_takes(tmp_path: Path)
 @pytest.fixture
 def result(tmp_path: Path) -> SigmasResult:
     cars = _cars(40)
-    return _measured(tmp_path, cars, _labelled_again(cars, PLANTED))
+    return _measured(tmp_path, cars, _labeled_again(cars, PLANTED))
 
 
 def _rounded(result: SigmasResult) -> list[float]:
@@ -184,7 +184,7 @@ def test_update_keeps_what_was_not_measured_and_the_files_order(tmp_path: Path) 
     cars = _cars(30)
     keypoints = cars.keypoints.copy()
     keypoints[:, 1] = 0
-    found = _measured(tmp_path, replace(cars, keypoints=keypoints), _labelled_again(cars, PLANTED))
+    found = _measured(tmp_path, replace(cars, keypoints=keypoints), _labeled_again(cars, PLANTED))
     document = CAR8.model_dump(exclude_none=True)
     document["keypoints"] = document["keypoints"][::-1]
     target = tmp_path / "backwards.yaml"

@@ -27,7 +27,7 @@ NAMES = st.builds(
     st.sampled_from(["", "_left"]),
 )
 SHARES = st.floats(0.001, 0.999)
-WAYS = st.sampled_from([None, "picture", "parent", "/(.)[^/]*$", "[0-9]"])
+WAYS = st.sampled_from([None, "image", "parent", "/(.)[^/]*$", "[0-9]"])
 
 
 @given(names=st.lists(NAMES, min_size=2, max_size=40, unique=True), val=SHARES, seed=st.integers(), by=WAYS)
@@ -55,7 +55,7 @@ def test_plan_keeps_groups_together_and_the_ratio_within_one_group(
 def _group_of(name: str, by: str) -> str:
     """Return the group of a name, found in another way than the module does."""
     path = PurePosixPath(name)
-    if by == "picture":
+    if by == "image":
         return name
     if by == "parent":
         return str(path.parent)
@@ -69,9 +69,9 @@ def _group_of(name: str, by: str) -> str:
 
 
 @given(n=st.integers(2, 300), val=SHARES, seed=st.integers())
-def test_by_picture_the_ratio_is_honoured_within_one_picture(n: int, val: float, seed: int) -> None:
+def test_by_image_the_ratio_is_honored_within_one_image(n: int, val: float, seed: int) -> None:
     plan = plan_split([f"IMG_{i:04}.jpg" for i in range(n)], val=val, seed=seed)
-    assert plan.by == "picture"
+    assert plan.by == "image"
     assert abs(len(plan.val) - val * n) <= 1
 
 
@@ -91,19 +91,19 @@ def _frames(prefix: str, numbers: range, suffix: str = ".jpg") -> list[str]:
         pytest.param(_frames("a_", range(5)) + _frames("b_", range(7)), "clip", 2, id="two clips"),
         pytest.param(_frames("a/", range(5)) + _frames("b/", range(7)), "clip", 2, id="clips in folders"),
         pytest.param(_frames("a_", range(0, 50, 10)) + _frames("b_", range(7)), "clip", 2, id="every tenth frame"),
-        pytest.param(_frames("a_", range(0, 65, 13)) + _frames("b_", range(5)), "picture", 10, id="too sparse"),
-        pytest.param(_frames("IMG_", range(300)), "picture", 300, id="one camera's numbers"),
+        pytest.param(_frames("a_", range(0, 65, 13)) + _frames("b_", range(5)), "image", 10, id="too sparse"),
+        pytest.param(_frames("IMG_", range(300)), "image", 300, id="one camera's numbers"),
         pytest.param([*_frames("a_", range(8)), "x.jpg", "y.jpg"], "clip", 3, id="80 % in clips"),
-        pytest.param([*_frames("a_", range(7)), "x.jpg", "y.jpg"], "picture", 9, id="less than 80 %"),
-        pytest.param(_frames("a_", range(2)) + _frames("b_", range(2)), "picture", 4, id="clips of two"),
+        pytest.param([*_frames("a_", range(7)), "x.jpg", "y.jpg"], "image", 9, id="less than 80 %"),
+        pytest.param(_frames("a_", range(2)) + _frames("b_", range(2)), "image", 4, id="clips of two"),
         pytest.param(
             [f"c{clip}_{number}_left.png" for clip in "ab" for number in range(3)],
             "clip",
             2,
             id="text after the number",
         ),
-        pytest.param([f"{i * 7919:032}.jpg" for i in range(9)], "picture", 9, id="long identifiers"),
-        pytest.param(["sunset.jpg", "beach.jpg", "dog.jpg"], "picture", 3, id="no numbers"),
+        pytest.param([f"{i * 7919:032}.jpg" for i in range(9)], "image", 9, id="long identifiers"),
+        pytest.param(["sunset.jpg", "beach.jpg", "dog.jpg"], "image", 3, id="no numbers"),
     ],
 )
 def test_clips_are_told_by_dense_numbers(names: list[str], by: str, groups: int) -> None:
@@ -115,10 +115,10 @@ def test_reason_says_what_was_done_and_how_to_do_otherwise() -> None:
     plan = plan_split(_frames("a_", range(5)) + _frames("b_", range(45)), val=0.1)
     assert plan.val == frozenset(range(5))
     assert plan.reason == (
-        "by clip, because the names look like frames of clips (--split-by picture ignores it); "
-        "1 of 2 groups, 5 of 50 pictures are for evaluation"
+        "by clip, because the names look like frames of clips (--split-by image ignores it); "
+        "1 of 2 groups, 5 of 50 images are for evaluation"
     )
-    assert plan_split(["a", "b"]).reason == "by picture"
+    assert plan_split(["a", "b"]).reason == "by image"
 
 
 @pytest.mark.parametrize(
@@ -129,16 +129,16 @@ def test_reason_says_what_was_done_and_how_to_do_otherwise() -> None:
         pytest.param({"val": float("nan")}, ["got nan"], id="val nan"),
         pytest.param(
             {"by": "parent"},
-            ["needs at least 2 groups, but all 3 pictures are of one folder", "--split-by picture"],
+            ["needs at least 2 groups, but all 3 images are of one folder", "--split-by image"],
             id="one folder",
         ),
-        pytest.param({"by": "jpg"}, ["but all 3 pictures are of one group by 'jpg'"], id="one group"),
+        pytest.param({"by": "jpg"}, ["but all 3 images are of one group by 'jpg'"], id="one group"),
         pytest.param(
             {"by": "a|(b)"},
             ["--split-by must match every file name", "'a|(b)' does not match 2 of 3: a.jpg, c.jpg"],
             id="no match, and a group that took no part",
         ),
-        pytest.param({"by": "("}, ["--split-by must be picture, parent, or a regular expression", "got '('"], id="("),
+        pytest.param({"by": "("}, ["--split-by must be image, parent, or a regular expression", "got '('"], id="("),
     ],
 )
 def test_refusals(arguments: dict[str, Any], parts: list[str]) -> None:
@@ -149,8 +149,8 @@ def test_refusals(arguments: dict[str, Any], parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("names", [[], ["a.jpg"]])
-def test_one_picture_cannot_be_split(names: list[str]) -> None:
-    with pytest.raises(RequestError, match=f"needs at least 2 pictures.*got {len(names)}"):
+def test_one_image_cannot_be_split(names: list[str]) -> None:
+    with pytest.raises(RequestError, match=f"needs at least 2 images.*got {len(names)}"):
         plan_split(names)
 
 
@@ -159,22 +159,22 @@ def test_groups_by_a_part_of_the_name() -> None:
     plan = plan_split(names, val=0.4, by="/(.)")
     assert (plan.by, plan.groups, plan.val) == ("/(.)", 2, frozenset({0, 2}))
     assert plan.reason == (
-        "by the part of the name that '/(.)' matches, as asked; 1 of 2 groups, 2 of 5 pictures are for evaluation"
+        "by the part of the name that '/(.)' matches, as asked; 1 of 2 groups, 2 of 5 images are for evaluation"
     )
     assert plan_split(names, val=0.4, by="[0-9]").groups == 3
     # What a group matches may be nothing at all.
     assert plan_split(["a.jpg", "b1.jpg", "c1.jpg"], val=0.4, by="([0-9]*)[.]").groups == 2
 
 
-def test_by_picture_and_by_folder_when_asked() -> None:
+def test_by_image_and_by_folder_when_asked() -> None:
     clips = _frames("a/", range(5)) + _frames("b/", range(10))
-    plan = plan_split(clips, val=0.3, by="picture")
-    assert (plan.by, plan.groups, plan.reason) == ("picture", 15, "by picture, as asked")
+    plan = plan_split(clips, val=0.3, by="image")
+    assert (plan.by, plan.groups, plan.reason) == ("image", 15, "by image, as asked")
     plan = plan_split(clips, val=0.3, by="parent")
     assert (plan.groups, plan.val) == (2, frozenset(range(5)))
 
 
-@pytest.mark.parametrize(("last", "by"), [(149, "clip"), (150, "picture")])
+@pytest.mark.parametrize(("last", "by"), [(149, "clip"), (150, "image")])
 def test_the_frames_of_a_clip_are_ten_numbers_apart_at_most(last: int, by: str) -> None:
     frames = [f"a_{number}.jpg" for number in (100, 110, 120, 130, last)]
     assert plan_split([*frames, *_frames("b_", range(5))], val=0.3).by == by
@@ -205,7 +205,7 @@ def test_the_clip_of_a_name_is_the_name_without_suffix_and_last_number(
     assert _clip_and_number(name) == (clip, number)
 
 
-@pytest.mark.parametrize(("digits", "by"), [(18, "clip"), (19, "picture")])
+@pytest.mark.parametrize(("digits", "by"), [(18, "clip"), (19, "image")])
 def test_long_runs_of_digits_are_no_numbers(digits: int, by: str) -> None:
     names = [f"{clip}_{number:0{digits}}.jpg" for clip in "ab" for number in range(4)]
     assert plan_split(names, val=0.3).by == by
@@ -218,7 +218,7 @@ def test_a_name_may_hold_a_line_feed() -> None:
 @pytest.mark.parametrize(
     ("sizes", "val", "chosen"),
     [
-        # Half of three: one picture is as near as two, and one is enough.
+        # Half of three: one image is as near as two, and one is enough.
         ({"a": 1, "b": 1, "c": 1}, 0.5, 1),
         # Nothing brings the share nearer: the smallest group is for evaluation all the same.
         ({"a": 9, "b": 2, "c": 9}, 0.01, 2),
@@ -242,16 +242,16 @@ def test_names_that_do_not_match_are_listed(unmatched: int, listed: str) -> None
     )
 
 
-ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
+ADVICE = "  --split-by image splits by image; --split-by REGEX groups by a part of the file name"
 
 
 @pytest.mark.parametrize(
-    ("by", "what"), [(None, "name"), ("picture", "name"), ("parent", "folder"), ("", "group by ''")]
+    ("by", "what"), [(None, "name"), ("image", "name"), ("parent", "folder"), ("", "group by ''")]
 )
 def test_one_group_cannot_be_split(by: str | None, what: str) -> None:
     with pytest.raises(RequestError) as caught:
         plan_split(["a.jpg", "a.jpg"], by=by)
-    assert str(caught.value) == f"a split needs at least 2 groups, but all 2 pictures are of one {what}\n{ADVICE}"
+    assert str(caught.value) == f"a split needs at least 2 groups, but all 2 images are of one {what}\n{ADVICE}"
 
 
 def test_a_share_that_is_none_is_told_with_what_it_is() -> None:
@@ -259,7 +259,7 @@ def test_a_share_that_is_none_is_told_with_what_it_is() -> None:
         plan_split(["a.jpg", "b.jpg"], val=2)
     assert str(caught.value) == (
         "--val must be greater than 0 and less than 1, or 0 for none, got 2\n"
-        "  it is the share of the pictures that evaluation uses, 0.1 for a tenth"
+        "  it is the share of the images that evaluation uses, 0.1 for a tenth"
     )
 
 
@@ -281,7 +281,7 @@ def test_roboflow_names_hide_no_clips() -> None:
     originals=st.lists(st.from_regex(r"([ab]/)?[A-Za-z]{1,4}[0-9]{0,3}[.](jpg|png|jpeg)", fullmatch=True), min_size=3,
                        unique=True),
     copies=st.integers(1, 4),
-    by=st.sampled_from([None, "picture", "(.)", r"rf\.(.)"]),
+    by=st.sampled_from([None, "image", "(.)", r"rf\.(.)"]),
     seed=st.integers(0, 9),
 )  # fmt: skip
 def test_copies_of_one_original_are_on_one_side(originals: list[str], copies: int, by: str | None, seed: int) -> None:
@@ -334,7 +334,7 @@ def _read(folder: Path, split: str) -> dict[str, Any]:
 
 
 def _content(folder: Path) -> Counter[str]:
-    """Return every object with the name of its picture, ids left out."""
+    """Return every object with the name of its image, ids left out."""
     found: Counter[str] = Counter()
     for split in ("train", "val"):
         document = _read(folder, split)
@@ -353,7 +353,7 @@ def test_resplit_keeps_everything_but_the_side(tmp_path: Path) -> None:
     result = resplit(folder, val=0.5, seed=3)
     assert _content(folder) == before
     assert (folder / "test_coco.json").read_bytes() == test_before
-    assert (result.renumbered, result.untouched, result.plan.by) == ((), ("test",), "picture")
+    assert (result.renumbered, result.untouched, result.plan.by) == ((), ("test",), "image")
     new_train, new_val = _read(folder, "train"), _read(folder, "val")
     assert (len(new_train["images"]), len(new_val["images"])) == (3, 3)
     assert new_train["extra"] == {"own": 1}
@@ -389,13 +389,13 @@ def test_resplit_gives_clashing_ids_anew_and_says_so(tmp_path: Path) -> None:
 def test_resplit_makes_the_missing_side(tmp_path: Path) -> None:
     folder = _write(tmp_path / "d", train=_coco(["a", "b", "c"], per_image=1))
     result = resplit(folder)
-    assert {split: counts.pictures for split, counts in result.counts.items()} == {"train": 2, "val": 1}
+    assert {split: counts.images for split, counts in result.counts.items()} == {"train": 2, "val": 1}
     assert _read(folder, "val")["info"] == {"by": "hand"}
 
 
 def test_resplit_updates_conversion_json(tmp_path: Path) -> None:
     folder = _write(tmp_path / "d", train=_coco(["x/1", "x/2", "y/3"]), val=_coco(["y/4"], first=9))
-    record = {"posetools": "1", "splits": {"test": {"pictures": 3}}, "split": {"by": "picture"}, "skeleton": {"n": 1}}
+    record = {"posetools": "1", "splits": {"test": {"pictures": 3}}, "split": {"by": "image"}, "skeleton": {"n": 1}}
     (folder / "conversion.json").write_text(json.dumps(record))
     resplit(folder, val=0.5, seed=4, by="parent")
     updated = json.loads((folder / "conversion.json").read_text())
@@ -405,7 +405,7 @@ def test_resplit_updates_conversion_json(tmp_path: Path) -> None:
         "val": 0.5,
         "seed": 4,
         "groups": 2,
-        "reason": "by parent folder, as asked; 1 of 2 groups, 2 of 4 pictures are for evaluation",
+        "reason": "by parent folder, as asked; 1 of 2 groups, 2 of 4 images are for evaluation",
     }
     assert updated["splits"]["test"] == {"pictures": 3}
     assert updated["splits"]["val"]["keypoints"]["a"] == {"visible": 4, "hidden": 0, "not_labelled": 0}
@@ -458,7 +458,7 @@ VAL = _coco(["d", "e"], first=9)
         (_with_image(VAL, id=10), ["images[1]: id must be unique in this file, got 10"]),
         (
             _with_annotation(VAL, image_id=77),
-            ["annotations[0] (id 900): image_id must be the id of a picture in this file, got 77"],
+            ["annotations[0] (id 900): image_id must be the id of an image in this file, got 77"],
         ),
         (
             _with_annotation(VAL, keypoints=[1, 2, 2]),

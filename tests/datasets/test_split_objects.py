@@ -13,7 +13,7 @@ import pytest
 
 from posetools.datasets.split import plan_split
 from posetools.datasets.stratify import Strata
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import Done, run
 from tests.imaging.mugs import label, skeleton
 
@@ -42,7 +42,7 @@ def test_both_sides_get_objects_and_sound_plans_stay_as_they_were(case: int) -> 
     )
     assert {names[at] for at in plan.val} == {names[::-1][at] for at in again.val}
     assert 0 < len(plan.val) < len(names)
-    if plan.by == "picture":
+    if plan.by == "image":
         assert abs(len(plan.val) - arguments["val"] * len(names)) <= 1
     if sum(number > 0 for number in objects) > 1:
         assert min(sides(objects, plan.val)) > 0
@@ -59,17 +59,17 @@ def test_groups_that_were_asked_for_stay_whole() -> None:
         assert len(plan.val) == 4 and min(sides(objects, plan.val)) > 0
 
 
-def test_objects_in_one_clip_are_split_by_picture_and_the_clip_is_named() -> None:
+def test_objects_in_one_clip_are_split_by_image_and_the_clip_is_named() -> None:
     names = [f"{clip}_{at:03}.jpg" for clip in "ab" for at in range(10)] + [f"b_{at:03}.jpg" for at in range(10, 30)]
     objects = [0] * 10 + [1] * 30
     plan = plan_split(names, objects=objects)
-    assert (plan.by, plan.reason) == ("picture", "by picture, because all objects are in one clip")
+    assert (plan.by, plan.reason) == ("image", "by image, because all objects are in one clip")
     assert plan.warnings[0].startswith("b_000.jpg to b_029.jpg (30 images) are numbered like frames of one clip")
 
 
 def test_ways_without_a_torn_clip_have_no_warning() -> None:
     frames = [f"drive_{at:04}.jpg" for at in range(40)]
-    assert plan_split(frames, by="picture").warnings == ()
+    assert plan_split(frames, by="image").warnings == ()
     assert plan_split(frames, by=r"(.*)\d\D*$").warnings == ()
     assert plan_split([f"{at * 7919:x}.jpg" for at in range(40)]).warnings == ()
     assert plan_split([f"{clip}_{at}.jpg" for clip in "ab" for at in range(9)]).warnings == ()
@@ -88,7 +88,7 @@ def test_ways_without_a_torn_clip_have_no_warning() -> None:
 def test_what_is_advised_for_a_single_clip_can_be_done(names: list[str], fix: str) -> None:
     plan = plan_split(names)
     (warning,) = plan.warnings
-    assert plan.by == "picture" and f"{names[0]} to {names[-1]} ({len(names)} images)" in warning and fix in warning
+    assert plan.by == "image" and f"{names[0]} to {names[-1]} ({len(names)} images)" in warning and fix in warning
     if fix.startswith("--"):
         assert plan_split(names, by=shlex.split(fix)[1]).groups >= 2
 
@@ -96,7 +96,7 @@ def test_what_is_advised_for_a_single_clip_can_be_done(names: list[str], fix: st
 def mugs(tmp_path: Path, names: list[str], empty: set[str]) -> Path:
     folder = tmp_path / "src"
     for number, name in enumerate(names):
-        make_picture(folder / name, (64, 48), seed=number)
+        make_image(folder / name, (64, 48), seed=number)
         label(folder / name, (64, 48), objects=0 if name in empty else 1)
     return folder
 

@@ -1,4 +1,4 @@
-"""Splitting so that both sides are alike in more than their number of pictures."""
+"""Splitting so that both sides are alike in more than their number of images."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def test_groups_stay_whole_and_it_is_never_less_even(sizes: list[int], val: floa
     assert all(number == sizes[int(group[1:])] for group, number in held.items())
     plain = plan_split(names, val=val, seed=seed, by="parent")
     assert _unevenness(counts, plan.val, val) <= _unevenness(counts, plain.val, val) + 1e-9
-    # The order of the pictures does not count.
+    # The order of the images does not count.
     backwards = plan_split(names[::-1], val=val, seed=seed, by="parent", strata=_strata(counts[::-1]))
     assert {names[::-1][index] for index in backwards.val} == {names[index] for index in plan.val}
 
 
 def _cost(counts: dict[str, Floats], chosen: set[str], val: float) -> float:
-    """Return the cost as the module's docstring has it: the mean over the strata, and that of the pictures."""
+    """Return the cost as the module's docstring has it: the mean over the strata, and that of the images."""
     every, mine = (np.sum([counts[key] for key in keys], axis=0) for keys in (counts, chosen))
     strata = [(mine[i] / every[i] - val) ** 2 for i in range(1, len(every)) if every[i]]
     return float((mine[0] / every[0] - val) ** 2 + (sum(strata) / len(strata) if strata else 0.0))
@@ -109,8 +109,8 @@ def test_nothing_is_exchanged_that_brings_nothing() -> None:
         assert balance({"b", "e"}, counts, 0.3, seed) == {"b", "e"}
 
 
-def _pictures(val: float, strata: int, plain: int) -> dict[str, Floats]:
-    """Return pictures by themselves: for each stratum one with the share ``val`` and one with the rest; plain ones."""
+def _images(val: float, strata: int, plain: int) -> dict[str, Floats]:
+    """Return images by themselves: for each stratum one with the share ``val`` and one with the rest; plain ones."""
     rows = np.concatenate([np.eye(strata) * val, np.eye(strata) * (1 - val), np.zeros((plain, strata))])
     names = [*(f"share{i}" for i in range(strata)), *(f"rest{i}" for i in range(strata))]
     names += [f"plain{i}" for i in range(plain)]
@@ -118,27 +118,27 @@ def _pictures(val: float, strata: int, plain: int) -> dict[str, Floats]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_evaluation_may_have_as_many_pictures_too_many_as_the_largest_group_has_and_no_more(seed: int) -> None:
-    # Of 20 pictures 2 are wanted, and a third is the one that has what the two have not.
-    counts = _pictures(0.1, strata=3, plain=14)
+def test_evaluation_may_have_as_many_images_too_many_as_the_largest_group_has_and_no_more(seed: int) -> None:
+    # Of 20 images 2 are wanted, and a third is the one that has what the two have not.
+    counts = _images(0.1, strata=3, plain=14)
     assert balance({"share0", "share1"}, counts, 0.1, seed) == {"share0", "share1", "share2"}
-    # Of 100 pictures 10 are wanted: the twelfth would be one too many, whatever it has.
-    counts = _pictures(0.1, strata=12, plain=76)
+    # Of 100 images 10 are wanted: the twelfth would be one too many, whatever it has.
+    counts = _images(0.1, strata=12, plain=76)
     eleven = {f"share{i}" for i in range(11)}
     assert balance(eleven, counts, 0.1, seed) == eleven
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_evaluation_may_have_as_many_pictures_too_few_as_the_largest_group_has(seed: int) -> None:
-    # Of 20 pictures 2 are wanted, but all except one hold the whole of a stratum.
+def test_evaluation_may_have_as_many_images_too_few_as_the_largest_group_has(seed: int) -> None:
+    # Of 20 images 2 are wanted, but all except one hold the whole of a stratum.
     counts = {f"whole{i}": np.array([1.0, *row]) for i, row in enumerate(np.eye(19))}
     counts["plain"] = np.array([1.0, *np.zeros(19)])
     assert balance({"plain", "whole4"}, counts, 0.1, seed) == {"plain"}
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_pictures_count_as_much_as_a_single_stratum(seed: int) -> None:
-    # An eleventh picture is 1 % too many; without it 1.5 % of the stratum are missing, with it 0.65 %.
+def test_images_count_as_much_as_a_single_stratum(seed: int) -> None:
+    # An eleventh image is 1 % too many; without it 1.5 % of the stratum are missing, with it 0.65 %.
     counts = {f"{i:02}": np.array([1.0, 17.0]) for i in range(99)} | {"most": np.array([1.0, 317.0])}
     found = balance({f"{i:02}" for i in range(10)}, counts, 0.1, seed)
     assert (len(found), "most" in found) == (11, False)
@@ -154,7 +154,7 @@ def test_one_group_is_left_for_training_and_no_more_than_need_be(seed: int) -> N
 
 
 def test_rare_things_are_shared_out() -> None:
-    """40 clips of 5 pictures; 10 of them, by themselves, hold all the large objects: by lot val misses its share."""
+    """40 clips of 5 images; 10 of them, by themselves, hold all the large objects: by lot val misses its share."""
     names = [f"clip{clip:02}/{i}.jpg" for clip in range(40) for i in range(5)]
     counts = np.array([[3.0, 1.0, 2.0 * (int(name[4:6]) % 4 == 0)] for name in names])
     shares: dict[bool, list[float]] = {False: [], True: []}
@@ -167,7 +167,7 @@ def test_rare_things_are_shared_out() -> None:
     assert shares[True] == pytest.approx([0.2] * 10)
     assert max(abs(share - 0.2) for share in shares[False]) >= 0.1
     reason = plan_split(names, val=0.2, by="parent", strata=_strata(counts)).reason
-    assert reason.startswith("by parent folder, as asked, stratified by size; 8 of 40 groups, 40 of 200 pictures")
+    assert reason.startswith("by parent folder, as asked, stratified by size; 8 of 40 groups, 40 of 200 images")
 
 
 def test_seeds_still_differ() -> None:
@@ -177,7 +177,7 @@ def test_seeds_still_differ() -> None:
     assert len(plans) > 5
 
 
-def test_many_pictures() -> None:
+def test_many_images() -> None:
     names = [f"{i}.jpg" for i in range(30_000)]
     counts = np.random.default_rng(0).poisson([2.0, 0.5, 0.02], (len(names), 3)).astype(np.float64)
     plan = plan_split(names, val=0.1, strata=_strata(counts))
@@ -188,9 +188,9 @@ def test_many_pictures() -> None:
 
 
 def _write(folder: Path, areas: list[list[float]], **entry: Any) -> Path:
-    """Write a data set with a picture per list of areas: one object each, with two points, visible and hidden."""
+    """Write a data set with an image per list of areas: one object each, with two points, visible and hidden."""
     images = [{"id": i, "file_name": f"{i:02}.jpg"} for i in range(len(areas))]
-    objects = [(i, area) for i, of_picture in enumerate(areas) for area in of_picture]
+    objects = [(i, area) for i, of_image in enumerate(areas) for area in of_image]
     annotations = [
         {"id": row, "image_id": image, "category_id": 1, "area": area, "keypoints": [1, 1, 2, 1, 1, row % 2]} | entry
         for row, (image, area) in enumerate(objects)
@@ -211,10 +211,10 @@ def test_resplit_by_size(tmp_path: Path) -> None:
         "small objects": (10, 2),
         "medium objects": (20, 4),
         "large objects": (10, 2),
-        "pictures without objects": (10, 2),
+        "images without objects": (10, 2),
     }
     record = json.loads((folder / "conversion.json").read_text())["split"]
-    assert (record["stratify"], record["reason"]) == ("size", "by picture, stratified by size")
+    assert (record["stratify"], record["reason"]) == ("size", "by image, stratified by size")
     once = {path.name: path.read_bytes() for path in folder.iterdir()}
     resplit(folder, val=0.2, seed=1, stratify="size")
     assert resplit(folder, val=0.2, seed=1).strata == {}
@@ -235,7 +235,7 @@ def test_resplit_by_visibility(tmp_path: Path) -> None:
     (folder / "train_coco.json").write_text(json.dumps(document))
     strata = resplit(folder, val=0.2, stratify="visibility").strata
     assert dict(strata) == {
-        "points not labelled": (35, 7),
+        "points not labeled": (35, 7),
         "hidden points": (15, 3),
         "visible points": (30, 6),
     }
@@ -259,8 +259,8 @@ def test_the_command_prints_the_shares(tmp_path: Path) -> None:
     folder = _write(tmp_path / "d", [[1000.0]] * 10 + [[5000.0, 5000.0]] * 10)
     done = run("split", folder, "--val", "0.3", "--stratify", "size")
     assert (done.status, done.err) == (0, "")
-    assert "split: by picture, stratified by size" in done.out
+    assert "split: by image, stratified by size" in done.out
     assert "│ small objects │ 7 │ 3 │ 30.0 % │" in done.words
     assert "│ medium objects │ 14 │ 6 │ 30.0 % │" in done.words
-    assert "│ pictures │ 14 │ 6 │ 30.0 % │" in done.words
+    assert "│ images │ 14 │ 6 │ 30.0 % │" in done.words
     assert run("split", folder, "--stratify", "colour").status == 2

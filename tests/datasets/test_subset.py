@@ -1,4 +1,4 @@
-"""A part of a data set: which pictures and objects stay."""
+"""A part of a data set: which images and objects stay."""
 
 from __future__ import annotations
 
@@ -72,22 +72,22 @@ def test_names_by_pattern_and_by_file(data: Path) -> None:
     (data.parent / "list.txt").write_text("night/6.jpg\n\n  day/1.jpg \n")
     out = _subset(data, names=str(data.parent / "list.txt"))
     assert _names(out) == {"train": ["day/1.jpg"], "val": ["night/6.jpg"]}
-    # Objects come with their pictures, unchanged, and nothing else does.
+    # Objects come with their images, unchanged, and nothing else does.
     assert _read(out)["train"] == _read(data)["train"].select_images([0])
     assert sorted(path.name for path in (out / "images").rglob("*.jpg")) == ["1.jpg", "6.jpg"]
 
 
-def test_split_alone_and_a_split_without_pictures(data: Path) -> None:
+def test_split_alone_and_a_split_without_images(data: Path) -> None:
     request = SubsetRequest(data=data, out=data.parent / "out", splits=("val",))
     result = subset(request)
     assert result.notes == ("train: not asked for",)
     assert _names(request.out) == {"val": VAL}
     result = subset(replace(request, splits=(), names="day/1.jpg", overwrite=True))
-    assert result.notes == ("val: no picture is left, hence no val_coco.json",)
+    assert result.notes == ("val: no image is left, hence no val_coco.json",)
     assert _names(request.out) == {"train": ["day/1.jpg"]}
 
 
-def test_size_keeps_pictures_whole_unless_objects_are_asked_for(data: Path) -> None:
+def test_size_keeps_images_whole_unless_objects_are_asked_for(data: Path) -> None:
     before = _read(data)["train"]
     longer = (before.boxes[:, 2:] - before.boxes[:, :2]).max(axis=1)
     bound = float(sorted(longer)[-1])
@@ -135,7 +135,7 @@ def test_what_cannot_be_read_matters_where_it_is_kept(data: Path) -> None:
     with pytest.raises(InputError) as caught:
         subset(request)
     assert f"{data}/train_coco.json: annotations[0] (id 1): keypoints must be 3 numbers" in str(caught.value)
-    assert "--without-finding CODE leaves such pictures out" in str(caught.value)
+    assert "--without-finding CODE leaves such images out" in str(caught.value)
     assert not request.out.exists()
     assert _names(_subset(data, names="night/*"))["train"] == TRAIN[2:]
     assert _names(_subset(data, without=frozenset({"E106"})))["train"] == TRAIN[1:]
@@ -161,12 +161,12 @@ def test_refusals_write_nothing(data: Path) -> None:
         ({"splits": ("test",)}, "--split must be one of train, val, got 'test'"),
         ({"findings": frozenset({"E999"})}, "--finding must be a code of posetools, got 'E999'"),
         ({"findings": frozenset({"E101"}), "without": frozenset({"E101"})}, "must be other codes than --finding"),
-        ({"names": "noon/*"}, "--names must be a file with names, or a pattern that fits a picture"),
+        ({"names": "noon/*"}, "--names must be a file with names, or a pattern that fits an image"),
         ({"names": str(data.parent / "list.txt")}, "one per line, as seen from images/, but 1 are not: none.jpg"),
         ({"names": str(data.parent / "empty.txt")}, "but it is empty"),
         ({"size_class": "huge"}, "--size must be one of small, medium, large, got 'huge'"),
         ({"min_size": 9.0, "max_size": 8.0}, "--min-size must be at most --max-size (8), got 9.0"),
-        ({"min_size": 1e6}, "no picture meets all conditions; nothing was written"),
+        ({"min_size": 1e6}, "no image meets all conditions; nothing was written"),
         ({"limit": 0}, "--limit must be 1 or more, got 0"),
         ({"objects": True}, "--objects must come with a condition on size or findings"),
         ({"out": data / "part"}, "--out must lie outside of what is read"),

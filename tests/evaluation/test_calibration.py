@@ -73,7 +73,7 @@ def test_a_box_is_right_when_it_takes_an_object() -> None:
 @pytest.mark.parametrize("measure", [box_calibration, object_calibration])
 def test_what_lies_in_a_crowd_counts_nowhere(measure: object) -> None:
     rng = np.random.default_rng(5)
-    truth = random_truth(load_skeleton("car8"), rng, pictures=8, most=4)
+    truth = random_truth(load_skeleton("car8"), rng, images=8, most=4)
     predicted = random_predictions(truth, rng, copies=2.0, strays=1)
     found = measure(truth, predicted)  # type: ignore[operator]
     assert isinstance(found, Calibration)

@@ -16,16 +16,16 @@ from posetools.evaluation.metrics import BoxScores, OksScores, box_scores, oks_s
 from tests.build import make_dataset
 from tests.coco_cases import STATS, peer_evaluation, peer_stats, random_predictions, random_truth
 
-# (pictures, most objects of a picture, predictions of an object, stray predictions of a picture)
+# (images, most objects of an image, predictions of an object, stray predictions of a image)
 SHAPES = ((1, 1, 1.0, 0), (4, 3, 1.5, 1), (12, 6, 2.0, 3), (6, 2, 0.3, 0), (3, 8, 6.0, 110), (5, 0, 1.0, 2))
 CASES = 120
 
 
 def case(seed: int) -> tuple[Dataset, Predictions, Floats]:
     rng = np.random.default_rng(seed)
-    pictures, most, copies, strays = SHAPES[seed % len(SHAPES)]
+    images, most, copies, strays = SHAPES[seed % len(SHAPES)]
     skeleton = load_skeleton("coco17" if seed % 4 == 3 else "car8")
-    truth = random_truth(skeleton, rng, pictures=pictures, most=most)
+    truth = random_truth(skeleton, rng, images=images, most=most)
     predicted = random_predictions(truth, rng, copies=copies, strays=strays)
     return truth, predicted, np.array(skeleton.sigmas) * rng.choice([0.3, 1.0, 2.0])
 
@@ -33,7 +33,7 @@ def case(seed: int) -> tuple[Dataset, Predictions, Floats]:
 def ours(
     truth: Dataset, predicted: Predictions, kind: EvaluationKind, sigmas: Floats, *, use_area: bool = True
 ) -> list[float | None]:
-    # What xtcocotools takes for an object's area when it is told not to use the labelled one.
+    # What xtcocotools takes for an object's area when it is told not to use the labeled one.
     areas = truth.areas if use_area else box_area(truth.boxes) * 0.53
     evaluation = evaluate_coco(dataclasses.replace(truth, areas=areas), predicted, kind, sigmas=sigmas.tolist())
     scores = BoxScores.of(evaluation) if kind == "bbox" else OksScores.of(evaluation)
@@ -65,7 +65,7 @@ def test_the_random_sets_have_what_they_are_for() -> None:
     sets = [case(seed) for seed in range(CASES)]
     labels = [truth for truth, _, _ in sets if len(truth)]
     assert sum(truth.iscrowd.any() for truth in labels) > 50
-    assert sum(bool((truth.num_labelled == 0).any()) for truth in labels) > 50
+    assert sum(bool((truth.num_labeled == 0).any()) for truth in labels) > 50
     assert sum(len(truth) == 0 for truth, _, _ in sets) > 10
     assert sum(len(predicted) == 0 for _, predicted, _ in sets) > 5
     assert sum(len(np.unique(p.scores)) < len(p) / 2 for _, p, _ in sets) > 25
@@ -102,7 +102,7 @@ def test_matches_agree_with_each_other(seed: int, kind: EvaluationKind) -> None:
         rows = np.flatnonzero(found >= 0)
         assert (taken[found[rows]] == rows).all()
         right = counted & (taken >= 0)
-        ignored = truth.iscrowd | ((truth.num_labelled == 0) & (kind == "keypoints"))
+        ignored = truth.iscrowd | ((truth.num_labeled == 0) & (kind == "keypoints"))
         assert not ignored[taken[right]].any()
         assert evaluation.objects[0] == (~ignored).sum()
         if evaluation.objects[0]:
@@ -111,7 +111,7 @@ def test_matches_agree_with_each_other(seed: int, kind: EvaluationKind) -> None:
 
 
 def two_cars() -> Dataset:
-    # Both in one picture, 100 x 100 and side by side, every point in the middle of its box and visible.
+    # Both in one image, 100 x 100 and side by side, every point in the middle of its box and visible.
     truth = make_dataset(images=["a.jpg"], per_image=2, seed=1)
     boxes = np.array([[0.0, 0, 100, 100], [100, 0, 200, 100]])
     keypoints = np.full((2, 8, 3), 2.0)
@@ -142,7 +142,7 @@ def test_of_two_objects_that_fit_the_nearer_one_is_taken_and_the_surer_predictio
     assert (found, taken) == ([0, 1], [0, 1])
 
 
-def test_only_the_best_boxes_of_a_picture_count() -> None:
+def test_only_the_best_boxes_of_an_image_count() -> None:
     predicted = boxes_of([0, 0, 100, 100], [100, 0, 200, 100], [300, 0, 400, 100], scores=[0.1, 0.9, 0.8])
     assert at_half(evaluate_coco(two_cars(), predicted, "bbox", max_dets=2))[2] == [False, True, True]
     assert evaluate_coco(two_cars(), predicted, "bbox").ar() == 1.0

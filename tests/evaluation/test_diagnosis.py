@@ -17,7 +17,7 @@ from posetools.evaluation.diagnosis.match import POINT_KINDS, PointKind, oks_wit
 from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.metrics import oks_scores
 from tests.build import make_dataset
-from tests.diagnosing import CAR8, Planted, cars, disc, one_car, only_picture, shifted_by
+from tests.diagnosing import CAR8, Planted, cars, disc, one_car, only_image, shifted_by
 
 POINTS = ("no_box", "box_shifted", "jitter", "left_right", "front_rear", "diagonal", "neighbour", "swap", "missing")
 
@@ -41,7 +41,7 @@ def test_small_noise_is_no_error() -> None:
     truth = cars()
     found = diagnose(truth, planted(truth).predictions(), boxes_are_labels=False)
     assert {kind for kind, number in found.counts.items() if number} == {"good"}
-    assert found.counts["good"] == found.points == int(truth.num_labelled.sum())
+    assert found.counts["good"] == found.points == int(truth.num_labeled.sum())
     assert {kind for kind, gain in found.gains.items() if gain.alone} <= {"scores"}
     assert found.ap is not None
     assert found.ap > 0.9
@@ -124,17 +124,17 @@ def test_when_nothing_is_left_out_few_points_are_taken_for_another_kind() -> Non
 
 
 @pytest.mark.parametrize("kind", ["jitter", "left_right", "front_rear", "diagonal", "neighbour", "missing", "swap"])
-def test_on_labelled_boxes(kind: str) -> None:
+def test_on_labeled_boxes(kind: str) -> None:
     truth = cars()
     errors = planted(truth, kind)
-    # The boxes are those that the estimator was given: the labelled ones.
+    # The boxes are those that the estimator was given: the labeled ones.
     errors.boxes = truth.boxes.copy()
     found = diagnose(truth, errors.predictions(), boxes_are_labels=True)
     np.testing.assert_array_equal(kinds_of(found, truth), errors.kinds)
     assert found.counts["duplicate"] == found.counts["background"] == 0
 
 
-def test_labelled_boxes_that_two_objects_share() -> None:
+def test_labeled_boxes_that_two_objects_share() -> None:
     truth = one_car(others=1)
     truth = replace(truth, boxes=np.repeat(truth.boxes[:1], 2, axis=0))
     for order in ([0, 1], [1, 0]):
@@ -149,7 +149,7 @@ def test_labelled_boxes_that_two_objects_share() -> None:
     assert [found.counts["good"], found.counts["no_box"], found.object_counts["no_box"]] == [8, 8, 1]
 
 
-def test_labelled_boxes_that_are_cut_at_the_edge() -> None:
+def test_labeled_boxes_that_are_cut_at_the_edge() -> None:
     truth = one_car()
     boxes = np.array([[-50.0, 100, 4100, 260]])
     truth = replace(truth, boxes=boxes)
@@ -162,13 +162,13 @@ def test_labelled_boxes_that_are_cut_at_the_edge() -> None:
 def test_a_whole_car_the_wrong_way_round_is_one_car_with_a_box(kind: PointKind) -> None:
     truth = one_car()
     points = truth.keypoints[:, partners(CAR8)[kind], :2].copy()
-    found = diagnose(truth, only_picture(truth.boxes, points), boxes_are_labels=False)
+    found = diagnose(truth, only_image(truth.boxes, points), boxes_are_labels=False)
     assert found.counts[kind] == found.points == 8
     assert found.ap == 0.0
     assert found.gains[kind].alone == pytest.approx(1.0)
 
 
-def test_a_pose_on_the_neighbouring_car_is_a_swap_not_a_second_prediction_of_it() -> None:
+def test_a_pose_on_the_neighboring_car_is_a_swap_not_a_second_prediction_of_it() -> None:
     truth = one_car(others=1)
     near = truth.boxes.copy()
     # Both boxes are right; the second pose, which is the surer one, is that of the first car.
@@ -183,18 +183,18 @@ def test_a_pose_on_the_neighbouring_car_is_a_swap_not_a_second_prediction_of_it(
 def test_right_points_in_a_poor_box_are_good() -> None:
     truth = one_car()
     wide = truth.boxes + np.array([[-400.0, -100, 400, 100]])
-    found = diagnose(truth, only_picture(wide, truth.keypoints[:, :, :2]), boxes_are_labels=False)
+    found = diagnose(truth, only_image(wide, truth.keypoints[:, :, :2]), boxes_are_labels=False)
     assert found.cases[0].iou < 0.5
     assert found.counts["good"] == 8
 
 
-def test_crowds_and_objects_without_labelled_points_do_not_count() -> None:
+def test_crowds_and_objects_without_labeled_points_do_not_count() -> None:
     truth = one_car(others=2)
     keypoints = truth.keypoints.copy()
     keypoints[1] = 0.0
     truth = replace(truth, keypoints=keypoints, iscrowd=np.array([False, False, True]))
     points = np.concatenate([truth.keypoints[:1, :, :2]] * 3)
-    found = diagnose(truth, only_picture(truth.boxes, points), boxes_are_labels=False)
+    found = diagnose(truth, only_image(truth.boxes, points), boxes_are_labels=False)
     assert [found.objects, found.points, found.counts["good"], len(found.cases)] == [1, 8, 8, 1]
     assert found.counts["duplicate"] == found.counts["background"] == 0
 
@@ -214,7 +214,7 @@ def test_no_prediction_and_no_label() -> None:
 def test_another_number_of_keypoints_is_refused() -> None:
     truth = one_car()
     with pytest.raises(ValueError, match=r"keypoints must have the shape \(1, 8, 2\), got \(1, 5, 2\)"):
-        diagnose(truth, only_picture(truth.boxes, np.zeros((1, 5, 2))), boxes_are_labels=False)
+        diagnose(truth, only_image(truth.boxes, np.zeros((1, 5, 2))), boxes_are_labels=False)
 
 
 def test_better_scores_bring_ap_back() -> None:
@@ -271,7 +271,7 @@ def _chance(truth: Dataset, number: int, seed: int) -> Predictions:
     labels=st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
-def test_every_labelled_point_has_one_class_and_all_sums_agree(
+def test_every_labeled_point_has_one_class_and_all_sums_agree(
     per_image: int, number: int, seed: int, crowds: bool, labels: bool
 ) -> None:
     truth = make_dataset(per_image=per_image, seed=seed)
@@ -279,7 +279,7 @@ def test_every_labelled_point_has_one_class_and_all_sums_agree(
         truth = replace(truth, iscrowd=np.random.default_rng(seed).random(len(truth)) < 0.3)
     predicted = _chance(truth, number, seed)
     found = diagnose(truth, predicted, boxes_are_labels=labels)
-    counted = ~truth.iscrowd & (truth.num_labelled > 0)
+    counted = ~truth.iscrowd & (truth.num_labeled > 0)
     assert [case.row for case in found.cases] == np.flatnonzero(counted).tolist()
     for case in found.cases:
         assert [kind is not None for kind in case.kinds] == (truth.visibility[case.row] > 0).tolist()
@@ -288,7 +288,7 @@ def test_every_labelled_point_has_one_class_and_all_sums_agree(
         assert 0 <= case.oks <= 1
     own = [case.predicted for case in found.cases if case.predicted >= 0]
     assert len(own) == len(set(own))
-    assert found.points == truth.num_labelled[counted].sum() == sum(found.counts[kind] for kind in POINT_KINDS)
+    assert found.points == truth.num_labeled[counted].sum() == sum(found.counts[kind] for kind in POINT_KINDS)
     for kind in POINT_KINDS:
         assert found.counts[kind] == sum(counts[kind] for counts in found.by_keypoint.values())
         assert found.counts[kind] == sum(case.kinds.count(kind) for case in found.cases)

@@ -12,11 +12,11 @@ from posetools.core.geometry import Floats
 from posetools.evaluation.diagnosis.diagnosis import diagnose
 from posetools.evaluation.diagnosis.match import Matches, Role, match_objects, similarity
 from posetools.evaluation.diagnosis.mend import Errors, mended
-from tests.diagnosing import CAR8, one_car, only_picture
+from tests.diagnosing import CAR8, one_car, only_image
 
 
 def match(truth: Dataset, boxes: Floats, points: Floats, *, labels: bool = False) -> Matches:
-    return match_objects(truth, only_picture(boxes, points), by_points=True, boxes_are_labels=labels)
+    return match_objects(truth, only_image(boxes, points), by_points=True, boxes_are_labels=labels)
 
 
 def up(boxes: Floats, share: float) -> Floats:
@@ -61,7 +61,7 @@ def test_what_overlaps_another_object_more_is_no_shifted_box() -> None:
     assert found.roles.tolist() == [Role.MATCHED, Role.DUPLICATE]
 
 
-def test_predictions_of_an_object_without_labelled_points_are_ignored() -> None:
+def test_predictions_of_an_object_without_labeled_points_are_ignored() -> None:
     truth = one_car(others=1)
     keypoints = truth.keypoints.copy()
     keypoints[1] = 0.0
@@ -72,25 +72,25 @@ def test_predictions_of_an_object_without_labelled_points_are_ignored() -> None:
     assert found.roles.tolist() == [Role.MATCHED, Role.IGNORED, Role.IGNORED]
 
 
-def test_another_box_is_not_the_labelled_one() -> None:
+def test_another_box_is_not_the_labeled_one() -> None:
     truth = one_car()
     points = truth.keypoints[:, :, :2]
     assert match(truth, truth.boxes + 0.5, points, labels=True).predicted.tolist() == [0]
     assert match(truth, truth.boxes + 5.0, points, labels=True).predicted.tolist() == [-1]
 
 
-def test_a_labelled_box_is_never_shifted_however_little_of_it_is_in_the_picture() -> None:
+def test_a_labeled_box_is_never_shifted_however_little_of_it_is_in_the_image() -> None:
     truth = one_car()
     truth = replace(truth, boxes=np.array([[-400.0, 100, 20, 260]]))
     points = truth.keypoints[:, :, :2] + [0.08 * np.sqrt(truth.areas[0]), 0.0]
-    cut = only_picture(np.array([[0.0, 100, 20, 260]]), points)
+    cut = only_image(np.array([[0.0, 100, 20, 260]]), points)
     assert diagnose(truth, cut, boxes_are_labels=True).counts["jitter"] == 8
     assert diagnose(truth, cut, boxes_are_labels=False).counts["box_shifted"] == 8
 
 
-def test_only_objects_of_the_same_picture_belong_together() -> None:
+def test_only_objects_of_the_same_image_belong_together() -> None:
     truth = one_car()
-    elsewhere = replace(only_picture(truth.boxes, truth.keypoints[:, :, :2]), image_index=np.array([1], dtype=np.int64))
+    elsewhere = replace(only_image(truth.boxes, truth.keypoints[:, :, :2]), image_index=np.array([1], dtype=np.int64))
     two = replace(truth, images=(*truth.images, replace(truth.images[0], file_name="b.jpg")))
     found = match_objects(two, elsewhere, by_points=True, boxes_are_labels=False)
     assert [found.predicted.tolist(), found.roles.tolist()] == [[-1], [Role.BACKGROUND]]
@@ -109,7 +109,7 @@ def test_mended_predictions() -> None:
     truth = one_car(others=3)
     boxes = np.concatenate([truth.boxes[:3], up(truth.boxes[:1], 3.0), truth.boxes[:1]])
     points = np.concatenate([elsewhere(truth)[:3], elsewhere(truth)[:2]])
-    predicted = only_picture(boxes, points)
+    predicted = only_image(boxes, points)
     predicted = replace(predicted, scores=np.array([0.9, 0.6, 0.5, 0.2, 0.1]))
     wrong = np.zeros((4, 8), dtype=np.bool_)
     wrong[1, 2] = True

@@ -8,7 +8,7 @@ import pytest
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.evaluation.diagnosis.diagnosis import diagnose
 from posetools.evaluation.diagnosis.match import POINT_KINDS, match_objects, partners, sort_points
-from tests.diagnosing import CAR8, EXCHANGED, OTHER, Planted, cars, one_car, only_picture, shifted_by
+from tests.diagnosing import CAR8, EXCHANGED, OTHER, Planted, cars, one_car, only_image, shifted_by
 
 
 def test_the_limits_of_good_and_jitter() -> None:
@@ -26,7 +26,7 @@ def test_a_point_that_is_no_number_is_missing() -> None:
     truth = one_car()
     points = truth.keypoints[:, :, :2].copy()
     points[0, 3] = np.nan
-    matches = match_objects(truth, only_picture(truth.boxes, points), by_points=True, boxes_are_labels=False)
+    matches = match_objects(truth, only_image(truth.boxes, points), by_points=True, boxes_are_labels=False)
     assert matches.predicted.tolist() == [0]
     kinds = sort_points(truth, points, matches, boxes_are_labels=False)[0]
     assert [POINT_KINDS[code] for code in kinds] == ["good"] * 3 + ["missing"] + ["good"] * 4

@@ -42,7 +42,7 @@ SUBJECT = Subject("work_dirs/first", "det.pth", "pose.pth", "data/cars", "val", 
 
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Return two objects in each picture that do not overlap: one on the left, one on the right."""
+    """Return two objects in each image that do not overlap: one on the left, one on the right."""
     old = make_dataset(tmp_path_factory.mktemp("cars"), images=NAMES, per_image=2, size=(320, 240), seed=4)
     builder = DatasetBuilder(old.skeleton)
     for image, rows in zip(old.images, old.rows_of_images(), strict=True):
@@ -65,7 +65,7 @@ def report_of(truth: Dataset, oracle: Oracle, name: str = "work_dirs/first") -> 
     return measure(replace(SUBJECT, name=name), oracle, oracle, truth)
 
 
-def test_each_model_runs_once_over_the_pictures(truth: Dataset) -> None:
+def test_each_model_runs_once_over_the_images(truth: Dataset) -> None:
     oracle = Oracle(truth, ghosts=1)
     said = collect(truth, detector=oracle, estimator=oracle, label=1, bbox_thr=0.3)
     sure = int((said.boxes.scores >= 0.3).sum())
@@ -100,20 +100,20 @@ def test_planted_errors_show_and_nothing_else(truth: Dataset) -> None:
     lost, flipped = frozenset({0, 5, 9}), frozenset({2, 3, 6, 7})
     report = report_of(truth, Oracle(truth, blur=0.003, lost=lost, flipped=flipped, ghosts=1))
     assert report.detected.scores.without_box == len(lost)
-    assert report.labelled.scores.without_box == 0
-    labelled = truth.num_labelled
+    assert report.labeled.scores.without_box == 0
+    labeled = truth.num_labeled
     counts = report.detected.diagnosis.counts
-    assert counts["no_box"] == labelled[sorted(lost)].sum()
-    # A point whose partner is not labelled is near no labelled place.
+    assert counts["no_box"] == labeled[sorted(lost)].sum()
+    # A point whose partner is not labeled is near no labeled place.
     assert counts["left_right"] + counts["missing"] + counts["diagonal"] + counts["front_rear"] > 0
-    assert report.labelled.diagnosis.counts["no_box"] == 0
+    assert report.labeled.diagnosis.counts["no_box"] == 0
     assert report.det.diagnosis.counts["no_box"] == len(lost)
     assert report.det.diagnosis.counts["background"] + report.det.diagnosis.counts["duplicate"] == len(truth.images)
     assert report.det.sweep.curve.best is not None
     assert report.det.sweep.curve.best.threshold >= 0.5
     assert report.det.sweep.curve.best.recall == pytest.approx(1 - len(lost) / len(truth))
     # The oracle's scores tell visible from hidden well, but not perfectly.
-    separation = report.labelled.visibility.overall["hidden"]
+    separation = report.labeled.visibility.overall["hidden"]
     assert separation.average_precision is not None
     assert separation.chance is not None
     assert separation.chance + 0.2 < separation.average_precision < 1.0
@@ -122,13 +122,13 @@ def test_planted_errors_show_and_nothing_else(truth: Dataset) -> None:
 
 def test_the_parts_agree_with_each_other(truth: Dataset) -> None:
     report = report_of(truth, Oracle(truth, blur=0.05, lost=frozenset({1})))
-    for part in (report.labelled, report.detected):
+    for part in (report.labeled, report.detected):
         assert part.evaluation.ap() == part.scores.oks.ap == part.diagnosis.ap
         points = part.scores.points
         assert points["labelled"].overall.points == points["visible"].overall.points + points["hidden"].overall.points
         assert part.diagnosis.points == points["labelled"].overall.points
     assert report.det.evaluation.ap() == report.det.scores.ap == report.det.diagnosis.ap
-    assert (report.labelled.scores.oks.ap or 0) > (report.detected.scores.oks.ap or 0)
+    assert (report.labeled.scores.oks.ap or 0) > (report.detected.scores.oks.ap or 0)
 
 
 def test_the_json_is_json_and_holds_everything(truth: Dataset, tmp_path: Path) -> None:
@@ -152,11 +152,11 @@ def test_the_json_is_json_and_holds_everything(truth: Dataset, tmp_path: Path) -
 def test_an_ap_that_says_nothing_is_marked_and_explained(truth: Dataset) -> None:
     wrong = replace(truth, areas=np.ones(len(truth)))
     report = report_of(wrong, Oracle(wrong, blur=0.02))
-    assert report.says_nothing("poses, labelled boxes")
+    assert report.says_nothing("poses, labeled boxes")
     assert not report.says_nothing(BOXES)
-    assert any(sentence.startswith("poses, labelled boxes: ") and "area" in sentence for sentence in report.sentences)
+    assert any(sentence.startswith("poses, labeled boxes: ") and "area" in sentence for sentence in report.sentences)
     cells = dict(zip(headline([report]).columns, next(iter(headline([report]).rows)), strict=True))
-    assert cells["poses, labelled boxes"].endswith(DOUBT)
+    assert cells["poses, labeled boxes"].endswith(DOUBT)
     assert not cells["boxes"].endswith(DOUBT)
     codes = {one["code"] for one in report.as_dict()["remarks"]}
     assert "area" in codes
@@ -171,8 +171,8 @@ def test_measured_on_what_it_was_trained_on_is_said_once(truth: Dataset) -> None
 
 def test_a_detector_of_other_objects_is_told_by_their_names(truth: Dataset) -> None:
     class Bicycles(Oracle):
-        def __call__(self, pictures):  # type: ignore[no-untyped-def]
-            return [one[one.labels == 0] for one in super().__call__(pictures)]
+        def __call__(self, images):  # type: ignore[no-untyped-def]
+            return [one[one.labels == 0] for one in super().__call__(images)]
 
     report = report_of(truth, Bicycles(truth))
     assert report.det.scores.ap == 0.0
@@ -184,13 +184,13 @@ def test_tables_of_one_pair_and_of_several(truth: Dataset) -> None:
     first = report_of(truth, Oracle(truth, blur=0.02, lost=frozenset({0})))
     second = report_of(truth, Oracle(truth, blur=0.08), "elsewhere/first")
     alone = headline([first])
-    assert alone.columns == ("", "boxes", "poses, labelled boxes", "poses, detected boxes")
+    assert alone.columns == ("", "boxes", "poses, labeled boxes", "poses, detected boxes")
     assert alone.rows[-1] == ("objects without a box", "", "0", "1")
     assert short_names([first, second]) == ("work_dirs/first", "elsewhere/first")
     both = {row[0]: row[1:] for row in headline([first, second]).rows}
     assert both["poses, detected boxes: objects without a box"] == ("1", "0")
-    assert float(both["poses, labelled boxes: AP"][0]) > float(both["poses, labelled boxes: AP"][1])
-    assert [row[0] for row in per_keypoint(first.labelled, "labelled boxes").rows] == list(truth.skeleton.names)
+    assert float(both["poses, labeled boxes: AP"][0]) > float(both["poses, labeled boxes: AP"][1])
+    assert [row[0] for row in per_keypoint(first.labeled, "labeled boxes").rows] == list(truth.skeleton.names)
     assert {row[0] for row in why_boxes(first).rows} >= {"no box"}
     assert {row[0] for row in why_poses(second).rows} >= {"jitter"}
     assert len(thresholds([first, second]).rows) == 6
@@ -224,10 +224,10 @@ def test_a_flip_test_is_measured_beside_the_plain_poses_by_one_pass_of_the_detec
     assert (plain.asked[0], flipped.asked[0]) == (len(truth.images), 0)
     alone = measure(SUBJECT, flipped, flipped, truth)
     assert report.flipped is not None
-    labelled, detected = report.flipped
-    assert labelled.scores.as_dict() == alone.labelled.scores.as_dict()
+    labeled, detected = report.flipped
+    assert labeled.scores.as_dict() == alone.labeled.scores.as_dict()
     assert detected.scores.as_dict() == alone.detected.scores.as_dict()
-    assert report.labelled.scores.as_dict() == measure(SUBJECT, plain, plain, truth).labelled.scores.as_dict()
+    assert report.labeled.scores.as_dict() == measure(SUBJECT, plain, plain, truth).labeled.scores.as_dict()
     (table,) = flip_tests([report])
     ap = table.rows[0]
     assert ap[0] == "AP"
@@ -245,16 +245,16 @@ def test_a_flip_test_is_measured_beside_the_plain_poses_by_one_pass_of_the_detec
 class Blind(Oracle):
     """A detector that puts every box into a corner that holds no object."""
 
-    def __call__(self, pictures):  # type: ignore[no-untyped-def]
+    def __call__(self, images):  # type: ignore[no-untyped-def]
         corner = np.array([[0.0, 0.0, 5.0, 5.0]])
-        return [Detections(corner, np.array([0.9]), np.array([1])) for _ in pictures]
+        return [Detections(corner, np.array([0.9]), np.array([1])) for _ in images]
 
 
 def test_boxes_that_overlap_nothing_are_named_and_not_called_unexplained(truth: Dataset) -> None:
     report = measure(SUBJECT, Blind(truth), Oracle(truth), truth)
     assert [one.code for one in report.remarks[BOXES]] == ["nowhere"]
     assert "zero" not in [one.code for of_part in report.remarks.values() for one in of_part]
-    assert any("none of 12 predicted boxes overlaps a labelled object" in text for text in report.sentences)
+    assert any("none of 12 predicted boxes overlaps a labeled object" in text for text in report.sentences)
 
 
 def test_pairs_measured_on_other_labels_do_not_stand_side_by_side(truth: Dataset) -> None:
@@ -273,11 +273,11 @@ def test_an_estimator_of_other_keypoints_is_refused(truth: Dataset) -> None:
         measure(SUBJECT, oracle, oracle, truth)
 
 
-@pytest.mark.parametrize("what", ["nothing labelled", "nothing found", "no pictures with objects"])
+@pytest.mark.parametrize("what", ["nothing labeled", "nothing found", "no images with objects"])
 def test_there_is_a_report_of_next_to_nothing(truth: Dataset, what: str, tmp_path: Path) -> None:
     oracle = Oracle(truth)
     data = truth
-    if what == "nothing labelled":
+    if what == "nothing labeled":
         data = replace(truth, keypoints=np.zeros_like(truth.keypoints))
     elif what == "nothing found":
         oracle = Oracle(truth, lost=frozenset(range(len(truth))))

@@ -31,14 +31,14 @@ def predict(truth: Dataset, *, shift: float = 0.0, rows: slice = slice(None)) ->
     return Predictions(truth.image_index[rows], boxes, np.linspace(1.0, 0.5, len(boxes)), moved)
 
 
-def labelled(truth: Dataset) -> Dataset:
-    """Return the Dataset with every point visible, so that no object is without labelled points."""
+def labeled(truth: Dataset) -> Dataset:
+    """Return the Dataset with every point visible, so that no object is without labeled points."""
     keypoints = truth.keypoints.copy()
     keypoints[:, :, 2] = 2
     return dataclasses.replace(truth, keypoints=keypoints)
 
 
-TRUTH = labelled(make_dataset(images=[f"{i}.jpg" for i in range(6)], per_image=3, seed=4))
+TRUTH = labeled(make_dataset(images=[f"{i}.jpg" for i in range(6)], per_image=3, seed=4))
 SIGMAS = TRUTH.skeleton.sigmas
 
 
@@ -124,7 +124,7 @@ def test_an_object_that_was_not_found_is_wrong_in_pck_and_left_out_of_nme() -> N
     assert scores.nme == pytest.approx(0.01)
 
 
-def test_matching_is_greedy_by_score_within_a_picture() -> None:
+def test_matching_is_greedy_by_score_within_an_image() -> None:
     truth = make_dataset(images=["a.jpg", "b.jpg"], per_image=1, seed=1)
     box = truth.boxes[0]
     near = box + 0.1 * (box[2] - box[0])

@@ -22,9 +22,9 @@ SIZE = (320, 240)
 TWO = r"(1\.9[5-9]|2|2\.0[0-9])"
 
 
-def labels(pictures: int = 40, seed: int = 4) -> Dataset:
+def labels(images: int = 40, seed: int = 4) -> Dataset:
     """Return labels with every point visible."""
-    truth = make_dataset(images=[f"{i:03}.jpg" for i in range(pictures)], per_image=2, seed=seed, size=SIZE)
+    truth = make_dataset(images=[f"{i:03}.jpg" for i in range(images)], per_image=2, seed=seed, size=SIZE)
     rng = np.random.default_rng(seed)
     sides = (truth.boxes[:, 2:] - truth.boxes[:, :2])[:, None]
     points = truth.boxes[:, None, :2] + rng.uniform(0.02, 0.98, (len(truth), 8, 2)) * sides
@@ -76,7 +76,7 @@ def test_a_model_that_finds_nothing_is_not_given_a_wrong_excuse(seed: int) -> No
         assert not found["zero"].hides
 
 
-def test_nothing_labelled() -> None:
+def test_nothing_labeled() -> None:
     empty = replace(
         TRUTH,
         boxes=np.zeros((0, 4)),
@@ -88,26 +88,26 @@ def test_nothing_labelled() -> None:
         origins=TRUTH.origins[:0],
     )
     one = said(empty, predict(TRUTH))["no-objects"]
-    assert one.text.startswith("no object is labelled in 40 pictures, so there is no AP")
+    assert one.text.startswith("no object is labeled in 40 images, so there is no AP")
     assert one.hides
     crowds = replace(TRUTH, iscrowd=np.ones(80, dtype=np.bool_))
-    assert "all of 80 labelled objects are crowds" in said(crowds, predict(TRUTH), "bbox")["no-objects"].text
+    assert "all of 80 labeled objects are crowds" in said(crowds, predict(TRUTH), "bbox")["no-objects"].text
     without = replace(TRUTH, keypoints=np.zeros((80, 8, 3)))
-    assert "no keypoint is labelled on any of 80 objects" in said(without, predict(TRUTH))["no-keypoints"].text
+    assert "no keypoint is labeled on any of 80 objects" in said(without, predict(TRUTH))["no-keypoints"].text
     assert "no-keypoints" not in said(without, predict(TRUTH), "bbox")
 
 
 def test_nothing_predicted_and_nothing_of_the_category() -> None:
     nothing = Predictions(np.zeros(0, dtype=np.int64), np.zeros((0, 4)), np.zeros(0), np.zeros((0, 8, 2)))
     assert said(TRUTH, nothing)["no-predictions"].text == (
-        "AP is 0 because nothing was predicted in 40 pictures with 80 objects: is the score's threshold too high, or "
+        "AP is 0 because nothing was predicted in 40 images with 80 objects: is the score's threshold too high, or "
         "the model untrained?"
     )
     evaluation = evaluate_coco(TRUTH, nothing, "bbox")
     (one,) = explain(TRUTH, nothing, evaluation, classes={"person": 12, "car": 0, "truck": 30})
     assert one.text == (
         "AP is 0 because of the category: no box is a car, but the detector found 30 truck, 12 person in 40 "
-        "pictures with 80 objects"
+        "images with 80 objects"
     )
     # Where the class is there, its boxes were lost to the threshold.
     (one,) = explain(TRUTH, nothing, evaluation, classes={"person": 12, "car": 3})
@@ -163,7 +163,7 @@ def moved(change: Callable[[Floats], Floats]) -> Predictions:
         (lambda xy: xy * [2.0, 0.5], rf"{TWO} times \(x\) and 0\.(49\d|5|50\d) times \(y\) the labels'\."),
         (lambda xy: xy + np.array([60.0, -40.0]), r"shifted by \((59|60)\.\d, -(39|40)\.\d\) px\."),
         (lambda xy: xy * 3 + [-200.0, 100.0], r"times the labels', shifted by \(-(19|20)\d\.\d, (9\d|10\d)\.\d\) px"),
-        (lambda xy: xy / SIZE, r"fractions of the picture's width and height\."),
+        (lambda xy: xy / SIZE, r"fractions of the image's width and height\."),
         (lambda xy: xy[:, ::-1], r"x and y exchanged\."),
     ],
     ids=["double", "quarter", "stretched", "shifted", "both", "fractions", "exchanged"],
@@ -184,7 +184,7 @@ def test_predictions_in_other_units(kind: EvaluationKind, change: Callable[[Floa
     [
         (lambda low, high: (low, high - low), "x, y, width and height taken for two corners"),
         (lambda low, high: (low, low + high), "two corners taken for x, y, width and height"),
-        (lambda low, high: ((low + high) / 2, (low + high) / 2 + high - low), "the box's centre taken for its corner"),
+        (lambda low, high: ((low + high) / 2, (low + high) / 2 + high - low), "the box's center taken for its corner"),
     ],
 )
 def test_boxes_in_another_convention(change: Callable[[Floats, Floats], tuple[Floats, Floats]], words: str) -> None:
@@ -205,36 +205,36 @@ def test_keypoints_in_pixels_or_fractions_of_the_box() -> None:
 
 def test_boxes_that_are_all_too_small_though_most_are_found() -> None:
     right = predict(TRUTH, noise=0.01)
-    centre, half = (right.boxes[:, :2] + right.boxes[:, 2:]) / 2, (right.boxes[:, 2:] - right.boxes[:, :2]) / 2
-    small = replace(right, boxes=np.concatenate([centre - 0.85 * half, centre + 0.85 * half], axis=1))
-    # Smaller round their own centres is no factor of the coordinates: no excuse is made up.
+    center, half = (right.boxes[:, :2] + right.boxes[:, 2:]) / 2, (right.boxes[:, 2:] - right.boxes[:, :2]) / 2
+    small = replace(right, boxes=np.concatenate([center - 0.85 * half, center + 0.85 * half], axis=1))
+    # Smaller round their own centers is no factor of the coordinates: no excuse is made up.
     assert said(TRUTH, small, "bbox") == {}
 
 
 @pytest.mark.parametrize("kind", ["bbox", "keypoints"])
 def test_labels_given_as_predictions(kind: EvaluationKind) -> None:
     found = said(TRUTH, predict(TRUTH, noise=0.0), kind)
-    assert found["copied"].text.startswith("80 of 80 objects are predicted exactly as they are labelled")
+    assert found["copied"].text.startswith("80 of 80 objects are predicted exactly as they are labeled")
     assert found["copied"].hides
     assert "copied" not in said(TRUTH, predict(TRUTH, noise=0.002), kind)
 
 
-def test_labelled_boxes_are_no_copy_of_the_keypoints() -> None:
+def test_labeled_boxes_are_no_copy_of_the_keypoints() -> None:
     assert said(TRUTH, replace(predict(TRUTH), boxes=TRUTH.boxes)) == {}
 
 
-def test_pictures_that_were_trained_on() -> None:
+def test_images_that_were_trained_on() -> None:
     same = said(TRUTH, predict(TRUTH), training=TRUTH)["seen"]
-    assert same.text.startswith("40 of 40 pictures were trained on")
+    assert same.text.startswith("40 of 40 images were trained on")
     assert same.hides
     other = labels(seed=99)
     assert said(TRUTH, predict(TRUTH), training=other) == {}
-    # Three of the pictures, under other names.
+    # Three of the images, under other names.
     few = TRUTH.select_images([3, 5, 7])
     few = replace(few, images=tuple(Image(f"copy{i}.jpg", *SIZE) for i in range(3)))
     some = said(TRUTH, predict(TRUTH), training=few)["seen"]
     assert (some.text.split(",")[0], some.hides) == (
-        "3 of 40 pictures were trained on (same file or same labels)",
+        "3 of 40 images were trained on (same file or same labels)",
         False,
     )
     path = Path("images/007.jpg")
@@ -242,7 +242,7 @@ def test_pictures_that_were_trained_on() -> None:
         TRUTH, images=tuple(replace(one, path=path) if i == 7 else one for i, one in enumerate(TRUTH.images))
     )
     relabelled = replace(other, images=(replace(other.images[0], path=path), *other.images[1:]))
-    assert said(by_file, predict(TRUTH), training=relabelled)["seen"].text.startswith("1 of 40 pictures")
+    assert said(by_file, predict(TRUTH), training=relabelled)["seen"].text.startswith("1 of 40 images")
 
 
 def test_scores_that_are_all_the_same() -> None:

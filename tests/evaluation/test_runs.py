@@ -23,7 +23,7 @@ from posetools.evaluation.report import Report
 from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.exporting.export import ExportRequest, export
 from posetools.formats.coco.format import read_split, write_split
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import load_config
 from posetools.mm.inference import Detector, PoseEstimator
@@ -36,7 +36,7 @@ from tests.tiny_runs import Run, Tiny
 
 pytestmark = pytest.mark.train
 
-Label = Callable[[Picture, Floats], list[tuple[Floats, Floats]]]
+Label = Callable[[Pixels, Floats], list[tuple[Floats, Floats]]]
 
 
 def stock_metrics(config: Path, checkpoint: Path, data: Path, work_dir: Path, **more: object) -> dict[str, float]:
@@ -58,7 +58,7 @@ def stock_metrics(config: Path, checkpoint: Path, data: Path, work_dir: Path, **
 
 
 def relabelled(tiny: Tiny, target: Path, label: Label) -> Dataset:
-    """Write a copy of the val split whose objects are (box, keypoints) that ``label`` gives for a picture."""
+    """Write a copy of the val split whose objects are (box, keypoints) that ``label`` gives for an image."""
     import mmcv
 
     old = read_split(ann_file(tiny.data, "val"), tiny.data / IMAGES, load_skeleton("car8")).dataset
@@ -83,8 +83,8 @@ def test_box_ap_is_that_of_the_stock_loop(tiny: Tiny, det_run: Run, tmp_path: Pa
     torch.save({"state_dict": weights["state_dict"], "meta": weights["meta"]}, checkpoint)
     rng = np.random.default_rng(3)
 
-    def label(picture: Picture, _: Floats) -> list[tuple[Floats, Floats]]:
-        found = Detector(det_run.config, checkpoint)([picture])[0]
+    def label(image: Pixels, _: Floats) -> list[tuple[Floats, Floats]]:
+        found = Detector(det_run.config, checkpoint)([image])[0]
         boxes = np.clip(found.boxes[:12:2] + rng.normal(0, 1.5, (6, 4)), 0, [96, 80, 96, 80])
         return [(box, np.zeros((8, 3))) for box in boxes if (box[2:] - box[:2]).min() > 3]
 
@@ -107,9 +107,9 @@ def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: 
     rng = np.random.default_rng(3)
     # Keypoints of a model trained for a few iterations all score far below 0.2, and so their objects 0. Made louder,
     # about half of them pass.
-    picture = rng.integers(0, 255, (80, 96, 3), dtype=np.uint8)
+    image = rng.integers(0, 255, (80, 96, 3), dtype=np.uint8)
     quiet = PoseEstimator(pose_run.config, pose_run.checkpoint, flip_test=flips)
-    scores = quiet.estimate([picture], [np.array([[10.0, 10, 60, 60]])])[0].scores
+    scores = quiet.estimate([image], [np.array([[10.0, 10, 60, 60]])])[0].scores
     weights, checkpoint = load_checkpoint(pose_run.checkpoint), tmp_path / "loud.pth"
     for axis in "xy":
         weights["state_dict"][f"head.cls_{axis}.weight"] *= 0.2 / float(np.median(scores))
@@ -117,8 +117,8 @@ def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: 
     estimator = PoseEstimator(pose_run.config, checkpoint, flip_test=flips)
     seen: list[float] = []
 
-    def label(picture: Picture, boxes: Floats) -> list[tuple[Floats, Floats]]:
-        poses = estimator.estimate([picture], [boxes])[0]
+    def label(image: Pixels, boxes: Floats) -> list[tuple[Floats, Floats]]:
+        poses = estimator.estimate([image], [boxes])[0]
         seen.extend(poses.scores.ravel().tolist())
         points = poses.keypoints
         scale = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))[:, None, None]
@@ -134,7 +134,7 @@ def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: 
     )
     report = evaluate(request)
     assert report.flipped is not None
-    ours, other = report.labelled.scores.oks, report.flipped[0].scores.oks
+    ours, other = report.labeled.scores.oks, report.flipped[0].scores.oks
     if flips:
         ours, other = other, ours
     # As emitted, a config has no flip test: training logs the same AP.
@@ -167,7 +167,7 @@ def test_the_table_and_the_json_show_both_kinds_of_boxes(det_run: Run, pose_run:
     lost = document["detected_boxes"]["without_box"]
     assert (lost > 0) == (document["detected_boxes"]["points"]["labelled"]["overall"]["missing"] > 0)
     lines = done.out.splitlines()
-    assert any("labelled boxes" in line and "detected boxes" in line for line in lines)
+    assert any("labeled boxes" in line and "detected boxes" in line for line in lines)
     large = next(line for line in lines if "OKS APl" in line)
     assert large.count("n/a") == 2
     assert not re.search(r"[ /]-1", done.out)
@@ -225,9 +225,9 @@ def test_the_whole_pair_has_the_numbers_of_its_models_alone(whole: Report, pair_
     assert len(whole.det.predicted)
     assert whole.det.scores.as_dict() == alone.det.scores.as_dict()
     poses = evaluate(EvalRequest(stage="pose", checkpoint=pose, boxes=det, device="cpu"))
-    assert list(poses.sides) == ["labelled boxes", "detected boxes"]
+    assert list(poses.sides) == ["labeled boxes", "detected boxes"]
     assert len(whole.detected.predicted) > 0
-    for ours, theirs in ((whole.labelled, poses.labelled), (whole.detected, poses.detected)):
+    for ours, theirs in ((whole.labeled, poses.labeled), (whole.detected, poses.detected)):
         pairs = zip(numbers_of(ours.scores.as_dict()), numbers_of(theirs.scores.as_dict()), strict=True)
         assert all(a == pytest.approx(b, abs=1e-6) for a, b in pairs)
     assert any("were trained on" in sentence for sentence in whole.sentences) is False
@@ -235,7 +235,7 @@ def test_the_whole_pair_has_the_numbers_of_its_models_alone(whole: Report, pair_
 
 def test_evaluating_on_what_it_was_trained_on_is_said(pair_dir: Path) -> None:
     report = evaluate(EvalRequest(run=pair_dir, device="cpu", split="train"))
-    assert any("4 of 4 pictures were trained on" in sentence for sentence in report.sentences)
+    assert any("4 of 4 images were trained on" in sentence for sentence in report.sentences)
 
 
 def test_a_run_is_one_command(pair_dir: Path, whole: Report, tmp_path: Path) -> None:
@@ -279,9 +279,9 @@ def test_a_config_with_a_flip_test_is_measured_without_and_that_is_said(
     page, file = tmp_path / "eval.html", tmp_path / "eval.json"
     done = run("eval", "--run", old, "--device", "cpu", "--flip-test", "--report", page, "--json", file)
     assert done.status == 0, done.err
-    assert "poses, labelled boxes: the config mirrors every crop when training evaluates (flip_test=True)" in done.words
+    assert "poses, labeled boxes: the config mirrors every crop when training evaluates (flip_test=True)" in done.words
     document = json.loads(file.read_text())
-    assert document["labelled_boxes"]["OKS"] == whole.labelled.scores.oks.as_dict()
+    assert document["labelled_boxes"]["OKS"] == whole.labeled.scores.oks.as_dict()
     pose = pair_of_run(old).pose
     flipped = evaluate(
         EvalRequest(stage="pose", checkpoint=Path(pose.checkpoint), device="cpu", flip_test=True)
@@ -309,7 +309,7 @@ def test_undertrained_is_named_with_its_signs(det_run: Run, pose_run: Run, tmp_p
     assert f"undertrained: {iterations} iterations" in texts["few-iterations"]
     assert f"`posetools train --stage det --work-dir {folder / 'det'} --resume --epochs 4`" in texts["few-iterations"]
     assert "box AP is 0.000 with the averaged weights and 0.000 with the weights as trained" in texts["both-weights"]
-    poses = {one.code: one.text for one in report.remarks["poses, labelled boxes"]}
+    poses = {one.code: one.text for one in report.remarks["poses, labeled boxes"]}
     assert "undertrained: the run ended after 2 of 7 epochs" in poses["stopped"]
     assert not any(one.code == "zero" for of_part in report.remarks.values() for one in of_part)
 
@@ -331,8 +331,8 @@ def test_the_weights_as_trained_are_measured_where_the_average_finds_nothing(
     path = work_dir / "best_coco_bbox_mAP_epoch_2.pth"
     torch.save(broken, path)
 
-    def label(picture: Picture, _: Floats) -> list[tuple[Floats, Floats]]:
-        found = Detector(next(work_dir.glob("*.py")), path, raw=True)([picture])[0]
+    def label(image: Pixels, _: Floats) -> list[tuple[Floats, Floats]]:
+        found = Detector(next(work_dir.glob("*.py")), path, raw=True)([image])[0]
         boxes = np.clip(found.boxes[:3], 0, [96, 80, 96, 80])
         return [(box, np.zeros((8, 3))) for box in boxes if (box[2:] - box[:2]).min() > 3]
 
@@ -365,9 +365,9 @@ def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: Repor
         )
         assert theirs == pytest.approx(ours, abs=0.005)
     options = PipelineOptions(device="cpu", bbox_thr=0.05, heatmaps=True)
-    picture = tiny.data / IMAGES / "4.png"
+    image = tiny.data / IMAGES / "4.png"
     by_run, by_bundle = (
-        pipeline(picture)
+        pipeline(image)
         for pipeline in (PosePipeline.from_run(pair_dir, options), PosePipeline.from_bundle(bundle, options))
     )
     assert len(by_run) > 0

@@ -55,7 +55,7 @@ def test_what_cannot_be_said_is_none() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_each_threshold_gives_what_matching_at_that_threshold_gives(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    truth = random_truth(load_skeleton("car8"), rng, pictures=6, most=4)
+    truth = random_truth(load_skeleton("car8"), rng, images=6, most=4)
     truth = truth.select_images([i for i, rows in enumerate(truth.rows_of_images()) if not truth.iscrowd[rows].any()])
     predicted = random_predictions(truth, rng, copies=1.3, strays=2)
     sweep = confidence_sweep(truth, predicted)
@@ -72,9 +72,9 @@ def test_each_threshold_gives_what_matching_at_that_threshold_gives(seed: int) -
         assert abs(point.hits - (match_boxes(truth, alone) >= 0).sum()) <= 1
 
 
-def test_false_boxes_are_counted_per_picture_and_the_json_says_the_same() -> None:
+def test_false_boxes_are_counted_per_image_and_the_json_says_the_same() -> None:
     rng = np.random.default_rng(3)
-    truth = random_truth(load_skeleton("car8"), rng, pictures=5, most=3)
+    truth = random_truth(load_skeleton("car8"), rng, images=5, most=3)
     predicted = random_predictions(truth, rng, copies=1.0, strays=70)
     sweep = confidence_sweep(truth, predicted)
     assert sweep.curve.at(0.0).hits + sweep.curve.at(0.0).false_alarms > 300
@@ -90,7 +90,7 @@ def test_false_boxes_are_counted_per_picture_and_the_json_says_the_same() -> Non
 
 def test_more_boxes_than_coco_looks_at_count() -> None:
     rng = np.random.default_rng(1)
-    truth = random_truth(load_skeleton("car8"), rng, pictures=1, most=2)
+    truth = random_truth(load_skeleton("car8"), rng, images=1, most=2)
     predicted = random_predictions(truth, rng, copies=0.0, strays=150)
     curve = confidence_sweep(truth, predicted).curve
     assert curve.hits[-1] + curve.false_alarms[-1] > 140

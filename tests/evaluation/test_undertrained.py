@@ -92,7 +92,7 @@ def test_boxes_that_overlap_nothing_are_told_from_those_that_overlap_little() ->
     blind = Predictions(rows, far, np.array([0.9, 0.8]), np.zeros((2, 0, 2)))
     (remark,) = nowhere(truth, blind)
     assert remark.code == "nowhere"
-    assert "none of 2 predicted boxes overlaps a labelled object (the best IoU is 0.0" in remark.text
+    assert "none of 2 predicted boxes overlaps a labeled object (the best IoU is 0.0" in remark.text
     one = next(iter(truth.rows_of_images()[1]))
     near = replace(blind, boxes=np.stack([far[0], truth.boxes[one] * [1, 1, 1, 1]]))
     assert not list(nowhere(truth, near))

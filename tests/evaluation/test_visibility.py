@@ -19,18 +19,18 @@ def labels_of(visibility: list[list[int]]) -> Floats:
     return labels
 
 
-def test_hidden_and_unlabelled_points_are_two_questions() -> None:
+def test_hidden_and_unlabeled_points_are_two_questions() -> None:
     labels = labels_of([[2, 1, 0], [2, 1, 2]])
     scores = np.array([[0.9, 0.8, 0.1], [0.7, 0.2, 0.6]])
     found = visibility_scores(labels, scores, NAMES)
-    hidden, unlabelled = found.overall["hidden"], found.overall["unlabelled"]
-    assert (hidden.visible, hidden.others, unlabelled.visible, unlabelled.others) == (3, 2, 3, 1)
+    hidden, unlabeled = found.overall["hidden"], found.overall["unlabelled"]
+    assert (hidden.visible, hidden.others, unlabeled.visible, unlabeled.others) == (3, 2, 3, 1)
     # 0.9 right, 0.8 wrong, 0.7 right, 0.6 right, 0.2 wrong.
     assert hidden.average_precision == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
     assert hidden.best is not None
     assert (hidden.best.threshold, hidden.best.precision, hidden.best.recall) == (0.6, 0.75, 1.0)
     assert hidden.chance == 3 / 5
-    assert unlabelled.average_precision == 1.0
+    assert unlabeled.average_precision == 1.0
     assert hidden.at(0.75) is not None
     assert hidden.at(0.75).hits == 1  # type: ignore[union-attr]
     assert found.notes() == ()
@@ -49,12 +49,12 @@ def test_each_keypoint_is_measured_by_itself() -> None:
 @pytest.mark.parametrize(
     ("visibility", "notes"),
     [
-        ([[2, 2, 2]], ["hidden: n/a (no point is labelled hidden)", "unlabelled: n/a (every point is labelled)"]),
-        ([[2, 2, 0]], ["hidden: n/a (no point is labelled hidden)"]),
-        ([[1, 1, 0]], ["hidden: n/a (no point is labelled visible)", "unlabelled: n/a (no point is labelled visible)"]),
+        ([[2, 2, 2]], ["hidden: n/a (no point is labeled hidden)", "unlabeled: n/a (every point is labeled)"]),
+        ([[2, 2, 0]], ["hidden: n/a (no point is labeled hidden)"]),
+        ([[1, 1, 0]], ["hidden: n/a (no point is labeled visible)", "unlabeled: n/a (no point is labeled visible)"]),
     ],
 )
-def test_where_only_one_kind_is_labelled_it_says_so_and_gives_no_number(
+def test_where_only_one_kind_is_labeled_it_says_so_and_gives_no_number(
     visibility: list[list[int]], notes: list[str]
 ) -> None:
     found = visibility_scores(labels_of(visibility), np.full((1, 3), 0.5), NAMES)

@@ -22,7 +22,7 @@ from posetools.errors import RequestError, RunError
 from posetools.exporting import export as export_module
 from posetools.exporting.export import ExportRequest, ExportResult, export
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
-from posetools.exporting.quantise import decoding_nodes
+from posetools.exporting.quantize import decoding_nodes
 from posetools.files.disk import read_json, write_text
 from posetools.files.locks import only_one
 from posetools.mm.checkpoint import load_checkpoint
@@ -83,7 +83,7 @@ def member(bundle: Path, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["det.onnx", "pose.onnx"])
-def test_networks_are_sound_and_take_any_number_of_pictures(made: ExportResult, name: str) -> None:
+def test_networks_are_sound_and_take_any_number_of_images(made: ExportResult, name: str) -> None:
     import onnx
     from onnxruntime import InferenceSession
 
@@ -133,7 +133,7 @@ def test_the_manifest_says_what_the_configs_say(made: ExportResult, pose_run: Ru
 
 
 def test_all_differences_are_those_of_rounding(made: ExportResult) -> None:
-    assert made.parity.pictures == 2
+    assert made.parity.images == 2
     for row in made.parity.rows:
         assert row.compared > 0, row.what
         assert row.largest < 1e-3, row
@@ -143,7 +143,7 @@ def test_samples_hold_what_the_bundle_finds(made: ExportResult) -> None:
     bundle = Bundle.open(made.out)
     assert len(made.manifest.samples) == 2
     assert all(sample.boxes for sample in made.manifest.samples)
-    report = verify(made.manifest, bundle.sample_pictures(), PosePipeline.from_bundle(made.out))
+    report = verify(made.manifest, bundle.sample_images(), PosePipeline.from_bundle(made.out))
     assert report.ok
     assert [one.found for one in report.samples] == [len(sample.boxes) for sample in made.manifest.samples]
 
@@ -152,8 +152,8 @@ def test_the_bundle_predicts_what_the_models_predict(made: ExportResult, pair: P
     models = [(str(model.config), str(model.checkpoint)) for model in (pair.det, pair.pose)]
     stock = PosePipeline.from_configs(models[0], models[1], PipelineOptions(device="cpu", bbox_thr=THR))
     bundle = PosePipeline.from_bundle(made.out)
-    for picture in sorted((tiny.data / "images").iterdir()):
-        ours, theirs = bundle(picture), stock(picture)
+    for image in sorted((tiny.data / "images").iterdir()):
+        ours, theirs = bundle(image), stock(image)
         assert len(ours) == len(theirs) > 0
         np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=0.5)
         np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-3)
@@ -170,7 +170,7 @@ def test_a_bundle_runs_where_torch_and_openmmlab_are_not(made: ExportResult) -> 
         "from posetools.runtime.verify import verify\n"
         "path = sys.argv[1]\n"
         "archive = Bundle.open(path)\n"
-        "print(verify(archive.manifest, archive.sample_pictures(), PosePipeline.from_bundle(path)).ok)\n"
+        "print(verify(archive.manifest, archive.sample_images(), PosePipeline.from_bundle(path)).ok)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, made.out], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "True", done.stderr
@@ -179,10 +179,10 @@ def test_a_bundle_runs_where_torch_and_openmmlab_are_not(made: ExportResult) -> 
 def test_the_flip_test_is_that_of_mmpose(pair: Pair, made: ExportResult, tmp_path: Path) -> None:
     flipped = export(ExportRequest(pair=pair, out=tmp_path / "flip.zip", flip_test=True, samples=0))
     stock = PoseEstimator(pair.pose.config, pair.pose.checkpoint, flip_test=True)
-    picture = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
+    image = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
     boxes = np.array([[10.0, 5, 70, 60], [0, 0, 96, 80], [40, 30, 90, 77]])
-    found = [Bundle.open(path).models("cpu")[1].estimate([picture], [boxes])[0] for path in (flipped.out, made.out)]
-    np.testing.assert_allclose(found[0].scores, stock.estimate([picture], [boxes])[0].scores, atol=1e-5)
+    found = [Bundle.open(path).models("cpu")[1].estimate([image], [boxes])[0] for path in (flipped.out, made.out)]
+    np.testing.assert_allclose(found[0].scores, stock.estimate([image], [boxes])[0].scores, atol=1e-5)
     assert np.abs(found[0].scores - found[1].scores).max() > 1e-3
     assert flipped.manifest.samples == ()
 
@@ -235,7 +235,7 @@ def test_half_is_half_the_size_and_its_loss_is_measured(pair: Pair, tiny: Tiny, 
         assert {name} <= full.metrics.keys() & small.metrics.keys() & half.manifest.metrics.keys()
     assert half.manifest.metrics.items() >= small.metrics.items()
     bundle = Bundle.open(half.out)
-    assert verify(bundle.manifest, bundle.sample_pictures(), PosePipeline.from_bundle(half.out)).ok
+    assert verify(bundle.manifest, bundle.sample_images(), PosePipeline.from_bundle(half.out)).ok
     assert _largest_score_difference(half, pair) < 0.05
 
 
@@ -249,35 +249,35 @@ def test_int8_is_a_third_of_the_size_at_most(pair: Pair, tmp_path: Path) -> None
     for name in ("det.onnx", "pose.onnx"):
         model = onnx.load_from_string(member(small.out, name))
         decoding = set(decoding_nodes(model))
-        quantised = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
-        assert quantised
-        assert not any(node.name in decoding for node in quantised)
+        quantized = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+        assert quantized
+        assert not any(node.name in decoding for node in quantized)
         assert {opset.domain for opset in model.opset_import} <= {"", "com.microsoft"}
     bundle = Bundle.open(small.out)
-    assert verify(bundle.manifest, bundle.sample_pictures(), PosePipeline.from_bundle(small.out)).ok
+    assert verify(bundle.manifest, bundle.sample_images(), PosePipeline.from_bundle(small.out)).ok
     assert 0 < _largest_score_difference(small, pair) < 0.2
 
 
 def _largest_score_difference(made: ExportResult, pair: Pair) -> float:
     """Return by how much keypoint scores differ from PyTorch's, in parts of the largest score."""
-    picture = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
+    image = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
     boxes = [np.array([[10.0, 5, 70, 60], [0, 0, 96, 80]])]
     stock = PoseEstimator(pair.pose.config, pair.pose.checkpoint, flip_test=False)
-    ours, theirs = (one.estimate([picture], boxes)[0] for one in (Bundle.open(made.out).models("cpu")[1], stock))
+    ours, theirs = (one.estimate([image], boxes)[0] for one in (Bundle.open(made.out).models("cpu")[1], stock))
     assert isinstance(ours, Poses)
     return float(np.abs(ours.scores - theirs.scores).max() / theirs.scores.max())
 
 
-def test_data_measures_and_pictures_are_compared_on(pair: Pair, tiny: Tiny, tmp_path: Path) -> None:
+def test_data_measures_and_images_are_compared_on(pair: Pair, tiny: Tiny, tmp_path: Path) -> None:
     request = ExportRequest(
         pair=pair,
         out=tmp_path / "cars.zip",
         data=tiny.data,
-        pictures=(str(tiny.data / "images" / "0.png"), str(tiny.data / "images" / "1.png")),
+        images=(str(tiny.data / "images" / "0.png"), str(tiny.data / "images" / "1.png")),
         samples=1,
     )
     done = export(request)
-    assert done.material == "the pictures given"
+    assert done.material == "the images given"
     assert done.manifest.metrics.keys() >= {"bbox/AP50", "detected_boxes/NME"}
     assert len(done.manifest.samples) == 1
 
@@ -295,10 +295,10 @@ def moved(pair: Pair, folder: Path) -> Pair:
 def test_without_a_data_set_rendered_cars_serve(pair: Pair, tmp_path: Path) -> None:
     done = export(ExportRequest(pair=moved(pair, tmp_path), out=tmp_path / "cars.zip", bbox_thr=THR))
     assert done.material == "rendered cars, as no data set was given"
-    assert (done.parity.pictures, len(done.manifest.samples)) == (4, 4)
+    assert (done.parity.images, len(done.manifest.samples)) == (4, 4)
 
 
-def test_a_lying_input_is_compared_on_lying_pictures(pair: Pair, tmp_path: Path) -> None:
+def test_a_lying_input_is_compared_on_lying_images(pair: Pair, tmp_path: Path) -> None:
     import cv2
 
     config = tmp_path / pair.det.config.name
@@ -308,10 +308,10 @@ def test_a_lying_input_is_compared_on_lying_pictures(pair: Pair, tmp_path: Path)
         names.append(str(tmp_path / f"{name}.png"))
         cv2.imwrite(names[-1], rng.integers(0, 255, shape, dtype=np.uint8))
     wide = Pair(replace(pair.det, config=config), pair.pose)
-    done = export(ExportRequest(pair=wide, out=tmp_path / "cars.zip", pictures=tuple(names)))
+    done = export(ExportRequest(pair=wide, out=tmp_path / "cars.zip", images=tuple(names)))
     assert done.manifest.det.input_size == (96, 64)
-    # 12 x 8, 6 x 4 and 3 x 2 anchor points, in one of two pictures.
-    assert (done.parity.pictures, done.parity.turned, done.parity.dets.compared) == (2, 1, 126)
+    # 12 x 8, 6 x 4 and 3 x 2 anchor points, in one of two images.
+    assert (done.parity.images, done.parity.turned, done.parity.dets.compared) == (2, 1, 126)
 
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [
@@ -332,7 +332,7 @@ def test_what_cannot_be_exported_is_refused(pair: Pair, tmp_path: Path, changes:
 
 def test_int8_needs_labels(pair: Pair, tmp_path: Path) -> None:
     out = tmp_path / "out" / "cars.zip"
-    with pytest.raises(RequestError, match=r"--int8 needs a labelled data set, .*\n  --data DIR names one"):
+    with pytest.raises(RequestError, match=r"--int8 needs a labeled data set, .*\n  --data DIR names one"):
         export(ExportRequest(pair=moved(pair, tmp_path), out=out, precision="int8"))
     assert not out.parent.exists()
 

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.train
 BOXES = np.array([[5.0, 8, 40, 60], [30, 10, 95, 79]])
 
 
-def picture() -> npt.NDArray[np.uint8]:
+def image() -> npt.NDArray[np.uint8]:
     return np.random.default_rng(5).integers(0, 255, (80, 96, 3), dtype=np.uint8)
 
 
@@ -171,13 +171,13 @@ def test_every_weight_and_the_versions_of_the_modules_are_the_originals(pose_run
 def test_a_detector_predicts_the_same_bits(det_run: Run, det: PublishResult) -> None:
     from mmdet.apis import inference_detector, init_detector
 
-    ours = [Detector(det_run.config, path)([picture()])[0] for path in (det_run.checkpoint, det.path)]
+    ours = [Detector(det_run.config, path)([image()])[0] for path in (det_run.checkpoint, det.path)]
     assert len(ours[0].scores) > 0
     stock = []
     for path in (det_run.checkpoint, det.path):
         model = init_detector(str(det_run.config), str(path), device="cpu")
         assert model.dataset_meta["classes"] == ("car",)
-        stock.append(inference_detector(model, picture()).pred_instances)
+        stock.append(inference_detector(model, image()).pred_instances)
     for a, b in ((ours[0].boxes, ours[1].boxes), (ours[0].scores, ours[1].scores), (stock[0].bboxes, stock[1].bboxes)):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
@@ -186,26 +186,26 @@ def test_a_pose_estimator_predicts_the_same_bits(pose_run: Run, pose: PublishRes
     from mmpose.apis import inference_topdown, init_model
 
     both = (pose_run.checkpoint, pose.path)
-    ours = [PoseEstimator(pose_run.config, path).estimate([picture()], [BOXES])[0] for path in both]
+    ours = [PoseEstimator(pose_run.config, path).estimate([image()], [BOXES])[0] for path in both]
     assert ours[0].keypoints.tobytes() == ours[1].keypoints.tobytes()
     assert ours[0].scores.tobytes() == ours[1].scores.tobytes()
     models = [init_model(str(pose_run.config), str(path), device="cpu") for path in both]
-    stock = [inference_topdown(model, picture(), BOXES.astype(np.float32)) for model in models]
+    stock = [inference_topdown(model, image(), BOXES.astype(np.float32)) for model in models]
     for a, b in zip(*stock, strict=True):
         assert a.pred_instances.keypoints.tobytes() == b.pred_instances.keypoints.tobytes()
     drawn = [drawn_by_mmpose(model, of_model[0]) for model, of_model in zip(models, stock, strict=True)]
     assert np.array_equal(drawn[0], drawn[1])
-    assert not np.array_equal(drawn[0], picture())
+    assert not np.array_equal(drawn[0], image())
 
 
 def drawn_by_mmpose(model: Any, sample: Any) -> npt.NDArray[np.uint8]:
-    """Draw by the stock visualizer, which takes colours and links from the checkpoint's meta."""
+    """Draw by the stock visualizer, which takes colors and links from the checkpoint's meta."""
     from mmpose.visualization import PoseLocalVisualizer
 
     visualizer = PoseLocalVisualizer()
     visualizer.set_dataset_meta(model.dataset_meta)
     drawn: npt.NDArray[np.uint8] = visualizer.add_datasample(
-        "picture", picture(), sample, draw_gt=False, kpt_thr=0.0, show=False
+        "picture", image(), sample, draw_gt=False, kpt_thr=0.0, show=False
     )
     return drawn
 

@@ -96,7 +96,7 @@ class Stage:
             outcome.failures.append(f"{moment}: the second run left {', '.join(left)}")
 
     def _is_new(self, found: dict[str, bytes]) -> bool:
-        # A second split begins with what the first one made: the same pictures on each side, in another order.
+        # A second split begins with what the first one made: the same images on each side, in another order.
         return found == self.after or {name: sorted(data) for name, data in found.items()} == {
             name: sorted(data) for name, data in self.after.items()
         }

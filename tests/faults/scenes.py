@@ -14,7 +14,7 @@ from posetools.datasets.resplit import resplit
 from posetools.formats.coco import format as coco
 from tests.build import make_dataset
 
-PICTURES = [f"{name}.jpg" for name in "abcdefghij"]
+IMAGES = [f"{name}.jpg" for name in "abcdefghij"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def leftovers(folder: Path) -> list[str]:
 def _source(folder: Path) -> None:
     from posetools.formats.labelme import format as labelme
 
-    dataset = make_dataset(folder / "pictures", images=PICTURES)
+    dataset = make_dataset(folder / "pictures", images=IMAGES)
     (folder / "src").mkdir()
     labelme.write({"all": dataset}, folder / "src", "copy")
 
@@ -63,8 +63,8 @@ def _source_and_old(folder: Path) -> None:
 
 
 def _data(folder: Path, name: str = "out", seed: int = 0) -> None:
-    images = [f"{name}-{picture}" for picture in PICTURES]
-    # Pictures of another size are other pictures.
+    images = [f"{name}-{image}" for image in IMAGES]
+    # Images of another size are other images.
     whole = make_dataset(folder / f"pictures-{name}", images=images, size=(160 + 16 * seed, 120), seed=seed)
     (folder / name).mkdir()
     coco.write(
@@ -116,7 +116,7 @@ SCENES = {
     "convert": Scene(_source, _convert, "out"),
     "convert --overwrite": Scene(_source_and_old, _convert, "out"),
     "split": Scene(_data, lambda folder: resplit(folder / "out", val=0.4, seed=7), "out"),
-    "validate --fix": Scene(_broken_data, lambda folder: validate(folder / "out", fix=True, pictures=False), "out"),
+    "validate --fix": Scene(_broken_data, lambda folder: validate(folder / "out", fix=True, images=False), "out"),
     "merge --overwrite": Scene(_two_sets_and_old, _merge, "out"),
     "publish": Scene(_checkpoint, _publish, "out"),
 }

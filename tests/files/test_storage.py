@@ -99,7 +99,7 @@ def test_walking_gives_what_it_gives_of_a_local_folder(memory: UrlPath, tmp_path
 def test_a_file_that_is_not_there_is_named(memory: UrlPath) -> None:
     with pytest.raises(InputError, match=r"^memory://bucket/set/a\.json: cannot be read: "):
         read_bytes(memory / "a.json")
-    with pytest.raises(InputError, match=r"^memory://bucket/set/a\.jpg: picture does not exist"):
+    with pytest.raises(InputError, match=r"^memory://bucket/set/a\.jpg: image does not exist"):
         read_header(memory / "a.jpg")
 
 
@@ -108,7 +108,7 @@ def test_a_protocol_that_nothing_opens_is_one_sentence() -> None:
         as_path("nosuch://a/b").exists()
 
 
-def test_of_a_picture_only_the_beginning_and_the_end_are_fetched(
+def test_of_an_image_only_the_beginning_and_the_end_are_fetched(
     memory: UrlPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffer = io.BytesIO()

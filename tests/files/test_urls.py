@@ -60,7 +60,7 @@ def test_findings_name_the_url(tmp_path: Path) -> None:
     source, _ = labelme_source(tmp_path)
     (source / "a.json").write_text("{")
     (source / "b.jpg").unlink()
-    (source / "c.jpg").write_bytes(b"no picture")
+    (source / "c.jpg").write_bytes(b"no image")
     (source / "d.json").write_text((source / "d.json").read_text().replace('"d.jpg"', '"../../other/x.jpg"'))
     (source / "e.json").write_text((source / "e.json").read_text().replace('"left-front-tire"', '"wheel"'))
     (source / "f.json").unlink()
@@ -73,7 +73,7 @@ def test_findings_name_the_url(tmp_path: Path) -> None:
     assert outputs(tmp_path / "there") == outputs(tmp_path / "here")
 
 
-def test_a_path_that_leaves_the_url_is_refused_though_there_is_a_picture(tmp_path: Path) -> None:
+def test_a_path_that_leaves_the_url_is_refused_though_there_is_an_image(tmp_path: Path) -> None:
     source, _ = labelme_source(tmp_path)
     url = upload(source)
     fsspec.filesystem("memory").pipe_file("memory://bucket/data/secret.jpg", (source / "a.jpg").read_bytes())
@@ -82,13 +82,13 @@ def test_a_path_that_leaves_the_url_is_refused_though_there_is_a_picture(tmp_pat
         changed = text.replace('"a.jpg"', json.dumps(name))
         assert changed != text
         fsspec.filesystem("memory").pipe_file(str(url / "a.json"), changed.encode())
-        for options in (ReadOptions(), ReadOptions(trust_sizes=True, need_pictures=False)):
+        for options in (ReadOptions(), ReadOptions(trust_sizes=True, need_images=False)):
             done = convert_one(url, tmp_path / "out", read=options)
             assert [one.code for one in done.findings][:1] in (["E308"], ["E121"])
             assert not done.written
 
 
-def test_pictures_in_another_bucket(tmp_path: Path) -> None:
+def test_images_in_another_bucket(tmp_path: Path) -> None:
     source, _ = labelme_source(tmp_path)
     (tmp_path / "more").mkdir()
     (source / "a.jpg").rename(tmp_path / "more/a.jpg")
@@ -110,7 +110,7 @@ def test_validate(tmp_path: Path) -> None:
     cars = tmp_path / "cars"
     write_sample(cars)
     (cars / "images/twin.jpg").write_bytes((cars / "images/a.jpg").read_bytes())
-    (cars / "images/broken.jpg").write_bytes(b"no picture")
+    (cars / "images/broken.jpg").write_bytes(b"no image")
     listed = [
         {"id": 100 + number, "file_name": name, "width": 320, "height": 240}
         for number, name in enumerate(("twin.jpg", "broken.jpg", "gone.jpg", "../out.jpg"))
@@ -170,10 +170,10 @@ def test_what_cannot_be_is_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pictures_at_a_url_cannot_be_linked(tmp_path: Path) -> None:
+def test_images_at_a_url_cannot_be_linked(tmp_path: Path) -> None:
     url = upload(labelme_source(tmp_path)[0])
     done = run("convert", url, "--out", tmp_path / "out", "--images", "symlink")
-    said = f"error: --images must be copy or none for pictures at a URL ({url}), got 'symlink'\n"
+    said = f"error: --images must be copy or none for images at a URL ({url}), got 'symlink'\n"
     assert (done.status, done.err) == (2, said)
     assert as_path(str(url)) == url
 

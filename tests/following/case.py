@@ -17,7 +17,7 @@ _WORD = r"(?:'[^']*'|[^\s'`;)]*[^\s'`;:,.)])"
 # What is typed of a part of a hint.
 _TYPED = re.compile(r"(?:--|posetools ).*")
 
-# A box (x, y, width, height), and name -> (x, y, visibility) of its labelled keypoints.
+# A box (x, y, width, height), and name -> (x, y, visibility) of its labeled keypoints.
 Object = tuple[tuple[float, ...], dict[str, tuple[float, float, int]]]
 Objects = Mapping[str, Sequence[Object]]
 

@@ -302,8 +302,8 @@ CASES = [
     ),
     Case("a declared split", _declared, ("--val",), again=("src", *SKELETON, "--val", "0.5")),
     Case("one image", _frames("a"), ("--val 0",), want={"a.png": BOTH["a.png"]}),
-    Case("one group", lambda: [*labelme(), "--split-by", "parent"], ("--split-by picture",)),
-    Case("clips", _frames(*CLIPS), ("--split-by picture",), want={f"{name}.png": BOTH["a.png"] for name in CLIPS}),
+    Case("one group", lambda: [*labelme(), "--split-by", "parent"], ("--split-by image",)),
+    Case("clips", _frames(*CLIPS), ("--split-by image",), want={f"{name}.png": BOTH["a.png"] for name in CLIPS}),
     Case("frames of one clip", _frames(*CLIP), ("--split-by *",), want={f"{name}.png": BOTH["a.png"] for name in CLIP}),
     Case(
         "all left out",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.build import make_picture
+from tests.build import make_image
 from tests.following.case import AROUND_BOTH, BOTH, BOX, NAMES, POINTS, SIZE, Case, Objects, fish
 from tests.following.sources import SKELETON, images, labelme, skeleton
 
@@ -73,7 +73,7 @@ def deeplabcut(names: Sequence[str], *options: str, individuals: Sequence[str] =
     """Write a project's labels; ``names`` are the columns, one for each of the fish's points."""
     clip = Path(place) / "labeled-data/clip"
     for number in (1, 2):
-        make_picture(clip / f"img{number}.png", SIZE, seed=number)
+        make_image(clip / f"img{number}.png", SIZE, seed=number)
     every = [number for name in NAMES[: len(names)] for number in POINTS[name]]
     heads = {"scorer": ["me"] * len(every), "individuals": [one for one in individuals for _ in "xy"],
              "bodyparts": [name for name in names for _ in "xy"], "coords": ["x", "y"] * len(names)}  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 from tests.following.case import BOX, NAMES, POINTS, SIZE
 
@@ -25,9 +25,9 @@ def skeleton(name: str = "fish.yaml", names: Sequence[str] = NAMES, category: st
 
 
 def images(folder: str, *names: str, size: tuple[int, int] = SIZE) -> None:
-    """Write pictures of noise."""
+    """Write images of noise."""
     for number, name in enumerate(names or ("a.png", "b.png")):
-        make_picture(Path(folder) / name, size, seed=number)
+        make_image(Path(folder) / name, size, seed=number)
 
 
 def shape(label: str, *points: Sequence[float], kind: str = "", **more: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 from posetools.core.findings import Finding
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.joined import RepeatedFinding, joined
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.cli.run import Done, run
 from tests.converting import write_source, written
 from tests.formats.labelme.test_labelme import Json, box, point
@@ -35,7 +35,7 @@ def bees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def save(folder: str, name: str, *shapes: Json, **more: Any) -> None:
-    make_picture(Path(folder, f"{name}.jpg"), (320, 240), seed=sum(map(ord, name)))
+    make_image(Path(folder, f"{name}.jpg"), (320, 240), seed=sum(map(ord, name)))
     document = {"imagePath": f"{name}.jpg", "imageWidth": 320, "imageHeight": 240, "shapes": shapes, **more}
     Path(folder, f"{name}.json").write_text(json.dumps(document))
 
@@ -242,7 +242,7 @@ def test_objects_of_an_image_that_is_missing_are_told_with_it(bees: Path) -> Non
     names = ["head", "thorax", "sting"]
     annotation = {"category_id": 1, "bbox": [1, 1, 90, 90], "area": 8100, "iscrowd": 0, "num_keypoints": 3}
     annotation["keypoints"] = [20, 30, 2, 50, 60, 2, 80, 90, 2]
-    make_picture(bees / "a.jpg", (320, 240))
+    make_image(bees / "a.jpg", (320, 240))
     document = {
         "images": [{"id": i, "file_name": f, "width": 320, "height": 240} for i, f in ((1, "a.jpg"), (2, "b.jpg"))],
         "categories": [{"id": 1, "name": "bee", "keypoints": names}],
@@ -258,7 +258,7 @@ def test_objects_of_an_image_that_is_missing_are_told_with_it(bees: Path) -> Non
 def test_objects_of_an_unknown_category_are_one_finding(bees: Path) -> None:
     annotation = {"category_id": 2, "bbox": [1, 1, 90, 90], "area": 8100, "iscrowd": 0, "num_keypoints": 2}
     annotation["keypoints"] = [20, 30, 2, 50, 60, 2]
-    make_picture(bees / "a.jpg", (320, 240))
+    make_image(bees / "a.jpg", (320, 240))
     document = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 320, "height": 240}],
         "categories": [{"id": 2, "name": "crab", "keypoints": ["claw", "eye"]}],
@@ -285,7 +285,7 @@ def test_findings_of_a_kind_come_from_other_processes() -> None:
     found = [
         RepeatedFinding("W324", f"{name}.json", "shapes[1]", "x for y (2)", what="x for y", number=2) for name in "abc"
     ]
-    other = Finding("W322", "x.jpg", "", "the picture must be named")
+    other = Finding("W322", "x.jpg", "", "the image must be named")
     (kept, one) = joined(pickle.loads(pickle.dumps([*found, other])))
     assert kept == other
     assert one == Finding("W324", "a.json", "shapes[1]", "x for y (6 in 3 files, this is the first)")
@@ -398,11 +398,11 @@ def test_images_that_are_missing_are_one_error(number: int) -> None:
         save("hive", f"{index:02}", *bee())
         Path(f"hive/{index:02}.jpg").unlink()
     done = convert()
-    assert done.status == 1 and "E121 picture-missing (1)" in done.words
+    assert done.status == 1 and "E121 image-missing (1)" in done.words
     assert done.words.count("--image-root DIR searches a further folder") == 1
     if number > 1:
         assert f"hive: images must be where the annotations say, or in a further folder ({number})" in done.words
-        assert "hive/01.json: imagePath must be an existing picture, got '01.jpg' (4 shapes left out)" in done.words
+        assert "hive/01.json: imagePath must be an existing image, got '01.jpg' (4 shapes left out)" in done.words
     assert ("... and 9 more" in done.words) is (number == 30)
 
 
@@ -421,7 +421,7 @@ def test_objects_without_a_box_are_one_error_and_all_places_are_in_the_record() 
 def test_two_projects_of_the_same_images_are_one_error() -> None:
     entries = {}
     for name in "abc":
-        make_picture(Path("hive", f"{name}.jpg"), (320, 240), seed=ord(name))
+        make_image(Path("hive", f"{name}.jpg"), (320, 240), seed=ord(name))
         region = {"name": "rect", "x": 10, "y": 20, "width": 100, "height": 100}
         regions = [{"shape_attributes": region, "region_attributes": {"label": "bee"}}]
         entries[name] = {"filename": f"{name}.jpg", "size": 1, "regions": regions, "file_attributes": {}}

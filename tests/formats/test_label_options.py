@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 
 from posetools.errors import RequestError
 from posetools.formats.wildcards import LabelNames, LabelSet
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 
 SIZE = (640, 480)
@@ -26,7 +26,7 @@ def dog(folder: Path) -> Path:
 
 def labelme(folder: Path, shapes: dict[str, Any]) -> Path:
     for name in "ab":
-        make_picture(folder / f"{name}.jpg", SIZE)
+        make_image(folder / f"{name}.jpg", SIZE)
         document: dict[str, Any] = {
             "version": "5.5.0",
             "flags": {},
@@ -46,7 +46,7 @@ def labelme(folder: Path, shapes: dict[str, Any]) -> Path:
 def label_studio(folder: Path) -> Path:
     tasks: list[dict[str, Any]] = []
     for name in "ab":
-        make_picture(folder / f"{name}.jpg", SIZE)
+        make_image(folder / f"{name}.jpg", SIZE)
         result = [
             {"type": "keypointlabels", "id": label, "original_width": SIZE[0], "original_height": SIZE[1],
              "value": {"x": 100 * x / SIZE[0], "y": 100 * y / SIZE[1], "width": 0.3, "keypointlabels": [label]}}
@@ -60,7 +60,7 @@ def label_studio(folder: Path) -> Path:
 def via(folder: Path) -> Path:
     entries = {}
     for name in "ab":
-        make_picture(folder / f"{name}.jpg", SIZE)
+        make_image(folder / f"{name}.jpg", SIZE)
         regions = [
             {"shape_attributes": {"name": "point", "cx": x, "cy": y}, "region_attributes": {"label": label}}
             for label, (x, y) in POINTS.items()
@@ -144,7 +144,7 @@ def test_a_wildcard_never_fits_a_name_of_the_skeleton(tmp_path: Path) -> None:
 def test_wildcards_in_cvat(tmp_path: Path) -> None:
     source, images = tmp_path / "source", ""
     for name in "ab":
-        make_picture(source / f"{name}.jpg", SIZE)
+        make_image(source / f"{name}.jpg", SIZE)
         images += f'''<image id="0" name="{name}.jpg" width="640" height="480">
             <box label="dog_{name}" xtl="100" ytl="100" xbr="300" ybr="300" occluded="0"/>
             <points label="nose" points="150,150" occluded="0"/></image>'''
@@ -156,7 +156,7 @@ def test_wildcards_in_cvat(tmp_path: Path) -> None:
 
 def test_categories_of_a_table_with_names_of_its_own(tmp_path: Path) -> None:
     for name in "ab":
-        make_picture(tmp_path / f"s/{name}.jpg", SIZE)
+        make_image(tmp_path / f"s/{name}.jpg", SIZE)
     rows = "".join(f"{name}.jpg,{kind},snout,150,150,2,1,1,300,300\n" for name in "ab" for kind in ("hound", "cat"))
     (tmp_path / "s/t.csv").write_text("image,kind,part,x,y,v,l,t,w,h\n" + rows)
     mapping = tmp_path / "m.toml"

@@ -89,8 +89,8 @@ def test_what_is_said_to_be_lost_is_lost_and_all_else_is_read_again(
     # By name: DeepLabCut's folders do not change the order.
     before = _joined(source)
     assert len(after.images) == len(before.images) and after.counts.tolist() == before.counts.tolist()
-    labeled = before.visibility != Visibility.NOT_LABELLED
-    assert np.array_equal(after.visibility != Visibility.NOT_LABELLED, labeled)
+    labeled = before.visibility != Visibility.NOT_LABELED
+    assert np.array_equal(after.visibility != Visibility.NOT_LABELED, labeled)
     assert np.allclose(after.keypoints[labeled][:, :2], before.keypoints[labeled][:, :2], atol=1e-6)
     assert lost_parts(before, after) == target.lacks & set(OF_DATA)
 

@@ -51,7 +51,7 @@ def expected(names: list[str]) -> list[tuple[str, float, float, str]]:
 
 def told(dataset: Dataset) -> list[tuple[str, float, float, str]]:
     for one in dataset:
-        # The keypoints of the object and not of another one; those that are not labelled are nothing.
+        # The keypoints of the object and not of another one; those that are not labeled are nothing.
         assert one.keypoints[1].tolist() == [one.box[0] + 1, one.box[1], 1] and not one.keypoints[0].any()
     return [(one.image.file_name, one.box[0], one.box[1], str(one.origin)) for one in dataset]
 

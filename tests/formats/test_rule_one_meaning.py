@@ -56,7 +56,7 @@ def _without_size(document: Any) -> None:
         del image["width"], image["height"]
 
 
-def _null_for_unlabelled(document: Any) -> None:
+def _null_for_unlabeled(document: Any) -> None:
     for one in document["annotations"]:
         one["keypoints"][:3] = [None, None, 0]
         one["num_keypoints"] = 3
@@ -112,7 +112,7 @@ READ: list[tuple[str, Callable[[], list[str]], Objects, str]] = [
     ("coco: num_keypoints as text", lambda: coco(_each(num_keypoints="4")), BOTH, "num_keypoints"),
     ("coco: area as null", lambda: coco(_each(area=None)), BOTH, "area"),
     ("coco: keypoints in lists of three", lambda: coco(_nested), BOTH, "keypoints"),
-    ("coco: null for an unlabeled keypoint", lambda: coco(_null_for_unlabelled), NO_NOSE, "keypoints"),
+    ("coco: null for an unlabeled keypoint", lambda: coco(_null_for_unlabeled), NO_NOSE, "keypoints"),
     ("coco: no width and height", lambda: coco(_without_size), BOTH, "width"),
     ("yolo-pose: kpt_shape as text", lambda: yolo(kpt_shape="4, 3"), BOTH, "kpt_shape"),
     ("yolo-pose: kpt_shape as fractions", lambda: yolo(kpt_shape=[4.0, 3.0]), BOTH, "kpt_shape"),

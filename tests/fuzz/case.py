@@ -88,9 +88,9 @@ def run_case(name: str, random: Random, folder: Path, *, alarm: bool = True) -> 
 
 
 def _of_error(text: str, folder: Path) -> str:
-    # The names of pictures are seen from the source; and of a conversion of which one picture is left no file is at
+    # The names of images are seen from the source; and of a conversion of which one image is left no file is at
     # fault, nor of an extra that is missing.
-    others = (": file_name must be", "a split needs at least 2 pictures", "reading ")
+    others = (": file_name must be", "a split needs at least 2 images", "reading ")
     if str(folder) in text or "--" in text or any(other in text for other in others):
         return ""
     return f"the error names neither a file nor an option: {text}"

@@ -1,4 +1,4 @@
-"""Ways to damage XML, tables, lines of numbers, YAML, TOML, zip files and pictures."""
+"""Ways to damage XML, tables, lines of numbers, YAML, TOML, zip files and images."""
 
 from __future__ import annotations
 
@@ -197,8 +197,8 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"".join(parts)) + chunk(b"IEND", b"")
 
 
-def mutate_picture(random: Random, content: bytes) -> bytes:
-    """Return a picture that is empty, cut, huge, of another kind, or has other bytes."""
+def mutate_image(random: Random, content: bytes) -> bytes:
+    """Return an image that is empty, cut, huge, of another kind, or has other bytes."""
     changes: tuple[Callable[[], bytes], ...] = (
         lambda: b"",
         lambda: content[: random.randrange(len(content) + 1)],

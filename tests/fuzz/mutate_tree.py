@@ -21,8 +21,8 @@ BY_SUFFIX: Mapping[str, ByteMutator] = {
     ".yaml": mutate_text.mutate_yaml,
     ".toml": mutate_text.mutate_toml,
     ".zip": mutate_text.mutate_zip,
-    ".jpg": mutate_text.mutate_picture,
-    ".png": mutate_text.mutate_picture,
+    ".jpg": mutate_text.mutate_image,
+    ".png": mutate_text.mutate_image,
 }
 _NAMES = ("a\nb", "🚗", "a b", "x" * 240, "%41", "..a", "-a", "é", "\udcff", "a:b", "a\\b", "[bold]", ".hidden", "con")
 

@@ -34,12 +34,12 @@ class Claim:
     Attributes:
         file: the file below the source.
         places: a finding of this file that names one of these has the object; so does one without a place.
-        picture: the name of its picture; a finding of that has the object too.
+        image: the name of its image; a finding of that has the object too.
     """
 
     file: str
     places: tuple[str, ...]
-    picture: object = ""
+    image: object = ""
 
     def is_in(self, finding: Finding, root: str) -> bool:
         """Return whether the finding tells of this object."""
@@ -51,15 +51,15 @@ class Claim:
         # A file may have been read by the name of a link to it.
         same = finding.file == f"{root}/{self.file}" or is_same(finding.file, f"{root}/{self.file}")
         if not same and not finding.file.endswith("/data.yaml"):
-            # A finding of a picture that cannot be read.
-            named = str(self.picture).replace("\\", "/").rpartition("/")[2]
+            # A finding of an image that cannot be read.
+            named = str(self.image).replace("\\", "/").rpartition("/")[2]
             return bool(named) and finding.file.rpartition("/")[2] == named
         # One finding for all objects with the same mistake names some of them.
         if finding.code == "E310" or " objects: " in finding.message:
             return True
-        if "left out" in finding.message and self.picture and repr(self.picture) in finding.message:
+        if "left out" in finding.message and self.image and repr(self.image) in finding.message:
             return True
-        if finding.code == "W323" and "label files are of pictures that no split lists" in finding.message:
+        if finding.code == "W323" and "label files are of images that no split lists" in finding.message:
             return True
         # A place names shapes, or what the whole file hangs by.
         inner = any(
@@ -111,8 +111,8 @@ def coco(tree: Tree) -> Iterator[Claim]:
             for index, entry in enumerate(_list(document, "annotations")):
                 # The finding of its image has an object too.
                 number = entry.get("image_id") if isinstance(entry, dict) else None
-                picture = next((image.get("file_name") for image in images if image.get("id") == number), "")
-                yield Claim(name, (f"annotations[{index}]",), picture)
+                image = next((image.get("file_name") for image in images if image.get("id") == number), "")
+                yield Claim(name, (f"annotations[{index}]",), image)
 
 
 def cvat(tree: Tree) -> Iterator[Claim]:
@@ -148,13 +148,13 @@ def label_studio(tree: Tree) -> Iterator[Claim]:
         for index, task in enumerate(document if isinstance(document, list) else ()):
             made = _list(task, "annotations")
             data = task.get("data") if isinstance(task, dict) else None
-            picture = next(iter(data.values()), "") if isinstance(data, dict) else ""
+            image = next(iter(data.values()), "") if isinstance(data, dict) else ""
             regions: dict[str, Any] = {}
             for number, entry in enumerate(_list(made[0], "result") if len(made) == 1 else ()):
                 if isinstance(entry, dict) and entry.get("type") == "rectanglelabels":
                     regions[str(entry.get("id", number))] = entry
             for _ in regions:
-                yield Claim(name, (f"tasks[{index}]",), picture)
+                yield Claim(name, (f"tasks[{index}]",), image)
 
 
 def via(tree: Tree) -> Iterator[Claim]:
@@ -190,7 +190,7 @@ def _rows(content: bytes) -> list[tuple[int, list[str]]]:
 
 
 def deeplabcut(tree: Tree) -> Iterator[Claim]:
-    """Yield each row in which at least two points, not in one line with an axis, are labelled."""
+    """Yield each row in which at least two points, not in one line with an axis, are labeled."""
     for name, content in _files(tree, ".csv"):
         rows = _rows(content) if PurePosixPath(name).name.startswith("CollectedData") else []
         for number, row in rows[3:] if len(rows) > 3 and rows[2][1][:1] == ["coords"] else ():
@@ -203,7 +203,7 @@ def deeplabcut(tree: Tree) -> Iterator[Claim]:
 
 
 def custom(tree: Tree) -> Iterator[Claim]:
-    """Yield each object that has a picture, a name and a box in one row."""
+    """Yield each object that has an image, a name and a box in one row."""
     content = tree.get("cars.csv")
     rows = _rows(content) if isinstance(content, bytes) else []
     seen: dict[tuple[str, str], list[int]] = {}

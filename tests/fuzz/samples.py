@@ -1,4 +1,4 @@
-"""One small valid source of each kind, as a tree in memory; the pictures have 32 x 24 pixels."""
+"""One small valid source of each kind, as a tree in memory; the images have 32 x 24 pixels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sample(name: str) -> Tree:
 
 
 def dataset(folder: Path, *, per_image: int = 2) -> Dataset:
-    """Return two pictures, one for each split, with two objects each."""
+    """Return two images, one for each split, with two objects each."""
     made = make_dataset(folder, images=("a.jpg", "sub/b.jpg"), per_image=per_image, size=SIZE)
     splits = zip(made.images, ("train", "val"), strict=True)
     return made.with_images([Image(one.file_name, *one.size, path=one.path, split=split) for one, split in splits])
@@ -112,7 +112,7 @@ def _bundle(_: str, folder: Path) -> Tree:
 
     one = Sample(file="samples/a.png", boxes=(), scores=(), keypoints=(), keypoint_scores=())
     manifest, files = tiny.parts((one,))
-    write_bundle(folder / "pair.zip", manifest, {**files, "samples/a.png": tiny.png(tiny.picture())})
+    write_bundle(folder / "pair.zip", manifest, {**files, "samples/a.png": tiny.png(tiny.image())})
     return read_tree(folder)
 
 

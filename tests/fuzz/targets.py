@@ -31,7 +31,7 @@ class Read:
     Attributes:
         findings: what was found.
         objects: how many objects were read; None where they are not counted.
-        points: how many labelled keypoints they have.
+        points: how many labeled keypoints they have.
         ignored: how many shapes were left out on purpose.
     """
 
@@ -85,7 +85,7 @@ def _format(name: str) -> Work:
 
 
 def _points(dataset: Dataset) -> int:
-    return int(dataset.num_labelled.sum())
+    return int(dataset.num_labeled.sum())
 
 
 def _converted(source: Path, out: Path, name: str, options: ReadOptions) -> Read:
@@ -111,7 +111,7 @@ def _validate(source: Path, out: Path, random: Random) -> Read:
     del out
     data = source / "train_coco.json" if random.random() < 0.1 else source
     skeleton = "car8" if random.random() < 0.02 else None
-    report = validate(data, skeleton=skeleton, pictures=random.random() < 0.8)
+    report = validate(data, skeleton=skeleton, images=random.random() < 0.8)
     return Read(report.findings)
 
 
@@ -144,7 +144,7 @@ def _bundle(source: Path, out: Path, random: Random) -> Read:
     bundle = Bundle.open(source / "pair.zip")
     bundle.network(bundle.manifest.det)
     bundle.network(bundle.manifest.pose)
-    bundle.sample_pictures()
+    bundle.sample_images()
     return Read(())
 
 

@@ -17,7 +17,7 @@ def skeleton(folder: Path) -> Path:
     return path
 
 
-def label(picture: Path, size: tuple[int, int], *, objects: int = 1) -> None:
+def label(image: Path, size: tuple[int, int], *, objects: int = 1) -> None:
     """Write a labelme file beside an image, with mugs on it whose points are in its upper left quarter."""
     shapes: list[dict[str, Any]] = []
     for group in range(objects):
@@ -30,9 +30,9 @@ def label(picture: Path, size: tuple[int, int], *, objects: int = 1) -> None:
         "version": "5.5.0",
         "flags": {},
         "shapes": [{**shape, "flags": {}} for shape in shapes],
-        "imagePath": picture.name,
+        "imagePath": image.name,
         "imageData": None,
         "imageWidth": size[0],
         "imageHeight": size[1],
     }
-    picture.with_suffix(".json").write_text(json.dumps(document), encoding="utf-8")
+    image.with_suffix(".json").write_text(json.dumps(document), encoding="utf-8")

@@ -52,9 +52,9 @@ def test_a_data_set_of_every_kind_lies_in_the_frame_of_training(tmp_path: Path, 
             assert frame_of(content) == (image["width"], image["height"])
             seen += 1
             if bake:
-                with Pillow.open(tmp_path / "out/images" / image["file_name"]) as picture:
-                    assert picture.size == (image["width"], image["height"])
-                    assert picture.getexif().get(0x0112, 1) == 1
+                with Pillow.open(tmp_path / "out/images" / image["file_name"]) as opened:
+                    assert opened.size == (image["width"], image["height"])
+                    assert opened.getexif().get(0x0112, 1) == 1
     assert seen == len(ORIENTED)
     checked = run("validate", tmp_path / "out")
     assert not any(code in checked.out for code in ("E121", "E122", "E123", "E124"))
@@ -69,8 +69,8 @@ def test_view_shows_the_frame_of_training(tmp_path: Path, name: str) -> None:
     assert done.status == 0, done.words
     (shown,) = (path for path in (tmp_path / "shown").rglob("*") if path.stem.startswith(name.replace(".", "-")))
     expected = decoded(ORIENTED[name])
-    with Pillow.open(shown) as picture:
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    with Pillow.open(shown) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
     assert expected is not None and pixels.shape[:2] == expected.shape[:2]
     # The labels are in the upper left: three corners are as they were.
     for corner in ((0, -1), (-1, 0), (-1, -1)):

@@ -16,7 +16,7 @@ from posetools.files.urls import TAIL
 from posetools.imaging.header import read_header
 from tests.imaging.decoder import decoded
 
-TRUNCATED = "picture cannot be read: the file is truncated: it ends before the image does"
+TRUNCATED = "image cannot be read: the file is truncated: it ends before the image does"
 
 
 @cache
@@ -25,9 +25,9 @@ def scene(size: tuple[int, int] = (333, 250)) -> Pillow.Image:
     return Pillow.fromarray(pixels).resize(size)
 
 
-def encoded(kind: str, picture: Pillow.Image | None = None, **options: Any) -> bytes:
+def encoded(kind: str, image: Pillow.Image | None = None, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    (picture or scene()).save(buffer, kind, **options)
+    (image or scene()).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -66,7 +66,7 @@ def is_accepted(path: Path, content: bytes) -> bool:
     try:
         read_header(path)
     except InputError as exc:
-        assert str(exc).startswith(f"{path}: picture cannot be read: ")
+        assert str(exc).startswith(f"{path}: image cannot be read: ")
         return False
     return True
 

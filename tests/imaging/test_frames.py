@@ -1,4 +1,4 @@
-"""Pictures, folders, globs and videos, named on a command line, become frames."""
+"""Images, folders, globs and videos, named on a command line, become frames."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import pytest
 from PIL import Image as Pillow
 
 from posetools.errors import InputError, MissingExtraError, RequestError
-from posetools.imaging.frames import ahead, open_sources, read_picture
-from tests.build import make_picture
+from posetools.imaging.frames import ahead, open_sources, read_image
+from tests.build import make_image
 from tests.imaging.test_video import make_video
 
 
@@ -41,24 +41,24 @@ def names(*inputs: str) -> list[str]:
     frames = list(source.frames())
     assert [frame.index for frame in frames] == list(range(len(frames)))
     assert source.total == len(frames) and source.names == tuple(frame.name for frame in frames)
-    assert all(frame.picture is not None and frame.path is not None and not frame.problem for frame in frames)
+    assert all(frame.image is not None and frame.path is not None and not frame.problem for frame in frames)
     return [frame.name for frame in frames]
 
 
-def folder_of_pictures(folder: Path) -> Path:
+def folder_of_images(folder: Path) -> Path:
     for name in ("b.jpg", "a.png", "sub/c.JPG", "sub/deep er/ü.jpg", ".hidden.jpg", ".git/d.jpg"):
-        make_picture(folder / name, (32, 24))
-    (folder / "notes.txt").write_text("not a picture")
+        make_image(folder / name, (32, 24))
+    (folder / "notes.txt").write_text("not an image")
     return folder
 
 
 def test_a_folder_is_walked_in_sorted_order_without_dot_files(tmp_path: Path) -> None:
-    folder_of_pictures(tmp_path / "in")
+    folder_of_images(tmp_path / "in")
     assert names(str(tmp_path / "in")) == ["a.png", "b.jpg", "sub/c.JPG", "sub/deep er/ü.jpg"]
 
 
 def test_globs_are_expanded_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder_of_pictures(tmp_path / "in")
+    folder_of_images(tmp_path / "in")
     monkeypatch.chdir(tmp_path)
     assert names("in/*.jpg") == ["b.jpg"]
     assert names("in/*") == ["a.png", "b.jpg"]
@@ -72,24 +72,24 @@ def test_a_name_that_looks_like_a_glob_or_a_camera_is_a_file_first(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("car [1].jpg", "car 1.jpg", "0/x.jpg", "set[1]/y.jpg", "set1/z.jpg"):
-        make_picture(tmp_path / name, (32, 24))
+        make_image(tmp_path / name, (32, 24))
     assert names("car [1].jpg") == ["car [1].jpg"]
     assert names("car [12].jpg") == ["car 1.jpg"]
     assert names("set[1]/*.jpg") == ["y.jpg"]
     assert names("0") == ["x.jpg"]
 
 
-def test_pictures_of_one_name_get_distinct_names(tmp_path: Path) -> None:
+def test_images_of_one_name_get_distinct_names(tmp_path: Path) -> None:
     for folder in ("x/cars", "y/cars", "z"):
-        make_picture(tmp_path / folder / "a.jpg", (32, 24))
-    make_picture(tmp_path / "z/own.jpg", (32, 24))
+        make_image(tmp_path / folder / "a.jpg", (32, 24))
+    make_image(tmp_path / "z/own.jpg", (32, 24))
     inputs = [str(tmp_path / "x/cars"), str(tmp_path / "y/cars/*.jpg"), str(tmp_path / "z/a.jpg"), str(tmp_path / "z")]
     assert names(*inputs) == ["cars/a.jpg", "cars-2/a.jpg", "z/a.jpg", "own.jpg"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="makes links and pipes")
 def test_what_is_named_twice_is_read_once(tmp_path: Path) -> None:
-    make_picture(tmp_path / "sub/a.jpg", (32, 24))
+    make_image(tmp_path / "sub/a.jpg", (32, 24))
     (tmp_path / "link.jpg").symlink_to(tmp_path / "sub/a.jpg")
     make_video(tmp_path / "v.mp4", 2)
     video = str(tmp_path / "v.mp4")
@@ -103,7 +103,7 @@ def test_what_is_named_twice_is_read_once(tmp_path: Path) -> None:
 
 def test_sources_keep_the_order_they_were_named_in(tmp_path: Path) -> None:
     videos = [make_video(tmp_path / name / "v.mp4", 2) for name in ("one", "two")]
-    make_picture(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     sources = open_sources([str(videos[0]), str(tmp_path / "a.jpg"), str(videos[1])])
     assert [source.name for source in sources] == ["one/v.mp4", "pictures", "two/v.mp4"]
     all_names = [frame.name for source in sources for frame in source.frames()]
@@ -116,12 +116,12 @@ def test_sources_keep_the_order_they_were_named_in(tmp_path: Path) -> None:
         (
             lambda _: None,
             "nowhere.jpg",
-            "nowhere.jpg must be an existing picture, folder, video or glob, or the number",
+            "nowhere.jpg must be an existing image, folder, video or glob, or the number",
         ),
-        (lambda p: (p / "empty").mkdir(), "empty", "empty must be a folder with pictures (.bmp, .jpeg"),
-        (lambda _: None, "no*.jpg", "'no*.jpg' must be a glob that matches pictures or videos, but matches no file"),
+        (lambda p: (p / "empty").mkdir(), "empty", "empty must be a folder with images (.bmp, .jpeg"),
+        (lambda _: None, "no*.jpg", "'no*.jpg' must be a glob that matches images or videos, but matches no file"),
         (lambda p: (p / "a.txt").touch(), "*.txt", "but matches 1 other files or folders"),
-        (lambda p: (p / "a.txt").touch(), "a.txt", "a.txt must be a picture or a video by the ending of its name, got"),
+        (lambda p: (p / "a.txt").touch(), "a.txt", "a.txt must be an image or a video by the ending of its name, got"),
         (lambda p: (p / "v.mp4").write_bytes(b"x" * 999), "v.mp4", "v.mp4: cannot be opened\n  the file is damaged"),
         (lambda p: (p / "v.mov").touch(), "v.mov", "v.mov: cannot be opened"),
         (lambda _: None, "97", "camera 97: cannot be opened\n  is it plugged in"),
@@ -132,7 +132,7 @@ def test_what_cannot_be_looked_at_is_refused_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object], text: str, problem: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    make_picture(tmp_path / "good.jpg")
+    make_image(tmp_path / "good.jpg")
     make(tmp_path)
     with pytest.raises(RequestError) as caught:
         open_sources(["good.jpg", text])
@@ -147,8 +147,8 @@ def test_no_input_at_all() -> None:
 BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty.jpg": (lambda _: b"", "the file is empty"),
     "cut.jpg": (lambda data: data[:900], "the file is truncated"),
-    "text.jpg": (lambda _: b"hello world" * 99, "of no kind of picture"),
-    "cut.png": (lambda data: data[: len(data) // 2], "the file ends before the picture does"),
+    "text.jpg": (lambda _: b"hello world" * 99, "of no kind of image"),
+    "cut.png": (lambda data: data[: len(data) // 2], "the file ends before the image does"),
     "gif.jpg": (lambda _: make_gif(), "does not decode GIF images; convert it in place (keep a copy): python -c "),
     "wide.png": (lambda _: make_png(50_000, 50_000), "exceeds limit of 178956970 pixels"),
 }
@@ -162,22 +162,22 @@ def make_gif() -> bytes:
 
 def make_broken(folder: Path) -> None:
     for name, (spoil, _) in BROKEN.items():
-        path = make_picture(folder / name)
+        path = make_image(folder / name)
         path.write_bytes(spoil(path.read_bytes()))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="makes links and pipes")
-def test_pictures_that_cannot_be_read_are_frames_with_a_problem(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_frames_with_a_problem(tmp_path: Path) -> None:
     make_broken(tmp_path)
-    make_picture(tmp_path / "good.jpg")
+    make_image(tmp_path / "good.jpg")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
     (tmp_path / "pipe.jpg").unlink(missing_ok=True)
     os.mkfifo(tmp_path / "pipe.jpg")
     (source,) = open_sources([str(tmp_path)])
-    problems = {frame.name: frame.problem for frame in source.frames() if frame.picture is None}
+    problems = {frame.name: frame.problem for frame in source.frames() if frame.image is None}
     assert set(problems) == {*BROKEN, "gone.jpg", "pipe.jpg"} and source.total == len(problems) + 1
     for name, problem in problems.items():
-        assert problem.startswith(f"{tmp_path / name}: picture") or name == "gone.jpg"
+        assert problem.startswith(f"{tmp_path / name}: image") or name == "gone.jpg"
         assert BROKEN.get(name, (None, ""))[1] in problem and "\n" not in problem
     assert problems["gone.jpg"] == f"{tmp_path / 'gone.jpg'}: cannot be read: No such file or directory"
 
@@ -191,7 +191,7 @@ def test_the_terminal_stays_clean(tmp_path: Path) -> None:
         "from posetools.imaging.frames import open_sources\n"
         "from posetools.errors import RequestError\n"
         "frames = list(open_sources([sys.argv[1]])[0].frames())\n"
-        "assert all(frame.picture is None for frame in frames)\n"
+        "assert all(frame.image is None for frame in frames)\n"
         "try:\n    open_sources([sys.argv[1] + '/v.mp4'])\nexcept RequestError:\n    print(len(frames))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
@@ -200,16 +200,16 @@ def test_the_terminal_stays_clean(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_pictures_are_what_opencv_reads(tmp_path: Path, suffix: str, orientation: int) -> None:
-    path = make_picture(tmp_path / f"a{suffix}", (48, 32), orientation=orientation)
-    picture = read_picture(path)
-    assert picture.shape == ((48, 32, 3) if orientation >= 5 else (32, 48, 3)) and picture.dtype == np.uint8
-    np.testing.assert_array_equal(picture, cv2.imread(str(path)))
+def test_images_are_what_opencv_reads(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path = make_image(tmp_path / f"a{suffix}", (48, 32), orientation=orientation)
+    image = read_image(path)
+    assert image.shape == ((48, 32, 3) if orientation >= 5 else (32, 48, 3)) and image.dtype == np.uint8
+    np.testing.assert_array_equal(image, cv2.imread(str(path)))
 
 
-def test_missing_picture(tmp_path: Path) -> None:
+def test_missing_image(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.jpg: cannot be read: No such file"):
-        read_picture(tmp_path / "a.jpg")
+        read_image(tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_missing_picture(tmp_path: Path) -> None:
     ],
 )
 def test_without_opencv(tmp_path: Path, raised: str, expected: type[Exception], problem: str) -> None:
-    make_picture(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     (tmp_path / "cv2.py").write_text(f"raise {raised}('libGL.so.1')")
     code = (
         "import sys\nfrom posetools import errors\nfrom posetools.imaging.frames import open_sources\n"
@@ -234,7 +234,7 @@ def test_without_opencv(tmp_path: Path, raised: str, expected: type[Exception], 
 
 def test_closing_early_stops_the_decoding(tmp_path: Path) -> None:
     for number in range(30):
-        make_picture(tmp_path / f"{number:02}.jpg", (32, 24))
+        make_image(tmp_path / f"{number:02}.jpg", (32, 24))
     before = threading.active_count()
     (source,) = open_sources([str(tmp_path)])
     frames = source.frames()
@@ -304,7 +304,7 @@ def test_closing_ahead_stops_its_thread_and_closes_the_source() -> None:
 
 def test_a_broken_file_does_not_stop_ahead(tmp_path: Path) -> None:
     make_broken(tmp_path)
-    make_picture(tmp_path / "z.jpg")
+    make_image(tmp_path / "z.jpg")
     (source,) = open_sources([str(tmp_path)])
-    read = [frame.name for frame in ahead(source.frames(), 2) if frame.picture is not None]
+    read = [frame.name for frame in ahead(source.frames(), 2) if frame.image is not None]
     assert read == ["z.jpg"]

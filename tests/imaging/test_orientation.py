@@ -30,9 +30,9 @@ def marked() -> Pillow.Image:
     return Pillow.fromarray(pixels)
 
 
-def encoded(kind: str, picture: Pillow.Image | None = None, **options: Any) -> bytes:
+def encoded(kind: str, image: Pillow.Image | None = None, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    (picture or marked()).save(buffer, kind, **options)
+    (image or marked()).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -138,10 +138,10 @@ def check_frame(path: Path, content: bytes) -> Pixels:
     expected = decoded(content)
     assert expected is not None
     assert read_header(path).size == (expected.shape[1], expected.shape[0])
-    picture, scale = open_decoded(path, "RGB", WHOLE)
+    image, scale = open_decoded(path, "RGB", WHOLE)
     assert scale == 1
     # Other builds of a decoder differ by a few levels, another way up by dozens.
-    assert np.abs(np.asarray(picture).astype(int) - expected).mean() < 12
+    assert np.abs(np.asarray(image).astype(int) - expected).mean() < 12
     return expected
 
 
@@ -155,8 +155,8 @@ def test_the_frame_is_that_of_training(tmp_path: Path, name: str, orientation: i
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("mode", ["1", "I;16"])
 def test_the_size_of_a_deep_or_flat_tiff_is_that_of_training(tmp_path: Path, mode: str, orientation: int) -> None:
-    picture = marked().convert("L").convert(mode)
-    (tmp_path / "a.tif").write_bytes(content := encoded("TIFF", picture, tiffinfo={274: orientation}))
+    image = marked().convert("L").convert(mode)
+    (tmp_path / "a.tif").write_bytes(content := encoded("TIFF", image, tiffinfo={274: orientation}))
     expected = decoded(content)
     assert expected is not None and read_header(tmp_path / "a.tif").size == (expected.shape[1], expected.shape[0])
 
@@ -173,9 +173,9 @@ def test_a_rewritten_image_is_the_same_for_everybody(tmp_path: Path, name: str, 
     before = check_frame(path, KINDS[name](orientation))
     path.write_bytes(upright_bytes(path))
     assert (read_header(path).orientation, read_header(path).ignored) == (1, 1)
-    with Pillow.open(path) as picture:
-        assert picture.getexif().get(0x0112, 1) == 1
-        stored = np.asarray(picture.convert("RGB"))
+    with Pillow.open(path) as image:
+        assert image.getexif().get(0x0112, 1) == 1
+        stored = np.asarray(image.convert("RGB"))
     after = decoded(path.read_bytes())
     assert after is not None and stored.shape == after.shape == before.shape
     assert np.abs(stored.astype(int) - before).mean() < (3 if name.endswith(".jpg") else 1e-9)

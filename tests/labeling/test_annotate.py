@@ -24,7 +24,7 @@ import yaml
 from posetools.core.skeleton import load_skeleton
 from posetools.imaging.drawing import BOX_COLOR
 from posetools.labeling.annotate import convention, find_labelme, labelme_config
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 
 CAR8 = load_skeleton("car8")
@@ -57,25 +57,25 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def labelled(name: str) -> dict[str, Any]:
+def labeled(name: str) -> dict[str, Any]:
     box = {"label": "car", "shape_type": "rectangle", "points": [[10, 10], [90, 70]], "group_id": 0}
     point = {"label": "left-front-tire", "shape_type": "point", "points": [[20, 60]], "group_id": 0}
     return {"imagePath": name, "shapes": [box, point]}
 
 
 def saves(program: Path, names: list[str]) -> None:
-    documents = {f"{Path(name).stem}.json": labelled(name) for name in names}
+    documents = {f"{Path(name).stem}.json": labeled(name) for name in names}
     (program / "saves.json").write_text(json.dumps(documents))
 
 
 def test_labelme_gets_a_config_of_its_own(program: Path, tmp_path: Path) -> None:
-    make_picture(tmp_path / "cars/a.jpg", (96, 80))
-    make_picture(tmp_path / "cars/b.jpg", (96, 80))
+    make_image(tmp_path / "cars/a.jpg", (96, 80))
+    make_image(tmp_path / "cars/b.jpg", (96, 80))
     saves(program, ["a.jpg"])
     done = run("annotate", tmp_path / "cars")
     assert done.status == 0, done.err
     assert done.out.splitlines()[:3] == list(convention(CAR8))
-    assert "labelme files: 1 new, 0 changed; pictures without one: 1" in done.out
+    assert "labelme files: 1 new, 0 changed; images without one: 1" in done.out
     arguments, text = json.loads((program / "called.json").read_text())
     assert arguments[-1] == "." and arguments[2:4] == ["--logger-level", "warning"]
     assert not Path(arguments[1]).exists(), "the settings go when labelme does"
@@ -88,7 +88,7 @@ def test_labelme_gets_a_config_of_its_own(program: Path, tmp_path: Path) -> None
 def test_then_convert_and_validate(program: Path, tmp_path: Path) -> None:
     names = [f"{i}.jpg" for i in range(4)]
     for seed, name in enumerate(names):
-        make_picture(tmp_path / "cars" / name, (96, 80), seed=seed)
+        make_image(tmp_path / "cars" / name, (96, 80), seed=seed)
     saves(program, names)
     out = tmp_path / "set"
     done = run("annotate", tmp_path / "cars", "--then-convert", out, "--then-validate")
@@ -97,7 +97,7 @@ def test_then_convert_and_validate(program: Path, tmp_path: Path) -> None:
     assert len(json.loads((out / "train_coco.json").read_text())["annotations"]) == 3
     again = run("annotate", tmp_path / "cars", "--then-convert", out)
     assert again.status == 2 and "exists and is not empty" in again.err
-    wrong = labelled("0.jpg")
+    wrong = labeled("0.jpg")
     wrong["shapes"][1]["label"] = "left-front-tyre"
     (program / "saves.json").write_text(json.dumps({"0.json": wrong}))
     done = run("annotate", tmp_path / "cars", "--then-convert", out, "--overwrite")
@@ -105,16 +105,16 @@ def test_then_convert_and_validate(program: Path, tmp_path: Path) -> None:
 
 
 def test_what_was_saved_in_a_review_is_brought_back(program: Path, tmp_path: Path) -> None:
-    make_picture(tmp_path / "cars/a.jpg", (96, 80))
+    make_image(tmp_path / "cars/a.jpg", (96, 80))
     assert run("review", tmp_path / "cars", "--out", tmp_path / "out").status == 0
     saves(program, ["a.jpg"])
     done = run("annotate", tmp_path / "out/pictures")
     assert done.status == 0 and "brought back to their originals: 1" in done.out
-    assert json.loads((tmp_path / "cars/a.json").read_text()) == labelled("a.jpg")
+    assert json.loads((tmp_path / "cars/a.json").read_text()) == labeled("a.jpg")
 
 
 def test_an_error_of_labelme_is_one(program: Path, tmp_path: Path) -> None:
-    make_picture(tmp_path / "cars/a.jpg", (96, 80))
+    make_image(tmp_path / "cars/a.jpg", (96, 80))
     (program / "status").write_text("3")
     done = run("annotate", tmp_path / "cars", "--then-convert", tmp_path / "set")
     assert done.status == 1 and "ended with exit status 3" in done.err and not (tmp_path / "set").exists()
@@ -126,7 +126,7 @@ def test_an_error_of_labelme_is_one(program: Path, tmp_path: Path) -> None:
 def test_without_labelme_it_is_said_how_to_get_it(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_picture(tmp_path / "cars/a.jpg", (96, 80))
+    make_image(tmp_path / "cars/a.jpg", (96, 80))
     (program / "labelme").unlink()
     monkeypatch.setenv("PATH", str(program))
     done = run("annotate", tmp_path / "cars")
@@ -136,8 +136,8 @@ def test_without_labelme_it_is_said_how_to_get_it(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nowhere"], "nowhere must be an existing folder with pictures"),
-        (["empty"], "empty must be a folder with pictures, got 'none in it'"),
+        (["nowhere"], "nowhere must be an existing folder with images"),
+        (["empty"], "empty must be a folder with images, got 'none in it'"),
         (["cars", "--skeleton", "car9"], "skeleton must be one of car8"),
         (["cars", "--then-validate"], "--then-validate checks the data set that --then-convert OUT writes"),
         (["cars", "--then-convert", "cars"], "--then-convert must lie outside of what is read"),
@@ -146,7 +146,7 @@ def test_without_labelme_it_is_said_how_to_get_it(
 def test_what_cannot_be_done_is_said_before_labelme_starts(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
-    make_picture(tmp_path / "cars/a.jpg", (96, 80))
+    make_image(tmp_path / "cars/a.jpg", (96, 80))
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     done = run("annotate", *arguments)
@@ -155,7 +155,7 @@ def test_what_cannot_be_done_is_said_before_labelme_starts(
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a screen")
 def test_without_a_screen(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_picture(tmp_path / "cars/a.jpg", (96, 80))
+    make_image(tmp_path / "cars/a.jpg", (96, 80))
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     done = run("annotate", tmp_path / "cars")
@@ -197,7 +197,7 @@ class Screen:
         raise AssertionError(f"no window called {name}")
 
     def colors(self) -> set[tuple[int, int, int]]:
-        """Return every colour (RGB) on the screen, from the X window dump that Xvfb keeps."""
+        """Return every color (RGB) on the screen, from the X window dump that Xvfb keeps."""
         data = (self._folder / "Xvfb_screen0").read_bytes()
         head = np.frombuffer(data, dtype=">u4", count=25)
         size, width, height, line, colors = (int(head[i]) for i in (0, 4, 5, 12, 19))
@@ -221,8 +221,8 @@ def screen(tmp_path: Path) -> Iterator[Screen]:
 def test_labelme_itself_shows_and_saves_what_it_should(screen: Screen, tmp_path: Path) -> None:
     find_labelme()
     for name in ("a.jpg", "b.jpg"):
-        make_picture(tmp_path / "cars" / name, (320, 240))
-    document = labelled("a.jpg")
+        make_image(tmp_path / "cars" / name, (320, 240))
+    document = labeled("a.jpg")
     document |= {"imageData": None, "imageHeight": 240, "imageWidth": 320, "flags": {}, "posetools": {"mine": 1}}
     (tmp_path / "cars/a.json").write_text(json.dumps(document))
     command = [sys.executable, "-m", "posetools", "annotate", str(tmp_path / "cars")]
@@ -233,7 +233,7 @@ def test_labelme_itself_shows_and_saves_what_it_should(screen: Screen, tmp_path:
         time.sleep(2)
         front = CAR8.keypoints[CAR8.index["left-front-tire"]].color
         assert {BOX_COLOR, front} <= screen.colors()
-        # A point, labelled by name; the change is saved at once.
+        # A point, labeled by name; the change is saved at once.
         screen.do("mousemove", 500, 500, "click", 1)
         screen.do("key", "p")
         screen.do("mousemove", 520, 520)
@@ -252,4 +252,4 @@ def test_labelme_itself_shows_and_saves_what_it_should(screen: Screen, tmp_path:
     assert [shape["label"] for shape in saved["shapes"]] == ["car", "left-front-tire", "right-rear-tire"]
     assert saved["shapes"][2]["shape_type"] == "point" and saved["shapes"][2]["flags"] == {"occluded": False}
     assert saved["posetools"] == {"mine": 1} and saved["flags"] == {"checked": False} and saved["imageData"] is None
-    assert process.returncode == 0 and "0 new, 1 changed; pictures without one: 1" in out
+    assert process.returncode == 0 and "0 new, 1 changed; images without one: 1" in out

@@ -40,7 +40,7 @@ def test_the_legend_shows_disc_ring_boxes_and_every_keypoint_and_link_in_its_col
     assert [dict(entry.points) for entry in legend.entries[:2]] == [{0: Visibility.VISIBLE}, {0: Visibility.HIDDEN}]
     plain, whole = (sheet_of(6, (420, 315), 3, legend=each) for each in (None, legend))
     strip = pixels(whole)[plain.height :]
-    assert (pixels(whole)[: plain.height] == pixels(plain)).all(), "the pictures stay where they are"
+    assert (pixels(whole)[: plain.height] == pixels(plain)).all(), "the images stay where they are"
     for color in (RED, (255, 214, 10), *(each.color for each in CAR8.keypoints), *(each.color for each in CAR8.links)):
         assert near(strip, color).sum() > 15, color
 
@@ -80,9 +80,9 @@ def test_a_sheet_that_is_scrolled_has_text_for_its_width() -> None:
 
 
 @pytest.mark.parametrize(("count", "shape"), [(25, 4 / 3), (8, 4 / 3), (8, 8 / 3), (60, 1.5), (9, 0.5), (1, 2.0)])
-def test_columns_make_the_pictures_large_on_a_screen(count: int, shape: float) -> None:
+def test_columns_make_the_images_large_on_a_screen(count: int, shape: float) -> None:
     def width(columns: int) -> float:
-        """Return how wide one picture is on a screen that shows the whole sheet."""
+        """Return how wide one image is on a screen that shows the whole sheet."""
         tile = 400, round(400 / shape)
         sheet = sheet_of(count, tile, columns, captions=["a\nb"] * count, caption_lines=2, title="t")
         return 400 / max(sheet.width / 1280, sheet.height / 800)

@@ -1,4 +1,4 @@
-"""Predictions beside the pictures: read back as labels, renewed, and never over what a person saved."""
+"""Predictions beside the images: read back as labels, renewed, and never over what a person saved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from posetools.formats.labelme.write import is_untouched
 from posetools.formats.options import ReadOptions
 from posetools.labeling.prelabel import PrelabelReport, plan_prelabels, prelabel
 from posetools.pairs.pipeline import PosePipeline
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 from tests.finding import Told, make_pipeline
 
@@ -42,8 +42,8 @@ def save(file: Path, document: Any) -> bytes:
 
 
 def test_what_is_written_is_read_as_labels(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", (320, 240), orientation=6)
-    make_picture(tmp_path / "sub/b.png")
+    make_image(tmp_path / "a.jpg", (320, 240), orientation=6)
+    make_image(tmp_path / "sub/b.png")
     report = write(tmp_path, told=Told(objects=2, points=SCORES))
     assert (report.new, report.renewed, report.kept, report.objects, report.problems) == (2, 0, 0, 4, [])
     document = load(tmp_path / "a.json")
@@ -63,7 +63,7 @@ def test_what_is_written_is_read_as_labels(tmp_path: Path) -> None:
 
 
 def test_files_of_a_model_are_renewed_and_the_same_twice(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     write(tmp_path)
     before = (tmp_path / "a.json").read_bytes()
     assert is_untouched(before)
@@ -85,7 +85,7 @@ def test_files_of_a_model_are_renewed_and_the_same_twice(tmp_path: Path) -> None
     ],
 )
 def test_a_file_that_a_person_saved_stays(tmp_path: Path, change: Any) -> None:
-    make_picture(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     write(tmp_path)
     document = load(tmp_path / "a.json")
     change(document)
@@ -97,7 +97,7 @@ def test_a_file_that_a_person_saved_stays(tmp_path: Path, change: Any) -> None:
 
 
 def test_replaced_when_told_to_and_unknown_keys_survive(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     write(tmp_path)
     document = load(tmp_path / "a.json")
     document |= {"flags": {"night": True, "checked": True}, "owner": {"name": "é"}, "imageData": "AAAA"}
@@ -120,8 +120,8 @@ def test_replaced_when_told_to_and_unknown_keys_survive(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_something_else_stays_even_then(tmp_path: Path, content: str, said: str) -> None:
-    make_picture(tmp_path / "a.jpg")
-    make_picture(tmp_path / "b.jpg")
+    make_image(tmp_path / "a.jpg")
+    make_image(tmp_path / "b.jpg")
     (tmp_path / "a.json").write_text(content)
     report = write(tmp_path, replace=True)
     assert (report.new, report.replaced) == (1, 0) and (tmp_path / "a.json").read_text() == content
@@ -129,8 +129,8 @@ def test_a_file_that_is_something_else_stays_even_then(tmp_path: Path, content: 
     assert str(tmp_path / "a.json") in problem and said in problem and "stays as it is" in problem
 
 
-def test_a_picture_that_is_labelled_elsewhere_gets_no_second_file(tmp_path: Path) -> None:
-    make_picture(tmp_path / "images/a.jpg")
+def test_an_image_that_is_labeled_elsewhere_gets_no_second_file(tmp_path: Path) -> None:
+    make_image(tmp_path / "images/a.jpg")
     (tmp_path / "labels").mkdir()
     save(tmp_path / "labels/a.json", {"imagePath": "..\\images\\a.jpg", "shapes": []})
     report = write(tmp_path, replace=True)
@@ -138,24 +138,24 @@ def test_a_picture_that_is_labelled_elsewhere_gets_no_second_file(tmp_path: Path
 
 
 def test_a_file_that_is_saved_meanwhile_stays(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     mine = {"imagePath": "a.jpg", "shapes": []}
     report = write(tmp_path, told=Told(meanwhile=lambda: save(tmp_path / "a.json", mine)))
     assert (report.written, report.kept) == (0, 1) and "was saved by somebody" in report.problems[0]
     assert load(tmp_path / "a.json") == mine
 
 
-def test_a_picture_that_cannot_be_read_is_said_and_the_rest_goes_on(tmp_path: Path) -> None:
-    make_picture(tmp_path / "b.jpg")
-    (tmp_path / "a.jpg").write_bytes(b"no picture")
+def test_an_image_that_cannot_be_read_is_said_and_the_rest_goes_on(tmp_path: Path) -> None:
+    make_image(tmp_path / "b.jpg")
+    (tmp_path / "a.jpg").write_bytes(b"no image")
     report = write(tmp_path)
-    assert report.new == 1 and "a.jpg: picture cannot be read" in report.problems[0]
+    assert report.new == 1 and "a.jpg: image cannot be read" in report.problems[0]
     assert not (tmp_path / "a.json").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="makes links and pipes")
 def test_a_link_to_a_labelme_file_stays_a_link(tmp_path: Path) -> None:
-    make_picture(tmp_path / "in/a.jpg")
+    make_image(tmp_path / "in/a.jpg")
     write(tmp_path / "in")
     (tmp_path / "links").mkdir()
     for name in ("a.jpg", "a.json"):
@@ -164,10 +164,10 @@ def test_a_link_to_a_labelme_file_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "links/a.json").is_symlink() and len(load(tmp_path / "in/a.json")["shapes"]) == 18
 
 
-def test_two_pictures_with_one_file_are_refused(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg")
-    make_picture(tmp_path / "a.png")
-    with pytest.raises(RequestError, match=r"a\.png must be the only picture with the labelme file a\.json"):
+def test_two_images_with_one_file_are_refused(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.png")
+    with pytest.raises(RequestError, match=r"a\.png must be the only image with the labelme file a\.json"):
         plan_prelabels(tmp_path)
 
 
@@ -178,7 +178,7 @@ def test_two_pictures_with_one_file_are_refused(tmp_path: Path) -> None:
         ([".", "--run", "x", "--bundle", "y"], "one pair of models is needed, got --run, --bundle"),
         ([".", "--det", "x", "y"], "--det and --pose go together, got only --det"),
         (["nowhere", "--run", "x"], "nowhere must be an existing folder"),
-        ([".", "--run", "x"], "must be a folder with pictures"),
+        ([".", "--run", "x"], "must be a folder with images"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_models_are_loaded(
@@ -190,7 +190,7 @@ def test_what_cannot_be_done_is_said_before_models_are_loaded(
 
 
 def test_nothing_to_do_needs_no_models(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     save(tmp_path / "a.json", {"imagePath": "a.jpg", "shapes": []})
     done = run("prelabel", tmp_path, "--run", tmp_path / "nowhere")
     assert done.status == 0 and "wrote 0 labelme files" in done.out and "1 that a person saved" in done.out
@@ -198,7 +198,7 @@ def test_nothing_to_do_needs_no_models(tmp_path: Path) -> None:
 
 def test_the_models_skeleton_stays_in_the_folder_for_annotate_and_convert(tmp_path: Path) -> None:
     for number, name in enumerate("ab"):
-        make_picture(tmp_path / f"dogs/{name}.jpg", seed=number)
+        make_image(tmp_path / f"dogs/{name}.jpg", seed=number)
     dog = draft_skeleton("dog", ["nose", "left_ear", "right_ear"], "dog")
     told = Told(classes=("dog",), num_keypoints=3)
     report = prelabel(plan_prelabels(tmp_path / "dogs"), PosePipeline(told, told, dog))
@@ -211,6 +211,6 @@ def test_the_models_skeleton_stays_in_the_folder_for_annotate_and_convert(tmp_pa
     with pytest.raises(RequestError, match="keypoints must be those of the models"):
         write(tmp_path / "dogs")
     assert (tmp_path / "dogs/a.json").read_bytes() == before
-    make_picture(tmp_path / "cars/a.jpg")
+    make_image(tmp_path / "cars/a.jpg")
     assert write(tmp_path / "cars").skeleton is None
     assert [path.name for path in sorted((tmp_path / "cars").iterdir())] == ["a.jpg", "a.json"]

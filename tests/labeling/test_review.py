@@ -1,4 +1,4 @@
-"""Which pictures come next, and the folder that is written: links that labelme edits through, and the way back."""
+"""Which images come next, and the folder that is written: links that labelme edits through, and the way back."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from posetools.labeling.review.scores import (
     choose,
     priorities,
 )
-from posetools.prediction.read import PicturePredictions
-from tests.build import make_dataset, make_picture
+from posetools.prediction.read import ImagePredictions
+from tests.build import make_dataset, make_image
 from tests.cli.run import run
 from tests.finding import Told, make_pipeline
 
@@ -49,18 +49,18 @@ POINTS = np.repeat(np.arange(10.0, 90.0, 10.0)[:, None], 2, axis=1)[None]
 
 def found(
     boxes: Floats = BOX, points: Floats = POINTS, scores: float = 0.8, point_scores: float = 0.5
-) -> PicturePredictions:
+) -> ImagePredictions:
     n = len(boxes)
-    return PicturePredictions("a.jpg", boxes, np.full(n, scores), points, np.full((n, 8), point_scores))
+    return ImagePredictions("a.jpg", boxes, np.full(n, scores), points, np.full((n, 8), point_scores))
 
 
-def labelled(boxes: Floats = BOX, points: Floats = POINTS, visibility: float = 2.0) -> LabeledImage:
+def labeled(boxes: Floats = BOX, points: Floats = POINTS, visibility: float = 2.0) -> LabeledImage:
     seen = np.full((len(points), 8, 1), visibility)
     return LabeledImage(Image("a.jpg", 200, 200), boxes, np.concatenate([points, seen], axis=2), ())
 
 
 def material(
-    labels: Sequence[LabeledImage | None], predictions: Sequence[PicturePredictions | None], skeleton: Skeleton
+    labels: Sequence[LabeledImage | None], predictions: Sequence[ImagePredictions | None], skeleton: Skeleton
 ) -> Candidates:
     pairs = zip(labels, predictions, strict=True)
     size = next((one.image for one in labels if one), Image("a.jpg", 200, 200)).size
@@ -93,19 +93,19 @@ def test_labels_count_what_is_missed_what_is_too_many_and_oks() -> None:
     far = POINTS.copy()
     far[0, 5] += (0.0, 30.0)
     elsewhere = found(BOX + 200.0, POINTS + 200.0, scores=0.4)
-    hidden = labelled(visibility=0.0)
-    pairs = [(labelled(), found()), (labelled(), found(points=far)), (labelled(), elsewhere), (hidden, found())]
-    empty = labelled(np.zeros((0, 4)), np.zeros((0, 8, 2)))
-    pairs += [(empty, elsewhere), (labelled(), NOTHING), (empty, NOTHING)]
+    hidden = labeled(visibility=0.0)
+    pairs = [(labeled(), found()), (labeled(), found(points=far)), (labeled(), elsewhere), (hidden, found())]
+    empty = labeled(np.zeros((0, 4)), np.zeros((0, 8, 2)))
+    pairs += [(empty, elsewhere), (labeled(), NOTHING), (empty, NOTHING)]
     terms = by_labels(material([a for a, _ in pairs], [b for _, b in pairs], CAR8))
     assert [round(term.value, 4) for term in terms if term] == [0.0, pytest.approx(0.1236, abs=1e-4), 1, 0, 0.4, 1, 0]
     # One of eight points, 30 px away, with sigma 0.05 and an area of 10000.
     oks = (7 + np.exp(-(30**2) / (2 * 10000 * 0.1**2))) / 8
     assert terms[1] and terms[1].value == pytest.approx(1 - oks)
     assert terms[1].reason == f"object 1: OKS {oks:.2f}; {CAR8.names[5]} is 30 px from its label"
-    assert terms[2] and terms[2].reason == "labelled object 1 is not found"
-    assert terms[4] and terms[4].reason == "an object is found (0.40), not labelled"
-    assert by_labels(material([None, labelled()], [found(), None], CAR8)) == [None, None]
+    assert terms[2] and terms[2].reason == "labeled object 1 is not found"
+    assert terms[4] and terms[4].reason == "an object is found (0.40), not labeled"
+    assert by_labels(material([None, labeled()], [found(), None], CAR8)) == [None, None]
 
 
 def test_geometry_counts_what_fits_no_car() -> None:
@@ -113,7 +113,7 @@ def test_geometry_counts_what_fits_no_car() -> None:
     image, rows = next(
         (image, rows)
         for image, rows in zip(read.images, read.rows_of_images(), strict=True)
-        if len(rows) and read.num_labelled[rows.start] == 8
+        if len(rows) and read.num_labeled[rows.start] == 8
     )
     row = rows.start
     boxes, points = read.boxes[row : row + 1], read.keypoints[row : row + 1].copy()
@@ -139,7 +139,7 @@ def test_priority_is_of_the_terms_that_there_are() -> None:
     np.testing.assert_allclose(priorities(terms), [np.sqrt(0.5), 0.6, 0.0])
 
 
-def test_of_pictures_alike_only_one_comes_early() -> None:
+def test_of_images_alike_only_one_comes_early() -> None:
     looks = np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     priority = np.array([0.9, 0.89, 0.5, 0.4])
     assert choose(priority, looks, 10, 1.0)[0] == [0, 2, 3, 1]
@@ -151,7 +151,7 @@ def test_of_pictures_alike_only_one_comes_early() -> None:
 
 def make_folder(folder: Path, number: int = 6) -> Path:
     for i in range(number):
-        make_picture(folder / f"sub/{i}.jpg", (96, 80), seed=i)
+        make_image(folder / f"sub/{i}.jpg", (96, 80), seed=i)
     return folder
 
 
@@ -197,7 +197,7 @@ def test_the_same_request_gives_the_same_list(tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_without_models_pictures_are_chosen_by_variety(tmp_path: Path) -> None:
+def test_without_models_images_are_chosen_by_variety(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "cars", 4)
     (data / "sub/copy.jpg").write_bytes((data / "sub/0.jpg").read_bytes())
     result = go(data, tmp_path / "out", number=5)
@@ -224,7 +224,7 @@ def test_a_data_set_with_a_file_of_predictions(tmp_path: Path) -> None:
     file = predict(data / IMAGES, tmp_path / "predictions.json", ["0.png", "2.png", "3.png"])
     result = go(data, tmp_path / "out", predictions=file)
     assert result.by == ("confidence", "boxes", "geometry", "labels", "variety") and len(result.chosen) == 3
-    assert "says nothing about 1 pictures" in result.notes[0]
+    assert "says nothing about 1 images" in result.notes[0]
     assert any(reason.startswith("labels") for reason in result.chosen[0].reasons)
     read = labelme.FORMAT.read([tmp_path / "out/pictures"], CAR8, ReadOptions())
     kept = dataset.select_images([0, 2, 3])
@@ -238,7 +238,7 @@ def test_only_those_without_labels(tmp_path: Path) -> None:
     (data / "sub/1.json").write_text(json.dumps({"imagePath": "1.jpg", "shapes": []}))
     names = [one.candidate.image.file_name for one in go(data, tmp_path / "out", only="unlabelled").chosen]
     assert sorted(names) == ["sub/0.jpg", "sub/2.jpg"]
-    with pytest.raises(RequestError, match="6 pictures, none of them labelled"):
+    with pytest.raises(RequestError, match="6 images, none of them labeled"):
         go(make_folder(tmp_path / "new"), tmp_path / "other", only="labelled")
     assert not (tmp_path / "other").exists()
 
@@ -266,28 +266,28 @@ def test_what_is_saved_through_a_link_is_in_the_original(linked: Path) -> None:
 
 
 def test_a_file_in_the_place_of_a_link_and_a_new_one_are_brought_back(linked: Path) -> None:
-    pictures = linked / "out/pictures/sub"
-    replaced = shapes_of(pictures / "0.json", 2)
-    (pictures / "0.json").unlink()
-    (pictures / "0.json").write_bytes(replaced)
-    (pictures / "1.json").write_bytes(shapes_of(pictures / "1.json", 3))
+    images = linked / "out/pictures/sub"
+    replaced = shapes_of(images / "0.json", 2)
+    (images / "0.json").unlink()
+    (images / "0.json").write_bytes(replaced)
+    (images / "1.json").write_bytes(shapes_of(images / "1.json", 3))
     back = bring_back(linked / "out/pictures")
     assert (back.files, back.problems) == (2, ())
     assert load(linked / "cars/sub/0.json") == json.loads(replaced)
     assert len(load(linked / "cars/sub/1.json")["shapes"]) == 3
-    assert (pictures / "0.json").is_symlink() and (pictures / "1.json").is_symlink()
+    assert (images / "0.json").is_symlink() and (images / "1.json").is_symlink()
     assert bring_back(linked / "out").files == 0
 
 
 def test_predictions_that_nobody_has_saved_are_not_brought_back(linked: Path) -> None:
-    pictures = linked / "out/pictures"
-    report = prelabel(plan_prelabels(pictures), make_pipeline())
+    images = linked / "out/pictures"
+    report = prelabel(plan_prelabels(images), make_pipeline())
     assert (report.new, report.kept) == (2, 1)
-    assert bring_back(pictures).files == 0 and not (linked / "cars/sub/1.json").exists()
-    file = pictures / "sub/1.json"
+    assert bring_back(images).files == 0 and not (linked / "cars/sub/1.json").exists()
+    file = images / "sub/1.json"
     # As labelme saves a file in which only a flag was set.
     file.write_text(json.dumps({**load(file), "flags": {"checked": True}}, indent=2))
-    assert bring_back(pictures).files == 1
+    assert bring_back(images).files == 1
     assert len(load(linked / "cars/sub/1.json")["shapes"]) == 9 and not (linked / "cars/sub/2.json").exists()
 
 
@@ -337,7 +337,7 @@ def test_the_command_prints_the_list_and_what_comes_next(tmp_path: Path) -> None
     file = predict(data, tmp_path / "predictions.json", [f"sub/{i}.jpg" for i in range(6)])
     done = run("review", data, "--predictions", file, "--next", "3", "--out", tmp_path / "out", "--by", "boxes,variety")
     assert done.status == 0, done.err
-    assert "3 of 6 pictures" in done.words and "next: posetools annotate" in done.out
+    assert "3 of 6 images" in done.words and "next: posetools annotate" in done.out
     assert load(tmp_path / "out/review.json")["by"] == ["boxes", "variety"]
     again = run("review", data, "--predictions", file, "--out", tmp_path / "out")
     assert again.status == 2 and "exists and is not empty" in again.err
@@ -346,8 +346,8 @@ def test_the_command_prints_the_list_and_what_comes_next(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nowhere"], "nowhere must be a folder with pictures, or a data set"),
-        (["empty"], "empty must be a folder with pictures, or a data set, got 'no picture in it'"),
+        (["nowhere"], "nowhere must be a folder with images, or a data set"),
+        (["empty"], "empty must be a folder with images, or a data set, got 'no image in it'"),
         (["cars", "--by", "looks"], "--by must be names of confidence, boxes, geometry, labels"),
         (["cars", "--by", ","], "--by must be at least one of"),
         (["cars", "--run", "x", "--predictions", "y"], "--predictions are there already"),

@@ -1,4 +1,4 @@
-"""What `posetools view` shows: which pictures, where things lie in them, and what is marked."""
+"""What `posetools view` shows: which images, where things lie in them, and what is marked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.coco_sample import Document, edit
 from tests.converting import contents
 
 CAR8 = load_skeleton("car8")
-GREY = (90, 90, 90)
+GRAY = (90, 90, 90)
 SIZE = (400, 300)
 BOX = np.array([100.0, 90.0, 300.0, 240.0])
 SMALL = np.array([10.0, 20.0, 50.0, 40.0])
@@ -42,7 +42,7 @@ def _dataset(folder: Path, names: Sequence[str], boxes: Sequence[Floats] = (BOX,
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Pillow.new("RGB", SIZE, GREY).save(path)
+        Pillow.new("RGB", SIZE, GRAY).save(path)
         builder.add_image(Image(name, *SIZE, path=path, split=split))
         for box in boxes:
             builder.add_instance(name, box=box, keypoints=_points(box), origin=Origin(name))
@@ -70,8 +70,8 @@ def _view(data: Path, out: Path | None = None, **more: Any) -> ViewResult:
 
 
 def _pixels(path: Path) -> Ints:
-    with Pillow.open(path) as picture:
-        return np.asarray(picture.convert("RGB")).astype(np.int64)
+    with Pillow.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(np.int64)
 
 
 def _is(pixels: Ints, color: tuple[int, int, int]) -> Bools:
@@ -98,9 +98,9 @@ def test_a_sheet_shows_every_point_where_it_is_at_the_size_of_the_tile(cars: Pat
     assert [path.name for path in out.parent.iterdir()] == ["sheet.png"]
 
 
-def test_lines_do_not_vanish_where_a_large_picture_becomes_a_small_tile(tmp_path: Path) -> None:
+def test_lines_do_not_vanish_where_a_large_image_becomes_a_small_tile(tmp_path: Path) -> None:
     data = _write(tmp_path / "cars", ["a.jpg"])
-    Pillow.new("RGB", (4000, 3000), GREY).save(data / "images/a.jpg")
+    Pillow.new("RGB", (4000, 3000), GRAY).save(data / "images/a.jpg")
     document = edit(data / TRAIN, lambda d: d["images"][0].update(width=4000, height=3000))
     assert document["images"][0]["width"] == 4000
     big = [10 * value for value in document["annotations"][0]["bbox"]]
@@ -124,11 +124,11 @@ def test_choices_are_repeatable_with_a_seed_and_spread_evenly_without(cars: Path
     assert len({tuple(names) for names in by_seed}) > 2
 
 
-def test_single_pictures_keep_their_names_and_their_size(cars: Path, tmp_path: Path) -> None:
+def test_single_images_keep_their_names_and_their_size(cars: Path, tmp_path: Path) -> None:
     assert _view(cars, tmp_path / "some", each=True) == ViewResult(tmp_path / "some", 4, 4, ())
     assert sorted(contents(tmp_path / "some")) == ["a.png", "b.jpg", "d.png", "sub/c.png"]
-    with Pillow.open(tmp_path / "some/b.jpg") as picture:
-        assert (picture.size, picture.format) == (SIZE, "JPEG")
+    with Pillow.open(tmp_path / "some/b.jpg") as image:
+        assert (image.size, image.format) == (SIZE, "JPEG")
     x, y, _ = _points(BOX)[3].astype(int)
     assert tuple(_pixels(tmp_path / "some/a.png")[y, x]) == CAR8.keypoints[3].color
 
@@ -154,17 +154,17 @@ def test_objects_are_cut_out_with_a_margin_and_enlarged(tmp_path: Path) -> None:
     assert _view(data, objects=True, number=1).among == 2
 
 
-def test_an_object_beyond_the_picture_is_shown_as_the_nearest_part_of_it(tmp_path: Path) -> None:
+def test_an_object_beyond_the_image_is_shown_as_the_nearest_part_of_it(tmp_path: Path) -> None:
     data = _write(tmp_path / "cars", ["a.png"], (BOX - np.array([2000.0, 0, 2000, 0]),))
     assert _view(data, out=tmp_path / "some", objects=True, each=True).shown == 1
     assert _pixels(tmp_path / "some/a_object1.png").shape == (400, 480, 3)
 
 
-def test_pictures_are_upright_and_of_the_size_that_the_file_has(tmp_path: Path) -> None:
+def test_images_are_upright_and_of_the_size_that_the_file_has(tmp_path: Path) -> None:
     data = _write(tmp_path / "cars", ["a.jpg"])
     exif = Pillow.Exif()
     exif[0x0112] = 6
-    Pillow.new("RGB", (300, 400), GREY).save(data / "images/a.jpg", exif=exif)
+    Pillow.new("RGB", (300, 400), GRAY).save(data / "images/a.jpg", exif=exif)
     _view(data, out=tmp_path / "some", each=True)
     x, y, _ = _points(BOX)[0].astype(int)
     pixels = _pixels(tmp_path / "some/a.jpg")
@@ -197,7 +197,7 @@ def _short(document: Document) -> None:
     document["annotations"][1]["keypoints"] = [1, 2, 2]
 
 
-def _no_picture(document: Document) -> None:
+def _no_image(document: Document) -> None:
     document["images"][1]["file_name"] = "gone.png"
 
 
@@ -206,12 +206,12 @@ def _no_picture(document: Document) -> None:
     [
         (_area, "E104", True, 0),
         (_short, "E106", False, 1),
-        (_no_picture, "E121", False, 1),
+        (_no_image, "E121", False, 1),
         (lambda d: d["annotations"].append({**d["annotations"][1], "id": 99}), "W205", True, 0),
         (lambda d: d["annotations"].pop(1), "W210", False, 0),
     ],
 )
-def test_a_finding_leads_to_its_picture_and_object(
+def test_a_finding_leads_to_its_image_and_object(
     cars: Path, change: Callable[[Document], object], code: str, marked: bool, notes: int
 ) -> None:
     edit(cars / TRAIN, change)
@@ -219,9 +219,9 @@ def test_a_finding_leads_to_its_picture_and_object(
     assert (result.shown, result.among) == (1, 1)
     assert len(result.notes) == notes, result.notes
     tile = _only_tile(cars.parent / "view.png", SIZE)
-    # A tile of JPEG: b.jpg is the second picture.
+    # A tile of JPEG: b.jpg is the second image.
     assert _is(tile, MARKED).any() == marked
-    assert _is(tile, GREY).mean() > 0.5 or code == "E121"
+    assert _is(tile, GRAY).mean() > 0.5 or code == "E121"
 
 
 def test_of_several_objects_only_those_that_are_meant_are_marked_or_cut_out(tmp_path: Path) -> None:
@@ -236,30 +236,30 @@ def test_of_several_objects_only_those_that_are_meant_are_marked_or_cut_out(tmp_
     assert list(contents(tmp_path / "some")) == ["a_object2.png"]
 
 
-def test_findings_of_a_labelled_source_are_those_of_its_reader(tmp_path: Path) -> None:
+def test_findings_of_a_labeled_source_are_those_of_its_reader(tmp_path: Path) -> None:
     source = tmp_path / "labelled"
     source.mkdir()
     write = FORMATS["labelme"].write
     assert write
     write({"all": _dataset(tmp_path / "pictures", ("a.png", "b.png"))}, source, "copy")
     edit(source / "b.json", lambda d: d["shapes"][3].update(label="mirror"))
-    Pillow.new("RGB", SIZE, GREY).save(source / "c.png")
+    Pillow.new("RGB", SIZE, GRAY).save(source / "c.png")
     result = _view(source, tmp_path / "some", finding="E301", each=True)
     assert list(contents(tmp_path / "some")) == ["b.png"]
     assert result.notes == ("errors in reading: 1; what they name is not drawn; see `posetools convert`",)
 
 
-def test_codes_that_are_unknown_do_not_occur_or_are_of_no_picture(cars: Path) -> None:
+def test_codes_that_are_unknown_do_not_occur_or_are_of_no_image(cars: Path) -> None:
     with pytest.raises(
         RequestError, match=r"--finding must be .*got 'E999'\n  what occurs here: .*W211 few-iterations \(1\)"
     ):
         _view(cars, finding="E999")
     result = _view(cars, finding="E104")
     assert result.out is None
-    assert result.notes[0].startswith("no picture has E104 area; what occurs here: ")
+    assert result.notes[0].startswith("no image has E104 area; what occurs here: ")
     result = _view(cars, finding="W211")
     assert result.out is None
-    assert "W211 few-iterations, of no one picture: " in result.notes[0]
+    assert "W211 few-iterations, of no one image: " in result.notes[0]
     assert not (cars.parent / "view.png").exists()
 
 
@@ -269,12 +269,12 @@ def test_findings_are_those_of_the_split_that_is_asked_for(cars: Path) -> None:
     assert _view(cars, finding="E104", split="val").out is None
 
 
-def test_a_picture_that_cannot_be_read_stays_blank_and_is_named(cars: Path, tmp_path: Path) -> None:
-    (cars / "images/d.png").write_bytes(b"no picture")
+def test_an_image_that_cannot_be_read_stays_blank_and_is_named(cars: Path, tmp_path: Path) -> None:
+    (cars / "images/d.png").write_bytes(b"no image")
     (cars / "images/a.png").write_bytes((cars / "images/a.png").read_bytes()[:200])
     result = _view(cars)
     assert (result.shown, len(result.notes)) == (4, 2)
-    assert all("picture cannot be read" in note for note in result.notes)
+    assert all("image cannot be read" in note for note in result.notes)
     result = _view(cars, tmp_path / "some", each=True)
     assert (result.shown, result.among) == (2, 4)
     assert sorted(contents(tmp_path / "some")) == ["b.jpg", "sub/c.png"]
@@ -290,8 +290,8 @@ def _predict(path: Path, names: Sequence[str], shift: float = 20.0) -> Path:
         "keypoint_scores": {name: 0.9 if i else 0.1 for i, name in enumerate(CAR8.names)},
     }
     size = {"width": SIZE[0], "height": SIZE[1]}
-    pictures = [{"file_name": name, **size, "instances": [instance]} for name in names]
-    path.write_text(json.dumps({"keypoint_names": list(CAR8.names), "pictures": pictures}))
+    images = [{"file_name": name, **size, "instances": [instance]} for name in names]
+    path.write_text(json.dumps({"keypoint_names": list(CAR8.names), "pictures": images}))
     return path
 
 
@@ -323,7 +323,7 @@ def test_predictions_of_coco_go_by_the_ids_of_the_data(cars: Path, tmp_path: Pat
     file.write_text(json.dumps([result]))
     for split in (None, "val"):
         assert _view(cars, predictions=file, split=split).shown == 1
-    with pytest.raises(RequestError, match=r"pictures must be those of the data, such as 'a\.png', got 'd\.png'"):
+    with pytest.raises(RequestError, match=r"images must be those of the data, such as 'a\.png', got 'd\.png'"):
         _view(cars, predictions=file, split="train")
     edit(cars / VAL, lambda d: (d["images"][0].update(id=1), d["annotations"][0].update(image_id=1)))
     with pytest.raises(RequestError, match="ids must differ between the splits\n  --split names one"):
@@ -347,18 +347,18 @@ def test_of_one_object_the_prediction_is_shown_that_fits_it_best(tmp_path: Path)
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"data": "nothing"}, "nothing: must be a data set folder or a labelled source, but there is none"),
+        ({"data": "nothing"}, "nothing: must be a data set folder or a labeled source, but there is none"),
         ({"data": "empty"}, "empty: must be a data set folder, or of a format that is told by its signs, but"),
         ({"split": "test"}, "--split must be one of train, val, got 'test'"),
         ({"number": 0}, "--n must be at least 1, got 0"),
         ({"columns": 0}, "--columns must be at least 1, got 0"),
         ({"out": "empty"}, "must be the file of the sheet, but is a folder"),
         ({"out": "sheet.txt"}, "--out must be a file that ends with .jpeg, .jpg, .png, .webp, got"),
-        ({"out": "cars/images/a.png"}, "is a labelled picture itself"),
+        ({"out": "cars/images/a.png"}, "is a labeled image itself"),
         ({"out": "cars", "each": True}, "must be a new or an empty folder with --each, but is not"),
         ({"out": "cars/train_coco.json", "each": True}, "must be a new or an empty folder with --each, but is not"),
         ({"tile": (9000, 9000)}, "the sheet must be at most 120 million pixels, got"),
-        ({"predictions": "other.json"}, "pictures must be those of the data, such as 'a.png', got 'z.png'"),
+        ({"predictions": "other.json"}, "images must be those of the data, such as 'a.png', got 'z.png'"),
         ({"skeleton": "horse"}, "skeleton must be one of car8, coco17 or the path of a YAML file, got 'horse'"),
     ],
 )
@@ -384,7 +384,5 @@ def test_a_target_that_cannot_be_written_and_a_broken_data_set_are_told(cars: Pa
     (cars / VAL).unlink()
     with pytest.raises(InputError, match="is not valid JSON"):
         _view(cars)
-    with pytest.raises(
-        RequestError, match="no picture could be read, with the keypoints of car8\n  `posetools validate"
-    ):
+    with pytest.raises(RequestError, match="no image could be read, with the keypoints of car8\n  `posetools validate"):
         _view(cars, skeleton="car8")

@@ -200,7 +200,7 @@ def test_an_address_out_of_reach_is_named_and_leaves_nothing(tmp_path: Path) -> 
 
 
 def test_numpy_values_of_a_data_sets_meta_survive(tmp_path: Path) -> None:
-    # mmpose stores sigmas, joint weights and link colours in every checkpoint as numpy arrays.
+    # mmpose stores sigmas, joint weights and link colors in every checkpoint as numpy arrays.
     import numpy as np
     import torch
 

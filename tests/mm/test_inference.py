@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from posetools.errors import InputError
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.mm.inference import Detector, PoseEstimator
 from tests.tiny_runs import Run
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.train
 BOXES = np.array([[5.0, 8, 40, 60], [30, 10, 95, 79], [1, 1, 50, 30]])
 
 
-def pictures() -> list[Picture]:
+def images() -> list[Pixels]:
     rng = np.random.default_rng(5)
     return [
         rng.integers(0, 255, (height, width, 3), dtype=np.uint8) for height, width in ((80, 96), (60, 100), (80, 96))
@@ -31,10 +31,10 @@ def test_boxes_are_the_stock_ones(det_run: Run) -> None:
     stock = init_detector(str(det_run.config), str(det_run.checkpoint), device="cpu")
     detector = Detector(det_run.config, det_run.checkpoint, batch_size=2)
     assert detector.classes == ("car",)
-    found = detector(pictures())
+    found = detector(images())
     assert len(found) == 3
-    for picture, ours in zip(pictures(), found, strict=True):
-        theirs = inference_detector(stock, picture).pred_instances
+    for image, ours in zip(images(), found, strict=True):
+        theirs = inference_detector(stock, image).pred_instances
         assert len(ours) == len(theirs) > 0
         np.testing.assert_allclose(ours.boxes, theirs.bboxes.numpy(), atol=1e-3)
         np.testing.assert_allclose(ours.scores, theirs.scores.numpy(), atol=1e-6)
@@ -49,12 +49,12 @@ def test_keypoints_are_the_stock_ones_after_a_detector_was_called(det_run: Run, 
     stock = init_model(str(pose_run.config), str(pose_run.checkpoint), device="cpu")
     detector = Detector(det_run.config, det_run.checkpoint)
     estimator = PoseEstimator(pose_run.config, pose_run.checkpoint, batch_size=2)
-    first, second, _ = pictures()
+    first, second, _ = images()
     detector([first])
     batched = estimator.estimate([first, second], [BOXES, BOXES[:1]])
     detector([second])
-    for picture, boxes, ours in zip((first, second), (BOXES, BOXES[:1]), batched, strict=True):
-        theirs = inference_topdown(stock, picture, boxes.astype(np.float32))
+    for image, boxes, ours in zip((first, second), (BOXES, BOXES[:1]), batched, strict=True):
+        theirs = inference_topdown(stock, image, boxes.astype(np.float32))
         keypoints = np.concatenate([sample.pred_instances.keypoints for sample in theirs])
         np.testing.assert_allclose(ours.keypoints, keypoints, atol=1e-3)
         scores = np.concatenate([sample.pred_instances.keypoint_scores for sample in theirs])
@@ -87,9 +87,9 @@ def flat(outputs: Any) -> Any:
 
 
 def test_a_raised_threshold_leaves_the_surer_boxes_as_they_are(det_run: Run) -> None:
-    every = Detector(det_run.config, det_run.checkpoint)(pictures()[:1])[0]
+    every = Detector(det_run.config, det_run.checkpoint)(images()[:1])[0]
     threshold = float(np.quantile(every.scores, 0.5))
-    surer = Detector(det_run.config, det_run.checkpoint, score_thr=threshold)(pictures()[:1])[0]
+    surer = Detector(det_run.config, det_run.checkpoint, score_thr=threshold)(images()[:1])[0]
     kept = every[every.scores > threshold]
     # Boxes of the very same score may leave NMS in another order.
     found = {tuple(box) for box in surer.boxes.tolist()}

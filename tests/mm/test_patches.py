@@ -123,9 +123,9 @@ def test_rtmdet_predicts_the_same(extension: Any) -> None:
 
     def predict() -> Any:
         sample = DetDataSample(metainfo={"img_shape": (128, 128), "ori_shape": (128, 128), "scale_factor": (1.0, 1.0)})
-        pictures = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+        images = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
-            return model.predict(pictures, [sample])[0].pred_instances
+            return model.predict(images, [sample])[0].pred_instances
 
     compiled = predict()
     extension.nms = torchvision_nms

@@ -30,10 +30,10 @@ def test_the_demo_of_mmpose_runs_with_what_both_runs_left(
     from PIL import Image
 
     models = [path for each in (det_run, pose_run) for path in (config_of_run(each.work_dir), each.checkpoint)]
-    picture = tiny.data / IMAGES / "4.png"
-    options: list[str | Path] = ["--input", picture, "--output-root", tmp_path, "--device", "cpu", "--bbox-thr", "0"]
+    image = tiny.data / IMAGES / "4.png"
+    options: list[str | Path] = ["--input", image, "--output-root", tmp_path, "--device", "cpu", "--bbox-thr", "0"]
     stock("mmpose", "demo/topdown_demo_with_mmdet.py", *models, *options, "--kpt-thr", "0", "--save-predictions")
-    before, after = (Image.open(path).convert("RGB") for path in (picture, tmp_path / "4.png"))
+    before, after = (Image.open(path).convert("RGB") for path in (image, tmp_path / "4.png"))
     assert before.size == after.size
     assert before.tobytes() != after.tobytes()
     assert (tmp_path / "results_4.json").is_file()

@@ -32,7 +32,7 @@ HOSTILE = "<script>alert('1')</script>\"&"
 
 @pytest.fixture(scope="module")
 def cars(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return render_set(tmp_path_factory.mktemp("set") / "cars", pictures=12, size=(160, 120), seed=5)
+    return render_set(tmp_path_factory.mktemp("set") / "cars", images=12, size=(160, 120), seed=5)
 
 
 def report_of(truth: Dataset, oracle: Oracle, name: str = "work_dirs/first") -> Report:
@@ -66,19 +66,19 @@ def cases(first: Report) -> tuple[ShownCase, ...]:
 
 def test_the_page_has_tables_curves_and_cases(first: Report, page: Page) -> None:
     assert "work_dirs/first" in page.text
-    assert f"{len(first.truth.images)} pictures, {len(first.truth)} objects" in page.text
+    assert f"{len(first.truth.images)} images, {len(first.truth)} objects" in page.text
     charts = [svg["aria-label"] for svg in page.of("svg", **{"class": "curve"})]
     assert charts == [
         "precision and recall of boxes",
         "what a threshold of the boxes' score gives",
         "calibration of boxes",
-        "precision and recall of poses, labelled boxes",
+        "precision and recall of poses, labeled boxes",
         "precision and recall of poses, detected boxes",
-        "visible points by score, labelled boxes",
+        "visible points by score, labeled boxes",
         "calibration of objects, detected boxes",
-        "calibration of keypoints, labelled boxes",
+        "calibration of keypoints, labeled boxes",
         "each labeled object, detected boxes",
-        "PCK@0.1 of each keypoint, labelled boxes",
+        "PCK@0.1 of each keypoint, labeled boxes",
         "PCK@0.1 of each keypoint, detected boxes",
     ]
     assert len(page.of("svg", **{"class": "heat"})) == 8
@@ -100,7 +100,7 @@ def test_the_page_has_tables_curves_and_cases(first: Report, page: Page) -> None
 
 def test_the_numbers_are_those_of_the_evaluation(first: Report, page: Page) -> None:
     assert f"{first.det.scores.ap:.3f} box AP" in page.text
-    assert f"{first.labelled.scores.oks.ap:.3f} pose AP on labelled boxes" in page.text
+    assert f"{first.labeled.scores.oks.ap:.3f} pose AP on labeled boxes" in page.text
     assert f"{first.detected.scores.oks.ap:.3f} pose AP on detected boxes" in page.text
     lost = first.detected.diagnosis.gains["no_box"].alone
     assert lost is not None
@@ -182,17 +182,17 @@ def test_a_case_shows_the_label_and_what_was_predicted(cases: tuple[ShownCase, .
     assert shown[0].shape == shown[1].shape
     assert max(shown[0].shape) <= 340
     red = [(np.abs(one - np.array([255, 40, 90])).max(axis=2) < 60).sum() for one in shown]
-    # Only what was predicted has rings and lines in this colour.
+    # Only what was predicted has rings and lines in this color.
     assert red[1] > red[0] + 50
     found = next(case for case in cases if case.kinds[0] == "no_box")
     assert found.panels[1].text == "nothing was found"
     assert found.place
 
 
-def test_pictures_that_are_gone_leave_their_cases(first: Report, tmp_path: Path) -> None:
+def test_images_that_are_gone_leave_their_cases(first: Report, tmp_path: Path) -> None:
     images = tuple(replace(image, path=tmp_path / "gone.jpg") for image in first.truth.images)
     page = page_of([replace(first, truth=replace(first.truth, images=images))], tmp_path)
-    assert "The picture cannot be read." in page.text
+    assert "The image cannot be read." in page.text
     assert page.of("img") == []
 
 
@@ -201,7 +201,7 @@ def test_nothing_wrong_is_a_page_too(cars: Dataset, tmp_path: Path) -> None:
     assert "Nothing is wrong enough to be shown." in page.text or page.of("li", **{"class": "item case pair"})
     empty = replace(cars, keypoints=np.zeros_like(cars.keypoints))
     page = page_of([report_of(empty, Oracle(cars))], tmp_path)
-    assert "no keypoint is labelled" in page.text
+    assert "no keypoint is labeled" in page.text
     assert "n/a" in page.text
 
 

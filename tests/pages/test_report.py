@@ -81,10 +81,10 @@ def spoil(document: dict[str, Any]) -> None:
     document["annotations"][2]["keypoints"][0] += 150
 
 
-def test_the_page_has_totals_charts_and_each_finding_with_its_picture(cars: Path) -> None:
+def test_the_page_has_totals_charts_and_each_finding_with_its_image(cars: Path) -> None:
     edit(cars / TRAIN, spoil)
     page = page_of(cars)
-    assert "3 pictures" in page.text
+    assert "3 images" in page.text
     assert "6 objects" in page.text
     assert "1 errors" in page.text
     assert "2 warnings" in page.text
@@ -160,7 +160,7 @@ def test_findings_beyond_a_number_are_counted_and_those_shown_are_spread_over_al
     assert (shown[0], shown[-1]) == ("0", str(total - 1))
 
 
-def test_pictures_that_are_in_two_splits_stand_side_by_side(cars: Path) -> None:
+def test_images_that_are_in_two_splits_stand_side_by_side(cars: Path) -> None:
     (cars / "images/c.jpg").write_bytes((cars / "images/a.jpg").read_bytes())
     page = page_of(cars)
     assert len(page.of("li", **{"class": "item pair"})) == 1
@@ -176,7 +176,7 @@ def test_a_set_that_is_broken_all_over_still_has_its_page(cars: Path, broken: st
         (cars / "images/a.jpg").unlink()
     elif broken == "unreadable":
         (cars / VAL).write_text("{")
-        (cars / "images/a.jpg").write_bytes(b"no picture")
+        (cars / "images/a.jpg").write_bytes(b"no image")
     else:
         for name in (TRAIN, VAL):
             edit(cars / name, lambda document: document.update(images=[], annotations=[]))
@@ -193,7 +193,7 @@ def test_boxes_that_are_nonsense_are_drawn_as_far_as_they_can_be(cars: Path, val
 
 
 @pytest.mark.parametrize("images", [None, {}, [1, None, {"id": []}]])
-def test_annotations_are_looked_up_in_pictures_that_are_nonsense(cars: Path, images: object) -> None:
+def test_annotations_are_looked_up_in_images_that_are_nonsense(cars: Path, images: object) -> None:
     def change(document: dict[str, Any]) -> None:
         document["images"] = images
         del document["annotations"][0]["bbox"]
@@ -208,7 +208,7 @@ def test_annotations_are_looked_up_in_pictures_that_are_nonsense(cars: Path, ima
 def test_a_single_file_has_a_page_too(cars: Path) -> None:
     target = cars.parent / "one.html"
     write_report(validate(cars / VAL), target)
-    assert "1 pictures" in Page(target).text
+    assert "1 images" in Page(target).text
 
 
 def test_another_name_than_that_of_a_page_is_refused(cars: Path) -> None:
@@ -229,14 +229,14 @@ def test_a_crop_shows_the_object_and_its_points(cars: Path) -> None:
         for crop in cropper.crops(each)
     )
     assert max(ringed.shape) <= 340
-    # Only the ring round the point of the finding is new, a few pixels of strong colour.
+    # Only the ring round the point of the finding is new, a few pixels of strong color.
     rows, columns = np.nonzero(np.abs(ringed - plain).sum(axis=2) > 150)
     assert 20 < len(rows) < 400
     assert rows.max() - rows.min() < 40
     assert columns.max() - columns.min() < 40
 
 
-def test_what_a_crop_shows_holds_box_and_points_inside_the_picture() -> None:
+def test_what_a_crop_shows_holds_box_and_points_inside_the_image() -> None:
     boxes = np.array([[100.0, 100, 140, 110]])
     keypoints = np.zeros((1, 8, 3))
     keypoints[0, 0] = [300, 90, 2]
@@ -250,7 +250,7 @@ def test_what_a_crop_shows_holds_box_and_points_inside_the_picture() -> None:
     assert region_of(outside, np.zeros((1, 8, 3)), (320, 240)) == (0, 0, 6, 6)
 
 
-def test_findings_about_no_picture_have_none(cars: Path) -> None:
+def test_findings_about_no_image_have_none(cars: Path) -> None:
     cropper = Cropper(validate(cars).checked)
     for file, place in ((str(cars), ""), (str(cars / TRAIN), "categories[0] (id 1, car)"), ("other", "images[0]")):
         assert cropper.crops(Finding("W212", file, place, "x")) == ()
@@ -258,7 +258,7 @@ def test_findings_about_no_picture_have_none(cars: Path) -> None:
         assert cropper.crops(Finding("E102", str(cars / TRAIN), place, "x")) == ()
 
 
-def test_figures_count_every_labelled_point_in_its_cell(cars: Path) -> None:
+def test_figures_count_every_labeled_point_in_its_cell(cars: Path) -> None:
     def place(document: dict[str, Any]) -> None:
         x, y, w, h = document["annotations"][0]["bbox"]
         document["annotations"] = document["annotations"][:1]

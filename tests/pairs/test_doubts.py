@@ -12,7 +12,7 @@ from posetools.mm.run_log import METRICS
 from posetools.pairs.doubts import doubt_of_checkpoint, doubts_of_bundle, doubts_of_pair
 from posetools.runtime.bundle import write_bundle
 from tests.cli.run import run
-from tests.runtime.tiny import parts, picture, png
+from tests.runtime.tiny import image, parts, png
 
 BOX, POSE = "coco/bbox_mAP", "coco/AP"
 
@@ -69,10 +69,10 @@ def test_a_bundle_is_doubted_by_what_its_manifest_says() -> None:
 
 
 def test_predict_warns_and_goes_on(tmp_path: Path) -> None:
-    bundle, image = tmp_path / "cars.zip", tmp_path / "a.png"
-    image.write_bytes(png(picture(0)))
+    bundle, file = tmp_path / "cars.zip", tmp_path / "a.png"
+    file.write_bytes(png(image(0)))
     manifest, files = parts()
     write_bundle(bundle, manifest.model_copy(update={"metrics": {}}), files)
-    done = run("predict", image, "--bundle", bundle, "--output-root", tmp_path / "out")
+    done = run("predict", file, "--bundle", bundle, "--output-root", tmp_path / "out")
     assert done.status == 0
     assert f"warning: {bundle}: its detector was never measured when it was exported" in done.err

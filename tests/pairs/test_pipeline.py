@@ -13,10 +13,10 @@ from posetools import PipelineOptions, PosePipeline
 from posetools.core.skeleton import load_skeleton, read_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.exporting.publish import publish
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.runtime.results import PoseResult
-from tests.build import make_picture
+from tests.build import make_image
 from tests.tiny_runs import Run
 
 pytestmark = pytest.mark.train
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.train
 LOW = PipelineOptions(device="cpu", bbox_thr=0.001)
 
 
-def picture(seed: int = 5) -> Picture:
+def image(seed: int = 5) -> Pixels:
     return np.random.default_rng(seed).integers(0, 255, (80, 96, 3), dtype=np.uint8)
 
 
@@ -38,8 +38,8 @@ def pipeline(det_run: Run, pose_run: Run) -> PosePipeline:
     return PosePipeline.from_configs(files(det_run), files(pose_run), LOW)
 
 
-def demo(det_run: Run, pose_run: Run, pixels: Picture) -> Any:
-    """Do what MMPose's topdown_demo_with_mmdet.py does with one picture."""
+def demo(det_run: Run, pose_run: Run, pixels: Pixels) -> Any:
+    """Do what MMPose's topdown_demo_with_mmdet.py does with one image."""
     from mmdet.apis import inference_detector, init_detector
     from mmpose.apis import inference_topdown, init_model
     from mmpose.evaluation.functional import nms
@@ -59,8 +59,8 @@ def test_it_finds_what_the_stock_demo_finds(det_run: Run, pose_run: Run) -> None
     # Hundreds of boxes of one score: only the very same numbers leave NMS in the same order.
     detector = Detector(*files(det_run))
     estimator = PoseEstimator(*files(pose_run), fast=True)
-    result = PosePipeline(detector, estimator, load_skeleton("car8"), bbox_thr=0.001)(picture())
-    boxes, samples = demo(det_run, pose_run, picture())
+    result = PosePipeline(detector, estimator, load_skeleton("car8"), bbox_thr=0.001)(image())
+    boxes, samples = demo(det_run, pose_run, image())
     assert len(result) == len(boxes) > 1
     np.testing.assert_allclose(result.boxes, boxes[:, :4], atol=0.01)
     np.testing.assert_allclose(result.scores, boxes[:, 4], atol=1e-5)
@@ -71,9 +71,9 @@ def test_it_finds_what_the_stock_demo_finds(det_run: Run, pose_run: Run) -> None
     np.testing.assert_allclose(result.keypoint_scores, scores, atol=1e-4)
 
 
-def test_many_pictures_of_many_sizes_give_what_one_by_one_gives(pipeline: PosePipeline, tmp_path: Path) -> None:
-    file = make_picture(tmp_path / "ünï code.png", (70, 50))
-    given: list[str | Path | Picture] = [picture(1), file, picture(2)[:50], *[picture(3)] * 7]
+def test_many_images_of_many_sizes_give_what_one_by_one_gives(pipeline: PosePipeline, tmp_path: Path) -> None:
+    file = make_image(tmp_path / "ünï code.png", (70, 50))
+    given: list[str | Path | Pixels] = [image(1), file, image(2)[:50], *[image(3)] * 7]
     together = pipeline(given)
     assert [result.path for result in together[:3]] == [None, file, None]
     assert [result.size for result in together[:3]] == [(96, 80), (70, 50), (96, 50)]
@@ -84,28 +84,28 @@ def test_many_pictures_of_many_sizes_give_what_one_by_one_gives(pipeline: PosePi
     assert pipeline([]) == []
 
 
-def test_nothing_found_is_no_object_and_an_undrawn_picture(det_run: Run, pose_run: Run, tmp_path: Path) -> None:
+def test_nothing_found_is_no_object_and_an_undrawn_image(det_run: Run, pose_run: Run, tmp_path: Path) -> None:
     sure = PipelineOptions(device="cpu", bbox_thr=1.0, heatmaps=True)
     pipeline = PosePipeline.from_configs(files(det_run), files(pose_run), sure)
-    result = pipeline(picture())
+    result = pipeline(image())
     assert len(result) == 0
     assert (result.boxes.shape, result.keypoints.shape, result.keypoint_scores.shape) == ((0, 4), (0, 8, 2), (0, 8))
     result.draw(tmp_path / "out.png", heatmaps=True)
     with Image.open(tmp_path / "out.png") as drawn:
-        np.testing.assert_array_equal(np.asarray(drawn)[..., ::-1], picture())
+        np.testing.assert_array_equal(np.asarray(drawn)[..., ::-1], image())
     assert len(result.raw.get("pred_instances", [])) == 0
 
 
 def test_heatmaps_peak_at_the_keypoints(det_run: Run, pose_run: Run) -> None:
     options = PipelineOptions(device="cpu", bbox_thr=0.001, heatmaps=True)
-    result = PosePipeline.from_configs(files(det_run), files(pose_run), options)(picture())
+    result = PosePipeline.from_configs(files(det_run), files(pose_run), options)(image())
     assert result.heatmaps is not None and result.heatmaps.shape[:2] == (len(result), 8)
     h, w = result.heatmaps.shape[2:]
     assert 16 <= max(h, w) <= 96
     peaks = result.heatmaps.reshape(len(result), 8, -1).argmax(axis=2)
     cells = np.stack([peaks % w, peaks // w], axis=2) + 0.5
-    centres, sizes = result.crops[:, None, :2], result.crops[:, None, 2:]
-    places = centres - sizes / 2 + cells * sizes / [w, h]
+    centers, sizes = result.crops[:, None, :2], result.crops[:, None, 2:]
+    places = centers - sizes / 2 + cells * sizes / [w, h]
     # A cell stands for a few bins, and the keypoint is in the middle of one.
     assert (np.abs(places - result.keypoints) <= sizes / [w, h]).all()
 
@@ -114,12 +114,12 @@ def test_the_raw_sample_goes_into_mmposes_own_visualizer(pipeline: PosePipeline)
     from mmpose.structures import PoseDataSample
     from mmpose.visualization import PoseLocalVisualizer
 
-    result = pipeline(picture())
+    result = pipeline(image())
     assert isinstance(result.raw, PoseDataSample)
     np.testing.assert_allclose(result.raw.pred_instances.keypoints, result.keypoints, atol=1e-3)
     visualizer = PoseLocalVisualizer()
     visualizer.set_dataset_meta(dict(pipeline.estimator.meta))  # type: ignore[attr-defined]
-    before = np.ascontiguousarray(picture()[..., ::-1])
+    before = np.ascontiguousarray(image()[..., ::-1])
     visualizer.add_datasample("x", before.copy(), result.raw, draw_gt=False, kpt_thr=0.0)
     assert (visualizer.get_image() != before).any()
 
@@ -136,7 +136,7 @@ def test_a_run_folder_is_enough(det_run: Run, pose_run: Run, tmp_path: Path, mon
     assert det_run.result.best is not None and pose_run.result.best is not None
     det, pose = (det_run.config, det_run.result.best), (pose_run.config, pose_run.result.best)
     best = PosePipeline.from_configs(det, pose, LOW)
-    np.testing.assert_array_equal(pipeline(picture()).keypoints.shape, best(picture()).keypoints.shape)
+    np.testing.assert_array_equal(pipeline(image()).keypoints.shape, best(image()).keypoints.shape)
 
 
 @pytest.mark.parametrize(
@@ -163,13 +163,13 @@ def test_a_folder_without_a_pair_is_refused(
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 4), np.uint8), r"a picture must be .* got \(4, 4\) of uint8"),
+        (np.zeros((4, 4), np.uint8), r"an image must be .* got \(4, 4\) of uint8"),
         (np.zeros((4, 4, 4), np.uint8), r"got \(4, 4, 4\)"),
         (np.zeros((4, 4, 3), np.float64), "of float64"),
         (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\)"),
     ],
 )
-def test_what_is_no_picture_is_refused(pipeline: PosePipeline, array: Any, message: str) -> None:
+def test_what_is_no_image_is_refused(pipeline: PosePipeline, array: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         pipeline(array)
 
@@ -207,12 +207,12 @@ def test_published_files_bring_their_skeleton(det_run: Run, pose_run: Run, tmp_p
     pipeline = PosePipeline.from_configs((det_run.config, paths[0]), (pose_run.config, paths[1]), LOW)
     assert pipeline.skeleton == read_skeleton(pose_run.work_dir / "skeleton.yaml")
     same = PosePipeline.from_configs(files(det_run), files(pose_run), LOW)
-    np.testing.assert_array_equal(pipeline(picture()).keypoints, same(picture()).keypoints)
+    np.testing.assert_array_equal(pipeline(image()).keypoints, same(image()).keypoints)
 
 
 def test_results_are_drawn(pipeline: PosePipeline, tmp_path: Path) -> None:
-    result: PoseResult = pipeline(picture())
+    result: PoseResult = pipeline(image())
     drawn = result.draw(tmp_path / "new" / "out.jpg", kpt_thr=0.0)
     with Image.open(tmp_path / "new" / "out.jpg") as written:
         assert written.size == drawn.size == (96, 80)
-    assert (np.asarray(drawn)[..., ::-1] != picture()).any()
+    assert (np.asarray(drawn)[..., ::-1] != image()).any()

@@ -27,7 +27,7 @@ from posetools.formats.labelme import format as labelme
 from posetools.formats.options import ReadOptions
 from tests.build import make_dataset
 
-# Other people's code warns of what its own neighbours have changed.
+# Other people's code warns of what its own neighbors have changed.
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
 CAR8 = load_skeleton("car8")
 # supervision keeps float32, Datumaro two decimals.
@@ -48,8 +48,8 @@ def written(folder: Path, name: str, dataset: Dataset) -> Path:
     return folder
 
 
-def of_picture(dataset: Dataset, name: str) -> slice:
-    """Return the rows of a picture, by its name without suffix."""
+def of_image(dataset: Dataset, name: str) -> slice:
+    """Return the rows of an image, by its name without suffix."""
     index = [Path(image.file_name).stem for image in dataset.images].index(name)
     rows = dataset.rows_of_images()[index]
     return slice(rows.start, rows.stop)
@@ -69,7 +69,7 @@ def test_datumaro_reads_our_coco(tmp_path: Path, dataset: Dataset) -> None:
     read = dm.Dataset.import_from(str(folder), "coco_person_keypoints")
     assert len(read) == 2
     for item in read:
-        rows = of_picture(dataset, item.id)
+        rows = of_image(dataset, item.id)
         points = sorted((one for one in item.annotations if hasattr(one, "visibility")), key=lambda one: one.id)
         boxes = sorted((one for one in item.annotations if type(one).__name__ == "Bbox"), key=lambda one: one.id)
         got = np.array([np.reshape(one.points, (8, 2)) for one in points])
@@ -99,7 +99,7 @@ def test_supervision_reads_our_boxes(tmp_path: Path, dataset: Dataset) -> None:
     read = sv.DetectionDataset.from_coco(str(folder / "images"), str(folder / "train_coco.json"))
     assert read.classes == ["car"] and len(read) == 2
     for path, _, detections in read:
-        np.testing.assert_allclose(detections.xyxy, dataset.boxes[of_picture(dataset, Path(path).stem)], atol=FLOAT32)
+        np.testing.assert_allclose(detections.xyxy, dataset.boxes[of_image(dataset, Path(path).stem)], atol=FLOAT32)
 
 
 def test_ultralytics_loads_our_yolo_pose(tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_ultralytics_loads_our_yolo_pose(tmp_path: Path, dataset: Dataset, monke
     read = loader.YOLODataset(img_path=data["train"], data=data, task="pose", augment=False, imgsz=320)
     assert len(read) == 2
     for label in read.labels:
-        rows = of_picture(dataset, Path(label["im_file"]).stem)
+        rows = of_image(dataset, Path(label["im_file"]).stem)
         points = label["keypoints"] * np.array([320, 240, 1])
         np.testing.assert_allclose(points, dataset.keypoints[rows], atol=1e-3)
         np.testing.assert_allclose(
@@ -135,9 +135,9 @@ def test_sleap_io_reads_our_deeplabcut(tmp_path: Path, dataset: Dataset) -> None
     order = [CAR8.index[name] for name in names]
     assert names == sorted(CAR8.names)
     for frame in labels.labeled_frames:
-        rows = of_picture(dataset, Path(frame.video.filename[frame.frame_idx]).stem)
-        labelled = dataset.keypoints[rows, :, 2:] > 0
-        expected = np.where(labelled, dataset.keypoints[rows, :, :2], np.nan)[:, order]
+        rows = of_image(dataset, Path(frame.video.filename[frame.frame_idx]).stem)
+        labeled = dataset.keypoints[rows, :, 2:] > 0
+        expected = np.where(labeled, dataset.keypoints[rows, :, :2], np.nan)[:, order]
         np.testing.assert_allclose(np.array([one.numpy() for one in frame.instances]), expected)
     assert len(labels.labeled_frames) == 2
 

@@ -1,4 +1,4 @@
-"""``posetools predict`` from pictures and videos to files, with models that posetools trained and models of the zoo."""
+"""``posetools predict`` from images and videos to files, with models that posetools trained and models of the zoo."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pycocotools.coco import COCO
 from posetools import PipelineOptions, PosePipeline
 from posetools.core.folder import IMAGES, ann_file
 from posetools.errors import RequestError
-from posetools.imaging.frames import open_sources, read_picture
+from posetools.imaging.frames import open_sources, read_image
 from posetools.imaging.video import new_video, probe
 from posetools.pairs.find import named_pair, zoo_config
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 from tests.tiny_runs import Run, Tiny
 
@@ -52,7 +52,7 @@ def load(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_pictures_are_drawn_and_predictions_written(tiny: Tiny, det_run: Run, pose_run: Run, tmp_path: Path) -> None:
+def test_images_are_drawn_and_predictions_written(tiny: Tiny, det_run: Run, pose_run: Run, tmp_path: Path) -> None:
     out, names = tmp_path / "out", [f"{i}.png" for i in range(6)]
     ids: list[str | Path] = ["--ann-file", ann_file(tiny.data, "val")]
     arguments: list[str | Path] = [
@@ -64,17 +64,17 @@ def test_pictures_are_drawn_and_predictions_written(tiny: Tiny, det_run: Run, po
         *ids,
     ]
     done = run("predict", *arguments)
-    assert done.status == 1, "the four training pictures are not in the COCO file, which is said"
-    assert "4 of 6 pictures are not in the COCO file" in done.words
+    assert done.status == 1, "the four training images are not in the COCO file, which is said"
+    assert "4 of 6 images are not in the COCO file" in done.words
     assert sorted(path.name for path in out.iterdir()) == [*names, "predictions.json", "results_coco.json"]
     document = load(out / "predictions.json")
-    assert [picture["file_name"] for picture in document["pictures"]] == names
+    assert [image["file_name"] for image in document["pictures"]] == names
     assert (document["skeleton"], document["category"]) == ("car8", "car")
     assert document["thresholds"] == {"bbox_thr": 0.001, "nms_thr": 0.05, "kpt_thr": 0.0}
     instance = document["pictures"][0]["instances"][0]
     assert list(instance["keypoints"]) == list(instance["keypoint_scores"]) == document["keypoint_names"]
-    before = read_picture(tiny.data / IMAGES / "0.png")
-    assert (read_picture(out / "0.png") != before).any()
+    before = read_image(tiny.data / IMAGES / "0.png")
+    assert (read_image(out / "0.png") != before).any()
     truth = COCO(str(ann_file(tiny.data, "val")))
     found = truth.loadRes(str(out / "results_coco.json"))
     assert set(found.getImgIds()) == set(truth.getImgIds())
@@ -87,36 +87,36 @@ def test_a_video_keeps_its_length_and_rate(det_run: Run, pose_run: Run, tmp_path
     assert done.status == 0, done.err
     facts = probe(tmp_path / "out" / "clip.mp4")
     assert (facts.total, facts.fps) == (11, 7.0)
-    pictures = load(tmp_path / "out" / "predictions.json")["pictures"]
-    assert [(picture["file_name"], picture["frame"]) for picture in pictures] == [("clip.mp4", i) for i in range(11)]
+    images = load(tmp_path / "out" / "predictions.json")["pictures"]
+    assert [(image["file_name"], image["frame"]) for image in images] == [("clip.mp4", i) for i in range(11)]
     # The same as one by one, in their order.
     options = PipelineOptions(device="cpu", bbox_thr=0.001, nms_thr=0.05)
     pipeline = PosePipeline.from_configs(
         (det_run.config, det_run.checkpoint), (pose_run.config, pose_run.checkpoint), options
     )
     (source,) = open_sources([str(video)])
-    for frame, picture in zip(source.frames(), pictures, strict=True):
-        assert frame.picture is not None
-        scores = [instance["score"] for instance in picture["instances"]]
-        np.testing.assert_allclose(scores, pipeline(frame.picture).scores, atol=1e-4)
+    for frame, image in zip(source.frames(), images, strict=True):
+        assert frame.image is not None
+        scores = [instance["score"] for instance in image["instances"]]
+        np.testing.assert_allclose(scores, pipeline(frame.image).scores, atol=1e-4)
 
 
-def test_an_unreadable_picture_is_reported_and_the_rest_goes_on(det_run: Run, pose_run: Run, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_reported_and_the_rest_goes_on(det_run: Run, pose_run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     for name in ("a.png", "c.png"):
-        make_picture(folder / name, (96, 80))
-    (folder / "b.png").write_bytes(b"no picture")
+        make_image(folder / name, (96, 80))
+    (folder / "b.png").write_bytes(b"no image")
     out = tmp_path / "out"
     done = run("predict", folder, *models(det_run, pose_run), "--output-root", out, "--save-predictions")
     assert done.status == 1
-    assert "b.png: picture cannot be read" in done.words
+    assert "b.png: image cannot be read" in done.words
     assert sorted(path.name for path in out.glob("*.png")) == ["a.png", "c.png"]
-    assert ["problem" in picture for picture in load(out / "predictions.json")["pictures"]] == [False, True, False]
+    assert ["problem" in image for image in load(out / "predictions.json")["pictures"]] == [False, True, False]
 
 
 def test_labelme_files_are_read_back_as_labels(det_run: Run, pose_run: Run, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        make_picture(tmp_path / "in" / "sub" / name, (96, 80))
+        make_image(tmp_path / "in" / "sub" / name, (96, 80))
     out = tmp_path / "out"
     done = run("predict", tmp_path / "in", *models(det_run, pose_run), "--output-root", out, "--format", "labelme")
     assert done.status == 0, done.err
@@ -126,7 +126,7 @@ def test_labelme_files_are_read_back_as_labels(det_run: Run, pose_run: Run, tmp_
     converted = run("convert", out, "--out", tmp_path / "data", "--val", "0.5")
     assert converted.status == 0, converted.err
     drawn = [load(path)["shapes"] for path in sorted(out.rglob("*.json"))]
-    boxes = sum(shape["shape_type"] == "rectangle" for of_picture in drawn for shape in of_picture)
+    boxes = sum(shape["shape_type"] == "rectangle" for of_image in drawn for shape in of_image)
     labels = [load(ann_file(tmp_path / "data", split))["annotations"] for split in ("train", "val")]
     assert sum(map(len, labels)) == boxes > 0
     again = run("predict", tmp_path / "in", *models(det_run, pose_run), "--output-root", out, "--format", "labelme")
@@ -136,11 +136,11 @@ def test_labelme_files_are_read_back_as_labels(det_run: Run, pose_run: Run, tmp_
 def test_without_output_root_a_table_is_shown_and_nothing_written(
     det_run: Run, pose_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_picture(tmp_path / "a.png", (96, 80))
+    make_image(tmp_path / "a.png", (96, 80))
     monkeypatch.chdir(tmp_path)
     done = run("predict", "a.png", *models(det_run, pose_run))
     assert done.status == 0
-    assert "a.png" in done.out and "objects in 1 picture" in done.words
+    assert "a.png" in done.out and "objects in 1 image" in done.words
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -175,7 +175,7 @@ def test_models_of_the_zoo_find_people_with_17_points_and_heatmaps(
     trap.write_text("dataset_info = dict(dataset_name='trap', keypoint_info={}, skeleton_info={})")
     monkeypatch.chdir(tmp_path)
     det, pose = people(name, tmp_path)
-    make_picture(tmp_path / "street.jpg", (160, 120))
+    make_image(tmp_path / "street.jpg", (160, 120))
     arguments: list[str | Path] = [
         "--det",
         *det,
@@ -188,17 +188,17 @@ def test_models_of_the_zoo_find_people_with_17_points_and_heatmaps(
         "0.01",
     ]
     drawn = ["--kpt-thr", "0", "--output-root", "out", "--save-predictions", "--show-kpt-idx"]
-    # Faster R-CNN sees pictures of 1333x800, so there is one frame.
+    # Faster R-CNN sees images of 1333x800, so there is one frame.
     video = [make_video(tmp_path / "clip.mp4", frames=1)] if name == PEOPLE[0] else []
     done = run("predict", "street.jpg", *video, *arguments, *drawn)
     assert done.status == 0, done.err
     document = load(tmp_path / "out" / "predictions.json")
     assert (document["skeleton"], document["category"]) == ("coco17", "person")
-    instances = [len(picture["instances"]) for picture in document["pictures"]]
+    instances = [len(image["instances"]) for image in document["pictures"]]
     assert len(instances) == 1 + len(video) and min(instances) > 0
-    assert all(len(one["keypoints"]) == 17 for picture in document["pictures"] for one in picture["instances"])
-    with Image.open(tmp_path / "out" / "street.jpg") as picture:
-        assert picture.size == (160, 120)
+    assert all(len(one["keypoints"]) == 17 for image in document["pictures"] for one in image["instances"])
+    with Image.open(tmp_path / "out" / "street.jpg") as image:
+        assert image.size == (160, 120)
     assert not video or probe(tmp_path / "out" / "clip.mp4").total == 1
 
 
@@ -214,7 +214,7 @@ def test_a_name_that_is_not_in_the_zoo_gets_the_nearest_names() -> None:
 
 def test_weights_behind_a_url_out_of_reach_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    make_picture(tmp_path / "a.png", (96, 80))
+    make_image(tmp_path / "a.png", (96, 80))
     url = "http://127.0.0.1:9/faster_rcnn.pth"
     pair = ["--det", DETECTOR, url, "--pose", PEOPLE[0], url]
     done = run("predict", tmp_path / "a.png", *pair, "--device", "cpu")

@@ -45,7 +45,7 @@ def make_result(n: int = 2, *, seed: int = 0, path: Path | None = None, size: tu
         heatmaps=None,
         crops=np.zeros((n, 4)),
         skeleton=CAR8,
-        picture=np.full((size[1], size[0], 3), (200, 100, 0), dtype=np.uint8),
+        image=np.full((size[1], size[0], 3), (200, 100, 0), dtype=np.uint8),
         path=path,
     )
 
@@ -55,10 +55,10 @@ def write_document(path: Path) -> dict[str, PoseResult]:
     with DocumentWriter(path, CAR8, {"bbox_thr": 0.3, "kpt_thr": 0.2}) as writer:
         for name, result in results.items():
             writer.add(result, name)
-        writer.skip("broken.jpg", "broken.jpg: picture cannot be read")
+        writer.skip("broken.jpg", "broken.jpg: image cannot be read")
         for frame in range(2):
             writer.add(make_result(1, seed=frame), "clip.mp4", frame=frame)
-    assert writer.pictures == 6
+    assert writer.images == 6
     return results
 
 
@@ -93,7 +93,7 @@ def test_the_document_is_read_back(tmp_path: Path) -> None:
         np.testing.assert_allclose(read.keypoints, result.keypoints, rtol=0, atol=0.0051)
         np.testing.assert_allclose(read.scores, result.scores, rtol=0, atol=0.000051)
         np.testing.assert_allclose(read.keypoint_scores, result.keypoint_scores, rtol=0, atol=0.000051)
-    assert found["broken.jpg"].problem == "broken.jpg: picture cannot be read" and found["broken.jpg"].size is None
+    assert found["broken.jpg"].problem == "broken.jpg: image cannot be read" and found["broken.jpg"].size is None
     assert (found["clip.mp4#1"].file_name, found["clip.mp4#1"].frame) == ("clip.mp4", 1)
 
 
@@ -163,8 +163,8 @@ def test_pycocotools_opens_and_scores_the_results(tmp_path: Path) -> None:
     images = [f"{number}.jpg" for number in range(5)]
     dataset = make_dataset(tmp_path / "in", images=images, seed=3)
     write_coco({"val": dataset}, tmp_path / "set", "hardlink")
-    labelled = ann_file(tmp_path / "set", "val")
-    ids = image_ids_of(labelled)
+    labeled = ann_file(tmp_path / "set", "val")
+    ids = image_ids_of(labeled)
     assert ids == {name: number for number, name in enumerate(images, start=1)}
     with CocoWriter(tmp_path / "r.json", CAR8, ids) as writer:
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
@@ -181,7 +181,7 @@ def test_pycocotools_opens_and_scores_the_results(tmp_path: Path) -> None:
             writer.add(perfect, image.file_name)
     assert writer.problems == []
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(labelled))
+        truth = COCO(str(labeled))
     assert evaluate(truth, str(tmp_path / "r.json"), "bbox") == pytest.approx(1.0)
     assert evaluate(truth, str(tmp_path / "r.json"), "keypoints") == pytest.approx(1.0)
 
@@ -205,7 +205,7 @@ def test_coco_results(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["c.jpg"].keypoint_scores, results[1].keypoint_scores, rtol=0, atol=0.00051)
 
 
-def test_pictures_without_an_image_id_are_counted(tmp_path: Path) -> None:
+def test_images_without_an_image_id_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     with CocoWriter(path, CAR8, {"a.jpg": 7}) as writer:
         writer.add(make_result(1), "a.jpg")
@@ -213,7 +213,7 @@ def test_pictures_without_an_image_id_are_counted(tmp_path: Path) -> None:
             writer.add(make_result(2), f"{name}.jpg")
     assert (writer.left_out, writer.unknown) == (8, ["b.jpg", "c.jpg", "d.jpg", "e.jpg"])
     assert writer.problems == [
-        f"{path}: 4 of 5 pictures are not in the COCO file that gives the image ids; the 8 objects found in them are "
+        f"{path}: 4 of 5 images are not in the COCO file that gives the image ids; the 8 objects found in them are "
         "left out of this file: b.jpg, c.jpg, d.jpg, ..."
     ]
     assert [entry["image_id"] for entry in json.loads(path.read_text())] == [7]
@@ -241,8 +241,8 @@ def document(**changes: Any) -> Json:
         "keypoint_scores": dict.fromkeys(CAR8.names, 0.5),
     }
     instance |= changes.pop("instance", {})
-    picture = {"file_name": "a.jpg", "width": 320, "height": 240, "instances": [instance]} | changes.pop("picture", {})
-    return {"keypoint_names": list(CAR8.names), "pictures": [picture]} | changes
+    image = {"file_name": "a.jpg", "width": 320, "height": 240, "instances": [instance]} | changes.pop("image", {})
+    return {"keypoint_names": list(CAR8.names), "pictures": [image]} | changes
 
 
 def one_less() -> Json:
@@ -273,11 +273,11 @@ def one_less() -> Json:
             document(instance={"keypoints": {"x": [-1e7, 2]}}),
             "keypoints.x[0]: input should be greater than or equal to",
         ),
-        (document(picture={"instances": None}), "pictures[0].instances: input should be a valid list, got None"),
-        (document(picture={"file_name": ""}), "pictures[0].file_name: string should have at least 1 character"),
-        (document(pictures=[{"file_name": "a"}]), "pictures[0].instances: field required"),
+        (document(image={"instances": None}), "pictures[0].instances: input should be a valid list, got None"),
+        (document(image={"file_name": ""}), "pictures[0].file_name: string should have at least 1 character"),
+        (document(images=[{"file_name": "a"}]), "pictures[0].instances: field required"),
         (
-            document(pictures=document()["pictures"] * 2),
+            document(images=document()["pictures"] * 2),
             "pictures[1]: file_name (and frame) must be unique, got 'a.jpg'",
         ),
         ({"images": []}, "the file must be predictions as `posetools predict` writes them"),

@@ -1,4 +1,4 @@
-"""Predictions as labelme files: the reader of labelled pictures opens them."""
+"""Predictions as labelme files: the reader of labeled images opens them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 import posetools.formats.labelme.format as labelme
 from posetools.errors import OutputError, RequestError
 from posetools.formats.options import ReadOptions
-from posetools.imaging.frames import read_picture
+from posetools.imaging.frames import read_image
 from posetools.prediction.write import LabelmeWriter, check_labelme_names
 from posetools.runtime.results import PoseResult
-from tests.build import make_picture
+from tests.build import make_image
 from tests.prediction.test_predictions import CAR8, SIZE, make_result
 
 
@@ -32,8 +32,8 @@ def write_all(results: Iterable[tuple[str, PoseResult]], folder: Path, *, kpt_th
 def test_labelme_reads_back_what_was_predicted(tmp_path: Path) -> None:
     names = ["a.jpg", "sub/b.png", "clip.mp4.frames/000007.png"]
     sources = [
-        make_picture(tmp_path / "in/a.jpg", orientation=6, size=(240, 320)),
-        make_picture(tmp_path / "b.png"),
+        make_image(tmp_path / "in/a.jpg", orientation=6, size=(240, 320)),
+        make_image(tmp_path / "b.png"),
         None,
     ]
     results = [make_result(count, seed=count, path=path) for count, path in zip((2, 0, 3), sources, strict=True)]
@@ -50,7 +50,7 @@ def test_labelme_reads_back_what_was_predicted(tmp_path: Path) -> None:
         hidden = read.dataset.visibility[part] == 1
         np.testing.assert_array_equal(hidden, result.keypoint_scores < 0.4)
     assert (tmp_path / "out/a.jpg").read_bytes() == (tmp_path / "in/a.jpg").read_bytes()
-    np.testing.assert_array_equal(read_picture(tmp_path / "out" / names[2]), results[2].picture)
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / names[2]), results[2].image)
 
 
 def test_shapes_say_their_scores(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def gone(folder: Path) -> list[tuple[str, PoseResult]]:
 @pytest.mark.parametrize(
     ("make", "error", "problem"),
     [
-        (twice, RequestError, "a.png must be the only picture with the labelme file a.json, got 'a.jpg' besides"),
+        (twice, RequestError, "a.png must be the only image with the labelme file a.json, got 'a.jpg' besides"),
         (not_finite, OutputError, "what is predicted for b.jpg is not finite"),
         (gone, OutputError, "cannot copy"),
     ],
@@ -110,5 +110,5 @@ def test_labelme_folder_that_holds_something(tmp_path: Path) -> None:
 
 def test_names_are_checked_before_anything_runs() -> None:
     check_labelme_names(["a.jpg", "sub/a.jpg", "b.png"])
-    with pytest.raises(RequestError, match=r"sub/a\.png must be the only picture with the labelme file sub/a\.json"):
+    with pytest.raises(RequestError, match=r"sub/a\.png must be the only image with the labelme file sub/a\.json"):
         check_labelme_names(["sub/a.jpg", "sub/a.png"])

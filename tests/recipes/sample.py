@@ -17,14 +17,14 @@ def write_coco(
     val: int = 2,
     empty: int = 0,
     size: tuple[int, int] = (96, 64),
-    pictures: bool = False,
+    images: bool = False,
 ) -> Path:
-    """Write train_coco.json and val_coco.json; the first ``empty`` pictures of train have no object."""
+    """Write train_coco.json and val_coco.json; the first ``empty`` images of train have no object."""
     skeleton = skeleton or load_skeleton("car8")
     for split, count in (("train", train), ("val", val)):
         names = [f"{split}{number}.png" for number in range(count)]
         dataset = make_dataset(
-            folder / "images" if pictures else None, skeleton=skeleton, images=names, size=size, seed=len(split)
+            folder / "images" if images else None, skeleton=skeleton, images=names, size=size, seed=len(split)
         )
         bare = set(range(empty)) if split == "train" else set()
         annotations = []
@@ -41,7 +41,7 @@ def write_coco(
                     "area": (x2 - x1) * (y2 - y1),
                     "iscrowd": 0,
                     "keypoints": instance.keypoints.ravel().tolist(),
-                    "num_keypoints": int(dataset.num_labelled[row]),
+                    "num_keypoints": int(dataset.num_labeled[row]),
                     "segmentation": [],
                 }
             )

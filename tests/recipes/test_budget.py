@@ -23,8 +23,8 @@ def test_fewer_than_fifty_iterations_cannot_train() -> None:
     [
         (BOX_AP50, 0.107, "box AP50 0.107 is too low to be usable (below 0.5); 240 of the 12000 iterations that the "),
         (BOX_AP50, 0.5, "box AP50 0.500 is usable (0.5 or more); 240 of the 12000 iterations"),
-        (PCK, 0.233, "PCK@0.1 on labelled boxes 0.233 is too low to be usable (below 0.5)"),
-        (PCK, None, "PCK@0.1 on labelled boxes could not be measured; 240 of the 12000 iterations"),
+        (PCK, 0.233, "PCK@0.1 on labeled boxes 0.233 is too low to be usable (below 0.5)"),
+        (PCK, None, "PCK@0.1 on labeled boxes could not be measured; 240 of the 12000 iterations"),
     ],
 )
 def test_what_was_reached_is_judged(measure: str, score: float | None, said: str) -> None:

@@ -19,7 +19,7 @@ CPU, A10, H200 = Machine(2), Machine(16, (Gpu("A10", 24 * GIB),)), Machine(16, (
 
 
 def facts(
-    pictures: int = 1000,
+    images: int = 1000,
     objects: int = 2000,
     *,
     size: tuple[int, int] = (1920, 1080),
@@ -40,7 +40,7 @@ def facts(
         box_aspect=box[0] / box[1],
         points=(5, 2, 1),
     )
-    return DataFacts(SplitFacts(pictures, 0, objects, objects), SplitFacts(100, 0, 200, 200), shapes)
+    return DataFacts(SplitFacts(images, 0, objects, objects), SplitFacts(100, 0, 200, 200), shapes)
 
 
 def recipe(
@@ -69,7 +69,7 @@ def recipe(
         (facts(smallest=10), CPU, (640, 384), "on a CPU"),
     ],
 )
-def test_the_detectors_input_fits_pictures_and_small_objects(
+def test_the_detectors_input_fits_images_and_small_objects(
     data: DataFacts, machine: Machine, size: tuple[int, int], reason: str
 ) -> None:
     found = recipe(data, machine).det
@@ -180,8 +180,8 @@ def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
 
 def test_an_epoch_is_the_same_whether_their_number_is_stated_or_not() -> None:
     """Stating --epochs must not change what an epoch is: 36 images make 5 iterations, and an epoch goes 10 times."""
-    for pictures, objects, machine in ((36, 60, CPU), (36, 60, A10), (200, 400, CPU), (200, 400, A10), (900, 900, A10)):
-        data = facts(pictures, objects)
+    for images, objects, machine in ((36, 60, CPU), (36, 60, A10), (200, 400, CPU), (200, 400, A10), (900, 900, A10)):
+        data = facts(images, objects)
         for stage in ("det", "pose"):
             free = getattr(recipe(data, machine), stage)
             for epochs in (1, free.epochs, 30, 500):
@@ -191,9 +191,9 @@ def test_an_epoch_is_the_same_whether_their_number_is_stated_or_not() -> None:
                 if epochs == free.epochs:
                     assert said.because["iterations"] == free.because["iterations"]
     assert recipe(facts(36, 60), CPU, det={"epochs": 30}).det.because["iterations"] == Ruling(
-        30 * 27, "30 epochs of 27: 36 pictures, 6 times an epoch"
+        30 * 27, "30 epochs of 27: 36 images, 6 times an epoch"
     )
-    # Fifty times through 36 pictures is not the time for mosaics, which a RepeatDataset could not leave.
+    # Fifty times through 36 images is not the time for mosaics, which a RepeatDataset could not leave.
     assert recipe(facts(36, 60), A10, det={"epochs": 500}).det.augmentation == "light"
 
 

@@ -160,7 +160,7 @@ def test_a_stage_2_of_no_or_all_epochs_has_no_switch() -> None:
     assert pose["train_dataloader"]["dataset"]["pipeline"] == pose["train_pipeline_stage2"]
 
 
-def test_pictures_without_an_object_stay_in() -> None:
+def test_images_without_an_object_stay_in() -> None:
     config = values(emit({"det": {"augmentation": "strong"}}, empty=2).det)
     assert config["train_dataloader"]["dataset"]["filter_cfg"] == {"filter_empty_gt": False}
     crops = [s for s in config["train_pipeline"] + config["train_pipeline_stage2"] if s["type"] == "RandomCrop"]
@@ -232,7 +232,7 @@ def test_an_edited_file_is_not_replaced_unasked() -> None:
 def test_the_notes_say_how_much_there_is_to_learn_from() -> None:
     det, pose = emit({"det": {"batch_size": 4, "epochs": 20}, "pose": {"repeat": 1, "epochs": 60}}).notes
     assert det.startswith(
-        "det: 4 pictures in batches of 4, 50 times an epoch; 20 epochs of 50 iterations: 1000 in all, 100 of them warm"
+        "det: 4 images in batches of 4, 50 times an epoch; 20 epochs of 50 iterations: 1000 in all, 100 of them warm"
     )
     assert "fewer than 2000 iterations are few" in det
     assert pose.startswith("pose: 8 objects in batches of 8; 60 epochs of 1 iteration: 60 in all, 6 of them warm-up")
@@ -255,7 +255,7 @@ def test_a_recipe_that_time_limits_says_how_many_iterations_would_be_enough() ->
     small = RecipeOptions.model_validate({"minutes": 5, "det": {"size": "tiny"}, "pose": {"epochs": 3}})
     measured: dict[Stage, Measurement] = {"det": Measurement(seconds=0.5, seconds_batch=8, start_up=20)}
     pair = emit_pair(DATA, CAR8, small, Path("configs"), machine=Machine(2), measured=measured)
-    # 40 pictures in batches of 8, each seen 600 times; 130 s at half a second.
+    # 40 images in batches of 8, each seen 600 times; 130 s at half a second.
     assert values(pair.det)["enough_iterations"] == 3000
     assert values(pair.det)["iterations"] == pytest.approx(260, rel=0.1)
     assert "enough_iterations" not in values(pair.pose)

@@ -16,10 +16,10 @@ from tests.recipes.sample import write_coco
 CAR8 = load_skeleton("car8")
 
 
-def test_pictures_objects_and_negatives_are_counted(tmp_path: Path) -> None:
+def test_images_objects_and_negatives_are_counted(tmp_path: Path) -> None:
     facts = read_facts(write_coco(tmp_path, train=5, val=3, empty=2), CAR8)
-    assert facts.train == SplitFacts(pictures=5, negatives=2, objects=6, posed=6)
-    assert facts.val == SplitFacts(pictures=3, negatives=0, objects=6, posed=6)
+    assert facts.train == SplitFacts(images=5, negatives=2, objects=6, posed=6)
+    assert facts.val == SplitFacts(images=3, negatives=0, objects=6, posed=6)
 
 
 def test_crowds_and_objects_without_keypoints_are_not_for_rtmpose(tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_sizes_and_visibility_are_measured_and_crowds_left_out(tmp_path: Path) -
     assert shapes.small == pytest.approx(2 / 3)
     assert (shapes.box_long, shapes.box_aspect) == pytest.approx((40, 2.25))
     assert shapes.points == pytest.approx((3, 1, 4))
-    assert "pictures 200 x 100" in str(shapes)
+    assert "images 200 x 100" in str(shapes)
     assert "67 % of them below 32 px" in str(shapes)
-    assert "3.0 visible, 1.0 hidden, 4.0 not labelled" in str(shapes)
+    assert "3.0 visible, 1.0 hidden, 4.0 not labeled" in str(shapes)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_sizes_and_visibility_are_measured_and_crowds_left_out(tmp_path: Path) -
         (lambda d: d["annotations"][1].update(bbox=[0, 0, 5]), "annotations[1] (id 2)", "bbox must be numbers"),
         (lambda d: d["annotations"][1].update(bbox=None), "annotations[1] (id 2)", "bbox must be numbers"),
         (lambda d: d["annotations"][1].update(bbox=[0, 0, 5, 0]), "annotations[1] (id 2)", "the sizes above 0"),
-        (lambda d: d["annotations"][1].update(image_id=77), "annotations[1].image_id", "must be the id of a picture"),
+        (lambda d: d["annotations"][1].update(image_id=77), "annotations[1].image_id", "must be the id of an image"),
         (lambda d: d["annotations"][1].update(keypoints=3), "annotations", "keypoints must be lists of numbers"),
     ],
 )
@@ -107,7 +107,7 @@ def test_what_cannot_be_measured_is_named(
         (
             lambda d: d.update(annotations=[]),
             RequestError,
-            ["must hold pictures and objects with labelled keypoints, got 4 pictures and 0 such objects"],
+            ["must hold images and objects with labeled keypoints, got 4 images and 0 such objects"],
         ),
     ],
 )

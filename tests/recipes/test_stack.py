@@ -26,7 +26,7 @@ X_RECIPE = "mmpose::body_2d_keypoint/rtmpose/body8/rtmpose-x_8xb256-700e_body8-h
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_coco(tmp_path_factory.mktemp("stack") / "cars", pictures=True)
+    return write_coco(tmp_path_factory.mktemp("stack") / "cars", images=True)
 
 
 @pytest.fixture(autouse=True)
@@ -186,10 +186,10 @@ def test_the_smallest_pair_runs_forward(data: Path, tmp_path: Path) -> None:
     shape = {"input_size": "64x96", "backbone": "none"}
     det_config, pose_config = emit(data, tmp_path, det={"size": "tiny", **shape}, pose={"size": "t", **shape})
     det, pose = build(det_config, device="cpu").eval(), build(pose_config, device="cpu").eval()
-    picture = torch.rand(1, 3, 96, 64)
+    image = torch.rand(1, 3, 96, 64)
     with torch.no_grad():
-        scores, boxes = det(picture, mode="tensor")
-        x, y = pose(picture, None, mode="tensor")
+        scores, boxes = det(image, mode="tensor")
+        x, y = pose(image, None, mode="tensor")
     assert [tuple(level.shape) for level in scores] == [(1, 1, 12, 8), (1, 1, 6, 4), (1, 1, 3, 2)]
     assert boxes[0].shape == (1, 4, 12, 8)
     assert (x.shape, y.shape) == ((1, 8, 128), (1, 8, 192))
@@ -250,10 +250,10 @@ def test_mmpose_scores_with_the_skeletons_sigmas(data: Path, tmp_path: Path) -> 
     assert ap(0.025) == pytest.approx(0.5)
 
 
-def test_mmdet_keeps_the_cars_and_the_pictures_without_any(tmp_path: Path) -> None:
+def test_mmdet_keeps_the_cars_and_the_images_without_any(tmp_path: Path) -> None:
     from mmengine.registry import DATASETS, DefaultScope
 
-    data = write_coco(tmp_path / "cars", train=5, empty=2, pictures=True)
+    data = write_coco(tmp_path / "cars", train=5, empty=2, images=True)
     config, _ = emit(data, tmp_path, det={"input_size": 64})
     with DefaultScope.overwrite_default_scope("mmdet"):
         train = DATASETS.build(config.train_dataloader.dataset)
@@ -263,7 +263,7 @@ def test_mmdet_keeps_the_cars_and_the_pictures_without_any(tmp_path: Path) -> No
     assert {tuple(sample["inputs"].shape) for sample in samples} == {(3, 64, 64)}
 
 
-def test_mmdet_repeats_few_pictures_within_an_epoch(data: Path, tmp_path: Path) -> None:
+def test_mmdet_repeats_few_images_within_an_epoch(data: Path, tmp_path: Path) -> None:
     from mmengine.registry import DATASETS, DefaultScope
 
     config, _ = emit(data, tmp_path, det={"input_size": 64, "repeat": 5})

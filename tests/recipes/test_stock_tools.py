@@ -23,7 +23,7 @@ pytestmark = pytest.mark.train
 
 @pytest.mark.parametrize(("package", "stage"), [("mmdet", "det"), ("mmpose", "pose")])
 def test_the_stock_tools_train_and_test(tmp_path: Path, package: str, stage: str) -> None:
-    write_coco(tmp_path / "data" / "cars", train=4, empty=1, pictures=True)
+    write_coco(tmp_path / "data" / "cars", train=4, empty=1, images=True)
     small: dict[str, object] = {
         "epochs": 2,
         "stage2_epochs": 1,

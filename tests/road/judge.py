@@ -62,7 +62,7 @@ def judge(folder: Path, name: str) -> list[Check]:
     return [
         Check("box AP50 on the training images", ap50, f"at least {AP50_LEAST}", ap50 >= AP50_LEAST),
         Check(
-            f"PCK@{PCK} on labelled boxes, less the mean pose's ({mean_pose:.3f})",
+            f"PCK@{PCK} on labeled boxes, less the mean pose's ({mean_pose:.3f})",
             pck - mean_pose,
             f"at least {PCK_GAIN_LEAST}",
             pck - mean_pose >= PCK_GAIN_LEAST,
@@ -70,7 +70,7 @@ def judge(folder: Path, name: str) -> list[Check]:
         Check("pixels between boxes of bundle and run", pixels, f"at most {PIXELS_MOST}", pixels <= PIXELS_MOST),
         Check("scores between bundle and run", score, f"at most {SCORE_MOST}", score <= SCORE_MOST),
         Check("keypoints that are the same in both", same, f"at least {SAME_LEAST}", same >= SAME_LEAST),
-        Check("labelled objects that the bundle finds", found, f"at least {FOUND_LEAST}", found >= FOUND_LEAST),
+        Check("labeled objects that the bundle finds", found, f"at least {FOUND_LEAST}", found >= FOUND_LEAST),
         Check(
             "median error of their keypoints, in box sides",
             error,
@@ -98,7 +98,7 @@ def _box_ap50(truth: Any, results: list[dict[str, Any]]) -> float:
 
 
 def _objects(truth: Any) -> Iterator[tuple[str, Floats, Floats]]:
-    """Give image name, box (x, y, w, h) and keypoints (K, 3) of every labelled object."""
+    """Give image name, box (x, y, w, h) and keypoints (K, 3) of every labeled object."""
     for annotation in truth.loadAnns(truth.getAnnIds()):
         image = truth.loadImgs(annotation["image_id"])[0]["file_name"]
         points = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
@@ -108,15 +108,15 @@ def _objects(truth: Any) -> Iterator[tuple[str, Floats, Floats]]:
 def _mean_pose(truth: Any) -> Floats:
     """Return how far the mean position in the box is from each label: what can be answered without an image.
 
-    (N, K) in box sides, NaN where nothing is labelled.
+    (N, K) in box sides, NaN where nothing is labeled.
     """
     boxes, points = (np.array(part) for part in list(zip(*_objects(truth), strict=True))[1:])
-    labelled = points[:, :, 2] > 0
+    labeled = points[:, :, 2] > 0
     inside = (points[:, :, :2] - boxes[:, None, :2]) / boxes[:, None, 2:]
-    mean = np.where(labelled[..., None], inside, 0.0).sum(axis=0) / labelled.sum(axis=0)[:, None]
+    mean = np.where(labeled[..., None], inside, 0.0).sum(axis=0) / labeled.sum(axis=0)[:, None]
     answered = boxes[:, None, :2] + mean * boxes[:, None, 2:]
     distance = np.linalg.norm(answered - points[:, :, :2], axis=2) / boxes[:, 2:].max(axis=1)[:, None]
-    errors: Floats = np.where(labelled, distance, np.nan)
+    errors: Floats = np.where(labeled, distance, np.nan)
     return errors
 
 
@@ -144,7 +144,7 @@ def _differences(run: list[dict[str, Any]], bundle: list[dict[str, Any]]) -> tup
 
 
 def _where_labels_are(truth: Any, predicted: list[dict[str, Any]]) -> tuple[float, float, float]:
-    """Return the share of labelled objects that are found (IoU 0.5), and the median distance of their keypoints, then
+    """Return the share of labeled objects that are found (IoU 0.5), and the median distance of their keypoints, then
     the mean pose's, in box sides.
     """
     by_name = {Path(image["file_name"]).name: image["instances"] for image in predicted}

@@ -39,7 +39,7 @@ class RoadObject:
 OBJECTS = (
     RoadObject(
         name="cars",
-        label=lambda folder: render_set(folder, pictures=IMAGES, size=(160, 128), seed=11, variety=ONE_CAR, workers=2),
+        label=lambda folder: render_set(folder, images=IMAGES, size=(160, 128), seed=11, variety=ONE_CAR, workers=2),
         det="tiny",
         pose="t",
     ),

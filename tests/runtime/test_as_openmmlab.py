@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.mm.stack import prepare
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
 from posetools.runtime.networks import (
@@ -33,7 +33,7 @@ def openmmlab() -> None:
     prepare("tests")
 
 
-def _noise(size: tuple[int, int], seed: int = 0) -> Picture:
+def _noise(size: tuple[int, int], seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
 
 
@@ -49,7 +49,7 @@ def _estimator(size: tuple[int, int], **changes: Any) -> tuple[OnnxEstimator, Po
     return OnnxEstimator(content, network), network
 
 
-def _mmdet_input(picture: Picture, size: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
+def _mmdet_input(image: Pixels, size: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
     from mmdet.models.data_preprocessors import DetDataPreprocessor
     from mmengine.dataset import Compose, pseudo_collate
     from mmengine.registry import DefaultScope
@@ -64,26 +64,26 @@ def _mmdet_input(picture: Picture, size: tuple[int, int]) -> tuple[Any, dict[str
                 {"type": "mmdet.PackDetInputs", "meta_keys": keys},
             ]
         )
-        batch = pseudo_collate([pipeline({"img": picture, "img_id": 0})])
+        batch = pseudo_collate([pipeline({"img": image, "img_id": 0})])
     preprocessor = DetDataPreprocessor(mean=list(MEAN), std=list(STD), bgr_to_rgb=False)
     made = preprocessor(batch)
     return made["inputs"].numpy(), made["data_samples"][0].metainfo
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_detector_sees_what_mmdet_makes_of_a_picture(size: tuple[int, int]) -> None:
-    picture, into = _noise(size), (96, 96)
-    expected, meta = _mmdet_input(picture, into)
-    batch, [scale] = _detector(into)[0].preprocess([picture])
+def test_detector_sees_what_mmdet_makes_of_an_image(size: tuple[int, int]) -> None:
+    image, into = _noise(size), (96, 96)
+    expected, meta = _mmdet_input(image, into)
+    batch, [scale] = _detector(into)[0].preprocess([image])
     np.testing.assert_array_equal(batch, expected)
     assert scale == meta["scale_factor"]
     assert meta["img_shape"] == (96, 96)
 
 
-def test_a_lying_picture_in_a_lying_input() -> None:
-    picture = _noise((300, 120))
-    expected, meta = _mmdet_input(picture, (96, 64))
-    batch, [scale] = _detector((96, 64))[0].preprocess([picture])
+def test_a_lying_image_in_a_lying_input() -> None:
+    image = _noise((300, 120))
+    expected, meta = _mmdet_input(image, (96, 64))
+    batch, [scale] = _detector((96, 64))[0].preprocess([image])
     np.testing.assert_array_equal(batch, expected)
     assert scale == meta["scale_factor"]
 
@@ -144,7 +144,7 @@ def test_nms_keeps_what_torchvision_keeps_ties_and_all(seed: int) -> None:
     assert class_nms(boxes, scores, labels, 0.5, 300).tolist() == kept.tolist()
 
 
-def _mmpose_input(picture: Picture, box: Any, size: tuple[int, int]) -> tuple[Any, Any]:
+def _mmpose_input(image: Pixels, box: Any, size: tuple[int, int]) -> tuple[Any, Any]:
     from mmengine.dataset import Compose, pseudo_collate
     from mmengine.registry import DefaultScope
     from mmpose.models.data_preprocessors import PoseDataPreprocessor
@@ -158,7 +158,7 @@ def _mmpose_input(picture: Picture, box: Any, size: tuple[int, int]) -> tuple[An
             ]
         )
         one = np.ones(1, dtype=np.float32)
-        packed = pipeline({"img": picture, "bbox": box[None].astype(np.float32), "bbox_score": one})
+        packed = pipeline({"img": image, "bbox": box[None].astype(np.float32), "bbox_score": one})
     made = PoseDataPreprocessor(mean=list(MEAN), std=list(STD), bgr_to_rgb=False)(pseudo_collate([packed]))
     return made["inputs"].numpy(), made["data_samples"][0]
 
@@ -171,14 +171,14 @@ def _boxes(number: int, seed: int = 0) -> Any:
 
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (64, 64)])
 def test_pose_estimator_sees_what_mmpose_makes_of_a_box(size: tuple[int, int]) -> None:
-    picture, boxes = _noise((317, 243)), _boxes(20)
+    image, boxes = _noise((317, 243)), _boxes(20)
     estimator, network = _estimator(size)
     crops = crops_of(boxes, network)
-    batch = estimator.preprocess([picture], [0] * len(boxes), crops)
+    batch = estimator.preprocess([image], [0] * len(boxes), crops)
     for row, box in enumerate(boxes):
-        expected, sample = _mmpose_input(picture, box, size)
+        expected, sample = _mmpose_input(image, box, size)
         np.testing.assert_array_equal(batch[row], expected[0])
-        np.testing.assert_array_equal(crops.centres[row], sample.metainfo["input_center"])
+        np.testing.assert_array_equal(crops.centers[row], sample.metainfo["input_center"])
         np.testing.assert_array_equal(crops.sizes[row], sample.metainfo["input_scale"])
 
 

@@ -27,7 +27,7 @@ SAMPLE = Sample(file="samples/a.png", boxes=(), scores=(), keypoints=(), keypoin
 
 def _write(path: Path) -> Path:
     manifest, files = tiny.parts((SAMPLE,))
-    write_bundle(path, manifest, {**files, "samples/a.png": tiny.png(tiny.picture())})
+    write_bundle(path, manifest, {**files, "samples/a.png": tiny.png(tiny.image())})
     return path
 
 
@@ -104,13 +104,13 @@ def _bomb(path: Path) -> None:
     _rezip(path, lambda members: members.update({"det.onnx": content}))
 
 
-def _picture_bomb(path: Path) -> None:
+def _image_bomb(path: Path) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", zlib.crc32(kind + content))
 
     header = struct.pack(">2L5B", 60_000, 60_000, 8, 2, 0, 0, 0)
-    picture = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
-    _member("samples/a.png", picture + chunk(b"IEND", b""))(path)
+    image = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
+    _member("samples/a.png", image + chunk(b"IEND", b""))(path)
 
 
 def _flipped(path: Path) -> None:
@@ -197,15 +197,15 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
         "bundle.json: samples[0].scores must be 0 long, as boxes is, got 1",
     ),
     "other weights": (_member("det.onnx", tiny.pose_model()), "det.onnx: sha256 must be "),
-    "no PNG": (_member("samples/a.png", b"GIF89a" * 100), "samples/a.png: picture must be a PNG file, which it is not"),
-    "half a PNG header": (_member("samples/a.png", b"\x89PNG\r\n\x1a\n"), "samples/a.png: picture must be a PNG file"),
+    "no PNG": (_member("samples/a.png", b"GIF89a" * 100), "samples/a.png: image must be a PNG file, which it is not"),
+    "half a PNG header": (_member("samples/a.png", b"\x89PNG\r\n\x1a\n"), "samples/a.png: image must be a PNG file"),
     "damaged PNG": (
-        _member("samples/a.png", tiny.png(tiny.picture())[:33]),
-        "samples/a.png: picture cannot be read: the PNG file is damaged",
+        _member("samples/a.png", tiny.png(tiny.image())[:33]),
+        "samples/a.png: image cannot be read: the PNG file is damaged",
     ),
-    "picture bomb": (
-        _picture_bomb,
-        "samples/a.png: picture must be of at most 67108864 pixels, got (60000, 60000)",
+    "image bomb": (
+        _image_bomb,
+        "samples/a.png: image must be of at most 67108864 pixels, got (60000, 60000)",
     ),
 }
 
@@ -214,7 +214,7 @@ def _read_all(path: Path) -> None:
     opened = Bundle.open(path)
     for network in opened.manifest.networks:
         opened.network(network)
-    opened.sample_pictures()
+    opened.sample_images()
 
 
 @pytest.mark.parametrize(("mutate", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
@@ -268,9 +268,9 @@ def test_the_same_content_gives_the_same_bytes_and_is_read_back(tmp_path: Path) 
     manifest, files = tiny.parts((SAMPLE,))
     assert opened.manifest == manifest
     assert [opened.network(network) for network in manifest.networks] == [files["det.onnx"], files["pose.onnx"]]
-    [(sample, picture)] = opened.sample_pictures()
+    [(sample, image)] = opened.sample_images()
     assert sample == SAMPLE
-    assert (picture == tiny.picture()).all()
+    assert (image == tiny.image()).all()
     with zipfile.ZipFile(first) as plain:
         assert plain.testzip() is None
         assert plain.namelist() == ["bundle.json", "det.onnx", "pose.onnx", "samples/a.png"]

@@ -18,10 +18,10 @@ from posetools.evaluation.report import as_document
 from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.formats.coco.format import write_split
 from tests.cli.run import run
-from tests.runtime.tiny import SKELETON, picture, png, write
+from tests.runtime.tiny import SKELETON, image, png, write
 
 # As tests/runtime/tiny.py draws them.
-SIZE, PICTURES = (192, 128), 4
+SIZE, NUMBER = (192, 128), 4
 
 
 @pytest.fixture
@@ -31,15 +31,15 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path, bundle: Path) -> Path:
-    """Return a data set whose labels are what the bundle finds, and in its last picture an object that it does not."""
+    """Return a data set whose labels are what the bundle finds, and in its last image an object that it does not."""
     data, pipeline = tmp_path / "dots", PosePipeline.from_bundle(bundle)
     (data / IMAGES).mkdir(parents=True)
     builder = DatasetBuilder(SKELETON)
-    for seed in range(PICTURES):
+    for seed in range(NUMBER):
         name = f"{seed}.png"
-        (data / IMAGES / name).write_bytes(png(picture(seed)))
+        (data / IMAGES / name).write_bytes(png(image(seed)))
         builder.add_image(Image(name, *SIZE))
-        found = pipeline(picture(seed))
+        found = pipeline(image(seed))
         assert len(found)
         for box, points in zip(found.boxes, found.keypoints, strict=True):
             keypoints = np.column_stack([points, np.full(len(points), 2)])
@@ -55,15 +55,15 @@ def test_a_bundle_finds_what_it_finds(bundle: Path, data: Path) -> None:
     told: list[tuple[int, int]] = []
     request = EvalRequest(bundle=bundle, data=data, bbox_thr=0.7)
     report = evaluate(request, lambda _, done, total: told.append((done, total)))
-    assert told[-1] == (PICTURES, PICTURES)
+    assert told[-1] == (NUMBER, NUMBER)
     assert (report.subject.name, report.subject.data, report.subject.split) == (str(bundle), str(data), "val")
     assert (report.subject.detector, report.subject.estimator) == (f"{bundle}: det.onnx", f"{bundle}: pose.onnx")
-    # Of the labelled boxes all points but those of the lost object are where the bundle puts them.
-    labelled, detected = report.labelled.scores, report.detected.scores
-    assert labelled.points["visible"].overall.pck[0] == detected.points["visible"].overall.pck[0] == 1.0
+    # Of the labeled boxes all points but those of the lost object are where the bundle puts them.
+    labeled, detected = report.labeled.scores, report.detected.scores
+    assert labeled.points["visible"].overall.pck[0] == detected.points["visible"].overall.pck[0] == 1.0
     assert detected.points["hidden"].overall.pck[0] == 0.0
     assert detected.points["hidden"].overall.missing == 3
-    assert (labelled.without_box, detected.without_box) == (0, 1)
+    assert (labeled.without_box, detected.without_box) == (0, 1)
 
 
 def test_the_command_writes_what_it_prints(bundle: Path, data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures through whole networks: what is seen in them is what is found, in whatever batches."""
+"""Images through whole networks: what is seen in them is what is found, in whatever batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from posetools.errors import InputError, RequestError
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.runtime.bundle import Bundle
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator
 from posetools.runtime.results import Detections, Poses
@@ -36,14 +36,14 @@ def _same(one: Detections, other: Detections) -> bool:
     return all((getattr(one, name) == getattr(other, name)).all() for name in ("boxes", "scores", "labels"))
 
 
-def _patch(size: tuple[int, int], box: tuple[int, int, int, int], channel: int = 0, value: int = 255) -> Picture:
+def _patch(size: tuple[int, int], box: tuple[int, int, int, int], channel: int = 0, value: int = 255) -> Pixels:
     made = np.zeros((size[1], size[0], 3), dtype=np.uint8)
     x1, y1, x2, y2 = box
     made[y1:y2, x1:x2, channel] = value
     return made
 
 
-# In a picture of this size a cell of the detector is that many pixels wide.
+# In an image of this size a cell of the detector is that many pixels wide.
 @pytest.mark.parametrize(
     ("size", "cell"), [((96, 64), 8), ((192, 128), 16), ((60, 64), 8), ((96, 20), 8), ((384, 512), 64)]
 )
@@ -56,35 +56,35 @@ def test_a_cell_is_found_where_it_is(size: tuple[int, int], cell: int) -> None:
 
 
 def test_boxes_are_the_surest_first_and_no_more_than_asked_for() -> None:
-    picture = _patch((96, 64), (0, 0, 8, 8), value=200) + _patch((96, 64), (40, 8, 48, 16), channel=1, value=250)
-    picture += _patch((96, 64), (88, 56, 96, 64), value=170)
-    [found] = _detector()([picture])
+    image = _patch((96, 64), (0, 0, 8, 8), value=200) + _patch((96, 64), (40, 8, 48, 16), channel=1, value=250)
+    image += _patch((96, 64), (88, 56, 96, 64), value=170)
+    [found] = _detector()([image])
     assert found.labels.tolist() == [1, 0, 0]
     assert found.scores == pytest.approx([250 / 255, 200 / 255, 170 / 255])
     assert found.boxes.tolist() == [[40, 8, 48, 16], [0, 0, 8, 8], [88, 56, 96, 64]]
-    assert _same(_detector(max_per_img=2)([picture])[0], found[:2])
+    assert _same(_detector(max_per_img=2)([image])[0], found[:2])
 
 
 def test_a_score_at_the_threshold_is_no_box() -> None:
-    picture = _patch((96, 64), (0, 0, 8, 8), value=153)
-    assert len(_detector(score_thr=0.0)([picture])[0]) == 0  # 153 / 255 is 0.6, the network's own threshold
+    image = _patch((96, 64), (0, 0, 8, 8), value=153)
+    assert len(_detector(score_thr=0.0)([image])[0]) == 0  # 153 / 255 is 0.6, the network's own threshold
     assert len(_detector()([_patch((96, 64), (0, 0, 8, 8), value=154)])[0]) == 1
 
 
 def test_a_higher_threshold_leaves_the_surer_boxes_as_they_are() -> None:
-    pictures = [tiny.picture(seed) for seed in range(4)]
-    for found, surer in zip(_detector()(pictures), _detector(score_thr=0.85)(pictures), strict=True):
+    images = [tiny.image(seed) for seed in range(4)]
+    for found, surer in zip(_detector()(images), _detector(score_thr=0.85)(images), strict=True):
         assert _same(surer, found[found.scores >= 0.85])
-    assert len(_detector(score_thr=0.1)(pictures)[0]) == len(_detector()(pictures)[0])
+    assert len(_detector(score_thr=0.1)(images)[0]) == len(_detector()(images)[0])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
-def test_pictures_of_all_sizes_share_batches(batch_size: int) -> None:
+def test_images_of_all_sizes_share_batches(batch_size: int) -> None:
     sizes = [(192, 128), (128, 192), (97, 55), (400, 128), (128, 128)]
-    pictures = [tiny.picture(seed, (192, 128))[:h, :w] for seed, (w, h) in enumerate(sizes)]
-    together = _detector(batch_size)(pictures)
-    for picture, found in zip(pictures, together, strict=True):
-        assert _same(found, _detector()([picture])[0])
+    images = [tiny.image(seed, (192, 128))[:h, :w] for seed, (w, h) in enumerate(sizes)]
+    together = _detector(batch_size)(images)
+    for image, found in zip(images, together, strict=True):
+        assert _same(found, _detector()([image])[0])
     assert sum(map(len, together)) > 8
 
 
@@ -94,18 +94,18 @@ def test_nothing_in_nothing_out() -> None:
     assert (found.boxes.shape, found.scores.shape, found.labels.shape) == ((0, 4), (0,), (0,))
     assert [array.dtype.name for array in (found.boxes, found.scores, found.labels)] == ["float64", "float64", "int64"]
     assert _estimator().estimate([], []) == []
-    [poses] = _estimator().estimate([tiny.picture()], [np.empty((0, 4))], heatmaps=True)
+    [poses] = _estimator().estimate([tiny.image()], [np.empty((0, 4))], heatmaps=True)
     assert (poses.keypoints.shape, poses.scores.shape, poses.crops.shape) == ((0, 3, 2), (0, 3), (0, 4))
     assert poses.heatmaps is not None
     assert poses.heatmaps.shape == (0, 3, 16, 12)
 
 
-def test_a_picture_of_one_line_goes_through() -> None:
+def test_an_image_of_one_line_goes_through() -> None:
     line = np.full((1, 3000, 3), 255, dtype=np.uint8)
     assert len(_detector()([line, line.transpose(1, 0, 2)])) == 2
 
 
-def _dots(places: list[tuple[int, int]], size: tuple[int, int] = (192, 128)) -> Picture:
+def _dots(places: list[tuple[int, int]], size: tuple[int, int] = (192, 128)) -> Pixels:
     made = np.zeros((size[1], size[0], 3), dtype=np.uint8)
     for channel, (x, y) in enumerate(places):
         made[y - 2 : y + 3, x - 2 : x + 3, channel] = 255
@@ -130,7 +130,7 @@ def test_a_keypoint_without_any_signal_has_score_0() -> None:
     assert poses.scores[0] == pytest.approx([1.0, 0.0, 0.0], abs=0.02)
 
 
-def test_a_picture_may_be_as_long_as_opencv_counts() -> None:
+def test_an_image_may_be_as_long_as_opencv_counts() -> None:
     box = np.array([[32000.0, 0.0, 32700.0, 16.0]])
     assert len(_estimator().estimate([np.zeros((16, 32766, 3), dtype=np.uint8)], [box])[0]) == 1
     with pytest.raises(RequestError, match=r"must be at most 32766 pixels wide and high, got \(32767, 16\)"):
@@ -143,23 +143,23 @@ def _equal(one: Poses, other: Poses) -> bool:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32])
-def test_crops_of_several_pictures_share_batches(batch_size: int) -> None:
+def test_crops_of_several_images_share_batches(batch_size: int) -> None:
     rng = np.random.default_rng(0)
-    pictures = [tiny.picture(seed) for seed in range(5)]
+    images = [tiny.image(seed) for seed in range(5)]
     boxes = []
     for number in (3, 0, 1, 4, 0):
         corner = rng.uniform(0, 80, (number, 2))
         boxes.append(np.concatenate([corner, corner + rng.uniform(20, 60, (number, 2))], axis=1))
-    together = _estimator(batch_size).estimate(pictures, boxes, heatmaps=True)
+    together = _estimator(batch_size).estimate(images, boxes, heatmaps=True)
     assert [len(poses) for poses in together] == [3, 0, 1, 4, 0]
-    for picture, of_picture, poses in zip(pictures, boxes, together, strict=True):
-        for row, box in enumerate(of_picture):
-            [alone] = _estimator().estimate([picture], [box[None]], heatmaps=True)
+    for image, of_image, poses in zip(images, boxes, together, strict=True):
+        for row, box in enumerate(of_image):
+            [alone] = _estimator().estimate([image], [box[None]], heatmaps=True)
             assert alone.heatmaps is not None
             assert poses.heatmaps is not None
             part = Poses(poses.keypoints[[row]], poses.scores[[row]], poses.crops[[row]], poses.heatmaps[[row]])
             assert _equal(part, alone)
-    assert _estimator().estimate(pictures, boxes)[0].heatmaps is None
+    assert _estimator().estimate(images, boxes)[0].heatmaps is None
 
 
 def test_a_heatmap_peaks_at_its_keypoint() -> None:
@@ -207,7 +207,7 @@ def _typed() -> bytes:
 
 
 def _scaled_by(constant: Any) -> bytes:
-    """Return a network whose output is the largest value of the picture times a constant (1, A, columns)."""
+    """Return a network whose output is the largest value of the image times a constant (1, A, columns)."""
     return _nodes(
         helper.make_node("ReduceMax", ["input"], ["largest"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Reshape", ["largest", "column"], ["scalar"]),
@@ -260,8 +260,8 @@ def test_a_network_that_is_not_as_the_manifest_says_is_refused(content: bytes, e
     assert len(said.splitlines()) == 1
 
 
-def _sized_by_the_picture(more: float) -> bytes:
-    """Return a network whose output is as long on each axis as the largest value of the picture, plus some."""
+def _sized_by_the_image(more: float) -> bytes:
+    """Return a network whose output is as long on each axis as the largest value of the image, plus some."""
     return _nodes(
         helper.make_node("ReduceMax", ["input"], ["largest"], axes=[0, 1, 2, 3], keepdims=0),
         helper.make_node("Add", ["largest", "more"], ["sum"]),
@@ -275,9 +275,9 @@ def _sized_by_the_picture(more: float) -> bytes:
 
 
 RUNNING = {
-    "another size than said": (_sized_by_the_picture(1), "output dets must be of shape (1, any, 6), got (2, 2, 2)"),
+    "another size than said": (_sized_by_the_image(1), "output dets must be of shape (1, any, 6), got (2, 2, 2)"),
     "NaN": (_scaled_by(np.full((1, 2, 6), np.nan)), "output dets must be numbers, got NaN"),
-    "an operator fails": (_sized_by_the_picture(-9), "cannot be run: "),
+    "an operator fails": (_sized_by_the_image(-9), "cannot be run: "),
 }
 
 
@@ -292,9 +292,9 @@ def test_what_goes_wrong_in_a_run_names_the_network(content: bytes, expected: st
 def test_infinite_boxes_end_at_the_border() -> None:
     row = np.array([[[-np.inf, -np.inf, np.inf, np.inf, 1, 0]]])
     content = _scaled_by(row)
-    picture = np.full((64, 96, 3), 1, dtype=np.uint8)
+    image = np.full((64, 96, 3), 1, dtype=np.uint8)
     detector = OnnxDetector(content, tiny.det_network(content))
-    [found] = detector([picture])
+    [found] = detector([image])
     assert found.boxes.tolist() == [[0, 0, 96, 64]]
 
 
@@ -350,11 +350,11 @@ def test_without_the_extra_it_is_named(module: str, package: str, tmp_path: Path
 def test_a_bundle_opens_with_its_networks_and_samples(tmp_path: Path) -> None:
     bundle = Bundle.open(tiny.write(tmp_path / "cars.zip", seeds=(3,)))
     detector, estimator = bundle.models("cpu", score_thr=0.7)
-    [(sample, picture)] = bundle.sample_pictures()
-    assert (picture == tiny.picture(3)).all()
-    [found] = detector([picture])
+    [(sample, image)] = bundle.sample_images()
+    assert (image == tiny.image(3)).all()
+    [found] = detector([image])
     assert found.scores.min() > 0.7
-    [poses] = estimator.estimate([picture], [found.boxes])
+    [poses] = estimator.estimate([image], [found.boxes])
     assert len(poses) == len(found) >= len(sample.boxes) > 0
     assert detector.classes == ("car", "van")
     assert estimator.num_keypoints == bundle.manifest.skeleton.num_keypoints == 3

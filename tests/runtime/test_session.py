@@ -132,7 +132,7 @@ def test_operators_in_subgraphs_are_seen() -> None:
         check_onnx(made.SerializeToString(), "cars.zip", "pose.onnx")
 
 
-def test_quantised_operators_of_onnxruntime_pass() -> None:
+def test_quantized_operators_of_onnxruntime_pass() -> None:
     made = _loaded()
     made.graph.node.append(helper.make_node("QLinearAdd", ["input"], ["unused"], domain="com.microsoft"))
     check_onnx(made.SerializeToString(), "cars.zip", "pose.onnx")

@@ -26,7 +26,7 @@ def _rewritten(good: Path, path: Path, change: Callable[[dict[str, Any]], None])
     """Write the bundle again with the expected output of its first sample changed."""
     opened = Bundle.open(good)
     files = {network.file: opened.network(network) for network in opened.manifest.networks}
-    files |= {sample.file: tiny.png(picture) for sample, picture in opened.sample_pictures()}
+    files |= {sample.file: tiny.png(image) for sample, image in opened.sample_images()}
     first, *rest = opened.manifest.samples
     fields = first.model_dump(mode="json")
     change(fields)
@@ -116,7 +116,7 @@ def test_other_networks_under_the_same_expectations_are_found_out(good: Path, tm
     det = tiny.det_model().replace(np.float32(1 / 255).tobytes(), np.float32(1 / 250).tobytes())
     assert det != tiny.det_model()
     files = {"det.onnx": det, "pose.onnx": tiny.pose_model()}
-    files |= {sample.file: tiny.png(picture) for sample, picture in opened.sample_pictures()}
+    files |= {sample.file: tiny.png(image) for sample, image in opened.sample_images()}
     write_bundle(tmp_path / "cars.zip", opened.manifest.model_copy(update={"det": tiny.det_network(det)}), files)
     assert run("verify", tmp_path / "cars.zip").status == 1
 
@@ -133,7 +133,7 @@ def test_a_sample_without_objects_is_compared_as_well(tmp_path: Path) -> None:
     empty = np.zeros((50, 50, 3), dtype=np.uint8)
     write_bundle(tmp_path / "cars.zip", manifest, {**files, "samples/a.png": tiny.png(empty)})
     assert run("verify", tmp_path / "cars.zip").status == 0
-    write_bundle(tmp_path / "cars.zip", manifest, {**files, "samples/a.png": tiny.png(tiny.picture())})
+    write_bundle(tmp_path / "cars.zip", manifest, {**files, "samples/a.png": tiny.png(tiny.image())})
     done = run("verify", tmp_path / "cars.zip")
     assert done.status == 1
     assert "4 of 0" in done.words
@@ -164,7 +164,7 @@ def test_objects_are_paired_by_their_boxes_not_by_their_order() -> None:
         heatmaps=None,
         crops=np.zeros((3, 4)),
         skeleton=tiny.SKELETON,
-        picture=tiny.picture(),
+        image=tiny.image(),
     )
     check = compare(sample, found)
     assert (check.box_px, check.keypoint_px, check.score, check.keypoint_score) == (0, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Bundles whose networks compute something that can be seen in a picture.
+"""Bundles whose networks compute something that can be seen in an image.
 
 The detector's anchors are the cells of a grid; the score of a cell is its mean blue value (class ``car``) or mean green
 value (class ``van``), 0 to 1, and its box is the cell. The pose estimator's keypoints are the bluest, the greenest and
@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image as Pillow
 
 from posetools.core.skeleton import Skeleton
-from posetools.imaging.header import Picture
+from posetools.imaging.header import Pixels
 from posetools.runtime.bundle import write_bundle
 from posetools.runtime.manifest import DetNetwork, Manifest, PoseNetwork, Sample, Thresholds
 from posetools.runtime.session import Singles
@@ -143,8 +143,8 @@ def pose_network(content: bytes, **changes: Any) -> PoseNetwork:
     return PoseNetwork.model_validate({**fields, **changes})
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (192, 128)) -> Picture:
-    """Return a grey picture of ``size`` (width, height) with a few blue patches, and dots in them."""
+def image(seed: int = 0, size: tuple[int, int] = (192, 128)) -> Pixels:
+    """Return a gray image of ``size`` (width, height) with a few blue patches, and dots in them."""
     rng = np.random.default_rng(seed)
     made = rng.integers(0, 60, (size[1], size[0], 3), dtype=np.uint8)
     for place in rng.choice(6, size=2, replace=False):
@@ -156,7 +156,7 @@ def picture(seed: int = 0, size: tuple[int, int] = (192, 128)) -> Picture:
     return made
 
 
-def png(made: Picture) -> bytes:
+def png(made: Pixels) -> bytes:
     buffer = io.BytesIO()
     Pillow.fromarray(made[..., ::-1]).save(buffer, format="PNG")
     return buffer.getvalue()
@@ -187,8 +187,8 @@ def write(path: Path, seeds: tuple[int, ...] = (0, 1)) -> Path:
     pipeline = PosePipeline.from_bundle(path)
     samples = []
     for seed in seeds:
-        files[f"samples/{seed}.png"] = png(picture(seed))
-        found = pipeline(picture(seed))
+        files[f"samples/{seed}.png"] = png(image(seed))
+        found = pipeline(image(seed))
         samples.append(
             Sample(
                 file=f"samples/{seed}.png",

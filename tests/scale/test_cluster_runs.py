@@ -30,7 +30,7 @@ def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (
         "posetools.formats.labelme.format",
         "posetools.formats.yolo_pose.format",
-        "posetools.checks.pictures",
+        "posetools.checks.images",
     ):
         monkeypatch.setattr(f"{module}.SHARD", 2)
 
@@ -121,7 +121,7 @@ def test_validation_finds_the_same(address: str, tmp_path: Path, kill: bool) -> 
     write_sample(cars)
     first = (cars / "images/a.jpg").read_bytes()
     for number in range(40):
-        (cars / f"images/{number}.jpg").write_bytes(first if number < 20 else b"no picture")
+        (cars / f"images/{number}.jpg").write_bytes(first if number < 20 else b"no image")
     listed = [{"id": 100 + n, "file_name": f"{n}.jpg", "width": 320, "height": 240} for n in range(41)]
     edit(cars / "val_coco.json", lambda document: document["images"].extend(listed))
     here = validate(cars)

@@ -7,7 +7,7 @@ import numpy as np
 from posetools.core.skeleton import Skeleton
 from posetools.synth.camera import Camera
 from posetools.synth.car import Car, LinearRGB, Mesh
-from posetools.synth.picture import RenderedPicture, _rendered, _seen
+from posetools.synth.rendering import RenderedImage, _rendered, _seen
 from posetools.synth.sample import sample_car
 from posetools.synth.scene import Finish, Ground, Light, PlacedCar, Scene
 
@@ -43,7 +43,7 @@ def make_scene(
             road=(0.1, 0.1, 0.1),
             line=(0.6, 0.6, 0.6),
             heading=0.0,
-            centre=(0.0, 0.0),
+            center=(0.0, 0.0),
             half_width=0.0,
             lanes=1,
             bays=0.0,
@@ -55,6 +55,6 @@ def make_scene(
     )
 
 
-def render_scene(scene: Scene, skeleton: Skeleton) -> RenderedPicture:
-    """Return the picture of a scene, and the labels of all its cars, which must be in it, before the camera."""
+def render_scene(scene: Scene, skeleton: Skeleton) -> RenderedImage:
+    """Return the image of a scene, and the labels of all its cars, which must be in it, before the camera."""
     return _rendered(scene, *_seen(scene), skeleton)

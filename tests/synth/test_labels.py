@@ -9,9 +9,9 @@ import pytest
 
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import load_skeleton
-from posetools.synth.camera import Camera, Screen, rasterise, to_screen
+from posetools.synth.camera import Camera, Screen, rasterize, to_screen
 from posetools.synth.car import box, car_keypoints, car_mesh
-from posetools.synth.picture import render_random
+from posetools.synth.rendering import render_random
 from posetools.synth.scene import PlacedCar, Scene
 from tests.synth.scenes import SIZE, make_car, make_scene, render_scene
 
@@ -28,7 +28,7 @@ def test_left_side_seen_straight_on() -> None:
     car = make_car()
     scene = make_scene(PlacedCar(car, 0.0, 0.0, 0.0), position=(0.0, 12.0, 0.8), target=(0.0, 0.0, 0.8))
     keypoints = render_scene(scene, CAR8).labels[0].keypoints
-    # The camera looks along -y from the car's left: the front (+x) is on the left of the picture.
+    # The camera looks along -y from the car's left: the front (+x) is on the left of the image.
     depth = 12.0 - car.width / 2
     for name, x in (
         ("left-front-tire", car.length / 2 - car.overhang[0]),
@@ -64,7 +64,7 @@ def test_visible_points_are_those_of_the_sides_that_are_seen(
     assert (keypoints[:, 2] > 0).all()
 
 
-def test_points_outside_the_picture_are_not_labelled_and_the_box_ends_at_its_edge() -> None:
+def test_points_outside_the_image_are_not_labeled_and_the_box_ends_at_its_edge() -> None:
     car = make_car()
     scene = make_scene(PlacedCar(car, 2.5, 0.0, 0.0), position=(0.0, 6.0, 0.8), target=(0.0, 0.0, 0.8))
     label = render_scene(scene, CAR8).labels[0]
@@ -148,7 +148,7 @@ def test_box_holds_the_silhouette_exactly() -> None:
         for car, label in zip(rendered.scene.cars, rendered.labels, strict=True):
             pixels, depth = rendered.scene.camera.project(car.mesh.vertices)
             screen: Screen = to_screen(pixels, depth, car.mesh.triangles)
-            alone = rasterise(screen, np.zeros(len(car.mesh.triangles), dtype=np.int64), 1, (160, 120), scale)
+            alone = rasterize(screen, np.zeros(len(car.mesh.triangles), dtype=np.int64), 1, (160, 120), scale)
             rows, columns = np.nonzero(alone.triangle >= 0)
             extent = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / scale
             # A sub-pixel is in the silhouette when its middle is; thin tips end between two middles.

@@ -7,7 +7,7 @@ import pytest
 
 from posetools.core.skeleton import load_skeleton
 from posetools.synth.car import Mesh, ball, box, car_mesh, cylinder
-from posetools.synth.picture import LEAST_SEEN, render_random
+from posetools.synth.rendering import LEAST_SEEN, render_random
 from posetools.synth.sample import STYLES, sample_scene
 from posetools.synth.scene import PlacedCar
 from tests.synth.scenes import make_car, make_scene, render_scene
@@ -51,12 +51,12 @@ def test_solids_are_closed_and_face_outwards(solid: Mesh) -> None:
 
 
 def test_front_and_rear_can_be_told() -> None:
-    grey = [car for car in (make_car(seed) for seed in range(60)) if max(car.paint) < 1.2 * min(car.paint)]
-    for car in grey[:5]:
+    gray = [car for car in (make_car(seed) for seed in range(60)) if max(car.paint) < 1.2 * min(car.paint)]
+    for car in gray[:5]:
         red = []
         for x in (12.0, -12.0):
             scene = make_scene(PlacedCar(car, 0.0, 0.0, 0.0), position=(x, 0.0, 1.2))
-            pixels = np.asarray(render_scene(scene, CAR8).picture).astype(np.int64)
+            pixels = np.asarray(render_scene(scene, CAR8).image).astype(np.int64)
             red.append(int(((pixels[..., 0] > 90) & (pixels[..., 0] > 2 * pixels[..., 1])).sum()))
         front, rear = red
         assert front == 0
@@ -82,7 +82,7 @@ def test_every_car_is_worth_its_label() -> None:
     counts = []
     for seed in SEEDS:
         rendered = render_random(np.random.default_rng([3, seed]), (160, 120), CAR8)
-        assert rendered.picture.size == (160, 120)
+        assert rendered.image.size == (160, 120)
         counts.append(len(rendered.labels))
         for label in rendered.labels:
             width, height = label.box[2:] - label.box[:2]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from posetools.errors import OutputError, RequestError
 from posetools.mm.run_log import RunLog, read_run
-from posetools.training.curves import COLOURS, draw_curves, family_of, files_of, plan_panels, run_names, smoothed
+from posetools.training.curves import COLORS, draw_curves, family_of, files_of, plan_panels, run_names, smoothed
 from tests.mm.test_runlog import write_log
 
 pytest.importorskip("matplotlib")
@@ -32,11 +32,11 @@ def pose(tmp_path: Path) -> RunLog:
     return read_run(tmp_path / "pose")
 
 
-def colours_in(path: Path) -> set[str]:
-    with Image.open(path) as picture:
-        colours = picture.convert("RGB").getcolors(maxcolors=1 << 24)
-    assert colours
-    return {f"#{r:02X}{g:02X}{b:02X}" for _, (r, g, b) in colours}  # type: ignore[misc]  # Pillow: int or tuple.
+def colors_in(path: Path) -> set[str]:
+    with Image.open(path) as image:
+        colors = image.convert("RGB").getcolors(maxcolors=1 << 24)
+    assert colors
+    return {f"#{r:02X}{g:02X}{b:02X}" for _, (r, g, b) in colors}  # type: ignore[misc]  # Pillow: int or tuple.
 
 
 def texts_in(path: Path) -> set[str]:
@@ -101,18 +101,18 @@ def test_both_files_open_and_say_what_they_show(pose: RunLog, tmp_path: Path) ->
     best = f"best: {pose.best.score:.3f} at epoch 5"
     expected = {"pose", "loss", "coco/AP", "coco/AP .5", "epoch (40 iterations each)", "learning rate", best}
     assert expected <= texts_in(svg)
-    # One colour for each line of a panel, the main one first.
-    assert set(COLOURS[:5]) <= colours_in(png)
-    with Image.open(png) as picture:
-        assert picture.size == (1872, 840)
+    # One color for each line of a panel, the main one first.
+    assert set(COLORS[:5]) <= colors_in(png)
+    with Image.open(png) as image:
+        assert image.size == (1872, 840)
 
 
-def test_runs_are_told_apart_by_colour_and_named(det: RunLog, pose: RunLog, tmp_path: Path) -> None:
+def test_runs_are_told_apart_by_color_and_named(det: RunLog, pose: RunLog, tmp_path: Path) -> None:
     png, svg = draw_curves([det, pose], tmp_path / "both")
     assert {"det", "pose", "epoch", "epoch (25 iterations each)", "epoch (40 iterations each)"} <= texts_in(svg)
-    found = colours_in(png)
-    assert set(COLOURS[:2]) <= found
-    assert not set(COLOURS[2:6]) & found
+    found = colors_in(png)
+    assert set(COLORS[:2]) <= found
+    assert not set(COLORS[2:6]) & found
 
 
 def test_where_a_run_was_resumed_is_marked(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_gaps_and_runs_without_an_evaluation_are_drawn(tmp_path: Path) -> None:
     assert "loss_cls" in texts_in(draw_curves([run], tmp_path / "curves", smooth=2)[1])
 
 
-def test_smoothing_is_a_centred_mean_that_skips_gaps() -> None:
+def test_smoothing_is_a_centerd_mean_that_skips_gaps() -> None:
     values = np.array([1.0, 2, 3, np.nan, 5, 6])
     np.testing.assert_allclose(smoothed(values, 3), [1.5, 2, 2.5, np.nan, 5.5, 5.5])
     np.testing.assert_allclose(smoothed(values, 2), [1, 1.5, 2.5, np.nan, 5, 5.5])

@@ -83,8 +83,8 @@ def test_the_second_half_of_the_iterations_counts() -> None:
     assert timing.start_up == pytest.approx(8.0 - 0.1)
 
 
-def test_an_evaluation_of_a_part_is_scaled_to_all_pictures() -> None:
-    # The first batch as it was, five further ones of a second, and twice the metrics of half the pictures.
+def test_an_evaluation_of_a_part_is_scaled_to_all_images() -> None:
+    # The first batch as it was, five further ones of a second, and twice the metrics of half the images.
     assert _timing().seconds_per_evaluation == pytest.approx(2.0 + 5 * 1.0 + 2 * 0.6)
     # Half a second after the epoch, in which the config was laid out as well, and less after the evaluation.
     assert _timing().seconds_per_save == pytest.approx(0.3)
@@ -193,14 +193,14 @@ def test_a_dry_run_measures_the_real_thing_and_leaves_nothing(tiny: Tiny, tmp_pa
     config = load_config(tiny.config(stage))
     batch = config.train_dataloader.batch_size
     assert (estimate.config, estimate.batch_size, estimate.work_dir) == (tiny.config(stage).name, batch, work_dir)
-    # Four pictures in batches of two; all of the tiny val is evaluated.
+    # Four images in batches of two; all of the tiny val is evaluated.
     assert seen.counted >= 1
     assert seen.counted + seen.warm_up == seen.epoch_length
     assert (seen.epoch_length, seen.evaluated) == (2 if stage == "det" else seen.epoch_length, 1.0)
     assert estimate.schedule.epochs == 20
     assert 0 < seen.seconds_per_iteration < 60
     assert 0 <= seen.waiting < 1
-    # A network and torch itself are some hundred megabytes; the checkpoint has the optimiser, the best one has not.
+    # A network and torch itself are some hundred megabytes; the checkpoint has the optimizer, the best one has not.
     assert 100e6 < seen.memory < memory_of_machine()
     assert seen.checkpoint > seen.best > 1e6
     assert seen.gpu_memory is None

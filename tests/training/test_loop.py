@@ -1,4 +1,4 @@
-"""One round of the labelling loop with trained models: prelabel, a person's correction, diff, review, convert."""
+"""One round of the labeling loop with trained models: prelabel, a person's correction, diff, review, convert."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_one_round(tiny: Tiny, det_run: Run, pose_run: Run, tmp_path: Path) -> N
     assert point["label"] in (tmp_path / "changes.json").read_text()
     chosen = run("review", folder, *models, "--next", "3", "--out", tmp_path / "next")
     assert chosen.status == 0, chosen.err
-    pictures = json.loads((tmp_path / "next/review.json").read_text())["pictures"]
-    assert len(pictures) == 3 and all(entry["found"] is not None for entry in pictures)
-    # One picture is a person's: it alone can differ from what is predicted.
-    assert [entry["file_name"] for entry in pictures if entry["labels"] is not None] in ([], ["0.png"])
+    images = json.loads((tmp_path / "next/review.json").read_text())["pictures"]
+    assert len(images) == 3 and all(entry["found"] is not None for entry in images)
+    # One image is a person's: it alone can differ from what is predicted.
+    assert [entry["file_name"] for entry in images if entry["labels"] is not None] in ([], ["0.png"])
     converted = run("convert", folder, "--out", tmp_path / "data", "--val", "0.5")
     assert converted.status == 0, converted.err

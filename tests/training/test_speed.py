@@ -57,7 +57,7 @@ def pair_of_runs(
 def test_the_losses_are_the_same_within_float_noise(pair_of_runs: Any) -> None:
     (stock, _), (fast, _) = pair_of_runs
     assert len(stock) >= 4
-    # Of the same weights; batches of two tiny pictures make noise larger, and each step adds to it.
+    # Of the same weights; batches of two tiny images make noise larger, and each step adds to it.
     assert fast[0] == pytest.approx(stock[0], rel=1e-3)
     assert fast == pytest.approx(stock, rel=2e-2)
 
@@ -154,7 +154,7 @@ def test_a_stock_checkpoint_goes_on_fast(det_run: Run, tmp_path: Path) -> None:
                 assert state[name].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_other_optimisers_are_left_alone() -> None:
+def test_other_optimizers_are_left_alone() -> None:
     import torch
 
     class Bare:

@@ -67,7 +67,7 @@ def test_metrics_json_has_numbers_or_null_never_minus_one(run: Run) -> None:
     assert (document["epochs"], document["last"]["checkpoint"]) == (2, "epoch_2.pth")
     metrics = document["last"]["metrics"]
     large = "coco/bbox_mAP_l" if run.stage == "det" else "coco/AP (L)"
-    # No object is larger than 96 x 96 pixels in pictures of 96 x 80.
+    # No object is larger than 96 x 96 pixels in images of 96 x 80.
     assert metrics[large] is None
     assert large not in run.result.metrics
     assert -1 not in metrics.values()
@@ -247,7 +247,7 @@ def test_all_problems_are_in_one_message(tiny: Tiny, tmp_path: Path) -> None:
     ("stage", "change", "parts"),
     [
         ("pose", {"area": 0.0}, ["E104", "train_coco.json: annotations[0]", "area", "got 0.0"]),
-        ("pose", {"iscrowd": 1}, ["train: ", "has no objects with labelled keypoints left after MMPose's filter"]),
+        ("pose", {"iscrowd": 1}, ["train: ", "has no objects with labeled keypoints left after MMPose's filter"]),
         ("det", {"iscrowd": 1}, ["train: ", "has no boxes left after MMDet's filter", "posetools validate"]),
     ],
 )

@@ -79,7 +79,7 @@ def test_det_pose_and_the_evaluation_of_both(tiny: Tiny, tmp_path: Path, capsys:
         f"{result.det.iterations} of the 500 iterations that the recipe aims at were trained",
         f"{result.pose.iterations} of the 600 iterations that the recipe aims at were trained",
         "box AP50 ",
-        "PCK@0.1 on labelled boxes ",
+        "PCK@0.1 on labeled boxes ",
         f"│ iterations │ {result.det.iterations} │ {result.pose.iterations} │",
     ):
         assert said in words

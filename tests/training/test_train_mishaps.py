@@ -1,4 +1,4 @@
-"""What can befall a run, brought about for real: a full disk, a killed worker, a broken picture, a loss that is NaN."""
+"""What can befall a run, brought about for real: a full disk, a killed worker, a broken image, a loss that is NaN."""
 
 from __future__ import annotations
 
@@ -116,32 +116,32 @@ def test_a_killed_worker_is_named_and_nothing_is_lost(tiny: Tiny, tmp_path: Path
 
 
 @pytest.mark.parametrize(("stage", "options"), [("det", ()), ("pose", WORKERS)])
-def test_a_picture_that_breaks_in_the_third_epoch_is_named(
+def test_an_image_that_breaks_in_the_third_epoch_is_named(
     tmp_path: Path, stage: Stage, options: tuple[str, ...]
 ) -> None:
     tiny, work_dir = make_tiny(tmp_path), tmp_path / "run"
-    picture = tiny.data / IMAGES / "1.png"
-    whole = picture.read_bytes()
+    image = tiny.data / IMAGES / "1.png"
+    whole = image.read_bytes()
     request = TrainRequest(
         stage=stage, config=tiny.config(stage), work_dir=work_dir, epochs=EPOCHS, device="cpu", cfg_options=options
     )
-    first, *rest = _fail(request, Trouble(lambda: _cut(picture), "scored"))
-    assert first == (f"{picture}: cannot be decoded (it is damaged or incomplete), which showed in epoch 3 of 3")
+    first, *rest = _fail(request, Trouble(lambda: _cut(image), "scored"))
+    assert first == (f"{image}: cannot be decoded (it is damaged or incomplete), which showed in epoch 3 of 3")
     assert rest[1:] == [f"  {work_dir / 'epoch_2.pth'} is kept", _resume_line(stage, work_dir)]
-    picture.write_bytes(whole)
+    image.write_bytes(whole)
     _goes_on(stage, work_dir)
 
 
-def _cut(picture: Path) -> None:
-    picture.write_bytes(picture.read_bytes()[:-40])
+def _cut(image: Path) -> None:
+    image.write_bytes(image.read_bytes()[:-40])
 
 
-def test_a_picture_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_an_image_that_is_gone_is_named(tmp_path: Path) -> None:
     tiny, work_dir = make_tiny(tmp_path), tmp_path / "run"
-    picture = tiny.data / IMAGES / "2.png"
+    image = tiny.data / IMAGES / "2.png"
     request = TrainRequest(stage="pose", config=tiny.pose, work_dir=work_dir, epochs=EPOCHS, device="cpu")
-    first, *_ = _fail(request, Trouble(picture.unlink, "scored"))
-    assert first == f"{picture}: is not there any more, which showed in epoch 3 of 3"
+    first, *_ = _fail(request, Trouble(image.unlink, "scored"))
+    assert first == f"{image}: is not there any more, which showed in epoch 3 of 3"
 
 
 @pytest.mark.parametrize("stage", ["pose", "det"])

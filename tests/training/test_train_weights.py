@@ -60,10 +60,10 @@ def test_weights_of_other_points_load_in_part_and_it_is_said(tiny: Tiny, sevente
     assert first == f"weights {seventeen}: {total - 3} of {total} tensors fit"
     assert rest == [
         "  of another shape, so left out: head.final_layer (17 -> 8)",
-        "  not in the file, so as initialised: head.cls_x",
+        "  not in the file, so as initialized: head.cls_x",
         "  not in the model, so unused: head.extra",
     ]
-    # Everything that was to be loaded was; statistics of batch normalisation move as the run goes on.
+    # Everything that was to be loaded was; statistics of batch normalization move as the run goes on.
     learned = [name for name in then if name.endswith((".weight", ".bias"))]
     fits = [name for name in learned if name in given and given[name].shape == then[name].shape]
     assert len(fits) > 50
@@ -120,6 +120,6 @@ def test_a_plan_groups_many_modules() -> None:
     assert plan.text.splitlines() == [
         "weights a.pth: 0 of 10 tensors fit",
         "  of another shape, so left out: head.fc (5x2 -> 4x3)",
-        "  not in the file, so as initialised: neck",
+        "  not in the file, so as initialized: neck",
     ]
     assert plan.differences

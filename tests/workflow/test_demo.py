@@ -58,7 +58,7 @@ def test_quick_demo_goes_through_every_station(
     assert results["pose"]["detected_boxes"] is not None
     assert set(results["seconds"]) >= {"render", "convert", "validate", "config", "train det", "train pose", "eval"}
     with Pillow.open(out / "predictions.png") as sheet:
-        # Two tiles of two pictures each, and the gaps between them.
+        # Two tiles of two images each, and the gaps between them.
         assert sheet.width == 2 * (2 * 96 + 2) + 3 * 4
 
 
@@ -78,9 +78,9 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     run.render()
     run.convert()
     pair = run.config()
-    # 8 pictures in batches of 4 are 2 iterations: 6 seconds are 6 epochs.
+    # 8 images in batches of 4 are 2 iterations: 6 seconds are 6 epochs.
     det, pose = load_config(pair.det), load_config(pair.pose)
-    # 8 pictures in batches of 4 are 2 iterations: 6 seconds are 6 epochs.
+    # 8 images in batches of 4 are 2 iterations: 6 seconds are 6 epochs.
     assert det.train_cfg["max_epochs"] == 6
     objects = len(json.loads((tmp_path / "data" / "train_coco.json").read_text())["annotations"])
     assert pose.train_cfg["max_epochs"] == round(60 / -(-objects // 8))

@@ -1,16 +1,16 @@
-"""Fit a rigid object, seen by a pinhole camera, to labelled keypoints: thousands of objects at once.
+"""Fit a rigid object, seen by a pinhole camera, to labeled keypoints: thousands of objects at once.
 
 What is found for each object is its most probable shape and camera (a MAP estimate): the smallest sum of squares of
 
-- the distances between labelled and projected keypoints, in units of how exactly points are labelled;
+- the distances between labeled and projected keypoints, in units of how exactly points are labeled;
 - the shape's deviations from the mean, in standard deviations of the template's modes;
 - the camera's roll, its focal length, and its height above the ground the object stands on, where they are unusual.
 
-The last is what tells a mirrored object: in flat pictures a mirrored object is an object seen from below.
+The last is what tells a mirrored object: in flat images a mirrored object is an object seen from below.
 
 The parameters of one object are ``a, e, r, u, v, log s, log f, b_1 ... b_M``. The camera looks along the heading ``a``
 in the object's own frame, downwards by ``e``, and is turned about its axis by ``r``. The object's origin is seen at
-(u, v) from the picture's middle; there a metre is ``s`` pixels, so its depth is ``f / s``. With (x, y, z) a point in
+(u, v) from the image's middle; there a metre is ``s`` pixels, so its depth is ``f / s``. With (x, y, z) a point in
 the camera's axes, the origin at the object's, and ``q = s / f``, it is seen at ``(s x + u) / (1 + q z)``, likewise y.
 The minimum is found by Levenberg-Marquardt steps with exact derivatives, from a linear fit of the ground plane.
 """
@@ -26,10 +26,10 @@ from posetools.core.geometry import Bools, Floats, Ints
 
 # How cameras are held: the roll's standard deviation.
 ROLL = np.radians(6.0)
-# A focal length of 1.1 times the picture's longer side, give or take a factor of 1.6: phones, cars, dashboards, zooms.
+# A focal length of 1.1 times the image's longer side, give or take a factor of 1.6: phones, cars, dashboards, zooms.
 FOCAL = 1.1
 FOCAL_SD = 0.5
-# A camera is this high above the object's ground, in metres; less is unusual, by HEIGHT_SD and by SLOPE times the
+# A camera is this high above the object's ground, in meters; less is unusual, by HEIGHT_SD and by SLOPE times the
 # distance, because the ground is no plane.
 HEIGHT = 0.7
 HEIGHT_SD = 0.3
@@ -52,13 +52,13 @@ _FITS_AT_ONCE = 512
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Views:
-    """N objects as they are labelled.
+    """N objects as they are labeled.
 
     Attributes:
-        points: (N, 2, K) pixels from the picture's middle: x, y.
+        points: (N, 2, K) pixels from the image's middle: x, y.
         visibility: (N, K) 0, 1 or 2; points of 0 count for nothing.
-        sigma: (N,) how exactly points are labelled, in pixels.
-        longest: (N,) the picture's longer side, in pixels.
+        sigma: (N,) how exactly points are labeled, in pixels.
+        longest: (N,) the image's longer side, in pixels.
     """
 
     points: Floats
@@ -71,7 +71,7 @@ class Views:
 
     @property
     def weights(self) -> Floats:
-        """(N, K): 1 / sigma of labelled points, 0 of the others."""
+        """(N, K): 1 / sigma of labeled points, 0 of the others."""
         weights: Floats = (self.visibility > 0) / self.sigma[:, None]
         return weights
 
@@ -84,7 +84,7 @@ class Views:
         return Views(self.points[:, :, order], self.visibility[:, order], self.sigma, self.longest)
 
     def without(self, k: int) -> Views:
-        """Return the objects with point k not labelled."""
+        """Return the objects with point k not labeled."""
         visibility = self.visibility.copy()
         visibility[:, k] = 0
         return Views(self.points, visibility, self.sigma, self.longest)
@@ -96,9 +96,9 @@ class Fits:
 
     Attributes:
         misfit: (N,) twice the negative log likelihood, but for a constant: of points, shape, camera and visibility.
-        rms: (N,) root mean square of the labelled points' distances from the object's, in pixels.
+        rms: (N,) root mean square of the labeled points' distances from the object's, in pixels.
         turned_away: (N,) how many visible points lie on sides that are turned away.
-        projected: (N, 2, K) where the points should be, in pixels from the picture's middle.
+        projected: (N, 2, K) where the points should be, in pixels from the image's middle.
     """
 
     misfit: Floats
@@ -112,14 +112,14 @@ def fit(rigid: Body, views: Views, *, visibility: bool = True) -> Fits:
 
     Args:
         rigid: what is fitted.
-        views: what to; four labelled points each are the least that a fit means anything for.
+        views: what to; four labeled points each are the least that a fit means anything for.
         visibility: whether which points are visible counts.
     """
     if len(views) > _FITS_AT_ONCE:
         parts = [slice(start, start + _FITS_AT_ONCE) for start in range(0, len(views), _FITS_AT_ONCE)]
         fits = [fit(rigid, views.take(part), visibility=visibility) for part in parts]
         return Fits(*(np.concatenate([getattr(one, field) for one in fits]) for field in Fits.__slots__))
-    parameters, misfit = _minimise(rigid, views)
+    parameters, misfit = _minimize(rigid, views)
     seen = _SeenObjects(rigid, parameters)
     distances = ((seen.pixels - views.points) ** 2).sum(axis=1) * (views.visibility > 0)
     rms = np.sqrt(distances.sum(axis=1) / np.maximum((views.visibility > 0).sum(axis=1), 1))
@@ -237,7 +237,7 @@ def _system(rigid: Body, views: Views, parameters: Floats) -> tuple[Floats, Floa
     return (rest**2).sum(axis=1) + (precision * prior**2).sum(axis=1) + low**2, gradient, matrix
 
 
-def _minimise(rigid: Body, views: Views) -> tuple[Floats, Floats]:
+def _minimize(rigid: Body, views: Views) -> tuple[Floats, Floats]:
     """Return the best parameters (N, P) and their sums of squares (N,)."""
     parameters = _start(rigid, views)
     best, gradient, matrix = _system(rigid, views, parameters)
@@ -267,7 +267,7 @@ def _minimise(rigid: Body, views: Views) -> tuple[Floats, Floats]:
 def _start(rigid: Body, views: Views) -> Floats:
     """Return parameters to start from: an affine fit of the mean object's ground plan, taken for a level camera's.
 
-    For a level camera the picture's x runs along one direction of the ground: the heading follows from it, and from how
+    For a level camera the image's x runs along one direction of the ground: the heading follows from it, and from how
     far y runs along the other one, the camera's height, be it below the ground.
     """
     plan = np.column_stack([rigid.points[:, :2], np.ones(len(rigid.points))])

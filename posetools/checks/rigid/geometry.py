@@ -1,8 +1,8 @@
-"""Whether labelled keypoints can be those of a rigid object, and which mistake explains it when they cannot.
+"""Whether labeled keypoints can be those of a rigid object, and which mistake explains it when they cannot.
 
-Every object with five or more labelled points is fitted as it is labelled (``geometry_fit``). Where that fit is poor,
+Every object with five or more labeled points is fitted as it is labeled (``geometry_fit``). Where that fit is poor,
 it is fitted again under each mistake that a person makes: left and right exchanged, front and rear exchanged, all or
-only a pair of them; a point and its neighbour exchanged; one point misplaced (left out of the fit). A mistake is
+only a pair of them; a point and its neighbor exchanged; one point misplaced (left out of the fit). A mistake is
 reported when it explains the labels better than no mistake does, by more than the mistake's own rarity and a margin,
 and when no other kind explains them about as well. An object that nothing explains is not reported: the template may
 not be its.
@@ -12,7 +12,7 @@ cannot tell one end of a car from the other. Both are W215; only where a single 
 apart, because the other points say which end and side is which.
 
 How exactly people label differs from set to set. It is estimated from the set (the median misfit), so that a coarsely
-labelled set is not reported as a whole.
+labeled set is not reported as a whole.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from posetools.progress import Progress, silent
 LEAST_POINTS = 5
 # Boxes with a shorter diagonal, in pixels, are too small for labels of a pixel or two to mean anything.
 LEAST_DIAGONAL = 20.0
-# How exactly points are labelled, in pixels and as a share of the box's diagonal; more when the set says so.
+# How exactly points are labeled, in pixels and as a share of the box's diagonal; more when the set says so.
 SIGMA = 2.0
 SIGMA_SHARE = 0.01
 # A point is called misplaced from this far on, as a share of the box's diagonal.
@@ -50,7 +50,7 @@ _MISTAKE_MARGIN = 3.0
 # explains nothing.
 _GOOD_FIT = 12.0
 _POOR = 30.0
-# The median misfit of cars that are labelled as exactly as assumed; the noise of a set is judged by so many objects.
+# The median misfit of cars that are labeled as exactly as assumed; the noise of a set is judged by so many objects.
 _USUAL_MISFIT = 6.0
 _JUDGED_OBJECTS = (10, 200)
 _VIEW_CHUNK = 8192
@@ -68,9 +68,9 @@ class Explanation:
         point: the misplaced point, or -1.
         place: (2,) where it should be, in pixels.
         shift: how far that is from where it is, in pixels.
-        labelled: the distance of the labelled points from a rigid object's as they are (root mean square, pixels).
+        labeled: the distance of the labeled points from a rigid object's as they are (root mean square, pixels).
         explained: the same, with the mistake undone.
-        turned_away: visible points on sides that are turned away: as labelled, and with the mistake undone.
+        turned_away: visible points on sides that are turned away: as labeled, and with the mistake undone.
     """
 
     index: int
@@ -78,7 +78,7 @@ class Explanation:
     point: int
     place: Floats
     shift: float
-    labelled: float
+    labeled: float
     explained: float
     turned_away: tuple[int, int]
 
@@ -88,10 +88,10 @@ class Geometry:
     """What the fits of R objects say.
 
     Attributes:
-        misfit: (R,) how poorly each fits as it is labelled, NaN where it was not fitted; 10 is usual, 50 is poor.
+        misfit: (R,) how poorly each fits as it is labeled, NaN where it was not fitted; 10 is usual, 50 is poor.
         explanations: the mistakes found.
         impossible: (R,) whether points are visible that cannot be seen together.
-        noise: how much more coarsely than assumed the points are labelled, 1 or more.
+        noise: how much more coarsely than assumed the points are labeled, 1 or more.
         hidden_used: whether the set marks hidden points, so that visibility says something.
     """
 
@@ -136,7 +136,7 @@ def study(template: Body, keypoints: Floats, boxes: Floats, sizes: Floats, progr
         template: what they are.
         keypoints: (R, K, 3) x, y, visibility.
         boxes: (R, 4) x1, y1, x2, y2 in pixels.
-        sizes: (R, 2) the width and height of each object's picture.
+        sizes: (R, 2) the width and height of each object's image.
         progress: told how far it is.
     """
     visibility = keypoints[:, :, 2]
@@ -168,7 +168,7 @@ def study(template: Body, keypoints: Floats, boxes: Floats, sizes: Floats, progr
 
 
 def _noise(template: Body, views: Views) -> float:
-    """Return the factor on sigma at which the median object, as labelled or with all names exchanged, fits as usual."""
+    """Return the factor on sigma at which the median object, as labeled or with all names exchanged, fits as usual."""
     least, most = _JUDGED_OBJECTS
     full = np.flatnonzero((views.visibility > 0).sum(axis=1) >= min(LEAST_POINTS + 2, views.visibility.shape[1]))
     if len(full) < least:
@@ -180,7 +180,7 @@ def _noise(template: Body, views: Views) -> float:
         scaled = replace(some, sigma=some.sigma * factor)
         misfits = fit(template, scaled, visibility=False).misfit
         if np.median(misfits) >= _USUAL_MISFIT:
-            # A set whose cars are all mirrored is not coarsely labelled.
+            # A set whose cars are all mirrored is not coarsely labeled.
             renamed = [fit(template, scaled.renamed(order), visibility=False).misfit for order in orders]
             misfits = np.min([misfits, *renamed], axis=0)
         median = float(np.median(misfits))
@@ -240,7 +240,7 @@ class _Trials:
 
 
 def _explain(template: Body, views: Views, diagonal: Floats, visibility: bool) -> tuple[Fits, list[Explanation]]:
-    """Return the fits of all views as labelled, and the explanations of some (places from the picture's middle)."""
+    """Return the fits of all views as labeled, and the explanations of some (places from the image's middle)."""
     plain = fit(template, views, visibility=visibility)
     trials = _Trials(template, views, plain, visibility)
     trials.run(diagonal)
@@ -279,7 +279,7 @@ def _explanation(template: Body, views: Views, plain: Fits, row: int, explained:
         point=point,
         place=place,
         shift=0.0 if exchange else float(np.hypot(*(place - views.points[row, :, point]))),
-        labelled=float(plain.rms[row]),
+        labeled=float(plain.rms[row]),
         explained=float(fits.rms[at]),
         turned_away=(int(plain.turned_away[row]), int(fits.turned_away[at])),
     )
@@ -302,8 +302,8 @@ def _finding(objects: SoundObjects, skeleton: Skeleton, one: Explanation) -> Fin
     seen = f" and {before} visible on sides turned away" if before > after else ""
     kept = f" and {after}" if before > after else ""
     message = (
-        f"{names} must be those of a rigid {skeleton.category.name}, got points {one.labelled:.1f} px (rms) off{seen} "
-        f"as labelled, {one.explained:.1f} px{kept} with {exchanged}"
+        f"{names} must be those of a rigid {skeleton.category.name}, got points {one.labeled:.1f} px (rms) off{seen} "
+        f"as labeled, {one.explained:.1f} px{kept} with {exchanged}"
     )
     return objects.finding(
         _CODES[one.exchange.kind], one.index, message, _MISTAKE_HINTS[one.exchange.pair is None], pair
@@ -313,10 +313,10 @@ def _finding(objects: SoundObjects, skeleton: Skeleton, one: Explanation) -> Fin
 _EXCHANGES = {
     "sides": "left and right exchanged, or front and rear",
     "ends": "front and rear exchanged",
-    "neighbours": "all neighbours exchanged",
+    "neighbours": "all neighbors exchanged",
 }
 _MISTAKE_HINTS = {
-    True: "look at the picture: give left and right each other's names, or, when the front is where the rear is "
-    "labelled, front and rear; both look the same to geometry",
-    False: "look at the picture, and give the two points each other's names",
+    True: "look at the image: give left and right each other's names, or, when the front is where the rear is "
+    "labeled, front and rear; both look the same to geometry",
+    False: "look at the image, and give the two points each other's names",
 }

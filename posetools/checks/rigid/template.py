@@ -1,7 +1,7 @@
 """A skeleton's template as arrays: where the keypoints of a rigid object are in space, and how objects differ.
 
 An object is ``points + sum of b * modes``, with ``b`` of variance 1: the modes already hold their standard deviations.
-Metres; x forwards, y to the object's left, z up from the ground.
+Meters; x forwards, y to the object's left, z up from the ground.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Exchange:
     """One way in which names are given to the wrong points.
 
     Attributes:
-        kind: what is taken for what: the sides left and right, the ends front and rear, or neighbours.
+        kind: what is taken for what: the sides left and right, the ends front and rear, or neighbors.
         order: (K,) indices: the point that should bear name k bears name ``order[k]``; undone by doing it again.
         pair: the two that are exchanged, or None where all are.
     """
@@ -98,7 +98,7 @@ def _modes(template: Template, skeleton: Skeleton) -> Floats:
 
 
 def _exchanges(template: Template, skeleton: Skeleton) -> Iterator[Exchange]:
-    """Yield every exchange: all sides, all ends, all neighbours; then each pair of two."""
+    """Yield every exchange: all sides, all ends, all neighbors; then each pair of two."""
     everyone = np.arange(skeleton.num_keypoints)
     by_name = {point.name: point for point in template.points}
     orders: dict[ExchangeKind, Ints] = {

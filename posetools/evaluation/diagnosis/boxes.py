@@ -1,11 +1,11 @@
 """Why the AP of boxes is lost: no box, a shifted or inexact one, a second one, one on nothing, and what each costs.
 
 After TIDE (Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020), for one class.
-Every labelled object (no crowds) is one of
+Every labeled object (no crowds) is one of
 
 - *good*: its box has an IoU of 0.85 or more;
 - *inexact*: 0.5 or more. TIDE looks at AP50, where this costs nothing; of AP 0.50:0.95 it often costs most;
-- *box_shifted*: 0.1 or more, TIDE's localisation error;
+- *box_shifted*: 0.1 or more, TIDE's localization error;
 - *no_box*: no box is meant for it, TIDE's missed ground truth;
 
 and a predicted box that is meant for none of them is a *duplicate* where it overlaps an object by 0.1 or more (the
@@ -34,10 +34,10 @@ BOX_ERROR_KINDS = (*BOX_KINDS[1:], "duplicate", "background", "scores")
 
 @dataclass(frozen=True, slots=True)
 class BoxCase:
-    """One labelled object and the box that was predicted for it.
+    """One labeled object and the box that was predicted for it.
 
     Attributes:
-        image: the index of its picture in the Dataset's ``images``.
+        image: the index of its image in the Dataset's ``images``.
         row: its row in the Dataset.
         predicted: the row of the prediction that was meant for it, or -1.
         iou: how much the two boxes overlap; 0 without a prediction.
@@ -56,7 +56,7 @@ class BoxDiagnosis(LostAp):
     """Why COCO's AP of boxes is lost, by BOX_ERROR_KINDS.
 
     Attributes:
-        objects: how many labelled objects there are (no crowds); each has exactly one of BOX_KINDS.
+        objects: how many labeled objects there are (no crowds); each has exactly one of BOX_KINDS.
         predictions: how many boxes are predicted.
         cases: one per object, in the Dataset's order.
     """

@@ -1,4 +1,4 @@
-"""Why AP is lost: every labelled point in one class, and the AP that would come back without each kind of error.
+"""Why AP is lost: every labeled point in one class, and the AP that would come back without each kind of error.
 
 After Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation" (ICCV 2017), with two
 kinds more, for AP on detected boxes (no box, box shifted), and front and rear beside left and right. docs/diagnosis.md
@@ -18,7 +18,7 @@ from posetools.core.geometry import Bools, Ints
 from posetools.errors import counted
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.match import (
-    NOT_LABELLED,
+    NOT_LABELED,
     POINT_KINDS,
     SAME_IOU,
     Matches,
@@ -37,15 +37,15 @@ ERROR_KINDS = (*POINT_KINDS[1:], "duplicate", "background", "scores")
 
 @dataclass(frozen=True, slots=True)
 class PoseCase:
-    """One labelled object and what was predicted of it.
+    """One labeled object and what was predicted of it.
 
     Attributes:
-        image: the index of its picture in the Dataset's ``images``.
+        image: the index of its image in the Dataset's ``images``.
         row: its row in the Dataset.
         predicted: the row of the prediction that was meant for it, or -1.
         iou: how much the two boxes overlap; 0 without a prediction.
         oks: 0 without a prediction.
-        kinds: one of POINT_KINDS per keypoint, in the skeleton's order; None where it is not labelled.
+        kinds: one of POINT_KINDS per keypoint, in the skeleton's order; None where it is not labeled.
     """
 
     image: int
@@ -61,8 +61,8 @@ class Diagnosis(LostAp):
     """Why COCO's OKS AP of poses is lost, by ERROR_KINDS.
 
     Attributes:
-        objects: how many labelled objects there are (no crowds, none without labelled points).
-        points: how many labelled points these have; each has exactly one of POINT_KINDS.
+        objects: how many labeled objects there are (no crowds, none without labeled points).
+        points: how many labeled points these have; each has exactly one of POINT_KINDS.
         predictions: how many predicted objects there are.
         object_counts: kind of point -> how many objects have at least one.
         by_keypoint: name -> kind of point -> how many.
@@ -108,9 +108,9 @@ def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) 
     """Return why the OKS AP of predicted poses is lost.
 
     Args:
-        truth: the labels; crowds and objects without labelled points are left out, as COCO does.
+        truth: the labels; crowds and objects without labeled points are left out, as COCO does.
         predicted: the predictions, with boxes, scores and the K keypoints of the truth's skeleton.
-        boxes_are_labels: whether the poses were estimated in the labelled boxes. Then no box is shifted, and an object
+        boxes_are_labels: whether the poses were estimated in the labeled boxes. Then no box is shifted, and an object
             without a box is one whose prediction was dropped as a duplicate of another object's.
 
     Raises:
@@ -121,7 +121,7 @@ def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) 
         raise ValueError(f"keypoints must have the shape {expected}, got {predicted.keypoints.shape}")
     matches = match_objects(truth, predicted, by_points=True, boxes_are_labels=boxes_are_labels)
     kinds = sort_points(truth, predicted.keypoints, matches, boxes_are_labels=boxes_are_labels)
-    counted = (kinds != NOT_LABELLED).any(axis=1)
+    counted = (kinds != NOT_LABELED).any(axis=1)
     found = matches.predicted >= 0
     shifted: Bools = counted & found & (matches.iou < SAME_IOU) & (not boxes_are_labels)
     errors = Errors(
@@ -140,7 +140,7 @@ def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) 
     return Diagnosis(
         ap=ap,
         objects=int(counted.sum()),
-        points=int((kinds != NOT_LABELLED).sum()),
+        points=int((kinds != NOT_LABELED).sum()),
         predictions=len(predicted),
         counts={kind: int(of.sum()) for kind, of in own.items()} | extra,
         object_counts={kind: int(of.any(axis=1).sum()) for kind, of in own.items()},
@@ -153,7 +153,7 @@ def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) 
 
 
 def _cases(truth: Dataset, predicted: Predictions, matches: Matches, kinds: Ints) -> tuple[PoseCase, ...]:
-    rows = np.flatnonzero((kinds != NOT_LABELLED).any(axis=1))
+    rows = np.flatnonzero((kinds != NOT_LABELED).any(axis=1))
     own = matches.predicted[rows]
     oks = np.zeros(len(rows))
     oks[own >= 0] = oks_with(truth, rows[own >= 0], predicted.keypoints[own[own >= 0]])
@@ -164,7 +164,7 @@ def _cases(truth: Dataset, predicted: Predictions, matches: Matches, kinds: Ints
             predicted=int(own[i]),
             iou=float(matches.iou[row]),
             oks=float(oks[i]),
-            kinds=tuple(None if code == NOT_LABELLED else POINT_KINDS[code] for code in kinds[row].tolist()),
+            kinds=tuple(None if code == NOT_LABELED else POINT_KINDS[code] for code in kinds[row].tolist()),
         )
         for i, row in enumerate(rows.tolist())
     )

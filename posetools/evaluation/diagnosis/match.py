@@ -1,8 +1,8 @@
-"""Which predicted object was meant for which labelled one, what the others are, and what is wrong with each point.
+"""Which predicted object was meant for which labeled one, what the others are, and what is wrong with each point.
 
 COCO matches by OKS alone, so a car whose points are all inverted is to it one car that was missed and one that is not
-there. To say what went wrong, each labelled object needs the prediction that was meant for it, however wrong its
-points are. A pose is estimated in a box: the box says which object was meant. In each picture, predictions are taken
+there. To say what went wrong, each labeled object needs the prediction that was meant for it, however wrong its
+points are. A pose is estimated in a box: the box says which object was meant. In each image, predictions are taken
 from the highest score down, in four passes:
 
 1. each takes the object that its box overlaps most, from an IoU of 0.5 on;
@@ -10,7 +10,7 @@ from the highest score down, in four passes:
 3. each takes the free object with the highest OKS, from 0.5 on: the points are right although the box is not;
 4. each takes the object that it overlaps most, from an IoU of 0.1 on: a box that is shifted.
 
-On labelled boxes there is nothing to search: a prediction belongs to the object whose box it was made in.
+On labeled boxes there is nothing to search: a prediction belongs to the object whose box it was made in.
 
 The classes of points are after Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation"
 (ICCV 2017). How near a point is to a place is the keypoint similarity ks of OKS, with the area and the sigma of that
@@ -18,9 +18,9 @@ place. A point is
 
 - *good* when ks to its own place is 0.85 or more;
 - else of the kind of the place that it is nearest to, when ks there is 0.5 or more: its own place (*jitter*), another
-  one of the same object (an inversion: left for right, front for rear, both at once, or the neighbouring name), or any
+  one of the same object (an inversion: left for right, front for rear, both at once, or the neighboring name), or any
   of another object (a *swap*);
-- *missing*: near no labelled place at all.
+- *missing*: near no labeled place at all.
 
 Ronchi and Perona know left and right only; with them, a point at its own place counts as inverted or swapped when it is
 nearer yet to another's, which costs no AP. What is front and what is rear comes from the skeleton's template, or else
@@ -51,9 +51,9 @@ NEAR_IOU = 0.1
 SAME_OKS = 0.5
 # A prediction that lies in a crowd with this share of its box is not counted.
 _IN_CROWD = 0.5
-# A box given to the estimator comes back the same to this many pixels, but for its cut at the picture's edge.
+# A box given to the estimator comes back the same to this many pixels, but for its cut at the image's edge.
 _SAME_BOX = 1.0
-# What a labelled point can be. Each is exactly one of these.
+# What a labeled point can be. Each is exactly one of these.
 PointKind: TypeAlias = Literal[
     "good",
     "no_box",
@@ -67,8 +67,8 @@ PointKind: TypeAlias = Literal[
     "missing",
 ]
 POINT_KINDS: tuple[PointKind, ...] = get_args(PointKind)
-# The code of a point that is not labelled; all others are indices into POINT_KINDS.
-NOT_LABELLED = -1
+# The code of a point that is not labeled; all others are indices into POINT_KINDS.
+NOT_LABELED = -1
 GOOD_KS = 0.85
 NEAR_KS = 0.5
 
@@ -88,10 +88,10 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Matches:
-    """Who belongs to whom among N labelled and M predicted objects.
+    """Who belongs to whom among N labeled and M predicted objects.
 
     Attributes:
-        predicted: (N,) the row of the prediction that was meant for each labelled object, or -1.
+        predicted: (N,) the row of the prediction that was meant for each labeled object, or -1.
         iou: (N,) how much the two boxes overlap; 0 without a prediction.
         roles: (M,) a Role for each prediction.
     """
@@ -107,7 +107,7 @@ def similarity(points: Floats, labels: Floats, areas: Floats, sigmas: Sequence[f
     Args:
         points: (..., K, 2) x, y in pixels; what is not finite is similar to nothing.
         labels: (..., K, 3) x, y, visibility; both are broadcast.
-        areas: (...) the labelled objects' areas in square pixels.
+        areas: (...) the labeled objects' areas in square pixels.
         sigmas: K constants, the skeleton's.
     """
     variances = (2 * np.array(sigmas, dtype=np.float64)) ** 2
@@ -119,7 +119,7 @@ def similarity(points: Floats, labels: Floats, areas: Floats, sigmas: Sequence[f
 
 
 def oks_with(truth: Dataset, rows: Ints, points: Floats) -> Floats:
-    """Return the (..., P) OKS of (..., P, K, 2) points with the labelled objects in (P,) rows; 0 without a label.
+    """Return the (..., P) OKS of (..., P, K, 2) points with the labeled objects in (P,) rows; 0 without a label.
 
     Both are broadcast: (M, 1, K, 2) points give the OKS of each with each object. Of row -1 it means nothing.
     """
@@ -130,33 +130,33 @@ def oks_with(truth: Dataset, rows: Ints, points: Floats) -> Floats:
 
 
 def match_objects(truth: Dataset, predicted: Predictions, *, by_points: bool, boxes_are_labels: bool) -> Matches:
-    """Return which prediction was meant for which labelled object.
+    """Return which prediction was meant for which labeled object.
 
     Args:
         truth: the labels. Crowds take no prediction, and what lies in them is ignored.
         predicted: the predictions.
-        by_points: whether OKS counts too, and what belongs to an object without labelled points is ignored.
-        boxes_are_labels: whether the predictions were made in the labelled boxes.
+        by_points: whether OKS counts too, and what belongs to an object without labeled points is ignored.
+        boxes_are_labels: whether the predictions were made in the labeled boxes.
     """
     own, iou = np.full(len(truth), -1, dtype=np.int64), np.zeros(len(truth))
     roles = np.full(len(predicted), int(Role.BACKGROUND), dtype=np.int64)
-    unlabelled = (truth.num_labelled == 0) & by_points
+    unlabeled = (truth.num_labeled == 0) & by_points
     of_images = zip(truth.images, truth.rows_of_images(), predicted.rows_of_images(len(truth.images)), strict=True)
     for image, everyone, found in of_images:
         if not len(found):
             continue
-        labelled = np.array(everyone, dtype=np.int64)
-        crowds, rows = labelled[truth.iscrowd[labelled]], labelled[~truth.iscrowd[labelled]]
+        labeled = np.array(everyone, dtype=np.int64)
+        crowds, rows = labeled[truth.iscrowd[labeled]], labeled[~truth.iscrowd[labeled]]
         overlap = pairwise_iou(predicted.boxes[found], truth.boxes[rows])
         oks = oks_with(truth, rows, predicted.keypoints[found][:, None]) if by_points else np.zeros_like(overlap)
         if boxes_are_labels:
             chosen = best_free(_of_box(predicted.boxes[found], truth.boxes[rows], image.size, oks))
         else:
             chosen = best_free(*_passes(overlap, oks))
-        roles[found] = _leftovers(overlap, unlabelled[rows], predicted.boxes[found], truth.boxes[crowds])
+        roles[found] = _leftovers(overlap, unlabeled[rows], predicted.boxes[found], truth.boxes[crowds])
         for one, at in chosen.tolist():
             own[rows[at]], iou[rows[at]] = found[one], overlap[one, at]
-            roles[found[one]] = Role.IGNORED if unlabelled[rows[at]] else Role.MATCHED
+            roles[found[one]] = Role.IGNORED if unlabeled[rows[at]] else Role.MATCHED
     return Matches(own, iou, roles)
 
 
@@ -171,19 +171,19 @@ def _passes(overlap: Floats, oks: Floats) -> list[Floats]:
     ]
 
 
-def _of_box(found: Floats, labelled: Floats, size: tuple[int, int], oks: Floats) -> Floats:
-    """Return the one pass on labelled boxes: the same box, and where two objects have the same one, the higher OKS."""
+def _of_box(found: Floats, labeled: Floats, size: tuple[int, int], oks: Floats) -> Floats:
+    """Return the one pass on labeled boxes: the same box, and where two objects have the same one, the higher OKS."""
     limit = np.array([*size, *size], dtype=np.float64) - 1
-    apart = np.abs(np.clip(found, 0.0, limit)[:, None] - np.clip(labelled, 0.0, limit)[None]).max(axis=2, initial=0.0)
+    apart = np.abs(np.clip(found, 0.0, limit)[:, None] - np.clip(labeled, 0.0, limit)[None]).max(axis=2, initial=0.0)
     return np.where(apart <= _SAME_BOX, oks - 1000 * apart, -np.inf)
 
 
-def _leftovers(overlap: Floats, unlabelled: Bools, boxes: Floats, crowds: Floats) -> Ints:
+def _leftovers(overlap: Floats, unlabeled: Bools, boxes: Floats, crowds: Floats) -> Ints:
     """Return the (c,) roles that predictions have if they are matched to nothing."""
     roles = np.full(len(boxes), int(Role.BACKGROUND), dtype=np.int64)
     if overlap.shape[1]:
         near = overlap.max(axis=1) >= NEAR_IOU
-        ignored = unlabelled[overlap.argmax(axis=1)]
+        ignored = unlabeled[overlap.argmax(axis=1)]
         roles[near] = np.where(ignored, int(Role.IGNORED), int(Role.DUPLICATE))[near]
     if len(crowds):
         share = box_overlap(boxes[:, None], crowds[None]) / np.maximum(box_area(boxes), np.spacing(1))[:, None]
@@ -195,18 +195,18 @@ def partners(skeleton: Skeleton) -> dict[PointKind, Ints]:
     """Return for each kind of inversion the (K,) index of the keypoint that each is taken for, or -1.
 
     Left and right are the skeleton's swaps. Front and rear are its template's ``opposite``, or, without a template,
-    names that differ in front and rear (or back) alone. Diagonal is both at once, neighbour the template's.
+    names that differ in front and rear (or back) alone. Diagonal is both at once, neighbor the template's.
     """
     k = skeleton.num_keypoints
     none = np.full(k, -1, dtype=np.int64)
-    sides, ends, neighbours = none.copy(), none.copy(), none.copy()
+    sides, ends, neighbors = none.copy(), none.copy(), none.copy()
     for i, point in enumerate(skeleton.keypoints):
         sides[i] = skeleton.index[point.swap] if point.swap else -1
     if skeleton.template is not None:
         for placed in skeleton.template.points:
             i = skeleton.index[placed.name]
             ends[i] = skeleton.index[placed.opposite] if placed.opposite else -1
-            neighbours[i] = skeleton.index[placed.neighbour] if placed.neighbour else -1
+            neighbors[i] = skeleton.index[placed.neighbour] if placed.neighbour else -1
     else:
         for i, name in enumerate(skeleton.names):
             ends[i] = next((skeleton.index[other] for other in _other_end(name) if other in skeleton.index), -1)
@@ -215,7 +215,7 @@ def partners(skeleton: Skeleton) -> dict[PointKind, Ints]:
         "left_right": sides,
         "front_rear": ends,
         "diagonal": diagonal,
-        "neighbour": neighbours,
+        "neighbour": neighbors,
     }
     # A place that two kinds lead to belongs to the first of them; one's own place belongs to none.
     taken = np.arange(k)[:, None]
@@ -237,17 +237,17 @@ def _other_end(name: str) -> list[str]:
 
 
 def sort_points(truth: Dataset, keypoints: Floats, matches: Matches, *, boxes_are_labels: bool) -> Ints:
-    """Return the (N, K) kinds of the labelled points, as indices into POINT_KINDS; NOT_LABELLED for the others.
+    """Return the (N, K) kinds of the labeled points, as indices into POINT_KINDS; NOT_LABELED for the others.
 
-    Points of crowds are NOT_LABELLED too.
+    Points of crowds are NOT_LABELED too.
 
     Args:
         truth: the labels.
         keypoints: (M, K, 2) the predicted points.
         matches: which prediction was meant for which object.
-        boxes_are_labels: whether the boxes are the labelled ones, so that none is shifted.
+        boxes_are_labels: whether the boxes are the labeled ones, so that none is shifted.
     """
-    kinds = np.full(truth.keypoints.shape[:2], NOT_LABELLED, dtype=np.int64)
+    kinds = np.full(truth.keypoints.shape[:2], NOT_LABELED, dtype=np.int64)
     others = partners(truth.skeleton)
     for everyone in truth.rows_of_images():
         rows = np.array([row for row in everyone if not truth.iscrowd[row]], dtype=np.int64)
@@ -259,13 +259,13 @@ def sort_points(truth: Dataset, keypoints: Floats, matches: Matches, *, boxes_ar
     shifted = (matches.predicted >= 0) & (matches.iou < SAME_IOU) & (not boxes_are_labels)
     kinds[shifted[:, None] & (kinds != _CODE["good"])] = _CODE["box_shifted"]
     kinds[matches.predicted < 0] = _CODE["no_box"]
-    labelled = (truth.keypoints[:, :, 2] > 0) & ~truth.iscrowd[:, None]
-    kinds[~labelled] = NOT_LABELLED
+    labeled = (truth.keypoints[:, :, 2] > 0) & ~truth.iscrowd[:, None]
+    kinds[~labeled] = NOT_LABELED
     return kinds
 
 
 def _kinds(truth: Dataset, rows: Ints, points: Floats, others: Mapping[PointKind, Ints]) -> Ints:
-    """Return the (n, K) kinds of one picture's points as if all boxes were right."""
+    """Return the (n, K) kinds of one image's points as if all boxes were right."""
     n, every = len(points), np.arange(points.shape[1])
     # (n, K, n, K): how near the point of each object and name is to the place of each object and name.
     near = similarity(

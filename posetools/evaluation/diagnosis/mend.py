@@ -2,7 +2,7 @@
 
 A kind is mended in the predictions, and AP is measured again, by the measure that measured it before:
 
-- a point goes to its labelled place, a shifted box to its labelled box (and with it the points that it spoilt);
+- a point goes to its labeled place, a shifted box to its labeled box (and with it the points that it spoilt);
 - an object without a box gets a prediction at its label, as sure as the median of the matched ones;
 - duplicates and predictions on nothing are taken away;
 - scores become what they should say: how good the prediction is (its OKS or IoU), and 0 for those taken away above.
@@ -37,7 +37,7 @@ ERROR_NAMES: Mapping[str, str] = {
     "left_right": "left/right inversion",
     "front_rear": "front/rear inversion",
     "diagonal": "left/right and front/rear inversion at once",
-    "neighbour": "neighbouring keypoint's place",
+    "neighbour": "neighboring keypoint's place",
     "swap": "swap with another object",
     "missing": "missing",
     "inexact": "inexact box",
@@ -96,7 +96,7 @@ class LostAp:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Errors:
-    """What is wrong with some predictions, as arrays of N labelled and M predicted objects.
+    """What is wrong with some predictions, as arrays of N labeled and M predicted objects.
 
     Attributes:
         truth: the labels.

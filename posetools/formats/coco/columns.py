@@ -1,4 +1,4 @@
-"""The pictures and annotations of a COCO file as columns, and what collects them batch by batch.
+"""The images and annotations of a COCO file as columns, and what collects them batch by batch.
 
 A quarter of a million annotations as objects take a gigabyte, as columns a tenth of it: rows are decoded some thousands
 at a time, put into the columns, and dropped.
@@ -22,7 +22,7 @@ from posetools.formats.coco.model import CocoAnnotation, CocoImage
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ImageColumns:
-    """The M pictures that keep to the model.
+    """The M images that keep to the model.
 
     Attributes:
         position: (M,) index in the file's list.

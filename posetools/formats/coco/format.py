@@ -10,31 +10,31 @@ Reading
 - ``file_name`` is seen from ``images/`` beside the file, then from the file's folder; of a file in ``annotations/``
   also from ``images/`` and the folder above it, and from those of the split's name in both (``train2017/``).
   Backslashes count as slashes. A name that leaves the source folder is a finding (E125), unless --image-root has the
-  picture.
-- A picture's split is the one word train, val or test in the file's name (``train_coco``, ``instances_train2017``),
+  image.
+- An image's split is the one word train, val or test in the file's name (``train_coco``, ``instances_train2017``),
   else its folder's (``valid``).
 - Of a COCO release, ``instances_X.json`` is left out where ``person_keypoints_X.json`` is beside it (W323): it has the
   same objects.
 - A value of another type that has one meaning (``iscrowd: false``, ids as text, a width that the image's header gives)
   is taken for it, one warning (W324) for each kind. --kpt-order names the keypoints of a category that has no names for
   them, or another number. --assume-visible takes keypoints that are x, y alone, or have a score or a depth for a
-  visibility (most of a category's points), as visible, and (0, 0) and negative numbers as not labelled.
+  visibility (most of a category's points), as visible, and (0, 0) and negative numbers as not labeled.
 - Keypoints that are objects of a category each (E127) are joined by --keypoints-from categories, where each is in
   exactly one box of the object's category.
 - --drop-crowds leaves groups (``iscrowd`` 1) out, and counts them.
 - Objects of the skeleton's category are read; --map gives other names to it, --ignore leaves a category out and counts
   its objects; any other object is a finding (E301).
 - Keypoints go by the names in the category, onto the skeleton's (--map, --ignore). Points that the file does not have
-  are not labelled. An object without keypoints has none labelled.
+  are not labeled. An object without keypoints has none labeled.
 - ``area`` is kept. Where it is missing or at most 1 it becomes the box's; wrong num_keypoints and a missing iscrowd
   are put right; each is a warning (W324). Ids, also those of categories, are given anew when written.
 - Segmentations and unknown keys are not carried over, which is said once per file with counts (W323).
 - What breaks the models is a finding with its place, and the rest of the file is read. The finding of an image or a
   category has its objects, which are not listed again. Two images of one id are both left out under --keep-going. A
-  picture that is listed twice, in one file or in two, is left out with a finding for each entry (E313).
+  image that is listed twice, in one file or in two, is left out with a finding for each entry (E313).
 
 Writing
-- ``images/`` and ``{split}_coco.json``. The ids of pictures, sorted by name, and of objects start at 1 and run on from
+- ``images/`` and ``{split}_coco.json``. The ids of images, sorted by name, and of objects start at 1 and run on from
   split to split. ``bbox`` is [x, y, width, height] to 1e-9 px, from which reading gets the very same corners;
   ``keypoints`` are 3K numbers; ``segmentation`` is empty; ``area``, ``iscrowd`` and ``num_keypoints`` are always there.
 - One category: the skeleton's, with its id, its keypoints, and its links as 1-based pairs.
@@ -48,7 +48,7 @@ from pathlib import Path
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.formats.coco.read import read_file, shards_of
-from posetools.formats.coco.sources import PictureLookup, TrustedPictures, detect, files_of, root_of, without_twins
+from posetools.formats.coco.sources import ImageLookup, TrustedImages, detect, files_of, root_of, without_twins
 from posetools.formats.coco.write import write, write_split
 from posetools.formats.entry import Format
 from posetools.formats.labels import settled
@@ -78,12 +78,12 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     yield shard_of([], skeleton, beside, files=0)
 
 
-def _lookup(path: Path, root: Path, options: ReadOptions) -> PictureLookup:
-    return PictureLookup(path, root, options.image_roots, trust=options.trust_sizes, needed=options.need_pictures)
+def _lookup(path: Path, root: Path, options: ReadOptions) -> ImageLookup:
+    return ImageLookup(path, root, options.image_roots, trust=options.trust_sizes, needed=options.need_images)
 
 
 def read_split(path: Path, images_folder: Path, skeleton: Skeleton, options: ReadOptions | None = None) -> ReadResult:
-    """Return one COCO file of a data set that posetools made; its pictures are not opened.
+    """Return one COCO file of a data set that posetools made; its images are not opened.
 
     Args:
         path: the file.
@@ -91,7 +91,7 @@ def read_split(path: Path, images_folder: Path, skeleton: Skeleton, options: Rea
         skeleton: what the keypoints are.
         options: other names, and what to ignore; None for neither.
     """
-    lookup = TrustedPictures(path, images_folder)
+    lookup = TrustedImages(path, images_folder)
     return join(shards_of([read_file(path, skeleton, options or ReadOptions(), lookup)], skeleton), skeleton)
 
 

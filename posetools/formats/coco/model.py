@@ -29,7 +29,7 @@ MAX_ID = 2**63 - 1
 
 Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
 Side = Annotated[float, Field(gt=0, le=MAX_COORDINATE)]
-Pixels = Annotated[int, Field(ge=1, le=MAX_COORDINATE)]
+PixelCount = Annotated[int, Field(ge=1, le=MAX_COORDINATE)]
 Id = Annotated[int, Field(ge=0, le=MAX_ID)]
 Count = Annotated[int, Field(ge=0, le=MAX_ID)]
 Index = Annotated[int, Field(ge=0, lt=2**31)]
@@ -44,12 +44,12 @@ class _CocoEntry(BaseModel):
 
 
 class CocoImage(_CocoEntry):
-    """One picture."""
+    """One image."""
 
     id: Id
     file_name: Annotated[str, Field(min_length=1, description="path inside images/, with forward slashes")]
-    width: Annotated[Pixels, Field(description="of the upright picture, in pixels")]
-    height: Annotated[Pixels, Field(description="of the upright picture, in pixels")]
+    width: Annotated[PixelCount, Field(description="of the upright image, in pixels")]
+    height: Annotated[PixelCount, Field(description="of the upright image, in pixels")]
 
 
 class CocoAnnotation(_CocoEntry):
@@ -191,10 +191,10 @@ _CODE_HINTS = {
     "E104": AREA_HINT,
     "E105": COUNT_HINT,
     "E108": f"MMDet and MMPose drop such a box without a word; {_REDRAW}",
-    "E110": "add the picture to images, or take the annotation out",
+    "E110": "add the image to images, or take the annotation out",
     "E114": EDGES_HINT,
     "E115": "0 is an object, 1 a group of them; `posetools validate --fix` writes 0 where it is missing",
-    "E123": "width and height are those of the upright picture",
+    "E123": "width and height are those of the upright image",
     "E125": "write the path as seen from images/",
 }
 # `posetools convert` repairs what the box or the keypoints say: what it still refuses, --fix cannot mend either.

@@ -24,7 +24,7 @@ from posetools.formats.coco.flat import join_categories
 from posetools.formats.coco.keypoints import assume_visible, has_marks, has_visibility, in_fractions, name_keypoints
 from posetools.formats.coco.model import LABELED_VALUES, CocoCategory, Note
 from posetools.formats.coco.repair import PreparedDocument, prepare
-from posetools.formats.coco.sources import UNKNOWN_SIZE, FoundPicture, PictureLookup, TrustedPictures, split_of
+from posetools.formats.coco.sources import UNKNOWN_SIZE, FoundImage, ImageLookup, TrustedImages, split_of
 from posetools.formats.coco.table import (
     LISTS,
     CocoTable,
@@ -40,8 +40,8 @@ from posetools.formats.options import ReadOptions
 from posetools.formats.shards import ImageSource, ShardReading
 from posetools.scale.shards import SHARD, cut
 
-# What finds the pictures of a file.
-Lookup: TypeAlias = PictureLookup | TrustedPictures
+# What finds the images of a file.
+Lookup: TypeAlias = ImageLookup | TrustedImages
 # Places that are listed in one finding.
 _SHOWN_PLACES = 5
 
@@ -69,7 +69,7 @@ class Reading:
     Attributes:
         table: the file as columns.
         split: the split that its name declares, or None.
-        pictures: row in ``table.images`` -> the picture, for those that can be used.
+        images: row in ``table.images`` -> the image, for those that can be used.
         columns: category id -> its keypoints, for the categories that are the skeleton's.
         findings: what could not be read, and what is odd.
         ignored: label -> how many were left out on purpose.
@@ -81,14 +81,14 @@ class Reading:
 
     table: CocoTable
     split: str | None
-    pictures: dict[int, FoundPicture] = field(default_factory=dict)
+    images: dict[int, FoundImage] = field(default_factory=dict)
     columns: dict[int, KeypointColumns] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     ignored_ids: frozenset[int] = frozenset()
     drop_crowds: bool = False
     broken: set[int] = field(default_factory=set)
-    measured: Mapping[int, FoundPicture | Finding] = field(default_factory=dict)
+    measured: Mapping[int, FoundImage | Finding] = field(default_factory=dict)
 
     def add(self, code: str, place: str, message: str, hint: str = "") -> None:
         """Add a finding of this file."""
@@ -102,7 +102,7 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
         path: the file.
         skeleton: what its keypoints are mapped onto, by name.
         options: names, what to ignore, where boxes come from, and who is told how far it is.
-        lookup: finds the pictures.
+        lookup: finds the images.
     """
     try:
         document = read_json(path)
@@ -115,7 +115,7 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
         table = table_from(document, path)
         return Reading(table, None, findings=list(table.findings))
     strict = clean_table(document, path)
-    measured: dict[int, FoundPicture | Finding] = {}
+    measured: dict[int, FoundImage | Finding] = {}
     taken: tuple[Note, ...] = ()
     original = document
     if strict is None or has_marks(strict):
@@ -139,7 +139,7 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     for place, category in table.categories.items():
         if category.id in prepared.ours and category.id not in reading.columns:
             reading.columns[category.id] = _columns(category, place, skeleton, options, reading)
-    _find_pictures(reading, options, lookup)
+    _find_images(reading, options, lookup)
     _leave_unlabeled(reading, prepared.document)
     return reading
 
@@ -175,9 +175,9 @@ def _leave_unlabeled(reading: Reading, document: Mapping[str, Any]) -> None:
         return
     used = set(reading.table.annotations.image_ids.tolist())
     columns = reading.table.images
-    rows = [row for row in reading.pictures if int(columns.position[row]) in said and int(columns.ids[row]) not in used]
+    rows = [row for row in reading.images if int(columns.position[row]) in said and int(columns.ids[row]) not in used]
     for row in rows:
-        del reading.pictures[row]
+        del reading.images[row]
     if rows:
         images = f"{len(rows)} image{'s' * (len(rows) > 1)} without objects"
         message = f"is_labeled is false in {images}: not labeled yet, left out"
@@ -185,7 +185,7 @@ def _leave_unlabeled(reading: Reading, document: Mapping[str, Any]) -> None:
 
 
 def _measure(
-    lookup: Lookup, measured: dict[int, FoundPicture | Finding], position: int, file_name: str, place: str
+    lookup: Lookup, measured: dict[int, FoundImage | Finding], position: int, file_name: str, place: str
 ) -> tuple[int, int] | None:
     """Return the size in an image's header, and keep what was found; None when no image is opened."""
     found = measured[position] = lookup.find(file_name, UNKNOWN_SIZE, place)
@@ -199,9 +199,9 @@ def shards_of(readings: Sequence[Reading], skeleton: Skeleton) -> Iterator[Shard
     _refuse_doubles(readings)
     for reading in readings:
         dataset = _dataset(reading, skeleton)
-        pictures = [(int(reading.table.images.ids[row]), reading.pictures[row]) for row in sorted(reading.pictures)]
-        sources = [ImageSource(str(reading.table.path), str(found.path), found.origin, 0) for _, found in pictures]
-        broken = [str(found.path) for number, found in pictures if number in reading.broken]
+        images = [(int(reading.table.images.ids[row]), reading.images[row]) for row in sorted(reading.images)]
+        sources = [ImageSource(str(reading.table.path), str(found.path), found.origin, 0) for _, found in images]
+        broken = [str(found.path) for number, found in images if number in reading.broken]
         found = reading.findings
         yield ShardReading(dataset, sources, broken=broken, findings=found, ignored=reading.ignored, files=1)
 
@@ -256,7 +256,7 @@ def _columns(
     )
 
 
-def _find_pictures(reading: Reading, options: ReadOptions, lookup: Lookup) -> None:
+def _find_images(reading: Reading, options: ReadOptions, lookup: Lookup) -> None:
     images, seen = reading.table.images, dict[int, int]()
     # The first alone: where it is found, the others probably are.
     for rows in (range(min(1, len(images))), *cut(range(1, len(images)), SHARD)):
@@ -271,7 +271,7 @@ def _find_some(
     for row in rows:
         number = int(images.ids[row])
         place = images.place(row)
-        options.progress(f"looking for the pictures of {reading.table.path.name}", row + 1, len(images))
+        options.progress(f"looking for the images of {reading.table.path.name}", row + 1, len(images))
         if number in seen:
             message = must_be("id", f"unique among the images ({images.place(seen[number])} has it)", number)
             reading.add("E109", place, message, "give every image an id of its own")
@@ -281,20 +281,20 @@ def _find_some(
         seen[number] = row
         width, height = images.sizes[row].tolist()
         found = reading.measured.get(int(images.position[row]))
-        if found is None or (isinstance(found, FoundPicture) and found.size != (width, height)):
+        if found is None or (isinstance(found, FoundImage) and found.size != (width, height)):
             found = lookup.find(images.file_names[row], (width, height), place)
         if isinstance(found, Finding):
             reading.findings.append(found)
         else:
-            reading.pictures[row] = found
+            reading.images[row] = found
             reading.findings += found.notes
 
 
 def _refuse_doubles(readings: Sequence[Reading]) -> None:
-    """Leave out every picture that is listed twice: which entry is right is not known."""
+    """Leave out every image that is listed twice: which entry is right is not known."""
     at: dict[str, list[tuple[Reading, int]]] = {}
     for reading in readings:
-        for row, found in reading.pictures.items():
+        for row, found in reading.images.items():
             at.setdefault(str(found.path.resolve()), []).append((reading, row))
     for path, entries in at.items():
         if len(entries) == 1:
@@ -307,23 +307,23 @@ def _refuse_doubles(readings: Sequence[Reading]) -> None:
             place, what = reading.table.images.place(row), f"an image must be listed once, got several in {files}"
             message += f"; also at {', '.join(others)}"
             reading.findings.append(RepeatedFinding("E313", str(reading.table.path), place, message, hint, what=what))
-            del reading.pictures[row]
+            del reading.images[row]
 
 
 def _dataset(reading: Reading, skeleton: Skeleton) -> Dataset:
     """Return the images and objects of a file; what cannot be read becomes a finding."""
-    table, pictures = reading.table.annotations, sorted(reading.pictures.items())
-    index_of, images = {row: index for index, (row, _) in enumerate(pictures)}, reading.table.image_rows()
+    table, listed = reading.table.annotations, sorted(reading.images.items())
+    index_of, images = {row: index for index, (row, _) in enumerate(listed)}, reading.table.image_rows()
     keypoints = _keypoints(reading, skeleton)
     rows = np.array(list(_usable_rows(reading, skeleton, images, keypoints)), dtype=np.int64)
     image_index = np.array([index_of[image] for image in images[rows].tolist()], dtype=np.int64)
     by_image = np.argsort(image_index, kind="stable")
     rows, file = rows[by_image], str(reading.table.path)
     points = np.array([keypoints[row] for row in rows.tolist()]).reshape(len(rows), skeleton.num_keypoints, 3)
-    points[points[:, :, 2] == Visibility.NOT_LABELLED] = 0
+    points[points[:, :, 2] == Visibility.NOT_LABELED] = 0
     return Dataset(
         skeleton=skeleton,
-        images=tuple(Image(found.name, *found.size, found.path, reading.split) for _, found in pictures),
+        images=tuple(Image(found.name, *found.size, found.path, reading.split) for _, found in listed),
         boxes=xyxy_from_xywh(table.bbox)[rows].round(DECIMALS),
         keypoints=points,
         areas=table.areas[rows].astype(np.float64),
@@ -340,7 +340,7 @@ def _usable_rows(reading: Reading, skeleton: Skeleton, images: Ints, keypoints: 
     for row in range(len(table)):
         if int(table.category_ids[row]) in reading.ignored_ids or (reading.drop_crowds and table.iscrowd[row]):
             continue
-        if int(images[row]) not in reading.pictures:
+        if int(images[row]) not in reading.images:
             # The finding of an image that is listed has its objects.
             if int(table.image_ids[row]) not in reading.table.image_ids:
                 message = must_be("image_id", "the id of an entry in images", int(table.image_ids[row]))
@@ -379,7 +379,7 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
         for row, wrong in zip(rows[bad].tolist(), points[bad][:, :, 2], strict=True):
             index = int(np.flatnonzero(~np.isin(wrong, (0, 1, 2)))[0])
             message = must_be(f"keypoints[{3 * index + 2}]", "a visibility of 0, 1 or 2", float(wrong[index]))
-            reading.add("E107", table.place(row), message, "0 not labelled, 1 hidden, 2 visible")
+            reading.add("E107", table.place(row), message, "0 not labeled, 1 hidden, 2 visible")
             reading.broken.add(int(table.image_ids[row]))
         usable |= dict(zip(rows[~bad].tolist(), mapped[~bad], strict=True))
     if stray:

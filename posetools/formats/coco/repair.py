@@ -8,7 +8,7 @@ COCO reader those of objects:
 - E105 ``num_keypoints`` that is missing or wrong: the number of keypoints with a visibility of 1 or 2;
 - E115 ``iscrowd`` that is missing: 0;
 - E114 a category's edges with a 0 in them, hence 0-based: 1 is added to every index;
-- W201 a box that leaves its picture by more than a pixel: it is cut to the picture, where something is left of it. Its
+- W201 a box that leaves its image by more than a pixel: it is cut to the image, where something is left of it. Its
   area is cut with it where it was the box's.
 """
 
@@ -92,18 +92,18 @@ def repairs_at(entries: Iterable[tuple[str, int, Any]], codes: frozenset[str] = 
     """Return the (code, place) of all that can be mended in some entries of a COCO document.
 
     Args:
-        entries: the list's name, the index in it, and the entry; pictures, which say the sizes, before annotations.
+        entries: the list's name, the index in it, and the entry; images, which say the sizes, before annotations.
         codes: what is mended.
     """
     repairs: list[Repair] = []
     mended: set[tuple[str, str]] = set()
-    pictures: list[Any] = []
+    images: list[Any] = []
     sizes: dict[int, tuple[int, int]] | None = None
     for kind, position, entry in entries:
         if kind == "images":
-            pictures.append(entry)
+            images.append(entry)
         elif kind == "annotations":
-            sizes = image_sizes({"images": pictures}) if sizes is None else sizes
+            sizes = image_sizes({"images": images}) if sizes is None else sizes
             _annotation(entry, position, sizes, codes, repairs)
         elif "E114" in codes:
             _category(entry, position, repairs)
@@ -294,7 +294,7 @@ def _category_of(entry: Any) -> int | None:
 
 
 def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOptions) -> tuple[Any, list[Note]]:
-    """Give every object keypoints (none labelled), and a box where the user wants one made from them."""
+    """Give every object keypoints (none labeled), and a box where the user wants one made from them."""
     filled: list[Any] = list(document["annotations"])
     bare = [i for i, entry in enumerate(filled) if isinstance(entry, dict) and "keypoints" not in entry]
     for i in bare:
@@ -314,7 +314,7 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
         notes += _done(filled, mine, message, "the source stays as it is")
         _set_boxes(filled, boxes)
     mine = [i for i in bare if _category_of(filled[i]) in ours]
-    message = f"keypoints set to none labelled in {len(mine)} objects without any"
+    message = f"keypoints set to none labeled in {len(mine)} objects without any"
     notes += _done(filled, mine, message, "they train the detector, not the pose estimator")
     return {**document, "annotations": filled}, notes
 
@@ -348,7 +348,7 @@ def _outline(entry: Any) -> Corners | None:
 
 
 def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptions) -> Corners | None:
-    """Return the box round an object's labelled points, where it has none of its own."""
+    """Return the box round an object's labeled points, where it has none of its own."""
     if not isinstance(entry, dict) or not _lacks_box(entry) or not _has_image(entry):
         return None
     keypoints, size = entry["keypoints"], sizes.get(entry["image_id"])

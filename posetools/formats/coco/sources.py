@@ -1,4 +1,4 @@
-"""Where COCO files and their pictures lie: which files of a folder are COCO, their splits, and picture look-up."""
+"""Where COCO files and their images lie: which files of a folder are COCO, their splits, and image look-up."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from posetools.files.disk import portable_path, read_json
 from posetools.files.urls import is_url
 from posetools.formats.coco.table import LISTS
 from posetools.formats.sources.locate import (
+    ImageFinder,
     Match,
     PathFrom,
-    PictureFinder,
     UnsettledImage,
     allowing,
     check_size,
     is_sane,
     name_below,
-    open_picture,
+    open_image,
 )
 
 ANNOTATIONS = "annotations"
@@ -39,14 +39,14 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0
 
 
 @dataclass(frozen=True, slots=True)
-class FoundPicture:
-    """A picture that was found.
+class FoundImage:
+    """An image that was found.
 
     Attributes:
         path: the file.
-        name: its name in the Dataset, if no other picture wants it.
-        origin: what is put before the name when another picture wants it too.
-        size: (width, height) of the upright picture.
+        name: its name in the Dataset, if no other image wants it.
+        origin: what is put before the name when another image wants it too.
+        size: (width, height) of the upright image.
         notes: what is odd about it.
     """
 
@@ -57,32 +57,32 @@ class FoundPicture:
     notes: tuple[Finding, ...] = ()
 
 
-class PictureLookup:
-    """Finds the pictures of one COCO file: below images/ beside it, beside it, or where a COCO release has them."""
+class ImageLookup:
+    """Finds the images of one COCO file: below images/ beside it, beside it, or where a COCO release has them."""
 
     def __init__(
         self, path: Path, root: Path, image_roots: Sequence[Path] = (), *, trust: bool = False, needed: bool = True
     ) -> None:
-        """Look for the pictures of the COCO file ``path``.
+        """Look for the images of the COCO file ``path``.
 
         Args:
             path: the file.
             root: the source folder.
             image_roots: further folders that the user allowed.
-            trust: take the sizes in the file for the pictures', and open none.
-            needed: whether a picture must be there all the same.
+            trust: take the sizes in the file for the images', and open none.
+            needed: whether an image must be there all the same.
         """
         self.path = path
         self.root = root
         self._trust = trust
         self._needed = needed
-        self._folders = picture_folders(path)
+        self._folders = image_folders(path)
         self._likely = self._folders[0]
-        self._finder = PictureFinder(root, image_roots)
+        self._finder = ImageFinder(root, image_roots)
         self._roots = (root, *image_roots)
 
-    def find(self, file_name: str, size: tuple[int, int], place: str, *, below: str = "") -> FoundPicture | Finding:
-        """Return the picture ``file_name``, which is said to be of ``size`` (width, height), or why there is none.
+    def find(self, file_name: str, size: tuple[int, int], place: str, *, below: str = "") -> FoundImage | Finding:
+        """Return the image ``file_name``, which is said to be of ``size`` (width, height), or why there is none.
 
         Args:
             file_name: as written.
@@ -94,7 +94,7 @@ class PictureLookup:
         name = safe_name(file_name)
         missing = isinstance(match, Finding) and match.code == "E121" and not isinstance(match, UnsettledImage)
         if missing and name and self._trust and not self._needed:
-            return FoundPicture(self.path.parent / name, name, self._origin(None), size)
+            return FoundImage(self.path.parent / name, name, self._origin(None), size)
         if isinstance(match, Finding):
             # A name that leaves the folder is a fault of the COCO file itself; a link that does is none.
             leaves = match.code == "E308" and not isinstance(match, UnsettledImage) and safe_name(file_name) is None
@@ -102,17 +102,17 @@ class PictureLookup:
         found_name, origin = self._name(match), self._origin(match.folder)
         notes = tuple(replace(note, place=place) for note in match.notes)
         if self._trust:
-            return FoundPicture(match.path, found_name, origin, size, notes)
-        located = open_picture(match.path)
+            return FoundImage(match.path, found_name, origin, size, notes)
+        located = open_image(match.path)
         if isinstance(located, Finding):
             return located
         wrong = None if size == UNKNOWN_SIZE else check_size(located, *size, file=self.path, place="image")
         if wrong:
             return replace(wrong, place=place)
-        return FoundPicture(match.path, found_name, origin, located.header.size, notes)
+        return FoundImage(match.path, found_name, origin, located.header.size, notes)
 
     def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
-        """Yield the paths at URLs where these pictures probably are."""
+        """Yield the paths at URLs where these images probably are."""
         if is_url(self._likely):
             yield from (f"{self._likely}/{name}" for name in map(safe_name, file_names) if name)
 
@@ -130,7 +130,7 @@ class PictureLookup:
             return match
         # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
         target = Path(os.path.realpath(links[0]))
-        message = f"file_name must be a picture inside {self.root}, got {file_name!r}, a link to {target}"
+        message = f"file_name must be an image inside {self.root}, got {file_name!r}, a link to {target}"
         return Finding("E308", str(self.path), "", message, allowing(target))
 
     def _name(self, match: Match) -> str:
@@ -147,25 +147,25 @@ class PictureLookup:
         return at.relative_to(root).as_posix()
 
 
-class TrustedPictures:
-    """The pictures of a data set of posetools' own: below one folder, with the sizes in the file; none is opened."""
+class TrustedImages:
+    """The images of a data set of posetools' own: below one folder, with the sizes in the file; none is opened."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.path = path
         self.folder = folder
 
     def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
-        """Yield nothing: no picture is opened."""
+        """Yield nothing: no image is opened."""
         del file_names
         yield from ()
 
-    def find(self, file_name: str, size: tuple[int, int], place: str) -> FoundPicture | Finding:
-        """Return the picture, or a finding when its name leaves the folder."""
+    def find(self, file_name: str, size: tuple[int, int], place: str) -> FoundImage | Finding:
+        """Return the image, or a finding when its name leaves the folder."""
         name = safe_name(file_name)
         if name is None:
             message = must_be("file_name", f"a path that stays in {self.folder}", file_name)
             return Finding("E125", str(self.path), place, message, "write the path as seen from images/")
-        return FoundPicture(self.folder / name, name, self.folder.parent.name, size)
+        return FoundImage(self.folder / name, name, self.folder.parent.name, size)
 
 
 def safe_name(file_name: str) -> str | None:
@@ -178,7 +178,7 @@ def safe_name(file_name: str) -> str | None:
     return relative.as_posix()
 
 
-def picture_folders(path: Path) -> tuple[Path, ...]:
+def image_folders(path: Path) -> tuple[Path, ...]:
     """Return the folders that the file names in the COCO file ``path`` may be seen from, in the order to try them."""
     beside = path.parent
     folders = [beside / IMAGES, beside]
@@ -202,7 +202,7 @@ def split_of(path: Path) -> str | None:
 
 
 def root_of(path: Path) -> Path:
-    """Return the folder that the pictures of a COCO file may not leave: its own, or the one above ``annotations/``."""
+    """Return the folder that the images of a COCO file may not leave: its own, or the one above ``annotations/``."""
     return path.parent.parent if path.parent.name == ANNOTATIONS else path.parent
 
 

@@ -77,12 +77,12 @@ class CocoTable:
         findings: what does not keep to the models; those entries are not in the columns.
         refused: index of an annotation among those in the file -> its findings, for those that have any.
         readable: whether the three lists are there; without them the columns are empty.
-        images: the pictures.
+        images: the images.
         annotations: the objects.
         categories: place in the file -> the category.
-        image_ids: the ids of all pictures, those with findings included.
+        image_ids: the ids of all images, those with findings included.
         category_ids: likewise of the categories.
-        num_images: how many pictures the file lists, those with findings included.
+        num_images: how many images the file lists, those with findings included.
         num_annotations: likewise of the annotations.
         num_categories: likewise of the categories.
     """
@@ -101,7 +101,7 @@ class CocoTable:
     num_categories: int
 
     def image_rows(self) -> Ints:
-        """Return for each annotation the row of its picture in ``images``, or -1: (N,)."""
+        """Return for each annotation the row of its image in ``images``, or -1: (N,)."""
         if not len(self.images):
             return np.full(len(self.annotations), -1, dtype=np.int64)
         order = np.argsort(self.images.ids, kind="stable")

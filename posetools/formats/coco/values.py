@@ -240,7 +240,7 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
         return
     numbers = _unlabeled(values, _lacks_coordinates)
     if numbers is not values:
-        tell("keypoints without coordinates and with v = 0 were taken for unlabelled")
+        tell("keypoints without coordinates and with v = 0 were taken for unlabeled")
         change["keypoints"] = numbers
     if any(isinstance(value, str) for value in numbers):
         said = [number_in(value) if isinstance(value, str) else value for value in numbers]

@@ -22,7 +22,7 @@ from posetools.files.disk import Transfer, transfer, write_chunks
 from posetools.files.urls import as_path, fetch, is_url
 from posetools.formats.coco.sources import safe_name
 
-# Pictures that are fetched from a URL at once.
+# Images that are fetched from a URL at once.
 _FETCHED_TOGETHER = 256
 
 
@@ -52,7 +52,7 @@ def write(splits: Mapping[str, Split], folder: Path, images: Transfer) -> None:
     """Write ``images/`` and one COCO file per split; ids run on from split to split, train and val first.
 
     Raises:
-        InputError: a picture is in two splits, has a name that leaves the folder, or no known file.
+        InputError: an image is in two splits, has a name that leaves the folder, or no known file.
         OutputError: a file cannot be written.
     """
     seen: dict[str, str] = {}
@@ -66,7 +66,7 @@ def write(splits: Mapping[str, Split], folder: Path, images: Transfer) -> None:
 
 
 def write_split(split: Split, path: Path) -> None:
-    """Write one COCO file, without the pictures.
+    """Write one COCO file, without the images.
 
     Raises:
         OutputError: it cannot be written.
@@ -128,14 +128,14 @@ def _columns(dataset: Dataset, first_image: int) -> tuple[Iterable[Any], ...]:
     visibility, keypoints = dataset.visibility, np.empty(dataset.keypoints.shape, dtype=object)
     keypoints[:, :, :2], keypoints[:, :, 2] = dataset.keypoints[:, :, :2], visibility
     # 0 rather than 0.0, as most files have it.
-    keypoints[visibility == Visibility.NOT_LABELLED] = 0
+    keypoints[visibility == Visibility.NOT_LABELED] = 0
     return (
         (dataset.image_index + first_image).tolist(),
         dataset.category_ids.tolist(),
         xywh_from_xyxy(dataset.boxes).tolist(),
         dataset.areas.tolist(),
         dataset.iscrowd.astype(np.int64).tolist(),
-        dataset.num_labelled.tolist(),
+        dataset.num_labeled.tolist(),
         keypoints.reshape(len(dataset), 3 * dataset.skeleton.num_keypoints).tolist(),
     )
 
@@ -154,7 +154,7 @@ def _listed(batches: Iterable[Sequence[msgspec.Struct]]) -> Iterator[bytes]:
 
 
 def _bring(images: Iterable[Image], split: str, seen: dict[str, str], folder: Path, how: Transfer) -> None:
-    """Bring each picture to the folder; ``seen`` says which names are taken, and by which split."""
+    """Bring each image to the folder; ``seen`` says which names are taken, and by which split."""
     remote: dict[Path, Path] = {}
     for name, path in ((image.file_name, image.path) for image in images):
         if (other := seen.setdefault(name, split)) != split:
@@ -164,8 +164,8 @@ def _bring(images: Iterable[Image], split: str, seen: dict[str, str], folder: Pa
         if how == "none":
             continue
         if not path:
-            problem = must_be("path", "a picture file, which goes to images/", None)
-            raise InputError(name, "", problem, hint="read the data set with its pictures, and write it then")
+            problem = must_be("path", "an image file, which goes to images/", None)
+            raise InputError(name, "", problem, hint="read the data set with its images, and write it then")
         if is_url(path):
             remote[folder / name] = as_path(path)
         else:

@@ -4,16 +4,16 @@ Read as follows; docs/formats.md explains it to users, tests/formats/custom/test
 
 - ``--mapping FILE`` says which column is what. Columns that it does not name are not read. In JSON lines a column can
   be a path into the object: ``box.0``, ``points.lfb.x``.
-- [point]: one row per point. Rows with the same picture and object (columns.object) are one object; without that column
-  all rows of a picture are. The box may stand in any of them, and must be the same wherever it stands; a row without
+- [point]: one row per point. Rows with the same image and object (columns.object) are one object; without that column
+  all rows of an image are. The box may stand in any of them, and must be the same wherever it stands; a row without
   a point's name is one for the box alone.
 - [points]: one row per object, a column each for x, y and visibility of each keypoint.
-- A point whose x and y are empty is not labelled. Words of the visibility column are compared as text; 2.0 is 2, and
+- A point whose x and y are empty is not labeled. Words of the visibility column are compared as text; 2.0 is 2, and
   ``Visible`` is ``visible`` where the mapping has only one of them (W324). Without such a column the points are refused
   unless the user takes them as visible.
 - Without [box], or where its four cells are empty, the object is a finding unless its box comes from the keypoints.
-- Fractions and percentages are of the upright picture and become pixels to 1e-9.
-- A row that holds nothing but a picture makes that a picture without objects.
+- Fractions and percentages are of the upright image and become pixels to 1e-9.
+- A row that holds nothing but an image makes that an image without objects.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, Place, RequestError, must_be
 from posetools.files.disk import read_bytes
 from posetools.formats.custom.mapping import TableMapping, read_mapping
-from posetools.formats.custom.objects import CustomRow, PictureRows
+from posetools.formats.custom.objects import CustomRow, RowsOfImage
 from posetools.formats.entry import Format
 from posetools.formats.labels import settled
 from posetools.formats.options import ReadOptions
@@ -63,7 +63,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     if not mapping.has_visibility and not options.assume_visible:
         raise RequestError(
             f"{options.mapping}: visibility must be a column of the points, got none\n"
-            "  --assume-visible takes every labelled point as visible"
+            "  --assume-visible takes every labeled point as visible"
         )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
@@ -118,16 +118,16 @@ def _read_file(
         have = sorted({column for row in rows for column in row.cells})
         message = must_be("the columns", f"with {', '.join(missing)}, as {options.mapping} says", have)
         return [FileReading(source.file, findings=[*findings, Finding("E310", file, "", message, "correct one")])]
-    by_picture: dict[str, list[CustomRow]] = {}
+    by_image: dict[str, list[CustomRow]] = {}
     for row in rows:
-        by_picture.setdefault(row.text(mapping.columns.picture), []).append(row)
-    for row in by_picture.pop("", []):
-        message = must_be(mapping.columns.picture, "a picture's path", "")
+        by_image.setdefault(row.text(mapping.columns.picture), []).append(row)
+    for row in by_image.pop("", []):
+        message = must_be(mapping.columns.picture, "an image's path", "")
         findings.append(Finding("E309", file, row.place, message, "correct the row"))
     repaired = Counter[str]()
     readings = [
-        _read_picture(source, picture, listed, mapping, opener, skeleton, options, repaired)
-        for picture, listed in by_picture.items()
+        _read_image(source, image, listed, mapping, opener, skeleton, options, repaired)
+        for image, listed in by_image.items()
     ]
     findings += [Finding("W324", file, "", f"{what} ({times})") for what, times in sorted(repaired.items())]
     return [*readings, FileReading(source.file, findings=findings)]
@@ -172,9 +172,9 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _read_picture(
+def _read_image(
     source: SourceFile,
-    picture: str,
+    image: str,
     rows: Sequence[CustomRow],
     mapping: TableMapping,
     opener: Opener,
@@ -184,14 +184,14 @@ def _read_picture(
 ) -> FileReading:
     column = mapping.columns.picture
     place = Place.within(rows[0].place, column)
-    reading = opener.open(source, [picture], place=place, objects=len(rows), what="rows")
-    if reading.picture is None:
+    reading = opener.open(source, [image], place=place, objects=len(rows), what="rows")
+    if reading.image is None:
         return reading
-    found = PictureRows(str(source.file), reading.size, mapping, skeleton, options, repaired=repaired)
+    found = RowsOfImage(str(source.file), reading.size, mapping, skeleton, options, repaired=repaired)
     objects = found.read(rows)
     splits = {row.text(mapping.columns.split) for row in rows} - {""}
     if len(splits) > 1 or not all(map(_SPLIT_WORD.fullmatch, splits)):
-        rule = "one word in all rows of a picture, such as train"
+        rule = "one word in all rows of an image, such as train"
         message = must_be(str(mapping.columns.split), rule, sorted(splits))
         wrong = Finding("E311", str(source.file), place, f"{message} ({len(rows)} rows left out)", "correct the rows")
         return FileReading(source.file, identity=reading.identity, findings=[wrong])

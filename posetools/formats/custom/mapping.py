@@ -3,11 +3,11 @@
 ::
 
     file = "csv"                      # or "jsonl": a JSON object per line
-    units = "pixel"                   # or "fraction" or "percent" of the picture
+    units = "pixel"                   # or "fraction" or "percent" of the image
 
     [columns]
-    picture = "image"                 # the picture's path, seen from the table
-    object = "car"                    # what the rows of one object share (left out: one object per picture)
+    picture = "image"                 # the image's path, seen from the table
+    object = "car"                    # what the rows of one object share (left out: one object per image)
 
     [point]                           # one row per point; or [points], one row per object (see Points)
     name = "part"
@@ -54,7 +54,7 @@ class _MappingPart(BaseModel):
 
 
 class ColumnNames(_MappingPart):
-    """What a row is about: its picture, and if wanted its object, category and split."""
+    """What a row is about: its image, and if wanted its object, category and split."""
 
     picture: Text
     object: Text | None = None

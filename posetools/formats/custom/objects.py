@@ -1,6 +1,6 @@
-"""From the rows of one picture in a table of one's own to its objects, by the mapping.
+"""From the rows of one image in a table of one's own to its objects, by the mapping.
 
-Every row ends in an object, in a finding, or in ``ignored``; a row that holds nothing but the picture says that it is
+Every row ends in an object, in a finding, or in ``ignored``; a row that holds nothing but the image says that it is
 one without objects.
 """
 
@@ -62,12 +62,12 @@ class _ObjectRows:
 
 
 @dataclass
-class PictureRows:
-    """Reads the rows of one picture.
+class RowsOfImage:
+    """Reads the rows of one image.
 
     Attributes:
         file: the table's name, for findings.
-        size: (width, height) of the upright picture.
+        size: (width, height) of the upright image.
         mapping: what the columns are.
         skeleton: the skeleton.
         options: the user's options, with the mapping's names among theirs.
@@ -85,7 +85,7 @@ class PictureRows:
     ignored: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)
     _unknown: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    _unlabelled: list[str] = field(default_factory=list)
+    _unlabeled: list[str] = field(default_factory=list)
 
     def read(self, rows: Sequence[CustomRow]) -> list[Row]:
         """Return the objects in the order of their first rows."""
@@ -99,9 +99,9 @@ class PictureRows:
         found = [self._finish(one) for one in objects.values()]
         for (name, what), places in self._unknown.items():
             self._refuse_label(name, what, places)
-        if self._unlabelled:
+        if self._unlabeled:
             message = "points with visibility 0 must have no coordinates, got some, which are not carried over"
-            self._find("W203", Place.several(*self._unlabelled), message, "visibility 1 means hidden but labelled")
+            self._find("W203", Place.several(*self._unlabeled), message, "visibility 1 means hidden but labeled")
         return [row for row in found if row is not None]
 
     def _find(self, code: str, place: str, message: str, hint: str = "") -> None:
@@ -181,7 +181,7 @@ class PictureRows:
         word = row.text(cells.visibility)
         visibility = Visibility.VISIBLE if cells.visibility is None else self._visibility(word)
         is_absent = x is not None and y is not None and math.isnan(x) and math.isnan(y)
-        if is_absent and (cells.visibility is None or not word or visibility == Visibility.NOT_LABELLED):
+        if is_absent and (cells.visibility is None or not word or visibility == Visibility.NOT_LABELED):
             return
         keypoint = self.skeleton.index.get(self.options.names.get(cells.name, cells.name))
         if cells.name in self.options.ignore:
@@ -196,9 +196,9 @@ class PictureRows:
             rule = f"one of {', '.join(map(repr, self.mapping.words))}"
             hint = "[visibility] in the mapping says which words mean 0, 1 and 2"
             self._find("E311", row.place, must_be(f"{cells.name} ({cells.visibility})", rule, word), hint)
-        elif visibility == Visibility.NOT_LABELLED:
+        elif visibility == Visibility.NOT_LABELED:
             if (x, y) != (0.0, 0.0):
-                self._unlabelled.append(row.place)
+                self._unlabeled.append(row.place)
         else:
             scale = self._scale(None)
             px, py = (np.array([x, y]) * scale).round(DECIMALS).tolist() if self.mapping.units != "pixel" else (x, y)
@@ -243,7 +243,7 @@ class PictureRows:
         if box is None and (self.mapping.box or one.points):
             hint = "give its cells a value, or make boxes from points with --box-from keypoints"
             if self.options.box_from == "keypoints":
-                hint = "none of its labelled points is in the image: correct the row"
+                hint = "none of its labeled points is in the image: correct the row"
             self._find("E306", one.place, must_be("an object", "one with a box", "none"), hint)
         return Row(box, points, one.place) if box else None
 
@@ -251,7 +251,7 @@ class PictureRows:
         name = self.skeleton.names[keypoint]
         hint = "none of them is read: correct the name of one"
         if self.mapping.columns.object is None and self.mapping.point:
-            hint = "columns.object in the mapping says which column tells the objects of a picture apart"
+            hint = "columns.object in the mapping says which column tells the objects of an image apart"
         message = must_be(name, "at most one point of an object", f"{len(places)} points")
         self._find("E305", Place.several(*places), message, hint)
 

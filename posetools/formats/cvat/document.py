@@ -37,7 +37,7 @@ from posetools.formats.cvat.model import (
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-# Characters of a picture's name in a place.
+# Characters of an image's name in a place.
 _LONGEST_SHOWN = 200
 _EXPORT_IMAGES = "export the task from CVAT as 'CVAT for images 1.1'"
 _SizeInPixels = Annotated[int, Field(gt=0)]
@@ -54,7 +54,7 @@ class _ImageElement(BaseModel):
 
 
 def parse_document(data: bytes, file: str) -> tuple[list[CvatImage], list[Finding]]:
-    """Return the pictures of a CVAT file, and what of it cannot be read.
+    """Return the images of a CVAT file, and what of it cannot be read.
 
     Args:
         data: the file's content.
@@ -96,7 +96,7 @@ def _image(index: int, element: Element, file: str, repairs: Counter[str]) -> Cv
         image = _ImageElement.model_validate(lenient_image(element.attrib, repairs))
     except ValidationError as exc:
         field = str(exc.errors(include_url=False)[0]["loc"][0])
-        rule = "the picture's name" if field == "name" else "a positive integer (pixels)"
+        rule = "the image's name" if field == "name" else "a positive integer (pixels)"
         message = f"{must_be(field, rule, element.get(field))} ({len(element)} shapes left out)"
         return Finding("E311", file, place, message, _EXPORT_IMAGES)
     size = (image.width, image.height) if image.width and image.height else UNKNOWN_SIZE

@@ -1,29 +1,29 @@
-"""CVAT for images 1.1: one XML file for all pictures, with skeletons and boxes.
+"""CVAT for images 1.1: one XML file for all images, with skeletons and boxes.
 
 Read as follows; docs/formats.md explains it to users, tests/formats/cvat/test_cvat.py has one test for each point.
 
-- An object is a ``skeleton`` labelled with the category, and the ``box`` of the same ``group_id`` (0 is none; ids count
-  per picture). CVAT's skeletons have no box of their own, and CVAT gives a box another label than a skeleton: it is
+- An object is a ``skeleton`` labeled with the category, and the ``box`` of the same ``group_id`` (0 is none; ids count
+  per image). CVAT's skeletons have no box of their own, and CVAT gives a box another label than a skeleton: it is
   ``<category>-box``, or the category, or what the user maps to it. A skeleton without a group belongs to the one box
   around it that can only be its own (see formats/joining/); without such a box the object is a finding, unless the user
-  has boxes made from keypoints. A box without a skeleton is an object without labelled keypoints; polygons, ellipses
+  has boxes made from keypoints. A box without a skeleton is an object without labeled keypoints; polygons, ellipses
   and masks are boxes as in labelme.
-- A skeleton's point with ``outside="1"`` is not labelled, with ``occluded="1"`` hidden, else visible. ``points``
+- A skeleton's point with ``outside="1"`` is not labeled, with ``occluded="1"`` hidden, else visible. ``points``
   elements on their own (of tasks without skeletons) belong to boxes by group_id or by containment, as in labelme; one
-  with several pairs labelled with the category is the keypoints in the user's order; one whose label means nothing is
+  with several pairs labeled with the category is the keypoints in the user's order; one whose label means nothing is
   named by its only attribute that is a keypoint's name (W324).
 - A box that is turned becomes the upright one round it. Its rotation, attributes of elements and tags are not carried
   over, which is said once. A point's attributes ``occluded``, ``visible`` and ``visibility`` (and those that
   are called as --hidden-flag says) say its visibility; a mark for hidden points that is off says nothing.
 - Values in another spelling with one meaning are read and counted (W324).
-- Pictures are looked for in ``images/<subset>/`` and ``images/`` beside the file, then beside it. ``subset`` is the
-  split if it is the word train, val or test. Width and height must be the picture's, which says them where they are
+- Images are looked for in ``images/<subset>/`` and ``images/`` beside the file, then beside it. ``subset`` is the
+  split if it is the word train, val or test. Width and height must be the image's, which says them where they are
   missing.
-- A picture that is listed without shapes is one without objects. 'CVAT for video' (tracks, document.py) is read if
-  the frames are in ``images/``; a frame without a shape is then not known to be labelled. CVAT exports any task for
+- An image that is listed without shapes is one without objects. 'CVAT for video' (tracks, document.py) is read if
+  the frames are in ``images/``; a frame without a shape is then not known to be labeled. CVAT exports any task for
   images too.
 
-Written: ``annotations.xml`` and ``images/<subset>/``; per object with labelled keypoints a skeleton, and its box, with
+Written: ``annotations.xml`` and ``images/<subset>/``; per object with labeled keypoints a skeleton, and its box, with
 a group_id of their own in the whole file; the labels with their sublabels and drawing, as CVAT's label constructor has
 them. Numbers have all their digits; CVAT itself writes two decimals. CVAT holds no iscrowd (refused) and no area of its
 own (width times height again when read).
@@ -46,11 +46,11 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be
 from posetools.files.disk import Transfer, transfer, unmarked
 from posetools.files.walking import files_to_detect
-from posetools.formats.coco.sources import PictureLookup, split_in
+from posetools.formats.coco.sources import ImageLookup, split_in
 from posetools.formats.cvat.document import parse_document, told_missing
 from posetools.formats.cvat.model import CvatImage
-from posetools.formats.cvat.shapes import PictureShapes
-from posetools.formats.cvat.write import ANNOTATIONS_XML, box_label, document_text, picture_name
+from posetools.formats.cvat.shapes import ImageShapes
+from posetools.formats.cvat.write import ANNOTATIONS_XML, box_label, document_text, image_name
 from posetools.formats.entry import Format
 from posetools.formats.joined import not_carried, repaired
 from posetools.formats.joining.shape_labels import Labels
@@ -93,45 +93,45 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     labels = Labels.of(skeleton, options)
     box_names = {box_label(skeleton): skeleton.category.name, **labels.names}
     labels = replace(labels, names=LabelNames(box_names, frozenset(skeleton.names)))
-    files, pictures = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
+    files, image_files = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
     entries: list[tuple[EntryReading, CvatImage]] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
         images, wrong = parsed(source.file, parse_document)
         findings += wrong
-        lookup = PictureLookup(source.file, source.root, options.image_roots)
+        lookup = ImageLookup(source.file, source.root, options.image_roots)
         dropped, repairs = Counter[str](), Counter[str]()
         opened = [(_open(source, image, lookup), image) for image in images]
         if any(image.is_frame for image in images):
             opened, missing = _frames_there(source.file, opened)
             findings += missing
         for reading, image in opened:
-            if reading.picture is not None:
-                parts = PictureShapes(str(source.file), image, skeleton, labels, dropped=dropped, repairs=repairs)
+            if reading.image is not None:
+                parts = ImageShapes(str(source.file), image, skeleton, labels, dropped=dropped, repairs=repairs)
                 reading = _read_image(reading, parts, options)
             entries.append((EntryReading(reading, image.place), image))
         findings += [*repaired(source.file, repairs), *not_carried(source.file, dropped)]
         options.progress("reading CVAT files", number, len(files))
     readings = settle_doubles([entry for entry, _ in entries])
     readings = _with_tasks(readings, [image.task for _, image in entries])
-    findings += without_entry(pictures, readings, "a CVAT file")
+    findings += without_entry(image_files, readings, "a CVAT file")
     yield shard_of(readings, skeleton, findings, files=len(files))
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
-    """Write ``annotations.xml`` and the pictures.
+    """Write ``annotations.xml`` and the images.
 
     Raises:
         InputError: CVAT cannot hold something (see the module's text).
         OutputError: a file cannot be written.
     """
-    check_holdable(splits, "CVAT", picture_name)
+    check_holdable(splits, "CVAT", image_name)
     for part in splits.values():
         _check_names(part.images)
     for split, part in splits.items():
         for image in part.images:
             if image.path is not None:
-                transfer(image.path, folder / IMAGES / picture_name(split, image.file_name), how)
+                transfer(image.path, folder / IMAGES / image_name(split, image.file_name), how)
     if splits:
         put_text(folder / ANNOTATIONS_XML, document_text(splits))
 
@@ -160,8 +160,8 @@ def _is_cvat(path: Path) -> bool:
         return False
 
 
-def _open(source: SourceFile, image: CvatImage, lookup: PictureLookup) -> FileReading:
-    """Return the reading of a picture without its objects; or with the finding that says why it is left out."""
+def _open(source: SourceFile, image: CvatImage, lookup: ImageLookup) -> FileReading:
+    """Return the reading of an image without its objects; or with the finding that says why it is left out."""
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(image.name).parts):
         message = f"{must_be('name', f'at most {_LONGEST_NAME} bytes long', image.name)} ({_lost(image)})"
         return FileReading(source.file, findings=[Finding("E121", str(source.file), image.place, message, _SHORTER)])
@@ -173,7 +173,7 @@ def _open(source: SourceFile, image: CvatImage, lookup: PictureLookup) -> FileRe
     in_subset = image.subset and found.name.startswith(subset) and _depth(found.name) == _depth(subset + image.name)
     return FileReading(
         source.file,
-        picture=found.path,
+        image=found.path,
         identity=os.path.realpath(found.path),
         name=found.name.removeprefix(subset) if in_subset else found.name,
         origin=image.subset if in_subset else found.origin,
@@ -191,7 +191,7 @@ def _frames_there(
     there: list[tuple[FileReading, CvatImage]] = []
     missing: list[CvatImage] = []
     for reading, image in opened:
-        if reading.picture is None and any(finding.code == "E121" for finding in reading.findings):
+        if reading.image is None and any(finding.code == "E121" for finding in reading.findings):
             missing.append(image)
         else:
             there.append((reading, image))
@@ -206,7 +206,7 @@ def _lost(image: CvatImage) -> str:
     return f"{len(image.shapes)} shapes left out"
 
 
-def _read_image(reading: FileReading, parts: PictureShapes, options: ReadOptions) -> FileReading:
+def _read_image(reading: FileReading, parts: ImageShapes, options: ReadOptions) -> FileReading:
     parts.sort()
     reading = replace(reading, findings=[*reading.findings, *parts.findings], ignored=parts.ignored)
     place, skeleton, labels = parts.image.place, parts.skeleton, parts.labels
@@ -219,7 +219,7 @@ def _check_names(images: Iterable[Image]) -> None:
     for name in (image.file_name for image in images):
         if _NOT_XML.search(name):
             problem = must_be("file_name", "text that XML can hold, without control characters", name)
-            raise InputError(name, "", problem, hint="rename the picture")
+            raise InputError(name, "", problem, hint="rename the image")
 
 
 def _with_tasks(readings: Sequence[FileReading], tasks: Sequence[str]) -> list[FileReading]:

@@ -1,6 +1,6 @@
 """The shapes of CVAT's XML as pydantic models, and the check of every element.
 
-An element that breaks the rules loses itself only; the others of its picture are read. Values in another spelling that
+An element that breaks the rules loses itself only; the others of its image are read. Values in another spelling that
 have one meaning are read and counted.
 """
 
@@ -43,7 +43,7 @@ class _LabeledElement(_Element):
 
 
 class CvatBox(_LabeledElement):
-    """A rectangle; ``rotation`` turns it clockwise about its centre, in degrees."""
+    """A rectangle; ``rotation`` turns it clockwise about its center, in degrees."""
 
     xtl: CvatCoordinate
     ytl: CvatCoordinate
@@ -65,7 +65,7 @@ class CvatOutline(_LabeledElement):
 
 
 class CvatEllipse(_LabeledElement):
-    """An ellipse; ``rotation`` turns it clockwise about its centre, in degrees."""
+    """An ellipse; ``rotation`` turns it clockwise about its center, in degrees."""
 
     cx: CvatCoordinate
     cy: CvatCoordinate
@@ -130,7 +130,7 @@ class BadElement:
 
 @dataclass(frozen=True, slots=True)
 class CvatShape:
-    """One element of a picture.
+    """One element of an image.
 
     Attributes:
         kind: its tag.
@@ -149,7 +149,7 @@ class CvatShape:
 
 @dataclass(frozen=True, slots=True)
 class CvatImage:
-    """One picture's entry.
+    """One image's entry.
 
     Attributes:
         place: ``image[3] (a.jpg)``; of a video ``frame 3``.

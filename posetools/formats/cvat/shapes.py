@@ -1,4 +1,4 @@
-"""From the elements of one picture of a CVAT file to shapes that labelme's rules can join.
+"""From the elements of one image of a CVAT file to shapes that labelme's rules can join.
 
 A skeleton is its points with one group; the box of that group is the object's. CVAT keeps group_id per task, 0 is none.
 A skeleton without a group is a group that has no name (Together), whose box formats/joining/ finds.
@@ -59,12 +59,12 @@ class _Skeleton:
 
 
 @dataclass
-class PictureShapes:
-    """Takes the elements of one picture apart; each ends in ``shapes``, in ``findings`` or in ``ignored``.
+class ImageShapes:
+    """Takes the elements of one image apart; each ends in ``shapes``, in ``findings`` or in ``ignored``.
 
     Attributes:
         file: the file's name, for findings.
-        image: the picture's entry.
+        image: the image's entry.
         skeleton: the skeleton.
         labels: how labels are read.
         shapes: what labelme's rules join.
@@ -183,7 +183,7 @@ class PictureShapes:
             corners = [(value.xtl, value.ytl), (value.xbr, value.ybr)]
             if value.rotation:
                 sides = (value.xbr - value.xtl, value.ybr - value.ytl)
-                corners = hull(rotated_corners(*corners[0], *sides, value.rotation, about_centre=True))
+                corners = hull(rotated_corners(*corners[0], *sides, value.rotation, about_center=True))
             box = made_shape(value.label, "rectangle", corners, group)
             self.shapes.append(PlacedShape(place, self._seen(shape, value, box)))
         else:
@@ -207,7 +207,7 @@ class PictureShapes:
         said = {name: text for name, text in shape.attributes.items() if self._tells(name, text)}
         name = self._name_in(shape) or value.label
         if name != value.label:
-            self.repairs[f"points labelled {value.label!r} were named by an attribute, which is a keypoint's name"] += 1
+            self.repairs[f"points labeled {value.label!r} were named by an attribute, which is a keypoint's name"] += 1
         self._note(shape, rotation=value.rotation, named=name != value.label)
         if len(value.points) == 1:
             point = point_shape(name, *value.points[0], group, hidden=value.occluded)

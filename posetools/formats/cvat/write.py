@@ -23,8 +23,8 @@ def box_label(skeleton: Skeleton) -> str:
     return f"{skeleton.category.name}-box"
 
 
-def picture_name(split: str, file_name: str) -> str:
-    """Return where a picture of a split lies below ``images/``."""
+def image_name(split: str, file_name: str) -> str:
+    """Return where an image of a split lies below ``images/``."""
     return file_name if split == _ALL else f"{split}/{file_name}"
 
 
@@ -118,12 +118,12 @@ def _object(dataset: Dataset, row: int, group: int) -> Iterator[str]:
         f'xbr="{x2!r}" ybr="{y2!r}" z_order="0" group_id="{group}">'
     )
     yield "    </box>"
-    if not dataset.num_labelled[row]:
+    if not dataset.num_labeled[row]:
         return
     yield (f'    <skeleton label={quoteattr(skeleton.category.name)} source="manual" z_order="0" group_id="{group}">')
     middle = ((x1 + x2) / 2, (y1 + y2) / 2)
     for name, (x, y, visibility) in zip(skeleton.names, dataset.keypoints[row].tolist(), strict=True):
-        absent = visibility == Visibility.NOT_LABELLED
+        absent = visibility == Visibility.NOT_LABELED
         # CVAT keeps a place for points that are outside; there a person finds them when they are switched on.
         x, y = middle if absent else (x, y)
         yield (

@@ -2,14 +2,14 @@
 
 Read as follows; docs/formats.md explains it to users, tests/formats/deeplabcut/ has one test for each point.
 
-- A row is a picture, an individual with at least one labelled point in it an object; a file without ``individuals`` has
-  one. ``single`` (DeepLabCut's body parts that no animal has) is an individual like any other. NaN is not labelled. A
-  row without a labelled point is a picture without objects.
+- A row is an image, an individual with at least one labeled point in it an object; a file without ``individuals`` has
+  one. ``single`` (DeepLabCut's body parts that no animal has) is an individual like any other. NaN is not labeled. A
+  row without a labeled point is an image without objects.
 - DeepLabCut holds no boxes: they come from the keypoints when the user says so, and every object is a finding
   otherwise. It holds no visibility: points are visible when the user says so, and reading is refused otherwise.
 - The body parts are the skeleton's keypoints, or are mapped or left out by name; so can be individuals. A body part
   that means nothing is reported once per file.
-- The picture ``labeled-data/video/img.png`` is looked for in the project (the folder that holds labeled-data), beside
+- The image ``labeled-data/video/img.png`` is looked for in the project (the folder that holds labeled-data), beside
   the file, and as seen from the file. Its name in the data set is ``video/img.png``.
 - In a folder only files called CollectedData are read, and an .h5 file only where there is no .csv of that name: where
   both are, they must hold the same (twins.py). .h5 needs the extra ``deeplabcut``. It is read without
@@ -17,9 +17,9 @@ Read as follows; docs/formats.md explains it to users, tests/formats/deeplabcut/
 - Lines of a .csv file that end early, semicolons and the like: table.py.
 - Files with ``likelihood`` are predictions and refused.
 
-Written: ``labeled-data/<folder>/CollectedData_posetools.csv`` with the pictures beside it, and the .h5 file where the
-extra is installed. Individuals are written when a picture has several objects. Not held, and therefore not written:
-boxes, areas, which points are hidden, splits. Refused: iscrowd, and objects without a labelled point.
+Written: ``labeled-data/<folder>/CollectedData_posetools.csv`` with the images beside it, and the .h5 file where the
+extra is installed. Individuals are written when an image has several objects. Not held, and therefore not written:
+boxes, areas, which points are hidden, splits. Refused: iscrowd, and objects without a labeled point.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
-from posetools.formats.target import check_holdable, check_labelled, put_text, slices
+from posetools.formats.target import check_holdable, check_labeled, put_text, slices
 
 LABELED_DATA = "labeled-data"
 SCORER = "posetools"
-# Where pictures go that lie in no folder.
+# Where images go that lie in no folder.
 _FRAMES = "frames"
 _STEM = f"CollectedData_{SCORER}"
 
@@ -85,11 +85,11 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         MissingExtraError: an .h5 file needs packages that are not installed.
     """
     options = settled(skeleton, options)
-    files, pictures = list_sources(sources, _is_to_be_read, "DeepLabCut's CollectedData files (.csv or .h5)")
+    files, images = list_sources(sources, _is_to_be_read, "DeepLabCut's CollectedData files (.csv or .h5)")
     if not options.assume_visible:
         raise RequestError(
             f"{files[0].file}: the points must have a visibility, but DeepLabCut holds none\n"
-            "  --assume-visible takes every labelled point as visible"
+            "  --assume-visible takes every labeled point as visible"
         )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
@@ -106,12 +106,12 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         read = _Rows(source, table, skeleton, options).read(opener)
         readings += read if differs is None else _left_out(read, differs)
         options.progress("reading DeepLabCut files", done, len(files))
-    more = [*twins.findings(), *without_entry(pictures, readings, "a DeepLabCut file")]
+    more = [*twins.findings(), *without_entry(images, readings, "a DeepLabCut file")]
     yield shard_of(readings, skeleton, more, files=len(files))
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
-    """Write labeled-data/ with a CSV file and the pictures per folder, all splits into one.
+    """Write labeled-data/ with a CSV file and the images per folder, all splits into one.
 
     Raises:
         InputError: DeepLabCut cannot hold something (see the module's text).
@@ -120,7 +120,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     check_holdable(splits, "DeepLabCut", lambda _, name: _written_name(name))
     rows: dict[str, list[TableRow]] = {}
     names: Sequence[str] = ()
-    check_labelled(splits, "DeepLabCut")
+    check_labeled(splits, "DeepLabCut")
     most = max((number for dataset in slices(splits.values()) for number in dataset.counts.tolist()), default=0)
     for dataset in slices(splits.values()):
         names = dataset.skeleton.names
@@ -174,7 +174,7 @@ def _is_to_be_read(path: Path) -> bool:
 
 @dataclass
 class _Rows:
-    """Reads the rows of one file; every labelled point ends in a reading, in a finding, or in ``ignored``."""
+    """Reads the rows of one file; every labeled point ends in a reading, in a finding, or in ``ignored``."""
 
     source: SourceFile
     table: Table
@@ -199,11 +199,11 @@ class _Rows:
         self.findings += self.table.findings
         self._refuse_individuals()
         for name, times in sorted(self._unknown.items()):
-            rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labelled points left out)"
+            rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labeled points left out)"
             found = unknown_label(name, known, file=self.file, place="bodyparts", field="a body part", rule=rule)
             self.findings.append(replace(found, of="point", number=times))
         if self._boxless:
-            hint = "--box-from keypoints makes each box round its labelled points"
+            hint = "--box-from keypoints makes each box round its labeled points"
             message = f"an object must have a box, got {len(self._boxless)} without: DeepLabCut's files hold no boxes"
             self.findings.append(Finding("E306", self.file, self._boxless[0], message, hint))
         return [*readings, FileReading(self.source.file, findings=self.findings, ignored=self.ignored)]
@@ -230,7 +230,7 @@ class _Rows:
         for name, times in self._others.items():
             if times:
                 parts = ", ".join(column.bodypart for column in self.table.columns if column.individual == name)
-                field_name = f"individual {name!r} ({times} labelled points left out)"
+                field_name = f"individual {name!r} ({times} labeled points left out)"
                 message = must_be(field_name, f"one with keypoints of skeleton {self.skeleton.name}", parts)
                 hint = f"--ignore {shlex.quote(name)} leaves it out; --map OLD=NAME gives its body parts names"
                 self.findings.append(Finding("E301", self.file, "individuals", message, hint))
@@ -239,7 +239,7 @@ class _Rows:
         return self.options.names.get(column.bodypart, column.bodypart)
 
     def _read_row(self, row: TableRow, opener: Opener) -> FileReading:
-        texts = [row.picture.replace("\\", "/")]
+        texts = [row.image.replace("\\", "/")]
         # DeepLabCut writes the path as seen from the project, two folders above the file.
         texts = [f"../../{texts[0]}", PurePosixPath(texts[0]).name, texts[0]]
         findings: list[Finding] = []
@@ -249,7 +249,7 @@ class _Rows:
             hint = "correct the line, or remove it"
             lost = [Finding("E309", self.file, row.place, row.problem, hint)]
             return FileReading(self.source.file, identity=reading.identity, findings=lost)
-        if reading.picture is None:
+        if reading.image is None:
             return replace(reading, findings=[*reading.findings, *findings])
         rows = []
         for individual, points in objects.items():
@@ -260,12 +260,12 @@ class _Rows:
             box = box_round(points, self.options, reading.size)
             if box is None:
                 hint = "correct its points, or remove them"
-                message = must_be("an object", f"one with a labelled point in {row.picture}", "none")
+                message = must_be("an object", f"one with a labeled point in {row.image}", "none")
                 findings.append(Finding("E306", self.file, place, message, hint))
             else:
                 rows.append(Row(box, points, place))
-        parent = reading.picture.parent
-        named = f"{parent.name}/{reading.picture.name}" if parent.parent.name == LABELED_DATA else reading.name
+        parent = reading.image.parent
+        named = f"{parent.name}/{reading.image.name}" if parent.parent.name == LABELED_DATA else reading.name
         return replace(reading, name=named, rows=rows, findings=[*reading.findings, *findings])
 
     def _objects(self, row: TableRow, findings: list[Finding]) -> dict[str, list[PointXYV]]:
@@ -290,7 +290,7 @@ class _Rows:
         return objects
 
     def _point(self, row: TableRow, column: Column, findings: list[Finding]) -> PointXYV | None:
-        """Return a point, or None when it is not labelled or cannot be read."""
+        """Return a point, or None when it is not labeled or cannot be read."""
         x, y = cell_number(row.values[column.x]), cell_number(row.values[column.y])
         if x is not None and y is not None and math.isnan(x) and math.isnan(y):
             return None
@@ -305,13 +305,13 @@ class _Rows:
 
 
 def _written_name(name: str) -> str:
-    """Return where a picture goes: DeepLabCut knows one folder below labeled-data/."""
+    """Return where an image goes: DeepLabCut knows one folder below labeled-data/."""
     *folders, last = PurePosixPath(name).parts
     return f"{LABELED_DATA}/{'__'.join(folders) or _FRAMES}/{last}"
 
 
 def _values(dataset: Dataset, row: int) -> list[float]:
     points = dataset.keypoints[row]
-    labelled = points[:, 2:] > Visibility.NOT_LABELLED
-    values: list[float] = np.where(labelled, points[:, :2], np.nan).ravel().tolist()
+    labeled = points[:, 2:] > Visibility.NOT_LABELED
+    values: list[float] = np.where(labeled, points[:, :2], np.nan).ravel().tolist()
     return values

@@ -25,7 +25,7 @@ from typing import Any
 
 from posetools.errors import MissingExtraError, first_line, must_be, show_value
 
-# A file of a few bytes can declare an array of any size. A million pictures with sixteen points need 256 MB.
+# A file of a few bytes can declare an array of any size. A million images with sixteen points need 256 MB.
 LARGEST_BYTES = 1 << 29
 LEVELS = ("scorer", "individuals", "bodyparts", "coords")
 _TABLE_RULE = f"a table with the column levels {', '.join(LEVELS)}"
@@ -50,12 +50,12 @@ class H5Table:
 
     Attributes:
         heads: of each level of the columns, by its name, the text per column.
-        pictures: per row the parts of the picture's path.
+        images: per row the parts of the image's path.
         values: per row one number per column.
     """
 
     heads: Mapping[str, list[str]]
-    pictures: Sequence[Sequence[str]]
+    images: Sequence[Sequence[str]]
     values: Sequence[Sequence[float]]
 
 
@@ -105,15 +105,15 @@ def _frame(file: Any) -> H5Table:
 def _fixed(group: Any) -> H5Table:
     names, keys = _columns(group, "axis0")
     if _attribute(group, "axis1_variety") == "multi":
-        _, pictures = _multi(group, "axis1")
+        _, images = _multi(group, "axis1")
     else:
-        pictures = [(text,) for text in _texts(_array(group, "axis1"))]
+        images = [(text,) for text in _texts(_array(group, "axis1"))]
     columns: dict[tuple[str, ...], list[float]] = {}
     for block in range(int(group.attrs["nblocks"])):
         _, items = _columns(group, f"block{block}_items")
-        values = _numbers(_array(group, f"block{block}_values"), (len(pictures), len(items)))
+        values = _numbers(_array(group, f"block{block}_values"), (len(images), len(items)))
         columns.update(zip(items, values.T.tolist(), strict=True))
-    return _joined(names, keys, pictures, columns)
+    return _joined(names, keys, images, columns)
 
 
 def _table(group: Any) -> H5Table:
@@ -121,27 +121,27 @@ def _table(group: Any) -> H5Table:
     names = [str(name) for name in _plain(group, "info").get(axis, {}).get("names", ())]
     keys = _checked(names, listed)
     table = _array(group, "table")
-    pictures = [(text,) for text in _texts(table["index"])]
+    images = [(text,) for text in _texts(table["index"])]
     node = _child(group, "table")
     columns: dict[tuple[str, ...], list[float]] = {}
     for field in table.dtype.names:
         if field != "index":
             items = _checked(names, _plain(node, f"{field}_kind"))
-            values = _numbers(table[field], (len(pictures), len(items)))
+            values = _numbers(table[field], (len(images), len(items)))
             columns.update(zip(items, values.T.tolist(), strict=True))
-    return _joined(names, keys, pictures, columns)
+    return _joined(names, keys, images, columns)
 
 
 def _joined(
     names: Sequence[str],
     keys: Sequence[tuple[str, ...]],
-    pictures: Sequence[tuple[str, ...]],
+    images: Sequence[tuple[str, ...]],
     columns: Mapping[tuple[str, ...], list[float]],
 ) -> H5Table:
     heads = {name: [key[level] for key in keys] for level, name in enumerate(names)}
     ordered = [columns[key] for key in keys]
-    values = list(zip(*ordered, strict=True)) if ordered else [() for _ in pictures]
-    return H5Table(heads, pictures, values)
+    values = list(zip(*ordered, strict=True)) if ordered else [() for _ in images]
+    return H5Table(heads, images, values)
 
 
 def _columns(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:

@@ -1,7 +1,7 @@
-"""DeepLabCut's tables taken apart, CSV and H5: columns (individual, body part, coordinate), rows (picture, values).
+"""DeepLabCut's tables taken apart, CSV and H5: columns (individual, body part, coordinate), rows (image, values).
 
 A CSV has header lines that begin with ``scorer``, ``individuals`` (several animals only), ``bodyparts`` and ``coords``;
-the picture is one column with a path, or three (``labeled-data``, the video's folder, the file). H5 holds the same as a
+the image is one column with a path, or three (``labeled-data``, the video's folder, the file). H5 holds the same as a
 pandas table, which is read by h5.py without pandas, and written with it.
 
 In a CSV, what has one meaning is read, and counted once per file (W324):
@@ -48,13 +48,13 @@ class TableRow(NamedTuple):
     """One image.
 
     Attributes:
-        picture: its path with slashes.
+        image: its path with slashes.
         values: the values, as text or number.
         place: the place in the file.
         problem: why the values cannot be read; empty when they can.
     """
 
-    picture: str
+    image: str
     values: Sequence[str | float]
     place: str
     problem: str = ""
@@ -66,7 +66,7 @@ class Table:
 
     Attributes:
         columns: the body parts, in their order.
-        rows: the pictures, in their order.
+        rows: the images, in their order.
         findings: what was repaired.
     """
 
@@ -135,16 +135,16 @@ def _read_h5(path: Path) -> Table | Finding:
     columns = _columns(frame.heads, str(path))
     if isinstance(columns, Finding):
         return columns
-    rows = zip(frame.pictures, frame.values, strict=True)
+    rows = zip(frame.images, frame.values, strict=True)
     return Table(columns, [TableRow("/".join(parts), row, f"row {place}") for place, (parts, row) in enumerate(rows)])
 
 
 def csv_text(table: Table, scorer: str) -> str:
-    """Return a table as DeepLabCut's CSV: three columns that say which picture, numbers with all their digits.
+    """Return a table as DeepLabCut's CSV: three columns that say which image, numbers with all their digits.
 
     Args:
-        table: with pictures whose paths have three parts; NaN where a point is not labelled.
-        scorer: who labelled.
+        table: with images whose paths have three parts; NaN where a point is not labeled.
+        scorer: who labeled.
     """
     several = any(column.individual for column in table.columns)
     heads = {
@@ -159,7 +159,7 @@ def csv_text(table: Table, scorer: str) -> str:
     writer.writerow(["coords", "", "", *("xy" * len(table.columns))])
     for row in table.rows:
         numbers = ["" if isinstance(value, float) and math.isnan(value) else value for value in row.values]
-        writer.writerow([*row.picture.split("/", 2), *numbers])
+        writer.writerow([*row.image.split("/", 2), *numbers])
     return text.getvalue()
 
 
@@ -180,7 +180,7 @@ def write_h5(table: Table, scorer: str, path: Path) -> bool:
     frame = pd.DataFrame(
         [list(row.values) for row in table.rows],
         columns=pd.MultiIndex.from_tuples(keys, names=names),
-        index=pd.MultiIndex.from_tuples([tuple(row.picture.split("/", 2)) for row in table.rows]),
+        index=pd.MultiIndex.from_tuples([tuple(row.image.split("/", 2)) for row in table.rows]),
         dtype="float64",
     )
     frame.to_hdf(path, key="df_with_missing", mode="w")
@@ -257,13 +257,13 @@ def _without_empty_end(cells: list[str]) -> list[str]:
 
 
 def _line(cells: list[str], index: int, width: int, place: str, repairs: _Repairs) -> TableRow:
-    picture = "/".join(cells[:index])
-    if len(cells) < index or not picture.strip("/ "):
+    image = "/".join(cells[:index])
+    if len(cells) < index or not image.strip("/ "):
         rule = f"one that names an image in {index} cells"
-        return TableRow(picture, [], place, must_be("the line", rule, cells[:index]))
+        return TableRow(image, [], place, must_be("the line", rule, cells[:index]))
     if len(cells) > width:
         if any(map(str.strip, cells[width:])):
-            return TableRow(picture, [], place, must_be("the line", f"{width} cells as the header", len(cells)))
+            return TableRow(image, [], place, must_be("the line", f"{width} cells as the header", len(cells)))
         repairs.long.append(place)
     elif len(cells) < width:
         repairs.short.append(place)
@@ -271,7 +271,7 @@ def _line(cells: list[str], index: int, width: int, place: str, repairs: _Repair
     if any(value.strip().lower() in _EMPTY for value in values):
         repairs.words.append(place)
         values = ["" if value.strip().lower() in _EMPTY else value for value in values]
-    return TableRow(picture, values, place)
+    return TableRow(image, values, place)
 
 
 def _read_commas(rows: list[TableRow], repairs: _Repairs, file: str) -> Finding | None:

@@ -91,15 +91,15 @@ def _difference(table: Table, other: Table) -> str | None:
 
 
 def _images(table: Table) -> set[str]:
-    return {_name(row.picture) for row in table.rows}
+    return {_name(row.image) for row in table.rows}
 
 
-def _name(picture: str) -> str:
-    return PurePosixPath(picture.replace("\\", "/")).name
+def _name(image: str) -> str:
+    return PurePosixPath(image.replace("\\", "/")).name
 
 
 def _points(table: Table) -> dict[_CellKey, tuple[float | None, float | None]]:
-    """Return the points that are labelled; None for what is no number."""
+    """Return the points that are labeled; None for what is no number."""
     found: dict[_CellKey, tuple[float | None, float | None]] = {}
     for row in table.rows:
         if row.problem:
@@ -107,7 +107,7 @@ def _points(table: Table) -> dict[_CellKey, tuple[float | None, float | None]]:
         for column in table.columns:
             x, y = cell_number(row.values[column.x]), cell_number(row.values[column.y])
             if not (_is_nan(x) and _is_nan(y)):
-                found[_name(row.picture), column.individual, column.bodypart] = x, y
+                found[_name(row.image), column.individual, column.bodypart] = x, y
     return found
 
 
@@ -125,4 +125,4 @@ def _is_same(one: Sequence[float | None] | None, other: Sequence[float | None] |
 
 
 def _shown(point: tuple[float | None, float | None] | None) -> str:
-    return "not labelled" if point is None else f"({point[0]}, {point[1]})"
+    return "not labeled" if point is None else f"({point[0]}, {point[1]})"

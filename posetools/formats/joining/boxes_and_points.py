@@ -37,7 +37,7 @@ class BoxKind(Enum):
 
 @dataclass(slots=True)
 class Point:
-    """A labelled keypoint; ``index`` is that of its shape."""
+    """A labeled keypoint; ``index`` is that of its shape."""
 
     index: int
     group: Group | None

@@ -1,6 +1,6 @@
 """The boxes of objects that have none in the source: ``--box-from keypoints``.
 
-A box is the extent of the object's labelled points, each side moved outwards by the margin (``--box-margin``: a share
+A box is the extent of the object's labeled points, each side moved outwards by the margin (``--box-margin``: a share
 of the sides, pixels, or both), cut to the image. One point, or points on one line, give a box with a side of at most
 1 px, which MMDet drops. Such a side becomes as long as the image's other objects (the median of their longer sides: how
 the object lies is not known); where the image has none, LEAST_SHARE of the image's shorter side, and at least
@@ -94,7 +94,7 @@ MARGIN_HINT = "this is the first; --box-margin 20px makes each box 20 px wider t
 
 
 def box_round(keypoints: Sequence[PointXYV], options: ReadOptions, size: tuple[int, int]) -> Corners | None:
-    """Return the box round the labelled keypoints; None when there is none of them, or nothing of it in the image.
+    """Return the box round the labeled keypoints; None when there is none of them, or nothing of it in the image.
 
     A box with a short side is a ThinBox; ``complete`` gives it its size.
 
@@ -104,14 +104,14 @@ def box_round(keypoints: Sequence[PointXYV], options: ReadOptions, size: tuple[i
         size: (width, height) of the image, to which the box is cut.
     """
     values = np.array(keypoints, dtype=np.float64)
-    if not (values[:, 2] > Visibility.NOT_LABELLED).any():
+    if not (values[:, 2] > Visibility.NOT_LABELED).any():
         return None
     x1, y1, x2, y2 = box_from_keypoints(values, options.box_margin, size, pixels=options.box_margin_px).tolist()
     if x2 - x1 > _THIN and y2 - y1 > _THIN:
         return x1, y1, x2, y2
     # Cutting to the image moves a box that lies outside it onto its edge.
-    labelled = values[values[:, 2] > Visibility.NOT_LABELLED, :2]
-    inside = (labelled.max(axis=0) >= 0) & (labelled.min(axis=0) <= size)
+    labeled = values[values[:, 2] > Visibility.NOT_LABELED, :2]
+    inside = (labeled.max(axis=0) >= 0) & (labeled.min(axis=0) <= size)
     return ThinBox(x1, y1, x2, y2) if inside.all() else None
 
 

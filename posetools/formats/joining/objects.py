@@ -196,7 +196,7 @@ class FileShapes:
             return []
         what = "the image" if self.options.one_object else self._name(group)
         number = f"{len(points)} points" if len(points) > 1 else "1 point"
-        problem = f"{what} must have one rectangle labelled {self.labels.category!r}, got none for {number}"
+        problem = f"{what} must have one rectangle labeled {self.labels.category!r}, got none for {number}"
         makes = self.options.box_from == "keypoints"
         free = self._free_for(points, makes=makes)
         if free:
@@ -208,7 +208,7 @@ class FileShapes:
             corners = box_round(values, self.options, self.size)
             if corners is not None:
                 return [(indices[0], Row(corners, values, self.report.place_of(indices[0])))]
-            hint = "its labelled points are outside the image; draw the rectangle"
+            hint = "its labeled points are outside the image; draw the rectangle"
         else:
             drawn = "draw the rectangle" if self.options.one_object else f"draw the rectangle and {words.join}"
             hint = f"{drawn}, or make boxes from points with --box-from keypoints"
@@ -318,7 +318,7 @@ class FileShapes:
         self.report.find("W327", [point.index for point, _ in owned], message, hint)
 
     def _refuse_outside(self, points: Sequence[Point]) -> None:
-        rule = f"in a rectangle labelled {self.labels.category!r}, or joined with one"
+        rule = f"in a rectangle labeled {self.labels.category!r}, or joined with one"
         message = told_outside(points, rule)
         one_each = len({one.keypoint for one in self._points}) == len(self._points)
         hint = f"move it into its box, or {self.report.words.join}"

@@ -1,4 +1,4 @@
-"""Reading the shapes of one picture of another tool by labelme's rules: which points belong to which rectangle.
+"""Reading the shapes of one image of another tool by labelme's rules: which points belong to which rectangle.
 
 CVAT and Label Studio hold what labelme holds, under other names: rectangles, points, and something that joins them.
 Their readers translate each shape into labelme's, and here objects.py joins them, with the places of the tool's own
@@ -24,14 +24,14 @@ from posetools.formats.reading import FileReading
 
 
 class PlacedShape(NamedTuple):
-    """A shape in labelme's terms, and its place in the entry of its picture (``box[2]``)."""
+    """A shape in labelme's terms, and its place in the entry of its image (``box[2]``)."""
 
     place: str
     shape: AnyShape
 
 
 class EntryReading(NamedTuple):
-    """What one picture's entry of a file gave, and the place of that entry."""
+    """What one image's entry of a file gave, and the place of that entry."""
 
     reading: FileReading
     place: str
@@ -61,7 +61,7 @@ def point_shape(
         x: in pixels.
         y: in pixels.
         group: that of its rectangle, or None.
-        hidden: whether the tool itself says that the point is labelled but hidden.
+        hidden: whether the tool itself says that the point is labeled but hidden.
         flags: further marks that may say so.
         description: a text that may say so.
     """
@@ -85,10 +85,10 @@ def read_shapes(
     options: ReadOptions,
     wording: Wording,
 ) -> FileReading:
-    """Return the reading of one picture with the objects that these shapes are.
+    """Return the reading of one image with the objects that these shapes are.
 
     Args:
-        reading: of the picture, with what was found in its entry so far.
+        reading: of the image, with what was found in its entry so far.
         shapes: its shapes in their order.
         place: the place of the entry in the file.
         skeleton: the skeleton.
@@ -104,22 +104,22 @@ def read_shapes(
 
 
 def settle_doubles(entries: Sequence[EntryReading]) -> list[FileReading]:
-    """Return the readings, those of one picture all without it and with a finding: which is right is not known."""
-    by_picture: dict[str, list[int]] = defaultdict(list)
+    """Return the readings, those of one image all without it and with a finding: which is right is not known."""
+    by_image: dict[str, list[int]] = defaultdict(list)
     for index, (reading, _) in enumerate(entries):
-        if reading.picture is not None:
-            by_picture[reading.identity].append(index)
+        if reading.image is not None:
+            by_image[reading.identity].append(index)
     readings = [reading for reading, _ in entries]
-    for group in by_picture.values():
+    for group in by_image.values():
         for index in group if len(group) > 1 else ():
             reading, place = entries[index]
             others = " and ".join(_named(entries[i], reading) for i in group if i != index)
-            rule = f"the entry must be the only one of {reading.picture}, got {others} besides"
+            rule = f"the entry must be the only one of {reading.image}, got {others} besides"
             lost = f"{rule}; none of them is read ({reading.objects} shapes here)"
             hint = "take all but one of them out of the source"
             cause = "an image must have one entry"
             finding = CauseFinding("E313", str(reading.file), place, lost, hint, cause=cause)
-            readings[index] = replace(reading, picture=None, rows=(), findings=[*reading.findings, finding])
+            readings[index] = replace(reading, image=None, rows=(), findings=[*reading.findings, finding])
     return readings
 
 
@@ -129,9 +129,9 @@ def _named(entry: EntryReading, beside: FileReading) -> str:
 
 
 def rotated_corners(
-    x: float, y: float, width: float, height: float, degrees: float, *, about_centre: bool
+    x: float, y: float, width: float, height: float, degrees: float, *, about_center: bool
 ) -> list[tuple[float, float]]:
-    """Return the four corners of a rectangle turned clockwise, as a picture shows it.
+    """Return the four corners of a rectangle turned clockwise, as an image shows it.
 
     Args:
         x: of its left side before it is turned, in pixels.
@@ -139,10 +139,10 @@ def rotated_corners(
         width: in pixels.
         height: in pixels.
         degrees: by how much it is turned.
-        about_centre: whether about its centre, else about its upper left corner.
+        about_center: whether about its center, else about its upper left corner.
     """
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    px, py = (x + width / 2, y + height / 2) if about_centre else (x, y)
+    px, py = (x + width / 2, y + height / 2) if about_center else (x, y)
     corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
     return [(px + (cx - px) * cos - (cy - py) * sin, py + (cx - px) * sin + (cy - py) * cos) for cx, cy in corners]
 

@@ -57,7 +57,7 @@ class Sorter:
         options: the user's options.
         report: what cannot be read, and what is odd.
         boxes: the boxes, those that are left out on purpose or cannot be read among them.
-        points: the labelled keypoints.
+        points: the labeled keypoints.
         ignored: label -> how many shapes are left out on purpose.
     """
 
@@ -218,9 +218,7 @@ class Sorter:
     def _refuse_unnamed(self) -> None:
         number, each = len(self._unnamed), self.skeleton.num_keypoints
         got = f"{number} points" if number > 1 else "a point"
-        problem = (
-            f"points must be labelled with names of keypoints, got {got} labelled {self._unnamed[0].shape.label!r}"
-        )
+        problem = f"points must be labeled with names of keypoints, got {got} labeled {self._unnamed[0].shape.label!r}"
         hint = advice(self.skeleton, each if number % each == 0 else None)
         hint = f"label each with its name; or {hint}"
         self.report.tell("E302", [one.at for one in self._unnamed], problem, hint, _NAMELESS)

@@ -18,7 +18,7 @@ SEEN = frozenset({"visible"})
 # The key whose number is COCO's: 0 not labeled, 1 labeled but hidden, 2 visible.
 SCALE = frozenset({"visibility"})
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
-_NUMBER_WORDS = {"0": Visibility.NOT_LABELLED, "1": Visibility.HIDDEN, "2": Visibility.VISIBLE}
+_NUMBER_WORDS = {"0": Visibility.NOT_LABELED, "1": Visibility.HIDDEN, "2": Visibility.VISIBLE}
 _OPPOSITE_VISIBILITY = {Visibility.HIDDEN: Visibility.VISIBLE, Visibility.VISIBLE: Visibility.HIDDEN}
 # Between a negation and its word these change nothing.
 _FILLERS = frozenset({"at", "all", "is", "be", "really"})
@@ -48,7 +48,7 @@ def agreed(statements: Collection[Statement]) -> Visibility | UnclearVisibility:
     said = {one.visibility for one in statements}
     if len(said) > 1:
         return UnclearVisibility(" and ".join(dict.fromkeys(one.source for one in statements)))
-    return next(iter(said)) or Visibility.NOT_LABELLED if said else Visibility.VISIBLE
+    return next(iter(said)) or Visibility.NOT_LABELED if said else Visibility.VISIBLE
 
 
 def of_flags(flags: Mapping[str, bool], hidden: Collection[str]) -> Iterator[Statement]:

@@ -1,29 +1,29 @@
-"""Label Studio: its JSON export (and JSON-MIN), one file for all pictures, everything in percent of the picture.
+"""Label Studio: its JSON export (and JSON-MIN), one file for all images, everything in percent of the image.
 
 Read as follows; docs/formats.md explains it to users, tests/formats/label_studio/ has one test for each point.
 
-- An object is a rectangle labelled with the category; its keypoints are the key points labelled with the keypoints'
+- An object is a rectangle labeled with the category; its keypoints are the key points labeled with the keypoints'
   names whose ``parentID`` is the rectangle's id, or that a relation joins to it. Points without either belong to a
   rectangle that holds them, as in labelme (see formats/joining/). JSON-MIN has no ids.
 - Label Studio has no visibility of its own. A point is hidden when a choice per region says so (``occluded``), or its
   meta information or a text per region holds that word, or its label by the user's pattern; else it is visible. Other
   words and the controls ``visible`` and ``visibility`` are read by visibility_words. A keypoint that an object does not
-  have is not labelled.
-- Percent of ``original_width`` and ``original_height`` become pixels to 1e-9; both must be the picture's upright size
-  (the picture's where they are missing). ``image_rotation`` must be 0.
+  have is not labeled.
+- Percent of ``original_width`` and ``original_height`` become pixels to 1e-9; both must be the image's upright size
+  (the image's where they are missing). ``image_rotation`` must be 0.
 - A rectangle that is turned becomes the upright one round it, which is said once, as is everything else that
   is not carried over (choices and texts, relations of other regions, predictions, drafts).
-- A task's one annotation is read. Cancelled ones are counted as left out; of several the one that is marked as ground
-  truth is read, or one of those that agree in everything; else none (E313). A task without one is not labelled yet; an
-  annotation without regions makes its picture one without objects.
+- A task's one annotation is read. Canceled ones are counted as left out; of several the one that is marked as ground
+  truth is read, or one of those that agree in everything; else none (E313). A task without one is not labeled yet; an
+  annotation without regions makes its image one without objects.
 - A file may hold one task, an object with ``tasks``, or one annotation with its task inside, which Label Studio writes
   to cloud storages. Values in another type with one meaning are read and counted (W324, values.py).
-- The picture is the value of ``data.image``, or of the only key that holds a picture's address. Addresses lead to a
+- The image is the value of ``data.image``, or of the only key that holds an image's address. Addresses lead to a
   server, so its file is looked for by path and by name beside the JSON file and in ``images/`` there, then by name in
   the folders that the user allows; with and without the eight digits that Label Studio puts before an upload's name.
 - ``data.split`` (or ``subset``) is the split if it is the word train, val or test.
 
-Written: ``tasks.json`` with pictures as local files (``images/...`` below the document root), the choice ``occluded``
+Written: ``tasks.json`` with images as local files (``images/...`` below the document root), the choice ``occluded``
 on hidden points, and ``labeling_interface.xml`` for the project's settings. Label Studio holds no iscrowd (refused),
 and no area of its own (width times height again when read).
 """
@@ -93,7 +93,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     """
     options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
-    files, pictures = list_sources(sources, _is_wanted, "Label Studio's .json files")
+    files, images = list_sources(sources, _is_wanted, "Label Studio's .json files")
     opener = Opener(options.image_roots)
     entries: list[EntryReading] = []
     findings: list[Finding] = []
@@ -107,7 +107,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         findings += not_carried(source.file, dropped)
         options.progress("reading Label Studio files", number, len(files))
     readings = settle_doubles(entries)
-    findings += without_entry(pictures, readings, "a task of Label Studio")
+    findings += without_entry(images, readings, "a task of Label Studio")
     yield shard_of(readings, skeleton, findings, files=len(files))
 
 
@@ -170,21 +170,21 @@ def _read_task(
     dropped.update(task.dropped)
     ignored = {what: number for what, number in task.ignored.items() if number}
     reading = replace(_open(source, task, opener, options), ignored=ignored)
-    if reading.picture is None:
+    if reading.image is None:
         return reading
     if task.problem is not None:
         code, message, hint = task.problem
         message = f"{message} ({reading.objects} regions left out)" if task.regions else message
-        return replace(reading, picture=None, findings=[Finding(code, str(file), task.place, message, hint)])
+        return replace(reading, image=None, findings=[Finding(code, str(file), task.place, message, hint)])
     if task.regions is None:
-        message = "the task must have an annotation, got none that is not cancelled: not labelled yet, left out"
+        message = "the task must have an annotation, got none that is not canceled: not labeled yet, left out"
         hint = "submit it without regions if it shows no object"
         found = CauseFinding("W322", str(file), task.place, message, hint, cause=UNLABELED)
-        return replace(reading, picture=None, findings=[found])
+        return replace(reading, image=None, findings=[found])
     wrong = _wrong_size(reading, task)
     if wrong is not None:
         message = f"{wrong.message} ({reading.objects} regions left out)"
-        return replace(reading, picture=None, findings=[replace(wrong, message=message)])
+        return replace(reading, image=None, findings=[replace(wrong, message=message)])
     shapes = shapes_of(task.regions, reading.size, labels, dropped)
     return read_shapes(
         reading, shapes, task.place, skeleton=skeleton, labels=labels, options=options, wording=_STUDIO_WORDING
@@ -192,28 +192,28 @@ def _read_task(
 
 
 def _wrong_size(reading: FileReading, task: StudioTask) -> Finding | None:
-    if task.size is None or reading.picture is None or task.size == reading.size:
+    if task.size is None or reading.image is None or task.size == reading.size:
         return None
-    located = Location(reading.picture, read_header(reading.picture))
+    located = Location(reading.image, read_header(reading.image))
     place = Place.within(task.place, "original_width, original_height")
     return check_size(located, *task.size, file=reading.file, place=place)
 
 
 def _open(source: SourceFile, task: StudioTask, opener: Opener, options: ReadOptions) -> FileReading:
-    """Return the reading of a task's picture without objects; or with the finding that says why it is left out."""
-    texts = list(dict.fromkeys(_places(task.picture)))
+    """Return the reading of a task's image without objects; or with the finding that says why it is left out."""
+    texts = list(dict.fromkeys(_places(task.image)))
     objects = len(task.regions or ())
     place = Place.within(task.place, task.key)
-    named = _names(task.picture)
-    reading = opener.open(source, texts or [task.picture], place=place, objects=objects, what="regions", named=named)
-    if reading.picture is not None:
+    named = _names(task.image)
+    reading = opener.open(source, texts or [task.image], place=place, objects=objects, what="regions", named=named)
+    if reading.image is not None:
         roots = (source.file.parent / IMAGES, source.root, *options.image_roots)
-        return replace(reading, name=name_below(reading.picture, roots), split=split_in(task.split))
+        return replace(reading, name=name_below(reading.image, roots), split=split_in(task.split))
     found = reading.findings[0] if reading.findings else None
     if found is None or found.code not in ("E121", "E308") or isinstance(found, UnsettledImage):
         return reading
-    rule = "the address of a picture whose file is there"
-    message = f"{must_be(task.key, rule, task.picture)} ({objects} regions left out)"
+    rule = "the address of an image whose file is there"
+    message = f"{must_be(task.key, rule, task.image)} ({objects} regions left out)"
     hint = (
         f"looked for {' and '.join(texts[:4]) or 'nothing'} beside the file; "
         "--image-root DIR searches a further folder by the end of the path"

@@ -34,11 +34,11 @@ from posetools.formats.label_studio.values import (
 )
 from posetools.formats.plain_numbers import whole
 
-_CANCELLED = "cancelled annotations"
+_CANCELED = "canceled annotations"
 _BESIDE_TRUTH = "annotations beside the one marked as ground truth"
 _EXPORT_JSON = "export the project from Label Studio as JSON (or JSON-MIN)"
 _VIDEO = re.compile(r"\.(mp4|avi|mov|mkv|webm|m4v)([?#].*)?$", re.IGNORECASE)
-# Entries of a result that say something about a region or about the picture, and are no shapes.
+# Entries of a result that say something about a region or about the image, and are no shapes.
 _SAYINGS = frozenset(
     {"choices", "textarea", "labels", "number", "rating", "taxonomy", "datetime", "pairwise", "ranker"}
 )
@@ -60,7 +60,7 @@ class _Value(BaseModel):
 
 
 class Rectangle(_Value):
-    """A rectangle in percent of the picture; ``rotation`` turns it clockwise about its upper left corner."""
+    """A rectangle in percent of the image; ``rotation`` turns it clockwise about its upper left corner."""
 
     x: Percent
     y: Percent
@@ -70,20 +70,20 @@ class Rectangle(_Value):
 
 
 class PercentPoint(_Value):
-    """A point in percent of the picture."""
+    """A point in percent of the image."""
 
     x: Percent
     y: Percent
 
 
 class Outline(_Value):
-    """A polygon in percent of the picture."""
+    """A polygon in percent of the image."""
 
     points: Annotated[list[tuple[Percent, Percent]], Field(min_length=1)]
 
 
 class Ellipse(_Value):
-    """An ellipse in percent of the picture; ``rotation`` turns it clockwise about its center, which is x, y."""
+    """An ellipse in percent of the image; ``rotation`` turns it clockwise about its center, which is x, y."""
 
     x: Percent
     y: Percent
@@ -152,12 +152,12 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class StudioTask:
-    """One picture.
+    """One image.
 
     Attributes:
         place: ``tasks[3] (id 7)``.
-        key: where the picture is named (``data.image``).
-        picture: its address as written.
+        key: where the image is named (``data.image``).
+        image: its address as written.
         split: what ``data`` says of its split, or empty.
         size: (original_width, original_height), or None when no region says.
         regions: of its one annotation; None when it has none.
@@ -168,7 +168,7 @@ class StudioTask:
 
     place: str
     key: str
-    picture: str
+    image: str
     split: str = ""
     size: tuple[int, int] | None = None
     regions: Sequence[Region] | None = None
@@ -226,9 +226,9 @@ def _task(index: int, raw: Any, repairs: Counter[str]) -> StudioTask | tuple[str
     place = f"tasks[{index}]" + (f" (id {number})" if isinstance(number, int) else "")
     has_data = isinstance(raw.get("data"), dict)
     data: Json = raw["data"] if has_data else {k: v for k, v in raw.items() if isinstance(v, str)}
-    name = _picture_field(data)
+    name = _image_field(data)
     if name is None:
-        rule = "an object that names one picture (key image, or the only value that is a picture's address)"
+        rule = "an object that names one image (key image, or the only value that is an image's address)"
         return must_be("data", rule, sorted(data)), _way_to_image(data)
     if _VIDEO.search(data[name]):
         return must_be(f"data.{name}", "the address of an image", data[name]), _way_to_image(data)
@@ -239,11 +239,11 @@ def _task(index: int, raw: Any, repairs: Counter[str]) -> StudioTask | tuple[str
     return _full(task, raw, repairs) if is_full else _minimal(task, raw, repairs)
 
 
-def _picture_field(data: Json) -> str | None:
+def _image_field(data: Json) -> str | None:
     if isinstance(data.get("image"), str):
         return "image"
-    pictures = [key for key, value in data.items() if isinstance(value, str) and _is_address(value)]
-    return pictures[0] if len(pictures) == 1 else None
+    images = [key for key, value in data.items() if isinstance(value, str) and _is_address(value)]
+    return images[0] if len(images) == 1 else None
 
 
 def _way_to_image(data: Json) -> str:
@@ -253,7 +253,7 @@ def _way_to_image(data: Json) -> str:
         return "tasks on videos cannot be read: label their frames, as images"
     if any(map(_is_address, texts)):
         return "rename the key of the image that was labeled to image"
-    return "rename the key of the picture to image"
+    return "rename the key of the image to image"
 
 
 def _is_address(text: str) -> bool:
@@ -279,7 +279,7 @@ def _full(task: StudioTask, raw: Json, repairs: Counter[str]) -> StudioTask:
             return replace(task, problem=("E311", must_be(f"annotations[{index}]", rule, one), _EXPORT_JSON))
         annotation: Json = lenient_annotation(one, repairs)
         if annotation.get("was_cancelled") or annotation.get("skipped"):
-            ignored[_CANCELLED] += _regions_in(annotation)
+            ignored[_CANCELED] += _regions_in(annotation)
         else:
             kept.append((index, annotation))
     read = _only(kept, ignored, dropped, repairs)
@@ -346,7 +346,7 @@ def _with(task: StudioTask, result: Sequence[Any], place: str, repairs: Counter[
     ids = {_text_in(entry, "id") for _, entry in shapes}
     for number, sayings in said.items():
         for entry in sayings if number not in ids else ():
-            dropped[f"{entry.get('type', 'entry')} {entry.get('from_name', '')!r} of the picture"] += 1
+            dropped[f"{entry.get('type', 'entry')} {entry.get('from_name', '')!r} of the image"] += 1
     regions = []
     for index, entry in shapes:
         number = _text_in(entry, "id")
@@ -408,12 +408,12 @@ def _sized(task: StudioTask, regions: Sequence[Region], entries: Sequence[Any]) 
     turned = [entry["image_rotation"] for entry in known if entry.get("image_rotation") not in (None, 0)]
     whole = [_pixels(side) for side in next(iter(sizes), ())]
     if len(sizes) > 1 or None in whole:
-        rule = "two positive integers (pixels), the same for all regions of a picture"
+        rule = "two positive integers (pixels), the same for all regions of an image"
         shown = " and ".join(" x ".join(size) for size in sizes)
         problem = ("E311", must_be("original_width and original_height", rule, shown), _EXPORT_JSON)
     elif turned:
         rule = "0, for else it is not known in which frame the regions are"
-        hint = "turn the picture back in Label Studio; turn the file itself before it is labelled"
+        hint = "turn the image back in Label Studio; turn the file itself before it is labeled"
         problem = ("E311", must_be("image_rotation", rule, turned[0]), hint)
     size = (whole[0], whole[1]) if whole and whole[0] and whole[1] else None
     return replace(task, size=size, regions=tuple(regions), problem=problem)

@@ -36,13 +36,13 @@ _Pairs = Sequence[tuple[float, float]]
 def shapes_of(
     regions: Sequence[Region], size: tuple[int, int], labels: Labels, dropped: Counter[str]
 ) -> list[PlacedShape]:
-    """Return the regions of one picture as labelme's shapes.
+    """Return the regions of one image as labelme's shapes.
 
     A rectangle's group is its own id, a point's that of its parent, or of the region of the category that this is in.
 
     Args:
         regions: what was drawn.
-        size: (width, height) of the picture in pixels.
+        size: (width, height) of the image in pixels.
         labels: how labels are read, and what means hidden.
         dropped: counts what is not carried over.
     """
@@ -152,7 +152,7 @@ def _corners(region: Region, value: Rectangle, size: tuple[int, int], labels: La
     if not labels.is_ignored(region.label or ""):
         dropped["rotation of rectangles (each becomes the upright one round it)"] += 1
     (x1, y1), (x2, y2) = corners
-    return hull(rotated_corners(x1, y1, x2 - x1, y2 - y1, value.rotation, about_centre=False))
+    return hull(rotated_corners(x1, y1, x2 - x1, y2 - y1, value.rotation, about_center=False))
 
 
 def _pixels(points: _Pairs, size: tuple[int, int]) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Label Studio's tasks for Datasets, and the labelling interface for them; see format.py."""
+"""Label Studio's tasks for Datasets, and the labeling interface for them; see format.py."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ INTERFACE = "labeling_interface.xml"
 LOCAL_FILES = "/data/local-files/?d="
 OCCLUDED = "occluded"
 
-# Percent of the picture's width; only the drawing.
+# Percent of the image's width; only the drawing.
 _POINT_SIZE = 0.5
 
 
 def tasks_text(splits: Mapping[str, Split]) -> str:
-    """Return the JSON of all splits: one task per picture, numbered from 1."""
+    """Return the JSON of all splits: one task per image, numbered from 1."""
     tasks: list[dict[str, Any]] = []
     for split, dataset in slices_of_splits(splits):
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
@@ -42,7 +42,7 @@ def tasks_text(splits: Mapping[str, Split]) -> str:
 
 
 def interface_text(skeleton: Skeleton) -> str:
-    """Return the labelling interface to paste into a project's settings before the tasks are imported."""
+    """Return the labeling interface to paste into a project's settings before the tasks are imported."""
     lines = [
         "<View>",
         '  <Image name="image" value="$image" zoom="true"/>',
@@ -72,7 +72,7 @@ def _object(dataset: Dataset, row: int, image: Image, name: str) -> list[dict[st
     category = dataset.skeleton.category.name
     entries = [_entry(name, "box", "rectanglelabels", {**place, **sides, "rotation": 0}, [category], image)]
     for point, (x, y, visibility) in zip(dataset.skeleton.names, dataset.keypoints[row].tolist(), strict=True):
-        if visibility == Visibility.NOT_LABELLED:
+        if visibility == Visibility.NOT_LABELED:
             continue
         value = {"x": x / width * 100, "y": y / height * 100, "width": _POINT_SIZE}
         number = f"{name}-{point}"

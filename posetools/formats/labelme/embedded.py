@@ -72,7 +72,7 @@ def embedded_image(
     """
     if not document.image:
         return missing
-    if not options.need_pictures:
+    if not options.need_images:
         hint = "posetools convert --images copy writes such images into the output"
         return _inside(document, file, root, "which is not copied", hint)
     if options.scratch is None:
@@ -87,14 +87,14 @@ def embedded_image(
     except (InputError, ValueError) as exc:
         reason = exc.problem if isinstance(exc, InputError) else f"is not base64: {exc}"
         return replace(missing, message=f"{missing.message}; imageData holds none either: {reason}")
-    name = _name(document.picture, file, ending)
+    name = _name(document.image_path, file, ending)
     path = write_scratch(options.scratch, file, name, content)
-    identity = _identity(document.picture, file, content)
+    identity = _identity(document.image_path, file, content)
     return EmbeddedImage(path, header, identity, file.parent / name, (_note(name, file, root),))
 
 
-def _name(picture: str, file: Path, ending: str) -> str:
-    said = Path(named_in(picture).name)
+def _name(image: str, file: Path, ending: str) -> str:
+    said = Path(named_in(image).name)
     suffix = said.suffix.lower()
     if _SAME_ENDING.get(suffix, suffix) == ending:
         ending = said.suffix
@@ -102,16 +102,16 @@ def _name(picture: str, file: Path, ending: str) -> str:
     return f"{stem or file.stem}{ending}"
 
 
-def _identity(picture: str, file: Path, content: bytes) -> str:
+def _identity(image: str, file: Path, content: bytes) -> str:
     """Return what is equal for two files of one image: its path and its content."""
-    relative = portable_path(picture)
-    path = picture if relative is None else os.path.normpath(os.path.realpath(file.parent) / relative)
+    relative = portable_path(image)
+    path = image if relative is None else os.path.normpath(os.path.realpath(file.parent) / relative)
     return f"{path}#{digest_of(content)}"
 
 
 def _inside(document: Document, file: Path, root: Path, why: str, hint: str) -> Finding:
     shapes = len(document.shapes)
-    example = f"{named_in(document.picture).name} ({counted(shapes, 'shape')} left out)"
+    example = f"{named_in(document.image_path).name} ({counted(shapes, 'shape')} left out)"
     return _found("E121", f"{{images}} only in imageData, {why}", example, file, root, hint)
 
 

@@ -1,26 +1,26 @@
-"""labelme: one JSON file per picture, made with labelme or X-AnyLabeling.
+"""labelme: one JSON file per image, made with labelme or X-AnyLabeling.
 
 Read as follows. docs/formats.md explains each point to users; tests/formats/labelme/ has one test for each.
 
-- An object is a ``rectangle`` labelled with the skeleton's category (two opposite corners in any order, or four upright
-  ones); its keypoints are ``point`` shapes labelled with the keypoints' names. Their box is the rectangle, their area
+- An object is a ``rectangle`` labeled with the skeleton's category (two opposite corners in any order, or four upright
+  ones); its keypoints are ``point`` shapes labeled with the keypoints' names. Their box is the rectangle, their area
   its width times height.
 - Points belong to the rectangle with the same ``group_id`` (0 is a group like any other; ids count per file), or with
   the same ``instance`` in the label, when a label pattern is given. Points without group belong to the smallest
   rectangle that holds them: see formats/joining/, which also says when that is ambiguous and hence a finding.
 - A point is visible (2) unless it is marked hidden (1): by a flag that is on, by a word of the description, by
   X-AnyLabeling's ``difficult``, or by the ``visibility`` part of the label pattern. A keypoint that an object does not
-  have is not labelled (0).
-- Coordinates are pixels of the upright picture (after EXIF rotation), (0, 0) its corner; points may lie outside it.
-- The picture is ``imagePath`` seen from the JSON file, with backslashes counted as slashes; it must lie in the source
+  have is not labeled (0).
+- Coordinates are pixels of the upright image (after EXIF rotation), (0, 0) its corner; points may lie outside it.
+- The image is ``imagePath`` seen from the JSON file, with backslashes counted as slashes; it must lie in the source
   folder, or be found by name in a folder that the user allows. ``imageWidth`` and ``imageHeight``, when given, must be
-  its upright size. Where there is no such picture, it is the one in ``imageData``: see embedded.py.
+  its upright size. Where there is no such image, it is the one in ``imageData``: see embedded.py.
 - A file is UTF-8, or what its byte order mark says, or in a code page: see pages.py.
-- A file without shapes makes its picture one without objects. A picture that no file names is not labelled yet: it is
+- A file without shapes makes its image one without objects. An image that no file names is not labeled yet: it is
   reported and left out. Files and folders whose name begins with a dot are not looked at.
 
 Written: a rectangle and its points per object, joined by ``group_id`` (0, 1, ...), the flag ``occluded`` on hidden
-points, ``imageData`` null, one JSON beside each picture. labelme holds no iscrowd (refused), no area of its own
+points, ``imageData`` null, one JSON beside each image. labelme holds no iscrowd (refused), no area of its own
 (width times height again when read), no splits (merged into one folder).
 """
 
@@ -49,7 +49,7 @@ from posetools.formats.labelme.write import LabelmeObject, labelme_document, lab
 from posetools.formats.labels import settled
 from posetools.formats.options import ReadOptions
 from posetools.formats.shards import ShardReading, shard_of
-from posetools.formats.sources.locate import PictureFinder
+from posetools.formats.sources.locate import ImageFinder
 from posetools.formats.target import check_holdable, put_text, slices
 from posetools.progress import Progress, silent
 from posetools.scale.shards import SHARD, Engine, cut, engine_for, run_shards
@@ -71,19 +71,19 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     """
     options = settled(skeleton, options)
     listing = Listing()
-    finders = {root: PictureFinder(root, options.image_roots) for root in map(root_of, sources)}
+    finders = {root: ImageFinder(root, options.image_roots) for root in map(root_of, sources)}
     reader = ShardReader(finders, skeleton, Labels.of(skeleton, options), _portable(options))
     engine = options.engine or engine_for(options.workers)
     named = set[str]()
     for shard in _shards(reader, cut(listing.files(sources), SHARD), engine, options.progress):
-        if listing.pictures:
+        if listing.images:
             named.update(shard.left_out, (source.identity for source in shard.sources))
         yield shard
     yield shard_of([], skeleton, _without_file(listing, named), files=0)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
-    """Write one JSON file beside each picture, all splits into one folder.
+    """Write one JSON file beside each image, all splits into one folder.
 
     Raises:
         InputError: labelme cannot hold something (see the module's text).
@@ -149,15 +149,15 @@ def _portable(options: ReadOptions) -> ReadOptions:
 
 
 def _without_file(listing: Listing, named: Container[str]) -> list[Finding]:
-    if not listing.pictures:
+    if not listing.images:
         return []
-    # A file that could not be read does not say which picture it is of; its name does.
+    # A file that could not be read does not say which image it is of; its name does.
     stems = listing.stems()
-    alone = [path for path in listing.pictures if path[: path.rfind(".")] not in stems]
+    alone = [path for path in listing.images if path[: path.rfind(".")] not in stems]
     if not alone:
         return []
     unique = {real(path): path for path in alone}
-    message = "the picture must be named by a labelme file, got none: not labelled yet, left out"
+    message = "the image must be named by a labelme file, got none: not labeled yet, left out"
     hint = "save it in labelme without shapes if it shows no object"
     lone = (path for identity, path in unique.items() if identity not in named)
     return [CauseFinding("W322", path, "", message, hint, cause=UNLABELED) for path in lone]

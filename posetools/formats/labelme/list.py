@@ -1,4 +1,4 @@
-"""Which files of a source are labelme's, and which pictures lie beside them."""
+"""Which files of a source are labelme's, and which images lie beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from posetools.core.folder import CONVERSION, is_record
 from posetools.errors import RequestError, must_be
 from posetools.files.urls import as_path, real
 from posetools.files.walking import DirectoryEntry, walk
-from posetools.imaging.header import PICTURE_SUFFIXES
+from posetools.imaging.header import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class LabelmeFolder:
     Attributes:
         start: its path, with a separator at the end.
         real: the same, with every link followed.
-        prefix: what the names of its pictures in the Dataset begin with; None when it leads out of the source.
+        prefix: what the names of its images in the Dataset begin with; None when it leads out of the source.
         root: the source folder.
         origin: that folder's own name.
     """
@@ -44,10 +44,10 @@ class Listing:
     """The files of some sources, each once, by whatever links they can be reached.
 
     Attributes:
-        pictures: the pictures beside the annotation files, as far as these have been listed.
+        images: the images beside the annotation files, as far as these have been listed.
     """
 
-    pictures: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     _listed: list[tuple[LabelmeFolder, list[str]]] = field(default_factory=list)
     # Folder, with every link followed -> the names in it that have been listed.
     _seen: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -85,8 +85,8 @@ class Listing:
                 if ending == ".json":
                     if name != CONVERSION or not entry[1] or not is_record(as_path(at) / name):
                         found.append(entry)
-                elif ending in PICTURE_SUFFIXES:
-                    self.pictures.append(folder.start + name)
+                elif ending in IMAGE_SUFFIXES:
+                    self.images.append(folder.start + name)
             number += len(found)
             yield self._new(folder, found)
         if not number:
@@ -109,7 +109,7 @@ class Listing:
 
 
 def root_of(source: Path) -> Path:
-    """Return the folder that a source's pictures must lie in: itself, or the one that the file is in."""
+    """Return the folder that a source's images must lie in: itself, or the one that the file is in."""
     return source if source.is_dir() else source.parent
 
 

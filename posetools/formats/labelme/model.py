@@ -135,14 +135,14 @@ class Document:
     """A labelme file, checked.
 
     Attributes:
-        picture: ``imagePath`` as written.
+        image_path: ``imagePath`` as written.
         size: (imageWidth, imageHeight), or None when the file does not say.
         shapes: the shapes in their order.
         repairs: what values of other types were taken for, and how many.
         image: ``imageData``, the image itself in base64, or empty.
     """
 
-    picture: str
+    image_path: str
     size: tuple[int, int] | None
     shapes: Sequence[AnyShape]
     repairs: Mapping[str, int] = field(default_factory=dict)
@@ -220,9 +220,9 @@ def _take_apart(content: bytes, file: str) -> Document | Finding:
         keys = sorted(raw) if isinstance(raw, dict) else raw
         rule = "a labelme file: an object with the keys shapes (a list) and imagePath"
         return Finding("E310", file, "", must_be("the file", rule, keys), _FILE_ADVICE)
-    picture = raw.get("imagePath")
-    if not isinstance(picture, str):
-        return Finding("E310", file, "imagePath", must_be("imagePath", "a text", picture), _FILE_ADVICE)
+    image = raw.get("imagePath")
+    if not isinstance(image, str):
+        return Finding("E310", file, "imagePath", must_be("imagePath", "a text", image), _FILE_ADVICE)
     repairs: Counter[str] = Counter()
     size = _size(raw, repairs, file)
     if isinstance(size, Finding):
@@ -230,7 +230,7 @@ def _take_apart(content: bytes, file: str) -> Document | Finding:
     lenient = [lenient_shape(shape, repairs) for shape in raw["shapes"]]
     repairs[_NAMED_GROUP] += sum(isinstance(one, dict) and isinstance(one.get("group_id"), str) for one in lenient)
     shapes = list(map(_check_shape, lenient))
-    return Document(picture, size, shapes, repairs, _text(raw.get("imageData")))
+    return Document(image, size, shapes, repairs, _text(raw.get("imageData")))
 
 
 def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, int] | Finding | None:

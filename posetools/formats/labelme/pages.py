@@ -22,7 +22,7 @@ from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.labelme.list import LabelmeSource
 from posetools.formats.labelme.model import AnyShape, BadShape, Document, parse_document
 from posetools.formats.sources.code_pages import PAGES, fitting, foreign_pieces, is_utf8, likeness, readings
-from posetools.formats.sources.locate import Match, PathFrom, PictureFinder
+from posetools.formats.sources.locate import ImageFinder, Match, PathFrom
 from posetools.formats.wildcards import fits
 
 # What of a file is known under a code page: the number of a shape, or None for the image.
@@ -82,7 +82,7 @@ class _Names:
 
     def meaning(self, document: Document) -> object:
         """Return what of a file decides about the data set; equal for two readings of the same meaning."""
-        return document.picture, [
+        return document.image_path, [
             (shape.label, shape.group_id, None if isinstance(shape, BadShape) else self.labels.visibility_of(shape))
             for shape in document.shapes
         ]
@@ -133,7 +133,7 @@ class _Files:
 
 
 def settle(
-    sources: Sequence[LabelmeSource], labels: Labels, encoding: str | None, finders: Mapping[Path, PictureFinder]
+    sources: Sequence[LabelmeSource], labels: Labels, encoding: str | None, finders: Mapping[Path, ImageFinder]
 ) -> Settlement:
     """Return the code page of the files of each source folder, or why it is not known.
 
@@ -183,7 +183,7 @@ def some_reading(data: bytes, file: str, encoding: str | None = None) -> Documen
     return document
 
 
-def _page_of(root: Path, files: _Files, names: _Names, finder: PictureFinder) -> tuple[str | None, Finding | None]:
+def _page_of(root: Path, files: _Files, names: _Names, finder: ImageFinder) -> tuple[str | None, Finding | None]:
     """Return the code page of a source, with the finding that says so; or None, with the finding that asks for it."""
     if not files.readable:
         return None, None
@@ -228,15 +228,13 @@ def _documents(sample: Sequence[tuple[Path, bytes]], pages: Iterable[str]) -> di
     return {page: documents for page, documents in found.items() if len(documents) == most}
 
 
-def _evidence(
-    documents: Sequence[tuple[Path, Document]], names: _Names, finder: PictureFinder
-) -> frozenset[KnownImage]:
+def _evidence(documents: Sequence[tuple[Path, Document]], names: _Names, finder: ImageFinder) -> frozenset[KnownImage]:
     """Return what tells that a reading is right."""
     told: set[KnownImage] = set()
     for path, document in documents:
         told.update((path, number) for number, shape in enumerate(document.shapes) if names.holds(shape))
-        if not document.picture.isascii():
-            found = finder.find([PathFrom(document.picture, path.parent)], file=path, place="imagePath")
+        if not document.image_path.isascii():
+            found = finder.find([PathFrom(document.image_path, path.parent)], file=path, place="imagePath")
             if isinstance(found, Match) and found.exact:
                 told.add((path, None))
     return frozenset(told)
@@ -253,7 +251,7 @@ def _offer(known: Mapping[str, Sequence[str]], documents: Mapping[str, Sequence[
 def _texts(documents: Sequence[Document]) -> list[str]:
     """Return the labels and the images' names that are not ASCII."""
     labels = [shape.label for document in documents for shape in document.shapes if shape.label]
-    texts = [*labels, *(document.picture for document in documents)]
+    texts = [*labels, *(document.image_path for document in documents)]
     return [text for text in dict.fromkeys(texts) if not text.isascii()]
 
 

@@ -1,6 +1,6 @@
 """From labelme files to a ShardReading: what a process does with a shard of them.
 
-Most files are usual: the picture lies beside them, every shape has a group, every group is one rectangle and points of
+Most files are usual: the image lies beside them, every shape has a group, every group is one rectangle and points of
 different names. Those are read in one pass over their shapes. All others go through formats/joining/, which knows all
 conventions and has a finding for whatever it cannot read; a test holds that both ways read the same.
 """
@@ -37,15 +37,15 @@ from posetools.formats.shards import ImageSource, Object, ShardBuilder, ShardRea
 from posetools.formats.sources.code_pages import is_utf8
 from posetools.formats.sources.locate import (
     LONGEST_NAME,
+    ImageFinder,
     Location,
     Match,
     OtherImageFinding,
     PathFrom,
-    PictureFinder,
     check_size,
     is_sane,
     name_below,
-    open_picture,
+    open_image,
 )
 from posetools.imaging.header import Header
 from posetools.scale.shards import no_collection
@@ -62,14 +62,14 @@ class ShardReader:
     """Reads a shard of labelme files; goes to other processes.
 
     Attributes:
-        finders: source folder -> what finds pictures in it.
+        finders: source folder -> what finds images in it.
         skeleton: the skeleton.
         labels: how labels are read.
         options: the user's options.
         pages: source folder -> the code page of its files that are not UTF-8, once it is known.
     """
 
-    finders: Mapping[Path, PictureFinder]
+    finders: Mapping[Path, ImageFinder]
     skeleton: Skeleton
     labels: Labels
     options: ReadOptions
@@ -79,7 +79,7 @@ class ShardReader:
         """Return what the files hold, and those that are not UTF-8: put off until it is known what they are in."""
         builder, foreign = ShardBuilder(self.skeleton), list[LabelmeSource]()
         remote = [self.named(one) for one in shard] if any(map(is_url, {folder.start for _, folder in shard})) else []
-        with no_collection(), fetched(remote), heads(self._named_pictures(remote)):
+        with no_collection(), fetched(remote), heads(self._named_images(remote)):
             for name, folder in shard:
                 if not self._read(folder.start + name, folder, builder):
                     foreign.append((name, folder))
@@ -91,8 +91,8 @@ class ShardReader:
         name, folder = source
         return folder.start + name
 
-    def _named_pictures(self, paths: Sequence[str]) -> Iterator[str]:
-        """Yield the pictures beside these files that will be looked at, as far as a look at the files tells."""
+    def _named_images(self, paths: Sequence[str]) -> Iterator[str]:
+        """Yield the images beside these files that will be looked at, as far as a look at the files tells."""
         for path in () if self._trusts_all else paths:
             try:
                 quick = quick_document(read_bytes(path))
@@ -118,18 +118,18 @@ class ShardReader:
                 data = data.decode(page).encode()
             quick = quick_document(data)
         if quick is None or not self._add_usual(path, folder, quick, builder):
-            builder.add(self._read_any(as_path(path), folder, data), keep_path=self.options.need_pictures)
+            builder.add(self._read_any(as_path(path), folder, data), keep_path=self.options.need_images)
         return True
 
     def _add_usual(self, file: str, folder: LabelmeFolder, document: QuickDocument, builder: ShardBuilder) -> bool:
         """Add a file in which all is usual; return whether it is, for else nothing is added."""
-        prefix, picture, shapes = folder.prefix, document.imagePath, document.shapes
-        if prefix is None or not _IS_A_NAME(picture):
+        prefix, named, shapes = folder.prefix, document.imagePath, document.shapes
+        if prefix is None or not _IS_A_NAME(named):
             return False
-        path = folder.start + picture
+        path = folder.start + named
         if self._trusts_all:
             width, height = document.imageWidth, document.imageHeight
-            if len(picture) > _SURELY_SHORT and len(picture.encode()) > LONGEST_NAME:
+            if len(named) > _SURELY_SHORT and len(named.encode()) > LONGEST_NAME:
                 return False
         else:
             width, height = self._size(path, document) if _is_file(path) else (None, None)
@@ -142,26 +142,26 @@ class ShardReader:
             return False
         if self.options.one_object and len(objects) > 1:
             return False
-        name, needed = prefix + picture, self.options.need_pictures
+        name, needed = prefix + named, self.options.need_images
         split = split_by_folders(name, folder.origin)
         image = Image(name, *builder.shared((width, height)), as_path(path) if needed else None, split)
-        builder.add_image(image, ImageSource(file, folder.real + picture, folder.origin, len(shapes)), objects)
+        builder.add_image(image, ImageSource(file, folder.real + named, folder.origin, len(shapes)), objects)
         return True
 
     def _size(self, path: str, document: QuickDocument) -> tuple[int | None, int | None]:
-        """Return the picture's size when it is what the file says, if that says one; else None twice."""
+        """Return the image's size when it is what the file says, if that says one; else None twice."""
         said = document.imageWidth, document.imageHeight
         if self.options.trust_sizes:
             return said
-        picture = open_picture(as_path(path))
-        if isinstance(picture, Finding):
+        image = open_image(as_path(path))
+        if isinstance(image, Finding):
             return None, None
-        size = picture.header.size
+        size = image.header.size
         return size if said in (size, (None, None)) else (None, None)
 
     @cached_property
     def _trusts_all(self) -> bool:
-        return self.options.trust_sizes and not self.options.need_pictures
+        return self.options.trust_sizes and not self.options.need_images
 
     @cached_property
     def _usual(self) -> UsualShapes:
@@ -181,7 +181,7 @@ class ShardReader:
         rows = shapes.read(document.shapes)
         return FileReading(
             file,
-            picture=shown.path,
+            image=shown.path,
             identity=shown.identity,
             name=name_below(shown.beside, (root, *options.image_roots)),
             origin=origin,
@@ -203,30 +203,30 @@ class ShardReader:
         else:
             found = match.path
             identity = str(found.parent.resolve() / found.name) if self._trusts_all else real(found)
-            picture = self._open(found, document)
-            if isinstance(picture, Finding):
-                return FileReading(file, identity=identity, findings=[_with_loss(picture, document, file)])
-            shown = EmbeddedImage(picture.path, picture.header, identity, picture.path, match.notes)
+            image = self._open(found, document)
+            if isinstance(image, Finding):
+                return FileReading(file, identity=identity, findings=[_with_loss(image, document, file)])
+            shown = EmbeddedImage(image.path, image.header, identity, image.path, match.notes)
         if document.size is not None:
-            picture = Location(shown.beside, shown.header)
-            wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
+            image = Location(shown.beside, shown.header)
+            wrong = check_size(image, *document.size, file=file, place="imageWidth, imageHeight")
             if wrong is not None:
                 return FileReading(file, identity=shown.identity, findings=[_with_loss(wrong, document)])
         return shown
 
     def _find(self, document: Document, file: Path, root: Path) -> Match | Finding:
-        relative = portable_path(document.picture)
+        relative = portable_path(document.image_path)
         if self._trusts_all and document.size is not None and relative is not None:
-            # Nobody needs the picture: it is enough that its name stays in the source.
+            # Nobody needs the image: it is enough that its name stays in the source.
             path, top = _normal(file.parent / relative), _normal(root)
             if relative.parts and is_sane(path) and path.is_relative_to(top):
                 return Match(path, file.parent)
-        return self.finders[root].find([PathFrom(document.picture, file.parent)], file=file, place="imagePath")
+        return self.finders[root].find([PathFrom(document.image_path, file.parent)], file=file, place="imagePath")
 
     def _open(self, path: Path, document: Document) -> Location | Finding:
         if self.options.trust_sizes and document.size is not None:
             return Location(path, Header(*document.size))
-        return open_picture(path)
+        return open_image(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ class UsualShapes:
 
     Attributes:
         columns: label -> where its x, y, visibility stand in an object's numbers; -1 for the box.
-        empty: the numbers of an object of which no keypoint is labelled.
+        empty: the numbers of an object of which no keypoint is labeled.
         labels: how visibility is read.
     """
 
@@ -328,6 +328,6 @@ def _unseen(file: Path) -> Finding:
 
 
 def _with_loss(finding: Finding, document: Document, file: Path | None = None) -> Finding:
-    """Return a finding about a whole picture that also says how many shapes are left out with it."""
+    """Return a finding about a whole image that also says how many shapes are left out with it."""
     named = f"{file} names it; " if file else ""
     return replace(finding, message=f"{finding.message} ({named}{len(document.shapes)} shapes left out)")

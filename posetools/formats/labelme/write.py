@@ -1,7 +1,7 @@
-"""One labelme file as a document: of labelled objects, or of predicted ones for a human to correct.
+"""One labelme file as a document: of labeled objects, or of predicted ones for a human to correct.
 
 A rectangle and its points per object, joined by ``group_id`` (0, 1, ...); the flag ``occluded`` on hidden points;
-``imageData`` null; the picture lies beside the file.
+``imageData`` null; the image lies beside the file.
 
 A file that a model wrote has a mark, which tells predictions nobody has looked at from a person's labels.
 
@@ -36,7 +36,7 @@ class LabelmeObject(NamedTuple):
 
     Attributes:
         box: x1, y1, x2, y2 in pixels.
-        keypoints: K triples x, y, visibility; a point that is not labelled is not drawn.
+        keypoints: K triples x, y, visibility; a point that is not labeled is not drawn.
         description: of the rectangle.
         descriptions: of the points, K of them or none.
     """
@@ -50,12 +50,12 @@ class LabelmeObject(NamedTuple):
 def labelme_document(
     file_name: str, size: tuple[int, int], objects: Sequence[LabelmeObject], skeleton: Skeleton
 ) -> dict[str, Any]:
-    """Return the content of the labelme file of one picture.
+    """Return the content of the labelme file of one image.
 
     Args:
-        file_name: the picture's; its last part is written, for the file lies beside it.
-        size: (width, height) of the upright picture in pixels.
-        objects: what is in the picture; none for a picture without objects.
+        file_name: the image's; its last part is written, for the file lies beside it.
+        size: (width, height) of the upright image in pixels.
+        objects: what is in the image; none for an image without objects.
         skeleton: the names.
     """
     shapes = []
@@ -65,7 +65,7 @@ def labelme_document(
         shapes.append(_shape(skeleton.category.name, "rectangle", corners, group, one.description, hidden=False))
         texts = one.descriptions or [""] * skeleton.num_keypoints
         for name, (x, y, visibility), text in zip(skeleton.names, one.keypoints, texts, strict=True):
-            if visibility != Visibility.NOT_LABELLED:
+            if visibility != Visibility.NOT_LABELED:
                 hidden = visibility == Visibility.HIDDEN
                 shapes.append(_shape(name, "point", [[x, y]], group, text, hidden=hidden))
     width, height = size

@@ -4,17 +4,17 @@ Read as follows; docs/formats.md explains it to users, tests/formats/sleap/test_
 
 - An instance that a person placed is an object; the nodes are the skeleton's keypoints, or are mapped or left out by
   name. Predicted instances are not read and counted in a finding.
-- A node is labelled when SLEAP calls it visible and it has coordinates. SLEAP keeps coordinates of nodes that are not
-  visible, also of those that nobody placed: they are not labelled here, and noted.
+- A node is labeled when SLEAP calls it visible and it has coordinates. SLEAP keeps coordinates of nodes that are not
+  visible, also of those that nobody placed: they are not labeled here, and noted.
 - SLEAP holds no boxes and no hidden points: as for DeepLabCut the user says that boxes come from keypoints and that
   points are visible.
 - Frames with predicted instances only are left out: nobody has labeled them.
 - Frames of a video file, and images inside a ``.slp`` package, are written out as images (``sleap_videos``).
 - Of several skeletons those are read whose nodes the skeleton has.
 
-Written: ``labels.slp`` with one video that is the list of pictures beside it; all splits in one. Not held, and
-therefore not written: boxes, areas, which points are hidden, pictures' sizes, splits. Refused: iscrowd, and objects
-without a labelled point.
+Written: ``labels.slp`` with one video that is the list of images beside it; all splits in one. Not held, and
+therefore not written: boxes, areas, which points are hidden, images' sizes, splits. Refused: iscrowd, and objects
+without a labeled point.
 
 Which of the skeletons in a .slp file are the one that is read: those with nodes that it has.
 
@@ -49,7 +49,7 @@ from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sleap.frames import Videos
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
-from posetools.formats.target import check_holdable, check_labelled, slices
+from posetools.formats.target import check_holdable, check_labeled, slices
 
 LABELS_FILE = "labels.slp"
 # What sleap-io, and h5py below it, raise on a file that is damaged: sleap-io takes what stands in it for granted, and
@@ -84,11 +84,11 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         MissingExtraError: sleap-io is not installed.
     """
     options = settled(skeleton, options)
-    files, pictures = list_sources(sources, _is_slp, "SLEAP's .slp files")
+    files, images = list_sources(sources, _is_slp, "SLEAP's .slp files")
     if not options.assume_visible:
         raise RequestError(
             f"{files[0].file}: the points must have a visibility, but SLEAP holds no hidden ones\n"
-            "  --assume-visible takes every labelled point as visible"
+            "  --assume-visible takes every labeled point as visible"
         )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
@@ -99,11 +99,11 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         else:
             readings += _Frames(source, skeleton, options).read(labels, opener)
         options.progress("reading SLEAP files", done, len(files))
-    yield shard_of(readings, skeleton, without_entry(pictures, readings, "a SLEAP file"), files=len(files))
+    yield shard_of(readings, skeleton, without_entry(images, readings, "a SLEAP file"), files=len(files))
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
-    """Write one .slp file and the pictures, all splits into one folder.
+    """Write one .slp file and the images, all splits into one folder.
 
     Raises:
         InputError: SLEAP cannot hold something (see the module's text).
@@ -112,7 +112,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """
     sio = _sleap_io("writing SLEAP files")
     check_holdable(splits, "SLEAP", lambda _, name: name)
-    check_labelled(splits, "SLEAP")
+    check_labeled(splits, "SLEAP")
     images = [image for split in splits.values() for image in split.images]
     if not images:
         return
@@ -210,20 +210,20 @@ class _Frames:
 
     def _tell(self, labels: Any) -> None:
         for name, times in sorted(self._unknown.items()):
-            rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labelled points left out)"
+            rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labeled points left out)"
             file = str(self.source.file)
             known = self.skeleton.names
             found = unknown_label(name, known, file=file, place="nodes", field="a node", rule=rule)
             self.findings.append(replace(found, of="point", number=times))
         if self._boxless:
-            hint = "--box-from keypoints makes each box round its labelled points"
+            hint = "--box-from keypoints makes each box round its labeled points"
             message = f"an instance must have a box, got {self._boxless} without: SLEAP's files hold no boxes"
             self._find("E306", "", message, hint)
         if self._predicted:
             more = f"; {self._unlabeled} frames with nothing else are left out" if self._unlabeled else ""
             self._find("W323", "", f"{self._predicted} predicted instances are no labels; they are not read{more}")
         if self._unseen:
-            message = f"{self._unseen} points that SLEAP calls not visible are not labelled here; their coordinates"
+            message = f"{self._unseen} points that SLEAP calls not visible are not labeled here; their coordinates"
             self._find("W323", "", f"{message} are not carried over")
         instances = [one for frame in labels.labeled_frames for one in frame.instances]
         tracked = sum(one.track is not None and not _is_prediction(one) for one in instances)
@@ -238,9 +238,9 @@ class _Frames:
         names = frame.video.filename
         lost = len(frame.instances)
         if not 0 <= frame.frame_idx < len(names):
-            rule = "a sequence of picture files that has the frame"
+            rule = "a sequence of image files that has the frame"
             message = f"{must_be('the video', rule, frame.frame_idx)} ({lost} instances left out)"
-            hint = "export the frames as pictures, and the labels with them"
+            hint = "export the frames as images, and the labels with them"
             return FileReading(
                 self.source.file, findings=[Finding("E121", str(self.source.file), place, message, hint)]
             )
@@ -268,7 +268,7 @@ class _Frames:
         ]
 
     def _with_objects(self, reading: FileReading, objects: Sequence[list[PointXYV]], place: str) -> FileReading:
-        if reading.picture is None:
+        if reading.image is None:
             return reading
         return replace(reading, rows=list(self._rows(objects, reading, place)))
 
@@ -326,7 +326,7 @@ class _Frames:
                 continue
             box = box_round(points, self.options, reading.size)
             if box is None:
-                message = must_be("an instance", "one with a labelled point in the image", "none")
+                message = must_be("an instance", "one with a labeled point in the image", "none")
                 self._find("E306", place, message, "label more of its points")
             else:
                 yield Row(box, points, place)
@@ -337,7 +337,7 @@ def _is_prediction(instance: Any) -> bool:
 
 
 def _video(names: list[str], size: tuple[int, int], sio: Any) -> Any:
-    """Return a sequence of pictures that are seen from the file, not opened: it is moved into its place afterwards."""
+    """Return a sequence of images that are seen from the file, not opened: it is moved into its place afterwards."""
     width, height = size
     metadata = {
         "type": "ImageVideo",
@@ -356,8 +356,8 @@ def _video(names: list[str], size: tuple[int, int], sio: Any) -> Any:
 def _instances(dataset: Dataset, rows: range, nodes: Any, sio: Any) -> Iterator[Any]:
     for row in rows:
         points = dataset.keypoints[row]
-        labelled = points[:, 2:] > Visibility.NOT_LABELLED
-        yield sio.Instance.from_numpy(np.where(labelled, points[:, :2], np.nan), skeleton=nodes)
+        labeled = points[:, 2:] > Visibility.NOT_LABELED
+        yield sio.Instance.from_numpy(np.where(labeled, points[:, :2], np.nan), skeleton=nodes)
 
 
 # Nodes that a message lists.

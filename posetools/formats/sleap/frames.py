@@ -113,9 +113,9 @@ def decoded_frames(path: Path, wanted: Collection[int]) -> Iterator[SleapFrame]:
         MissingExtraError: OpenCV is not installed.
     """
     cv2 = opencv()
-    for index, picture in frames_at(path, wanted):
-        content = cv2.imencode(".png", picture)[1].tobytes()
-        yield SleapFrame(index, content, ".png", (picture.shape[1], picture.shape[0]))
+    for index, image in frames_at(path, wanted):
+        content = cv2.imencode(".png", image)[1].tobytes()
+        yield SleapFrame(index, content, ".png", (image.shape[1], image.shape[0]))
 
 
 def _only_rows(file: Any) -> str:
@@ -185,7 +185,7 @@ def _encoded(index: int, content: bytes, order: str) -> SleapFrame:
     except InputError as exc:
         raise FrameError(f"frame {index}: {exc.problem}") from exc
     except (Pillow.DecompressionBombError, OSError, SyntaxError, ValueError) as exc:
-        raise FrameError(f"frame {index}: picture cannot be read: {exc}") from exc
+        raise FrameError(f"frame {index}: image cannot be read: {exc}") from exc
 
 
 def _image(pixels: Any, input_format: str) -> Pillow.Image:
@@ -243,7 +243,7 @@ class Videos:
             OutputError: an image cannot be written.
             MissingExtraError: OpenCV is needed and not installed.
         """
-        if not self.options.need_pictures:
+        if not self.options.need_images:
             raise images_refused("none")
         done: dict[int, FileReading] = {}
         problem, hint = self._read_into(done, video, lost)
@@ -326,7 +326,7 @@ class Videos:
             raise FrameError("there is no folder for its images")
         return FileReading(
             self.source.file,
-            picture=write_scratch(self.options.scratch, self.source.file, name, frame.content),
+            image=write_scratch(self.options.scratch, self.source.file, name, frame.content),
             identity=f"{os.path.realpath(path)}:{metadata.get('dataset') or ''}#{frame.number}",
             name=name,
             origin=_plain(self.source.file.stem),

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from posetools.files.urls import as_path, is_url, real
 from posetools.files.walking import walk
-from posetools.imaging.header import PICTURE_SUFFIXES, is_picture
+from posetools.imaging.header import IMAGE_SUFFIXES, is_image
 
 
 class ImageName(NamedTuple):
@@ -58,7 +58,7 @@ def folded(name: str) -> str:
 def folded_stem(name: str) -> str:
     """Return the same key without the ending of an image, if the name has one."""
     stem, _, ending = name.rpartition(".")
-    return folded(stem if stem and f".{ending.lower()}" in PICTURE_SUFFIXES else name)
+    return folded(stem if stem and f".{ending.lower()}" in IMAGE_SUFFIXES else name)
 
 
 def agreement(one: Sequence[str], other: Sequence[str]) -> tuple[int, int]:
@@ -167,7 +167,7 @@ class RootImages:
                     continue
                 for name, is_file, is_link in files:
                     path = as_path(at) / name
-                    if not is_file or not is_picture(path):
+                    if not is_file or not is_image(path):
                         continue
                     identity = real(path) if is_link else f"{folder}/{name}"
                     if identity not in identities:

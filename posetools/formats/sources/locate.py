@@ -1,4 +1,4 @@
-"""Finding the picture that an annotation names, and checking its header against what the annotation says."""
+"""Finding the image that an annotation names, and checking its header against what the annotation says."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SAME_IMAGES_HINT = "check that these are the images that were labeled"
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A picture that was found.
+    """An image that was found.
 
     Attributes:
         path: the file.
@@ -106,14 +106,14 @@ class OtherImageFinding(JoinableFinding):
 
 
 @dataclass
-class PictureFinder:
-    """Finds pictures inside the source folder, or by the end of their path in the folders that the user allowed.
+class ImageFinder:
+    """Finds images inside the source folder, or by the end of their path in the folders that the user allowed.
 
     The exact name comes first, in the source and then in those folders; a name that differs in letter case, escapes or
     its ending alone is taken when exactly one file fits.
 
     Attributes:
-        root: the source folder; a picture outside it is refused.
+        root: the source folder; an image outside it is refused.
         extra_roots: further folders, sub-folders included.
     """
 
@@ -129,7 +129,7 @@ class PictureFinder:
         self._images = RootImages(self.extra_roots)
 
     def find(self, places: Sequence[PathFrom], *, file: Path, place: str, named: Sequence[str] = ()) -> Match | Finding:
-        """Return the picture that an annotation file names, or why there is none.
+        """Return the image that an annotation file names, or why there is none.
 
         Args:
             places: where it may be, the likeliest first; backslashes count as slashes. The last is what is reported.
@@ -173,7 +173,7 @@ class PictureFinder:
         return ended(real(path)).startswith(self._real_root)
 
     def _almost(self, places: Sequence[PathFrom], file: Path, place: str) -> Match | Finding | None:
-        """Return the one picture in the source whose name is almost the one that is written."""
+        """Return the one image in the source whose name is almost the one that is written."""
         found: dict[str, tuple[Path, Path]] = {}
         for seen in places:
             relative = portable_path(seen.text)
@@ -229,7 +229,7 @@ class PictureFinder:
         return (*path_parts(folder), *named.folders, named.name)
 
     def _of_another_folder(self, path: Path, named: ImageName, file: Path, place: str) -> tuple[Finding, ...]:
-        """Return what to say of a picture in the source that bears the name, but not the folder's, that is written."""
+        """Return what to say of an image in the source that bears the name, but not the folder's, that is written."""
         if not named.folders or folded(path.name) != folded(named.name):
             return ()
         if folded(path.parent.name) == folded(named.folders[-1]) or path.parent.name in ("", ".."):
@@ -277,7 +277,7 @@ class PictureFinder:
             if beside is not None and beside.is_file():
                 hint = f"--image-root {quoted(seen.folder)} takes {beside}, if it is meant"
             return Finding("E308", str(file), place, problem, hint)
-        problem = must_be(place, "an existing picture", seen.text)
+        problem = must_be(place, "an existing image", seen.text)
         hint = f"looked for at {path}; --image-root DIR searches a further folder by the end of the path"
         cause = "images must be where the annotations say, or in a further folder"
         return CauseFinding("E121", str(file), place, problem, hint, cause=cause)
@@ -328,12 +328,12 @@ def name_below(path: Path, roots: Sequence[Path]) -> str:
     return path.name
 
 
-def open_picture(path: Path) -> Location | Finding:
-    """Return the picture with its header, or why it cannot be read."""
+def open_image(path: Path) -> Location | Finding:
+    """Return the image with its header, or why it cannot be read."""
     try:
         return Location(path, read_header(path))
     except InputError as exc:
-        hint = exc.hint or "replace the file, or leave the picture out of the source"
+        hint = exc.hint or "replace the file, or leave the image out of the source"
         return Finding("E122", str(path), "", exc.problem, hint)
 
 
@@ -343,7 +343,7 @@ def check_size(located: Location, width: int, height: int, *, file: Path, place:
     if (width, height) == header.size:
         return None
     said = must_be(f"{place} (width, height)", f"{header.size}, the size of {located.path.name}", (width, height))
-    code, hint = "E123", "the annotation was made on another picture, or on a resized copy"
+    code, hint = "E123", "the annotation was made on another image, or on a resized copy"
     if header.ignored in SIDEWAYS and (width, height) == header.size[::-1]:
         said += f": that is the frame after EXIF rotation (orientation {header.ignored}), "
         said += "which OpenCV, and so training, does not apply to this file"
@@ -351,5 +351,5 @@ def check_size(located: Location, width: int, height: int, *, file: Path, place:
     elif (width, height) == header.stored_size:
         said += f": that is the frame before EXIF rotation (orientation {header.orientation})"
         code = "E124"
-        hint = "label the upright picture (labelme shows it so), or remove the EXIF orientation from the file"
+        hint = "label the upright image (labelme shows it so), or remove the EXIF orientation from the file"
     return Finding(code, str(file), place, said, hint)

@@ -1,6 +1,6 @@
-"""What the readers of formats with one annotation file for many pictures share: listing files, finding each picture.
+"""What the readers of formats with one annotation file for many images share: listing files, finding each image.
 
-Such a reader takes a file apart into entries, one per picture, and turns each into a FileReading for ``collect``.
+Such a reader takes a file apart into entries, one per image, and turns each into a FileReading for ``collect``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from posetools.files.disk import read_bytes
 from posetools.files.walking import walk_files
 from posetools.formats.joined import UNLABELED, CauseFinding
 from posetools.formats.reading import FileReading
-from posetools.formats.sources.locate import PathFrom, PictureFinder, name_below, open_picture
-from posetools.imaging.header import is_picture
+from posetools.formats.sources.locate import ImageFinder, PathFrom, name_below, open_image
+from posetools.imaging.header import is_image
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class SourceFile(NamedTuple):
 def list_sources(
     sources: Sequence[Path], is_wanted: Callable[[Path], bool], what: str
 ) -> tuple[list[SourceFile], list[Path]]:
-    """Return the annotation files of the sources, each once, and the pictures of those sources that are folders.
+    """Return the annotation files of the sources, each once, and the images of those sources that are folders.
 
     Args:
         sources: files, or folders that are walked.
@@ -46,14 +46,14 @@ def list_sources(
         RequestError: a source is not there or holds no such file.
     """
     files: dict[str, SourceFile] = {}
-    pictures: list[Path] = []
+    images: list[Path] = []
     for source in sources:
         if source.is_dir():
             found = walk_files(source)
             wanted = [path for path in found if not is_record(path) and is_wanted(path)]
             if not wanted:
                 raise RequestError(must_be(str(source), f"a folder with {what}", "none in it"))
-            pictures += [path for path in found if is_picture(path)]
+            images += [path for path in found if is_image(path)]
             listed = [SourceFile(path, source, source.resolve().name) for path in wanted]
         elif source.is_file():
             listed = [SourceFile(source, source.parent, source.parent.resolve().name)]
@@ -61,7 +61,7 @@ def list_sources(
             raise RequestError(must_be(str(source), f"an existing folder or file with {what}", "nothing there"))
         for one in listed:
             files.setdefault(os.path.realpath(one.file), one)
-    return list(files.values()), pictures
+    return list(files.values()), images
 
 
 def parsed(file: Path, parse: Callable[[bytes, str], tuple[list[T], list[Finding]]]) -> tuple[list[T], list[Finding]]:
@@ -74,14 +74,14 @@ def parsed(file: Path, parse: Callable[[bytes, str], tuple[list[T], list[Finding
 
 @dataclass
 class Opener:
-    """Finds and opens the pictures that annotation files name.
+    """Finds and opens the images that annotation files name.
 
     Attributes:
         image_roots: further folders that the user allowed, searched by file name.
     """
 
     image_roots: Sequence[Path] = ()
-    _finders: dict[Path, PictureFinder] = field(default_factory=dict, init=False, repr=False)
+    _finders: dict[Path, ImageFinder] = field(default_factory=dict, init=False, repr=False)
 
     def open(
         self,
@@ -93,18 +93,18 @@ class Opener:
         what: str = "shapes",
         named: Sequence[str] = (),
     ) -> FileReading:
-        """Return a reading with the picture and without objects; or one with the finding that says why not.
+        """Return a reading with the image and without objects; or one with the finding that says why not.
 
         Args:
             source: the annotation file.
-            texts: where the picture may be, seen from the file, the likeliest first; the last is what is reported.
-            place: the place in the file that names the picture.
-            objects: how many shapes are lost with the picture.
+            texts: where the image may be, seen from the file, the likeliest first; the last is what is reported.
+            place: the place in the file that names the image.
+            objects: how many shapes are lost with the image.
             what: what is counted.
             named: what to look for in the image roots, the likeliest first; left out: the last of ``texts``.
         """
         if source.root not in self._finders:
-            self._finders[source.root] = PictureFinder(source.root, self.image_roots)
+            self._finders[source.root] = ImageFinder(source.root, self.image_roots)
         finder = self._finders[source.root]
         places = [PathFrom(text, source.file.parent) for text in texts]
         match = finder.find(places, file=source.file, place=place, named=named)
@@ -113,13 +113,13 @@ class Opener:
             return FileReading(source.file, findings=[lost])
         found = match.path
         identity = os.path.realpath(found)
-        located = open_picture(found)
+        located = open_image(found)
         if isinstance(located, Finding):
             message = f"{located.message} ({source.file} names it; {objects} {what} left out)"
             return FileReading(source.file, identity=identity, findings=[replace(located, message=message)])
         return FileReading(
             source.file,
-            picture=found,
+            image=found,
             identity=identity,
             name=name_below(found, (source.root, *self.image_roots)),
             origin=source.origin,
@@ -129,16 +129,16 @@ class Opener:
         )
 
 
-def without_entry(pictures: Sequence[Path], readings: Iterable[FileReading], what: str) -> list[Finding]:
-    """Return a finding for each picture of a source folder that no annotation file names.
+def without_entry(images: Sequence[Path], readings: Iterable[FileReading], what: str) -> list[Finding]:
+    """Return a finding for each image of a source folder that no annotation file names.
 
     Args:
-        pictures: the pictures of the source folders.
+        images: the images of the source folders.
         readings: all readings.
         what: what the annotation files are called.
     """
     named = {reading.identity for reading in readings}
-    unique = {os.path.realpath(path): path for path in pictures}
-    message = f"the picture must be named by {what}, got none: not labelled yet, left out"
+    unique = {os.path.realpath(path): path for path in images}
+    message = f"the image must be named by {what}, got none: not labeled yet, left out"
     lone = (str(path) for real, path in unique.items() if real not in named)
     return [CauseFinding("W322", path, "", message, cause=UNLABELED) for path in lone]

@@ -17,7 +17,7 @@ from posetools.files.urls import is_url
 from posetools.files.walking import files_to_detect, walk
 from posetools.files.yaml_text import yaml_keys
 from posetools.formats.entry import Format
-from posetools.imaging.header import PICTURE_SUFFIXES as IMAGES
+from posetools.imaging.header import IMAGE_SUFFIXES as IMAGES
 
 # Names and endings that a line lists.
 _FIRST_FEW = 5

@@ -103,7 +103,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
     roles = Roles.of(options.attributes, labels.hidden)
-    files, pictures = list_sources(
+    files, images = list_sources(
         sources, lambda path: _may_be(path) and _is_via(path, damaged=True), "VIA's .json or .csv files"
     )
     opener = Opener(options.image_roots)
@@ -118,12 +118,12 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         findings += [*wrong, *([unlabeled] if unlabeled else [])]
         findings += repaired(file, regions.repairs)
         options.progress("reading VIA files", number, len(files))
-    findings += without_entry(pictures, readings, "a VIA file")
+    findings += without_entry(images, readings, "a VIA file")
     yield shard_of(readings, skeleton, findings, files=len(files))
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
-    """Write a VIA 2 project and the pictures, all splits into one folder.
+    """Write a VIA 2 project and the images, all splits into one folder.
 
     Raises:
         InputError: VIA cannot hold something (see the module's text).
@@ -231,10 +231,10 @@ def _read_entry(
     words: Wording,
 ) -> FileReading:
     file = source.file
-    texts, named = [*entry.paths, entry.picture], [entry.picture]
-    if "://" in entry.picture:
+    texts, named = [*entry.paths, entry.image], [entry.image]
+    if "://" in entry.image:
         # An image on the web may be here as well, by its name.
-        texts.append(named_in(entry.picture).name)
+        texts.append(named_in(entry.image).name)
     count = len(entry.regions)
     reading = opener.open(source, texts, place=entry.place, objects=count, what="regions", named=named)
     if entry.problem:
@@ -242,7 +242,7 @@ def _read_entry(
         hint = "correct it in VIA; --keep-going reads the other images"
         wrong = Finding("E311", str(file), entry.place, message, hint)
         return FileReading(file, identity=reading.identity, findings=[wrong])
-    if reading.picture is None:
+    if reading.image is None:
         return reading
     if unsettled(entry, labels, options):
         return FileReading(file, identity=reading.identity)
@@ -252,7 +252,7 @@ def _read_entry(
         return reading
     listed = ", ".join(entry.notes)
     message = f"file attributes ({listed}) say nothing that COCO keypoints hold here; they are not carried over"
-    note = RepeatedFinding("W323", str(file), entry.picture, message, what=message)
+    note = RepeatedFinding("W323", str(file), entry.image, message, what=message)
     return replace(reading, findings=[*reading.findings, note])
 
 

@@ -46,7 +46,7 @@ class ViaEntry:
     """One image's entry.
 
     Attributes:
-        picture: its file name as written.
+        image: its file name as written.
         place: where the name stands.
         regions: its regions in their order.
         notes: names of file attributes that say something.
@@ -54,7 +54,7 @@ class ViaEntry:
         paths: where the image is rather than there, if it is.
     """
 
-    picture: str
+    image: str
     place: str
     regions: list[PlacedShape] = field(default_factory=list)
     notes: Sequence[str] = ()

@@ -51,7 +51,7 @@ def declare_columns(source: YoloSet, skeleton: Skeleton, options: ReadOptions, f
     if dims == 2 and not options.assume_visible:
         raise RequestError(
             f"{source.where}: kpt_shape must be [{count}, 3] to hold visibility, got [{count}, 2]\n"
-            "  --assume-visible takes every point as visible, and (0, 0) as not labelled"
+            "  --assume-visible takes every point as visible, and (0, 0) as not labeled"
         )
     classes = source.declared.names
     order = _order(source, skeleton, options, count)

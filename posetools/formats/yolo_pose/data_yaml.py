@@ -23,8 +23,8 @@ from posetools.files.disk import is_inside, portable_path, read_text
 from posetools.files.walking import walk_files
 from posetools.files.yaml_text import parse_yaml
 from posetools.formats.plain_numbers import whole
-from posetools.formats.sources.locate import Match, PathFrom, PictureFinder, is_sane
-from posetools.imaging.header import is_picture
+from posetools.formats.sources.locate import ImageFinder, Match, PathFrom, is_sane
+from posetools.imaging.header import is_image
 
 # The key under which names of keypoints stand that are not told apart by class.
 _EVERY_CLASS = -1
@@ -144,10 +144,10 @@ def read_yaml(path: Path) -> tuple[DataYaml, tuple[Finding, ...]]:
 IMAGES = "images"
 
 
-def declared_pictures(
+def declared_images(
     source: YoloSet, image_roots: Sequence[Path], findings: list[Finding]
 ) -> Iterator[tuple[Path, Path, str]]:
-    """Yield the declared pictures, the folders that their names are seen from, and their splits.
+    """Yield the declared images, the folders that their names are seen from, and their splits.
 
     Args:
         source: the data set.
@@ -163,7 +163,7 @@ def declared_pictures(
             place = f"{split}[{number}]" if len(texts) > 1 else split
             entry = declared.find(text, split, place)
             if entry is not None:
-                yield from ((picture, base, split) for picture, base in declared.pictures(entry, place))
+                yield from ((image, base, split) for image, base in declared.images(entry, place))
     findings += declared.refused()
 
 
@@ -182,13 +182,13 @@ class _DeclaredSplits:
         return (self.source.root, *self.image_roots)
 
     @cached_property
-    def finder(self) -> PictureFinder:
-        return PictureFinder(self.source.root, self.image_roots)
+    def finder(self) -> ImageFinder:
+        return ImageFinder(self.source.root, self.image_roots)
 
     @cached_property
-    def finder_of_others(self) -> PictureFinder:
+    def finder_of_others(self) -> ImageFinder:
         """Finds what an absolute path of another machine means, by its end."""
-        return PictureFinder(self.source.root, self.roots)
+        return ImageFinder(self.source.root, self.roots)
 
     def find(self, text: str, split: str, place: str) -> Path | None:
         """Return the folder or text file that is named; None, and a finding, where it is missing."""
@@ -215,10 +215,10 @@ class _DeclaredSplits:
         self._note(place, f"{problem}: left out", hint)
         return None
 
-    def pictures(self, entry: Path, place: str) -> list[tuple[Path, Path]]:
-        """Return the pictures in a folder, or in a text file's lines, and where their names are seen from."""
+    def images(self, entry: Path, place: str) -> list[tuple[Path, Path]]:
+        """Return the images in a folder, or in a text file's lines, and where their names are seen from."""
         if entry.is_dir() and self._is_allowed(entry):
-            return [(path, entry) for path in walk_files(entry) if is_picture(path)]
+            return [(path, entry) for path in walk_files(entry) if is_image(path)]
         if entry.is_dir():
             # Not even listed: it may be the whole disk.
             self._outside[entry] = place
@@ -261,9 +261,9 @@ class _DeclaredSplits:
                 self.findings.append(match)
                 continue
             self.findings += match.notes
-            picture = Path(os.path.normpath(match.path))
-            parts = [i for i, parent in enumerate(picture.parents) if parent.name == IMAGES]
-            yield picture, picture.parents[parts[0]] if parts else self.source.root
+            image = Path(os.path.normpath(match.path))
+            parts = [i for i, parent in enumerate(image.parents) if parent.name == IMAGES]
+            yield image, image.parents[parts[0]] if parts else self.source.root
         if moved:
             message = f"{len(moved)} lines must be paths that exist here, the first is {moved[0]}"
             self.findings.append(Finding("W336", str(file), "", message, "found by the end of their paths"))

@@ -1,27 +1,27 @@
-"""YOLO-pose: a text file per picture, a line per object, everything in fractions of the picture.
+"""YOLO-pose: a text file per image, a line per object, everything in fractions of the image.
 
 A line is ``class cx cy w h`` and then K points of two (``x y``) or three numbers (``x y v``). Read as follows;
 yolo_layout says where files are looked for, yolo_columns which point is which.
 
 - ``kpt_shape`` and ``flip_idx`` are declared in data.yaml, or ``kpt_shape`` is given as an option; a line that has
   another count of numbers is a finding. The columns' order is the option's, else ``kpt_names``'s, else the skeleton's
-  own when K and ``flip_idx`` agree with it. Keypoints of the skeleton without a column are not labelled.
+  own when K and ``flip_idx`` agree with it. Keypoints of the skeleton without a column are not labeled.
 - The class whose name is the skeleton's category is read (class 0 where classes have no names), others must be left
   out by name. A class without a name goes by its number.
-- ``v`` is 0 (not labelled), 1 (hidden) or 2 (visible). Points without ``v`` are refused unless the user takes them as
-  visible; (0, 0) then means not labelled, and so do negative numbers (ultralytics masks them) and NaN. Lines with
+- ``v`` is 0 (not labeled), 1 (hidden) or 2 (visible). Points without ``v`` are refused unless the user takes them as
+  visible; (0, 0) then means not labeled, and so do negative numbers (ultralytics masks them) and NaN. Lines with
   scores for ``v`` (most of it fractions) are read in the same way.
-- A point at (-1, -1), the mark of a missing one, is not labelled whatever ``v`` says. A line of class and box alone is
-  an object without labelled keypoints. Both are counted (W324).
-- Fractions are of the upright picture (after EXIF rotation) and become pixels to 1e-9. The centre and the sides of a
-  box lie in [0, 1]; labelled points may lie outside.
-- A picture without a label file, or with an empty one, is one without objects (the former is reported).
+- A point at (-1, -1), the mark of a missing one, is not labeled whatever ``v`` says. A line of class and box alone is
+  an object without labeled keypoints. Both are counted (W324).
+- Fractions are of the upright image (after EXIF rotation) and become pixels to 1e-9. The center and the sides of a
+  box lie in [0, 1]; labeled points may lie outside.
+- An image without a label file, or with an empty one, is one without objects (the former is reported).
 - The split that data.yaml or the folders declare is kept.
 
 Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx``, ``names``, ``kpt_names``
-and paths that are seen from its own folder; points that are not labelled as ``0 0 0``; numbers with all their digits.
-YOLO-pose holds no iscrowd (refused), no area of its own (width times height again when read), and no labelled point or
-box centre outside the picture (refused: ultralytics skips such pictures).
+and paths that are seen from its own folder; points that are not labeled as ``0 0 0``; numbers with all their digits.
+YOLO-pose holds no iscrowd (refused), no area of its own (width times height again when read), and no labeled point or
+box center outside the image (refused: ultralytics skips such images).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from posetools.core.findings import Finding
 from posetools.core.geometry import (
     MAX_COORDINATE,
     Floats,
-    denormalise_points,
-    normalise_points,
+    denormalize_points,
+    normalize_points,
     xyxy_from_yolo,
     yolo_from_xyxy,
 )
@@ -58,16 +58,16 @@ from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import FileReading, Row
 from posetools.formats.shards import ShardReading, shard_of
-from posetools.formats.sources.locate import name_below, open_picture
+from posetools.formats.sources.locate import name_below, open_image
 from posetools.formats.target import check_holdable, put_text, slices, slices_of_splits
 from posetools.formats.yolo_pose.columns import LineColumns, declare_columns
 from posetools.formats.yolo_pose.data_yaml import IMAGES, YoloSet
 from posetools.formats.yolo_pose.layout import (
     YOLO_SPLITS,
-    YoloPicture,
+    YoloImage,
     is_yolo_pose,
     label_path,
-    list_pictures,
+    list_images,
     open_source,
     outside,
 )
@@ -76,7 +76,7 @@ from posetools.scale.shards import SHARD, cut, engine_for, run_shards
 
 # What rounding in other tools may add to a fraction.
 _SLACK = 1e-6
-# Class, centre and size.
+# Class, center and size.
 _BOX_ALONE = 5
 # What some programs write as both coordinates of a keypoint that is missing.
 _MISSING_COORDINATE = -1.0
@@ -85,7 +85,7 @@ _LARGEST_FRACTION = 2
 
 
 class _Task(NamedTuple):
-    listed: YoloPicture
+    listed: YoloImage
     source: YoloSet
     columns: LineColumns
     origin: str
@@ -95,7 +95,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     """Yield what these YOLO-pose folders (or data.yaml files) hold.
 
     Raises:
-        RequestError: a source is not there or has no pictures, or something must be given as an option.
+        RequestError: a source is not there or has no images, or something must be given as an option.
         InputError: data.yaml cannot be read, or contradicts itself or the skeleton.
     """
     options = settled(skeleton, options)
@@ -106,13 +106,13 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         findings += source.findings
         columns = declare_columns(source, skeleton, options, findings)
         _check_classes(source, columns, skeleton, options)
-        listed, wrong = list_pictures(source, options.image_roots, new_split=options.new_split)
+        listed, wrong = list_images(source, options.image_roots, new_split=options.new_split)
         findings += wrong
         home = source.root.resolve().name
         tasks += [_Task(one, source, columns, (len(sources) == 1 and one.split) or home) for one in listed]
-    unique = list({os.path.realpath(task.listed.picture): task for task in reversed(tasks)}.values())[::-1]
+    unique = list({os.path.realpath(task.listed.image): task for task in reversed(tasks)}.values())[::-1]
     portable = replace(options, progress=silent, engine=None)
-    work = partial(_read_pictures, skeleton=skeleton, options=portable)
+    work = partial(_read_images, skeleton=skeleton, options=portable)
     what, engine = "reading YOLO-pose files", options.engine or engine_for(options.workers)
     yield from run_shards(work, cut(unique, SHARD), engine, options.progress, what)
     yield shard_of([], skeleton, findings, files=0)
@@ -165,16 +165,16 @@ def _check_classes(source: YoloSet, columns: LineColumns, skeleton: Skeleton, op
     raise InputError(source.where, "names", problem, hint=f"--map '{near}={skeleton.category.name}' takes it so")
 
 
-def _read_pictures(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadOptions) -> ShardReading:
-    readings = (_read_picture(task, skeleton=skeleton, options=options) for task in tasks)
+def _read_images(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadOptions) -> ShardReading:
+    readings = (_read_image(task, skeleton=skeleton, options=options) for task in tasks)
     return shard_of(readings, skeleton, files=sum(task.listed.label.is_file() for task in tasks))
 
 
-def _read_picture(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> FileReading:
-    picture, label = task.listed.picture, task.listed.label
+def _read_image(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> FileReading:
+    image, label = task.listed.image, task.listed.label
     roots = (task.source.root, *options.image_roots)
-    elsewhere = outside(picture, roots) or outside(label, roots, "the label file")
-    located = elsewhere or open_picture(picture)
+    elsewhere = outside(image, roots) or outside(label, roots, "the label file")
+    located = elsewhere or open_image(image)
     if isinstance(located, Finding):
         return FileReading(label, findings=[replace(located, message=f"{located.message} (left out with {label})")])
     lines = _Lines(str(label), located.header.size, task.columns, skeleton, options)
@@ -184,14 +184,14 @@ def _read_picture(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> F
         except InputError as exc:
             lines.findings.append(Finding("E310", str(label), exc.place, exc.problem, "save it as UTF-8"))
     else:
-        message = f"the picture must have a label file, got none at {label}: taken as one without objects"
+        message = f"the image must have a label file, got none at {label}: taken as one without objects"
         hint, cause = "an empty label file says that it shows none", "images without a label file have no objects"
-        lines.findings.append(CauseFinding("W322", str(picture), "", message, hint, cause=cause))
+        lines.findings.append(CauseFinding("W322", str(image), "", message, hint, cause=cause))
     return FileReading(
         label,
-        picture=picture,
-        identity=os.path.realpath(picture),
-        name=name_below(picture, (task.listed.base, *roots)),
+        image=image,
+        identity=os.path.realpath(image),
+        name=name_below(image, (task.listed.base, *roots)),
         origin=task.origin,
         size=located.header.size,
         split=task.listed.split,
@@ -232,8 +232,8 @@ class _Lines:
         table = np.array(self._values, dtype=np.float64)
         points = table[:, 5:].reshape(len(table), -1, self.columns.dims)
         visibility = self._visibility(points)
-        self._note_unlabelled(points, visibility)
-        places = denormalise_points(points[:, :, :2], self.size)
+        self._note_unlabeled(points, visibility)
+        places = denormalize_points(points[:, :, :2], self.size)
         keypoints = np.zeros((len(table), self.skeleton.num_keypoints, 3))
         for column, keypoint in enumerate(self.columns.keypoints):
             if keypoint is not None:
@@ -251,17 +251,17 @@ class _Lines:
         missing = np.isnan(points).any(axis=2) | (points[:, :, :2] == _MISSING_COORDINATE).all(axis=2)
         if self.columns.dims == 2:
             missing |= (points < 0).any(axis=2)
-            visibility = np.where((points == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
+            visibility = np.where((points == 0).all(axis=2), Visibility.NOT_LABELED, Visibility.VISIBLE)
         else:
             visibility = points[:, :, 2].copy()
             # Only lines of scores have such a number.
             scored = ((visibility > 0) & (visibility < 1)).any(axis=1)
-            seen = np.where((points[:, :, :2] == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
+            seen = np.where((points[:, :, :2] == 0).all(axis=2), Visibility.NOT_LABELED, Visibility.VISIBLE)
             visibility[scored] = seen[scored]
             missing[scored] |= (points[scored, :, :2] < 0).any(axis=2)
             scores = int(scored.sum())
-        marked = missing & (visibility != Visibility.NOT_LABELLED)
-        visibility[missing] = Visibility.NOT_LABELLED
+        marked = missing & (visibility != Visibility.NOT_LABELED)
+        visibility[missing] = Visibility.NOT_LABELED
         points[missing] = 0
         notes = {
             "lines with scores for visibility read as --assume-visible says": scores,
@@ -350,7 +350,7 @@ class _Lines:
     def _wrong_value(self, values: Sequence[float]) -> str:
         for name, value in zip(("cx", "cy", "w", "h"), values[1:5], strict=True):
             if not -_SLACK <= value <= 1 + _SLACK:
-                return must_be(name, "in [0, 1], a fraction of the picture", value)
+                return must_be(name, "in [0, 1], a fraction of the image", value)
             if name in "wh" and value <= 0:
                 return must_be(name, "greater than 0", value)
         dims = self.columns.dims
@@ -365,8 +365,8 @@ class _Lines:
                 return must_be(f"point {point}", "two numbers, or NaN NaN for a missing one", [x, y])
         return ""
 
-    def _note_unlabelled(self, points: Floats, visibility: Floats) -> None:
-        odd = ((visibility == Visibility.NOT_LABELLED) & (points[:, :, :2] != 0).any(axis=2)).any(axis=1)
+    def _note_unlabeled(self, points: Floats, visibility: Floats) -> None:
+        odd = ((visibility == Visibility.NOT_LABELED) & (points[:, :, :2] != 0).any(axis=2)).any(axis=1)
         numbers = [number for number, wrong in zip(self._numbers, odd.tolist(), strict=True) if wrong]
         if numbers:
             listed = ", ".join(f"line {number}" for number in numbers)
@@ -391,26 +391,26 @@ def _as_number(token: str, *, nan: bool = False) -> float | None:
 
 
 def _label_name(split: str, file_name: str) -> Path:
-    picture = Path(IMAGES, split, *PurePosixPath(file_name).parts)
-    return label_path(picture, [Path()])
+    image = Path(IMAGES, split, *PurePosixPath(file_name).parts)
+    return label_path(image, [Path()])
 
 
 def _check_inside(dataset: Dataset) -> None:
     for instance in dataset:
         box = yolo_from_xyxy(instance.box[None], instance.image.size)[0]
-        labelled = instance.keypoints[instance.keypoints[:, 2] > Visibility.NOT_LABELLED, :2]
-        points = normalise_points(labelled, instance.image.size)
-        for name, values, shown in (("box", box, instance.box), ("keypoints", points, labelled)):
+        labeled = instance.keypoints[instance.keypoints[:, 2] > Visibility.NOT_LABELED, :2]
+        points = normalize_points(labeled, instance.image.size)
+        for name, values, shown in (("box", box, instance.box), ("keypoints", points, labeled)):
             if ((values < 0) | (values > 1)).any():
-                rule = f"in the picture of {instance.image.size} pixels for YOLO-pose (a box: its centre and its size)"
+                rule = f"in the image of {instance.image.size} pixels for YOLO-pose (a box: its center and its size)"
                 problem = must_be(name, rule, shown.tolist())
-                hint = "ultralytics skips the whole picture otherwise; correct the object, or leave it out"
+                hint = "ultralytics skips the whole image otherwise; correct the object, or leave it out"
                 raise InputError(instance.image.file_name, str(instance.origin), problem, hint=hint)
 
 
 def _label_text(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> str:
     lines = []
-    points = normalise_points(keypoints[:, :, :2], size).tolist()
+    points = normalize_points(keypoints[:, :, :2], size).tolist()
     visibility = keypoints[:, :, 2].astype(int).tolist()
     for box, places, seen in zip(yolo_from_xyxy(boxes, size).tolist(), points, visibility, strict=True):
         numbers = ["0", *map(repr, box)]

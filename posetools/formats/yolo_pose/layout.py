@@ -1,4 +1,4 @@
-"""What a YOLO-pose data set declares, and where its pictures and label files lie.
+"""What a YOLO-pose data set declares, and where its images and label files lie.
 
 ``data.yaml`` declares the splits (``train``, ``val``, ``test``; see ``yolo_declared``), ``kpt_shape`` (how many points,
 2 or 3 numbers each), ``flip_idx``, the classes' ``names`` and, in newer files, ``kpt_names``.
@@ -6,8 +6,8 @@
 Without splits in data.yaml, or without data.yaml, the folders say it: ``images/`` with ``labels/``, either of them with
 ``train/``, ``val/``, ``test/`` in it, or ``train/images`` with ``train/labels`` and so on; ``valid`` counts as val.
 
-The label file of a picture has the same path with the last ``images`` folder replaced by ``labels``, and ends in .txt.
-Where there is none, the .txt file beside the picture is it.
+The label file of an image has the same path with the last ``images`` folder replaced by ``labels``, and ends in .txt.
+Where there is none, the .txt file beside the image is it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from posetools.files.disk import is_inside
 from posetools.files.walking import walk_files
 from posetools.files.yaml_text import yaml_keys
 from posetools.formats.joined import RepeatedFinding
-from posetools.formats.yolo_pose.data_yaml import IMAGES, DataYaml, YoloSet, declared_pictures, read_yaml
-from posetools.imaging.header import is_picture
+from posetools.formats.yolo_pose.data_yaml import IMAGES, DataYaml, YoloSet, declared_images, read_yaml
+from posetools.imaging.header import is_image
 
 YOLO_SPLITS = ("train", "val", "test")
 DATA_YAML = ("data.yaml", "data.yml")
@@ -37,17 +37,17 @@ _NO_LABELS = frozenset({"classes.txt"})
 
 
 @dataclass(frozen=True, slots=True)
-class YoloPicture:
-    """A picture of a data set.
+class YoloImage:
+    """An image of a data set.
 
     Attributes:
-        picture: the file.
+        image: the file.
         label: where its label file is, if it has one.
         base: the folder that its name is seen from.
         split: the split that it is declared for, or None.
     """
 
-    picture: Path
+    image: Path
     label: Path
     base: Path
     split: str | None
@@ -103,23 +103,23 @@ def is_yolo_pose(path: Path) -> bool:
     return any((home / IMAGES).is_dir() and _has_labels(home / LABELS_FOLDER) for home in homes)
 
 
-def label_path(picture: Path, roots: Iterable[Path]) -> Path:
-    """Return where the label file of a picture is: the last ``images`` folder below its root replaced by ``labels``."""
+def label_path(image: Path, roots: Iterable[Path]) -> Path:
+    """Return where the label file of an image is: the last ``images`` folder below its root replaced by ``labels``."""
     for root in roots:
-        below = _below(picture, root)
+        below = _below(image, root)
         if below is not None:
             parts = list(below.parts)
             places = [i for i, part in enumerate(parts[:-1]) if part == IMAGES]
             if places:
                 parts[places[-1]] = LABELS_FOLDER
             return root.joinpath(*parts).with_suffix(".txt")
-    return picture.with_suffix(".txt")
+    return image.with_suffix(".txt")
 
 
-def list_pictures(
+def list_images(
     source: YoloSet, image_roots: Sequence[Path], *, new_split: bool
-) -> tuple[list[YoloPicture], list[Finding]]:
-    """Return the pictures of a data set in order, each once, and what is wrong with the list.
+) -> tuple[list[YoloImage], list[Finding]]:
+    """Return the images of a data set in order, each once, and what is wrong with the list.
 
     Args:
         source: the data set.
@@ -128,18 +128,18 @@ def list_pictures(
 
     Raises:
         InputError: a declared folder or text file does not exist.
-        RequestError: there is no picture.
+        RequestError: there is no image.
     """
     findings: list[Finding] = []
     if source.declared.entries():
         roots = (source.root, *image_roots)
-        pictures = declared_pictures(source, image_roots, findings)
-        found = [YoloPicture(picture, label_path(picture, roots), base, split) for picture, base, split in pictures]
+        images = declared_images(source, image_roots, findings)
+        found = [YoloImage(image, label_path(image, roots), base, split) for image, base, split in images]
     else:
         found = list(_by_folders(source.root))
     if not found and not findings:
         raise RequestError(
-            f"{source.root}: must hold pictures in {IMAGES}/ or in the folders that data.yaml lists, got none"
+            f"{source.root}: must hold images in {IMAGES}/ or in the folders that data.yaml lists, got none"
         )
     listed = _with_labels_beside(source, _once(source, found, findings, new_split=new_split), findings)
     findings += _unused_labels(source, listed)
@@ -159,12 +159,12 @@ def _has_labels(folder: Path) -> bool:
     return folder.is_dir() and any(path.suffix == ".txt" for path in walk_files(folder))
 
 
-def _with_labels_beside(source: YoloSet, listed: Sequence[YoloPicture], findings: list[Finding]) -> list[YoloPicture]:
-    """Return the pictures with the label files beside those that have none where label files lie."""
-    found: list[YoloPicture] = []
+def _with_labels_beside(source: YoloSet, listed: Sequence[YoloImage], findings: list[Finding]) -> list[YoloImage]:
+    """Return the images with the label files beside those that have none where label files lie."""
+    found: list[YoloImage] = []
     beside: list[Path] = []
     for one in listed:
-        label = one.picture.with_suffix(".txt")
+        label = one.image.with_suffix(".txt")
         # What the system says costs less when it is asked for a text.
         if os.path.isfile(one.label) or not os.path.isfile(label):  # noqa: PTH113
             found.append(one)
@@ -178,16 +178,16 @@ def _with_labels_beside(source: YoloSet, listed: Sequence[YoloPicture], findings
     return found
 
 
-def _by_folders(root: Path) -> Iterator[YoloPicture]:
+def _by_folders(root: Path) -> Iterator[YoloImage]:
     for path in walk_files(root / IMAGES):
-        if is_picture(path):
+        if is_image(path):
             first = path.relative_to(root / IMAGES).parts[0]
             split = split_folder(first)
-            yield YoloPicture(path, label_path(path, [root]), root / IMAGES / first if split else root / IMAGES, split)
+            yield YoloImage(path, label_path(path, [root]), root / IMAGES / first if split else root / IMAGES, split)
     for folder, split in _split_folders(root):
         for path in walk_files(folder / IMAGES):
-            if is_picture(path):
-                yield YoloPicture(path, label_path(path, [root]), folder / IMAGES, split)
+            if is_image(path):
+                yield YoloImage(path, label_path(path, [root]), folder / IMAGES, split)
 
 
 def _split_folders(root: Path) -> list[tuple[Path, str]]:
@@ -196,25 +196,23 @@ def _split_folders(root: Path) -> list[tuple[Path, str]]:
     return sorted(found, key=lambda each: (YOLO_SPLITS.index(each[1]), each[0]))
 
 
-def _once(
-    source: YoloSet, found: Iterable[YoloPicture], findings: list[Finding], *, new_split: bool
-) -> list[YoloPicture]:
-    """Return each picture once; what a second split lists again is an error, for it is trained on and evaluated.
+def _once(source: YoloSet, found: Iterable[YoloImage], findings: list[Finding], *, new_split: bool) -> list[YoloImage]:
+    """Return each image once; what a second split lists again is an error, for it is trained on and evaluated.
 
     Where train and val are split again it is none: an image that test lists is test's, and others are split.
     """
-    first: dict[str, YoloPicture] = {}
+    first: dict[str, YoloImage] = {}
     again: dict[tuple[str, str], list[Path]] = {}
     for listed in found:
-        real = os.path.realpath(listed.picture)
+        real = os.path.realpath(listed.image)
         kept = first.setdefault(real, listed)
         if kept.split != listed.split:
-            again.setdefault((str(kept.split), str(listed.split)), []).append(listed.picture)
+            again.setdefault((str(kept.split), str(listed.split)), []).append(listed.image)
             if new_split and listed.split == "test":
                 first[real] = listed
-    for (split, other), pictures in again.items():
+    for (split, other), images in again.items():
         rule = f"images that {split} does not list"
-        got = f"{len(pictures)} of them again, the first {pictures[0]}"
+        got = f"{len(images)} of them again, the first {images[0]}"
         message = f"{other} must list {rule}, got {got}"
         code, hint = "E126", "--val 0.1 splits anew: each image once, those of test in test only"
         if new_split:
@@ -223,24 +221,24 @@ def _once(
     return list(first.values())
 
 
-def _own_labels(listed: Sequence[YoloPicture], findings: list[Finding]) -> list[YoloPicture]:
-    """Return the pictures whose label file is theirs alone."""
+def _own_labels(listed: Sequence[YoloImage], findings: list[Finding]) -> list[YoloImage]:
+    """Return the images whose label file is theirs alone."""
     by_label: dict[Path, list[Path]] = {}
     for one in listed:
-        by_label.setdefault(one.label, []).append(one.picture)
-    for label, pictures in by_label.items():
-        if len(pictures) > 1:
-            got = " and ".join(path.name for path in pictures)
-            message = f"the label file must be of one picture, got {got}: none of them is read"
-            findings.append(Finding("E313", str(label), "", message, "rename all but one of the pictures"))
+        by_label.setdefault(one.label, []).append(one.image)
+    for label, images in by_label.items():
+        if len(images) > 1:
+            got = " and ".join(path.name for path in images)
+            message = f"the label file must be of one image, got {got}: none of them is read"
+            findings.append(Finding("E313", str(label), "", message, "rename all but one of the images"))
     return [one for one in listed if len(by_label[one.label]) == 1]
 
 
-def _unused_labels(source: YoloSet, listed: Sequence[YoloPicture]) -> list[Finding]:
-    """Return findings for label files that belong to no picture, or to pictures that no split lists."""
+def _unused_labels(source: YoloSet, listed: Sequence[YoloImage]) -> list[Finding]:
+    """Return findings for label files that belong to no image, or to images that no split lists."""
     used = {one.label for one in listed}
     files = walk_files(source.root)
-    others = {label_path(path, [source.root]) for path in files if is_picture(path)}
+    others = {label_path(path, [source.root]) for path in files if is_image(path)}
     findings: list[Finding] = []
     left_out: list[Path] = []
     for path in files:
@@ -254,12 +252,12 @@ def _unused_labels(source: YoloSet, listed: Sequence[YoloPicture]) -> list[Findi
         what = f"label files must be those of images in {IMAGES}/: left out"
         findings.append(RepeatedFinding("W337", str(path), "", message, what=what))
     if left_out:
-        message = f"{len(left_out)} label files are of pictures that no split lists, the first {left_out[0]}: left out"
+        message = f"{len(left_out)} label files are of images that no split lists, the first {left_out[0]}: left out"
         findings.append(Finding("W323", str(source.where), "", message, "list their folder as a split to read them"))
     return findings
 
 
-def outside(path: Path, roots: Sequence[Path], what: str = "the picture") -> Finding | None:
+def outside(path: Path, roots: Sequence[Path], what: str = "the image") -> Finding | None:
     """Return a finding when a file lies, with every link followed, in none of the folders that may be read."""
     if any(is_inside(path, root) for root in roots):
         return None

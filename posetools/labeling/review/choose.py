@@ -1,8 +1,8 @@
-"""Which pictures to label or to check next: what ``posetools review`` does.
+"""Which images to label or to check next: what ``posetools review`` does.
 
-The terms of scores.py give each picture a priority; pictures are then taken one by one, so that each
+The terms of scores.py give each image a priority; images are then taken one by one, so that each
 differs from those taken before. The same request on the same data gives the same list. What is written, a folder that
-is there as a whole or not at all: review.json and review.csv (the list with its reasons), sheet.jpg, pictures/ with
+is there as a whole or not at all: review.json and review.csv (the list with its reasons), sheet.jpg, images/ with
 links for labelme (posetools/labeling/review/links.py), and skeleton.yaml where the skeleton is not the default.
 """
 
@@ -27,10 +27,10 @@ from posetools.errors import RequestError, must_be
 from posetools.files.disk import check_free, is_inside, staged_folder, write_json, write_text
 from posetools.formats.labelme.write import LabelmeObject, labelme_document, labelme_text
 from posetools.imaging.drawing import DEFAULT_STYLE
-from posetools.imaging.header import save_picture
+from posetools.imaging.header import save_image
 from posetools.labeling.review import scores
 from posetools.labeling.review.data import Candidate, Candidates, features, predicted, read_candidates, with_predictions
-from posetools.labeling.review.links import PICTURES, REVIEW_RECORD, LinkKind, link_files
+from posetools.labeling.review.links import LINKED, REVIEW_RECORD, LinkKind, link_files
 from posetools.labeling.sheet import HIDDEN
 from posetools.labeling.view import View, draw_sheet
 from posetools.pairs.pipeline import PosePipeline
@@ -38,7 +38,7 @@ from posetools.prediction.write import check_labelme_names
 from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
-# What gives for each of N pictures its term, or None where it cannot have it.
+# What gives for each of N images its term, or None where it cannot have it.
 TERMS: Mapping[str, Callable[[Candidates], Sequence[scores.Term | None]]] = {
     "confidence": scores.by_confidence,
     "boxes": scores.by_boxes,
@@ -59,16 +59,16 @@ class ReviewRequest:
     """What is wanted.
 
     Attributes:
-        data: a folder of pictures, labelled or not, or a data set.
+        data: a folder of images, labeled or not, or a data set.
         out: the folder to write.
-        number: how many pictures at most.
+        number: how many images at most.
         by: the terms that count, of ``BY``.
         variety: the weight of the variety.
-        only: choose among all pictures, or those with or without a person's labels.
+        only: choose among all images, or those with or without a person's labels.
         predictions: a file of ``posetools predict``; None: those of the pipeline, if there is one.
         skeleton: a built-in name or a file; None: the data's own.
-        links: how pictures come into the folder; None: as links where labels lie beside pictures, else as copies, for
-            convert reads no picture that a link leads out of its source to.
+        links: how images come into the folder; None: as links where labels lie beside images, else as copies, for
+            convert reads no image that a link leads out of its source to.
         overwrite: replace a folder that holds something.
     """
 
@@ -85,13 +85,13 @@ class ReviewRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenPicture:
-    """One picture of the list.
+class ChosenImage:
+    """One image of the list.
 
     Attributes:
-        candidate: the picture.
+        candidate: the image.
         score: priority + weight of the variety x how different it is: what it was chosen by.
-        terms: name -> what the term says; None where the picture cannot have it.
+        terms: name -> what the term says; None where the image cannot have it.
         variety: how different it is from those chosen before, 0 to 1.
     """
 
@@ -118,13 +118,13 @@ class ReviewResult:
     """What was chosen.
 
     Attributes:
-        chosen: the pictures, the most urgent first.
+        chosen: the images, the most urgent first.
         among: how many there were to choose from.
         by: the terms that counted.
         notes: what else is to be said, a sentence each.
     """
 
-    chosen: tuple[ChosenPicture, ...]
+    chosen: tuple[ChosenImage, ...]
     among: int
     by: tuple[str, ...]
     notes: tuple[str, ...]
@@ -137,7 +137,7 @@ def check_review(request: ReviewRequest) -> None:
         RequestError: there is no such data or term, or the output cannot be written there.
     """
     if not request.data.exists():
-        raise RequestError(must_be(str(request.data), "a folder with pictures, or a data set", "nothing there"))
+        raise RequestError(must_be(str(request.data), "a folder with images, or a data set", "nothing there"))
     for name in request.by:
         if name not in BY:
             raise RequestError(must_be("--by", f"names of {', '.join(BY)}, with commas between them", name))
@@ -147,18 +147,18 @@ def check_review(request: ReviewRequest) -> None:
         if value < least:
             raise RequestError(f"{option} must be {least} or more")
     if request.data.is_dir() and is_inside(request.out, request.data):
-        rule = f"outside of {request.data}, where its links would be found as pictures"
+        rule = f"outside of {request.data}, where its links would be found as images"
         raise RequestError(must_be("--out", rule, str(request.out)))
     hint = "--overwrite replaces it; or choose another --out"
     check_free(request.out, overwrite=request.overwrite, hint=hint)
 
 
 def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progress: Progress = silent) -> ReviewResult:
-    """Choose the pictures, and write the folder.
+    """Choose the images, and write the folder.
 
     Args:
         request: what is wanted; ``check_review`` has passed it.
-        pipeline: predicts on the pictures; None: predictions are the file's, or there are none.
+        pipeline: predicts on the images; None: predictions are the file's, or there are none.
         progress: told how far it is.
 
     Raises:
@@ -173,8 +173,8 @@ def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progres
         candidates = with_predictions(candidates, request.predictions)
     elif pipeline is not None:
         candidates = predicted(candidates, pipeline, progress)
-    if not candidates.pictures:
-        raise RequestError(f"{request.data}: there is no picture to choose from\n  " + "\n  ".join(candidates.notes))
+    if not candidates.images:
+        raise RequestError(f"{request.data}: there is no image to choose from\n  " + "\n  ".join(candidates.notes))
     result = rank(candidates, request, progress)
     _write(result, candidates, request, progress)
     return result
@@ -183,45 +183,45 @@ def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progres
 def _wanted(candidates: Candidates, request: ReviewRequest) -> Candidates:
     if request.only == "all":
         return candidates
-    labelled = request.only == "labelled"
-    pictures = tuple(one for one in candidates.pictures if (one.labels is not None) == labelled)
-    if not pictures:
-        there = f"{len(candidates.pictures)} pictures, none of them {request.only}"
+    labeled = request.only == "labelled"
+    images = tuple(one for one in candidates.images if (one.labels is not None) == labeled)
+    if not images:
+        there = f"{len(candidates.images)} images, none of them {request.only}"
         raise RequestError(f"{request.data}: has {there}\n  --only says which are wanted")
-    return replace(candidates, pictures=pictures)
+    return replace(candidates, images=images)
 
 
 def rank(candidates: Candidates, request: ReviewRequest, progress: Progress = silent) -> ReviewResult:
-    """Return the pictures to look at, the most urgent first; nothing is written.
+    """Return the images to look at, the most urgent first; nothing is written.
 
     Args:
-        candidates: at least one picture.
+        candidates: at least one image.
         request: how many, and by what.
         progress: told how far it is.
     """
-    pictures = candidates.pictures
+    images = candidates.images
     judged = {name: judge(candidates) for name, judge in TERMS.items() if name in request.by}
-    terms = [{name: of_all[i] for name, of_all in judged.items()} for i in range(len(pictures))]
+    terms = [{name: of_all[i] for name, of_all in judged.items()} for i in range(len(images))]
     empty = [name for name in judged if all(one[name] is None for one in terms)]
     priority = scores.priorities(terms)
     weight = request.variety if VARIETY in request.by else 0.0
-    looks = features(pictures, progress) if weight else np.zeros((len(pictures), 1))
+    looks = features(images, progress) if weight else np.zeros((len(images), 1))
     rows, apart = scores.choose(priority, looks, request.number, weight)
     chosen = [
-        ChosenPicture(pictures[row], float(priority[row] + weight * distance), terms[row], distance)
+        ChosenImage(images[row], float(priority[row] + weight * distance), terms[row], distance)
         for row, distance in zip(rows, apart, strict=True)
     ]
     notes = list(candidates.notes)
     notes += [f"{name}: does not count, for {_WITHOUT[name]}" for name in empty]
     by = tuple(name for name in request.by if name not in empty)
-    return ReviewResult(tuple(chosen), len(pictures), by, tuple(notes))
+    return ReviewResult(tuple(chosen), len(images), by, tuple(notes))
 
 
 _WITHOUT = {
     "confidence": "there are no predictions (--run, --bundle or --predictions)",
     "boxes": "there are no predictions (--run, --bundle or --predictions)",
     "geometry": "no object has five points, or the skeleton has no template",
-    "labels": "no picture has both labels and predictions",
+    "labels": "no image has both labels and predictions",
 }
 
 
@@ -239,7 +239,7 @@ def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest,
         write_json(staged / REVIEW_RECORD, {**document, "links": [link.model_dump() for link in links]})
         write_text(staged / TABLE, _table(entries, result.by))
         keep_skeleton(staged, candidates.skeleton)
-        save_picture(_sheet(result, candidates.skeleton, request, progress), staged / REVIEW_SHEET)
+        save_image(_sheet(result, candidates.skeleton, request, progress), staged / REVIEW_SHEET)
 
 
 def _write_labels(result: ReviewResult, skeleton: Skeleton, staged: Path) -> None:
@@ -249,10 +249,10 @@ def _write_labels(result: ReviewResult, skeleton: Skeleton, staged: Path) -> Non
         if labels is not None:
             drawn = zip(labels.boxes.tolist(), labels.keypoints.tolist(), strict=True)
             document = labelme_document(image.file_name, image.size, [LabelmeObject(*each) for each in drawn], skeleton)
-            write_text((staged / PICTURES / image.file_name).with_suffix(".json"), labelme_text(document))
+            write_text((staged / LINKED / image.file_name).with_suffix(".json"), labelme_text(document))
 
 
-def _entry(rank: int, one: ChosenPicture) -> dict[str, Any]:
+def _entry(rank: int, one: ChosenImage) -> dict[str, Any]:
     candidate = one.candidate
     entry: dict[str, Any] = {"rank": rank, "file_name": candidate.image.file_name, "score": round(one.score, 4)}
     entry |= {name: None if term is None else round(term.value, 4) for name, term in one.terms.items()}
@@ -272,7 +272,7 @@ def _table(entries: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
 
 
 def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, progress: Progress) -> Pillow.Image:
-    """Return the contact sheet; where nothing is labelled, what is found is drawn into the pictures themselves."""
+    """Return the contact sheet; where nothing is labeled, what is found is drawn into the images themselves."""
     paired = any(one.candidate.labels is not None and one.candidate.found is not None for one in result.chosen)
     views, rings = [], set[str]()
     for one in result.chosen:
@@ -287,7 +287,7 @@ def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, pro
             labels = LabeledImage(image, np.zeros((0, 4)), np.zeros((0, skeleton.num_keypoints, 3)), ())
         mark = Mark(((frozenset(), one.why),))
         views.append(View(replace(labels, image=image), mark=mark, predicted=found if paired else None))
-    title = f"{request.data}: {len(result.chosen)} of {result.among} pictures, by {', '.join(result.by)}"
+    title = f"{request.data}: {len(result.chosen)} of {result.among} images, by {', '.join(result.by)}"
     return draw_sheet(
         views[:_ON_SHEET],
         skeleton,

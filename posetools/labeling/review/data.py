@@ -1,4 +1,4 @@
-"""The pictures that ``posetools review`` chooses from, with what is known of each: labels, predictions, looks."""
+"""The images that ``posetools review`` chooses from, with what is known of each: labels, predictions, looks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from posetools.core.folder import refuse_zip
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.own_skeleton import own_skeleton
-from posetools.datasets.shown import LabeledImage, labelled, read_labels
+from posetools.datasets.shown import LabeledImage, labeled, read_labels
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import read_bytes
 from posetools.files.walking import walk_files
@@ -25,30 +25,30 @@ from posetools.formats import FORMATS
 from posetools.formats.labelme import format as labelme
 from posetools.formats.labelme.write import is_untouched
 from posetools.formats.options import ReadOptions
-from posetools.imaging.header import is_picture, open_decoded, read_header
+from posetools.imaging.header import is_image, open_decoded, read_header
 from posetools.pairs.pipeline import PosePipeline
 from posetools.prediction.predict import each_predicted
-from posetools.prediction.read import PicturePredictions, image_ids_of, join_ids, read_predictions
+from posetools.prediction.read import ImagePredictions, image_ids_of, join_ids, read_predictions
 from posetools.progress import Progress
 
-# Pictures are told apart by this many grey cells a side, and by what is found in them.
-_GREY_CELLS = 8
+# Images are told apart by this many gray cells a side, and by what is found in them.
+_GRAY_CELLS = 8
 _MANY_OBJECTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One picture.
+    """One image.
 
     Attributes:
-        image: the picture.
+        image: the image.
         labels: a person's labels; None where there are none (also where a model's are that nobody has saved).
         found: what is predicted; None where that is not known.
     """
 
     image: Image
     labels: LabeledImage | None = None
-    found: PicturePredictions | None = None
+    found: ImagePredictions | None = None
 
     @property
     def path(self) -> Path:
@@ -58,17 +58,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The pictures to choose from.
+    """The images to choose from.
 
     Attributes:
-        pictures: sorted by split, then by name.
+        images: sorted by split, then by name.
         skeleton: what the keypoints are.
         ann_files: COCO files whose image ids predictions may go by.
-        beside: whether labels lie beside the pictures as labelme files, or would.
+        beside: whether labels lie beside the images as labelme files, or would.
         notes: what else is to be said, a sentence each.
     """
 
-    pictures: tuple[Candidate, ...]
+    images: tuple[Candidate, ...]
     skeleton: Skeleton
     ann_files: tuple[str, ...] = ()
     beside: bool = True
@@ -78,7 +78,7 @@ class Candidates:
 def read_candidates(
     data: Path, skeleton: str | Path | None, progress: Progress, *, default: Skeleton | None = None
 ) -> Candidates:
-    """Return the pictures of a data set, of a labelled source, or of a folder in which nothing is labelled yet.
+    """Return the images of a data set, of a labeled source, or of a folder in which nothing is labeled yet.
 
     Args:
         data: the folder, or a file with labels.
@@ -87,28 +87,28 @@ def read_candidates(
         default: what labelme files are read by when ``skeleton`` is None, such as the models'; None: the folder's own.
 
     Raises:
-        RequestError: there is no such data, or no picture in it.
+        RequestError: there is no such data, or no image in it.
         InputError: a file that is needed cannot be read.
     """
     refuse_zip(data)
     if not data.exists():
-        raise RequestError(must_be(str(data), "a folder with pictures, or a data set", "nothing there"))
+        raise RequestError(must_be(str(data), "a folder with images, or a data set", "nothing there"))
     others = [one for name, one in FORMATS.items() if name != "labelme" and one.detect(data)]
     if not data.is_dir() or others or any(data.glob("*_coco.json")):
         labels = read_labels(data, split=None, skeleton=skeleton, progress=progress)
-        pictures = tuple(Candidate(one.image, one) for one in labels.pictures if one.image.path is not None)
-        return Candidates(pictures, labels.skeleton, labels.ann_files, beside=False)
+        images = tuple(Candidate(one.image, one) for one in labels.images if one.image.path is not None)
+        return Candidates(images, labels.skeleton, labels.ann_files, beside=False)
     if skeleton is not None or default is None:
         default = own_skeleton([data], skeleton).skeleton
     return _of_folder(data, default, progress)
 
 
 def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidates:
-    files = [path for path in walk_files(folder) if is_picture(path)]
+    files = [path for path in walk_files(folder) if is_image(path)]
     if not files:
-        raise RequestError(must_be(str(folder), "a folder with pictures, or a data set", "no picture in it"))
-    known_in, notes = _labelled_in(folder, skeleton, progress)
-    pictures = []
+        raise RequestError(must_be(str(folder), "a folder with images, or a data set", "no image in it"))
+    known_in, notes = _labeled_in(folder, skeleton, progress)
+    images = []
     for done, path in enumerate(files, start=1):
         known, file = known_in.get(os.path.realpath(path)), path.with_suffix(".json")
         if known is not None and file.is_file() and is_untouched(read_bytes(file)):
@@ -119,57 +119,57 @@ def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidat
             notes.append(f"{exc}; it is left out")
             continue
         image = Image(path.relative_to(folder).as_posix(), *size, path=path)
-        pictures.append(Candidate(image, replace(known, image=image) if known else None))
-        progress("looking at pictures", done, len(files))
-    return Candidates(tuple(pictures), skeleton, notes=tuple(notes))
+        images.append(Candidate(image, replace(known, image=image) if known else None))
+        progress("looking at images", done, len(files))
+    return Candidates(tuple(images), skeleton, notes=tuple(notes))
 
 
-def _labelled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[dict[str, LabeledImage], list[str]]:
-    """Return the labelled pictures of a folder by their paths with links followed."""
+def _labeled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[dict[str, LabeledImage], list[str]]:
+    """Return the labeled images of a folder by their paths with links followed."""
     if not labelme.detect(folder):
         return {}, []
     read = labelme.FORMAT.read([folder], skeleton, ReadOptions(progress=progress))
     errors = sum(finding.severity is Severity.ERROR for finding in read.findings)
     notes = [f"errors in reading: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
-    found = {os.path.realpath(one.image.path): one for one in labelled(read.dataset) if one.image.path is not None}
+    found = {os.path.realpath(one.image.path): one for one in labeled(read.dataset) if one.image.path is not None}
     return found, notes
 
 
 def with_predictions(candidates: Candidates, path: Path) -> Candidates:
-    """Return the pictures with what a file of ``posetools predict`` says about them; the others are left out.
+    """Return the images with what a file of ``posetools predict`` says about them; the others are left out.
 
     Raises:
-        RequestError: the file has none of the pictures, or goes by image ids that are not known.
+        RequestError: the file has none of the images, or goes by image ids that are not known.
         InputError: it cannot be read.
     """
     # Ids of two splits that clash cannot be told apart; predictions by name need none.
     files = candidates.ann_files
     ids = (join_ids([image_ids_of(Path(file)) for file in files]) or {}) if files else None
     found = read_predictions(path, candidates.skeleton, ids)
-    pictures = [replace(one, found=found.get(one.image.file_name)) for one in candidates.pictures]
-    known = [one for one in pictures if one.found is not None and not one.found.problem]
+    images = [replace(one, found=found.get(one.image.file_name)) for one in candidates.images]
+    known = [one for one in images if one.found is not None and not one.found.problem]
     if not known:
-        names = [one.image.file_name for one in candidates.pictures]
-        problem = must_be("pictures", f"those of the data, such as {min(names)!r}", next(iter(found), None))
+        names = [one.image.file_name for one in candidates.images]
+        problem = must_be("images", f"those of the data, such as {min(names)!r}", next(iter(found), None))
         raise RequestError(f"{path}: {problem}")
     notes = list(candidates.notes)
-    if len(known) < len(pictures):
-        notes.append(f"{path}: says nothing about {len(pictures) - len(known)} pictures, which are left out")
-    return replace(candidates, pictures=tuple(known), notes=tuple(notes))
+    if len(known) < len(images):
+        notes.append(f"{path}: says nothing about {len(images) - len(known)} images, which are left out")
+    return replace(candidates, images=tuple(known), notes=tuple(notes))
 
 
 def predicted(candidates: Candidates, pipeline: PosePipeline, progress: Progress) -> Candidates:
-    """Return the pictures with what a pipeline finds in them; those that cannot be read are left out, with a note.
+    """Return the images with what a pipeline finds in them; those that cannot be read are left out, with a note.
 
     Raises:
         RequestError: the pipeline's keypoints are not those of the labels.
     """
-    if any(one.labels for one in candidates.pictures) and pipeline.skeleton.names != candidates.skeleton.names:
+    if any(one.labels for one in candidates.images) and pipeline.skeleton.names != candidates.skeleton.names:
         rule = f"one that was trained with the keypoints of the labels, skeleton {candidates.skeleton.name}"
         raise RequestError(must_be("the pose estimator", rule, pipeline.skeleton.name))
-    pictures: list[Candidate] = []
+    images: list[Candidate] = []
     notes = list(candidates.notes)
-    every = each_predicted(pipeline, ((one, one.path) for one in candidates.pictures))
+    every = each_predicted(pipeline, ((one, one.path) for one in candidates.images))
     with closing(every):
         for done, (one, result) in enumerate(every, start=1):
             if isinstance(result, str):
@@ -177,42 +177,42 @@ def predicted(candidates: Candidates, pipeline: PosePipeline, progress: Progress
                 notes.append(f"{why}; it is left out")
             else:
                 arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
-                pictures.append(replace(one, found=PicturePredictions(one.image.file_name, *arrays)))
-            progress("predicting", done, len(candidates.pictures))
-    return replace(candidates, pictures=tuple(pictures), skeleton=pipeline.skeleton, notes=tuple(notes))
+                images.append(replace(one, found=ImagePredictions(one.image.file_name, *arrays)))
+            progress("predicting", done, len(candidates.images))
+    return replace(candidates, images=tuple(images), skeleton=pipeline.skeleton, notes=tuple(notes))
 
 
-def features(pictures: Sequence[Candidate], progress: Progress) -> Floats:
-    """Return what pictures are told apart by (N, F): their grey values in coarse cells, and where objects are in them.
+def features(images: Sequence[Candidate], progress: Progress) -> Floats:
+    """Return what images are told apart by (N, F): their gray values in coarse cells, and where objects are in them.
 
-    A picture that cannot be read is grey.
+    An image that cannot be read is gray.
     """
     rows = []
-    for done, one in enumerate(pictures, start=1):
-        rows.append(np.concatenate([_thumbnail(one) / _GREY_CELLS, _layout(one)]))
-        progress("comparing pictures", done, len(pictures))
-    return np.array(rows, dtype=np.float64).reshape(len(pictures), _GREY_CELLS**2 + 4)
+    for done, one in enumerate(images, start=1):
+        rows.append(np.concatenate([_thumbnail(one) / _GRAY_CELLS, _layout(one)]))
+        progress("comparing images", done, len(images))
+    return np.array(rows, dtype=np.float64).reshape(len(images), _GRAY_CELLS**2 + 4)
 
 
 def _thumbnail(one: Candidate) -> Floats:
-    """Return (cells x cells,) grey values from 0 to 1."""
-    grey = np.full(_GREY_CELLS**2, 0.5)
+    """Return (cells x cells,) gray values from 0 to 1."""
+    gray = np.full(_GRAY_CELLS**2, 0.5)
     try:
         # A JPEG is decoded at a fraction of its size.
-        upright, _ = open_decoded(one.path, "L", (_GREY_CELLS * 8, _GREY_CELLS * 8))
-        small = upright.resize((_GREY_CELLS, _GREY_CELLS), Pillow.Resampling.BOX)
+        upright, _ = open_decoded(one.path, "L", (_GRAY_CELLS * 8, _GRAY_CELLS * 8))
+        small = upright.resize((_GRAY_CELLS, _GRAY_CELLS), Pillow.Resampling.BOX)
     except InputError:
-        return grey
+        return gray
     return np.asarray(small, dtype=np.float64).ravel() / 255
 
 
 def _layout(one: Candidate) -> Floats:
-    """Return (4,): how many objects (1 for eight and more), the mean of their centres and of their sizes, 0 to 1."""
+    """Return (4,): how many objects (1 for eight and more), the mean of their centers and of their sizes, 0 to 1."""
     known = one.labels if one.found is None else one.found
     if known is None or not len(known.boxes):
         return np.zeros(4)
     boxes = known.boxes
     size = np.array(one.image.size, dtype=np.float64)
-    centres = ((boxes[:, :2] + boxes[:, 2:]) / 2 / size).mean(axis=0)
+    centers = ((boxes[:, :2] + boxes[:, 2:]) / 2 / size).mean(axis=0)
     share = np.sqrt(((boxes[:, 2:] - boxes[:, :2]) / size).clip(0, 1).prod(axis=1)).mean()
-    return np.array([min(len(boxes) / _MANY_OBJECTS, 1.0), *centres.clip(0, 1).tolist(), float(share)])
+    return np.array([min(len(boxes) / _MANY_OBJECTS, 1.0), *centers.clip(0, 1).tolist(), float(share)])

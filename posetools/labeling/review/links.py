@@ -1,6 +1,6 @@
-"""The folder of ``posetools review``: links to the chosen pictures and their labelme files, and the way back.
+"""The folder of ``posetools review``: links to the chosen images and their labelme files, and the way back.
 
-labelme 5 and 6 write through a link, later ones put a file of their own in its place, and a picture without a file gets
+labelme 5 and 6 write through a link, later ones put a file of their own in its place, and an image without a file gets
 a new one beside the link. So ``posetools annotate`` brings back what lies in such a folder and not in the original
 place. Predictions that nobody has saved stay where they are. review.json says what was linked to what, and the digest
 of each labelme file then: when both have changed since, neither is touched, and that is said.
@@ -30,7 +30,7 @@ from posetools.files.disk import (
 from posetools.formats.labelme.write import is_untouched
 
 REVIEW_RECORD = "review.json"
-PICTURES = "pictures"
+LINKED = "pictures"
 
 LinkKind: TypeAlias = Literal["symlink", "copy"]
 
@@ -75,12 +75,12 @@ class BringBackResult:
 
 
 def link_files(
-    pictures: Sequence[tuple[str, Path]], staged: Path, final: Path, how: LinkKind, *, labels: bool = True
+    images: Sequence[tuple[str, Path]], staged: Path, final: Path, how: LinkKind, *, labels: bool = True
 ) -> list[OriginalLink]:
-    """Link pictures and the labelme files beside them into a folder that is being made.
+    """Link images and the labelme files beside them into a folder that is being made.
 
     Args:
-        pictures: the name below ``pictures/`` and the file of each.
+        images: the name below ``pictures/`` and the file of each.
         staged: the folder that is being made.
         final: where it will be.
         how: symbolic links, or copies.
@@ -93,8 +93,8 @@ def link_files(
         OutputError: the system refuses.
     """
     links = []
-    for name, path in pictures:
-        target = staged / PICTURES / name
+    for name, path in images:
+        target = staged / LINKED / name
         transfer(path, target, how, option="--links")
         if not labels:
             continue
@@ -153,7 +153,7 @@ def bring_back(folder: Path) -> BringBackResult:
 
 def _bring_one(link: OriginalLink, root: Path) -> tuple[str, str]:
     """Return the original's digest as it is then, and what is wrong, if anything."""
-    file = root / PICTURES / link.file
+    file = root / LINKED / link.file
     # Without the dots, for messages; the root's own links are followed before.
     original = Path(os.path.normpath(Path(os.path.realpath(root), link.original)))
     if not file.is_file():
@@ -174,8 +174,8 @@ def _bring_one(link: OriginalLink, root: Path) -> tuple[str, str]:
 
 
 def _link_again(file: Path, original: Path) -> None:
-    """Put a link in the place of a file, where the picture beside it is a link too."""
-    pictures = [one for one in file.parent.glob("*") if one.stem == file.stem and one != file]
-    if any(one.is_symlink() for one in pictures):
+    """Put a link in the place of a file, where the image beside it is a link too."""
+    images = [one for one in file.parent.glob("*") if one.stem == file.stem and one != file]
+    if any(one.is_symlink() for one in images):
         file.unlink()
         transfer(original, file, "symlink")

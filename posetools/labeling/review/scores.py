@@ -1,6 +1,6 @@
-"""How much is to be learnt from a picture: the terms of ``posetools review``, each 0 (nothing) to 1, with its reason.
+"""How much is to be learned from an image: the terms of ``posetools review``, each 0 (nothing) to 1, with its reason.
 
-docs/review.md has the formulas. A term that a picture cannot have (no predictions, no labels) is None, and does not
+docs/review.md has the formulas. A term that an image cannot have (no predictions, no labels) is None, and does not
 count for it. The term ``geometry`` is whether keypoints can be those of one rigid object; its fit is the one that
 ``posetools validate`` finds misplaced points with (posetools/checks/rigid/fit.py): the most probable object of the
 skeleton's template, under the most probable camera. A skeleton without a template has no such term.
@@ -21,10 +21,10 @@ from posetools.core.matching import best_free
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.shown import LabeledImage
 from posetools.labeling.review.data import Candidates
-from posetools.prediction.read import PicturePredictions
+from posetools.prediction.read import ImagePredictions
 from posetools.runtime.results import KPT_THR
 
-# What a picture counts in which nothing was found: it may show nothing, or all of it may be missed.
+# What an image counts in which nothing was found: it may show nothing, or all of it may be missed.
 NOTHING_FOUND = 0.5
 # A point outside its box counts fully when it is this share of the box's longer side away.
 _FAR_OUT = 0.25
@@ -32,7 +32,7 @@ _SAME_OBJECT = 0.5
 
 
 class Term(NamedTuple):
-    """What one term says about a picture: 0 to 1, and why."""
+    """What one term says about an image: 0 to 1, and why."""
 
     value: float
     reason: str
@@ -40,10 +40,10 @@ class Term(NamedTuple):
 
 def by_confidence(candidates: Candidates) -> list[Term | None]:
     """Return 1 minus the least object's box score times the mean of its points' scores."""
-    return [None if one.found is None else _confidence(one.found) for one in candidates.pictures]
+    return [None if one.found is None else _confidence(one.found) for one in candidates.images]
 
 
-def _confidence(found: PicturePredictions) -> Term:
+def _confidence(found: ImagePredictions) -> Term:
     if not len(found):
         return Term(NOTHING_FOUND, "nothing is found")
     points = found.keypoint_scores.clip(0, 1).mean(axis=1)
@@ -59,7 +59,7 @@ def by_boxes(candidates: Candidates) -> list[Term | None]:
     A point outside its box counts by its distance; the box round the points by how much less it overlaps the
     detector's box than is usual (the median of all objects).
     """
-    found = [one.found for one in candidates.pictures]
+    found = [one.found for one in candidates.images]
     overlaps = [None if one is None else _overlaps(one) for one in found]
     known = [one for one in overlaps if one is not None and len(one)]
     usual = float(np.median(np.concatenate(known))) if known else 0.0
@@ -69,13 +69,13 @@ def by_boxes(candidates: Candidates) -> list[Term | None]:
     ]
 
 
-def _overlaps(found: PicturePredictions) -> Floats:
+def _overlaps(found: ImagePredictions) -> Floats:
     around = np.concatenate([found.keypoints.min(axis=1), found.keypoints.max(axis=1)], axis=1)
     iou: Floats = np.diagonal(pairwise_iou(around, found.boxes)).copy()
     return iou
 
 
-def _disagreement(found: PicturePredictions, overlaps: Floats, usual: float, skeleton: Skeleton) -> Term:
+def _disagreement(found: ImagePredictions, overlaps: Floats, usual: float, skeleton: Skeleton) -> Term:
     if not len(found):
         return Term(0.0, "nothing is found")
     low, high = found.boxes[:, None, :2], found.boxes[:, None, 2:]
@@ -95,31 +95,31 @@ def _disagreement(found: PicturePredictions, overlaps: Floats, usual: float, ske
 def by_labels(candidates: Candidates) -> list[Term | None]:
     """Return how much labels and predictions differ, at the worst object.
 
-    A labelled object that is not found counts 1, one that is found and not labelled its box score, one that is both
+    A labeled object that is not found counts 1, one that is found and not labeled its box score, one that is both
     1 - OKS. Without predictions or without labels there is no term.
     """
     return [
         None if one.labels is None or one.found is None else _difference(one.labels, one.found, candidates.skeleton)
-        for one in candidates.pictures
+        for one in candidates.images
     ]
 
 
-def _difference(labels: LabeledImage, found: PicturePredictions, skeleton: Skeleton) -> Term:
+def _difference(labels: LabeledImage, found: ImagePredictions, skeleton: Skeleton) -> Term:
     matched = _matched(labels.boxes, found)
     terms = [Term(0.0, "labels and predictions agree")]
     for row, other in enumerate(matched):
-        name = f"labelled object {row + 1}"
+        name = f"labeled object {row + 1}"
         terms.append(Term(1.0, f"{name} is not found") if other < 0 else _apart(labels, row, found, other, skeleton))
     free = sorted(set(range(len(found))) - set(matched))
     terms += [
-        Term(float(np.clip(found.scores[i], 0, 1)), f"an object is found ({found.scores[i]:.2f}), not labelled")
+        Term(float(np.clip(found.scores[i], 0, 1)), f"an object is found ({found.scores[i]:.2f}), not labeled")
         for i in free
     ]
     return max(terms, key=lambda term: term.value)
 
 
-def _matched(boxes: Floats, found: PicturePredictions) -> list[int]:
-    """Return for each labelled box the predicted one, or -1: as COCO matches, from the surest down."""
+def _matched(boxes: Floats, found: ImagePredictions) -> list[int]:
+    """Return for each labeled box the predicted one, or -1: as COCO matches, from the surest down."""
     matched = [-1] * len(boxes)
     order = np.argsort(-found.scores, kind="stable")
     iou = pairwise_iou(found.boxes[order], boxes)
@@ -128,7 +128,7 @@ def _matched(boxes: Floats, found: PicturePredictions) -> list[int]:
     return matched
 
 
-def _apart(labels: LabeledImage, row: int, found: PicturePredictions, other: int, skeleton: Skeleton) -> Term:
+def _apart(labels: LabeledImage, row: int, found: ImagePredictions, other: int, skeleton: Skeleton) -> Term:
     points = labels.keypoints[row]
     given = np.flatnonzero(points[:, 2] > 0)
     if not len(given):
@@ -144,20 +144,20 @@ def _apart(labels: LabeledImage, row: int, found: PicturePredictions, other: int
 
 
 def priorities(terms: Sequence[Mapping[str, Term | None]]) -> Floats:
-    """Return the (N,) priorities: the root of the mean square of the terms that a picture has, 0 where it has none."""
+    """Return the (N,) priorities: the root of the mean square of the terms that an image has, 0 where it has none."""
     values = [[term.value for term in one.values() if term is not None] for one in terms]
     return np.array([float(np.sqrt(np.mean(np.square(one)))) if one else 0.0 for one in values])
 
 
 def choose(priority: Floats, features: Floats, number: int, variety: float) -> tuple[list[int], list[float]]:
-    """Return the pictures to look at, in this order, and how different each is from those before it (0 to 1).
+    """Return the images to look at, in this order, and how different each is from those before it (0 to 1).
 
     Greedy: the next one has the largest priority + variety x distance to the nearest of those chosen before. Of equal
     ones the first is taken.
 
     Args:
         priority: (N,).
-        features: (N, F) what pictures are told apart by.
+        features: (N, F) what images are told apart by.
         number: how many to choose.
         variety: the weight of the distance; 0: by priority alone.
     """
@@ -190,9 +190,9 @@ _EXACT, _EXACT_PIXELS = 0.01, 1.0
 
 
 class _RigidObject(NamedTuple):
-    """One object: the picture it is in, its points (K, 3) from the picture's middle, its diagonal, the longer side."""
+    """One object: the image it is in, its points (K, 3) from the image's middle, its diagonal, the longer side."""
 
-    picture: int
+    image: int
     points: Floats
     diagonal: float
     longest: float
@@ -203,7 +203,7 @@ def by_geometry(candidates: Candidates) -> list[Term | None]:
 
     Predictions count, by the points that are sure; where there are none, labels do.
     """
-    terms: list[Term | None] = [None] * len(candidates.pictures)
+    terms: list[Term | None] = [None] * len(candidates.images)
     template = rigid(candidates.skeleton)
     objects = [] if template is None else _objects(candidates)
     if template is None or not objects:
@@ -221,17 +221,17 @@ def by_geometry(candidates: Candidates) -> list[Term | None]:
         said = f"{candidates.skeleton.names[worst]} by {distances[worst]:.0f} px"
         reason = f"the points fit no {candidates.skeleton.category.name} by {rms:.0f} px, {said}"
         term = Term(float(np.clip(rms / (_WORST_MISFIT * one.diagonal), 0, 1)), reason)
-        before = terms[one.picture]
+        before = terms[one.image]
         if before is None or term.value > before.value:
-            terms[one.picture] = term
+            terms[one.image] = term
     return terms
 
 
 def _objects(candidates: Candidates) -> list[_RigidObject]:
     objects = []
-    for index, one in enumerate(candidates.pictures):
+    for index, one in enumerate(candidates.images):
         if one.found is not None:
-            seen = np.where(one.found.keypoint_scores >= KPT_THR, Visibility.VISIBLE, Visibility.NOT_LABELLED)
+            seen = np.where(one.found.keypoint_scores >= KPT_THR, Visibility.VISIBLE, Visibility.NOT_LABELED)
             points = np.concatenate([one.found.keypoints, seen[..., None]], axis=2)
             objects += _enough(index, one.found.boxes, points, one.image.size)
         elif one.labels is not None:
@@ -239,11 +239,11 @@ def _objects(candidates: Candidates) -> list[_RigidObject]:
     return objects
 
 
-def _enough(picture: int, boxes: Floats, keypoints: Floats, size: Sequence[int]) -> list[_RigidObject]:
+def _enough(image: int, boxes: Floats, keypoints: Floats, size: Sequence[int]) -> list[_RigidObject]:
     objects = []
     for box, points in zip(boxes, keypoints, strict=True):
         diagonal = float(np.linalg.norm(box[2:] - box[:2]))
         if (points[:, 2] > 0).sum() >= _ENOUGH_POINTS and diagonal > 0:
             moved = points.astype(np.float64) - np.array([size[0] / 2, size[1] / 2, 0.0])
-            objects.append(_RigidObject(picture, moved, diagonal, float(max(size))))
+            objects.append(_RigidObject(image, moved, diagonal, float(max(size))))
     return objects

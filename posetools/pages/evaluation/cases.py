@@ -1,6 +1,6 @@
-"""The worst cases of an evaluation, cut out of their pictures: the label, and beside it what each pair said.
+"""The worst cases of an evaluation, cut out of their images: the label, and beside it what each pair said.
 
-A case is a labelled object, or a sure prediction on nothing. Cases come from the detected boxes, which is what a user
+A case is a labeled object, or a sure prediction on nothing. Cases come from the detected boxes, which is what a user
 of the pair gets. Each has a main kind of error, and the kinds take turns, the worst case of each first: else fifty cars
 that were not found would hide every other cause. Wrong points are ringed, with a line to where the label has them.
 """
@@ -36,7 +36,7 @@ _GOOD_KINDS = (None, "good")
 
 
 class CasePanel(NamedTuple):
-    """One drawn picture of a case: ``label``, ``prediction`` or the pair's name; its URI, if it can be read; a text."""
+    """One drawn image of a case: ``label``, ``prediction`` or the pair's name; its URI, if it can be read; a text."""
 
     name: str
     uri: str
@@ -48,7 +48,7 @@ class ShownCase:
     """One case of the page.
 
     Attributes:
-        picture: the name of its picture.
+        image: the name of its image.
         place: where its label is; empty for a prediction on nothing.
         kinds: every kind of error in it, the main one first.
         oks: the lowest of all pairs; None for a prediction on nothing.
@@ -56,7 +56,7 @@ class ShownCase:
         row: its row in the labels; -1 for a prediction on nothing.
     """
 
-    picture: str
+    image: str
     place: str
     kinds: tuple[str, ...]
     oks: float | None
@@ -65,7 +65,7 @@ class ShownCase:
 
     @property
     def thumbnail(self) -> CasePanel:
-        """The picture that shows best what is wrong: the label where nothing is predicted, else a prediction."""
+        """The image that shows best what is wrong: the label where nothing is predicted, else a prediction."""
         predicted = [panel for panel in self.panels[1:] if panel.text not in (NOTHING_SHOWN, NOT_BY_THIS)]
         return predicted[0] if predicted else self.panels[0]
 
@@ -142,7 +142,7 @@ def _shown(reports: Sequence[Report], spot: _CaseSpot) -> ShownCase:
     of_case = [case.predicted if case else (spot.predicted if at == spot.of else -1) for at, case in enumerate(cases)]
     opened = open_upright(image.path) if image.path is not None else None
     view = cut_out(opened[0], _region(reports, spot, of_case), opened[1]) if opened else None
-    panels = [CasePanel("label", _label(truth, spot, view), "" if spot.row >= 0 else "nothing is labelled here")]
+    panels = [CasePanel("label", _label(truth, spot, view), "" if spot.row >= 0 else "nothing is labeled here")]
     for at, (report, case, row) in enumerate(zip(reports, cases, of_case, strict=True)):
         text = _text(report, case, row, of_it=spot.of in (-1, at))
         panels.append(CasePanel(names[at], _predicted(report, case, row, view), text))
@@ -190,7 +190,7 @@ def _label(truth: Dataset, spot: _CaseSpot, view: Cutout | None) -> str:
 
 def _predicted(report: Report, case: PoseCase | None, row: int, view: Cutout | None) -> str:
     if view is None or row < 0:
-        return data_uri(view.picture) if view else ""
+        return data_uri(view.image) if view else ""
     truth, predicted = report.truth, report.detected.predicted
     scores = predicted.keypoint_scores
     sure = np.ones(truth.skeleton.num_keypoints) if scores is None else scores[row] >= KPT_THR
@@ -205,9 +205,9 @@ def _predicted(report: Report, case: PoseCase | None, row: int, view: Cutout | N
     return data_uri(drawn)
 
 
-def _mark(picture: Pillow.Image, points: Floats, labels: Floats) -> None:
+def _mark(image: Pillow.Image, points: Floats, labels: Floats) -> None:
     """Ring points, and draw a line from each to its label."""
-    pen = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(image)
     for (x, y), (to_x, to_y) in zip(points.tolist(), labels.tolist(), strict=True):
         if np.isfinite([x, y]).all() and max(abs(x), abs(y)) < 1e4:
             pen.line((x, y, to_x, to_y), fill=WRONG, width=2)

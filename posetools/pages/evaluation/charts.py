@@ -1,6 +1,6 @@
 """Which curves, bars and maps the page of an evaluation shows, and how they are drawn.
 
-One pair has a colour for each threshold or each kind of scores; several pairs have a colour each, and what is compared
+One pair has a color for each threshold or each kind of scores; several pairs have a color each, and what is compared
 is one line of each.
 """
 
@@ -44,10 +44,10 @@ class ChartLine:
 
     Attributes:
         name: what it is.
-        color: number of its colour.
+        color: number of its color.
         x: (P,) 0 to 1.
         y: (P,) 0 to 1; a gap where it is not finite.
-        dashed: drawn so, to tell it from another of the colour.
+        dashed: drawn so, to tell it from another of the color.
         dots: draw the points as well.
     """
 
@@ -243,9 +243,9 @@ def pose_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
         charts.append(_precision_recall(title, "OKS", [part.evaluation for part in parts], names))
     charts.append(_visibility_chart(reports, names))
     of_objects = [report.detected.object_calibration for report in reports]
-    of_keypoints = [report.labelled.keypoint_calibration for report in reports]
+    of_keypoints = [report.labeled.keypoint_calibration for report in reports]
     charts.append(_calibration_chart("calibration of objects, detected boxes", of_objects, names))
-    charts.append(_calibration_chart("calibration of keypoints, labelled boxes", of_keypoints, names))
+    charts.append(_calibration_chart("calibration of keypoints, labeled boxes", of_keypoints, names))
     return tuple(charts)
 
 
@@ -262,12 +262,12 @@ def keypoint_charts(report: Report) -> tuple[Chart, ...]:
 
 
 def kind_bars(report: Report) -> tuple[tuple[str, Markup], ...]:
-    """Return a bar of what labelled points are, for both kinds of boxes."""
-    return tuple((f"{boxes}: labelled points", _kinds(part.diagnosis)) for boxes, part in report.sides.items())
+    """Return a bar of what labeled points are, for both kinds of boxes."""
+    return tuple((f"{boxes}: labeled points", _kinds(part.diagnosis)) for boxes, part in report.sides.items())
 
 
 def keypoint_kinds(report: Report) -> tuple[tuple[str, tuple[Markup, ...]], ...]:
-    """Return for each keypoint its bars of what labelled points are, one for each kind of boxes."""
+    """Return for each keypoint its bars of what labeled points are, one for each kind of boxes."""
     return tuple(
         (name, tuple(_kinds(part.diagnosis, name) for part in report.sides.values()))
         for name in report.truth.skeleton.names
@@ -275,33 +275,33 @@ def keypoint_kinds(report: Report) -> tuple[tuple[str, tuple[Markup, ...]], ...]
 
 
 def offset_maps(report: Report, cases: Sequence[ShownCase]) -> tuple[tuple[str, Markup], ...]:
-    """Return for each keypoint where its predictions on labelled boxes lie about their labels.
+    """Return for each keypoint where its predictions on labeled boxes lie about their labels.
 
     Args:
         report: the evaluation.
         cases: those whose images are in the page: dots lead to them.
     """
-    truth, part = report.truth, report.labelled
+    truth, part = report.truth, report.labeled
     counted = has_points(truth)
     longer = (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(axis=1, initial=1e-9)
     offsets = (part.poses.points - truth.keypoints[:, :, :2]) / longer[:, None, None]
-    labelled = (truth.keypoints[:, :, 2] > 0) & counted[:, None]
+    labeled = (truth.keypoints[:, :, 2] > 0) & counted[:, None]
     shown = [(number, case.row) for number, case in enumerate(cases, start=1) if case.row >= 0]
     maps = []
     for k, name in enumerate(truth.skeleton.names):
         away = np.linalg.norm(offsets[:, k], axis=1)
-        far = [(row, number) for number, row in shown if labelled[row, k] and away[row] > _FAR_DOTS]
+        far = [(row, number) for number, row in shown if labeled[row, k] and away[row] > _FAR_DOTS]
         dots = []
         for row, number in sorted(far, key=lambda each: -away[each[0]])[:_DOTS]:
             x, y = offsets[row, k].tolist()
             text = f"{name} of case {number}: {away[row]:.2f} of the box's longer side away"
             dots.append(Dot(x, y, text, case_id(number)))
-        maps.append((name, _offset_map(offset_counts(offsets[labelled[:, k], k]), name, dots)))
+        maps.append((name, _offset_map(offset_counts(offsets[labeled[:, k], k]), name, dots)))
     return tuple(maps)
 
 
 def object_chart(reports: Sequence[Report], cases: Sequence[ShownCase]) -> Chart:
-    """Return a dot for each labelled object: the size of its box and its OKS on detected boxes.
+    """Return a dot for each labeled object: the size of its box and its OKS on detected boxes.
 
     Args:
         reports: of the same labels.
@@ -377,14 +377,14 @@ def _sweep_chart(curves: Sequence[ThresholdCurve], names: Sequence[str]) -> Char
 def _visibility_chart(reports: Sequence[Report], names: Sequence[str]) -> Chart:
     lines = []
     for i, (report, name) in enumerate(zip(reports, names, strict=True)):
-        for other, found in report.labelled.visibility.overall.items():
+        for other, found in report.labeled.visibility.overall.items():
             if found.curve is None:
                 continue
             of = f"{name}, " if len(reports) > 1 else ""
             values = _thin(found.curve.recall, found.curve.precision)
             lines.append(ChartLine(f"{of}against {other}", i, *values, dashed=other != "hidden"))
-    note = "; ".join(dict.fromkeys(note for report in reports for note in report.labelled.visibility.notes()))
-    return _chart("visible points by score, labelled boxes", lines, "recall", "precision", note=note)
+    note = "; ".join(dict.fromkeys(note for report in reports for note in report.labeled.visibility.notes()))
+    return _chart("visible points by score, labeled boxes", lines, "recall", "precision", note=note)
 
 
 def _calibration_chart(title: str, found: Sequence[Calibration], names: Sequence[str]) -> Chart:

@@ -87,8 +87,8 @@ def _totals(reports: Sequence[Report]) -> list[tuple[str, str]]:
     totals = [
         (f"{number(ap)}{DOUBT if report.says_nothing(of_part) else ''}", what) for what, (of_part, ap) in parts.items()
     ]
-    visible = report.labelled.scores.points["visible"].overall.pck[1]
-    return [*totals, (number(visible), "PCK@0.1 of visible points, labelled boxes")]
+    visible = report.labeled.scores.points["visible"].overall.pck[1]
+    return [*totals, (number(visible), "PCK@0.1 of visible points, labeled boxes")]
 
 
 def _run(name: str, report: Report, cases: Sequence[ShownCase]) -> dict[str, Any]:

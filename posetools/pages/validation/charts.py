@@ -152,7 +152,7 @@ def _cells(places: Floats) -> Ints:
 
 # Boxes are counted by size in half octaves, by shape in quarter octaves up to 1:6.
 _SIZE_STEP = 0.5
-# No picture is larger: a box whose numbers are nonsense is counted as one of this size.
+# No image is larger: a box whose numbers are nonsense is counted as one of this size.
 _LARGEST_SIDE = 2.0**16
 _SHAPE_EDGES = 2.0 ** np.arange(-2.5, 2.51, 0.25)
 # The box in a heat map, and what is around it: so many cells wide from -BOX_EDGE to 1 + BOX_EDGE of the box.
@@ -186,7 +186,7 @@ class Figures:
     """What the report shows as numbers and charts.
 
     Attributes:
-        keypoints: keypoint -> split -> how often it is not labelled, hidden, visible.
+        keypoints: keypoint -> split -> how often it is not labeled, hidden, visible.
         histograms: of boxes and objects.
         places: keypoint -> (BOX_GRID, BOX_GRID) counts of where it lies in its box, by row and column.
         outliers: keypoint -> objects in which it is far from its usual place.
@@ -274,16 +274,16 @@ def _visible(objects: Mapping[str, SoundObjects], k: int) -> Histogram:
 
 
 def _places(objects: Sequence[SoundObjects], k: int) -> Ints:
-    """Return (K, BOX_GRID, BOX_GRID) counts of where in its box each labelled point lies."""
+    """Return (K, BOX_GRID, BOX_GRID) counts of where in its box each labeled point lies."""
     counts = np.zeros((k, BOX_GRID, BOX_GRID), dtype=np.int64)
     for each in objects:
         sides = (each.boxes[:, 2:] - each.boxes[:, :2])[:, None]
-        labelled = (each.keypoints[:, :, 2] > 0) & (sides > 0).all(axis=2)
+        labeled = (each.keypoints[:, :, 2] > 0) & (sides > 0).all(axis=2)
         with np.errstate(over="ignore", invalid="ignore"):
             share = (each.keypoints[:, :, :2] - each.boxes[:, None, :2]) / np.where(sides > 0, sides, 1)
         # What lies further out than the map reaches is counted nowhere: W202 finds it.
         cell = np.floor((share.clip(-1, 2) + BOX_EDGE) / (1 + 2 * BOX_EDGE) * BOX_GRID)
-        inside = labelled & ((cell >= 0) & (cell < BOX_GRID)).all(axis=2)
+        inside = labeled & ((cell >= 0) & (cell < BOX_GRID)).all(axis=2)
         _, points = np.nonzero(inside)
         columns, rows = cell[inside].astype(np.int64).T
         np.add.at(counts, (points, rows, columns), 1)
@@ -299,12 +299,12 @@ _DOT = 4.0
 
 
 def visibility_bar(counts: Sequence[int]) -> Markup:
-    """Return a bar of the counts that are not labelled, hidden, visible."""
-    unlabelled, hidden, visible = counts
+    """Return a bar of the counts that are not labeled, hidden, visible."""
+    unlabeled, hidden, visible = counts
     total = max(1, sum(counts))
-    text = f"{visible} visible, {hidden} hidden, {unlabelled} not labelled"
+    text = f"{visible} visible, {hidden} hidden, {unlabeled} not labeled"
     parts, left = [tooltip(text)], 0.0
-    for kind, count in (("visible", visible), ("hidden", hidden), ("unlabelled", unlabelled)):
+    for kind, count in (("visible", visible), ("hidden", hidden), ("unlabelled", unlabeled)):
         width = 100 * count / total
         if count:
             parts.append(Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="10"/>').format(kind, left, width))

@@ -1,6 +1,6 @@
-"""What a finding is about, cut out of its picture: a small picture as a data URI.
+"""What a finding is about, cut out of its image: a small image as a data URI.
 
-A finding names a file and a place in it: an object, or a picture of the COCO file. Entries that break the file's model
+A finding names a file and a place in it: an object, or an image of the COCO file. Entries that break the file's model
 are not in its columns; their box and points are then read from the file as far as they are numbers.
 """
 
@@ -29,7 +29,7 @@ _MOST_RINGED = 3
 
 
 class CropImage(NamedTuple):
-    """A picture in the page: the picture itself, and its split and name."""
+    """An image in the page: the image itself, and its split and name."""
 
     uri: str
     caption: str
@@ -37,7 +37,7 @@ class CropImage(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _FindingSpot:
-    """A place in a picture: ``whole`` shows all of it, with the M objects; else what is around the one object."""
+    """A place in an image: ``whole`` shows all of it, with the M objects; else what is around the one object."""
 
     split: str
     name: str
@@ -55,13 +55,13 @@ class Cropper:
         self._documents: dict[str, CocoDocument] = {}
 
     def crops(self, finding: Finding) -> tuple[CropImage, ...]:
-        """Return pictures of what a finding is about: none, one, or the two that are alike."""
+        """Return images of what a finding is about: none, one, or the two that are alike."""
         ringed = finding.keypoints if len(finding.keypoints) <= _MOST_RINGED else ()
         drawn = (self._draw(spot, ringed) for spot in self._spots(finding))
         return tuple(crop for crop in drawn if crop)
 
     def object_crop(self, split: str, row: int) -> CropImage | None:
-        """Return a picture of one of a split's sound objects; None where its image cannot be read."""
+        """Return an image of one of a split's sound objects; None where its image cannot be read."""
         return self._draw(self._object(split, row), ())
 
     def _object(self, split: str, row: int) -> _FindingSpot:
@@ -84,8 +84,8 @@ class Cropper:
             row = _row(table.images.position, position)
             if row is None:
                 return None
-            of_picture = objects.images == row
-            boxes, keypoints = objects.boxes[of_picture], objects.keypoints[of_picture]
+            of_image = objects.images == row
+            boxes, keypoints = objects.boxes[of_image], objects.keypoints[of_image]
             return _FindingSpot(split, table.images.file_names[row], boxes, keypoints, True)
         row = _row(table.annotations.position, position)
         at = None if row is None else _row(objects.rows, row)
@@ -113,11 +113,11 @@ class Cropper:
         opened = open_upright(self._checked.folder / name) if name else None
         if opened is None:
             return None
-        picture, scale = opened
+        image, scale = opened
         boxes, points = spot.boxes * scale, spot.keypoints.copy()
         points[:, :, :2] *= scale
-        region = (0, 0, *picture.size) if spot.whole else region_of(boxes, points, picture.size)
-        cut = cut_out(picture, region, 1.0)
+        region = (0, 0, *image.size) if spot.whole else region_of(boxes, points, image.size)
+        cut = cut_out(image, region, 1.0)
         drawn = cut.draw(boxes, points, self._checked.skeleton)
         _, points = cut.place(boxes, points)
         _ring(drawn, points, [self._checked.skeleton.index[each] for each in ringed])
@@ -137,8 +137,8 @@ def _numbers(value: Any, length: int) -> Floats | None:
     return np.array(value, dtype=np.float64) if all(abs(each) < 1e6 for each in value) else None
 
 
-def _ring(picture: Pillow.Image, keypoints: Floats, indices: list[int]) -> None:
-    pen = ImageDraw.Draw(picture)
+def _ring(image: Pillow.Image, keypoints: Floats, indices: list[int]) -> None:
+    pen = ImageDraw.Draw(image)
     for points in keypoints:
         for x, y, visibility in points[indices].tolist():
             if visibility and -1e4 < x < 1e4 and -1e4 < y < 1e4:

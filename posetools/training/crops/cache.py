@@ -3,7 +3,7 @@
 Of a photo of 3840 x 2160 pixels, decoding takes longer than everything else that happens to it on its way to the
 network. What the network can ever see of it is known before training (crops_window), and is kept decoded on disk or in
 memory (crops_store); two transforms then stand for LoadImage and TopdownAffine (crops_transforms). The network gets the
-same input, bit for bit, as long as the picture files are not changed while the run goes on.
+same input, bit for bit, as long as the image files are not changed while the run goes on.
 
 All this is done to the data sets, and to the hook that switches the pipeline, of a run that has been built. The config
 is not changed: what is dumped into the work folder is what the stock tools run.
@@ -47,7 +47,7 @@ CROPS_FOLDER = "crops"
 _PROGRESS_PAUSE = 5.0
 
 Say: TypeAlias = Callable[[str], None]
-# By the path of the picture, as the data set says it.
+# By the path of the image, as the data set says it.
 Layouts: TypeAlias = Mapping[str, Layout]
 
 
@@ -77,7 +77,7 @@ def crops_cache(cache: str | None, folder: Path | None, *, stage: str, work_dir:
     if cache not in CACHES:
         raise RequestError(must_be("--cache", " or ".join(CACHES), cache))
     if stage != "pose":
-        raise RequestError("--cache is for --stage pose: the detector looks at whole pictures")
+        raise RequestError("--cache is for --stage pose: the detector looks at whole images")
     if cache == "crops-ram" and folder is not None:
         raise RequestError("--cache crops-ram keeps crops in memory\n  --cache-dir is for --cache crops")
     return CropsCache(cache, folder or work_dir / CROPS_FOLDER)
@@ -90,11 +90,11 @@ class CropsHook(RunHook):
         self._cache, self._say = cache, say
 
     def before_run(self, runner: Any) -> None:
-        """Let the loaders of a run that has been built, but not started, take their pictures from crops.
+        """Let the loaders of a run that has been built, but not started, take their images from crops.
 
         Raises:
             RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
-            InputError: a picture cannot be read.
+            InputError: an image cannot be read.
             OutputError: the crops cannot be written.
         """
         from mmcv.transforms import Compose
@@ -116,7 +116,7 @@ def use_crops_in(
 
     Raises:
         RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
-        InputError: a picture cannot be read.
+        InputError: an image cannot be read.
         OutputError: the crops cannot be written.
     """
     layouts = {split: _layouts(split, _innermost(data), ways) for split, (data, ways) in datasets.items()}
@@ -169,32 +169,32 @@ def _layouts(split: str, dataset: Any, pipelines: Sequence[list[Callable[..., An
 
 
 def layouts_of(entries: Iterator[tuple[str, Any]], reaches: Sequence[Reach]) -> dict[str, Layout]:
-    """Return, by picture, which parts of it have to be kept.
+    """Return, by image, which parts of it have to be kept.
 
     Args:
         entries: the path and the box (1, 4) of every object, as the data set gives them to its pipeline.
         reaches: of all pipelines.
 
     Raises:
-        InputError: a picture cannot be read.
+        InputError: an image cannot be read.
     """
     boxes: dict[str, dict[bytes, Any]] = {}
-    for picture, box in entries:
-        boxes.setdefault(picture, {})[box.tobytes()] = box
+    for image, box in entries:
+        boxes.setdefault(image, {})[box.tobytes()] = box
     layouts = {}
-    for picture, by_bytes in boxes.items():
-        size = read_header(Path(picture)).size
+    for image, by_bytes in boxes.items():
+        size = read_header(Path(image)).size
         rects = crop_rects(np.concatenate(list(by_bytes.values())).astype(np.float64), reaches, size)
-        layouts[picture] = Layout(size, tuple(by_bytes), rects)
+        layouts[image] = Layout(size, tuple(by_bytes), rects)
     return layouts
 
 
 def _stores(of_splits: Mapping[str, Layouts], cache: CropsCache, say: Say) -> Sequence[CropStore]:
     from mmpose.datasets.transforms import LoadImage
 
-    def read(picture: str) -> CropPixels:
-        with failures(f"{picture}: cannot be decoded"):
-            pixels: CropPixels = LoadImage().transform({"img_path": picture})["img"]
+    def read(image: str) -> CropPixels:
+        with failures(f"{image}: cannot be decoded"):
+            pixels: CropPixels = LoadImage().transform({"img_path": image})["img"]
         return pixels
 
     counts = {split: sum(layout.objects for layout in layouts.values()) for split, layouts in of_splits.items()}
@@ -218,7 +218,7 @@ def _on_disk(
     stores: list[CropStore] = []
     for own in of_splits:
         files = files_of(own, folder, _telling(say))
-        layouts |= {file: (picture, own[picture]) for picture, file in files.items()}
+        layouts |= {file: (image, own[image]) for image, file in files.items()}
         stores.append(DiskCrops(own, files))
     total = sum(layout.nbytes for _, layout in layouts.values())
     missing = _missing(layouts)
@@ -244,6 +244,6 @@ def _telling(say: Say) -> Progress:
         nonlocal told
         if time.monotonic() - told >= _PROGRESS_PAUSE:
             told = time.monotonic()
-            say(f"{what}: {done} of {total} pictures")
+            say(f"{what}: {done} of {total} images")
 
     return tell

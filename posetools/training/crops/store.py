@@ -1,12 +1,12 @@
-"""Where cached crops lie: on disk, one file per picture, or in memory.
+"""Where cached crops lie: on disk, one file per image, or in memory.
 
 Pixels are kept as they are decoded, without compression: the network has to get the very same input, and unpacking a
-lossless format takes as long as decoding the photo. A file is the crops of one picture one after the other, and is read
+lossless format takes as long as decoding the photo. A file is the crops of one image one after the other, and is read
 through a memory map, so that only what a window covers is touched. Its name is a hash of all that its content depends
-on: the bytes of the picture, the rectangles, the version of OpenCV that decoded it and of this format. So a file is
+on: the bytes of the image, the rectangles, the version of OpenCV that decoded it and of this format. So a file is
 never stale, other settings get other files, and several processes may fill one folder at once.
 
-Hashing a picture means reading it; ``pictures.json`` remembers what was hashed, and is believed only where size, inode
+Hashing an image means reading it; ``images.json`` remembers what was hashed, and is believed only where size, inode
 and both times of the file are as they were.
 """
 
@@ -50,12 +50,12 @@ CropPixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class CachedCrop:
-    """A part of a picture.
+    """A part of an image.
 
     Attributes:
         pixels: (H, W, 3), to be read only.
-        origin: (x, y) of its first pixel in the picture.
-        size: (width, height) of the picture.
+        origin: (x, y) of its first pixel in the image.
+        size: (width, height) of the image.
     """
 
     pixels: CropPixels
@@ -64,10 +64,10 @@ class CachedCrop:
 
 
 class Layout:
-    """How the crops of one picture lie one after the other.
+    """How the crops of one image lie one after the other.
 
     Attributes:
-        size: (width, height) of the picture.
+        size: (width, height) of the image.
         rects: (M, 4) x1 y1 x2 y2, the last two exclusive, each once.
         offsets: (M + 1,) where each begins, in bytes; the last is the length of the whole.
         rows: which crop an object has, by its box as bytes.
@@ -93,16 +93,16 @@ class Layout:
         """How long all of them are."""
         return int(self.offsets[-1])
 
-    def cut(self, picture: str, pixels: CropPixels, out: CropPixels) -> None:
-        """Write the crops of a picture (H, W, 3) into ``out`` (nbytes,).
+    def cut(self, image: str, pixels: CropPixels, out: CropPixels) -> None:
+        """Write the crops of an image (H, W, 3) into ``out`` (nbytes,).
 
         Raises:
-            InputError: the picture was decoded to another size than its header says.
+            InputError: the image was decoded to another size than its header says.
         """
         width, height = self.size
         if pixels.shape != (height, width, _CHANNELS) or pixels.dtype != np.uint8:
             problem = f"must be decoded to {width} x {height} pixels of 8 bits, as its header says, got {pixels.shape}"
-            raise InputError(picture, "", problem)
+            raise InputError(image, "", problem)
         for row, (x1, y1, x2, y2) in enumerate(self.rects.tolist()):
             out[self.offsets[row] : self.offsets[row + 1]] = pixels[y1:y2, x1:x2].ravel()
 
@@ -113,19 +113,19 @@ class CropStore(ABC):
     def __init__(self, layouts: Mapping[str, Layout]) -> None:
         self._layouts = layouts
 
-    def crop(self, picture: str, box: bytes) -> CachedCrop | None:
-        """Return the crop of an object, or None when it has none and the picture must be read."""
-        layout = self._layouts.get(picture)
+    def crop(self, image: str, box: bytes) -> CachedCrop | None:
+        """Return the crop of an object, or None when it has none and the image must be read."""
+        layout = self._layouts.get(image)
         row = layout.rows.get(box) if layout else None
         if layout is None or row is None:
             return None
         x1, y1, x2, y2 = layout.rects[row].tolist()
-        pixels = self._pixels(picture, int(layout.offsets[row]), (y2 - y1, x2 - x1, _CHANNELS))
+        pixels = self._pixels(image, int(layout.offsets[row]), (y2 - y1, x2 - x1, _CHANNELS))
         return None if pixels is None else CachedCrop(pixels, (x1, y1), layout.size)
 
     @abstractmethod
-    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> CropPixels | None:
-        """Return the pixels that begin at a byte of a picture's crops; None when they are gone."""
+    def _pixels(self, image: str, offset: int, shape: tuple[int, int, int]) -> CropPixels | None:
+        """Return the pixels that begin at a byte of an image's crops; None when they are gone."""
 
 
 class DiskCrops(CropStore):
@@ -135,9 +135,9 @@ class DiskCrops(CropStore):
         super().__init__(layouts)
         self._files = files
 
-    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> CropPixels | None:
+    def _pixels(self, image: str, offset: int, shape: tuple[int, int, int]) -> CropPixels | None:
         with contextlib.suppress(FileNotFoundError, ValueError):
-            return np.memmap(self._files[picture], np.uint8, "r", offset, shape)
+            return np.memmap(self._files[image], np.uint8, "r", offset, shape)
         return None
 
 
@@ -164,16 +164,16 @@ class MemoryCrops(CropStore):
         self._buffer: CropPixels = np.frombuffer(mmap.mmap(-1, max(1, need)), np.uint8)
 
     def fill(self, read: Callable[[str], CropPixels], told: Progress) -> None:
-        """Decode every picture once, in threads."""
+        """Decode every image once, in threads."""
 
-        def one(picture: str) -> None:
-            start, layout = self._starts[picture], self._layouts[picture]
-            layout.cut(picture, read(picture), self._buffer[start : start + layout.nbytes])
+        def one(image: str) -> None:
+            start, layout = self._starts[image], self._layouts[image]
+            layout.cut(image, read(image), self._buffer[start : start + layout.nbytes])
 
         for_all(one, tuple(self._layouts), "crops", told)
 
-    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> CropPixels:
-        start = self._starts[picture] + offset
+    def _pixels(self, image: str, offset: int, shape: tuple[int, int, int]) -> CropPixels:
+        start = self._starts[image] + offset
         return self._buffer[start : start + prod(shape)].reshape(shape)
 
 
@@ -183,7 +183,7 @@ def fill_folder(
     read: Callable[[str], CropPixels],
     told: Progress,
 ) -> None:
-    """Decode pictures, in threads, into the files of their crops.
+    """Decode images, in threads, into the files of their crops.
 
     Raises:
         OutputError: one cannot be written; those that were are kept and used by the next run.
@@ -191,9 +191,9 @@ def fill_folder(
     _clear_abandoned({file.parent.parent for file in files})
 
     def one(file: Path) -> None:
-        picture, layout = layouts[file]
+        image, layout = layouts[file]
         packed = np.empty(layout.nbytes, np.uint8)
-        layout.cut(picture, read(picture), packed)
+        layout.cut(image, read(image), packed)
         try:
             write_files({file: packed.tobytes()})
         except OutputError as exc:
@@ -211,16 +211,16 @@ def _clear_abandoned(folders: Iterable[Path]) -> None:
 
 
 def files_of(layouts: Mapping[str, Layout], folder: Path, told: Progress) -> dict[str, Path]:
-    """Return, by picture, the file that its crops belong into; whether it is there is another question."""
+    """Return, by image, the file that its crops belong into; whether it is there is another question."""
     import cv2
 
     known = _KnownHashes(folder / KNOWN)
-    for_all(known.look_at, tuple(layouts), "reading pictures", told)
+    for_all(known.look_at, tuple(layouts), "reading images", told)
     names = {}
-    for picture, layout in layouts.items():
-        made_of = f"{CROPS_FORMAT} {cv2.__version__} {known.hashes[picture]} {layout.size}".encode()
+    for image, layout in layouts.items():
+        made_of = f"{CROPS_FORMAT} {cv2.__version__} {known.hashes[image]} {layout.size}".encode()
         name = hashlib.blake2b(made_of + layout.rects.tobytes(), digest_size=16).hexdigest()
-        names[picture] = folder / name[:2] / f"{name}.crops"
+        names[image] = folder / name[:2] / f"{name}.crops"
     known.write()
     return names
 
@@ -233,7 +233,7 @@ def is_there(file: Path, layout: Layout) -> bool:
 
 
 class _KnownHashes:
-    """The hashes of pictures, remembered from run to run."""
+    """The hashes of images, remembered from run to run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -245,20 +245,20 @@ class _KnownHashes:
             if isinstance(document, dict):
                 self._entries = {key: entry for key, entry in document.items() if isinstance(entry, list)}
 
-    def look_at(self, picture: str) -> None:
+    def look_at(self, image: str) -> None:
         try:
-            stat = Path(picture).stat()
+            stat = Path(image).stat()
             marks = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
-            key = str(Path(picture).absolute())
+            key = str(Path(image).absolute())
             entry = self._entries.get(key)
             if entry is not None and entry[:-1] == marks:
-                self.hashes[picture] = str(entry[-1])
+                self.hashes[image] = str(entry[-1])
                 return
-            self.hashes[picture] = content_hash(Path(picture))
+            self.hashes[image] = content_hash(Path(image))
         except OSError as exc:
-            raise InputError(picture, "", f"picture cannot be read: {exc.strerror or exc}") from exc
+            raise InputError(image, "", f"image cannot be read: {exc.strerror or exc}") from exc
         if time.time() - max(stat.st_mtime, stat.st_ctime) > _SETTLED:
-            self._entries[key] = [*marks, self.hashes[picture]]
+            self._entries[key] = [*marks, self.hashes[image]]
 
     def write(self) -> None:
         # What was remembered only saves time.

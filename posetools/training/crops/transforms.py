@@ -1,9 +1,9 @@
 """The two transforms that stand for LoadImage and TopdownAffine in a pipeline that works on crops.
 
-All coordinates stay those of the picture: boxes, keypoints, flips, windows and what evaluation gets are what they are
+All coordinates stay those of the image: boxes, keypoints, flips, windows and what evaluation gets are what they are
 without crops. Only the pixels are fewer, and only the warp needs to know where they lie.
 
-The warp gives the same bytes as cv2.warpAffine on the whole picture. Shifting its matrix would not: OpenCV rounds
+The warp gives the same bytes as cv2.warpAffine on the whole image. Shifting its matrix would not: OpenCV rounds
 source coordinates to 1/32 pixel, and adding the origin in floating point moves some of them over the edge. So the
 rounded coordinates are computed here as warpAffine does (imgproc/src/imgwarp.cpp), the origin is taken off as a whole
 number, and cv2.remap does the rest, as it does for warpAffine.
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from posetools.core.geometry import Ints
 from posetools.training.crops.store import CropPixels, CropStore
 
-# Where the crop in results["img"] begins in the picture: (x, y).
+# Where the crop in results["img"] begins in the image: (x, y).
 ORIGIN = "crop_origin"
 
 # OpenCV's AB_BITS and INTER_BITS: fractions of source coordinates while adding, and when interpolating.
@@ -30,14 +30,14 @@ _HALF = _AB_SCALE // _INTER_SIZE // 2
 
 
 class LoadCrop:
-    """Gives an object's crop in place of its picture."""
+    """Gives an object's crop in place of its image."""
 
     def __init__(self, loader: Any, store: CropStore) -> None:
         """Take the crops, and the LoadImage for objects without one."""
         self.loader, self.store = loader, store
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add ``img``, ``img_shape`` and ``ori_shape``, the latter two of the picture."""
+        """Add ``img``, ``img_shape`` and ``ori_shape``, the latter two of the image."""
         crop = self.store.crop(results["img_path"], results["bbox"].tobytes())
         if crop is None:
             whole: dict[str, Any] = self.loader(results)
@@ -54,7 +54,7 @@ class LoadCrop:
 
 
 class WarpCrop:
-    """Does for a crop what TopdownAffine does for a picture."""
+    """Does for a crop what TopdownAffine does for an image."""
 
     def __init__(self, affine: Any) -> None:
         self.affine = affine
@@ -64,7 +64,7 @@ class WarpCrop:
         from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 
         pixels, origin = results["img"], _flipped_origin(results)
-        # Of a list of pictures it warps each; of none, it does all the rest.
+        # Of a list of images it warps each; of none, it does all the rest.
         results["img"] = []
         warped: dict[str, Any] = self.affine(results)
         rotation = warped["bbox_rotation"][0] if "bbox_rotation" in warped else 0.0
@@ -94,27 +94,27 @@ def _flipped_origin(results: dict[str, Any]) -> tuple[int, int]:
 def warp(
     pixels: CropPixels,
     origin: tuple[int, int],
-    picture: tuple[int, int],
+    image: tuple[int, int],
     matrix: npt.NDArray[np.floating[Any]],
     size: tuple[int, int],
 ) -> CropPixels:
-    """Return cv2.warpAffine of a whole picture, of which only a part is there.
+    """Return cv2.warpAffine of a whole image, of which only a part is there.
 
     Args:
         pixels: (H, W, 3) the part.
-        origin: (x, y) of its first pixel in the picture.
-        picture: (width, height) of the picture; beyond it everything is 0.
-        matrix: (2, 3) from the picture to the result.
+        origin: (x, y) of its first pixel in the image.
+        image: (width, height) of the image; beyond it everything is 0.
+        matrix: (2, 3) from the image to the result.
         size: (width, height) of the result.
 
     Raises:
-        RuntimeError: the result needs pixels of the picture that are not in the part.
+        RuntimeError: the result needs pixels of the image that are not in the part.
     """
     import cv2
 
     x, y, fraction = source_pixels(matrix, size)
-    columns = _needed(x, origin[0], pixels.shape[1], picture[0])
-    rows = _needed(y, origin[1], pixels.shape[0], picture[1])
+    columns = _needed(x, origin[0], pixels.shape[1], image[0])
+    rows = _needed(y, origin[1], pixels.shape[0], image[1])
     if columns.start >= columns.stop or rows.start >= rows.stop:
         return np.zeros((size[1], size[0], pixels.shape[2]), pixels.dtype)
     # Only this much of a mirrored crop has to be brought into order.
@@ -128,7 +128,7 @@ def warp(
 
 
 def _needed(places: Ints, start: int, length: int, edge: int) -> range:
-    """Return the pixels on one axis that interpolation between these takes, in the picture."""
+    """Return the pixels on one axis that interpolation between these takes, in the image."""
     first, end = max(int(places.min()), 0), min(int(places.max()) + 2, edge)
     if first < end and not start <= first < end <= start + length:
         raise RuntimeError(f"a window needs pixels {first} to {end}, and the crop has {start} to {start + length}")

@@ -1,4 +1,4 @@
-"""How much of a picture a pose pipeline can ever look at round one box.
+"""How much of an image a pose pipeline can ever look at round one box.
 
 RTMPose sees a window round the box: GetBBoxCenterScale pads it, RandomBBoxTransform shifts, scales and turns it, and
 TopdownAffine gives it the network's aspect and warps it. The random numbers of RandomBBoxTransform are bounded (a
@@ -29,7 +29,7 @@ class Reach:
 
     Attributes:
         padding: of the box.
-        shift: of the centre, at most, as a share of the padded box's sides.
+        shift: of the center, at most, as a share of the padded box's sides.
         scale: of the padded box, at most.
         rotation: in degrees, at most.
         aspect: of the network's input, width / height.
@@ -42,13 +42,13 @@ class Reach:
     rotation: float = 0.0
 
     def extent(self, boxes: Floats) -> Floats:
-        """Return the rectangles (N, 4) that hold every window round boxes (N, 4), beyond the picture too."""
-        centre = (boxes[:, 2:] + boxes[:, :2]) / 2
+        """Return the rectangles (N, 4) that hold every window round boxes (N, 4), beyond the image too."""
+        center = (boxes[:, 2:] + boxes[:, :2]) / 2
         padded = (boxes[:, 2:] - boxes[:, :2]) * self.padding
         width, height = (padded * self.scale).T
         sides = np.stack([np.maximum(width, height * self.aspect), np.maximum(height, width / self.aspect)], axis=1)
         half = self._turned(sides) / 2 + self.shift * padded
-        return np.concatenate([centre - half, centre + half], axis=1)
+        return np.concatenate([center - half, center + half], axis=1)
 
     def _turned(self, sides: Floats) -> Floats:
         """Return the largest upright extent (N, 2) of a rectangle that is turned by up to ``rotation`` either way.
@@ -118,16 +118,16 @@ def _of_random(transform: Any) -> dict[str, float]:
 
 
 def crop_rects(boxes: Floats, reaches: Sequence[Reach], size: tuple[int, int]) -> Ints:
-    """Return the pixels of a picture that any of several pipelines can look at round each box.
+    """Return the pixels of an image that any of several pipelines can look at round each box.
 
     Args:
         boxes: (N, 4).
         reaches: of the pipelines.
-        size: (width, height) of the picture.
+        size: (width, height) of the image.
 
     Returns:
-        (N, 4): x1 y1 x2 y2, the last two exclusive; never empty, and within the picture. Where all of them together
-        are no less than the picture, each is the whole picture.
+        (N, 4): x1 y1 x2 y2, the last two exclusive; never empty, and within the image. Where all of them together
+        are no less than the image, each is the whole image.
     """
     extents = np.stack([reach.extent(boxes) for reach in reaches])
     low = np.floor(extents[..., :2].min(axis=0)) - MARGIN

@@ -5,8 +5,8 @@
   the recipe itself. mmengine's ``auto_scale_lr`` is linear, which is the rule for SGD, so it is left off; who switches
   it on, or states a rate on the command line, gets just that. The floor of the cosine moves with the rate.
 - **Warm-up** is counted in steps, of which there are fewer: a tenth of them at most, as in the recipe.
-- **Batch normalisation** looks at the pictures of all processes (SyncBN) on GPUs. It cannot on the CPU, where each
-  process normalises by its own and the running statistics are averaged (``SameBuffersHook``).
+- **Batch normalization** looks at the images of all processes (SyncBN) on GPUs. It cannot on the CPU, where each
+  process normalizes by its own and the running statistics are averaged (``SameBuffersHook``).
 - **Evaluation** is shared out, and its results are gathered through the process group: mmengine's default gathers them
   in a folder ``.dist_test`` that all machines would have to share, and leaves that behind.
 - ``processes`` is kept in the config, so that it is scaled once, however often the run is resumed.
@@ -56,7 +56,7 @@ def spread_out(
             _scale_warmup(config, processes)
     if processes == 1:
         return
-    _normalise(config, say, gpus=gpus)
+    _normalize(config, say, gpus=gpus)
     for name in ("val_evaluator", "test_evaluator"):
         evaluator = config.get(name) or ()
         for metric in evaluator if isinstance(evaluator, list | tuple) else [evaluator]:
@@ -131,7 +131,7 @@ def _has_frozen_stages(model: Any) -> bool:
     return any(part.get("frozen_stages", -1) >= 0 for _, part in parts_of(model))
 
 
-def _normalise(config: Any, say: Callable[[str], None], *, gpus: bool) -> None:
+def _normalize(config: Any, say: Callable[[str], None], *, gpus: bool) -> None:
     if gpus:
         config.setdefault("sync_bn", "torch")
         return

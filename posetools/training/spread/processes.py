@@ -268,7 +268,7 @@ def in_turn(work: Callable[[], T]) -> T:
 class SameBuffersHook(RunHook):
     """Gives the model the same buffers in all processes before it is saved or evaluated.
 
-    Each process has its own running means and variances of batch normalisation, of the pictures that it has seen; what
+    Each process has its own running means and variances of batch normalization, of the images that it has seen; what
     is saved and what each evaluates its part of the split with has to be one model. Their mean is taken, also in the
     averaged model (EMA), where mmengine's own hook for this does not look.
     """

@@ -21,7 +21,7 @@ from posetools.formats.coco import format as coco
 from posetools.formats.coco.sources import split_in
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.coco_sample import Document, edit, make_sample, other_skeleton, write_sample
 
 CAR8 = load_skeleton("car8")
@@ -168,17 +168,17 @@ def test_mmdet_and_mmpose_open_what_was_written(tmp_path: Path) -> None:
     item = pose.get_data_info(1)
     np.testing.assert_allclose(item["bbox"][0], splits["train"].boxes[1])
     np.testing.assert_allclose(item["keypoints"][0], splits["train"].keypoints[1, :, :2], rtol=1e-6)
-    assert item["num_keypoints"] == splits["train"].num_labelled[1]
+    assert item["num_keypoints"] == splits["train"].num_labeled[1]
 
 
 @pytest.mark.parametrize(
     ("image", "part"),
     [
         (Image("../x.jpg", 320, 240, path=Path("x.jpg")), "file_name must be a path that stays in images/, got '../x"),
-        (Image("x.jpg", 320, 240), "path must be a picture file, which goes to images/, got None"),
+        (Image("x.jpg", 320, 240), "path must be an image file, which goes to images/, got None"),
     ],
 )
-def test_the_writer_refuses_pictures_it_cannot_place(tmp_path: Path, image: Image, part: str) -> None:
+def test_the_writer_refuses_images_it_cannot_place(tmp_path: Path, image: Image, part: str) -> None:
     builder = DatasetBuilder(CAR8)
     builder.add_image(image)
     with pytest.raises(InputError) as caught:
@@ -193,7 +193,7 @@ def test_the_writer_refuses_one_name_in_two_splits(tmp_path: Path) -> None:
         coco.write({"train": dataset, "val": dataset}, tmp_path / "out", "copy")
 
 
-# What is COCO, and where its files and pictures lie.
+# What is COCO, and where its files and images lie.
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_release_folder_is_read_and_equal_names_survive(tmp_path: Path) -> Non
     assert [image.file_name for image in one.dataset.images] == ["0001.jpg"]
 
 
-def test_pictures_lie_beside_the_file_and_backslashes_are_slashes(tmp_path: Path) -> None:
+def test_images_lie_beside_the_file_and_backslashes_are_slashes(tmp_path: Path) -> None:
     dataset = make_sample(tmp_path, ("sub/a.jpg",), split="train")
     coco.write_split(dataset, tmp_path / "cars.json")
     edit(tmp_path / "cars.json", lambda d: d["images"][0].update(file_name=".\\sub\\a.jpg"))
@@ -275,7 +275,7 @@ def test_a_truncated_file_is_a_finding_and_the_other_is_read(tmp_path: Path) -> 
     assert finding.place.startswith("line 2, column")
 
 
-def test_a_picture_in_two_files_is_left_out_with_a_finding_for_each(tmp_path: Path) -> None:
+def test_an_image_in_two_files_is_left_out_with_a_finding_for_each(tmp_path: Path) -> None:
     write_sample(tmp_path / "cars")
     shutil.copy(tmp_path / "cars" / TRAIN, tmp_path / "cars/more_coco.json")
     result = read(tmp_path / "cars")
@@ -287,7 +287,7 @@ def test_a_picture_in_two_files_is_left_out_with_a_finding_for_each(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["/etc/x.jpg", "C:\\x.jpg", "../../x.jpg"])
-def test_a_picture_outside_is_an_error_that_names_image_root(tmp_path: Path, name: str) -> None:
+def test_an_image_outside_is_an_error_that_names_image_root(tmp_path: Path, name: str) -> None:
     write_sample(tmp_path / "cars")
     document = edit(tmp_path / "cars" / TRAIN, lambda d: d["images"][0].update(file_name=name))
     result = read(tmp_path / "cars")
@@ -299,7 +299,7 @@ def test_a_picture_outside_is_an_error_that_names_image_root(tmp_path: Path, nam
     assert is_conserved(read(tmp_path / "cars" / TRAIN), document)
 
     folder = "etc" if name.startswith("/etc") else "deep"
-    make_picture(tmp_path / "elsewhere" / folder / "x.jpg", (320, 240))
+    make_image(tmp_path / "elsewhere" / folder / "x.jpg", (320, 240))
     found = read(tmp_path / "cars", image_roots=(tmp_path / "elsewhere",))
     assert found.findings == ()
     assert f"{folder}/x.jpg" in [image.file_name for image in found.dataset.images]
@@ -347,7 +347,7 @@ def test_keypoints_are_mapped_by_name(tmp_path: Path) -> None:
     assert result.dataset == splits["train"]
 
 
-def test_points_that_the_file_does_not_have_are_not_labelled(tmp_path: Path) -> None:
+def test_points_that_the_file_does_not_have_are_not_labeled(tmp_path: Path) -> None:
     write_sample(tmp_path / "cars")
 
     def shorten(document: Document) -> None:
@@ -429,7 +429,7 @@ def test_objects_without_keypoints_are_kept(tmp_path: Path) -> None:
     (finding,) = result.findings
     assert finding.code == "W324"
     assert "2 objects without any, the first is annotations[1] (id 2)" in finding.message
-    assert result.dataset.num_labelled.tolist() == [7, 0, 0, 6]
+    assert result.dataset.num_labeled.tolist() == [7, 0, 0, 6]
 
 
 def test_a_missing_box_comes_from_the_keypoints_only_when_asked(tmp_path: Path) -> None:
@@ -441,8 +441,8 @@ def test_a_missing_box_comes_from_the_keypoints_only_when_asked(tmp_path: Path) 
     result = read(tmp_path / "cars" / TRAIN, box_from="keypoints", box_margin=0.0)
     assert result.findings == ()
     keypoints = result.dataset.keypoints[0]
-    labelled = keypoints[keypoints[:, 2] > 0, :2]
-    assert result.dataset.boxes[0].tolist() == [*labelled.min(axis=0), *labelled.max(axis=0)]
+    labeled = keypoints[keypoints[:, 2] > 0, :2]
+    assert result.dataset.boxes[0].tolist() == [*labeled.min(axis=0), *labeled.max(axis=0)]
 
 
 def test_what_is_not_carried_over_is_said_once_with_counts(tmp_path: Path) -> None:
@@ -516,7 +516,7 @@ BROKEN: dict[str, tuple[Change, str, str, str]] = {
         "annotations[1] (id 2)",
         "bbox[3] must be greater than 0, got 0",
     ),
-    "no picture": (
+    "no image": (
         annotation(image_id=9),
         "E110",
         "annotations[1] (id 2)",
@@ -642,10 +642,10 @@ def _shared_sample(factory: pytest.TempPathFactory) -> Path:
     return _SAMPLE["folder"]
 
 
-# A data set of posetools' own, without its pictures.
+# A data set of posetools' own, without its images.
 
 
-def test_read_split_opens_no_picture(tmp_path: Path) -> None:
+def test_read_split_opens_no_image(tmp_path: Path) -> None:
     splits = write_sample(tmp_path / "cars")
     shutil.rmtree(tmp_path / "cars/images")
     result = coco.read_split(tmp_path / "cars" / TRAIN, tmp_path / "cars/images", CAR8)
@@ -674,9 +674,9 @@ def test_the_skeleton_decides_name_and_id_of_the_category(tmp_path: Path) -> Non
 
 def test_a_link_that_leads_to_itself_is_told(tmp_path: Path) -> None:
     write_sample(tmp_path / "cars")
-    picture = tmp_path / "cars/images/a.jpg"
-    picture.unlink()
-    picture.symlink_to("a.jpg")
+    image = tmp_path / "cars/images/a.jpg"
+    image.unlink()
+    image.symlink_to("a.jpg")
     (finding,) = [f for f in read(tmp_path / "cars").findings if f.place == "images[0] (id 1, a.jpg)"]
     assert finding.code == "E308" and "got 'a.jpg', a link to " in finding.message
     assert finding.hint == "the link leads nowhere: put the image in its place"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import Done, run
 
 NAMES = ("beak", "tail", "crest")
@@ -51,7 +51,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for i in (1, 2):
-            make_picture(folder / "in" / f"p{i}.jpg", SIZE, seed=i)
+            make_image(folder / "in" / f"p{i}.jpg", SIZE, seed=i)
         names = ",".join(NAMES)
         assert run("skeleton", "new", folder / "s.yaml", "--names", names, "--category", "heron").status == 0
 
@@ -110,7 +110,7 @@ def test_a_value_with_one_meaning_is_read_and_said_once(place: Place, case: str)
 
 
 @pytest.mark.parametrize("nothing", [[None, None, 0], [float("nan"), float("nan"), 0]])
-def test_a_point_without_coordinates_and_visibility_is_unlabelled(place: Place, nothing: list[Any]) -> None:
+def test_a_point_without_coordinates_and_visibility_is_unlabeled(place: Place, nothing: list[Any]) -> None:
     done = place.convert(document(heron(1, keypoints=[*POINTS[:6], *nothing], num_keypoints=2), heron(2, 2)))
     assert done.status == 0, done.err
     assert place.objects()[0]["keypoints"] == [*POINTS[:6], 0, 0, 0]
@@ -178,7 +178,7 @@ def test_what_nothing_reads_costs_no_object(place: Place) -> None:
     assert len(place.objects()) == 2
 
 
-def test_coordinates_of_unlabelled_points_are_dropped_with_a_word(place: Place) -> None:
+def test_coordinates_of_unlabeled_points_are_dropped_with_a_word(place: Place) -> None:
     done = place.convert(document(heron(1, keypoints=[*POINTS[:8], 0], num_keypoints=2), heron(2, 2)))
     assert done.status == 0
     assert "W203" in done.words
@@ -445,7 +445,7 @@ def test_a_release_has_its_objects_once(place: Place) -> None:
 
 
 def test_an_image_that_nobody_labeled_is_no_negative(place: Place) -> None:
-    make_picture(place.folder / "in/p3.jpg", SIZE, seed=3)
+    make_image(place.folder / "in/p3.jpg", SIZE, seed=3)
     content = document(heron(1), heron(2, 2), images=3)
     content["images"][1]["is_labeled"] = content["images"][2]["is_labeled"] = False
     done = place.convert(content)

@@ -12,7 +12,7 @@ import posetools.formats.coco.read as coco_read
 import posetools.formats.coco.sources as coco_sources
 import posetools.formats.coco.values as coco_values
 import posetools.formats.sources.locate as locate
-from tests.build import make_picture
+from tests.build import make_image
 from tests.formats.coco.test_coco_lenient import NAMES, POINTS, SIZE, Entry, Place, document, heron
 
 
@@ -49,7 +49,7 @@ def test_a_category_that_cannot_be_read_is_told_of_once(place: Place) -> None:
 
 
 def test_two_images_of_one_id_are_both_left_out(place: Place) -> None:
-    make_picture(place.folder / "in/p3.jpg", SIZE, seed=3)
+    make_image(place.folder / "in/p3.jpg", SIZE, seed=3)
     content = document(heron(1), heron(2, 1, bbox=[90, 30, 60, 40]), heron(3, 3), images=3)
     content["images"][1]["id"] = 1
     assert "E109" in place.convert(content).words
@@ -105,13 +105,13 @@ def test_convert_never_sends_its_user_to_another_command_that_cannot_help(place:
 
 def test_an_image_without_size_is_opened_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    real = locate.open_picture
+    real = locate.open_image
 
     def counted(path: Path) -> Any:
         opened.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(coco_sources, "open_picture", counted)
+    monkeypatch.setattr(coco_sources, "open_image", counted)
     content = document(heron(1), heron(2, 2))
     for image in content["images"]:
         del image["width"], image["height"]

@@ -58,7 +58,7 @@ def test_broken_rows_are_left_out_and_the_places_of_the_others_stay(document: di
     assert table.image_rows().tolist() == [-1, 0, 0]
 
 
-def test_pictures_are_found_whatever_the_order_of_their_ids(document: dict[str, Any]) -> None:
+def test_images_are_found_whatever_the_order_of_their_ids(document: dict[str, Any]) -> None:
     images = [{**document["images"][0], "id": number} for number in (7, 2, 5, 2)]
     annotations = [{**document["annotations"][0], "image_id": number} for number in (2, 5, 7, 1, 9)]
     table = table_from({**document, "images": images, "annotations": annotations}, Path("x.json"))

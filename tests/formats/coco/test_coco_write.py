@@ -24,12 +24,12 @@ from tests.build import make_dataset
 from tests.coco_sample import other_skeleton
 
 CAR8 = load_skeleton("car8")
-# Of objects in each picture; the third has none.
+# Of objects in each image; the third has none.
 COUNTS = (2, 1, 0, 3)
 
 
 def dataset(skeleton: Skeleton = CAR8) -> Dataset:
-    """Return four pictures with odd names, and objects with whole and broken numbers."""
+    """Return four images with odd names, and objects with whole and broken numbers."""
     builder, rng = DatasetBuilder(skeleton), np.random.default_rng(5)
     for number, (name, count) in enumerate(zip(("a.jpg", 'b "b".png', "sub/ü\n.jpg", "z.jpg"), COUNTS, strict=True)):
         builder.add_image(Image(name, 300 + number, 200))
@@ -171,16 +171,16 @@ def test_ids_run_on_train_and_val_first_and_then_by_name(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("how", ["copy", "symlink", "none"])
-def test_pictures_come_along_as_asked(tmp_path: Path, how: Transfer) -> None:
+def test_images_come_along_as_asked(tmp_path: Path, how: Transfer) -> None:
     write({"train": _of(["sub/a.jpg"], tmp_path / "p")}, tmp_path / "d", how)
-    picture = tmp_path / "d" / "images" / "sub" / "a.jpg"
-    assert picture.is_file() is (how != "none")
-    assert picture.is_symlink() is (how == "symlink")
-    assert how == "none" or picture.read_bytes() == (tmp_path / "p" / "sub" / "a.jpg").read_bytes()
+    image = tmp_path / "d" / "images" / "sub" / "a.jpg"
+    assert image.is_file() is (how != "none")
+    assert image.is_symlink() is (how == "symlink")
+    assert how == "none" or image.read_bytes() == (tmp_path / "p" / "sub" / "a.jpg").read_bytes()
     assert (tmp_path / "d" / "train_coco.json").is_file()
 
 
-def test_pictures_at_urls_are_fetched_some_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_at_urls_are_fetched_some_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed: the extra `cluster`")
     there, builder = fsspec.filesystem("memory"), DatasetBuilder(CAR8)
     names = ["a.jpg", "b.jpg", "c.jpg", "sub/d.jpg", "sub/e.jpg", "f.jpg"]
@@ -202,7 +202,7 @@ def test_pictures_at_urls_are_fetched_some_at_once(tmp_path: Path, monkeypatch: 
     assert together == [2, 2, 1]
 
 
-def test_without_pictures_none_is_needed(tmp_path: Path) -> None:
+def test_without_images_none_is_needed(tmp_path: Path) -> None:
     write({"train": dataset()}, tmp_path / "d", "none")
     assert (tmp_path / "d" / "train_coco.json").read_text(encoding="utf-8") == text_by_hand(dataset(), 1, 1)
 
@@ -213,7 +213,7 @@ def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, how: Transfer,
     builder = DatasetBuilder(CAR8)
     builder.add_image(Image(name, 3, 4, path=tmp_path / "x.jpg"))
     if how == "none":
-        # The first picture's name, in order, is in order.
+        # The first image's name, in order, is in order.
         builder.add_image(Image(" .jpg", 3, 4))
     with pytest.raises(InputError) as caught:
         write({"train": builder.build()}, tmp_path / "d", how)
@@ -222,17 +222,17 @@ def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, how: Transfer,
     assert not (tmp_path / "d").exists()
 
 
-def test_a_picture_without_a_file_is_refused(tmp_path: Path) -> None:
+def test_an_image_without_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         write({"train": dataset()}, tmp_path / "d", "copy")
     assert str(caught.value) == (
-        "a.jpg: path must be a picture file, which goes to images/, got None\n"
-        "  read the data set with its pictures, and write it then"
+        "a.jpg: path must be an image file, which goes to images/, got None\n"
+        "  read the data set with its images, and write it then"
     )
     assert caught.value.place == ""
 
 
-def test_a_picture_in_two_splits_is_refused(tmp_path: Path) -> None:
+def test_an_image_in_two_splits_is_refused(tmp_path: Path) -> None:
     both = {"val": _of(["b.jpg", "a.jpg"], tmp_path / "p"), "train": _of(["a.jpg"], tmp_path / "p")}
     with pytest.raises(InputError) as caught:
         write(both, tmp_path / "d", "copy")

@@ -19,7 +19,7 @@ from posetools.errors import InputError, RequestError
 from posetools.formats.custom import format as custom
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.cli.run import run
 
 CAR8 = load_skeleton("car8")
@@ -63,8 +63,8 @@ visibility = "{name}_v"
 
 
 def save(folder: Path, table: str, mapping: str = LONG, name: str = "cars.csv") -> ReadOptions:
-    for picture in ("a.jpg", "b.jpg"):
-        make_picture(folder / "in" / picture)
+    for image in ("a.jpg", "b.jpg"):
+        make_image(folder / "in" / image)
     (folder / "in" / name).write_text(table, encoding="utf-8")
     (folder / "mapping.toml").write_text(mapping, encoding="utf-8")
     return ReadOptions(mapping=folder / "mapping.toml")
@@ -181,7 +181,7 @@ vehicle = "car"
 
 def test_delimiter_and_encoding(tmp_path: Path) -> None:
     options = save(tmp_path, "", 'delimiter = ";"\nencoding = "cp1252"\n' + LONG)
-    make_picture(tmp_path / "in/ü.jpg")
+    make_image(tmp_path / "in/ü.jpg")
     (tmp_path / "in/cars.csv").write_bytes(TABLE.replace("b.jpg", "ü.jpg").replace(",", ";").encode("cp1252"))
     result = custom.FORMAT.read([tmp_path / "in"], CAR8, options)
     assert result.findings == () and [image.file_name for image in result.dataset.images] == ["a.jpg", "ü.jpg"]
@@ -198,7 +198,7 @@ def test_without_visibility_and_without_boxes(tmp_path: Path) -> None:
     assert made.dataset.visibility[0].tolist() == [2, 2, 0, 0, 0, 0, 0, 0]
 
 
-def test_one_object_per_picture_when_no_column_tells_them_apart(tmp_path: Path) -> None:
+def test_one_object_per_image_when_no_column_tells_them_apart(tmp_path: Path) -> None:
     mapping = LONG.replace('object = "car"\n', "")
     assert read(tmp_path, TABLE, mapping).findings == ()
     twice = TABLE + "a.jpg,2,lfb,31,41,visible,,,,\n"
@@ -237,9 +237,9 @@ def test_words_of_visibility(tmp_path: Path, word: str, code: int | None) -> Non
         (lambda t: t.replace(TWO, "lfb"), "E305", "left-front-bumper must be at most one point of an object"),
         (lambda t: t.replace("a.jpg,1,lfb", "a.jpg,,lfb"), "E311", "car must be what tells the object, got ''"),
         (lambda t: t.replace("1,lfb", "1,"), "E311", "part must be the name of a point, got ''"),
-        (lambda t: t.replace("b.jpg", "c.jpg"), "E121", "image must be an existing picture, got 'c.jpg'"),
+        (lambda t: t.replace("b.jpg", "c.jpg"), "E121", "image must be an existing image, got 'c.jpg'"),
         (lambda t: t.replace("b.jpg", "../c.jpg"), "E308", "image must be a path inside"),
-        (lambda t: t.replace("b.jpg", ""), "E309", "image must be a picture's path, got ''"),
+        (lambda t: t.replace("b.jpg", ""), "E309", "image must be an image's path, got ''"),
         (lambda t: t.replace("state", "seen"), "E310", "the columns must be with state, as "),
         (lambda t: t.replace("top", "left"), "E310", "the columns must be all different"),
         (lambda t: t.replace("b.jpg,", "b.jpg"), "E310", "the line must be 10 values, got 9"),
@@ -267,7 +267,7 @@ def test_every_row_is_in_the_data_set_in_a_finding_or_counted(tmp_path: Path) ->
     errors = [finding for finding in result.findings if finding.code.startswith("E")]
     told = {int(number) for finding in errors for number in re.findall(r"line (\d+)", finding.place)}
     assert told == {5, 7, 8, 9, 10, 11} and result.ignored == {"nose": 1}
-    assert result.dataset.num_labelled.tolist() == [2, 0] and len(result.dataset.images) == 2
+    assert result.dataset.num_labeled.tolist() == [2, 0] and len(result.dataset.images) == 2
 
 
 def test_lines_that_are_no_json_objects(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_split_that_is_none(tmp_path: Path) -> None:
     table = "\n".join(f"{line},{'set' if not number else '../x'}" for number, line in enumerate(TABLE.splitlines()))
     result = read(tmp_path, table, mapping)
     assert {finding.code for finding in result.findings} == {"E311"} and not result.dataset.images
-    assert "set must be one word in all rows of a picture" in result.findings[0].message
+    assert "set must be one word in all rows of an image" in result.findings[0].message
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_split_that_is_none(tmp_path: Path) -> None:
     [
         ("file = ", "mapping.toml: is not valid TOML"),
         (LONG.replace('file = "csv"', 'file = "xls"'), "mapping.toml: file: input should be 'csv' or 'jsonl'"),
-        (LONG.replace("picture", "image"), "mapping.toml: columns.picture: field required"),
+        (LONG.replace("picture", "bild"), "mapping.toml: columns.picture: field required"),
         (LONG.replace("object", "objekt"), "columns.objekt: extra inputs are not permitted"),
         (LONG.replace('"xywh"', '"xy"'), "box.convention: input should be 'xyxy', 'xywh' or 'cxcywh', got 'xy'"),
         (LONG.replace('"height"]', "]"), "box.columns"),

@@ -13,7 +13,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
-from tests.build import make_picture
+from tests.build import make_image
 
 CAR8 = load_skeleton("car8")
 SIZE = (320, 240)
@@ -70,8 +70,8 @@ def save(folder: Path, text: str | bytes, name: str = "annotations.xml") -> Path
 
 
 def read(folder: Path, *shapes: str, **options: Any) -> ReadResult:
-    """Read a folder with one picture, whose entry holds these shapes."""
-    make_picture(folder / "images/a.jpg", SIZE)
+    """Read a folder with one image, whose entry holds these shapes."""
+    make_image(folder / "images/a.jpg", SIZE)
     save(folder, document(image(*shapes)))
     return cvat.FORMAT.read([folder], CAR8, ReadOptions(**options))
 
@@ -89,7 +89,7 @@ def texts(result: ReadResult) -> str:
 
 
 def test_box_and_skeleton_of_a_group(tmp_path: Path) -> None:
-    make_picture(tmp_path / "images/a.jpg", SIZE)
+    make_image(tmp_path / "images/a.jpg", SIZE)
     file = save(tmp_path, document(VALID))
     result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and result.files == 1 and result.ignored == {}
@@ -168,7 +168,7 @@ def test_a_skeleton_without_box(tmp_path: Path) -> None:
         ("E306", f"{where}skeleton[0].points[0], skeleton[0].points[1]"),
         ("E306", f"{where}skeleton[1].points[0]"),
     ]
-    assert "group 4 must have one rectangle labelled 'car', got none for 2 points" in texts(result)
+    assert "group 4 must have one rectangle labeled 'car', got none for 2 points" in texts(result)
     assert "group them (key G)" in texts(result) and "--box-from keypoints" in texts(result)
     made = read(tmp_path, shapes[0], box_from="keypoints", box_margin=0.1)
     assert made.findings == () and made.dataset.boxes.tolist() == [[90, 95, 210, 155]]
@@ -207,16 +207,16 @@ def test_what_is_ambiguous_is_told(tmp_path: Path, shapes: list[str], code: str,
 
 
 def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
-    colour = tag("attribute", "red", name="colour")
+    color = tag("attribute", "red", name="colour")
     shapes = [
-        box(0, 0, 50, 50, colour, occluded=1, group_id=1),
-        skeleton(point(LFT, 9, 9, colour), point(LRT, 19, 9, tag("attribute", "true", name="Occluded")), group_id=1),
+        box(0, 0, 50, 50, color, occluded=1, group_id=1),
+        skeleton(point(LFT, 9, 9, color), point(LRT, 19, 9, tag("attribute", "true", name="Occluded")), group_id=1),
         tag("tag", label="night"),
         tag("tag", label="day"),
     ]
     result = read(tmp_path, *shapes, ignore=frozenset({"day"}))
     assert codes(result) == [("W323", "")] and result.ignored == {"day": 1}
-    assert "attribute 'colour' (2), occluded of box elements (1), tag 'night' (1)" in texts(result)
+    assert "attribute 'color' (2), occluded of box elements (1), tag 'night' (1)" in texts(result)
     assert visibility(result) == {LFT: 2, LRT: 1}, "an attribute may say that a point is hidden"
 
 
@@ -246,7 +246,7 @@ def test_other_shapes(tmp_path: Path, shape: str, code: str, part: str) -> None:
     assert ignored.findings == () and sum(ignored.ignored.values()) == 1
 
 
-# (text to replace, its replacement, code, place of the finding after the picture's, parts of message and hint)
+# (text to replace, its replacement, code, place of the finding after the image's, parts of message and hint)
 MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     (f'label="{LFT}" source="manual" outside="0" occluded="0" points="30.5,80.25"', 'points="30.5,80.25"', "E311",
      ": skeleton[0].points[0].label", ["label must be a text, got None", "correct the shape in CVAT, or delete it"]),
@@ -267,7 +267,7 @@ MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     ('xbr="110"', 'xbr="10"', "E311", ": box[0].points", ["2 opposite or 4 upright corners of a rectangle with width"]),
     ('group_id="1"', 'group_id="x"', "E311", ": box[0].group_id", ["group_id must be an integer, got 'x'"]),
     ('<skeleton label="car" ', "<skeleton ", "E311", ": skeleton[0].label", ["label must be a text, got None"]),
-    ('name="a.jpg"', 'name="b.jpg"', "E121", "", ["an existing picture, got 'b.jpg'", "4 shapes left out"]),
+    ('name="a.jpg"', 'name="b.jpg"', "E121", "", ["an existing image, got 'b.jpg'", "4 shapes left out"]),
     ('name="a.jpg"', 'name="../a.jpg"', "E125", "", ["got '../a.jpg'", "--image-root DIR allows"]),
     ('width="320"', 'width="640"', "E123", "", ["must be (320, 240), the size of a.jpg, got (640, 240)", "4 shapes"]),
     ('width="320"', 'width="0"', "E311", "", ["width must be a positive integer (pixels), got '0'", "4 shapes left"]),
@@ -277,7 +277,7 @@ MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
 
 @pytest.mark.parametrize(("old", "new", "code", "place", "parts"), MISTAKES)
 def test_mistakes(tmp_path: Path, old: str, new: str, code: str, place: str, parts: list[str]) -> None:
-    make_picture(tmp_path / "images/a.jpg", SIZE)
+    make_image(tmp_path / "images/a.jpg", SIZE)
     assert old in VALID
     file = save(tmp_path, document(VALID.replace(old, new, 1)))
     result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
@@ -312,7 +312,7 @@ EXTERNAL = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><annotations
     ],
 )  # fmt: skip
 def test_files_that_cannot_be_read(tmp_path: Path, content: str | bytes, place: str, part: str) -> None:
-    make_picture(tmp_path / "images/a.jpg", SIZE)
+    make_image(tmp_path / "images/a.jpg", SIZE)
     save(tmp_path, document(VALID))
     file = save(tmp_path, content, "b.xml")
     result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
@@ -321,9 +321,9 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: str | bytes, place: 
     assert part in result.findings[0].message and "CVAT for images 1.1" in result.findings[0].hint
 
 
-def test_pictures_of_a_project_lie_in_folders_of_subsets(tmp_path: Path) -> None:
+def test_images_of_a_project_lie_in_folders_of_subsets(tmp_path: Path) -> None:
     for subset in ("Train", "Validation", "backup"):
-        make_picture(tmp_path / f"images/{subset}/sub/a.jpg", SIZE)
+        make_image(tmp_path / f"images/{subset}/sub/a.jpg", SIZE)
     entries = [image(name="sub/a.jpg", subset=subset) for subset in ("Train", "Validation", "backup")]
     save(tmp_path, document(*entries))
     result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
@@ -335,10 +335,10 @@ def test_pictures_of_a_project_lie_in_folders_of_subsets(tmp_path: Path) -> None
     ]
 
 
-def test_pictures_beside_the_file_and_in_image_roots(tmp_path: Path) -> None:
-    make_picture(tmp_path / "src/b.jpg", SIZE)
-    make_picture(tmp_path / "elsewhere/deep/a.jpg", SIZE)
-    make_picture(tmp_path / "src/unlabelled.jpg", SIZE)
+def test_images_beside_the_file_and_in_image_roots(tmp_path: Path) -> None:
+    make_image(tmp_path / "src/b.jpg", SIZE)
+    make_image(tmp_path / "elsewhere/deep/a.jpg", SIZE)
+    make_image(tmp_path / "src/unlabelled.jpg", SIZE)
     file = save(tmp_path / "src", document(VALID, image(name="b.jpg")))
     result = cvat.FORMAT.read([tmp_path / "src"], CAR8, ReadOptions(image_roots=(tmp_path / "elsewhere",)))
     assert [(f.code, f.file) for f in result.findings] == [("W322", str(tmp_path / "src/unlabelled.jpg"))]
@@ -347,9 +347,9 @@ def test_pictures_beside_the_file_and_in_image_roots(tmp_path: Path) -> None:
     assert codes(without) == [("E121", "image[0] (a.jpg)")]
 
 
-def test_a_picture_that_is_listed_twice_is_left_out(tmp_path: Path) -> None:
-    make_picture(tmp_path / "images/a.jpg", SIZE)
-    make_picture(tmp_path / "images/b.jpg", SIZE)
+def test_an_image_that_is_listed_twice_is_left_out(tmp_path: Path) -> None:
+    make_image(tmp_path / "images/a.jpg", SIZE)
+    make_image(tmp_path / "images/b.jpg", SIZE)
     save(tmp_path, document(VALID, image(name="b.jpg"), VALID))
     result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E313", "image[0] (a.jpg)"), ("E313", "image[2] (a.jpg)")]
@@ -373,7 +373,7 @@ def test_detection(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["", "-1", "9" * 5000, "nan", "1e999", "ü", "../..", "&#10;", "x" * 5000])
 def test_no_value_of_any_attribute_stops_the_reading(tmp_path: Path, value: str) -> None:
-    make_picture(tmp_path / "images/a.jpg", SIZE)
+    make_image(tmp_path / "images/a.jpg", SIZE)
     for found in re.finditer('"[^"]*"', VALID):
         text = f'{VALID[: found.start()]}"{value}"{VALID[found.end() :]}'
         save(tmp_path, document(text))

@@ -11,7 +11,7 @@ import pytest
 import posetools.formats.coco.format as coco
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.options import ReadOptions
-from tests.build import make_picture
+from tests.build import make_image
 
 CAR8 = load_skeleton("car8")
 Json = dict[str, Any]
@@ -69,15 +69,15 @@ def save(folder: Path, content: Json, subset: str) -> None:
     path.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("pictures", ["images/default", "images", "default"])
-def test_a_task(tmp_path: Path, pictures: str) -> None:
-    picture = make_picture(tmp_path / pictures / "sub/a.jpg")
+@pytest.mark.parametrize("images", ["images/default", "images", "default"])
+def test_a_task(tmp_path: Path, images: str) -> None:
+    image = make_image(tmp_path / images / "sub/a.jpg")
     save(tmp_path, export(), "default")
     assert coco.detect(tmp_path)
     result = coco.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [finding.code for finding in result.findings] == ["W323", "W203"], "CVAT keeps coordinates of points outside"
     assert "annotations.attributes (1)" in result.findings[0].message
-    assert [(i.file_name, i.path, i.split) for i in result.dataset.images] == [("sub/a.jpg", picture, None)]
+    assert [(i.file_name, i.path, i.split) for i in result.dataset.images] == [("sub/a.jpg", image, None)]
     assert result.dataset.boxes.tolist() == [[50, 60, 120, 90]]
     assert result.dataset.visibility.tolist() == [[2, 1, 2, 0, 0, 0, 0, 0]]
     assert result.dataset[0].keypoints[3].tolist() == [0, 0, 0], "outside"
@@ -85,7 +85,7 @@ def test_a_task(tmp_path: Path, pictures: str) -> None:
 
 def test_a_project_with_subsets(tmp_path: Path) -> None:
     for number, subset in enumerate(("Train", "Validation")):
-        make_picture(tmp_path / f"images/{subset}/sub/a.jpg", seed=number)
+        make_image(tmp_path / f"images/{subset}/sub/a.jpg", seed=number)
         save(tmp_path, export(), subset)
     result = coco.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert {finding.code for finding in result.findings} == {"W203", "W323"}
@@ -97,7 +97,7 @@ def test_a_project_with_subsets(tmp_path: Path) -> None:
 
 def test_a_box_of_the_group_and_masks_are_exported_in_its_place(tmp_path: Path) -> None:
     """A box or polygon that is grouped with the skeleton gives the bbox; the polygon is not carried over."""
-    make_picture(tmp_path / "images/default/sub/a.jpg")
+    make_image(tmp_path / "images/default/sub/a.jpg")
     outline = [[40.0, 40.0, 140.0, 40.0, 140.0, 100.0]]
     save(tmp_path, export(bbox=[40.0, 40.0, 100.0, 60.0], area=3000.0, segmentation=outline), "default")
     result = coco.FORMAT.read([tmp_path], CAR8, ReadOptions())
@@ -106,7 +106,7 @@ def test_a_box_of_the_group_and_masks_are_exported_in_its_place(tmp_path: Path) 
 
 
 def test_a_skeleton_with_one_point_has_a_box_without_size(tmp_path: Path) -> None:
-    make_picture(tmp_path / "images/default/sub/a.jpg")
+    make_image(tmp_path / "images/default/sub/a.jpg")
     one = [50.0, 60.0, 2, *([0.0, 0.0, 0] * 7)]
     save(tmp_path, export(keypoints=one, num_keypoints=1, bbox=[50.0, 60.0, 0.0, 0.0], area=0.0), "default")
     result = coco.FORMAT.read([tmp_path], CAR8, ReadOptions())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import Done, run
 from tests.formats.cvat.test_cvat import box, document, image, point, save, skeleton, tag
 
@@ -53,7 +53,7 @@ def convert(folder: Path, *sources: Path, more: tuple[str, ...] = ("--val", "0")
 
 
 def source(folder: Path, *shapes: str, **more: Any) -> Path:
-    make_picture(folder / "src/images/a.jpg", SIZE)
+    make_image(folder / "src/images/a.jpg", SIZE)
     return save(folder / "src", document(image(*shapes, **more)))
 
 
@@ -120,7 +120,7 @@ def test_an_attribute_names_the_keypoint_of_a_point_whose_label_means_nothing(tm
     source(tmp_path, box(10, 20, 110, 90, label="dog"), *shapes)
     done, objects = convert(tmp_path)
     assert [one["keypoints"] for one in objects] == [[30, 40, 2, 0, 0, 0, 60, 40, 2]]
-    assert "points labelled 'landmark' were named by an attribute, which is a keypoint's name (2)" in done.words
+    assert "points labeled 'landmark' were named by an attribute, which is a keypoint's name (2)" in done.words
     assert "attribute 'by' (2)" in done.words and "attribute 'part'" not in done.words
     # A label that is a keypoint's name counts, whatever an attribute says.
     source(
@@ -142,7 +142,7 @@ def test_several_tasks_with_images_and_groups_of_one_name(tmp_path: Path, packed
     tasks = []
     for number, name in enumerate(("yard", "park")):
         folder = tmp_path / ("made" if packed else "tasks") / name
-        make_picture(folder / "images/a.jpg", SIZE, seed=number)
+        make_image(folder / "images/a.jpg", SIZE, seed=number)
         save(folder, document(image(DOG.replace("30.5", f"{30 + number}"))))
         tasks.append(folder)
         if packed:
@@ -158,7 +158,7 @@ def test_several_tasks_with_images_and_groups_of_one_name(tmp_path: Path, packed
 
 
 def test_tasks_of_a_project_that_share_an_image_s_name_are_exported_by_themselves(tmp_path: Path) -> None:
-    make_picture(tmp_path / "src/images/default/a.jpg", SIZE)
+    make_image(tmp_path / "src/images/default/a.jpg", SIZE)
     entries = [image(DOG, subset="default", task_id=number) for number in (10, 9)]
     save(tmp_path / "src", document(*entries))
     done, _ = convert(tmp_path)
@@ -168,7 +168,7 @@ def test_tasks_of_a_project_that_share_an_image_s_name_are_exported_by_themselve
 
 def test_the_frames_of_a_video_have_no_ending_in_the_file(tmp_path: Path) -> None:
     for number in range(2):
-        make_picture(tmp_path / f"src/images/frame_00000{number}.PNG", SIZE)
+        make_image(tmp_path / f"src/images/frame_00000{number}.PNG", SIZE)
     save(tmp_path / "src", document(image(DOG, name="frame_000000"), image(DOG, name="frame_000001")))
     done, objects = convert(tmp_path)
     assert [one["file"] for one in objects] == ["frame_000000.PNG", "frame_000001.PNG"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.build import make_picture
+from tests.build import make_image
 from tests.formats.cvat.test_cvat import box, document, point, save, skeleton, tag
 from tests.formats.cvat.test_cvat_field import SIZE, convert
 
@@ -46,7 +46,7 @@ def tracks(last: int = 2) -> list[str]:
 
 def source(folder: Path, *shapes: str, frames: tuple[int, ...] = (0, 1, 2), meta: str = META) -> Path:
     for number in frames:
-        make_picture(folder / f"src/images/frame_{number:06d}.PNG", SIZE)
+        make_image(folder / f"src/images/frame_{number:06d}.PNG", SIZE)
     return save(folder / "src", document(meta, *shapes))
 
 
@@ -60,7 +60,7 @@ def test_tracks_are_the_shapes_of_each_frame(tmp_path: Path) -> None:
         ("frame_000001.PNG", [200, 200, 10, 20], [0] * 9),
     ]
     # Nobody says that the last frame, in which nothing is left, was labeled.
-    assert "frame_000002.PNG: the picture must be named by a CVAT file, got none" in done.words
+    assert "frame_000002.PNG: the image must be named by a CVAT file, got none" in done.words
 
 
 def test_a_finding_names_the_place_in_the_file(tmp_path: Path) -> None:
@@ -76,18 +76,18 @@ def test_a_finding_names_the_place_in_the_file(tmp_path: Path) -> None:
 def test_frames_without_images_are_one_finding(tmp_path: Path) -> None:
     source(tmp_path, *tracks(), frames=(0,))
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "E121 picture-missing (1)" in done.words
+    assert done.status == 1 and "E121 image-missing (1)" in done.words
     assert "each of its 2 frames must have an image in images/, got none for 1: frame_000001.PNG" in done.words
     assert "(3 shapes left out)" in done.words
     # What the hint names: the frames are elsewhere.
-    make_picture(tmp_path / "video/frame_000001.PNG", SIZE)
+    make_image(tmp_path / "video/frame_000001.PNG", SIZE)
     done, objects = convert(tmp_path, more=("--val", "0", "--image-root", str(tmp_path / "video")))
     assert done.status == 0 and len(objects) == 3, done.words
 
 
 def test_without_any_frame_the_export_to_choose_is_said(tmp_path: Path) -> None:
     source(tmp_path, *tracks(), frames=())
-    make_picture(tmp_path / "src/images/first.jpg", SIZE)
+    make_image(tmp_path / "src/images/first.jpg", SIZE)
     done, _ = convert(tmp_path)
     assert done.status == 1 and "E310 unreadable-file (1)" in done.words
     assert "export the task from CVAT as 'CVAT for images 1.1': its tracks then are shapes of each frame" in done.words
@@ -143,7 +143,7 @@ def test_tasks_of_a_project_have_frames_of_their_own(tmp_path: Path) -> None:
     ]
     for subset, count in (("train", 4), ("val", 2)):
         for number in range(count):
-            make_picture(tmp_path / f"src/images/{subset}/frame_{number:06d}.PNG", SIZE, seed=10 * count + number)
+            make_image(tmp_path / f"src/images/{subset}/frame_{number:06d}.PNG", SIZE, seed=10 * count + number)
     save(tmp_path / "src", document(*made))
     done, objects = convert(tmp_path, more=())
     assert done.status == 0 and "findings" not in done.words, done.words

@@ -19,7 +19,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError
 from posetools.formats.options import ReadOptions
-from tests.build import make_dataset, make_picture, without_split
+from tests.build import make_dataset, make_image, without_split
 from tests.formats.cvat.test_cvat import LFT, LRT, SIZE, box, document, image, point, save, skeleton, tag
 
 CAR8 = load_skeleton("car8")
@@ -48,7 +48,7 @@ def test_read_gives_back_what_write_wrote(
 
 def test_points_keep_all_their_digits(tmp_path: Path) -> None:
     builder = DatasetBuilder(CAR8)
-    builder.add_image(Image("a.jpg", *SIZE, path=make_picture(tmp_path / "a.jpg", SIZE)))
+    builder.add_image(Image("a.jpg", *SIZE, path=make_image(tmp_path / "a.jpg", SIZE)))
     points = np.random.default_rng(1).uniform(-9, 400, (8, 2))
     keypoints = np.concatenate([points, np.full((8, 1), 2.0)], axis=1)
     builder.add_instance(
@@ -59,7 +59,7 @@ def test_points_keep_all_their_digits(tmp_path: Path) -> None:
     assert cvat.FORMAT.read([tmp_path / "out"], CAR8, ReadOptions()).dataset == dataset
 
 
-def test_splits_keep_pictures_of_one_name_apart(tmp_path: Path) -> None:
+def test_splits_keep_images_of_one_name_apart(tmp_path: Path) -> None:
     train = make_dataset(tmp_path / "in/train", images=["a.jpg"])
     val = make_dataset(tmp_path / "in/val", images=["a.jpg"], seed=5)
     cvat.write({"train": train, "val": val}, tmp_path / "out", "copy")
@@ -126,7 +126,7 @@ def test_through_convert_and_back(tmp_path: Path) -> None:
 
 def crowd(folder: Path) -> Dataset:
     builder = DatasetBuilder(CAR8)
-    builder.add_image(Image("a.jpg", *SIZE, path=make_picture(folder / "a.jpg", SIZE)))
+    builder.add_image(Image("a.jpg", *SIZE, path=make_image(folder / "a.jpg", SIZE)))
     box = np.array([1.0, 1, 5, 5])
     builder.add_instance("a.jpg", box=box, keypoints=np.zeros((8, 3)), origin=Origin("somewhere"), iscrowd=True)
     return builder.build()
@@ -136,7 +136,7 @@ def crowd(folder: Path) -> Dataset:
     ("make", "part"),
     [
         (crowd, "iscrowd must be 0, for CVAT has no groups of objects, got 1"),
-        (lambda _: make_dataset(), "path must be a picture file, which CVAT stands beside, got None"),
+        (lambda _: make_dataset(), "path must be an image file, which CVAT stands beside, got None"),
         (
             lambda folder: make_dataset(folder, images=["a\x01.jpg"]),
             "file_name must be text that XML can hold, without control characters, got 'a\\x01.jpg'",
@@ -182,7 +182,7 @@ def test_every_shape_is_in_the_data_set_in_a_finding_or_counted(
     tmp_path: Path, shapes: list[str], from_keypoints: bool
 ) -> None:
     if not (tmp_path / "a.jpg").exists():
-        make_picture(tmp_path / "a.jpg", SIZE)
+        make_image(tmp_path / "a.jpg", SIZE)
     save(tmp_path, document(image(*shapes)))
     options = ReadOptions(ignore=frozenset({"bus"}), box_from="keypoints" if from_keypoints else "annotation")
     result = cvat.FORMAT.read([tmp_path], CAR8, options)
@@ -192,7 +192,7 @@ def test_every_shape_is_in_the_data_set_in_a_finding_or_counted(
     for number, label in enumerate(boxes):
         assert label == "bus" or f"box[{number}]" in f"{told} {' '.join(map(str, result.dataset.origins))}"
     assert told.count("polygon[") == len(root.findall("image/polygon"))
-    # A point is labelled in the data set, or named in a finding, or counted, unless its skeleton is so as a whole.
+    # A point is labeled in the data set, or named in a finding, or counted, unless its skeleton is so as a whole.
     whole = set(re.findall(r"skeleton\[(\d+)\](?!\.)", told))
     skeletons = root.findall("image/skeleton")
     read = [one for i, one in enumerate(skeletons) if str(i) not in whole and one.get("label") != "bus"]
@@ -201,4 +201,4 @@ def test_every_shape_is_in_the_data_set_in_a_finding_or_counted(
     others = [*root.findall("image/skeleton"), *root.findall("image/tag"), *root.findall("image/box")]
     counted = sum(result.ignored.values()) - sum(one.get("label") == "bus" for one in others)
     seen = sum(one.get("outside") == "0" for one in points)
-    assert int(result.dataset.num_labelled.sum()) + len(named) + counted == seen
+    assert int(result.dataset.num_labeled.sum()) + len(named) + counted == seen

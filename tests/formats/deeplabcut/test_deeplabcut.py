@@ -22,7 +22,7 @@ from posetools.formats.deeplabcut import format as deeplabcut
 from posetools.formats.deeplabcut.h5 import read_frame
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.formats.deeplabcut.test_hdf5 import strange_floats
 
 CAR8 = load_skeleton("car8")
@@ -49,7 +49,7 @@ needs_h5 = pytest.mark.skipif(not HAS_H5, reason="needs the extra deeplabcut (h5
 def save(folder: Path, text: str, name: str = "CollectedData_me.csv") -> Path:
     clip = folder / "labeled-data/clip"
     for number in (1, 2):
-        make_picture(clip / f"img{number}.png", seed=number)
+        make_image(clip / f"img{number}.png", seed=number)
     (clip / name).write_text(text, encoding="utf-8")
     return clip / name
 
@@ -64,7 +64,7 @@ def names(dataset: Dataset) -> list[str]:
 
 
 def visible(dataset: Dataset) -> Dataset:
-    """Return what DeepLabCut keeps of a data set: every labelled point visible, its box and area round them."""
+    """Return what DeepLabCut keeps of a data set: every labeled point visible, its box and area round them."""
     points = dataset.keypoints.copy()
     points[:, :, 2] = np.minimum(points[:, :, 2], 1) * 2
     shown = [row[row[:, 2] > 0, :2] for row in points]
@@ -80,7 +80,7 @@ def test_read_gives_back_the_points_that_write_wrote(
 ) -> None:
     folder = tmp_path_factory.mktemp("dlc")
     dataset = make_dataset(folder / "in", images=["one/ü.png", "two/a.png"], per_image=per_image, seed=seed)
-    if (dataset.num_labelled < 2).any():
+    if (dataset.num_labeled < 2).any():
         return
     deeplabcut.write({"train": dataset}, folder / "out", "hardlink")
     result = read(folder / "out")
@@ -119,7 +119,7 @@ def test_single_is_an_individual_and_its_body_parts_are_told_once(tmp_path: Path
     (finding,) = result.findings
     assert (finding.code, finding.place) == ("E301", "individuals")
     assert finding.message == (
-        "individual 'single' (2 labelled points left out) must be one with keypoints of skeleton car8, got 'corner'"
+        "individual 'single' (2 labeled points left out) must be one with keypoints of skeleton car8, got 'corner'"
     )
     assert finding.hint.startswith("--ignore single leaves it out")
     followed = read(save(tmp_path, SEVERAL), ignore=frozenset({"single"}))
@@ -155,7 +155,7 @@ def test_two_body_parts_of_one_keypoint(tmp_path: Path) -> None:
         (lambda text: text.replace("10.5,20", "left,20"), "E311", "got ['left', '20']"),
         (lambda text: text.replace("10.5,20", "inf,20"), "E311", "got ['inf', '20']"),
         (lambda text: text.replace(f"{TWO},{TWO}", "nose,nose"), "E301", "got 'nose'"),
-        (lambda text: text.replace("img2.png", "img3.png"), "E121", "an existing picture"),
+        (lambda text: text.replace("img2.png", "img3.png"), "E121", "an existing image"),
         (lambda text: text.replace("img2.png", "img1.png"), "E313", "the only annotation"),
         (lambda text: text.replace(",,,,", ",,,,,7"), "E309", "must be 5 cells as the header, got 6"),
         (lambda text: text.replace("labeled-data/clip/img2.png,", ",5"), "E309", "names an image in 1 cells, got ['']"),
@@ -223,14 +223,14 @@ def test_the_individual_is_named(tmp_path: Path) -> None:
     result = read(save(tmp_path, SEVERAL.replace("10.5,20,60,80", "-9,20,-9,80")), ignore=frozenset({"single"}))
     (finding,) = result.findings
     assert (finding.code, finding.place) == ("E306", "line 5 (a)")
-    assert "one with a labelled point in labeled-data/clip/img1.png, got 'none'" in finding.message
+    assert "one with a labeled point in labeled-data/clip/img1.png, got 'none'" in finding.message
 
 
 def test_files_of_several_folders(tmp_path: Path) -> None:
     save(tmp_path, DOG)
     for seed, clip in enumerate(("paw", "tail"), start=1):
         for number in (1, 2):
-            make_picture(tmp_path / f"labeled-data/{clip}/img{number}.png", seed=10 * seed + number)
+            make_image(tmp_path / f"labeled-data/{clip}/img{number}.png", seed=10 * seed + number)
         text = DOG.replace("/clip/", f"/{clip}/")
         (tmp_path / f"labeled-data/{clip}/CollectedData_me.csv").write_text(text)
     result = read(tmp_path, box_margin_px=5.0)
@@ -264,7 +264,7 @@ def test_h5_beside_csv_with_the_same_labels(tmp_path: Path, text: str) -> None:
     ("change", "said"),
     [
         (lambda text: text.replace("60,80", "61,80"), f"1 other points, the first is img1.png: {TWO}: (61.0, 80.0) in"),
-        (lambda text: text.replace("60,80", ","), f"1 other points, the first is img1.png: {TWO}: not labelled in"),
+        (lambda text: text.replace("60,80", ","), f"1 other points, the first is img1.png: {TWO}: not labeled in"),
         (lambda text: text[: text.index("labeled-data/clip/img2")], "the first is img2.png in the .h5 file"),
     ],
 )
@@ -296,7 +296,7 @@ def test_a_point_outside_is_kept_and_the_box_is_cut(tmp_path: Path) -> None:
     assert result.dataset.boxes.tolist() == [[10.5, 20, 320, 80]]
 
 
-def test_pictures_beside_the_file_and_in_other_folders(tmp_path: Path) -> None:
+def test_images_beside_the_file_and_in_other_folders(tmp_path: Path) -> None:
     path = save(tmp_path / "in", SINGLE.replace("labeled-data/clip/", "labeled-data\\elsewhere\\"))
     assert {finding.code for finding in read(path).findings} == {"W332"}, "beside the file, in another folder"
     moved = tmp_path / "CollectedData_me.csv"
@@ -307,9 +307,9 @@ def test_pictures_beside_the_file_and_in_other_folders(tmp_path: Path) -> None:
     assert names(read(moved, image_roots=(clip,)).dataset) == ["clip/img1.png", "clip/img2.png"]
 
 
-def test_pictures_without_a_row_are_told(tmp_path: Path) -> None:
+def test_images_without_a_row_are_told(tmp_path: Path) -> None:
     save(tmp_path, SINGLE)
-    make_picture(tmp_path / "labeled-data/clip/img3.png")
+    make_image(tmp_path / "labeled-data/clip/img3.png")
     assert [finding.code for finding in read(tmp_path).findings] == ["W322"]
 
 
@@ -319,7 +319,7 @@ def test_in_a_folder_only_collected_data_is_read(tmp_path: Path) -> None:
     assert deeplabcut.detect(tmp_path) and deeplabcut.detect(tmp_path / "labeled-data/clip/img_resnet50.csv")
     assert read(tmp_path).files == 1
     with pytest.raises(RequestError, match="a folder with DeepLabCut's CollectedData files"):
-        read(make_picture(tmp_path / "other/a.jpg").parent)
+        read(make_image(tmp_path / "other/a.jpg").parent)
 
 
 @pytest.mark.skipif(HAS_H5PY, reason="the extra deeplabcut is installed")
@@ -413,7 +413,7 @@ def test_pandas_reads_the_csv_as_deeplabcut_does(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (lambda d: replace(d, iscrowd=np.array([True, False, False, False])), "DeepLabCut has no groups of objects"),
-        (lambda d: replace(d, keypoints=d.keypoints * 0), "one with a labelled keypoint, for DeepLabCut holds nothing"),
+        (lambda d: replace(d, keypoints=d.keypoints * 0), "one with a labeled keypoint, for DeepLabCut holds nothing"),
     ],
 )
 def test_what_it_cannot_hold_is_refused(tmp_path: Path, change: Callable[[Dataset], Dataset], said: str) -> None:

@@ -1,4 +1,4 @@
-"""Boxes of objects with one labelled point, or with points on one line: the same rule in every format."""
+"""Boxes of objects with one labeled point, or with points on one line: the same rule in every format."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 from posetools.formats.joining.made_boxes import LEAST_PIXELS, ThinBox, box_round, complete
 from posetools.formats.options import ReadOptions
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 
 SIZE = (320, 240)
 NAMES = ("nose", "left_ear", "tail")
-# Of each image its dogs, of each dog its labelled points by name.
+# Of each image its dogs, of each dog its labeled points by name.
 Dogs = Sequence[dict[str, tuple[float, float]]]
 WHOLE = {"nose": (100.0, 60.0), "left_ear": (140.0, 50.0), "tail": (120.0, 130.0)}
 POINT = {"nose": (200.0, 100.0)}
@@ -33,7 +33,7 @@ def skeleton(folder: Path) -> Path:
 
 def labelme(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
     for number, dogs in enumerate(images):
-        make_picture(folder / f"img{number}.png", SIZE, seed=number)
+        make_image(folder / f"img{number}.png", SIZE, seed=number)
         shapes = [
             {"label": name, "points": [xy], "shape_type": "point", "group_id": group, "flags": {}}
             for group, dog in enumerate(dogs)
@@ -48,7 +48,7 @@ def coco(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
     document: dict[str, Any] = {"images": [], "annotations": []}
     document["categories"] = [{"id": 1, "name": "dog", "keypoints": NAMES, "skeleton": []}]
     for number, dogs in enumerate(images):
-        make_picture(folder / f"img{number}.png", SIZE, seed=number)
+        make_image(folder / f"img{number}.png", SIZE, seed=number)
         document["images"].append(
             {"id": number + 1, "file_name": f"img{number}.png", "width": SIZE[0], "height": SIZE[1]}
         )
@@ -75,7 +75,7 @@ def deeplabcut(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
     ]
     clip = folder / "labeled-data/clip"
     for number, dogs in enumerate(images):
-        make_picture(clip / f"img{number}.png", SIZE, seed=number)
+        make_image(clip / f"img{number}.png", SIZE, seed=number)
         cells = {(f"dog{i}", name): xy for i, dog in enumerate(dogs) for name, xy in dog.items()}
         row = [str(value) for key in keys for value in cells.get(key, ("", ""))]
         heads.append([f"labeled-data/clip/img{number}.png", *row])
@@ -86,7 +86,7 @@ def deeplabcut(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
 def custom(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
     lines = ["image,dog,part,x,y"]
     for number, dogs in enumerate(images):
-        make_picture(folder / f"img{number}.png", SIZE, seed=number)
+        make_image(folder / f"img{number}.png", SIZE, seed=number)
         lines += [f"img{number}.png,{i},{name},{x},{y}" for i, dog in enumerate(dogs) for name, (x, y) in dog.items()]
     (folder / "dogs.csv").write_text("\n".join(lines) + "\n")
     (folder / "mapping.toml").write_text(
@@ -98,7 +98,7 @@ def custom(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
 def via(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
     document = {}
     for number, dogs in enumerate(images):
-        path = make_picture(folder / f"img{number}.png", SIZE, seed=number)
+        path = make_image(folder / f"img{number}.png", SIZE, seed=number)
         regions = [
             {
                 "shape_attributes": {"name": "point", "cx": x, "cy": y},
@@ -118,7 +118,7 @@ def via(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
 def cvat(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
     lines = ["<?xml version='1.0' encoding='utf-8'?>", "<annotations><version>1.1</version>"]
     for number, dogs in enumerate(images):
-        make_picture(folder / f"img{number}.png", SIZE, seed=number)
+        make_image(folder / f"img{number}.png", SIZE, seed=number)
         lines.append(f'<image id="{number}" name="img{number}.png" width="{SIZE[0]}" height="{SIZE[1]}">')
         for dog in dogs:
             lines.append('<skeleton label="dog" source="manual" z_order="0">')

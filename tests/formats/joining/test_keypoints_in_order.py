@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pycocotools.coco import COCO
 
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import Done, run
 
 SIZE = (640, 480)
@@ -37,7 +37,7 @@ def labelme(folder: Path, *, kind: str = "linestrip", boxes: bool = True, more: 
         if boxes:
             shapes.append({"label": "chair", "points": [[x1, y1], [x2, y2]], "shape_type": "rectangle"})
     for name in "ab":
-        make_picture(folder / f"{name}.jpg", SIZE)
+        make_image(folder / f"{name}.jpg", SIZE)
         document = {"shapes": shapes, "imagePath": f"{name}.jpg", "imageWidth": SIZE[0], "imageHeight": SIZE[1]}
         (folder / f"{name}.json").write_text(json.dumps({"version": "5.5.0", "imageData": None} | document))
 
@@ -45,7 +45,7 @@ def labelme(folder: Path, *, kind: str = "linestrip", boxes: bool = True, more: 
 def cvat(folder: Path) -> None:
     images = ""
     for name in "ab":
-        make_picture(folder / f"{name}.jpg", SIZE)
+        make_image(folder / f"{name}.jpg", SIZE)
         images += f'<image id="0" name="{name}.jpg" width="640" height="480">'
         for (x1, y1, x2, y2), points in CHAIRS:
             pairs = ";".join(f"{x}.00,{y}.00" for x, y in points)
@@ -58,7 +58,7 @@ def cvat(folder: Path) -> None:
 def label_studio(folder: Path) -> None:
     tasks: list[dict[str, Any]] = []
     for name in "ab":
-        make_picture(folder / f"{name}.jpg", SIZE)
+        make_image(folder / f"{name}.jpg", SIZE)
         result: list[dict[str, Any]] = []
         for number, ((x1, y1, x2, y2), points) in enumerate(CHAIRS):
             for index, (x, y) in enumerate(points):
@@ -76,7 +76,7 @@ def label_studio(folder: Path) -> None:
 def via(folder: Path, *, labels: bool = True) -> None:
     entries = {}
     for name in "ab":
-        make_picture(folder / f"{name}.jpg", SIZE)
+        make_image(folder / f"{name}.jpg", SIZE)
         regions: list[Any] = []
         for (x1, y1, x2, y2), points in CHAIRS:
             box = {"name": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1}

@@ -13,7 +13,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
-from tests.build import make_picture
+from tests.build import make_image
 
 CAR8 = load_skeleton("car8")
 SIZE = (320, 240)
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 
 def entry(kind: str, number: str | None, value: Json, **more: Any) -> Json:
-    """Return an entry of ``result``; values are percent of a picture of 320 x 240."""
+    """Return an entry of ``result``; values are percent of an image of 320 x 240."""
     said: Json = {"original_width": SIZE[0], "original_height": SIZE[1], "image_rotation": 0}
     said |= {"value": value, "from_name": kind, "to_name": "image", "type": kind, "origin": "manual"}
     return said | ({"id": number} if number else {}) | more
@@ -42,9 +42,9 @@ def choice(number: str, *said: str) -> Json:
     return entry("choices", number, {"x": 1, "y": 1, "width": 0.3, "choices": list(said)})
 
 
-def task(*result: Json, picture: str = "/data/upload/1/1a2b3c4d-a.jpg", **more: Any) -> Json:
+def task(*result: Json, image: str = "/data/upload/1/1a2b3c4d-a.jpg", **more: Any) -> Json:
     annotation = {"id": 5, "completed_by": 1, "result": list(result), "was_cancelled": False, "ground_truth": False}
-    return {"id": 7, "annotations": [annotation], "predictions": [], "data": {"image": picture}} | more
+    return {"id": 7, "annotations": [annotation], "predictions": [], "data": {"image": image}} | more
 
 
 def valid() -> list[Json]:
@@ -68,8 +68,8 @@ def save(folder: Path, content: list[Json] | bytes, name: str = "project-1.json"
 
 
 def read(folder: Path, *result: Json, **options: Any) -> ReadResult:
-    """Read a folder with one picture, whose annotation has these entries."""
-    make_picture(folder / "a.jpg", SIZE)
+    """Read a folder with one image, whose annotation has these entries."""
+    make_image(folder / "a.jpg", SIZE)
     save(folder, [task(*result)])
     return label_studio.FORMAT.read([folder], CAR8, ReadOptions(**options))
 
@@ -87,7 +87,7 @@ def texts(result: ReadResult) -> str:
 
 
 def test_rectangles_and_their_children(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     file = save(tmp_path, valid())
     result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and result.files == 1 and result.ignored == {}
@@ -151,7 +151,7 @@ def test_rectangle_and_labels_as_tags_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("result", "found", "part"),
     [
-        ([dot("k", LFT, 9, 9)], [("E303", "[0]")], "labelled 'car', or joined with one, got [28.8, 21.6]"),
+        ([dot("k", LFT, 9, 9)], [("E303", "[0]")], "labeled 'car', or joined with one, got [28.8, 21.6]"),
         ([dot("k", LFT, 9, 9, "gone")], [("E306", "[0]")], "group 'gone' must have one rectangle"),
         ([rect("r", 0, 0, 9, 9), rect("s", 0, 0, 9, 9), dot("k", LFT, 5, 5)], [("E304", "[2]")],
          "hold it, and each could own it"),
@@ -224,7 +224,7 @@ def test_points_of_a_deleted_parent_make_no_second_object(tmp_path: Path) -> Non
 
 
 def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     more = [
         choice("r", "truncated"),
         choice("k", "blurred"),
@@ -239,7 +239,7 @@ def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
     for part in (
         "choice 'blurred' of keypoint regions (1)",
         "choice 'truncated' of rectangle regions (1)",
-        "choices 'choices' of the picture (1)",
+        "choices 'choices' of the image (1)",
         "number of regions (1)",
         "relation of regions that are not a keypoint and its box (1)",
         "predictions (1)",
@@ -247,21 +247,21 @@ def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
         assert part in texts(result)
 
 
-def test_cancelled_annotations_are_counted(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+def test_canceled_annotations_are_counted(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.jpg", SIZE)
     one = valid()[0]
-    cancelled = one["annotations"][0] | {"was_cancelled": True}
-    save(tmp_path, [one | {"annotations": [cancelled, *one["annotations"]]}])
+    canceled = one["annotations"][0] | {"was_cancelled": True}
+    save(tmp_path, [one | {"annotations": [canceled, *one["annotations"]]}])
     result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
-    assert result.findings == () and len(result.dataset) == 2 and result.ignored == {"cancelled annotations": 5}
-    save(tmp_path, [one | {"annotations": [cancelled]}])
+    assert result.findings == () and len(result.dataset) == 2 and result.ignored == {"canceled annotations": 5}
+    save(tmp_path, [one | {"annotations": [canceled]}])
     result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
-    assert codes(result) == [("W322", "")] and result.ignored == {"cancelled annotations": 5}
-    assert result.dataset.images == () and "got none that is not cancelled: not labelled yet" in texts(result)
+    assert codes(result) == [("W322", "")] and result.ignored == {"canceled annotations": 5}
+    assert result.dataset.images == () and "got none that is not canceled: not labeled yet" in texts(result)
 
 
 def test_of_two_annotations_none_is_read(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     one = valid()[0]
     second = one["annotations"][0] | {"completed_by": 2, "result": [rect("x", 1, 1, 9, 9)]}
     save(tmp_path, [one | {"annotations": [*one["annotations"], second]}])
@@ -272,8 +272,8 @@ def test_of_two_annotations_none_is_read(tmp_path: Path) -> None:
 
 def test_tasks_without_annotation_and_annotations_without_regions(tmp_path: Path) -> None:
     for name in "abc":
-        make_picture(tmp_path / f"{name}.jpg", SIZE)
-    save(tmp_path, [task(picture="a.jpg"), task(picture="b.jpg", annotations=[]), *valid()[1:]])
+        make_image(tmp_path / f"{name}.jpg", SIZE)
+    save(tmp_path, [task(image="a.jpg"), task(image="b.jpg", annotations=[]), *valid()[1:]])
     result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [i.file_name for i in result.dataset.images] == ["a.jpg"], "a negative"
     assert [(f.code, f.place or Path(f.file).name) for f in result.findings] == [
@@ -298,9 +298,9 @@ def test_tasks_without_annotation_and_annotations_without_regions(tmp_path: Path
         ("a.jpg", "a.jpg"),
     ],
 )
-def test_addresses_of_pictures(tmp_path: Path, address: str, file: str) -> None:
-    make_picture(tmp_path / "src" / file, SIZE)
-    save(tmp_path / "src", [task(rect("r", 0, 0, 50, 50), picture=address)])
+def test_addresses_of_images(tmp_path: Path, address: str, file: str) -> None:
+    make_image(tmp_path / "src" / file, SIZE)
+    save(tmp_path / "src", [task(rect("r", 0, 0, 50, 50), image=address)])
     result = label_studio.FORMAT.read([tmp_path / "src"], CAR8, ReadOptions())
     # A folder that is named and is another one is said.
     other = "cars" in address and "cars" not in file
@@ -308,15 +308,15 @@ def test_addresses_of_pictures(tmp_path: Path, address: str, file: str) -> None:
     assert [(i.file_name, i.path) for i in result.dataset.images] == [
         (file.removeprefix("images/"), tmp_path / "src" / file)
     ]
-    elsewhere = save(tmp_path / "json", [task(rect("r", 0, 0, 50, 50), picture=address)])
+    elsewhere = save(tmp_path / "json", [task(rect("r", 0, 0, 50, 50), image=address)])
     roots = ReadOptions(image_roots=((tmp_path / "src" / file).parent if other else tmp_path / "src",))
     assert [i.path for i in label_studio.FORMAT.read([elsewhere], CAR8, roots).dataset.images] == [
         tmp_path / "src" / file
     ]
 
 
-def test_the_key_of_the_picture_and_of_the_split(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+def test_the_key_of_the_image_and_of_the_split(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.jpg", SIZE)
     save(
         tmp_path, [task(rect("r", 0, 0, 50, 50)) | {"data": {"photo": "a.jpg", "city": "Oslo", "split": "Validation"}}]
     )
@@ -324,17 +324,17 @@ def test_the_key_of_the_picture_and_of_the_split(tmp_path: Path) -> None:
     assert result.findings == () and [i.split for i in result.dataset.images] == ["val"]
 
 
-def test_two_tasks_of_one_picture_are_both_left_out(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
-    save(tmp_path, [*valid(), task(rect("r", 0, 0, 50, 50), picture="/data/upload/2/ffff0000-a.jpg") | {"id": 8}])
+def test_two_tasks_of_one_image_are_both_left_out(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.jpg", SIZE)
+    save(tmp_path, [*valid(), task(rect("r", 0, 0, 50, 50), image="/data/upload/2/ffff0000-a.jpg") | {"id": 8}])
     result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [(f.code, f.place) for f in result.findings] == [("E313", "tasks[0] (id 7)"), ("E313", "tasks[1] (id 8)")]
     assert "got tasks[1] (id 8) besides; none of them is read (5 shapes here)" in texts(result)
 
 
 def test_json_min(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
-    make_picture(tmp_path / "b.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "b.jpg", SIZE)
 
     def least(one: Json) -> Json:
         return {**one["value"], "original_width": SIZE[0], "original_height": SIZE[1]}
@@ -359,20 +359,20 @@ def test_json_min(tmp_path: Path) -> None:
     assert [i.file_name for i in result.dataset.images] == ["a.jpg", "b.jpg"]
 
 
-def test_another_size_than_the_picture_s(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", (240, 320), orientation=6)
+def test_another_size_than_the_image_s(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.jpg", (240, 320), orientation=6)
     save(tmp_path, valid())
     assert label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions()).findings == (), "upright it is 320 x 240"
-    make_picture(tmp_path / "a.jpg", (320, 240), orientation=6)
+    make_image(tmp_path / "a.jpg", (320, 240), orientation=6)
     result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E124", ": original_width, original_height")] and "5 regions left out" in texts(result)
-    make_picture(tmp_path / "a.jpg", (64, 48))
+    make_image(tmp_path / "a.jpg", (64, 48))
     result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E123", ": original_width, original_height")]
 
 
-def test_without_a_size_that_of_the_picture_counts(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", (64, 48))
+def test_without_a_size_that_of_the_image_counts(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.jpg", (64, 48))
     content = valid()
     for one in content[0]["annotations"][0]["result"]:
         del one["original_width"], one["original_height"]

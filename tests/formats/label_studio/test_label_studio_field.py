@@ -18,7 +18,7 @@ from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.label_studio.model import parse_document
 from posetools.formats.label_studio.shapes import brush_extent, shapes_of
 from posetools.formats.options import ReadOptions
-from tests.build import make_picture
+from tests.build import make_image
 from tests.formats.cvat.test_cvat_field import convert, dog
 from tests.formats.label_studio.test_label_studio import Json, choice, dot, entry, rect, task
 
@@ -37,7 +37,7 @@ def regions() -> list[Json]:
 
 
 def save(folder: Path, document: Any, name: str = "project-1.json") -> Path:
-    make_picture(folder / "src/a.jpg", SIZE)
+    make_image(folder / "src/a.jpg", SIZE)
     path = folder / "src" / name
     path.write_text(json.dumps(document))
     return path
@@ -98,7 +98,7 @@ def without_width(one: Json) -> None:
         ([task(*regions()) | {"annotations": task(*regions())["annotations"][0]}],
          "an annotation that is not in a list was taken for the only one (1)"),
         ([task(*regions()) | {"annotations": [{"was_cancelled": "False", "result": regions()}]}],
-         "was_cancelled as a number or a word was taken for true or false (1)"),
+         "was_canceled as a number or a word was taken for true or false (1)"),
         ([task(*regions()) | {"annotations": [{"result": regions()}, {"result": copied()}]}],
          "a task with annotations that agree in everything was read once (1)"),
     ],
@@ -132,10 +132,10 @@ def test_documents_of_other_shapes(tmp_path: Path, document: Any) -> None:
 
 @pytest.mark.parametrize("annotations", [None, []])
 def test_a_task_without_annotations_is_no_image_without_objects(tmp_path: Path, annotations: Any) -> None:
-    make_picture(tmp_path / "src/b.jpg", SIZE)
+    make_image(tmp_path / "src/b.jpg", SIZE)
     save(tmp_path, [task(*regions()), {"id": 8, "image": "b.jpg", "annotations": annotations}])
     done, objects = convert(tmp_path)
-    assert {one["file"] for one in objects} == {"a.jpg"} and "not labelled yet, left out" in done.words
+    assert {one["file"] for one in objects} == {"a.jpg"} and "not labeled yet, left out" in done.words
     images = json.loads((tmp_path / "out/train_coco.json").read_text())["images"]
     assert [one["file_name"] for one in images] == ["a.jpg"]
 
@@ -362,12 +362,12 @@ def test_files_of_a_cloud_storage_have_no_ending(tmp_path: Path) -> None:
     assert [(one["bbox"], one["keypoints"]) for one in objects] == [(BOX, KEYPOINTS)], done.words
 
 
-def test_annotations_that_were_all_cancelled_are_named(tmp_path: Path) -> None:
-    cancelled = task(*regions())
-    cancelled["annotations"][0]["was_cancelled"] = True
-    save(tmp_path, [cancelled])
+def test_annotations_that_were_all_canceled_are_named(tmp_path: Path) -> None:
+    canceled = task(*regions())
+    canceled["annotations"][0]["was_cancelled"] = True
+    save(tmp_path, [canceled])
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "all objects are left out: cancelled annotations (3)" in done.words
+    assert done.status == 1 and "all objects are left out: canceled annotations (3)" in done.words
     assert "--ignore" not in done.words
 
 
@@ -386,6 +386,6 @@ def test_two_separators_are_one_pattern_that_reads_both(tmp_path: Path) -> None:
     ("data:image/png;base64,AAAA", "images inside the JSON file are not read: save them as files"),
 ])  # fmt: skip
 def test_an_address_of_no_image_file_says_what_to_do(tmp_path: Path, address: str, way: str) -> None:
-    save(tmp_path, [task(*regions(), picture=address)])
+    save(tmp_path, [task(*regions(), image=address)])
     done, _ = convert(tmp_path)
     assert done.status == 1 and way in done.words and "--image-root" not in done.words

@@ -10,7 +10,7 @@ import pytest
 import posetools.formats.label_studio.format as label_studio
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.options import ReadOptions
-from tests.build import make_picture
+from tests.build import make_image
 from tests.formats.label_studio.test_label_studio import SIZE, save, texts, valid
 from tests.formats.labelme.test_labelme_mistakes import change
 
@@ -38,7 +38,7 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     (f"{AT}0.value.rotation", "x", "E311", ": annotations[0].result[0].value.rotation",
      ["rotation must be a finite number of degrees, got 'x'"]),
     (f"{AT}0.original_width", 640, "E311", "",
-     ["the same for all regions of a picture, got '640 x 240 and 320 x 240'", "5 regions left out"]),
+     ["the same for all regions of an image, got '640 x 240 and 320 x 240'", "5 regions left out"]),
     (f"{AT}0.original_width", "wide", "E311", "", ["must be two positive integers (pixels)"]),
     (f"{AT}0.original_width", [1], "E311", "", ["must be two positive integers (pixels)"]),
     (f"{AT}0.image_rotation", 90, "E311", "", ["image_rotation must be 0", "got 90", "5 regions left out"]),
@@ -46,7 +46,7 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("0.annotations.0.result", {}, "E311", "", ["annotations[0] must be an object with the list result"]),
     ("0.annotations", {}, "E311", "", ["annotations must be a list, got {}"]),
     ("0.data.image", "/data/upload/1/b.jpg", "E121", ": data.image",
-     ["data.image must be the address of a picture whose file is there, got '/data/upload/1/b.jpg'",
+     ["data.image must be the address of an image whose file is there, got '/data/upload/1/b.jpg'",
       "5 regions left out", "looked for images/b.jpg and b.jpg beside the file; --image-root DIR"]),
     ("0.data.image", "data:image/png;base64,AAAA", "E121", ": data.image", ["got 'data:image/png;base64,AAAA'"]),
     ("0.data.image", "http://[", "E121", ": data.image", ["got 'http://['"]),
@@ -56,7 +56,7 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
 
 @pytest.mark.parametrize(("at", "value", "code", "place", "parts"), MISTAKES)
 def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str, parts: list[str]) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     content: Any = valid()
     change(at, value)(content)
     file = save(tmp_path, content)
@@ -74,7 +74,7 @@ def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str,
         (b'[{"a": 1,', "E310", "line 1, column 9", "is not valid JSON in UTF-8"),
         (b"{}", "E310", "", "must be a list of Label Studio's tasks, got []"),
         (b"[5]", "E311", "tasks[0]", "a task must be an object, got 5"),
-        (b'[{"data": {"text": "x"}, "annotations": []}]', "E311", "tasks[0]", "names one picture (key image"),
+        (b'[{"data": {"text": "x"}, "annotations": []}]', "E311", "tasks[0]", "names one image (key image"),
         (b'[{"data": {"a": "a.jpg", "b": "b.jpg"}, "annotations": []}]', "E311", "tasks[0]", "got ['a', 'b']"),
     ],
 )
@@ -85,7 +85,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, code: str, pl
 
 
 def test_a_broken_file_beside_a_good_one_is_told(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     save(tmp_path, valid())
     broken = save(tmp_path, b"[{", "more.json")
     save(tmp_path, b'{"version": 3}', "settings.json")
@@ -97,11 +97,11 @@ def test_a_broken_file_beside_a_good_one_is_told(tmp_path: Path) -> None:
     ("damaged", "place", "part"),
     [
         ([False, *valid()], "tasks[0]", "a task must be an object, got False"),
-        ([valid()[0] | {"data": None}], "tasks[0]", "data must be an object that names one picture"),
+        ([valid()[0] | {"data": None}], "tasks[0]", "data must be an object that names one image"),
     ],
 )
 def test_a_damaged_export_beside_a_good_one_is_told(tmp_path: Path, damaged: Any, place: str, part: str) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     save(tmp_path, valid())
     file = save(tmp_path, damaged, "more.json")
     result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
@@ -137,7 +137,7 @@ ANYTHING: list[object] = [
 
 @pytest.mark.parametrize("value", ANYTHING, ids=lambda value: repr(value)[:20])
 def test_no_value_in_any_place_stops_the_reading(tmp_path: Path, value: object) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     for place in places(valid()):
         content: Any = valid()
         change(place, value)(content)

@@ -21,7 +21,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError
 from posetools.formats.options import ReadOptions
-from tests.build import make_dataset, make_picture, without_split
+from tests.build import make_dataset, make_image, without_split
 from tests.formats.label_studio.test_label_studio import LFT, LRT, SIZE, dot, rect, save, task
 
 CAR8 = load_skeleton("car8")
@@ -52,7 +52,7 @@ def test_read_gives_back_what_write_wrote(
 
 def test_points_come_back_to_a_billionth_of_a_pixel(tmp_path: Path) -> None:
     builder = DatasetBuilder(CAR8)
-    builder.add_image(Image("a.jpg", *SIZE, path=make_picture(tmp_path / "a.jpg", SIZE)))
+    builder.add_image(Image("a.jpg", *SIZE, path=make_image(tmp_path / "a.jpg", SIZE)))
     points = np.random.default_rng(1).uniform(-9, 400, (8, 2))
     keypoints = np.concatenate([points, np.full((8, 1), 2.0)], axis=1)
     builder.add_instance(
@@ -80,7 +80,7 @@ def test_written_files(tmp_path: Path) -> None:
     rectangles = [one for one in result if one["type"] == "rectanglelabels"]
     points = [one for one in result if one["type"] == "keypointlabels"]
     hidden = [one for one in result if one["type"] == "choices"]
-    assert len(rectangles) == 2 and len(points) == train.num_labelled.sum()
+    assert len(rectangles) == 2 and len(points) == train.num_labeled.sum()
     assert {one["parentID"] for one in points} <= {one["id"] for one in rectangles}
     assert {one["id"] for one in hidden} <= {one["id"] for one in points}
     assert len(hidden) == (train.visibility == 1).sum()
@@ -125,7 +125,7 @@ def test_through_convert_and_back(tmp_path: Path) -> None:
 
 def crowd(folder: Path) -> dict[str, Dataset]:
     builder = DatasetBuilder(CAR8)
-    builder.add_image(Image("a.jpg", *SIZE, path=make_picture(folder / "a.jpg", SIZE)))
+    builder.add_image(Image("a.jpg", *SIZE, path=make_image(folder / "a.jpg", SIZE)))
     box = np.array([1.0, 1, 5, 5])
     builder.add_instance("a.jpg", box=box, keypoints=np.zeros((8, 3)), origin=Origin("somewhere"), iscrowd=True)
     return {"train": builder.build()}
@@ -139,7 +139,7 @@ def same_name(folder: Path) -> dict[str, Dataset]:
     ("make", "part"),
     [
         (crowd, "iscrowd must be 0, for Label Studio has no groups of objects, got 1"),
-        (same_name, "file_name must be the only picture with the Label Studio file a.jpg, got 'a.jpg'"),
+        (same_name, "file_name must be the only image with the Label Studio file a.jpg, got 'a.jpg'"),
     ],
 )
 def test_what_label_studio_cannot_hold_is_refused(
@@ -166,7 +166,7 @@ def test_every_region_is_in_the_data_set_in_a_finding_or_counted(
     tmp_path: Path, result: list[dict[str, Any]], from_keypoints: bool
 ) -> None:
     if not (tmp_path / "a.jpg").exists():
-        make_picture(tmp_path / "a.jpg", SIZE)
+        make_image(tmp_path / "a.jpg", SIZE)
     save(tmp_path, [task(*result)])
     options = ReadOptions(ignore=frozenset({"bus"}), box_from="keypoints" if from_keypoints else "annotation")
     read = label_studio.FORMAT.read([tmp_path], CAR8, options)
@@ -176,5 +176,5 @@ def test_every_region_is_in_the_data_set_in_a_finding_or_counted(
     boxes = {int(index) for index in re.findall(r"result\[(\d+)\]", " ".join(map(str, read.dataset.origins)))}
     boxes = {index for index in boxes if kinds[index] == "rectanglelabels"}
     assert not boxes & named
-    labelled = int(read.dataset.num_labelled.sum())
-    assert len(boxes) + labelled + len(named) + sum(read.ignored.values()) == len(result)
+    labeled = int(read.dataset.num_labeled.sum())
+    assert len(boxes) + labeled + len(named) + sum(read.ignored.values()) == len(result)

@@ -16,7 +16,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
-from tests.build import make_picture
+from tests.build import make_image
 
 CAR8 = load_skeleton("car8")
 SIZE = (320, 240)
@@ -67,14 +67,14 @@ def save(folder: Path, content: Json | bytes, name: str = "a.json") -> Path:
 
 
 def read(folder: Path, *shapes: Json, **options: Any) -> ReadResult:
-    """Read a folder with one picture, whose file holds these shapes."""
-    make_picture(folder / "a.jpg", SIZE)
+    """Read a folder with one image, whose file holds these shapes."""
+    make_image(folder / "a.jpg", SIZE)
     save(folder, document(*shapes))
     return labelme.FORMAT.read([folder], CAR8, ReadOptions(**options))
 
 
 def visibility(dataset: Dataset, row: int = 0) -> dict[str, int]:
-    """Return the labelled points of one object."""
+    """Return the labeled points of one object."""
     return {name: int(v) for name, v in zip(CAR8.names, dataset.visibility[row], strict=True) if v}
 
 
@@ -83,7 +83,7 @@ def codes(result: ReadResult) -> list[tuple[str, str]]:
 
 
 def test_rectangle_and_points_of_a_group(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     save(tmp_path, valid())
     result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and result.files == 1 and result.ignored == {}
@@ -215,7 +215,7 @@ def test_image_root_must_exist(tmp_path: Path) -> None:
         read(tmp_path, box(10, 20, 110, 90), image_roots=(tmp_path / "nowhere",))
 
 
-def test_points_outside_the_picture_are_kept(tmp_path: Path) -> None:
+def test_points_outside_the_image_are_kept(tmp_path: Path) -> None:
     result = read(tmp_path, box(-20, 20, 110, 90, 0), point("left-front-tire", -12.5, 80, 0))
     assert result.findings == ()
     assert result.dataset.keypoints[0, CAR8.index["left-front-tire"]].tolist() == [-12.5, 80, 2]
@@ -223,14 +223,14 @@ def test_points_outside_the_picture_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [None, "A" * 200_000, 7])
 def test_image_data_is_never_needed(tmp_path: Path, data: object) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     save(tmp_path, valid() | {"imageData": data})
     assert len(labelme.FORMAT.read([tmp_path], CAR8, ReadOptions()).dataset) == 2
 
 
 @pytest.mark.parametrize("missing", ["imageData", "version", "flags", "imageHeight imageWidth", "group_id flags"])
 def test_absent_keys_of_older_files(tmp_path: Path, missing: str) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     content = valid()
     content["shapes"] = content["shapes"][:2]
     for key in missing.split():
@@ -244,13 +244,13 @@ def test_absent_keys_of_older_files(tmp_path: Path, missing: str) -> None:
 
 
 def test_byte_order_mark(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     save(tmp_path, b"\xef\xbb\xbf" + json.dumps(valid()).encode())
     assert len(labelme.FORMAT.read([tmp_path], CAR8, ReadOptions()).dataset) == 2
 
 
-def test_size_of_the_upright_picture(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE, orientation=6)
+def test_size_of_the_upright_image(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.jpg", SIZE, orientation=6)
     save(tmp_path, document(box(10, 20, 110, 300), imageWidth=240, imageHeight=320))
     result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and result.dataset.images[0].size == (240, 320)
@@ -266,7 +266,7 @@ def test_box_from_keypoints_only_when_asked(tmp_path: Path) -> None:
     shapes = [point("left-front-tire", 50, 80, 3), point("left-rear-tire", 100, 40, 3)]
     refused = read(tmp_path, *shapes)
     assert codes(refused) == [("E306", "shapes[0], shapes[1]")] and len(refused.dataset) == 0
-    assert "group 3 must have one rectangle labelled 'car', got none for 2 points" in message(refused)
+    assert "group 3 must have one rectangle labeled 'car', got none for 2 points" in message(refused)
     assert "--box-from keypoints" in message(refused)
     made = read(tmp_path, *shapes, box_from="keypoints", box_margin=0.1)
     assert made.findings == ()
@@ -277,21 +277,21 @@ def test_box_from_keypoints_only_when_asked(tmp_path: Path) -> None:
     assert codes(outside) == [("E306", "shapes[0]")]
 
 
-def test_picture_without_shapes_is_one_without_objects(tmp_path: Path) -> None:
+def test_image_without_shapes_is_one_without_objects(tmp_path: Path) -> None:
     result = read(tmp_path)
     assert result.findings == () and len(result.dataset.images) == 1 and len(result.dataset) == 0
 
 
-def test_picture_without_file_is_not_labelled_yet(tmp_path: Path) -> None:
-    make_picture(tmp_path / "sub" / "b.jpg", SIZE)
-    make_picture(tmp_path / ".hidden" / "c.jpg", SIZE)
+def test_image_without_file_is_not_labeled_yet(tmp_path: Path) -> None:
+    make_image(tmp_path / "sub" / "b.jpg", SIZE)
+    make_image(tmp_path / ".hidden" / "c.jpg", SIZE)
     result = read(tmp_path, box(10, 20, 110, 90))
     assert [(f.code, f.file) for f in result.findings] == [("W322", str(tmp_path / "sub" / "b.jpg"))]
     assert [image.file_name for image in result.dataset.images] == ["a.jpg"]
 
 
-def test_picture_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"no picture")
+def test_image_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no image")
     file = save(tmp_path, valid())
     result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [(f.code, f.file) for f in result.findings] == [("E122", str(tmp_path / "a.jpg"))]
@@ -299,14 +299,14 @@ def test_picture_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_size_before_rotation_is_told_apart(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE, orientation=8)
+    make_image(tmp_path / "a.jpg", SIZE, orientation=8)
     save(tmp_path, valid())
     result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E124", "imageWidth, imageHeight")]
     assert "before EXIF rotation (orientation 8)" in message(result)
 
 
-def test_two_files_of_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_files_of_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read(tmp_path, box(10, 20, 110, 90))
     save(tmp_path, valid(), "copy.json")
     # Long paths are cut in messages.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import Done, run
 
 POINTS = {"nose": [150, 150], "left-ear": [200, 120], "right-ear": [240, 130]}
@@ -36,7 +36,7 @@ def convert(folder: Path, shapes: list[dict[str, Any]], *options: str) -> tuple[
     source, skeleton, out = folder / "src", folder / "dog.yaml", folder / "out"
     if not skeleton.exists():
         run("skeleton", "new", skeleton, "--names", ",".join(POINTS), "--category", "dog")
-        make_picture(source / "a.jpg", (640, 480))
+        make_image(source / "a.jpg", (640, 480))
     (source / "a.json").write_text(json.dumps({"shapes": shapes, "imagePath": "a.jpg", "imageData": None}))
     done = run("convert", source, "--skeleton", skeleton, "--out", out, "--val", "0", *options)
     if not out.exists():

@@ -16,7 +16,7 @@ from posetools.core.skeleton_draft import draft_skeleton
 from posetools.datasets.convert import ConvertRequest, ConvertResult, convert
 from posetools.errors import RequestError
 from posetools.formats.options import ReadOptions
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 from tests.converting import written
 
@@ -29,7 +29,7 @@ def encoded(kind: str = "JPEG", color: str = "teal", size: tuple[int, int] = SIZ
     return file.getvalue()
 
 
-def save(folder: Path, name: str, picture: str, content: bytes | str | None, **more: Any) -> Path:
+def save(folder: Path, name: str, image: str, content: bytes | str | None, **more: Any) -> Path:
     """Write a file with one kite, and the image in it."""
     data = base64.b64encode(content).decode() if isinstance(content, bytes) else content
     shapes = [
@@ -41,7 +41,7 @@ def save(folder: Path, name: str, picture: str, content: bytes | str | None, **m
         "version": "4.2.10",
         "flags": {},
         "shapes": shapes,
-        "imagePath": picture,
+        "imagePath": image,
         "imageData": data,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def test_they_are_written_out_byte_for_byte(tmp_path: Path) -> None:
 
 def test_a_file_that_is_there_is_used(tmp_path: Path) -> None:
     save(tmp_path / "src", "a", "a.jpg", encoded(color="red"))
-    make_picture(tmp_path / "src/a.jpg", SIZE)
+    make_image(tmp_path / "src/a.jpg", SIZE)
     result = converted(tmp_path)
     assert not result.findings
     assert images(tmp_path) == {"a.jpg": (tmp_path / "src/a.jpg").read_bytes()}
@@ -98,7 +98,7 @@ def test_a_file_that_is_there_is_used(tmp_path: Path) -> None:
 def test_an_image_root_comes_first_as_the_hint_says(tmp_path: Path) -> None:
     save(tmp_path / "src", "a", "a.jpg", encoded(color="red"))
     assert "--image-root DIR" in converted(tmp_path).findings[0].hint
-    make_picture(tmp_path / "photos/a.jpg", SIZE)
+    make_image(tmp_path / "photos/a.jpg", SIZE)
     result = converted(tmp_path, read=ReadOptions(image_roots=(tmp_path / "photos",)), overwrite=True)
     assert not result.findings
     assert images(tmp_path) == {"a.jpg": (tmp_path / "photos/a.jpg").read_bytes()}
@@ -122,7 +122,7 @@ def test_without_a_copy_it_is_one_finding_that_says_what_to_type(tmp_path: Path)
         save(src, name, f"{name}.jpg", encoded())
     args = ("convert", src, "--out", tmp_path / "out", "--skeleton", kite(tmp_path), "--val", "0")
     done = run(*args, "--images", "none")
-    assert done.status == 1 and "E121 picture-missing (1)" in done.out
+    assert done.status == 1 and "E121 image-missing (1)" in done.out
     assert "3 images are only in imageData, which is not copied: a.jpg (2 shapes left out), b" in done.out
     assert "--images copy writes such images into the output" in done.out
     with pytest.raises(RequestError, match="--images must be copy"):
@@ -140,12 +140,12 @@ def test_labelme_is_written_from_them_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "imagePath must be an existing picture, got 'a.jpg' (2 shapes left out)"),
+        ("", "imagePath must be an existing image, got 'a.jpg' (2 shapes left out)"),
         ("not base64!", "imageData holds none either"),
         ("\u2603", "imageData holds none either: is not base64"),
-        (b"no image at all", "imageData holds none either: picture cannot be read"),
-        (encoded()[:300], "imageData holds none either: picture cannot be read"),
-        (encoded("GIF"), "imageData holds none either: picture cannot be read: OpenCV"),
+        (b"no image at all", "imageData holds none either: image cannot be read"),
+        (encoded()[:300], "imageData holds none either: image cannot be read"),
+        (encoded("GIF"), "imageData holds none either: image cannot be read: OpenCV"),
         # A header that declares 30,000 by 30,000 pixels in a few bytes.
         (b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0\x30\x75\0\0\x30\x75\0\0\x01\0\x18\0" + bytes(24), "exceeds limit"),
     ],

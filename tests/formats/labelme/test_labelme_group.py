@@ -26,7 +26,7 @@ LFT, LRT = "left-front-tire", "left-rear-tire"
 OUTER, INNER = box(0, 0, 200, 200), box(50, 50, 100, 100)
 
 
-def labelled(result: ReadResult) -> list[dict[str, int]]:
+def labeled(result: ReadResult) -> list[dict[str, int]]:
     return [visibility(result.dataset, row) for row in range(len(result.dataset))]
 
 
@@ -34,7 +34,7 @@ def test_points_in_two_boxes_go_where_they_must(tmp_path: Path) -> None:
     """The inner box can own neither a second tire, nor the point that only the outer one holds."""
     shapes = [OUTER, INNER, point(LFT, 60, 60), point(LFT, 9, 9), point(LRT, 150, 60)]
     result = read(tmp_path, *shapes)
-    assert labelled(result) == [{LFT: 2, LRT: 2}, {LFT: 2}]
+    assert labeled(result) == [{LFT: 2, LRT: 2}, {LFT: 2}]
     assert result.dataset.keypoints[0, CAR8.index[LFT]].tolist() == [9, 9, 2]
     assert codes(result) == [("W321", "shapes[2]")]
     assert "shapes[2] (left-front-tire) lies in shapes[1] and shapes[0] and was given to shapes[1]" in message(result)
@@ -42,7 +42,7 @@ def test_points_in_two_boxes_go_where_they_must(tmp_path: Path) -> None:
 
 def test_a_point_that_two_boxes_could_own_is_refused(tmp_path: Path) -> None:
     result = read(tmp_path, OUTER, INNER, point(LFT, 60, 60), point(LRT, 150, 60))
-    assert labelled(result) == [{LRT: 2}, {}]
+    assert labeled(result) == [{LRT: 2}, {}]
     assert codes(result) == [("E304", "shapes[2]")]
     assert "shapes[1] and shapes[0] hold it, and each could own it" in message(result)
 
@@ -52,14 +52,14 @@ def test_points_of_a_group_join_the_only_free_box_around_them(tmp_path: Path) ->
     near = point(LRT, 60, -4, 3)
     for options in ({}, {"box_from": "keypoints"}):
         result = read(tmp_path, box(0, 0, 100, 100), point(LFT, 9, 9, 3), near, **options)
-        assert labelled(result) == [{LFT: 2, LRT: 2}] and result.dataset.boxes.tolist() == [[0, 0, 100, 100]]
+        assert labeled(result) == [{LFT: 2, LRT: 2}] and result.dataset.boxes.tolist() == [[0, 0, 100, 100]]
         assert codes(result) == [("W330", "shapes[0], shapes[1], shapes[2]")]
 
 
 def test_a_box_with_a_loose_point_takes_no_group(tmp_path: Path) -> None:
     shapes = [box(0, 0, 100, 100), point(LFT, 9, 9), point(LRT, 60, 60, 5)]
     result = read(tmp_path, *shapes)
-    assert labelled(result) == [{LFT: 2}] and codes(result) == [("E306", "shapes[2]")]
+    assert labeled(result) == [{LFT: 2}] and codes(result) == [("E306", "shapes[2]")]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_boxes_from_points_are_not_recommended_beside_a_free_box(tmp_path: Path)
 
 def test_a_point_just_outside_the_only_box_is_its_own(tmp_path: Path) -> None:
     result = read(tmp_path, box(0, 0, 100, 50), point(LFT, 104, 30), point(LRT, 9, 9))
-    assert labelled(result) == [{LFT: 2, LRT: 2}] and codes(result) == [("W327", "shapes[1]")]
+    assert labeled(result) == [{LFT: 2, LRT: 2}] and codes(result) == [("W327", "shapes[1]")]
     assert "shapes[1] (left-front-tire) lies 4 px, 4.0% of its side, outside shapes[0]" in message(result)
 
 
@@ -118,25 +118,25 @@ def test_other_points_outside_are_one_finding(tmp_path: Path, shapes: list[Json]
 
 def test_drawing_order_is_covered_by_containment(tmp_path: Path) -> None:
     result = read(tmp_path, box(0, 0, 50, 50), point(LFT, 9, 9), box(60, 0, 99, 50), point(LFT, 70, 9))
-    assert labelled(result) == [{LFT: 2}, {LFT: 2}]
+    assert labeled(result) == [{LFT: 2}, {LFT: 2}]
     assert codes(result) == []
 
 
 def test_a_point_without_group_joins_a_box_with_one(tmp_path: Path) -> None:
     result = read(tmp_path, box(0, 0, 50, 50, 0), point(LFT, 9, 9, 0), point(LRT, 19, 9))
-    assert labelled(result) == [{LFT: 2, LRT: 2}] and codes(result) == []
+    assert labeled(result) == [{LFT: 2, LRT: 2}] and codes(result) == []
 
 
 def test_groups_may_leave_their_box(tmp_path: Path) -> None:
     result = read(tmp_path, box(0, 0, 50, 50, 0), point(LFT, 90, 90, 0))
-    assert labelled(result) == [{LFT: 2}] and codes(result) == []
+    assert labeled(result) == [{LFT: 2}] and codes(result) == []
 
 
 @pytest.mark.parametrize(
     ("shapes", "expected", "part"),
     [
         pytest.param([OUTER, point(LFT, 250, 9)], [("E303", "shapes[1]")],
-                     "must be in a rectangle labelled 'car', or joined with one, got [250.0, 9.0]", id="outside"),
+                     "must be in a rectangle labeled 'car', or joined with one, got [250.0, 9.0]", id="outside"),
         pytest.param([INNER, INNER, point(LFT, 60, 60)], [("E304", "shapes[2]")],
                      "shapes[0] and shapes[1] hold it", id="two equal boxes"),
         pytest.param([OUTER, INNER, point(LFT, 60, 60), point(LFT, 70, 70)],
@@ -178,19 +178,19 @@ def test_points_of_an_ignored_box_are_counted_with_it(tmp_path: Path) -> None:
     shapes = [box(0, 0, 50, 50), box(60, 0, 99, 50) | {"label": "bus"}, point(LFT, 70, 9), point(LRT, 9, 9)]
     result = read(tmp_path, *shapes, ignore=frozenset({"bus"}))
     assert result.ignored == {"bus": 1, LFT: 1}
-    assert labelled(result) == [{LRT: 2}] and codes(result) == []
+    assert labeled(result) == [{LRT: 2}] and codes(result) == []
 
 
 def test_a_broken_point_is_lost_alone(tmp_path: Path) -> None:
     shapes = [box(0, 0, 50, 50, 0), point(LFT, 9, 9, 0), point(LRT, 9, 9, 0) | {"points": [[9, "x"]]}]
     result = read(tmp_path, *shapes)
-    assert labelled(result) == [{LFT: 2}] and codes(result) == [("E311", "shapes[2].points[0]")]
+    assert labeled(result) == [{LFT: 2}] and codes(result) == [("E311", "shapes[2].points[0]")]
 
 
 def test_a_broken_box_loses_its_points_but_no_other_object(tmp_path: Path) -> None:
     shapes = [box(0, 0, 50, 50, 0) | {"points": []}, point(LFT, 9, 9, 0), box(0, 0, 50, 50, 1), point(LFT, 9, 9, 1)]
     result = read(tmp_path, *shapes, box_from="keypoints")
-    assert labelled(result) == [{LFT: 2}]
+    assert labeled(result) == [{LFT: 2}]
     assert codes(result) == [("E311", "shapes[0].points, shapes[1]")]
     assert "; 1 point that depends on it is not read either" in message(result)
 

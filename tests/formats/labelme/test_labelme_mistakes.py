@@ -11,7 +11,7 @@ import pytest
 import posetools.formats.labelme.format as labelme
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.options import ReadOptions
-from tests.build import make_picture
+from tests.build import make_image
 from tests.formats.labelme.test_labelme import SIZE, Json, box, read, save, valid
 
 CAR8 = load_skeleton("car8")
@@ -43,8 +43,8 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("shapes.1.label", ..., "E311", "shapes[1].label", ["label must be a text, got None"]),
     ("shapes.1.shape_type", "ellipse", "E302", "shapes[1]",
      ["shape_type of 'left-front-tire' must be 'point', got 'ellipse'"]),
-    ("shapes.1.label", "car", "E302", "shapes[1]", ["points must be labelled with names of keypoints, got a",
-     "point labelled 'car'", "--kpt-order A,B,... names"]),
+    ("shapes.1.label", "car", "E302", "shapes[1]", ["points must be labeled with names of keypoints, got a",
+     "point labeled 'car'", "--kpt-order A,B,... names"]),
     ("shapes.1.shape_type", 3, "E311", "shapes[1].shape_type", ["shape_type must be a text, got 3"]),
     ("shapes.1.points", [], "E311", "shapes[1].points", ["points must be one pair (x, y), got []"]),
     ("shapes.1.points", 3, "E311", "shapes[1].points", ["points must be a list of (x, y) pairs, got 3"]),
@@ -54,11 +54,11 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("shapes.1.points.0", [1e300, 3], "E311", "shapes[1].points[0]", ["px, got [1e+300, 3]"]),
     ("shapes.1.points.0", [True, 3], "E311", "shapes[1].points[0]", ["got [True, 3]"]),
     ("shapes.1.points.0", [1, 2, 3], "E311", "shapes[1].points[0]", ["got [1, 2, 3]"]),
-    ("shapes.1.group_id", 9, "E306", "shapes[1]", ["group 9 must have one rectangle labelled 'car', got none for"]),
+    ("shapes.1.group_id", 9, "E306", "shapes[1]", ["group 9 must have one rectangle labeled 'car', got none for"]),
     ("shapes.1.label", True, "E311", "shapes[1].label", ["label must be a text, got True"]),
     ("shapes.1.points.0", ["3a", 3], "E311", "shapes[1].points[0]", ["got ['3a', 3]"]),
     ("shapes.1.group_id", [1], "E311", "shapes[1].group_id", ["group_id must be an integer or null, got [1]"]),
-    ("shapes.1.group_id", "a", "E306", "shapes[1]", ["group 'a' must have one rectangle labelled 'car', got none for"]),
+    ("shapes.1.group_id", "a", "E306", "shapes[1]", ["group 'a' must have one rectangle labeled 'car', got none for"]),
     ("shapes.1.group_id", 0.5, "E311", "shapes[1].group_id", ["group_id must be an integer or null, got 0.5"]),
     ("shapes.1.flags", [1], "E311", "shapes[1].flags", ["flags must be an object of true and false, or null"]),
     ("shapes.1.flags", {"occluded": 2}, "E311", "shapes[1].flags", ["flags must be", "got {'occluded': 2}"]),
@@ -80,10 +80,10 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("shapes.3.group_id", 0, "E307", "shapes[0], shapes[1], shapes[2], shapes[3]",
      ["group 0 must have one rectangle, got 2"]),
     ("imagePath", ..., "E310", "imagePath", ["imagePath must be a text, got None"]),
-    ("imagePath", "", "E121", "imagePath", ["imagePath must be an existing picture, got ''"]),
-    ("imagePath", "b.jpg", "E121", "imagePath", ["an existing picture, got 'b.jpg'", "--image-root", "5 shapes left"]),
-    ("imagePath", "a\0.jpg", "E121", "imagePath", ["an existing picture"]),
-    ("imagePath", "a" * 999, "E121", "imagePath", ["an existing picture"]),
+    ("imagePath", "", "E121", "imagePath", ["imagePath must be an existing image, got ''"]),
+    ("imagePath", "b.jpg", "E121", "imagePath", ["an existing image, got 'b.jpg'", "--image-root", "5 shapes left"]),
+    ("imagePath", "a\0.jpg", "E121", "imagePath", ["an existing image"]),
+    ("imagePath", "a" * 999, "E121", "imagePath", ["an existing image"]),
     ("imagePath", "../../a.jpg", "E308", "imagePath", ["imagePath must be a path inside", "--image-root "]),
     ("imagePath", "/etc/a.jpg", "E308", "imagePath", ["got '/etc/a.jpg'", "--image-root"]),
     ("imagePath", "C:\\cars\\a.jpg", "E308", "imagePath", ["imagePath must be a path inside"]),
@@ -97,7 +97,7 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
 
 @pytest.mark.parametrize(("at", "value", "code", "place", "parts"), MISTAKES)
 def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str, parts: list[str]) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     content = valid()
     change(at, value)(content)
     file = save(tmp_path, content)
@@ -155,7 +155,7 @@ REPAIRS: list[tuple[str, object, str, int]] = [
 
 @pytest.mark.parametrize(("at", "value", "part", "expected"), REPAIRS)
 def test_values_with_one_meaning_are_read(tmp_path: Path, at: str, value: object, part: str, expected: int) -> None:
-    make_picture(tmp_path / "a.jpg", SIZE)
+    make_image(tmp_path / "a.jpg", SIZE)
     content = valid()
     change(at, value)(content)
     save(tmp_path, content)

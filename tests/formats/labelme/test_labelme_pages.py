@@ -18,7 +18,7 @@ from posetools.errors import RequestError
 from posetools.formats.labelme.model import Document
 from posetools.formats.labelme.pages import some_reading
 from posetools.formats.options import ReadOptions
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.cli.run import run
 from tests.converting import convert_one, instances, write_source, written
 
@@ -47,7 +47,7 @@ def shape(label: str, *points: tuple[float, float], **more: Any) -> dict[str, An
     return {"label": label, "points": points, "group_id": 0, "shape_type": kind, "flags": {}} | more
 
 
-def document(labels: tuple[str, ...], picture: str = "a.jpg", **more: Any) -> dict[str, Any]:
+def document(labels: tuple[str, ...], image: str = "a.jpg", **more: Any) -> dict[str, Any]:
     category, beak, left, right = labels
     shapes = [
         shape(category, (10, 20), (110, 90)),
@@ -56,15 +56,15 @@ def document(labels: tuple[str, ...], picture: str = "a.jpg", **more: Any) -> di
         shape(right, (70, 80), flags={"occluded": True}),
     ]
     sizes = {"imageWidth": 320, "imageHeight": 240}
-    return {"version": "4.2.9", "flags": {}, "shapes": shapes, "imagePath": picture, "imageData": None} | sizes | more
+    return {"version": "4.2.9", "flags": {}, "shapes": shapes, "imagePath": image, "imageData": None} | sizes | more
 
 
-def save(folder: Path, encoding: str, name: str, content: dict[str, Any], picture: str | None = None) -> Path:
+def save(folder: Path, encoding: str, name: str, content: dict[str, Any], image: str | None = None) -> Path:
     """Write a file as labelme did, and its image."""
     path = folder / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(json.dumps(content, ensure_ascii=False, indent=2).encode(encoding))
-    make_picture(folder / (picture or str(content["imagePath"])), (320, 240))
+    make_image(folder / (image or str(content["imagePath"])), (320, 240))
     return path
 
 

@@ -91,7 +91,7 @@ def _group_differently(document: dict[str, Any], rng: random.Random) -> None:
             shape["group_id"] = rng.choice((0, 1, 2, None))
 
 
-def _other_picture(document: dict[str, Any], rng: random.Random) -> None:
+def _other_image(document: dict[str, Any], rng: random.Random) -> None:
     document["imagePath"] = rng.choice(
         ("", ".", "..", "../a.jpg", "b\\a.jpg", "c:a.jpg", "/a.jpg", "a\0.jpg", "\u00e9.jpg", "a" * 300, "sub/a.jpg")
     )
@@ -99,7 +99,7 @@ def _other_picture(document: dict[str, Any], rng: random.Random) -> None:
 
 _CHANGES: tuple[Callable[[dict[str, Any], random.Random], None], ...] = (
     *(_change_shape, _change_shape, _change_point, _drop_key, _change_top),
-    *(_double_shape, _group_differently, _other_picture),
+    *(_double_shape, _group_differently, _other_image),
 )
 
 
@@ -155,7 +155,7 @@ def test_both_ways_accept_and_refuse_the_same() -> None:
         if isinstance(one, Finding) or isinstance(other, Finding):
             assert one == other, data
             continue
-        assert (one.picture, one.size) == (other.picture, other.size), data
+        assert (one.image, one.size) == (other.image, other.size), data
         assert list(map(_fields, one.shapes)) == list(map(_fields, other.shapes)), data
     # Both ways are taken often.
     assert CASES / 4 < quick < CASES * 3 / 4
@@ -165,9 +165,9 @@ def test_both_ways_accept_and_refuse_the_same() -> None:
 def test_both_ways_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: bool) -> None:
     for seed in range(CASES):
         data = _content(seed)
-        # Each file names a picture of its own: what two files say of one picture is left out.
+        # Each file names an image of its own: what two files say of one image is left out.
         (tmp_path / f"{seed}.json").write_bytes(data.replace(b'"a.jpg"', b'"%d.jpg"' % seed))
-    options = ReadOptions(trust_sizes=True, need_pictures=not trust)
+    options = ReadOptions(trust_sizes=True, need_images=not trust)
     if not trust:
         for seed in range(0, CASES, 2):
             (tmp_path / f"{seed}.jpg").touch()
@@ -196,7 +196,7 @@ def test_names_and_ignored_labels_mean_the_same(
             if names and seed % 2:
                 shape["label"] = {"car": "auto", "left-front-tire": "p"}.get(shape["label"], shape["label"])
         (tmp_path / f"{seed}.json").write_text(json.dumps({**document, "imagePath": f"{seed}.jpg"}))
-    options = ReadOptions(names=names, ignore=frozenset(ignored), trust_sizes=True, need_pictures=False)
+    options = ReadOptions(names=names, ignore=frozenset(ignored), trust_sizes=True, need_images=False)
     quick = labelme.FORMAT.read([tmp_path], CAR8, options)
     monkeypatch.setattr(labelme_read, "quick_document", lambda _: None)
     slow = labelme.FORMAT.read([tmp_path], CAR8, options)

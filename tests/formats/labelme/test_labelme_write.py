@@ -19,7 +19,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, OutputError
 from posetools.files.disk import Transfer
 from posetools.formats.options import ReadOptions
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.formats.labelme.test_labelme import box, document, save, valid
 
 CAR8 = load_skeleton("car8")
@@ -56,7 +56,7 @@ def test_written_file(tmp_path: Path, how: Transfer) -> None:
     assert [shape["group_id"] for shape in rectangles] == [0, 1]
     assert [[*shape["points"][0], *shape["points"][1]] for shape in rectangles] == dataset.boxes.tolist()
     points = [shape for shape in content["shapes"] if shape["shape_type"] == "point"]
-    assert len(points) == dataset.num_labelled.sum()
+    assert len(points) == dataset.num_labeled.sum()
     hidden = [shape["label"] for shape in points if shape["flags"] == {"occluded": True} and shape["group_id"] == 0]
     assert hidden == [name for name, v in zip(CAR8.names, dataset.visibility[0], strict=True) if v == 1]
     written = tmp_path / "out/sub/a.jpg"
@@ -94,14 +94,14 @@ def same_name(folder: Path) -> dict[str, Dataset]:
 
 def flat_box(folder: Path) -> dict[str, Dataset]:
     builder = DatasetBuilder(CAR8)
-    builder.add_image(Image("a.jpg", 320, 240, path=make_picture(folder / "a.jpg")))
+    builder.add_image(Image("a.jpg", 320, 240, path=make_image(folder / "a.jpg")))
     builder.add_instance("a.jpg", box=np.array([5.0, 5, 5, 9]), keypoints=np.zeros((8, 3)), origin=Origin("somewhere"))
     return {"train": builder.build()}
 
 
 def leads_out(folder: Path) -> dict[str, Dataset]:
     builder = DatasetBuilder(CAR8)
-    builder.add_image(Image("../a.jpg", 320, 240, path=make_picture(folder / "a.jpg")))
+    builder.add_image(Image("../a.jpg", 320, 240, path=make_image(folder / "a.jpg")))
     return {"train": builder.build()}
 
 
@@ -109,11 +109,11 @@ def leads_out(folder: Path) -> dict[str, Dataset]:
     ("make", "parts"),
     [
         (crowd, ["a.jpg: a.jpg: object 1: iscrowd must be 0", "labelme has no groups", "got 1", "such objects out"]),
-        (same_stem, ["a.png: file_name must be the only picture with the labelme file a.json, got 'a.jpg'", "rename"]),
-        (same_name, ["a.jpg: file_name must be the only picture with the labelme file a.json, got 'a.jpg'"]),
+        (same_stem, ["a.png: file_name must be the only image with the labelme file a.json, got 'a.jpg'", "rename"]),
+        (same_name, ["a.jpg: file_name must be the only image with the labelme file a.json, got 'a.jpg'"]),
         (flat_box, ["a.jpg: somewhere: box must be x1, y1, x2, y2 with width and height, got [5.0, 5.0, 5.0, 9.0]"]),
         (leads_out, ["file_name must be a relative path that stays in its folder, got '../a.jpg'"]),
-        (lambda _: {"train": make_dataset()}, ["a.jpg: path must be a picture file", "got None"]),
+        (lambda _: {"train": make_dataset()}, ["a.jpg: path must be an image file", "got None"]),
     ],
 )
 def test_what_labelme_cannot_hold_is_refused_before_anything_is_written(
@@ -138,15 +138,15 @@ def names(result_dataset: Dataset) -> list[str]:
 
 
 def test_a_file_as_source_takes_its_folder_as_root(tmp_path: Path) -> None:
-    make_picture(tmp_path / "in/pictures/a.jpg")
+    make_image(tmp_path / "in/pictures/a.jpg")
     file = save(tmp_path / "in", valid() | {"imagePath": "pictures\\a.jpg"})
-    make_picture(tmp_path / "in/unlabelled.jpg")
+    make_image(tmp_path / "in/unlabelled.jpg")
     result = labelme.FORMAT.read([file], CAR8, ReadOptions())
     assert result.findings == () and names(result.dataset) == ["pictures/a.jpg"]
 
 
-def test_picture_in_a_sibling_folder(tmp_path: Path) -> None:
-    make_picture(tmp_path / "images/a.jpg")
+def test_image_in_a_sibling_folder(tmp_path: Path) -> None:
+    make_image(tmp_path / "images/a.jpg")
     save(tmp_path / "json", valid() | {"imagePath": "..\\images\\a.jpg"})
     assert names(labelme.FORMAT.read([tmp_path], CAR8, ReadOptions()).dataset) == ["images/a.jpg"]
     result = labelme.FORMAT.read([tmp_path / "json"], CAR8, ReadOptions())
@@ -155,12 +155,12 @@ def test_picture_in_a_sibling_folder(tmp_path: Path) -> None:
     assert allowed.findings == () and names(allowed.dataset) == ["a.jpg"]
 
 
-def test_pictures_of_one_name_from_different_sources_all_survive(tmp_path: Path) -> None:
+def test_images_of_one_name_from_different_sources_all_survive(tmp_path: Path) -> None:
     sources = [tmp_path / "x/cars", tmp_path / "y/cars", tmp_path / "z/vans", tmp_path / "w"]
     for number, source in enumerate(sources):
-        make_picture(source / "a.jpg", seed=number)
+        make_image(source / "a.jpg", seed=number)
         save(source, document(box(number, 0, 50, 50)))
-    make_picture(sources[3] / "own.jpg")
+    make_image(sources[3] / "own.jpg")
     save(sources[3], document(imagePath="own.jpg"), "own.json")
     dataset = labelme.FORMAT.read(sources, CAR8, ReadOptions()).dataset
     assert names(dataset) == ["cars-2/a.jpg", "cars/a.jpg", "own.jpg", "vans/a.jpg", "w/a.jpg"]
@@ -170,7 +170,7 @@ def test_pictures_of_one_name_from_different_sources_all_survive(tmp_path: Path)
 
 
 def test_overlapping_sources_are_read_once(tmp_path: Path) -> None:
-    make_picture(tmp_path / "sub/a.jpg")
+    make_image(tmp_path / "sub/a.jpg")
     file = save(tmp_path / "sub", valid())
     (tmp_path / "link").symlink_to(tmp_path / "sub")
     (tmp_path / "sub/circle").symlink_to(tmp_path)
@@ -180,7 +180,7 @@ def test_overlapping_sources_are_read_once(tmp_path: Path) -> None:
 
 def test_a_link_to_a_folder_that_holds_the_source_is_not_followed(tmp_path: Path) -> None:
     source = tmp_path / "above" / "source"
-    make_picture(source / "a.jpg")
+    make_image(source / "a.jpg")
     for folder in (source, tmp_path / "above"):
         save(folder, valid())
     (source / "up").symlink_to(tmp_path / "above")
@@ -190,10 +190,10 @@ def test_a_link_to_a_folder_that_holds_the_source_is_not_followed(tmp_path: Path
 
 
 def test_workers_give_the_same_result_in_the_same_order(tmp_path: Path) -> None:
-    picture = make_picture(tmp_path / "0.jpg", (64, 48))
+    image = make_image(tmp_path / "0.jpg", (64, 48))
     for number in range(300):
         if number:
-            (tmp_path / f"{number}.jpg").hardlink_to(picture)
+            (tmp_path / f"{number}.jpg").hardlink_to(image)
         shape = box(number, 0, 400, 40) | ({"label": "bus"} if number % 50 == 0 else {})
         content = document(shape, imagePath=f"{number}.jpg", imageWidth=64, imageHeight=48)
         save(tmp_path, content, f"{number}.json")
@@ -219,7 +219,7 @@ def test_workers_give_the_same_result_in_the_same_order(tmp_path: Path) -> None:
         (lambda p: save(p, b"{").parent, False),
         (lambda p: p, False),
         (lambda p: p / "nowhere", False),
-        (lambda p: make_picture(p / "a.jpg"), False),
+        (lambda p: make_image(p / "a.jpg"), False),
     ],
 )
 def test_detect(tmp_path: Path, make: Callable[[Path], Path], expected: bool) -> None:

@@ -32,8 +32,8 @@ def test_ten_cars_with_hidden_points() -> None:
     whole = visibility[(visibility > 0).all(axis=1)]
     assert len(whole) >= 5
     assert ((whole == 1).any(axis=1) & (whole == 2).any(axis=1)).all()
-    # Points outside the picture are absent in the files, so what is labelled lies in it.
+    # Points outside the image are absent in the files, so what is labeled lies in it.
     for instance in dataset:
-        labelled = instance.keypoints[instance.keypoints[:, 2] > 0, :2]
-        assert len(labelled) >= 2
-        assert ((labelled >= 0) & (labelled <= np.array(instance.image.size))).all()
+        labeled = instance.keypoints[instance.keypoints[:, 2] > 0, :2]
+        assert len(labeled) >= 2
+        assert ((labeled >= 0) & (labeled <= np.array(instance.image.size))).all()

@@ -20,7 +20,7 @@ from posetools.errors import InputError, MissingExtraError, RequestError
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from posetools.formats.sleap import format as sleap
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.formats.deeplabcut.test_deeplabcut import visible
 from tests.formats.deeplabcut.test_hdf5 import strange_floats
 
@@ -41,7 +41,7 @@ def save(
     import sleap_io as sio
 
     for name in ("a.png", "b.png"):
-        make_picture(folder / name)
+        make_image(folder / name)
     skeleton = sio.Skeleton(nodes=list(nodes), name="car")
     with contextlib.chdir(folder):
         video = sio.Video.from_filename(["a.png", "b.png"])
@@ -72,7 +72,7 @@ def test_signs_and_options(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"SLEAP holds no hidden ones\n  --assume-visible"):
         read(path, assume_visible=False)
     with pytest.raises(RequestError, match=r"a folder with SLEAP's \.slp files, got 'none in it'"):
-        read(make_picture(tmp_path / "other/a.jpg").parent)
+        read(make_image(tmp_path / "other/a.jpg").parent)
 
 
 @needs_sleap
@@ -135,11 +135,11 @@ def _elsewhere(labels: Any, _: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "codes", "said"),
     [
-        (_unseen, ["W323", "W333"], "1 points that SLEAP calls not visible are not labelled here"),
+        (_unseen, ["W323", "W333"], "1 points that SLEAP calls not visible are not labeled here"),
         (_far, ["E311", "W333"], f"{ONE} (x, y) must be two numbers of at most 1000000 px, got [inf, 1e+300]"),
         (_predict, ["W323"], "1 predicted instances are no labels; they are not read"),
-        (_beyond, ["E121"], "a sequence of picture files that has the frame, got 5 (1 instances left out)"),
-        (_elsewhere, ["E121"], "an existing picture, got 'c.png' (1 instances left out)"),
+        (_beyond, ["E121"], "a sequence of image files that has the frame, got 5 (1 instances left out)"),
+        (_elsewhere, ["E121"], "an existing image, got 'c.png' (1 instances left out)"),
     ],
 )
 def test_ways_to_break_one(tmp_path: Path, change: Callable[[Any, Any], None], codes: list[str], said: str) -> None:
@@ -173,7 +173,7 @@ def test_an_edge_of_no_type(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (lambda d: replace(d, iscrowd=np.array([True, False, False, False])), "SLEAP has no groups of objects"),
-        (lambda d: replace(d, keypoints=d.keypoints * 0), "one with a labelled keypoint, for SLEAP holds nothing else"),
+        (lambda d: replace(d, keypoints=d.keypoints * 0), "one with a labeled keypoint, for SLEAP holds nothing else"),
     ],
 )
 def test_what_it_cannot_hold_is_refused(tmp_path: Path, change: Callable[[Dataset], Dataset], said: str) -> None:

@@ -334,7 +334,7 @@ def test_a_damaged_frame_is_lost_alone(tmp_path: Path) -> None:
         file["video0/video"][0, 100:] = 0
     result, codes = read(path, tmp_path)
     assert codes == ["E121"] and [image.file_name for image in result.dataset.images] == ["fly_000007.png"]
-    assert "frame 3: picture cannot be read" in result.findings[0].message
+    assert "frame 3: image cannot be read" in result.findings[0].message
 
 
 def test_a_link_to_another_file_is_not_followed(tmp_path: Path) -> None:

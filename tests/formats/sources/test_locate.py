@@ -1,4 +1,4 @@
-"""Finding pictures by what an annotation says, and comparing sizes."""
+"""Finding images by what an annotation says, and comparing sizes."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ import pytest
 from posetools.core.findings import Finding
 from posetools.formats.joined import joined
 from posetools.formats.sources.locate import (
+    ImageFinder,
     Location,
     Match,
     PathFrom,
-    PictureFinder,
     check_size,
     name_below,
-    open_picture,
+    open_image,
 )
 from posetools.imaging.header import read_header
-from tests.build import make_picture
+from tests.build import make_image
 
 
-def find(finder: PictureFinder, text: str, beside: Path) -> Match | Finding:
+def find(finder: ImageFinder, text: str, beside: Path) -> Match | Finding:
     return finder.find([PathFrom(text, beside.parent)], file=beside, place="imagePath")
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    make_picture(tmp_path / "root/pictures/a.jpg", (16, 8))
-    make_picture(tmp_path / "outside.jpg", (16, 8))
+    make_image(tmp_path / "root/pictures/a.jpg", (16, 8))
+    make_image(tmp_path / "outside.jpg", (16, 8))
     (tmp_path / "root/json").mkdir()
     return tmp_path / "root"
 
 
 @pytest.mark.parametrize("text", ["../pictures/a.jpg", "..\\pictures\\a.jpg", "..\\..\\root/pictures/./a.jpg"])
 def test_found_as_written(root: Path, text: str) -> None:
-    found = find(PictureFinder(root), text, root / "json/a.json")
+    found = find(ImageFinder(root), text, root / "json/a.json")
     assert isinstance(found, Match) and found.path.samefile(root / "pictures/a.jpg") and not found.notes
 
 
 @pytest.mark.parametrize(
     ("text", "code", "parts"),
     [
-        ("a.jpg", "E121", ["imagePath must be an existing picture, got 'a.jpg'", "looked for at", "--image-root"]),
-        ("../pictures/b.jpg", "E121", ["an existing picture"]),
-        ("../pictures", "E121", ["an existing picture"]),
-        ("x" * 300, "E121", ["an existing picture"]),
-        ("x/" * 3000 + "a.jpg", "E121", ["an existing picture"]),
-        ("a\0b", "E121", ["an existing picture"]),
+        ("a.jpg", "E121", ["imagePath must be an existing image, got 'a.jpg'", "looked for at", "--image-root"]),
+        ("../pictures/b.jpg", "E121", ["an existing image"]),
+        ("../pictures", "E121", ["an existing image"]),
+        ("x" * 300, "E121", ["an existing image"]),
+        ("x/" * 3000 + "a.jpg", "E121", ["an existing image"]),
+        ("a\0b", "E121", ["an existing image"]),
         ("../../outside.jpg", "E308", ["imagePath must be a path inside", "--image-root DIR allows a further folder"]),
         ("../link.jpg", "E308", ["a path inside"]),
         ("/pictures/a.jpg", "E308", ["got '/pictures/a.jpg'"]),
@@ -58,23 +58,23 @@ def test_found_as_written(root: Path, text: str) -> None:
 def test_not_found(root: Path, text: str, code: str, parts: list[str]) -> None:
     (root / "link.jpg").symlink_to(root.parent / "outside.jpg")
     beside = root / "json/a.json"
-    found = find(PictureFinder(root), text, beside)
+    found = find(ImageFinder(root), text, beside)
     assert isinstance(found, Finding)
     assert (found.code, found.file, found.place) == (code, str(beside), "imagePath")
     for part in parts:
         assert part in f"{found.message}\n{found.hint}"
 
 
-def test_links_in_a_circle_are_no_picture(root: Path) -> None:
+def test_links_in_a_circle_are_no_image(root: Path) -> None:
     (root / "one.jpg").symlink_to(root / "two.jpg")
     (root / "two.jpg").symlink_to(root / "one.jpg")
-    found = find(PictureFinder(root), "../one.jpg", root / "json/a.json")
+    found = find(ImageFinder(root), "../one.jpg", root / "json/a.json")
     assert isinstance(found, Finding) and found.code == "E121"
 
 
 @pytest.mark.parametrize("text", ["a.jpg", "/home/someone/pictures/a.jpg", "D:\\pictures\\a.jpg", "../../a.jpg"])
 def test_found_by_the_end_of_its_path_where_the_user_allows(root: Path, text: str) -> None:
-    found = find(PictureFinder(root / "json", [root]), text, root / "json/a.json")
+    found = find(ImageFinder(root / "json", [root]), text, root / "json/a.json")
     assert isinstance(found, Match) and found.path == root / "pictures/a.jpg" and not found.notes
 
 
@@ -97,13 +97,13 @@ def test_found_by_the_end_of_its_path_where_the_user_allows(root: Path, text: st
     ],
 )
 def test_a_folder_that_is_named_counts(root: Path, text: str, way: str) -> None:
-    image = make_picture(root.parent / "more/day0/cam1/0.jpg", (16, 8))
-    found = find(PictureFinder(root / "json", [root.parent / "more"]), text, root / "json/a.json")
+    image = make_image(root.parent / "more/day0/cam1/0.jpg", (16, 8))
+    found = find(ImageFinder(root / "json", [root.parent / "more"]), text, root / "json/a.json")
     if way == "error":
         assert isinstance(found, Finding) and found.code == "E121"
         assert f"found only {image}" in found.message and f"--image-root {image.parent} takes" in found.hint
         # As the hint says: the folder that is named is another one all the same.
-        found = find(PictureFinder(root / "json", [image.parent]), text, root / "json/a.json")
+        found = find(ImageFinder(root / "json", [image.parent]), text, root / "json/a.json")
         way = "warning"
     assert isinstance(found, Match) and found.path == image
     assert [note.code for note in found.notes] == (["W332"] if way else [])
@@ -111,8 +111,8 @@ def test_a_folder_that_is_named_counts(root: Path, text: str, way: str) -> None:
 
 def test_the_longest_common_end_of_the_path_decides(root: Path) -> None:
     more = root.parent / "more"
-    images = [make_picture(more / name, (16, 8)) for name in ("cam0/0.jpg", "cam1/0.jpg", "b/cam1/0.jpg", "0.jpg")]
-    finder = PictureFinder(root, [more])
+    images = [make_image(more / name, (16, 8)) for name in ("cam0/0.jpg", "cam1/0.jpg", "b/cam1/0.jpg", "0.jpg")]
+    finder = ImageFinder(root, [more])
     for text, image in {
         "cam0/0.jpg": 0,
         "/x/y/cam0/0.jpg": 0,
@@ -136,21 +136,21 @@ def test_the_longest_common_end_of_the_path_decides(root: Path) -> None:
     assert f"{images[2]} and {images[1]}" in found.message
     for path in images[1:3]:
         assert f"--image-root {path.parent}" in found.hint
-        narrower = find(PictureFinder(root, [path.parent]), "/x/cam1/0.jpg", root / "json/a.json")
+        narrower = find(ImageFinder(root, [path.parent]), "/x/cam1/0.jpg", root / "json/a.json")
         assert isinstance(narrower, Match) and narrower.path == path and not narrower.notes
 
 
 def test_a_label_in_a_folder_and_its_image_in_another_are_said(root: Path) -> None:
-    image = make_picture(root.parent / "more/cam1/0.jpg", (16, 8))
+    image = make_image(root.parent / "more/cam1/0.jpg", (16, 8))
     (root / "cam0").mkdir()
-    found = find(PictureFinder(root, [root.parent / "more"]), "0.jpg", root / "cam0/0.json")
+    found = find(ImageFinder(root, [root.parent / "more"]), "0.jpg", root / "cam0/0.json")
     assert isinstance(found, Match) and found.path == image and [note.code for note in found.notes] == ["W332"]
 
 
 def test_a_name_in_two_allowed_folders_is_not_guessed(root: Path) -> None:
-    make_picture(root / "other/a.jpg", (16, 8))
+    make_image(root / "other/a.jpg", (16, 8))
     # The same folder twice is one place.
-    finder = PictureFinder(root / "json", [root / "other", root / "other", root / "pictures"])
+    finder = ImageFinder(root / "json", [root / "other", root / "other", root / "pictures"])
     found = find(finder, "a.jpg", root / "json/a.json")
     assert isinstance(found, Finding) and found.code == "E121"
     assert f"{root / 'other/a.jpg'} and {root / 'pictures/a.jpg'}" in found.message
@@ -175,66 +175,66 @@ def test_a_name_in_two_allowed_folders_is_not_guessed(root: Path) -> None:
 )
 def test_another_spelling_or_ending_is_found_when_one_fits(root: Path, text: str, there: str, inside: bool) -> None:
     home = root if inside else root.parent / "more"
-    image = make_picture(home / there, (16, 8))
-    make_picture(home / "imgs/b.jpg", (16, 8))
-    finder = PictureFinder(root, [] if inside else [home])
+    image = make_image(home / there, (16, 8))
+    make_image(home / "imgs/b.jpg", (16, 8))
+    finder = ImageFinder(root, [] if inside else [home])
     found = find(finder, text, root / "a.json")
     assert isinstance(found, Match) and found.path.samefile(image)
     assert [note.code for note in found.notes] == ["W324"] and image.name in found.notes[0].message
     # Two that fit are an error that names both; the exact name is none of their business.
-    second = make_picture(image.with_suffix(".bmp"), (16, 8))
-    third = make_picture(image.with_suffix(".webp"), (16, 8))
+    second = make_image(image.with_suffix(".bmp"), (16, 8))
+    third = make_image(image.with_suffix(".webp"), (16, 8))
     image.unlink()
-    found = find(PictureFinder(root, [] if inside else [home]), text, root / "a.json")
+    found = find(ImageFinder(root, [] if inside else [home]), text, root / "a.json")
     assert isinstance(found, Finding) and found.code == "E121"
     assert second.name in found.message and third.name in found.message and "rename" in found.hint
 
 
 def test_an_absolute_path_of_this_machine_is_as_good_as_another(root: Path) -> None:
     image = root / "pictures/a.jpg"
-    found = find(PictureFinder(root), str(image), root / "json/a.json")
+    found = find(ImageFinder(root), str(image), root / "json/a.json")
     assert isinstance(found, Match) and found.path == image and not found.notes
-    found = find(PictureFinder(root), str(root.parent / "outside.jpg"), root / "json/a.json")
+    found = find(ImageFinder(root), str(root.parent / "outside.jpg"), root / "json/a.json")
     assert isinstance(found, Finding) and found.code == "E308"
 
 
 @pytest.mark.parametrize("text", ["/home/someone/pictures/a.jpg", "D:\\dogs\\a.jpg", "https://host/dogs/a.jpg"])
 def test_the_image_beside_the_file_is_named_for_a_path_of_another_machine(root: Path, text: str) -> None:
     beside = root / "pictures/a.json"
-    found = find(PictureFinder(root), text, beside)
+    found = find(ImageFinder(root), text, beside)
     assert isinstance(found, Finding) and found.code in ("E308", "E121")
     if found.code == "E308":
-        assert f"--image-root {root / 'pictures'} takes {root / 'pictures/a.jpg'}" in found.hint
+        assert f"--image-root {root / 'images'} takes {root / 'pictures/a.jpg'}" in found.hint
     # As the hint says.
-    found = find(PictureFinder(root, [root / "pictures"]), text, beside)
+    found = find(ImageFinder(root, [root / "pictures"]), text, beside)
     assert isinstance(found, Match) and found.path == root / "pictures/a.jpg"
 
 
 def test_an_exact_name_elsewhere_comes_before_another_spelling(root: Path) -> None:
-    make_picture(root / "b.PNG", (16, 8))
-    image = make_picture(root.parent / "more/b.png", (16, 8))
-    found = find(PictureFinder(root, [root.parent / "more"]), "b.png", root / "a.json")
+    make_image(root / "b.PNG", (16, 8))
+    image = make_image(root.parent / "more/b.png", (16, 8))
+    found = find(ImageFinder(root, [root.parent / "more"]), "b.png", root / "a.json")
     assert isinstance(found, Match) and found.path == image and not found.notes
-    make_picture(root / "b.jpg", (16, 8))
-    found = find(PictureFinder(root), "b.png", root / "a.json")
+    make_image(root / "b.jpg", (16, 8))
+    found = find(ImageFinder(root), "b.png", root / "a.json")
     assert isinstance(found, Match) and found.path == root / "b.PNG", "letter case is nearer than another ending"
 
 
 @pytest.mark.parametrize("text", ["../OUT.jpg", "%2e%2e/out.jpg", "..%2Fout.jpg", "json/../../OUT.jpg", "LINK.jpg"])
 def test_no_spelling_leads_out_of_the_source(root: Path, text: str) -> None:
-    make_picture(root.parent / "out.jpg", (16, 8))
+    make_image(root.parent / "out.jpg", (16, 8))
     (root / "link.jpg").symlink_to(root.parent / "out.jpg")
-    found = find(PictureFinder(root), text, root / "a.json")
+    found = find(ImageFinder(root), text, root / "a.json")
     assert isinstance(found, Finding) and found.code in ("E121", "E308")
 
 
 def test_those_found_as_others_are_one_finding_for_each_kind(root: Path) -> None:
-    finder = PictureFinder(root)
+    finder = ImageFinder(root)
     for name in ("b.PNG", "c.PNG", "D.jpg"):
-        make_picture(root / name, (16, 8))
+        make_image(root / name, (16, 8))
     matches = [find(finder, text, root / f"{text}.json") for text in ("b.png", "c.png", "d.jpg")]
     notes = [note for match in matches if isinstance(match, Match) for note in match.notes]
-    other = Finding("W322", "x.jpg", "", "the picture must be named")
+    other = Finding("W322", "x.jpg", "", "the image must be named")
     told = joined([*notes[:1], other, *notes[1:]])
     assert [(finding.code, finding.file) for finding in told[1:]] == [("W324", str(root))] * 2
     assert told[0] == other
@@ -266,7 +266,7 @@ def test_names_follow_folders_but_not_the_file(root: Path) -> None:
 def test_sizes_are_those_of_the_upright_frame(
     tmp_path: Path, size: tuple[int, int], orientation: int, code: str | None, part: str
 ) -> None:
-    path = make_picture(tmp_path / "a.jpg", (16, 8), orientation=orientation)
+    path = make_image(tmp_path / "a.jpg", (16, 8), orientation=orientation)
     finding = check_size(Location(path, read_header(path)), *size, file=Path("a.json"), place="imageWidth")
     assert (finding.code if finding else None) == code
     if finding:
@@ -274,10 +274,10 @@ def test_sizes_are_those_of_the_upright_frame(
         assert part in finding.message and finding.hint
 
 
-def test_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
-    path = make_picture(tmp_path / "a.jpg", (16, 8))
-    assert open_picture(path) == Location(path, read_header(path))
+def test_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    path = make_image(tmp_path / "a.jpg", (16, 8))
+    assert open_image(path) == Location(path, read_header(path))
     path.write_bytes(b"\xff\xd8\xff")
-    found = open_picture(path)
+    found = open_image(path)
     assert isinstance(found, Finding)
     assert (found.code, found.file) == ("E122", str(path)) and "cannot be read" in found.message

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.cli.run import Done, run
 from tests.converting import labelme_source, write_source
 
@@ -54,7 +54,7 @@ def put(path: Path, content: str | bytes) -> None:
 def test_each_kind_of_file_is_named(tmp_path: Path, kind: str) -> None:
     name, content, said = STRANGERS[kind]
     put(tmp_path / "src" / name, content)
-    make_picture(tmp_path / "src/b.jpg")
+    make_image(tmp_path / "src/b.jpg")
     done = run("convert", tmp_path / "src", "--out", tmp_path / "out")
     assert done.status == 2 and "src: must be of a format" in done.err and "but none fits" in done.err
     lines = [line.strip() for line in done.err.splitlines()]
@@ -80,7 +80,7 @@ def test_kinds_are_counted_and_few(tmp_path: Path) -> None:
 def test_images_alone_and_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for number in range(3):
-        make_picture(tmp_path / f"my dogs/{number}.jpg")
+        make_image(tmp_path / f"my dogs/{number}.jpg")
     done = run("convert", "my dogs", "--out", "out")
     assert done.status == 2
     assert "my dogs: 3 images and nothing else: nothing is labeled yet; `posetools annotate 'my dogs'`" in done.err
@@ -110,13 +110,13 @@ def test_of_several_sources_each_says_what_it_is(tmp_path: Path, monkeypatch: py
     done = run("convert", "src", "coco", "pictures", "--out", "out")
     assert done.status == 2
     assert "\n  src: labelme\n" in done.err and "\n  coco: coco\n" in done.err
-    assert "give them as SRC with --image-root pictures" in done.err
+    assert "give them as SRC with --image-root images" in done.err
     # As it says.
     assert run("convert", "src", "--image-root", "pictures", "--out", "out").status == 0
 
 
 def image(folder: Path) -> Path:
-    return make_picture(folder / "a.jpg")
+    return make_image(folder / "a.jpg")
 
 
 def labeled_image(folder: Path) -> Path:

@@ -16,7 +16,7 @@ import pytest
 
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.formats import FORMATS
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.cli.run import Done, run
 from tests.converting import contents, write_source
 
@@ -89,12 +89,12 @@ def test_findings_and_records_name_the_zip(scratch: Path) -> None:
     folder = source("labelme", ("a.jpg", "b.jpg", "c.jpg", "d.jpg"))
     (folder / "b.jpg").unlink()
     (folder / "c.json").write_text('{"shapes": [')
-    make_picture(folder / "new.jpg")
+    make_image(folder / "new.jpg")
     zipped("my export.zip", folder, below="batch 1")
     done = convert("my export.zip", more=("--keep-going",))
     assert done.status == 1
     for part in (
-        "my export.zip/batch 1/b.json: imagePath must be an existing picture, got 'b.jpg'",
+        "my export.zip/batch 1/b.json: imagePath must be an existing image, got 'b.jpg'",
         "looked for at my export.zip/batch 1/b.jpg",
         "my export.zip/batch 1/c.json: ",
         "my export.zip/batch 1/new.jpg: ",
@@ -141,7 +141,7 @@ def test_a_hint_on_a_folder_in_a_zip_can_be_typed() -> None:
     for path in (folder / "cam 0").glob("*.json"):
         path.write_text(path.read_text().replace('"imagePath": "', '"imagePath": "cam1/'))
     zipped("labels.zip", folder, endings=(".json",))
-    make_picture(folder / "top.jpg")
+    make_image(folder / "top.jpg")
     zipped("images.zip", folder, endings=(".jpg",))
     done = convert("labels.zip", more=("--image-root", "images.zip"))
     assert done.status == 1 and "E121" in done.words and "found only images.zip/cam 0/a.jpg" in done.words
@@ -255,7 +255,7 @@ def test_commands_other_than_convert_name_the_one_that_reads_a_zip() -> None:
             f"  `{command}` makes a data set of it\n"
         )
     assert run(*shlex.split(command)[1:], "--skeleton", "dog.yaml").status == 0
-    assert run("validate", "my dogs-coco", "--no-pictures").status == 0
+    assert run("validate", "my dogs-coco", "--no-images").status == 0
     for words in ("annotate ZIP", "prelabel ZIP --run gone"):
         done = run(*(word.replace("ZIP", str(file)) for word in words.split()))
         assert done.status == 2 and done.err.endswith("unpack it, and give the folder\n"), done.err

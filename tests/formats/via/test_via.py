@@ -23,7 +23,7 @@ from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from posetools.formats.via import format as via
 from posetools.formats.via.model import VIA_COLUMNS
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 
 CAR8 = load_skeleton("car8")
 FRONT, REAR = CAR8.names[0], CAR8.names[1]
@@ -51,14 +51,14 @@ def entry(regions: Any, **more: Any) -> dict[str, Any]:
 
 
 def save(folder: Path, regions: Any, **more: Any) -> Path:
-    make_picture(folder / "a.jpg")
+    make_image(folder / "a.jpg")
     path = folder / "via.json"
     path.write_text(json.dumps({"_via_settings": {}, "_via_img_metadata": {"a.jpg1234": entry(regions, **more)}}))
     return path
 
 
 def save_csv(folder: Path, regions: list[dict[str, Any]], **more: str) -> Path:
-    make_picture(folder / "a.jpg")
+    make_image(folder / "a.jpg")
     text = io.StringIO()
     writer = csv.DictWriter(text, VIA_COLUMNS)
     writer.writeheader()
@@ -118,11 +118,11 @@ def test_json_and_csv_say_the_same(tmp_path: Path, make: Callable[[Path, Any], P
     assert result.findings == ()
     assert result.dataset.boxes.tolist() == [[10, 20, 110, 100]]
     assert result.dataset.keypoints[0, :2].tolist() == [[30, 40, 2], [50, 60.5, 1]]
-    assert result.dataset.num_labelled.tolist() == [2]
+    assert result.dataset.num_labeled.tolist() == [2]
 
 
 def test_a_json_export_and_the_files_of_via_1(tmp_path: Path) -> None:
-    make_picture(tmp_path / "a.jpg")
+    make_image(tmp_path / "a.jpg")
     regions = {str(number): region for number, region in enumerate(valid())}
     path = tmp_path / "export.json"
     path.write_text(json.dumps({"a.jpg1234": entry(regions, fileref="", base64_img_data="")}))
@@ -164,7 +164,7 @@ def test_attributes_that_are_found(tmp_path: Path, key: str, group: str) -> None
         label = region["region_attributes"].pop("label")
         region["region_attributes"] = {key: label, group: name}
     result = read(save(tmp_path, regions))
-    assert result.findings == () and result.dataset.num_labelled.tolist() == [0, 1]
+    assert result.findings == () and result.dataset.num_labeled.tolist() == [0, 1]
 
 
 def test_attributes_that_the_user_names(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def _replace(index: int, region: Any) -> Callable[[list[dict[str, Any]]], Any]:
         (_set(1, "region", visibility="perhaps"), ["E311"], "--hidden-flag WORD which word means occluded"),
         (_set(2, "region", hidden="no"), ["E311"], "visibility 'occluded' and hidden 'no'"),
         (_set(1, "region", make="VW"), ["W323"], "attribute 'make' says nothing"),
-        (_set(1, "region", object="2"), ["E306"], "group 2 must have one rectangle labelled 'car'"),
+        (_set(1, "region", object="2"), ["E306"], "group 2 must have one rectangle labeled 'car'"),
         (_set(2, "region", label=FRONT), ["E305"], "at most one point of an object"),
         (_set(1, "shape", cx="left"), ["E311"], "shape_attributes.cx must be a finite number, got 'left'"),
         (_set(1, "shape", cx=None), ["E311"], "shape_attributes.cx must be a finite number, got None"),
@@ -277,7 +277,7 @@ def test_every_region_is_in_the_data_set_in_a_finding_or_counted(tmp_path: Path)
     result = read(save(tmp_path, regions), ignore=frozenset({"bus"}))
     errors = [finding for finding in result.findings if finding.code.startswith("E")]
     told = {int(number) for finding in errors for number in re.findall(r"regions\[(\d+)\]", finding.place)}
-    kept = len(result.dataset) + int(result.dataset.num_labelled.sum())
+    kept = len(result.dataset) + int(result.dataset.num_labeled.sum())
     assert told == {3, 4, 5, 7, 8, 9} and kept == 3 and result.ignored == {"bus": 1}
     assert len(told) + kept + 1 == len(regions)
 
@@ -288,7 +288,7 @@ def test_every_region_is_in_the_data_set_in_a_finding_or_counted(tmp_path: Path)
         ({"region_count": "7"}, "E311", "region_count must be 3, as many as there are lines of the image, got '7'"),
         ({"region_attributes": "{"}, "E311", "region_attributes must be JSON, got '{'"),
         ({"region_shape_attributes": "[]"}, "E311", "shape_attributes must be an object"),
-        ({"filename": "b.jpg"}, "E121", "filename must be an existing picture, got 'b.jpg'"),
+        ({"filename": "b.jpg"}, "E121", "filename must be an existing image, got 'b.jpg'"),
         ({"filename": "/b.jpg"}, "E308", "filename must be a path inside"),
     ],
 )
@@ -298,7 +298,7 @@ def test_ways_to_break_a_csv(tmp_path: Path, more: dict[str, str], code: str, sa
     assert said in result.findings[0].message and "line " in result.findings[0].place
 
 
-def test_a_csv_of_a_picture_without_regions(tmp_path: Path) -> None:
+def test_a_csv_of_an_image_without_regions(tmp_path: Path) -> None:
     result = read(save_csv(tmp_path, []))
     assert result.findings == () and len(result.dataset.images) == 1 and len(result.dataset) == 0
 
@@ -320,9 +320,9 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str, text: str, said: s
     assert said in result.findings[0].message
 
 
-def test_every_picture_is_accounted_for(tmp_path: Path) -> None:
+def test_every_image_is_accounted_for(tmp_path: Path) -> None:
     save(tmp_path, valid(), file_attributes={"caption": "a car"})
-    make_picture(tmp_path / "unnamed.jpg")
+    make_image(tmp_path / "unnamed.jpg")
     result = read(tmp_path)
     assert sorted(finding.code for finding in result.findings) == ["W322", "W323"]
     save_csv(tmp_path, valid())

@@ -12,7 +12,7 @@ import pytest
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.options import ReadOptions
 from posetools.formats.via import format as via
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 from tests.formats.via.via_sources import Objects, convert, said
 
@@ -43,7 +43,7 @@ def project(regions: Mapping[str, Any], **tables: Any) -> dict[str, Any]:
 
 def save(tmp_path: Path, regions: Mapping[str, Any] = REGIONS, **tables: Any) -> Path:
     source = tmp_path / "src"
-    make_picture(source / "a.jpg")
+    make_image(source / "a.jpg")
     (source / "pond.json").write_text(json.dumps(project(regions, **tables)))
     return source
 
@@ -118,7 +118,7 @@ def test_what_speaks_of_the_whole_image_is_noted(tmp_path: Path) -> None:
 def test_an_image_without_regions_is_one_without_objects(tmp_path: Path) -> None:
     files = {str(n): {"fid": n, "fname": f"{name}.jpg", "type": 2} for n, name in ((1, "a"), (2, "b"))}
     source = save(tmp_path, file=files, view={"1": {"fid_list": ["1"]}, "2": {"fid_list": [2]}})
-    make_picture(source / "b.jpg")
+    make_image(source / "b.jpg")
     assert convert(source)[1] == {**READ, "b.jpg": []}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import Done, run
 
 Objects = dict[str, list[tuple[list[float], list[float]]]]
@@ -29,7 +29,7 @@ def save(folder: Path, *images: Any, **settings: Any) -> Path:
     """Write a project with these regions in the images 0.jpg, 1.jpg, ... beside it."""
     metadata = {}
     for number, regions in enumerate(images):
-        make_picture(folder / f"{number}.jpg")
+        make_image(folder / f"{number}.jpg")
         metadata[f"{number}.jpg-1"] = {"filename": f"{number}.jpg", "size": -1, "regions": regions}
     project = {"_via_settings": settings, "_via_img_metadata": metadata}
     (folder / "project.json").write_text(json.dumps(project))

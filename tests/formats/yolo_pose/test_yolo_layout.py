@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import Done, run
 
 SIZE = (64, 48)
@@ -23,7 +23,7 @@ KEYS = "kpt_shape: [2, 3]\nflip_idx: [0, 1]\nnames: [mug]\nkpt_names: {0: [handl
 
 
 def put(image: Path, label: Path) -> None:
-    make_picture(image, SIZE, seed=len(str(image)) + sum(map(ord, image.name)))
+    make_image(image, SIZE, seed=len(str(image)) + sum(map(ord, image.name)))
     label.parent.mkdir(parents=True, exist_ok=True)
     label.write_text(LABEL)
 
@@ -129,7 +129,7 @@ def test_the_folder_that_a_refusal_names_can_be_given(tmp_path: Path) -> None:
     nothing = convert(tmp_path / "my mugs", tmp_path)
     assert nothing.status == 2 and "cfg/mugs.yaml: YAML of YOLO-pose; give this file as SRC" in nothing.err
     done = convert(source / "mugs.yaml", tmp_path, "--keep-going")
-    assert done.status == 1 and "E308 picture-outside (1)" in done.out and "train and val must be inside" in done.words
+    assert done.status == 1 and "E308 image-outside (1)" in done.out and "train and val must be inside" in done.words
     (hint,) = (line.strip() for line in done.out.splitlines() if line.strip().startswith("--image-root"))
     option = shlex.split(hint)[:2]
     assert option == ["--image-root", f"{tmp_path}/my mugs/data"]

@@ -16,7 +16,7 @@ from posetools.errors import InputError, RequestError
 from posetools.formats import told_format
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import run
 
 CAR8 = load_skeleton("car8")
@@ -33,8 +33,8 @@ DATA: dict[str, Any] = {
 
 
 def put(folder: Path, label: str | None, name: str = "a", split: str = "train") -> Path:
-    """Write a picture and its label file; return where the latter is."""
-    make_picture(folder / "images" / split / f"{name}.jpg", SIZE)
+    """Write an image and its label file; return where the latter is."""
+    make_image(folder / "images" / split / f"{name}.jpg", SIZE)
     path = folder / "labels" / split / f"{name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     if label is not None:
@@ -56,7 +56,7 @@ def declare(folder: Path, **changes: Any) -> Path:
 
 
 def read(folder: Path, *lines: str, options: ReadOptions | None = None, **changes: Any) -> ReadResult:
-    """Read a data set of two pictures, of which the first has these lines."""
+    """Read a data set of two images, of which the first has these lines."""
     put(folder, "".join(f"{line}\n" for line in lines))
     put(folder, "", "b", "val")
     declare(folder, **changes)
@@ -121,7 +121,7 @@ def test_path_of_data_yaml(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "expected"),
+    ("images", "expected"),
     [
         (["images/a.jpg", "images/sub/b.jpg"], [("a.jpg", None), ("sub/b.jpg", None)]),
         (["images/train/a.jpg", "images/val/b.jpg", "images/c.jpg"],
@@ -133,11 +133,11 @@ def test_path_of_data_yaml(tmp_path: Path) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("declared", [False, True])
 def test_folders_say_the_splits_when_nothing_else_does(
-    tmp_path: Path, pictures: list[str], expected: list[tuple[str, str | None]], declared: bool
+    tmp_path: Path, images: list[str], expected: list[tuple[str, str | None]], declared: bool
 ) -> None:
-    for number, picture in enumerate(pictures):
-        make_picture(tmp_path / picture, SIZE, seed=number)
-        label = tmp_path / picture.replace("images", "labels").replace(".jpg", ".txt")
+    for number, image in enumerate(images):
+        make_image(tmp_path / image, SIZE, seed=number)
+        label = tmp_path / image.replace("images", "labels").replace(".jpg", ".txt")
         label.parent.mkdir(parents=True, exist_ok=True)
         label.write_text(LINE)
     if declared:
@@ -145,12 +145,12 @@ def test_folders_say_the_splits_when_nothing_else_does(
     options = ReadOptions(kpt_shape=None if declared else (8, 3))
     result = yolo_pose.FORMAT.read([tmp_path], CAR8, options)
     assert result.findings == () and names(result) == expected
-    assert len(result.dataset) == len(pictures)
+    assert len(result.dataset) == len(images)
     assert yolo_pose.FORMAT.detect(tmp_path)
 
 
 def test_the_last_images_folder_becomes_labels(tmp_path: Path) -> None:
-    make_picture(tmp_path / "images/cars/images/a.jpg", SIZE)
+    make_image(tmp_path / "images/cars/images/a.jpg", SIZE)
     label = tmp_path / "images/cars/labels/a.txt"
     label.parent.mkdir()
     label.write_text(LINE)
@@ -159,7 +159,7 @@ def test_the_last_images_folder_becomes_labels(tmp_path: Path) -> None:
     assert result.findings == () and names(result) == [("images/a.jpg", "train")] and len(result.dataset) == 1
 
 
-def test_pictures_without_labels_are_without_objects(tmp_path: Path) -> None:
+def test_images_without_labels_are_without_objects(tmp_path: Path) -> None:
     put(tmp_path, None, "c")
     result = read(tmp_path, LINE)
     assert [image.file_name for image in result.dataset.images] == ["a.jpg", "b.jpg", "c.jpg"]
@@ -167,7 +167,7 @@ def test_pictures_without_labels_are_without_objects(tmp_path: Path) -> None:
     assert result.files == 2
 
 
-def test_labels_without_pictures(tmp_path: Path) -> None:
+def test_labels_without_images(tmp_path: Path) -> None:
     stray = tmp_path / "labels/train/stray.txt"
     unlisted = put(tmp_path, LINE, "d", "extra")
     (unlisted.parent / "classes.txt").write_text("car\n")
@@ -176,7 +176,7 @@ def test_labels_without_pictures(tmp_path: Path) -> None:
     result = read(tmp_path, LINE)
     found = [(f.code, f.file) for f in result.findings]
     assert found == [("W323", str(tmp_path / "data.yaml")), ("W337", str(stray))]
-    assert f"1 label files are of pictures that no split lists, the first {unlisted}" in result.findings[0].message
+    assert f"1 label files are of images that no split lists, the first {unlisted}" in result.findings[0].message
     assert "the label file must be that of an image in images/" in result.findings[1].message
 
 
@@ -200,7 +200,7 @@ def test_columns_by_name(tmp_path: Path) -> None:
     points = by_option.dataset.keypoints[0]
     assert points[CAR8.index["right-front-tire"]].tolist() == [80, 120, 1]
     assert points[CAR8.index["left-front-tire"]].tolist() == [240, 120, 2]
-    assert by_option.dataset.num_labelled.tolist() == [2], "keypoints without a column are not labelled"
+    assert by_option.dataset.num_labeled.tolist() == [2], "keypoints without a column are not labeled"
 
 
 @pytest.mark.parametrize("by_name", [True, False])
@@ -231,7 +231,7 @@ LINE_MISTAKES: list[tuple[str, str, list[str]]] = [
     (swap(0, "car"), "E311", ["class must be a whole number, 0 or more, got 'car'"]),
     (swap(0, 0.5), "E311", ["class must be a whole number, 0 or more, got '0.5'"]),
     (swap(0, -1), "E311", ["class must be a whole number"]),
-    (swap(1, 1.01), "E311", ["cx must be in [0, 1], a fraction of the picture, got 1.01"]),
+    (swap(1, 1.01), "E311", ["cx must be in [0, 1], a fraction of the image, got 1.01"]),
     (swap(2, -0.01), "E311", ["cy must be in [0, 1]", "got -0.01"]),
     (swap(3, 320), "E311", ["w must be in [0, 1]", "got 320.0", "fractions"]),
     (swap(4, 0), "E311", ["h must be greater than 0, got 0.0"]),
@@ -259,7 +259,7 @@ def test_what_other_tools_write_is_accepted(tmp_path: Path, line: str) -> None:
     assert read(tmp_path, line).dataset.boxes.shape == (1, 4)
 
 
-def test_coordinates_of_unlabelled_points_are_noted(tmp_path: Path) -> None:
+def test_coordinates_of_unlabeled_points_are_noted(tmp_path: Path) -> None:
     result = read(tmp_path, swap(7, 0), LINE, swap(10, 0))
     assert codes(result) == [("W203", "line 1, line 3")]
     assert "visibility 0 must be 0 0 0, got coordinates" in result.findings[0].message
@@ -315,7 +315,7 @@ def test_data_yaml_that_is_none(tmp_path: Path, text: str, parts: list[str]) -> 
         assert part in str(caught.value)
 
 
-def test_a_picture_in_two_splits(tmp_path: Path) -> None:
+def test_an_image_in_two_splits(tmp_path: Path) -> None:
     result = read(tmp_path, LINE, val="images/train")
     found = {finding.code: finding for finding in result.findings}
     assert set(found) == {"E126", "W323"}
@@ -442,24 +442,24 @@ def test_the_yaml_may_have_any_name(tmp_path: Path) -> None:
     assert len(yolo_pose.FORMAT.read([tmp_path / "tiger.yml"], CAR8, ReadOptions()).dataset.images) == 2
 
 
-def test_two_pictures_with_one_label_file(tmp_path: Path) -> None:
-    make_picture(tmp_path / "images/train/a.png", SIZE)
+def test_two_images_with_one_label_file(tmp_path: Path) -> None:
+    make_image(tmp_path / "images/train/a.png", SIZE)
     result = read(tmp_path, LINE)
     label = str(tmp_path / "labels/train/a.txt")
     assert [(finding.code, finding.file) for finding in result.findings] == [("E313", label)]
-    assert "must be of one picture, got a.jpg and a.png" in result.findings[0].message
+    assert "must be of one image, got a.jpg and a.png" in result.findings[0].message
     assert names(result) == [("b.jpg", "val")]
 
 
 @pytest.mark.parametrize(
     ("line", "code", "part"),
     [
-        ("images/train/c.jpg", "E121", "line 2 must be an existing picture, got 'images/train/c.jpg'"),
+        ("images/train/c.jpg", "E121", "line 2 must be an existing image, got 'images/train/c.jpg'"),
         ("../c.jpg", "E308", "line 2 must be a path inside"),
         ("/data/c.jpg", "E308", "line 2 must be a path inside"),
     ],
 )
-def test_pictures_that_a_list_names_in_vain(tmp_path: Path, line: str, code: str, part: str) -> None:
+def test_images_that_a_list_names_in_vain(tmp_path: Path, line: str, code: str, part: str) -> None:
     put(tmp_path, LINE)
     (tmp_path / "list.txt").write_text(f"images/train/a.jpg\n{line}\n")
     declare(tmp_path, train="list.txt", val=...)
@@ -468,7 +468,7 @@ def test_pictures_that_a_list_names_in_vain(tmp_path: Path, line: str, code: str
     assert part in result.findings[0].message and len(result.dataset) == 1
 
 
-def test_pictures_outside_the_source(tmp_path: Path) -> None:
+def test_images_outside_the_source(tmp_path: Path) -> None:
     put(tmp_path / "elsewhere", LINE)
     declare(tmp_path / "in", path=str(tmp_path / "elsewhere"), val=...)
     result = yolo_pose.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions())
@@ -482,7 +482,7 @@ def test_pictures_outside_the_source(tmp_path: Path) -> None:
 
 def test_unreadable_files(tmp_path: Path) -> None:
     put(tmp_path, LINE, "c")
-    (tmp_path / "images/train/c.jpg").write_bytes(b"no picture")
+    (tmp_path / "images/train/c.jpg").write_bytes(b"no image")
     put(tmp_path, None, "d").write_bytes(b"0 \xff")
     result = read(tmp_path, LINE)
     assert [(f.code, Path(f.file).name, f.place) for f in result.findings] == [
@@ -494,7 +494,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "part"),
-    [(lambda p: p / "nowhere", "must be an existing folder or data.yaml"), (lambda p: p, "must hold pictures in")],
+    [(lambda p: p / "nowhere", "must be an existing folder or data.yaml"), (lambda p: p, "must hold images in")],
 )
 def test_sources_that_hold_nothing(tmp_path: Path, make: Callable[[Path], Path], part: str) -> None:
     with pytest.raises(RequestError) as caught:

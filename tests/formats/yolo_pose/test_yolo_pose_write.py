@@ -19,7 +19,7 @@ from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.formats.options import ReadOptions
-from tests.build import make_dataset, make_picture, without_split
+from tests.build import make_dataset, make_image, without_split
 from tests.formats.yolo_pose.test_yolo_pose import LINE, declare, put, read
 
 CAR8 = load_skeleton("car8")
@@ -88,7 +88,7 @@ def same_stem(folder: Path) -> dict[str, Dataset]:
 
 def one_object(folder: Path, box: list[float], point: tuple[float, float]) -> dict[str, Dataset]:
     builder = DatasetBuilder(CAR8)
-    builder.add_image(Image("a.jpg", 320, 240, path=make_picture(folder / "a.jpg")))
+    builder.add_image(Image("a.jpg", 320, 240, path=make_image(folder / "a.jpg")))
     keypoints = np.zeros((8, 3))
     keypoints[3] = (*point, 1)
     builder.add_instance("a.jpg", box=np.array(box), keypoints=keypoints, origin=Origin("somewhere"))
@@ -99,14 +99,14 @@ def one_object(folder: Path, box: list[float], point: tuple[float, float]) -> di
     ("make", "error", "parts"),
     [
         (crowd, InputError, ["a.jpg: a.jpg: object 1: iscrowd must be 0", "YOLO-pose has no groups", "got 1"]),
-        (same_stem, InputError, ["a.png: file_name must be the only picture with the YOLO-pose file labels/train/a"]),
+        (same_stem, InputError, ["a.png: file_name must be the only image with the YOLO-pose file labels/train/a"]),
         (lambda p: one_object(p, [10, 10, 20, 20], (-3, 9)), InputError,
-         ["a.jpg: somewhere: keypoints must be in the picture of (320, 240) pixels", "got [[-3.0, 9.0]]", "skips"]),
-        (lambda p: one_object(p, [-90, 10, 20, 20], (3, 9)), InputError, ["box must be in the picture", "got [-90.0"]),
+         ["a.jpg: somewhere: keypoints must be in the image of (320, 240) pixels", "got [[-3.0, 9.0]]", "skips"]),
+        (lambda p: one_object(p, [-90, 10, 20, 20], (3, 9)), InputError, ["box must be in the image", "got [-90.0"]),
         (lambda p: one_object(p, [9, 9, 9, 20], (3, 9)), InputError, ["box must be x1, y1, x2, y2 with width and"]),
         (lambda p: {"all": make_dataset(p)}, RequestError,
          ["splits of a YOLO-pose data set must be among train, val, test, got ['all']"]),
-        (lambda _: {"train": make_dataset()}, InputError, ["a.jpg: path must be a picture file", "got None"]),
+        (lambda _: {"train": make_dataset()}, InputError, ["a.jpg: path must be an image file", "got None"]),
     ],
 )  # fmt: skip
 def test_what_yolo_pose_cannot_hold_is_refused_before_anything_is_written(
@@ -156,7 +156,7 @@ def test_workers_give_the_same_result(tmp_path: Path) -> None:
         (lambda p: declare(p).parent, True),
         (lambda p: declare(p, kpt_shape=...).parent, False),
         (lambda p: put(p, LINE).parents[2], True),
-        (lambda p: make_picture(p / "images/a.jpg").parents[1], False),
+        (lambda p: make_image(p / "images/a.jpg").parents[1], False),
         (lambda p: p, False),
         (lambda p: p / "nowhere", False),
     ],

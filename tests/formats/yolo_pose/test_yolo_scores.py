@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.build import make_picture
+from tests.build import make_image
 from tests.cli.run import Done, run
 
 SIZE = (100, 50)
@@ -17,7 +17,7 @@ BOX = "0 0.5 0.5 0.5 0.8"
 def convert(folder: Path, line: str, *options: str, yaml: str = "") -> Done:
     """Convert a data set of a gate with three corners in each of two images, and return what was said."""
     for split in ("train", "val"):
-        make_picture(folder / f"in/images/{split}/{split}.jpg", SIZE, seed=len(split))
+        make_image(folder / f"in/images/{split}/{split}.jpg", SIZE, seed=len(split))
         label = folder / f"in/labels/{split}/{split}.txt"
         label.parent.mkdir(parents=True, exist_ok=True)
         label.write_text(f"{line}\n")

@@ -26,7 +26,7 @@ from posetools.training.crops.cache import CropsCache, _innermost, use_crops_in
 from posetools.training.crops.store import Layout, show_bytes
 from posetools.training.request import TrainRequest
 from posetools.training.train import train
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_image
 from tests.tiny_runs import Recorder, Tiny
 
 pytestmark = pytest.mark.train
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.train
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """Six pictures with small cars, one of them stored sideways, and a pair with both stages of augmentation."""
+    """Six images with small cars, one of them stored sideways, and a pair with both stages of augmentation."""
     root = tmp_path_factory.mktemp("photos")
     data = root / "cars"
     dataset = make_dataset(images=[f"{number}.jpg" for number in range(6)], size=(96, 80), seed=2)
@@ -42,7 +42,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     for number, image in enumerate(dataset.images):
         sideways = number == 1
         path = data / IMAGES / image.file_name
-        make_picture(path, (800, 960) if sideways else (960, 800), seed=number, orientation=6 if sideways else 1)
+        make_image(path, (800, 960) if sideways else (960, 800), seed=number, orientation=6 if sideways else 1)
         builder.add_image(Image(image.file_name, 960, 800, path=path))
     for row in range(len(dataset)):
         car = dataset[row]
@@ -128,7 +128,7 @@ def test_with_augmentation_and_the_same_random_numbers_too(photos: Tiny, tmp_pat
     assert flipped == {False, True}
 
 
-def test_crops_are_fewer_bytes_than_pictures_and_are_not_written_twice(photos: Tiny, tmp_path: Path) -> None:
+def test_crops_are_fewer_bytes_than_images_and_are_not_written_twice(photos: Tiny, tmp_path: Path) -> None:
     said: list[str] = []
     cache = CropsCache("crops", tmp_path / "cache")
     _with_crops(photos, "val", "val_pipeline", cache, said)
@@ -147,7 +147,7 @@ def test_crops_are_fewer_bytes_than_pictures_and_are_not_written_twice(photos: T
     assert [file.stat().st_mtime_ns for file in sorted((tmp_path / "cache").rglob("*.crops"))] == times
 
 
-def test_an_object_without_crop_and_a_deleted_file_are_read_from_the_picture(photos: Tiny, tmp_path: Path) -> None:
+def test_an_object_without_crop_and_a_deleted_file_are_read_from_the_image(photos: Tiny, tmp_path: Path) -> None:
     stock = _dataset(photos, "val")
     cached = _with_crops(photos, "val", None, CropsCache("crops", tmp_path), [])
     for file in tmp_path.rglob("*.crops"):
@@ -159,19 +159,19 @@ def test_an_object_without_crop_and_a_deleted_file_are_read_from_the_picture(pho
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        (lambda path: path.unlink(), InputError, "picture does not exist"),
+        (lambda path: path.unlink(), InputError, "image does not exist"),
         (lambda path: path.write_bytes(path.read_bytes()[:2000]), InputError, "it ends before the image does"),
     ],
 )
-def test_a_picture_that_cannot_be_read_is_named(
+def test_an_image_that_cannot_be_read_is_named(
     tmp_path: Path, photos: Tiny, change: Callable[[Path], None], kind: type[PosetoolsError], message: str
 ) -> None:
     broken = Tiny(tmp_path / "cars", photos.det, photos.pose)
     shutil.copytree(photos.data, broken.data)
     dataset = _dataset(broken, "val")
-    picture = Path(dataset.get_data_info(0)["img_path"])
-    change(picture)
-    with pytest.raises(kind, match=f"{picture.name}: .*{message}"):
+    image = Path(dataset.get_data_info(0)["img_path"])
+    change(image)
+    with pytest.raises(kind, match=f"{image.name}: .*{message}"):
         _with_crops(broken, "val", None, CropsCache("crops", tmp_path / "cache"), [])
 
 
@@ -222,7 +222,7 @@ def test_loader_processes_share_crops_in_memory(photos: Tiny, tmp_path: Path) ->
     assert not any(tmp_path.iterdir())
 
 
-def test_a_run_from_crops_is_the_run_from_pictures(runs: dict[str, tuple[Path, Recorder]]) -> None:
+def test_a_run_from_crops_is_the_run_from_images(runs: dict[str, tuple[Path, Recorder]]) -> None:
     (stock, _), (cached, told) = runs["stock"], runs["disk"]
     losses = _losses(stock)
     assert len(losses) > 2

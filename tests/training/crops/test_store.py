@@ -28,97 +28,97 @@ from posetools.training.crops.store import (
     show_bytes,
 )
 from posetools.training.crops.window import Reach
-from tests.build import make_picture
+from tests.build import make_image
 
 pytestmark = pytest.mark.train
 
 REACH = Reach(padding=1.25, aspect=0.75, shift=0.16, scale=1.4, rotation=30)
 
 
-def _read(picture: str) -> CropPixels:
+def _read(image: str) -> CropPixels:
     import cv2
 
-    return np.asarray(cv2.imread(picture), np.uint8)
+    return np.asarray(cv2.imread(image), np.uint8)
 
 
-def _fill(folder: Path, pictures: list[Path], reach: Reach = REACH) -> dict[str, Path]:
+def _fill(folder: Path, images: list[Path], reach: Reach = REACH) -> dict[str, Path]:
     """Do what a run does; a function of a module, so that another process can do it too."""
     box = np.array([[40.0, 40, 80, 80]], np.float32)
-    layouts = layouts_of(iter([(str(picture), box) for picture in pictures]), [reach])
+    layouts = layouts_of(iter([(str(image), box) for image in images]), [reach])
     files = files_of(layouts, folder, silent)
-    by_file = {file: (picture, layouts[picture]) for picture, file in files.items()}
+    by_file = {file: (image, layouts[image]) for image, file in files.items()}
     missing = [file for file, (_, layout) in by_file.items() if not is_there(file, layout)]
     fill_folder(missing, by_file, _read, silent)
-    for picture, file in files.items():
-        crop = DiskCrops(layouts, files).crop(picture, box.tobytes())
+    for image, file in files.items():
+        crop = DiskCrops(layouts, files).crop(image, box.tobytes())
         assert crop is not None
         (x, y), (h, w) = crop.origin, crop.pixels.shape[:2]
-        assert np.array_equal(crop.pixels, _read(picture)[y : y + h, x : x + w]), file
+        assert np.array_equal(crop.pixels, _read(image)[y : y + h, x : x + w]), file
     return files
 
 
-def test_a_picture_with_other_pixels_gets_other_crops_though_size_and_time_are_the_same(tmp_path: Path) -> None:
-    picture = tmp_path / "a.bmp"
-    make_picture(picture, (320, 240), seed=1)
-    old = picture.stat()
-    before = _fill(tmp_path / "cache", [picture])
-    make_picture(picture, (320, 240), seed=2)
-    os.utime(picture, ns=(old.st_atime_ns, old.st_mtime_ns))
-    assert (picture.stat().st_size, picture.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
-    assert _fill(tmp_path / "cache", [picture]) != before
+def test_an_image_with_other_pixels_gets_other_crops_though_size_and_time_are_the_same(tmp_path: Path) -> None:
+    image = tmp_path / "a.bmp"
+    make_image(image, (320, 240), seed=1)
+    old = image.stat()
+    before = _fill(tmp_path / "cache", [image])
+    make_image(image, (320, 240), seed=2)
+    os.utime(image, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert (image.stat().st_size, image.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
+    assert _fill(tmp_path / "cache", [image]) != before
 
 
 def test_what_was_hashed_is_remembered_once_it_has_settled(tmp_path: Path) -> None:
-    picture = make_picture(tmp_path / "a.png", (320, 240), seed=1)
+    image = make_image(tmp_path / "a.png", (320, 240), seed=1)
     cache = tmp_path / "cache"
-    _fill(cache, [picture])
+    _fill(cache, [image])
     assert (cache / KNOWN).read_text(encoding="utf-8").strip("{}\n ") == ""
     # Only a clock that goes on makes a file settled: its change time cannot be set.
-    time.sleep(max(0.0, picture.stat().st_ctime + 2.1 - time.time()))
-    files = _fill(cache, [picture])
-    assert str(picture) in (cache / KNOWN).read_text(encoding="utf-8")
-    assert _fill(cache, [picture]) == files
+    time.sleep(max(0.0, image.stat().st_ctime + 2.1 - time.time()))
+    files = _fill(cache, [image])
+    assert str(image) in (cache / KNOWN).read_text(encoding="utf-8")
+    assert _fill(cache, [image]) == files
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": 3}', ""])
 def test_a_damaged_memory_of_hashes_does_no_harm(tmp_path: Path, text: str) -> None:
-    picture = make_picture(tmp_path / "a.png", (320, 240), seed=1)
-    files = _fill(tmp_path / "cache", [picture])
+    image = make_image(tmp_path / "a.png", (320, 240), seed=1)
+    files = _fill(tmp_path / "cache", [image])
     (tmp_path / "cache" / KNOWN).write_text(text, encoding="utf-8")
-    assert _fill(tmp_path / "cache", [picture]) == files
+    assert _fill(tmp_path / "cache", [image]) == files
 
 
 def test_other_augmentation_gets_other_files(tmp_path: Path) -> None:
-    picture = make_picture(tmp_path / "a.png", (640, 480))
+    image = make_image(tmp_path / "a.png", (640, 480))
     larger = Reach(padding=1.25, aspect=0.75, shift=0.16, scale=2.0, rotation=30)
-    assert _fill(tmp_path / "cache", [picture]) != _fill(tmp_path / "cache", [picture], larger)
+    assert _fill(tmp_path / "cache", [image]) != _fill(tmp_path / "cache", [image], larger)
 
 
 def test_a_file_that_is_too_short_is_written_anew(tmp_path: Path) -> None:
-    picture = make_picture(tmp_path / "a.png", (320, 240))
-    (file,) = _fill(tmp_path / "cache", [picture]).values()
+    image = make_image(tmp_path / "a.png", (320, 240))
+    (file,) = _fill(tmp_path / "cache", [image]).values()
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
-    _fill(tmp_path / "cache", [picture])
+    _fill(tmp_path / "cache", [image])
     assert file.read_bytes() == whole
 
 
 def test_what_a_dead_process_left_half_written_is_removed(tmp_path: Path) -> None:
-    picture = make_picture(tmp_path / "a.png", (320, 240))
+    image = make_image(tmp_path / "a.png", (320, 240))
     folder = tmp_path / "cache" / "ab"
     folder.mkdir(parents=True)
     old, new = folder / ".x.crops.1234.tmp", folder / ".y.crops.1234.tmp"
     for left in (old, new):
         left.write_bytes(b"half")
     os.utime(old, (0, 0))
-    _fill(tmp_path / "cache", [picture])
+    _fill(tmp_path / "cache", [image])
     assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_several_processes_may_fill_one_folder_at_once(tmp_path: Path) -> None:
-    pictures = [make_picture(tmp_path / f"{number}.png", (320, 240), seed=number) for number in range(24)]
+    images = [make_image(tmp_path / f"{number}.png", (320, 240), seed=number) for number in range(24)]
     with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
-        found = list(pool.map(_fill, [tmp_path / "cache"] * 3, [pictures] * 3))
+        found = list(pool.map(_fill, [tmp_path / "cache"] * 3, [images] * 3))
     assert found[0] == found[1] == found[2]
     assert len(list((tmp_path / "cache").rglob("*.crops"))) == 24
     assert not list((tmp_path / "cache").rglob("*.tmp"))
@@ -128,10 +128,10 @@ def test_several_processes_may_fill_one_folder_at_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    picture = make_picture(tmp_path / "a.png", (320, 240))
+    image = make_image(tmp_path / "a.png", (320, 240))
     (tmp_path / "cache").write_text("", encoding="utf-8")
     with pytest.raises(OutputError, match=r"cannot be written: .*\n  the crops need room: --cache-dir names a folder"):
-        _fill(tmp_path / "cache", [picture])
+        _fill(tmp_path / "cache", [image])
 
 
 def test_too_little_room_is_said_beforehand(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What part of a picture a pipeline can look at, and that warping this part is warping the picture."""
+"""What part of an image a pipeline can look at, and that warping this part is warping the image."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ REACH = Reach(padding=1.25, aspect=0.75, shift=0.16, scale=1.4, rotation=30)
 
 
 def _corners(box: Floats, reach: Reach, shift: tuple[float, float], scale: float, degrees: float) -> Floats:
-    """Return the corners (4, 2) of a window in its picture, as MMPose places it."""
+    """Return the corners (4, 2) of a window in its image, as MMPose places it."""
     import cv2
     from mmpose.datasets.transforms import TopdownAffine
     from mmpose.structures.bbox import bbox_xyxy2cs, get_warp_matrix
 
-    centre, sides = bbox_xyxy2cs(box.astype(np.float32)[None], reach.padding)
-    centre, sides = centre + np.array(shift) * sides, sides * scale
+    center, sides = bbox_xyxy2cs(box.astype(np.float32)[None], reach.padding)
+    center, sides = center + np.array(shift) * sides, sides * scale
     sides = TopdownAffine._fix_aspect_ratio(sides, reach.aspect)
     size = (192, round(192 / reach.aspect))
-    matrix = get_warp_matrix(centre[0], sides[0], degrees, output_size=size)
+    matrix = get_warp_matrix(center[0], sides[0], degrees, output_size=size)
     inverse = cv2.invertAffineTransform(np.asarray(matrix, np.float64))
     corners = np.array([[0, 0, 1], [size[0], 0, 1], [0, size[1], 1], [*size, 1]], dtype=np.float64)
     placed: Floats = corners @ inverse.T
@@ -83,7 +83,7 @@ def test_several_pipelines_share_one_crop_that_is_enough_for_each() -> None:
     assert both.tolist() == [*np.minimum(first, second)[:2], *np.maximum(first, second)[2:]]
 
 
-def test_crops_end_where_the_picture_ends() -> None:
+def test_crops_end_where_the_image_ends() -> None:
     boxes = np.array([[0.0, 0, 50, 50], [960, 700, 999, 799], [-300, -300, -200, -200], [1200, 900, 1300, 1000]])
     rects = crop_rects(boxes, [Reach(padding=1.25, aspect=1.0)], (1000, 800))
     assert rects[:, :2].min() == 0
@@ -91,7 +91,7 @@ def test_crops_end_where_the_picture_ends() -> None:
     assert (rects[:, 2:] > rects[:, :2]).all()
 
 
-def test_crops_that_would_be_more_than_the_picture_are_the_picture_once() -> None:
+def test_crops_that_would_be_more_than_the_image_are_the_image_once() -> None:
     boxes = np.array([[10.0, 10, 90, 90], [20, 20, 80, 80]])
     rects = crop_rects(boxes, [REACH], (100, 100))
     assert rects.tolist() == [[0, 0, 100, 100]] * 2
@@ -100,13 +100,13 @@ def test_crops_that_would_be_more_than_the_picture_are_the_picture_once() -> Non
     assert layout.objects == 2
 
 
-def test_a_warped_crop_is_byte_for_byte_the_warped_picture() -> None:
+def test_a_warped_crop_is_byte_for_byte_the_warped_image() -> None:
     import cv2
     from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 
     rng = np.random.default_rng(0)
     width, height = 1920, 1080
-    picture = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
+    image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
     for number in range(300):
         sides = rng.uniform(20, 700, 2)
         corner = rng.uniform(-20, [width - 20, height - 20])
@@ -116,13 +116,13 @@ def test_a_warped_crop_is_byte_for_byte_the_warped_picture() -> None:
         edge = np.array([width - 1, height - 1])
         box = np.concatenate([corner.clip(0, edge), (corner + sides).clip(0, edge)]).astype(np.float32)[None]
         rect = crop_rects(box.astype(np.float64), [REACH], (width, height))[0]
-        centre, scale = (box[0, 2:] + box[0, :2]) * 0.5, (box[0, 2:] - box[0, :2]) * 1.25
+        center, scale = (box[0, 2:] + box[0, :2]) * 0.5, (box[0, 2:] - box[0, :2]) * 1.25
         long = np.float32(max(scale[0], scale[1] * 0.75) * rng.uniform(0.6, 1.4))
         degrees = rng.uniform(-30, 30) if number % 3 else 0.0
         matrix_of = get_udp_warp_matrix if number % 5 else get_warp_matrix
-        matrix = matrix_of(centre, np.array([long, long / 0.75]), degrees, output_size=(96, 128))
-        expected = cv2.warpAffine(picture, matrix, (96, 128), flags=cv2.INTER_LINEAR)
-        crop = picture[rect[1] : rect[3], rect[0] : rect[2]]
+        matrix = matrix_of(center, np.array([long, long / 0.75]), degrees, output_size=(96, 128))
+        expected = cv2.warpAffine(image, matrix, (96, 128), flags=cv2.INTER_LINEAR)
+        crop = image[rect[1] : rect[3], rect[0] : rect[2]]
         found = warp(crop, (int(rect[0]), int(rect[1])), (width, height), matrix, (96, 128))
         assert np.array_equal(found, expected), f"window {number}"
 
@@ -134,7 +134,7 @@ def test_a_window_that_left_its_crop_would_be_an_error_and_no_black_border() -> 
         warp(pixels, (10, 10), (100, 100), matrix, (32, 32))
 
 
-def test_a_window_beside_the_picture_is_black() -> None:
+def test_a_window_beside_the_image_is_black() -> None:
     matrix = np.array([[1.0, 0, 500], [0, 1, 500]])
     assert not warp(np.ones((20, 20, 3), np.uint8), (0, 0), (20, 20), matrix, (32, 32)).any()
 

@@ -15,7 +15,7 @@ from mmengine.registry import HOOKS, METRICS
 
 
 def _ids(batch: Any) -> list[int]:
-    # MMPose's samples are objects, MMDet's are pictures.
+    # MMPose's samples are objects, MMDet's are images.
     return [int(sample.metainfo.get("id", sample.metainfo["img_id"])) for sample in batch["data_samples"]]
 
 

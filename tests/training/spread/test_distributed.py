@@ -34,8 +34,8 @@ from tests.tiny_runs import Recorder, make_tiny
 pytestmark = pytest.mark.train
 
 ROOT = Path(__file__).resolve().parents[3]
-# Of three pictures, with an object each, two processes get one twice.
-PICTURES = 3
+# Of three images, with an object each, two processes get one twice.
+NUMBER = 3
 PROBED = """
 _base_ = {base!r}
 custom_imports = dict(imports=['tests.training.spread.distributed_probe'])
@@ -47,7 +47,7 @@ model = dict(backbone=dict(frozen_stages={frozen}), test_cfg=dict({test_cfg}))
 
 @dataclass(frozen=True)
 class Probed:
-    """A pair of configs that notes what each process does, for a data set with an odd number of pictures."""
+    """A pair of configs that notes what each process does, for a data set with an odd number of images."""
 
     root: Path
 
@@ -97,10 +97,10 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def probed(tmp_path_factory: pytest.TempPathFactory) -> Probed:
     root = tmp_path_factory.mktemp("probed")
     tiny = make_tiny(root)
-    names = [f"{number}.png" for number in range(2 * PICTURES)]
+    names = [f"{number}.png" for number in range(2 * NUMBER)]
     dataset = make_dataset(tiny.data / IMAGES, images=names, per_image=1, size=(96, 80), seed=2)
-    write_split(dataset.select_images(range(PICTURES)), ann_file(tiny.data, "train"))
-    write_split(dataset.select_images(range(PICTURES, 2 * PICTURES)), ann_file(tiny.data, "val"))
+    write_split(dataset.select_images(range(NUMBER)), ann_file(tiny.data, "train"))
+    write_split(dataset.select_images(range(NUMBER, 2 * NUMBER)), ann_file(tiny.data, "val"))
     # Untrained, RTMDet finds boxes without a size only, which it leaves out unless it is told not to.
     rows: list[tuple[Stage, Path, int, str]] = [
         ("det", tiny.det, -1, "score_thr=0.0, min_bbox_size=-1"),
@@ -154,7 +154,7 @@ def test_each_sample_is_seen_once_up_to_padding(run: Finished) -> None:
             # Only evaluation does without padding, in MMPose's recipes.
             padded = loop == "train" or run.stage == "det"
             assert [len(part) for part in epoch] == [2, 2 if padded else 1]
-            assert sorted(counts.values()) == [1] * (PICTURES - 1) + [2 if padded else 1]
+            assert sorted(counts.values()) == [1] * (NUMBER - 1) + [2 if padded else 1]
     assert len(run.seen[0]["train"]) == 2
 
 
@@ -182,7 +182,7 @@ def test_one_process_measures_the_same_on_the_same_checkpoint(run: Finished, tmp
     with quiet(), runner_device("cpu"):
         alone = {name: float(value) for name, value in Runner.from_cfg(config).test().items()}
     together = run.metrics
-    assert together["probe/number"] == PICTURES
+    assert together["probe/number"] == NUMBER
     assert together["probe/score"] > 0
     for name, value in alone.items():
         # None is what metrics.json has for COCO's -1.
@@ -382,7 +382,7 @@ def test_a_rate_that_the_user_states_stays(probed: Probed) -> None:
     assert said == ["4 processes: 4 x 2 = 8 samples a step, learning rate 0.002 as said on the command line"]
 
 
-def test_batch_normalisation_of_stock_configs_is_made_fit_for_the_cpu(probed: Probed) -> None:
+def test_batch_normalization_of_stock_configs_is_made_fit_for_the_cpu(probed: Probed) -> None:
     config, said = load_config(probed.root / "det.py"), list[str]()
     config.model.neck.norm_cfg = {"type": "SyncBN"}
     spread_out(config, 2, gpus=False, say=said.append)

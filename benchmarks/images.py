@@ -1,6 +1,6 @@
 """How fast posetools checks image files (header, size, EXIF, end, twins), against reading the same files one by one.
 
-    python benchmarks/pictures.py [--pictures 2000] [--size 640 480] [--repeats 3] [--folder DIR] [--profile]
+    python benchmarks/images.py [--pictures 2000] [--size 640 480] [--repeats 3] [--folder DIR] [--profile]
                                   [--json FILE]
 
 The images are JPEG files of noise, all different and complete. In the first set their lengths differ, as lengths do. In
@@ -35,7 +35,7 @@ from PIL import Image as Pillow
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from posetools.checks.pictures import check_names, check_pictures
+from posetools.checks.images import check_images, check_names
 from posetools.formats.coco.table import CocoTable, table_from
 from posetools.imaging.header import header_of, without_warnings
 from posetools.progress import silent
@@ -54,8 +54,8 @@ def make(folder: Path, number: int, size: tuple[int, int], seed: int) -> dict[st
     files: dict[str, list[Path]] = {name: [] for name in SETS}
     for index in range(number):
         buffer = io.BytesIO()
-        picture = Pillow.fromarray(rng.integers(0, 255, shape, dtype=np.uint8))
-        picture.resize(size).save(buffer, "JPEG", quality=90)
+        image = Pillow.fromarray(rng.integers(0, 255, shape, dtype=np.uint8))
+        image.resize(size).save(buffer, "JPEG", quality=90)
         content, own = buffer.getvalue(), rng.bytes(8)
         if index == 0:
             first, length = content, 5 * len(content) // 4
@@ -111,9 +111,9 @@ def compare(name: str, paths: Sequence[Path], size: tuple[int, int], repeats: in
     total = sum(path.stat().st_size for path in paths) / 1e6
 
     def check() -> None:
-        found = list(check_pictures(listed, paths[0].parent, silent))
+        found = list(check_images(listed, paths[0].parent, silent))
         if found:
-            raise SystemExit(f"{name}: these pictures are sound, and yet: {found[0]}")
+            raise SystemExit(f"{name}: these images are sound, and yet: {found[0]}")
 
     results: list[dict[str, object]] = []
     for state in ("cold", "warm"):
@@ -197,9 +197,9 @@ def main() -> int:
     size = tuple(options.size)
     results = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        sets = make(Path(folder), options.pictures, size, options.seed)
-        mean = sum(p.stat().st_size for p in sets[SETS[0]]) / options.pictures / 1e3
-        print(f"{options.pictures} pictures of {size[0]}x{size[1]}, {mean:.0f} KB each, {os.cpu_count()} cores")
+        sets = make(Path(folder), options.images, size, options.seed)
+        mean = sum(p.stat().st_size for p in sets[SETS[0]]) / options.images / 1e3
+        print(f"{options.images} images of {size[0]}x{size[1]}, {mean:.0f} KB each, {os.cpu_count()} cores")
         print(f"{'':18} {'':5} {'reader MB/s':>12} {'posetools':>12} {'ratio':>7}")
         for name, paths in sets.items():
             results += compare(name, paths, size, options.repeats)

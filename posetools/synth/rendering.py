@@ -1,8 +1,8 @@
-"""One rendered picture with its labels, which are computed from the same geometry as its pixels, not from them.
+"""One rendered image with its labels, which are computed from the same geometry as its pixels, not from them.
 
 - A keypoint is where its 3-D point is seen: visibility 2 when nothing lies before it, 1 when the car itself or
-  something else hides it, 0 (not labelled) when it lies outside the picture.
-- A box is the tight box of all that would be seen of the car if it stood alone, cut by the picture's edge.
+  something else hides it, 0 (not labeled) when it lies outside the image.
+- A box is the tight box of all that would be seen of the car if it stood alone, cut by the image's edge.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from PIL import Image as Pillow
 from posetools.core.dataset import Visibility
 from posetools.core.geometry import Bools, Floats
 from posetools.core.skeleton import Skeleton
-from posetools.synth.camera import Buffers, Screen, rasterise, to_screen
+from posetools.synth.camera import Buffers, Screen, rasterize, to_screen
 from posetools.synth.paint import paint
 from posetools.synth.sample import FULL_VARIETY, Variety, sample_scene
 from posetools.synth.scene import Scene
 
-# Whatever lies less than this before a point, in metres, does not hide it: paint on the surface that it lies in.
+# Whatever lies less than this before a point, in meters, does not hide it: paint on the surface that it lies in.
 _TOLERANCE = 0.02
 # Coordinates are kept to a thousandth of a pixel.
 _LABEL_DECIMALS = 3
@@ -45,9 +45,9 @@ def label_keypoints(pixels: Floats, depth: Floats, screen: Screen, size: tuple[i
 
     Args:
         pixels: (K, 2) where they are seen.
-        depth: (K,) in metres, positive.
+        depth: (K,) in meters, positive.
         screen: all triangles of the scene.
-        size: the picture's (width, height).
+        size: the image's (width, height).
     """
     inside = ((pixels >= 0) & (pixels <= np.array(size))).all(axis=1)
     hidden = _hidden(pixels, depth, screen)
@@ -58,7 +58,7 @@ def label_keypoints(pixels: Floats, depth: Floats, screen: Screen, size: tuple[i
 
 
 def label_box(screen: Screen, size: tuple[int, int]) -> Floats | None:
-    """Return the (4,) tight box of what the triangles cover of the picture, or None when that is nothing.
+    """Return the (4,) tight box of what the triangles cover of the image, or None when that is nothing.
 
     The box of a union of triangles cut by a rectangle is the box of: their corners inside it, the places where their
     sides cross its edges, and its own corners that they cover.
@@ -110,24 +110,24 @@ _SCALE = 2
 
 
 @dataclass(frozen=True, eq=False)
-class RenderedPicture:
-    """A picture and the labels of the cars in it.
+class RenderedImage:
+    """An image and the labels of the cars in it.
 
     Attributes:
-        picture: RGB.
+        image: RGB.
         labels: one per car of ``scene``, in its order.
         scene: what was rendered.
     """
 
-    picture: Pillow.Image
+    image: Pillow.Image
     labels: tuple[CarLabel, ...]
     scene: Scene
 
 
 def render_random(
     rng: np.random.Generator, size: tuple[int, int], skeleton: Skeleton, variety: Variety = FULL_VARIETY
-) -> RenderedPicture:
-    """Return a random picture of ``size`` (width, height): every car in it is labelled, and is there to be seen."""
+) -> RenderedImage:
+    """Return a random image of ``size`` (width, height): every car in it is labeled, and is there to be seen."""
     while True:
         scene = sample_scene(rng, size, variety)
         while scene.cars:
@@ -141,7 +141,7 @@ def render_random(
 
 
 def seen_shares(scene: Scene, screen: Screen, buffers: Buffers) -> Floats:
-    """Return for each car the share of it that is seen: neither outside the picture nor behind something."""
+    """Return for each car the share of it that is seen: neither outside the image nor behind something."""
     owner = np.append(scene.group, -1)[buffers.triangle.ravel()]
     seen = np.bincount(owner[owner >= 0], minlength=len(scene.cars))
     alone = buffers.covered.sum(axis=1)
@@ -158,16 +158,16 @@ def _inside(corners: Floats, size: Sequence[int]) -> float:
 
 def _seen(scene: Scene) -> tuple[Screen, Buffers]:
     screen = to_screen(*scene.camera.project(scene.mesh.vertices), scene.mesh.triangles)
-    return screen, rasterise(screen, scene.group, len(scene.cars), scene.camera.size, _SCALE)
+    return screen, rasterize(screen, scene.group, len(scene.cars), scene.camera.size, _SCALE)
 
 
-def _rendered(scene: Scene, screen: Screen, buffers: Buffers, skeleton: Skeleton) -> RenderedPicture:
+def _rendered(scene: Scene, screen: Screen, buffers: Buffers, skeleton: Skeleton) -> RenderedImage:
     labels = []
     for i, car in enumerate(scene.cars):
         pixels, depth = scene.camera.project(car.keypoints(skeleton))
         own = scene.group == i
         box = label_box(Screen(screen.corners[own], screen.planes[own], screen.front[own]), scene.camera.size)
         if box is None:
-            raise ValueError(f"cars[{i}] must be in the picture")
+            raise ValueError(f"cars[{i}] must be in the image")
         labels.append(CarLabel(box, label_keypoints(pixels, depth, screen, scene.camera.size)))
-    return RenderedPicture(paint(scene, buffers, _SCALE), tuple(labels), scene)
+    return RenderedImage(paint(scene, buffers, _SCALE), tuple(labels), scene)

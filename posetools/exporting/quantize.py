@@ -4,7 +4,7 @@ Both leave the arithmetic behind the last convolutions in float32: the decoding 
 eight or eleven bits, and the averaging of the flip test. What else they lose is measured by the caller.
 
 int8: quantize-dequantize pairs round the convolutions, one scale for each output channel of the weights, ranges of the
-activations from calibration on the pictures given. Weights use seven of the eight bits, since processors without VNNI
+activations from calibration on the images given. Weights use seven of the eight bits, since processors without VNNI
 instructions add products in sixteen bits, which eight would overflow: so the bundle gives the same on all of them.
 """
 
@@ -48,8 +48,8 @@ def to_half(content: bytes) -> bytes:
     sortable = OnnxModel(half)
     sortable.topological_sort()
     onnx.checker.check_model(sortable.model)
-    serialised: bytes = sortable.model.SerializeToString()
-    return serialised
+    serialized: bytes = sortable.model.SerializeToString()
+    return serialized
 
 
 def to_int8(content: bytes, batches: Iterable[npt.NDArray[np.float32]]) -> bytes:
@@ -94,15 +94,15 @@ def to_int8(content: bytes, batches: Iterable[npt.NDArray[np.float32]]) -> bytes
             nodes_to_exclude=[*decoding_nodes(model), *_last_convolutions(model)],
             calibrate_method=CalibrationMethod.MinMax,
         )
-        quantised = onnx.load(small)
+        quantized = onnx.load(small)
     # onnxruntime declares every domain that it knows.
-    used = {node.domain for node in quantised.graph.node}
-    declared = [opset for opset in quantised.opset_import if opset.domain in used]
-    del quantised.opset_import[:]
-    quantised.opset_import.extend(declared)
-    onnx.checker.check_model(quantised)
-    serialised: bytes = quantised.SerializeToString()
-    return serialised
+    used = {node.domain for node in quantized.graph.node}
+    declared = [opset for opset in quantized.opset_import if opset.domain in used]
+    del quantized.opset_import[:]
+    quantized.opset_import.extend(declared)
+    onnx.checker.check_model(quantized)
+    serialized: bytes = quantized.SerializeToString()
+    return serialized
 
 
 def decoding_nodes(model: Any) -> list[str]:
@@ -134,7 +134,7 @@ def _last_convolutions(model: Any) -> list[str]:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep onnxruntime's quantiser, which logs hints to the root logger, from the terminal."""
+    """Keep onnxruntime's quantizer, which logs hints to the root logger, from the terminal."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

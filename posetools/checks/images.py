@@ -1,4 +1,4 @@
-"""The pictures that COCO files name: names, headers, sizes, EXIF rotation, and pictures that are there twice.
+"""The images that COCO files name: names, headers, sizes, EXIF rotation, and images that are there twice.
 
 The files are read only as far as their headers; as a whole only where others are as long, and begin and end alike.
 Reading runs in shards (posetools/checks/inspection.py), on whatever machine.
@@ -28,14 +28,14 @@ from posetools.scale.shards import SHARD, Engine, OwnProcess, cut, run_shards
 
 
 @dataclass(frozen=True, slots=True)
-class ListedPicture:
-    """A picture as a COCO file lists it.
+class ListedImage:
+    """An image as a COCO file lists it.
 
     Attributes:
         split: the file's split.
         table: the file.
         row: the row in ``table.images``.
-        name: the normalised name.
+        name: the normalized name.
     """
 
     split: str
@@ -53,20 +53,20 @@ class ListedPicture:
         """The file's name, and its place in it."""
         return f"{self.table.path.name}: {self.place}"
 
-    def finding(self, code: str, message: str, hint: str, other: ListedPicture | None = None) -> Finding:
-        """Return a finding at this picture, or at it and another one."""
+    def finding(self, code: str, message: str, hint: str, other: ListedImage | None = None) -> Finding:
+        """Return a finding at this image, or at it and another one."""
         origin = Origin(str(other.table.path), other.place) if other else None
         return Finding(code, str(self.table.path), self.place, message, hint, other=origin)
 
 
-def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[ListedPicture, ...], tuple[Finding, ...]]:
-    """Return the pictures whose names stay in the folder, each once, and findings on all others."""
-    first: dict[str, ListedPicture] = {}
+def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[ListedImage, ...], tuple[Finding, ...]]:
+    """Return the images whose names stay in the folder, each once, and findings on all others."""
+    first: dict[str, ListedImage] = {}
     findings = []
     for split, table in tables.items():
         for row, file_name in enumerate(table.images.file_names):
             name = safe_name(file_name)
-            listed = ListedPicture(split, table, row, name or "")
+            listed = ListedImage(split, table, row, name or "")
             if name is None:
                 message = must_be("file_name", "a path that stays in images/", file_name)
                 findings.append(listed.finding("E125", message, "write the path as seen from images/"))
@@ -77,24 +77,24 @@ def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[ListedPicture, .
     return tuple(first.values()), tuple(findings)
 
 
-def check_pictures(
-    pictures: Sequence[ListedPicture], folder: Path, progress: Progress, engine: Engine | None = None
+def check_images(
+    images: Sequence[ListedImage], folder: Path, progress: Progress, engine: Engine | None = None
 ) -> Iterator[Finding]:
-    """Yield pictures that are missing, unreadable, of another size than said, or there twice.
+    """Yield images that are missing, unreadable, of another size than said, or there twice.
 
     Args:
-        pictures: what ``check_names`` returned.
+        images: what ``check_names`` returned.
         folder: the folder that the names are seen from.
         progress: told how far it is.
         engine: what runs the shards; None for this process.
     """
     run = partial(run_shards, engine=engine or OwnProcess(), progress=progress)
-    # Names are normalised (check_names), and there may be millions.
+    # Names are normalized (check_names), and there may be millions.
     start = absolute(folder)
-    paths = [os.path.join(start, listed.name) for listed in pictures]  # noqa: PTH118
+    paths = [os.path.join(start, listed.name) for listed in images]  # noqa: PTH118
     like: dict[tuple[int, str], list[int]] = defaultdict(list)
-    seen = chain.from_iterable(run(inspect, cut(paths, SHARD), what="checking pictures"))
-    for at, (listed, found) in enumerate(zip(pictures, seen, strict=True)):
+    seen = chain.from_iterable(run(inspect, cut(paths, SHARD), what="checking images"))
+    for at, (listed, found) in enumerate(zip(images, seen, strict=True)):
         if found.header:
             like[found.length, found.start].append(at)
         header = found.header
@@ -107,30 +107,30 @@ def check_pictures(
         suspects = [(number, at) for number, group in enumerate(groups) if len(group) > 1 for at in group]
         named = cut([paths[at] for _, at in suspects], SHARD)
         closer: dict[tuple[int, str], list[int]] = defaultdict(list)
-        looks = chain.from_iterable(run(look, named, what="comparing pictures"))
+        looks = chain.from_iterable(run(look, named, what="comparing images"))
         for (number, at), digest in zip(suspects, looks, strict=True):
             if digest:
                 closer[number, digest].append(at)
             else:
                 # It has gone meanwhile.
-                yield from _problems(pictures[at], folder, inspect([paths[at]])[0])
+                yield from _problems(images[at], folder, inspect([paths[at]])[0])
         groups = closer.values()
     pairs = [(at, group[0]) for group in groups for at in group[1:]]
     both = [(paths[at], paths[other]) for at, other in pairs]
     same = chain.from_iterable(run(are_alike, cut(both, SHARD), what="comparing twins"))
     for (at, other), alike in zip(pairs, same, strict=True):
         if alike:
-            yield _double(pictures[at], pictures[other], "content")
+            yield _double(images[at], images[other], "content")
 
 
-def _problems(listed: ListedPicture, folder: Path, found: Inspection) -> Iterator[Finding]:
+def _problems(listed: ListedImage, folder: Path, found: Inspection) -> Iterator[Finding]:
     images, path = listed.table.images, folder / listed.name
     name = images.file_names[listed.row]
     if found.header is None and not found.problem:
-        message = must_be("file_name", f"an existing picture in {path.parent}", name)
-        yield listed.finding("E121", message, "put the picture there, or take it out of images and annotations")
+        message = must_be("file_name", f"an existing image in {path.parent}", name)
+        yield listed.finding("E121", message, "put the image there, or take it out of images and annotations")
     elif found.header is None:
-        message = f"{must_be('file_name', 'a picture that can be read', name)} ({found.problem})"
+        message = f"{must_be('file_name', 'an image that can be read', name)} ({found.problem})"
         hint = found.hint or "replace the file, or take it out of images and annotations"
         yield listed.finding("E122", message, hint)
     else:
@@ -147,7 +147,7 @@ def _problems(listed: ListedPicture, folder: Path, found: Inspection) -> Iterato
             yield listed.finding("W326", f"{name}: {message}", hint)
 
 
-def _double(listed: ListedPicture, other: ListedPicture, what: str) -> Finding:
+def _double(listed: ListedImage, other: ListedImage, what: str) -> Finding:
     if listed.split == other.split:
         message = must_be(what, f"that of one entry only ({other.place} has it)", listed.name)
         return listed.finding("W206", message, "keep one of the two, with the objects of both", other)

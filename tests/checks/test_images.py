@@ -1,4 +1,4 @@
-"""The pictures that COCO files name: every rule on a file that breaks it, with the whole of what is said about it."""
+"""The images that COCO files name: every rule on a file that breaks it, with the whole of what is said about it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from posetools.checks import pictures
-from posetools.checks.pictures import ListedPicture, check_names, check_pictures
+from posetools.checks import images
+from posetools.checks.images import ListedImage, check_images, check_names
 from posetools.core.findings import Finding
 from posetools.formats.coco.table import CocoTable, table_from
 from posetools.progress import silent
-from tests.build import make_picture
+from tests.build import make_image
 
 SIZE = (64, 48)
 LEFT_OUT = (
@@ -32,64 +32,64 @@ def table(split: str, names: list[str], first: int, size: tuple[int, int] = SIZE
 
 
 def found(folder: Path, train: list[str], val: list[str] | None = None, **options: Any) -> list[Finding]:
-    """Return what is found in the pictures of train (ids from 1) and of val (ids from 51)."""
+    """Return what is found in the images of train (ids from 1) and of val (ids from 51)."""
     tables = {"train": table("train", train, 1, **options), "val": table("val", val or [], 51, **options)}
     listed, problems = check_names(tables)
     assert problems == ()
-    return list(check_pictures(listed, folder, silent))
+    return list(check_images(listed, folder, silent))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for seed, name in enumerate(("a.jpg", "b.jpg", "sub/c.png", "d.png")):
-        make_picture(tmp_path / "images" / name, SIZE, seed=seed)
+        make_image(tmp_path / "images" / name, SIZE, seed=seed)
     return tmp_path / "images"
 
 
-def test_sound_pictures_have_no_findings_and_are_looked_at_once(folder: Path) -> None:
+def test_sound_images_have_no_findings_and_are_looked_at_once(folder: Path) -> None:
     told: list[tuple[str, int, int]] = []
     listed, _ = check_names({"train": table("train", ["a.jpg", "sub/c.png"], 1), "val": table("val", ["b.jpg"], 51)})
-    assert list(check_pictures(listed, folder, lambda *step: told.append(step))) == []
-    assert told == [("checking pictures", 3, 3)]
-    assert list(check_pictures((), folder, silent)) == []
+    assert list(check_images(listed, folder, lambda *step: told.append(step))) == []
+    assert told == [("checking images", 3, 3)]
+    assert list(check_images((), folder, silent)) == []
 
 
 def test_only_what_is_as_long_and_begins_alike_is_compared(folder: Path) -> None:
     told: list[tuple[str, int, int]] = []
     _copy(folder, "a.jpg", "e.jpg", "f.jpg")
     listed, _ = check_names({"train": table("train", ["a.jpg", "b.jpg", "e.jpg", "f.jpg", "d.png"], 1)})
-    assert len(list(check_pictures(listed, folder, lambda *step: told.append(step)))) == 2
+    assert len(list(check_images(listed, folder, lambda *step: told.append(step)))) == 2
     # Their ends, then all of them.
-    compared = ("comparing pictures", 3, 3)
-    assert told == [("checking pictures", 5, 5), compared, compared, ("comparing twins", 2, 2)]
+    compared = ("comparing images", 3, 3)
+    assert told == [("checking images", 5, 5), compared, compared, ("comparing twins", 2, 2)]
 
 
-def test_pictures_are_looked_at_in_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "SHARD", 2)
+def test_images_are_looked_at_in_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "SHARD", 2)
     told: list[tuple[str, int, int]] = []
     _copy(folder, "a.jpg", "e.jpg", "f.jpg", "g.jpg")
     listed, _ = check_names({"train": table("train", ["a.jpg", "b.jpg", "e.jpg", "f.jpg", "g.jpg"], 1)})
-    assert len(list(check_pictures(listed, folder, lambda *step: told.append(step)))) == 3
-    compared = [("comparing pictures", 2, 4), ("comparing pictures", 4, 4)]
+    assert len(list(check_images(listed, folder, lambda *step: told.append(step)))) == 3
+    compared = [("comparing images", 2, 4), ("comparing images", 4, 4)]
     twins = [("comparing twins", 2, 3), ("comparing twins", 3, 3)]
-    assert told == [*(("checking pictures", done, 5) for done in (2, 4, 5)), *compared, *compared, *twins]
+    assert told == [*(("checking images", done, 5) for done in (2, 4, 5)), *compared, *compared, *twins]
 
 
-def test_a_picture_that_vanishes_before_it_is_compared_is_missing(folder: Path) -> None:
+def test_an_image_that_vanishes_before_it_is_compared_is_missing(folder: Path) -> None:
     _copy(folder, "a.jpg", "e.jpg", "f.jpg")
     listed, _ = check_names({"train": table("train", ["a.jpg", "e.jpg", "f.jpg"], 1)})
 
     def remove(what: str, done: int, total: int) -> None:
-        if (what, done) == ("checking pictures", total):
+        if (what, done) == ("checking images", total):
             (folder / "e.jpg").unlink()
 
-    missing, twin = check_pictures(listed, folder, remove)
+    missing, twin = check_images(listed, folder, remove)
     assert missing == Finding(
         "E121",
         "train_coco.json",
         "images[1] (id 2, e.jpg)",
-        f"file_name must be an existing picture in {folder}, got 'e.jpg'",
-        "put the picture there, or take it out of images and annotations",
+        f"file_name must be an existing image in {folder}, got 'e.jpg'",
+        "put the image there, or take it out of images and annotations",
     )
     assert (twin.code, twin.place) == ("W206", "images[2] (id 3, f.jpg)")
 
@@ -132,46 +132,46 @@ def test_names_that_leave_the_folder_and_names_that_are_there_twice() -> None:
     )
 
 
-def test_a_picture_that_is_missing_or_no_file(folder: Path) -> None:
+def test_an_image_that_is_missing_or_no_file(folder: Path) -> None:
     (folder / "dir.jpg").mkdir()
-    hint = "put the picture there, or take it out of images and annotations"
+    hint = "put the image there, or take it out of images and annotations"
     assert found(folder, ["a.jpg", "x.jpg", "dir.jpg"]) == [
         Finding(
             "E121",
             "train_coco.json",
             f"images[{row}] (id {row + 1}, {name})",
-            f"file_name must be an existing picture in {folder}, got '{name}'",
+            f"file_name must be an existing image in {folder}, got '{name}'",
             hint,
         )
         for row, name in ((1, "x.jpg"), (2, "dir.jpg"))
     ]
 
 
-def test_a_picture_that_cannot_be_read(folder: Path) -> None:
-    (folder / "b.jpg").write_bytes(b"no picture")
+def test_an_image_that_cannot_be_read(folder: Path) -> None:
+    (folder / "b.jpg").write_bytes(b"no image")
     (finding,) = found(folder, ["a.jpg", "b.jpg"])
     assert (finding.code, finding.file, finding.place) == ("E122", "train_coco.json", "images[1] (id 2, b.jpg)")
-    assert finding.message.startswith("file_name must be a picture that can be read, got 'b.jpg' (picture cannot be")
+    assert finding.message.startswith("file_name must be an image that can be read, got 'b.jpg' (image cannot be")
     assert finding.message.endswith(")")
     assert finding.hint == "replace the file, or take it out of images and annotations"
 
 
-def test_a_picture_of_another_size(folder: Path) -> None:
-    make_picture(folder / "b.jpg", (64, 40))
+def test_an_image_of_another_size(folder: Path) -> None:
+    make_image(folder / "b.jpg", (64, 40))
     assert found(folder, ["a.jpg", "b.jpg"]) == [
         Finding(
             "E123",
             "train_coco.json",
             "images[1] (id 2, b.jpg)",
             "image (width, height) must be (64, 40), the size of b.jpg, got (64, 48)",
-            "the annotation was made on another picture, or on a resized copy",
+            "the annotation was made on another image, or on a resized copy",
         )
     ]
 
 
 @pytest.mark.parametrize(("stored", "code"), [((64, 48), "E124"), ((48, 64), "")])
-def test_sizes_are_those_of_upright_pictures(folder: Path, stored: tuple[int, int], code: str) -> None:
-    make_picture(folder / "b.jpg", stored, orientation=6)
+def test_sizes_are_those_of_upright_images(folder: Path, stored: tuple[int, int], code: str) -> None:
+    make_image(folder / "b.jpg", stored, orientation=6)
     assert [(each.code, each.place) for each in found(folder, ["a.jpg", "b.jpg"])] == (
         [(code, "images[1] (id 2, b.jpg)")] if code else []
     )
@@ -232,16 +232,16 @@ def test_nearly_the_same_content_is_another_one(folder: Path, change: Callable[[
     assert found(folder, ["a.jpg", "e.jpg"]) == []
 
 
-def test_pictures_of_another_size_are_compared_and_broken_ones_are_not(folder: Path) -> None:
+def test_images_of_another_size_are_compared_and_broken_ones_are_not(folder: Path) -> None:
     _copy(folder, "a.jpg", "e.jpg")
     codes = [(each.code, each.place.partition(" ")[0]) for each in found(folder, ["a.jpg", "e.jpg"], size=(64, 47))]
     assert codes == [("E123", "images[0]"), ("E123", "images[1]"), ("W206", "images[1]")]
     for name in ("a.jpg", "e.jpg"):
-        (folder / name).write_bytes(b"no picture")
+        (folder / name).write_bytes(b"no image")
     assert [each.code for each in found(folder, ["a.jpg", "e.jpg"])] == ["E122", "E122"]
 
 
-def test_large_pictures_that_differ_at_their_end_only(folder: Path) -> None:
+def test_large_images_that_differ_at_their_end_only(folder: Path) -> None:
     content = (folder / "a.jpg").read_bytes() + bytes(70_000)
     for name, end in (("e.jpg", b"x"), ("f.jpg", b"y"), ("g.jpg", b"x")):
         (folder / name).write_bytes(content + end)
@@ -250,8 +250,8 @@ def test_large_pictures_that_differ_at_their_end_only(folder: Path) -> None:
     assert "(images[0] (id 1, e.jpg) has it)" in finding.message
 
 
-def test_a_listed_picture_makes_findings_of_its_own() -> None:
-    listed = ListedPicture("val", table("val", ["a.jpg", "b.jpg"], 7), 1, "b.jpg")
+def test_a_listed_image_makes_findings_of_its_own() -> None:
+    listed = ListedImage("val", table("val", ["a.jpg", "b.jpg"], 7), 1, "b.jpg")
     assert listed.finding("E121", "the message", "the hint") == Finding(
         "E121", "val_coco.json", "images[1] (id 8, b.jpg)", "the message", "the hint"
     )
