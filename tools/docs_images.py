@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image
 
-from posetools import render_set
+from posetools.synth import PLAIN, render_set
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDTH, PAGE_WIDTH = 1400, 1100
@@ -99,7 +99,8 @@ def trained(demo: Path) -> None:
     shoot(Path("eval.html"), "eval-cases.webp", "#cases", "#case-3")
     posetools("plot", "demo/work_dirs", "--out", "curves.png")
     save(Image.open("curves.png"), "curves.webp")
-    render_set(Path("photos"), images=24, size=(320, 240), seed=3, overwrite=True)
+    Image.open("demo/predictions.png").quantize(128).save(IMAGES / "demo.png", optimize=True)
+    render_set(Path("photos"), images=24, size=(320, 240), seed=3, variety=PLAIN, overwrite=True)
     for file in Path("photos").glob("*.json"):
         file.unlink()
     shutil.rmtree("next", ignore_errors=True)
