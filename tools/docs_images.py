@@ -1,7 +1,7 @@
 """Makes the screenshots in docs/images/, with Chromium and chromedriver.
 
 ``python -m tools.docs_images WORK`` makes those that need no model.
-``--demo DIR``, a folder of `posetools demo`, adds those that show its pair.
+``--demo DIR`` adds the learning curves and the sheet of a demo.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from typing import Any
 
 from PIL import Image
 
+from posetools.evaluation.report import Subject
+from posetools.evaluation.run import measure
+from posetools.pages.evaluation.page import write_report
 from posetools.synth import PLAIN, render_set
+from tests.oracle import Oracle
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDTH, PAGE_WIDTH = 1400, 1100
@@ -90,33 +94,37 @@ def data() -> None:
     shoot(Path("data.html"), "findings.webp", "#findings", "section.code", "#off=W211")
 
 
-def trained(demo: Path) -> None:
-    """Show the demo's pair: its report, its learning curves, and what it makes of images without labels."""
-    Path("demo").unlink(missing_ok=True)
-    Path("demo").symlink_to(demo, target_is_directory=True)
-    posetools("eval", "--run", "demo/work_dirs", "--data", "demo/data", "--report", "eval.html")
+def simulated() -> None:
+    """Show the report of an evaluation, of predictions made from the labels with a few errors."""
+    truth = render_set(Path("val"), images=30, size=(320, 240), seed=5, variety=PLAIN, overwrite=True)
+    oracle = Oracle(truth, blur=0.02, lost=frozenset({0}), flipped=frozenset({2, 3}), ghosts=1)
+    subject = Subject("simulated predictions", "det.pth", "pose.pth", "data/cars", "val", 0.05)
+    write_report([measure(subject, oracle, oracle, truth)], Path("eval.html"))
     shoot(Path("eval.html"), "eval-report.webp", "body", "[aria-labelledby=reached]")
     shoot(Path("eval.html"), "eval-cases.webp", "#cases", "#case-3")
-    posetools("plot", "demo/work_dirs", "--out", "curves.png")
-    save(Image.open("curves.png"), "curves.webp")
-    Image.open("demo/predictions.png").quantize(128).save(IMAGES / "demo.png", optimize=True)
-    render_set(Path("photos"), images=24, size=(320, 240), seed=3, variety=PLAIN, overwrite=True)
-    for file in Path("photos").glob("*.json"):
-        file.unlink()
+
+
+def review() -> None:
+    """Show the sheet of the images to label first, before there is a model."""
+    shutil.copytree("cars", "photos", ignore=shutil.ignore_patterns("*.json"), dirs_exist_ok=True)
     shutil.rmtree("next", ignore_errors=True)
-    posetools("review", "photos", "--run", "demo/work_dirs", "--next", "9", "--out", "next")
+    posetools("review", "photos", "--next", "10", "--out", "next")
     save(Image.open("next/sheet.jpg"), "review.webp")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--demo", type=Path)
+    parser.add_argument("work", type=Path, help="a folder for what is rendered")
+    parser.add_argument("--demo", type=Path, help="a folder of `posetools demo`: makes its images too")
     asked = parser.parse_args()
-    demo_folder = asked.demo and asked.demo.resolve()
+    demo = asked.demo and asked.demo.resolve()
     # Pages show paths as they are given.
     asked.work.mkdir(exist_ok=True)
     os.chdir(asked.work)
     data()
-    if demo_folder:
-        trained(demo_folder)
+    simulated()
+    review()
+    if demo:
+        posetools("plot", demo / "work_dirs", "--out", "curves.png")
+        save(Image.open("curves.png"), "curves.webp")
+        Image.open(demo / "predictions.png").quantize(128).save(IMAGES / "demo.png", optimize=True)
