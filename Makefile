@@ -15,7 +15,8 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest install-ops demo test road test-core test-oldest test-ops test-pip test-peers coverage mutation faults fuzz bench lint format generate clean
+.PHONY: help install install-core install-oldest install-ops demo test road test-core test-oldest test-ops test-pip \
+	test-peers coverage mutation faults fuzz bench docs lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -132,6 +133,15 @@ CASES ?= 10000
 fuzz: install-core  ## damaged sources of every format, 10,000 each: never a traceback, never a hang, nothing lost
 	@.venv/bin/python -m tests.fuzz --cases $(CASES)
 
+.venv-docs/.done: pyproject.toml $(NEEDS_UV)
+	@echo "== installing MkDocs into .venv-docs/"
+	@$(UV) venv --quiet --python 3.11 --clear .venv-docs
+	@$(UV) pip install --python .venv-docs '.[docs]'
+	@touch .venv-docs/.done
+
+docs: .venv-docs/.done  ## build the documentation as a website in site/; a broken link or anchor is an error
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
 lint: install-core  ## ruff and mypy --strict
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -141,10 +151,12 @@ format: install-core  ## let ruff format and fix what it can
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-generate: install-core  ## write what is made from code: JSON Schemas, tables in docs/, data/ from its labelme files, configs/
+generate: install-core  ## write what is made from code: JSON Schemas, tables and pages in docs/, the notebook, data/ from its labelme files, configs/
 	@.venv/bin/python -m tools.schemas
 	@.venv/bin/python -m tools.docs_pages
+	@.venv/bin/python -m tools.cli_page
+	@.venv/bin/python -m tools.notebook
 	@.venv/bin/python -m tools.sample_data
 
 clean:  ## remove the environments and what the demo made
-	rm -rf .venv .venv-oldest .venv-ops .venv-peers .tools demo
+	rm -rf .venv .venv-oldest .venv-ops .venv-peers .venv-docs .tools demo site

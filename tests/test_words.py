@@ -33,8 +33,8 @@ PHRASES = (
 )
 FOUND = re.compile(r"(?<![\w-])(?:" + "|".join(PHRASES) + r")(?![\w-])", re.IGNORECASE)
 SUFFIXES = {".md", ".py", ".html", ".toml", ".yml", ".yaml", ""}
-# Generated figures and old releases; sample files of other tools; this list.
-SKIPPED = ("CHANGELOG.md", "LICENSE", "data/", "tests/logs/", "tests/test_words.py", "docs/mutation.md")
+# Generated figures and help, which is read where it is written; old releases; sample files of other tools; this list.
+SKIPPED = ("CHANGELOG.md", "LICENSE", "data/", "tests/logs/", "tests/test_words.py", "docs/mutation.md", "docs/cli.md")
 # Keys in files, names that a rename would break, and words in quotes are no prose.
 QUOTED = re.compile(r"\"[\w.-]+\"|'[\w.-]+'|`[^`\n]+`|``[^`\n]+``|--[\w-]+|\w+_\w+|[\w/-]+\.\w+|\w+\(|\w+\.\w+|/\w+")
 
