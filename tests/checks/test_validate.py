@@ -503,7 +503,7 @@ def test_fix_mends_the_set_and_says_what_it_changed(cars: Path) -> None:
         ("E115", SECOND, "iscrowd set to 0, was missing"),
         ("E104", SECOND, "area set to 2770.76, was missing"),
         ("E105", "annotations[2] (id 3)", "num_keypoints set to 7, was 0"),
-        ("E114", CATEGORY, "skeleton: 1 added to every index, the edges were 0-based"),
+        ("E114", CATEGORY, "skeleton: 1 added to every index of the 0-based edges"),
     ]
     mended = json.loads((cars / TRAIN).read_text())
     assert list(mended) == list(broken)

@@ -175,7 +175,7 @@ def test_mmdet_and_mmpose_open_what_was_written(tmp_path: Path) -> None:
     ("image", "part"),
     [
         (Image("../x.jpg", 320, 240, path=Path("x.jpg")), "file_name must be a path that stays in images/, got '../x"),
-        (Image("x.jpg", 320, 240), "path must be an image file, which goes to images/, got None"),
+        (Image("x.jpg", 320, 240), "path must be an image file for images/, got None"),
     ],
 )
 def test_the_writer_refuses_images_it_cannot_place(tmp_path: Path, image: Image, part: str) -> None:

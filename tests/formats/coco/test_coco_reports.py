@@ -266,7 +266,7 @@ def test_a_point_at_the_mark_of_a_missing_one_is_unlabeled(place: Place, seen: i
     change = {"keypoints": [*POINTS[:6], -1, -1, seen]}
     done = place.convert(document(heron(1, **change), heron(2, 2)))
     assert done.status == 0, done.words
-    assert "keypoints at (-1, -1), the mark of a missing one, were taken for unlabeled (once" in done.words
+    assert "keypoints at (-1, -1), the mark of a missing one, were read as unlabeled (once" in done.words
     one, two = place.objects()
     assert (one["keypoints"], one["num_keypoints"]) == ([*POINTS[:6], 0, 0, 0], 2)
     assert two["keypoints"] == POINTS
