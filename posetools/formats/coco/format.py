@@ -16,8 +16,8 @@ Reading
 - In a COCO release, ``instances_X.json`` is left out if ``person_keypoints_X.json`` is next to it (W323): it has the
   same objects.
 - A value of another type with one meaning (``iscrowd: false``, ids as text, a width that the image's header gives)
-  is converted, with one warning (W324) for each kind. --kpt-order names the keypoints of a category with no names or the
-  wrong number of names. --assume-visible reads keypoints with x, y only, or with a score or a depth as
+  is converted, with one warning (W324) for each kind. --kpt-order names the keypoints of a category with no names or
+  the wrong number of names. --assume-visible reads keypoints with x, y only, or with a score or a depth as
   visibility (in most of a category's points), as visible, and (0, 0) and negative numbers as not labeled.
 - Keypoints that are objects with their own categories (E127) are joined by --keypoints-from categories if each is in
   exactly one box of the object's category.
@@ -36,7 +36,7 @@ Reading
 Writing
 - ``images/`` and ``{split}_coco.json``. The ids of images, sorted by name, and of objects start at 1 and continue from
   split to split. ``bbox`` is [x, y, width, height] to 1e-9 px, which reads back as the same corners;
-  ``keypoints`` are 3K numbers; ``segmentation`` is empty; ``area``, ``iscrowd`` and ``num_keypoints`` are always written.
+  ``keypoints`` are 3K numbers; ``segmentation`` is empty; ``area``, ``iscrowd``, ``num_keypoints`` are always written.
 - One category: the skeleton's, with its id, its keypoints, and its links as 1-based pairs.
 """
 

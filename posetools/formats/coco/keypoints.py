@@ -212,7 +212,7 @@ def _only_category(
     if order is not None:
         message = f"categories is empty: the {objects} were read as {name!r} with the keypoints of --kpt-order"
         category = {"id": number, "name": name, "keypoints": list(order)}
-        return [category], [("W324", "categories", message, "the source stays as it is")]
+        return [category], [("W324", "categories", message, "the source is not changed")]
     message = f"categories must list the category of the objects, got none for the {objects}"
     points = lengths.get(number, {})
     fits = set(points) <= {skeleton.num_keypoints}

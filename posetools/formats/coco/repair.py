@@ -107,7 +107,7 @@ def repairs_at(entries: Iterable[tuple[str, int, Any]], codes: frozenset[str] = 
             _annotation(entry, position, sizes, codes, repairs)
         elif "E114" in codes:
             _category(entry, position, repairs)
-        mended.update((done.code, done.place) for done in repairs)
+        repairable.update((done.code, done.place) for done in repairs)
         repairs.clear()
     return frozenset(repairable)
 

@@ -82,7 +82,7 @@ class ImageLookup:
         self._roots = (root, *image_roots)
 
     def find(self, file_name: str, size: tuple[int, int], place: str, *, below: str = "") -> FoundImage | Finding:
-        """Return the image ``file_name`` of the given ``size`` (width, height), or a finding that says why there is none.
+        """Return the image ``file_name`` of the given ``size`` (width, height), or a finding if there is none.
 
         Args:
             file_name: as written.
