@@ -29,7 +29,7 @@ class Format:
 
     Attributes:
         name: as on the command line.
-        name: as on the command line.
+        title: as in tables and messages.
         detect: whether a source path is definitely in this format (never by the number of columns).
         signs: what ``detect`` looks for, for the message when no format or several fit.
         shards: reads sources, shard by shard.

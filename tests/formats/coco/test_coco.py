@@ -554,7 +554,7 @@ BROKEN_FILE: dict[str, tuple[Change, str, str, str]] = {
         lambda d: d["categories"][0].pop("keypoints"),
         "E113",
         "categories[0] (id 1, car)",
-        "keypoints must be ",
+        "keypoints must name ",
     ),
     "category": (
         lambda d: d["categories"][0].update(keypoints=3),
@@ -572,7 +572,7 @@ BROKEN_FILE: dict[str, tuple[Change, str, str, str]] = {
         lambda d: d["images"][0].update(file_name="x.jpg"),
         "E121",
         "images[0] (id 1, x.jpg)",
-        "an existing pict",
+        "an existing imag",
     ),
     "no width": (
         lambda d: d["images"][0].update(width="wide"),

@@ -238,7 +238,7 @@ def test_an_image_never_gets_the_id_that_objects_of_no_image_refer_to(place: Pla
 def test_pairs_without_names_are_asked_for_one_after_the_other(place: Place) -> None:
     pairs = {"keypoints": [30, 40, 50.5, 60, 70, 42, 75, 45], "num_keypoints": 4}
     content = document(heron(1, **pairs), heron(2, 2, **pairs), keypoints=...)
-    assert "x and y alone in 2 objects" in place.convert(content).words
+    assert "x and y only in 2 objects" in place.convert(content).words
     done = place.convert(content, "--assume-visible")
     assert "got 4 keypoints and no names" in done.words
     done = place.convert(content, "--assume-visible", "--kpt-order", "beak,tail,crest,foot", "--ignore", "foot")
@@ -251,7 +251,7 @@ def test_a_category_with_boxes_alone_needs_no_names(place: Place, names: object)
     boxes = (heron(i, i, keypoints=..., num_keypoints=...) for i in (1, 2))
     done = place.convert(document(*boxes, keypoints=names))
     assert done.status == 0, done.words
-    assert "they train the detector" in done.words
+    assert "they only train the detector" in done.words
     assert [one["bbox"] for one in place.objects()] == [[20, 30, 60, 40]] * 2
 
 
@@ -283,5 +283,5 @@ def test_objects_of_no_listed_category_are_taken_as_the_user_says(place: Place, 
     assert "--kpt-order beak,tail,crest" in done.words
     done = place.convert(content, "--kpt-order", "tail,beak,crest")
     assert done.status == 0, done.words
-    assert "the 2 objects of category 5 were taken for 'heron'" in done.words
+    assert "the 2 objects of category 5 were read as 'heron'" in done.words
     assert place.objects()[0]["keypoints"] == [*POINTS[3:6], *POINTS[:3], *POINTS[6:]]

@@ -237,7 +237,7 @@ def test_a_pattern_of_the_hint_reads_the_points_too(tmp_path: Path) -> None:
     ]  # fmt: skip
     source(tmp_path, *shapes)
     done, _ = convert(tmp_path)
-    pattern = re.findall(r"--label-pattern '([^']+)' reads what labels say", done.words)
+    pattern = re.findall(r"--label-pattern '([^']+)' reads the rest of the label", done.words)
     assert done.status == 1 and len(pattern) == 1, done.words
     done, objects = convert(tmp_path, more=("--val", "0", "--label-pattern", pattern[0]))
     assert [one["keypoints"][:3] for one in objects] == [[30, 80, 2], [170, 80, 2]], done.words
