@@ -435,4 +435,4 @@ def test_converting_by_its_signs(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "CollectedData_me.h5"
     os.mkfifo(path)
-    assert read_frame(path) == "must be a file, but is none"
+    assert read_frame(path) == "must be a regular file"

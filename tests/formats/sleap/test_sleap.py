@@ -217,4 +217,4 @@ def test_a_damaged_file_and_a_pipe(tmp_path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     (finding,) = (one for one in read(tmp_path).findings if one.code == "E310")
-    assert (finding.file, finding.message) == (str(path), "must be a file, but is none")
+    assert (finding.file, finding.message) == (str(path), "must be a regular file")

@@ -61,7 +61,7 @@ def test_assume_visible_leaves_what_has_visibility(tmp_path: Path) -> None:
 def test_pixels_are_named_as_such(tmp_path: Path) -> None:
     done = convert(tmp_path, "0 50 25 50 40 30 20 2 70 20 2 0 0 0")
     assert done.status == 1
-    assert "pixels? YOLO has fractions: divide x and w by the image's width, y and h by its height" in done.words
+    assert "pixels? divide x and w by the image's width, y and h by its height" in done.words
 
 
 @pytest.mark.parametrize("order", [(), ("--kpt-order", "near,far,top")])
@@ -87,7 +87,7 @@ def test_pairs_that_the_skeleton_lacks_can_be_written_into_it(tmp_path: Path, or
     [
         ("0 100 80 100 80" + " 20 20 2" * 3, "E311", "a box must be in fractions of the image, got larger numbers"),
         (f"{BOX} 0.1 0.2", "E309", "the line must be 14 numbers (5 and 3 points of 3), got 7"),
-        (BOX, "W324", "lines of class and box alone read as objects without labeled keypoints"),
+        (BOX, "W324", "lines with only class and box read as objects without labeled keypoints"),
         (f"{BOX} 0.1 0.2 0" + " 0.4 0.4 2" * 2, "W203", "points with visibility 0 must be 0 0 0"),
     ],
 )
