@@ -220,9 +220,7 @@ class _Frames:
             more = f"; {self._unlabeled} frames with nothing else were left out" if self._unlabeled else ""
             self._find("W323", "", f"{self._predicted} predicted instances are no labels: left out{more}")
         if self._unseen:
-            message = (
-                f"{self._unseen} points that are not visible in SLEAP were read as not labeled: coordinates left out"
-            )
+            message = f"{self._unseen} points not visible in SLEAP were read as not labeled: coordinates left out"
             self._find("W323", "", message)
         instances = [one for frame in labels.labeled_frames for one in frame.instances]
         tracked = sum(one.track is not None and not _is_prediction(one) for one in instances)
