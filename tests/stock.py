@@ -1,4 +1,4 @@
-"""Running what the packages of OpenMMLab bring along, with posetools out of reach and torch's own defaults."""
+"""Runs scripts of the OpenMMLab packages without posetools and with torch's own defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def stock(package: str, script: str, *arguments: str | Path) -> str:
-    """Run a script of a package (``tools/test.py``) in a process of its own, and return what it printed."""
+    """Run a script of a package (``tools/test.py``) in a separate process, and return its output."""
     spec = find_spec(package)
     assert spec
     assert spec.origin

@@ -1,4 +1,4 @@
-"""Findings of one cause are one finding with counts, and what its hint says to type reads the source."""
+"""Findings with one cause are one finding with counts, and typing what its hint says reads the source."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def save(folder: str, name: str, *shapes: Json, **more: Any) -> None:
 
 
 def bee(*more: Json, **labels: str) -> list[Json]:
-    """Return a bee with other labels for some of its parts, and further shapes."""
+    """Return a bee with some labels changed, and further shapes."""
     names = [labels.get(name, name) for name in ("bee", "head", "thorax", "sting")]
     places = ((20, 30), (50, 60), (80, 90))
     points = [point(name, x, y, 1) for name, (x, y) in zip(names[1:], places, strict=True)]
@@ -59,7 +59,7 @@ def hint_of(out: Path = Path("out")) -> Finding:
 
 
 def typed(hint: str, *wanted: str) -> list[str]:
-    """Return the options named so in a hint, each with its value; placeholders are left out."""
+    """Return some options of a hint with their values; placeholders are left out."""
     words = shlex.split(hint.replace("; ", " "))
     pairs = [words[at : at + 2] for at, word in enumerate(words) if word in wanted]
     return [word for pair in pairs if "NAME" not in pair[1] and pair[1] != "FILE" for word in pair]
@@ -86,7 +86,7 @@ def test_unknown_labels_are_one_table() -> None:
     assert lines[at + 2] == "'mark0': 8 in 8 files, first hive/i00.json: shapes[6]"
     assert "'stign': 1, first hive/z.json: shapes[3]; may be 'sting'" in lines[at:]
     assert convert("hive", "--workers", "2").out == done.out
-    # What the hint says to type is typed.
+    # Type what the hint says.
     hint = lines[at + 8]
     words = typed(hint, "--map", "--ignore")
     assert words == ["--map", "stign=sting", "--ignore", "wing", "--ignore", "mark*", "--ignore", "driver's"]
@@ -334,7 +334,7 @@ def test_an_object_of_another_label_with_the_keypoints_is_mapped(bees: Path, nam
     done = convert(str(source), "--from", name)
     assert done.status == 1 and "got none of them but" not in done.words
     words = typed(done.words, "--map")
-    # CVAT's boxes are called after their skeleton.
+    # CVAT's boxes have their skeleton's name.
     assert set(words) == {"--map", "wasp=bee", *(["wasp-box=bee"] if name == "cvat" else [])}
     assert convert(str(source), "--from", name, *words).status == 0
     assert len(points_of()) == len(dataset)
@@ -393,7 +393,7 @@ def test_no_label_forges_a_line_of_the_table() -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 30])
 def test_images_that_are_missing_are_one_error(number: int) -> None:
-    """As where the images are on another disk: what to type is said once."""
+    """As when the images are on another disk: the hint appears once."""
     for index in range(number):
         save("hive", f"{index:02}", *bee())
         Path(f"hive/{index:02}.jpg").unlink()

@@ -1,4 +1,4 @@
-"""What is said of a COCO file that cannot be read as it is: each cause once, with a way on that works when typed."""
+"""Messages on COCO files that cannot be read as they are: each cause once, with a hint that works when typed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_box_without_size_can_be_made_from_the_keypoints(place: Place, box: li
     assert "`posetools convert --box-from keypoints`" in done.words
     done = place.convert(content, "--box-from", "keypoints")
     assert done.status == 0, done.words
-    # 40 by 20 px round the points, a tenth more on each side.
+    # 40 by 20 px around the points, and a tenth more on each side.
     assert place.objects()[0]["bbox"] == [26, 38, 48, 24]
 
 
@@ -187,7 +187,7 @@ def test_keypoints_without_visibility_are_asked_for_once_and_the_option_settles_
     assert done.status == 0, done.words
     for one in place.objects():
         assert one["keypoints"] == [30, 40, 2, 50.5, 60, 2, 0, 0, 0]
-        # 20.5 by 20 px round the two, a tenth more on each side.
+        # 20.5 by 20 px around both, and a tenth more on each side.
         assert one["bbox"] == [27.95, 38, 24.6, 24]
 
 

@@ -1,4 +1,4 @@
-"""custom: tables of one's own in every form that a mapping can describe, and every way to break one."""
+"""custom: tables in every form that a mapping can describe, and every way to break one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def read(folder: Path, table: str, mapping: str = LONG, name: str = "cars.csv", 
 
 
 def cells(dataset: Dataset) -> dict[str, list[Any]]:
-    """Return what a table can hold of a data set, by columns of the wide form."""
+    """Return what a table can hold of a data set, given the columns of the wide form."""
     columns: dict[str, list[Any]] = {"image": [], "x1": [], "y1": [], "x2": [], "y2": []}
     for instance in dataset:
         columns["image"].append(instance.image.file_name)

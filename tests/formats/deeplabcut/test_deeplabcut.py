@@ -1,4 +1,4 @@
-"""DeepLabCut: single and several animals, CSV and H5, every way to break a file, and what comes back."""
+"""DeepLabCut: single and several animals, CSV and H5, every way to break a file, and round trips."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def names(dataset: Dataset) -> list[str]:
 
 
 def visible(dataset: Dataset) -> Dataset:
-    """Return what DeepLabCut keeps of a data set: every labeled point visible, its box and area round them."""
+    """Return what DeepLabCut keeps of a data set: labeled points, all visible, with box and area around them."""
     points = dataset.keypoints.copy()
     points[:, :, 2] = np.minimum(points[:, :, 2], 1) * 2
     shown = [row[row[:, 2] > 0, :2] for row in points]
@@ -239,7 +239,7 @@ def test_files_of_several_folders(tmp_path: Path) -> None:
 
 
 def _beside(folder: Path, text: str) -> Path:
-    """Save a .csv file with the .h5 file of the same labels beside it, as DeepLabCut does."""
+    """Save a .csv file with the matching .h5 file next to it, as DeepLabCut does."""
     import pandas as pd
 
     path = save(folder, text)

@@ -1,4 +1,4 @@
-"""SLEAP's .slp files, written and read by sleap-io: what comes back, and every way to break one."""
+"""SLEAP's .slp files, written and read by sleap-io: round trips, and every way to break one."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_read_gives_back_the_points_that_write_wrote(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "in", images=names, per_image=2, seed=3)
     (tmp_path / "made").mkdir()
     sleap.write({"train": dataset}, tmp_path / "made", "copy")
-    # As convert does: the folder gets its place when all is written.
+    # As in convert: the folder is moved into place when everything is written.
     (tmp_path / "made").rename(tmp_path / "out")
     result = read(tmp_path / "out")
     assert result.findings == () and result.files == 1

@@ -1,4 +1,4 @@
-"""YOLO-pose data sets as they are found: where their data.yaml leads, by the command and what it writes."""
+"""YOLO-pose layouts found in practice: where data.yaml leads, by the command and its output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def put(image: Path, label: Path) -> None:
 
 
 def by_kind(root: Path) -> Path:
-    """Write images/SPLIT and labels/SPLIT, as Ultralytics has it."""
+    """Write images/SPLIT and labels/SPLIT, as Ultralytics does."""
     for split in ("train", "val"):
         for name in "ab":
             put(root / f"images/{split}/{split}_{name}.jpg", root / f"labels/{split}/{split}_{name}.txt")
@@ -37,7 +37,7 @@ def by_kind(root: Path) -> Path:
 
 
 def by_split(root: Path, *, prefix: str = "") -> Path:
-    """Write SPLIT/images and SPLIT/labels, as Roboflow has it."""
+    """Write SPLIT/images and SPLIT/labels, as Roboflow does."""
     for split in ("train", "valid"):
         for name in "ab":
             file = f"{prefix}{split}_{name}"
@@ -59,7 +59,7 @@ def convert(source: Path, tmp_path: Path, *more: str, out: str = "out") -> Done:
 
 
 def written(out: Path) -> Mapping[str, set[str]]:
-    """Return split -> the images in it, each of which has its mug."""
+    """Return split -> its images, each with its mug."""
     found = {}
     for path in sorted(out.glob("*_coco.json")):
         coco = COCO(path)
@@ -156,7 +156,7 @@ def test_labels_in_their_folder_come_before_those_beside(tmp_path: Path) -> None
 
 
 def test_declared_folders_that_are_not_there(tmp_path: Path) -> None:
-    """The layout is the other one: the refusal says that without the declaration it would be read."""
+    """The folders have the other layout: the message says that they can be read without the declaration."""
     source = declare(by_kind(tmp_path / "mugs"), "train: train/images\nval: val/images\n")
     done = convert(source, tmp_path)
     assert done.status == 2 and "without train and val there, images/ is read as it lies" in done.words

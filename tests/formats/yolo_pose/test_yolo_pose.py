@@ -1,4 +1,4 @@
-"""Reading YOLO-pose: what is declared, how lines are read, and tables of the ways to break a valid data set."""
+"""Reading YOLO-pose: declarations, lines, and tables of ways to break a valid data set."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DATA: dict[str, Any] = {
 
 
 def put(folder: Path, label: str | None, name: str = "a", split: str = "train") -> Path:
-    """Write an image and its label file; return where the latter is."""
+    """Write an image and its label file; return the label file's path."""
     make_image(folder / "images" / split / f"{name}.jpg", SIZE)
     path = folder / "labels" / split / f"{name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def put(folder: Path, label: str | None, name: str = "a", split: str = "train") 
 
 
 def declare(folder: Path, **changes: Any) -> Path:
-    """Write data.yaml (JSON is YAML), with some keys changed, or left out where the value is ``...``."""
+    """Write data.yaml (JSON is YAML) with some keys changed, or removed if the value is ``...``."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {key: value for key, value in (DATA | changes).items() if value is not ...}
     path = folder / "data.yaml"
@@ -56,7 +56,7 @@ def declare(folder: Path, **changes: Any) -> Path:
 
 
 def read(folder: Path, *lines: str, options: ReadOptions | None = None, **changes: Any) -> ReadResult:
-    """Read a data set of two images, of which the first has these lines."""
+    """Read a data set of two images; the first has these lines."""
     put(folder, "".join(f"{line}\n" for line in lines))
     put(folder, "", "b", "val")
     declare(folder, **changes)
@@ -329,7 +329,7 @@ def test_an_image_in_two_splits(tmp_path: Path) -> None:
 
 
 def test_val_is_train_and_val_is_asked_for(tmp_path: Path) -> None:
-    """Ultralytics' own tiny sets list one folder twice; what test lists is never trained on."""
+    """Ultralytics' tiny data sets list one folder twice; an image in test is never used for training."""
     source, out = tmp_path / "set", tmp_path / "out"
     for name in "abcde":
         put(source, LINE, name)
@@ -353,7 +353,7 @@ PAIRS = "0 0.5 0.5 0.25 0.5 0.5 0.5 -1 -1 0 0 0.25 -0.1 nan nan" + " 0.5 0.5" * 
 
 
 def test_missing_points_without_visibility(tmp_path: Path) -> None:
-    """Ultralytics masks negative coordinates of [K, 2] (data/utils.py); (0, 0) and NaN are no places either."""
+    """Ultralytics masks negative coordinates of [K, 2] (data/utils.py); (0, 0) and NaN are no coordinates either."""
     result = read(tmp_path, PAIRS, PAIRS, kpt_shape=[8, 2], options=ReadOptions(assume_visible=True))
     assert result.dataset.visibility.tolist() == [[2, 0, 0, 0, 0, 2, 2, 2]] * 2
     assert result.dataset.keypoints[0, 1].tolist() == [0, 0, 0]
@@ -379,7 +379,7 @@ IDENTITY: dict[str, Any] = {"flip_idx": list(range(8))}
 
 
 def test_a_flip_idx_that_says_nothing(tmp_path: Path) -> None:
-    """Roboflow writes the identity: the refusal names the option, which settles it as typed."""
+    """Roboflow writes the identity: the message names the option, which works as typed."""
     with pytest.raises(InputError) as caught:
         read(tmp_path, LINE, **IDENTITY)
     words = caught.value.hint.split()

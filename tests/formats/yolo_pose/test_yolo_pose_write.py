@@ -1,4 +1,4 @@
-"""Writing YOLO-pose, what comes back, detection, worker processes; and nothing is ever lost."""
+"""Writing YOLO-pose, reading it back, detection, worker processes; and nothing is ever lost."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_written_files(tmp_path: Path) -> None:
             assert triple[2] == str(visibility) and (visibility or triple == ["0", "0", "0"])
     text = (tmp_path / "out/data.yaml").read_text()
     document = yaml.safe_load(text)
-    # ultralytics sees a relative path from its own settings folder; without one, from data.yaml's.
+    # ultralytics resolves a relative path in its own settings folder; without one, in data.yaml's.
     assert "path" not in document
     assert (document["train"], document["val"]) == ("images/train", "images/val")
     assert document["kpt_shape"] == [8, 3] and document["flip_idx"] == [4, 5, 6, 7, 0, 1, 2, 3]

@@ -1,4 +1,4 @@
-"""YOLO-pose lines that need the user's word: scores for visibility, pixels, pairs that the skeleton lacks."""
+"""YOLO-pose lines that need an option: scores for visibility, pixels, pairs that the skeleton lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOX = "0 0.5 0.5 0.5 0.8"
 
 
 def convert(folder: Path, line: str, *options: str, yaml: str = "") -> Done:
-    """Convert a data set of a gate with three corners in each of two images, and return what was said."""
+    """Convert a data set of a gate with three corners in each of two images, and return the output."""
     for split in ("train", "val"):
         make_image(folder / f"in/images/{split}/{split}.jpg", SIZE, seed=len(split))
         label = folder / f"in/labels/{split}/{split}.txt"
