@@ -181,7 +181,7 @@ def test_keypoints_of_another_object_of_the_name(bees: Path, name: str) -> None:
     source = write_source(Path("hive"), name, {"all": dataset})
     done = convert(str(source))
     assert "keypoints must be those of skeleton bee, got none of them but" in done.words
-    command = re.search(r"`posetools ([^`]+)` describes it; then add (--skeleton \S+);", done.words)
+    command = re.search(r"`posetools ([^`]+)` creates its skeleton; then add (--skeleton \S+);", done.words)
     assert command and command[2] == "--skeleton bee-2.yaml" and run(*shlex.split(command[1])).status == 0
     again = run("convert", source, *shlex.split(command[2]), "--out", "out", "--val", "0")
     assert again.status == 0, again.out
@@ -316,7 +316,7 @@ def test_a_set_of_another_object_in_every_format(bees: Path, name: str) -> None:
     done = convert(str(source), "--from", name, *more)
     assert done.status == 1 and "nothing was written: 1 error" in done.out, done.out
     assert "got none of them but" in done.words
-    command = re.search(r"`posetools ([^`]+)` describes it; then add (--skeleton [^\s;]+)", done.words)
+    command = re.search(r"`posetools ([^`]+)` creates its skeleton; then add (--skeleton [^\s;]+)", done.words)
     assert command and run(*shlex.split(command[1])).status == 0
     again = run("convert", source, "--from", name, *shlex.split(command[2]), "--out", "out", "--val", "0", *more)
     assert again.status == 0, again.out

@@ -171,7 +171,7 @@ def test_an_object_of_one_point_or_line_has_the_size_of_the_images_others(
     # Centered on x = 10 it would start at -30.
     assert found["img1.png"] == [[0, 20, 80, 60], [100, 50, 40, 80]]
     assert len(said) == 1, said
-    assert "2 objects: a side without length is now 80 px, as the image's other objects (2)" in said[0]["message"]
+    assert "2 objects: sides without length were set to 80 px, like the image's other objects (2)" in said[0]["message"]
     assert "--box-margin 20px" in said[0]["hint"]
 
 
@@ -183,7 +183,7 @@ def test_without_others_it_is_a_share_of_the_image(
     # 0.05 of 240 px.
     assert found["img0.png"] == [[194, 94, 12, 12]] and found["img1.png"] == [[308, 228, 12, 12]]
     assert (
-        len(said) == 1 and "in 2 objects: a side without length is now 12 px, 5% of the image (2)" in said[0]["message"]
+        len(said) == 1 and "in 2 objects: sides without length were set to 12 px, 5% of the image (2)" in said[0]["message"]
     )
 
 

@@ -145,7 +145,7 @@ def test_a_missing_point_shifts_no_names(tmp_path: Path) -> None:
     folder.mkdir()
     labelme(folder, kind="point", boxes=False, more=[{"label": "chair", "points": [[9, 9]], "shape_type": "point"}])
     ran = convert(folder, "--kpt-order", ORDER, "--box-from", "keypoints")
-    assert ran.status == 1 and "points without names in a row must be 3, as --kpt-order names, got 7" in ran.words
+    assert ran.status == 1 and "points without names in a row must be 3, as in --kpt-order, got 7" in ran.words
 
 
 def test_a_column_may_be_left_out(tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def test_beside_the_file_by_its_name(tmp_path: Path) -> None:
         ({"frames": 5}, "frame 7 must be a frame of the video, got 'fly.avi' that has none (1 frames with 1 instances"),
         (
             {"size": (64, 96)},
-            "the video must be of (width, height) (96, 64), as it was labeled, got (64, 96) (2 frames",
+            "the video must be of (width, height) (96, 64), as when labeled, got (64, 96) (2 frames",
         ),
     ],
 )
@@ -379,8 +379,8 @@ def test_predictions_and_tracks(tmp_path: Path) -> None:
     result, codes = read(save(labels, tmp_path / "labels.slp", embed=False), tmp_path)
     assert codes == ["W323", "W323"]
     said = {finding.message for finding in result.findings}
-    message = "3 predicted instances are no labels; they are not read; 1 frames with nothing else are left out"
-    assert said == {message, "1 instances have a track, which is not carried over"}
+    message = "3 predicted instances are no labels: left out; 1 frames with nothing else were left out"
+    assert said == {message, "1 instances have a track, which is left out"}
     # Frame 10 was labeled as one without flies; frame 9 is unlabeled.
     assert [image.file_name[4:-4] for image in result.dataset.images] == ["000003", "000007", "000010"]
     assert len(result.dataset) == 2

@@ -340,7 +340,7 @@ def test_a_source_without_via_files(tmp_path: Path) -> None:
 
 def test_what_via_cannot_hold_is_refused(tmp_path: Path) -> None:
     dataset = replace(make_dataset(tmp_path / "in"), iscrowd=np.array([False, True, False, False]))
-    with pytest.raises(InputError, match="VIA has no groups of objects"):
+    with pytest.raises(InputError, match="VIA has no crowds"):
         via.write({"train": dataset}, tmp_path / "out", "copy")
     assert not (tmp_path / "out").exists()
 

@@ -120,7 +120,7 @@ def test_a_folder_of_its_own_comes_before_one_outside(tmp_path: Path) -> None:
     done = convert(source, tmp_path)
     assert done.status == 0, done.out
     assert written(tmp_path / "out") == BY_SPLIT
-    assert f"{tmp_path}/train/images is there as well" in done.words
+    assert f"{tmp_path}/train/images exists too" in done.words
 
 
 def test_the_folder_that_a_refusal_names_can_be_given(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_declared_folders_that_are_not_there(tmp_path: Path) -> None:
     """The folders have the other layout: the message says that they can be read without the declaration."""
     source = declare(by_kind(tmp_path / "mugs"), "train: train/images\nval: val/images\n")
     done = convert(source, tmp_path)
-    assert done.status == 2 and "without train and val there, images/ is read as it lies" in done.words
+    assert done.status == 2 and "without train and val in the file, images/ is read by its folders" in done.words
     declare(source, "")
     assert convert(source, tmp_path).status == 0
     assert written(tmp_path / "out") == BY_KIND
@@ -171,7 +171,7 @@ def test_val_the_same_as_train_is_split_as_the_hint_says(tmp_path: Path) -> None
         Image.fromarray(np.full((48, 64, 3), at, np.uint8)).save(put_label(source / f"mix/{'abcdefgh'[at]}.png"))
     declare(source, "train: mix\nval: mix\n")
     refused = convert(source, tmp_path)
-    assert refused.status == 1 and "--val 0.1 splits anew" in refused.words
+    assert refused.status == 1 and "--val 0.1 splits again" in refused.words
     assert convert(source, tmp_path, "--val", "0.1").status == 0
     found = written(tmp_path / "out")
     assert (len(found["train"]), len(found["val"])) == (7, 1) and not found["train"] & found["val"]

@@ -176,8 +176,8 @@ def test_labels_without_images(tmp_path: Path) -> None:
     result = read(tmp_path, LINE)
     found = [(f.code, f.file) for f in result.findings]
     assert found == [("W323", str(tmp_path / "data.yaml")), ("W337", str(stray))]
-    assert f"1 label files are of images that no split lists, the first {unlisted}" in result.findings[0].message
-    assert "the label file must be that of an image in images/" in result.findings[1].message
+    assert f"1 label files belong to images that no split lists, the first {unlisted}" in result.findings[0].message
+    assert "the label file must belong to an image in images/" in result.findings[1].message
 
 
 def test_points_without_visibility(tmp_path: Path) -> None:
@@ -270,9 +270,9 @@ Change = dict[str, Any]
 DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] = [
     ({"kpt_shape": ...}, {}, RequestError,
      ["data.yaml: kpt_shape must be declared in data.yaml or given", "--kpt-shape K,3", "--kpt-order"]),
-    ({}, {"kpt_shape": (9, 3)}, RequestError, ["kpt_shape must be 8 points as skeleton car8 has, got 9"]),
+    ({}, {"kpt_shape": (9, 3)}, RequestError, ["kpt_shape must be 8 points like skeleton car8, got 9"]),
     ({"kpt_shape": [7, 3], "flip_idx": ...}, {}, RequestError,
-     ["kpt_shape must be 8 points as skeleton car8 has, got 7", "--kpt-order A,B,... names the 7 points"]),
+     ["kpt_shape must be 8 points like skeleton car8, got 7", "--kpt-order A,B,... names the 7 points"]),
     ({"kpt_shape": [8, 4]}, {}, InputError, ["data.yaml: kpt_shape[1]: ", "got 4"]),
     ({"kpt_shape": [0, 3]}, {}, InputError, ["data.yaml: kpt_shape[0]: ", "got 0"]),
     ({"flip_idx": list(range(8))}, {}, InputError,
@@ -280,11 +280,11 @@ DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] =
       "got [0, 1, 2, 3, 4, 5, 6, 7]", "--kpt-order"]),
     ({"flip_idx": [4, 5, 6, 7]}, {}, InputError, ["flip_idx must be [4, 5, 6, 7, 0, 1, 2, 3]", "got [4, 5, 6, 7]"]),
     ({"names": {0: "bus"}}, {}, InputError,
-     ["data.yaml: names must be classes with the category 'car'", "got ['bus']", "--map 'bus=car'"]),
+     ["data.yaml: names must be a list with the skeleton's category 'car'", "got ['bus']", "--map 'bus=car'"]),
     ({"names": [7]}, {}, InputError, ["data.yaml: names must be classes with", "got ['7']", "--map '7=car'"]),
     ({"kpt_names": {0: ["a"] * 8}}, {}, InputError,
      ["data.yaml: kpt_names: the keypoints' names must be names of skeleton car8, got 'a'", "--map a=NAME"]),
-    ({"kpt_names": {0: list(CAR8.names[:7])}}, {}, InputError, ["the keypoints' names must be 8, as kpt_shape says"]),
+    ({"kpt_names": {0: list(CAR8.names[:7])}}, {}, InputError, ["the keypoints' names must be 8, as in kpt_shape"]),
     ({"kpt_names": {1: list(CAR8.names)}}, {}, InputError, ["kpt_names must be one list for the class 'car'"]),
     ({}, {"kpt_order": ("left-front-tire",) * 8}, RequestError, ["--kpt-order: ", "each keypoint once", "twice"]),
     ({}, {"kpt_order": CAR8.names[:3]}, RequestError, ["--kpt-order: the keypoints' names must be 8"]),
@@ -321,7 +321,7 @@ def test_an_image_in_two_splits(tmp_path: Path) -> None:
     assert set(found) == {"E126", "W323"}
     assert (found["E126"].file, found["E126"].place) == (str(tmp_path / "data.yaml"), "val")
     assert "val must list images that train does not list, got 1 of them again" in found["E126"].message
-    assert "--val 0.1 splits anew" in found["E126"].hint
+    assert "--val 0.1 splits again" in found["E126"].hint
     assert names(result) == [("a.jpg", "train")]
     again = yolo_pose.FORMAT.read([tmp_path], CAR8, ReadOptions(new_split=True))
     assert [finding.code for finding in again.findings] == ["W323", "W336"]
@@ -447,7 +447,7 @@ def test_two_images_with_one_label_file(tmp_path: Path) -> None:
     result = read(tmp_path, LINE)
     label = str(tmp_path / "labels/train/a.txt")
     assert [(finding.code, finding.file) for finding in result.findings] == [("E313", label)]
-    assert "must be of one image, got a.jpg and a.png" in result.findings[0].message
+    assert "must belong to one image, got a.jpg and a.png" in result.findings[0].message
     assert names(result) == [("b.jpg", "val")]
 
 
@@ -475,7 +475,7 @@ def test_images_outside_the_source(tmp_path: Path) -> None:
     (finding,) = result.findings
     assert (finding.code, finding.file, finding.place) == ("E308", str(tmp_path / "in/data.yaml"), "train")
     assert f"train must be inside {tmp_path}/in, got {tmp_path}/elsewhere/images/train" in finding.message
-    assert finding.hint == f"--image-root {tmp_path}/elsewhere allows a further folder"
+    assert finding.hint == f"--image-root {tmp_path}/elsewhere allows this folder"
     allowed = yolo_pose.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions(image_roots=(tmp_path / "elsewhere",)))
     assert allowed.findings == () and len(allowed.dataset) == 1
 

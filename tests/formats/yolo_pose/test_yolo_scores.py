@@ -72,7 +72,7 @@ def test_pairs_that_the_skeleton_lacks_can_be_written_into_it(tmp_path: Path, or
     if order:
         assert "W336" in done.words
         return
-    assert "write `swap: NAME` in both of a pair" in done.words
+    assert "add `swap: NAME` to both points of each pair" in done.words
     skeleton = (tmp_path / "s.yaml").read_text()
     for one, other in (("near", "far"), ("far", "near")):
         skeleton = skeleton.replace(f"name: {one},", f"name: {one}, swap: {other},")
