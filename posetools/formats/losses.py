@@ -89,12 +89,12 @@ def _sentence(part: DatasetPart, number: int, splits: Mapping[str, Split]) -> st
     if part == "splits":
         declared = Counter(image.split for one in splits.values() for image in one.images if image.split)
         listed = ", ".join(f"{split} {times}" for split, times in declared.items())
-        return f"has no splits: that of {number} image{many} is lost ({listed})"
+        return f"has no splits: lost for {number} image{many} ({listed})"
     return {
-        "boxes": f"has no boxes: {number} lost; `posetools convert --box-from keypoints` makes others of the points",
+        "boxes": f"has no boxes: {number} lost; `posetools convert --box-from keypoints` makes new ones",
         "occluded": f"has no occluded keypoints: {number} become{'' if many else 's'} visible",
-        "areas": f"has no area: {number} of another size than width x height lost",
-        "names": f"has names of its own: {number} image{many} renamed, FOLDER/NAME below labeled-data/",
+        "areas": f"has no area: {number} other than width x height lost",
+        "names": f"has its own file names: {number} image{many} renamed to FOLDER/NAME below labeled-data/",
     }[part]
 
 

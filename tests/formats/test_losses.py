@@ -141,10 +141,10 @@ def test_parts_of_the_skeleton_that_are_said_to_be_lost_are_in_no_file_of_the_fo
     [
         (
             "labelme",
-            ["labelme has no splits: that of 9 images is lost (test 3, train 3, val 3)", "labelme has no area: 6"],
+            ["labelme has no splits: lost for 9 images (test 3, train 3, val 3)", "labelme has no area: 6"],
         ),
-        ("via", ["VIA has no splits: that of 9 images is lost (test 3, train 3, val 3)"]),
-        ("yolo-pose", ["YOLO-pose has no area: 6 of another size than width x height lost"]),
+        ("via", ["VIA has no splits: lost for 9 images (test 3, train 3, val 3)"]),
+        ("yolo-pose", ["YOLO-pose has no area: 6 other than width x height lost"]),
         ("deeplabcut", ["DeepLabCut has no boxes: 12 lost", "DeepLabCut has no occluded keypoints: "]),
         ("sleap", ["SLEAP has no boxes: 12 lost", "SLEAP has no occluded keypoints: "]),
         ("coco", []),

@@ -126,7 +126,7 @@ class FileShapes:
         return rows
 
     def _houses(self, groups: Mapping[Group, Sequence[Point]]) -> tuple[dict[Group, Box], set[Group]]:
-        """Return the box of each unnamed group: the one around it that can only be its own.
+        """Return the box of each unnamed group: the only possible one around it.
 
         Also return the groups that are reported because several boxes are possible.
         """
@@ -141,7 +141,7 @@ class FileShapes:
         for same in (*contested, *([group] for group in rest)):
             for group in same:
                 others = [*map(self.report.named, holders[group]), *(name(one) for one in same if one != group)]
-                rule = "in one box that can only be its own, or joined with it"
+                rule = "in only one possible box, or joined with it"
                 message = must_be(name(group), rule, " and ".join(others))
                 self.report.tell("E304", name(group), message, words.join)
         decided = [name(group) for group in given if len(holders[group]) > 1]
@@ -375,7 +375,7 @@ class FileShapes:
         """Report the points with several possible boxes: one finding for those with the same boxes."""
         for reason, points in self._ambiguous.items():
             several = len(points) > 1
-            rule = f"in one rectangle that can only be {'their' if several else 'its'} own"
+            rule = "in only one possible rectangle"
             message = f"{told_outside(points, rule)}: {reason.format(them='them' if several else 'it')}"
             self.report.tell("E304", [point.index for point in points], message, self.report.words.join)
 

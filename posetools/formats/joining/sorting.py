@@ -32,7 +32,7 @@ from posetools.formats.options import ReadOptions
 
 # Shapes with several points that do not name them.
 _LIST_SHAPES = frozenset({"linestrip", "line", "polyline", "points", "point"})
-_NAMELESS = "points must say which keypoint they are"
+_NAMELESS = "points must name their keypoint"
 # Shapes drawn around a keypoint; the keypoint is their center.
 _ROUND = frozenset({"circle", "ellipse"})
 
@@ -247,9 +247,7 @@ class Sorter:
             problem = must_be(self.report.named(box.index), f"the outline of {over}, or of another object", "either")
             words = self.report.words
             hint = f"for the same object, {words.join}; for another object, give it its own points"
-            self.report.tell(
-                "E302", [box.index], problem, hint, "outlines beside rectangles must be those of one object"
-            )
+            self.report.tell("E302", [box.index], problem, hint, "outlines over rectangles must belong to one object")
             box.kind = BoxKind.UNREAD
         self.boxes += found.unclear
         self._outlines = found.objects + found.doubles

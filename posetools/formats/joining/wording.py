@@ -44,7 +44,7 @@ LABELME_WORDING = Wording()
 # The common cause of errors in several images.
 _CAUSES = {
     "E303": "points must be in a box, or joined with one",
-    "E304": "points must have one box that can only be their own",
+    "E304": "points must have only one possible box",
     "E305": "an object must have each keypoint once",
     "E306": "the points of an object must have a box",
     "E307": "an object must have one box",

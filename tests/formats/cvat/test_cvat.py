@@ -183,7 +183,7 @@ def test_a_box_alone_is_an_object_without_keypoints(tmp_path: Path) -> None:
     ("shapes", "code", "place", "part"),
     [
         ([box(0, 0, 50, 50), skeleton(point(LFT, 9, 9)), skeleton(point(LFT, 19, 9))], "E304", "skeleton[0]",
-         "in one box that can only be its own, or joined with it, got 'box[0] and skeleton[1]'"),
+         "in only one possible box, or joined with it, got 'box[0] and skeleton[1]'"),
         ([box(0, 0, 50, 50), box(1, 1, 51, 51), skeleton(point(LFT, 9, 9))], "E304", "skeleton[0]",
          "got 'box[0] and box[1]'"),
         ([box(0, 0, 50, 50, group_id=1), skeleton(point(LFT, 9, 9), group_id=1),
