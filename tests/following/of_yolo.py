@@ -58,7 +58,7 @@ def _unknown_class() -> list[str]:
 
 
 CASES = [
-    Case("two YAML files", _two_yaml, ("SRC: src/fish.yaml",), again=("src/fish.yaml", *SKELETON)),
+    Case("two YAML files", _two_yaml, ("such as src/fish.yaml",), again=("src/fish.yaml", *SKELETON)),
     Case("no kpt_shape", lambda: yolo(kpt_shape=None), ("--kpt-shape K,3",), {"K": "4"}),
     Case(
         "no visibility",

@@ -116,7 +116,7 @@ def _read_file(
     missing = [column for column in needed if not any(column in row.cells for row in rows)]
     if missing and rows:
         have = sorted({column for row in rows for column in row.cells})
-        message = must_be("the columns", f"among them {', '.join(missing)}, as {options.mapping} says", have)
+        message = must_be("the columns", f"a list with {', '.join(missing)}, as {options.mapping} says", have)
         wrong = Finding("E310", file, "", message, "correct the table or the mapping")
         return [FileReading(source.file, findings=[*findings, wrong])]
     by_image: dict[str, list[CustomRow]] = {}

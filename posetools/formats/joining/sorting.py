@@ -260,7 +260,7 @@ class Sorter:
         count("W323", outlines, "outlines of objects were replaced by upright boxes")
         count("W324", self._untyped, untyped)
         for said, indices in sorted(self._unclear.items()):
-            problem = must_be("visibility", "said once, or with one meaning", said)
+            problem = must_be("visibility", "given once, or with one meaning", said)
             count("E311", indices, problem, self.report.words.agree)
         word = self.report.words.flag
         for flag, indices in sorted(self._dropped.items()):

@@ -93,7 +93,7 @@ def _order(source: YoloSet, skeleton: Skeleton, options: ReadOptions, count: int
         return own[0]
     if count != skeleton.num_keypoints:
         raise RequestError(
-            f"{source.where}: kpt_shape must be {skeleton.num_keypoints}  points like skeleton {skeleton.name}, "
+            f"{source.where}: kpt_shape must be {skeleton.num_keypoints} points like skeleton {skeleton.name}, "
             f"got {count}\n  --kpt-order A,B,... names the {count} points in column order; "
             "--skeleton FILE sets another skeleton"
         )

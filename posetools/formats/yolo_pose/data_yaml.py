@@ -237,7 +237,7 @@ class _DeclaredSplits:
         root = Path(os.path.commonpath([_above(folder) for folder in self._outside]))
         got = " and ".join(map(str, self._outside))
         message = f"{' and '.join(places)} must be inside {self.source.root}, got {got}: left out with all images in it"
-        hint = f"--image-root {quoted(root)} allows this folder"
+        hint = f"--image-root {quoted(root)} allows a further folder"
         return [Finding("E308", str(self.source.where), places[0], message, hint)]
 
     def _candidates(self, text: str) -> Iterator[Path]:

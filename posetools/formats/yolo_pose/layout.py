@@ -262,4 +262,4 @@ def outside(path: Path, roots: Sequence[Path], what: str = "the image") -> Findi
     if any(is_inside(path, root) for root in roots):
         return None
     message = must_be(what, f"inside {roots[0]}", str(path))
-    return Finding("E308", str(path), "", message, "--image-root DIR allows another folder")
+    return Finding("E308", str(path), "", message, "--image-root DIR allows a further folder")

@@ -240,7 +240,7 @@ def test_words_of_visibility(tmp_path: Path, word: str, code: int | None) -> Non
         (lambda t: t.replace("b.jpg", "c.jpg"), "E121", "image must be an existing image, got 'c.jpg'"),
         (lambda t: t.replace("b.jpg", "../c.jpg"), "E308", "image must be a path inside"),
         (lambda t: t.replace("b.jpg", ""), "E309", "image must be an image's path, got ''"),
-        (lambda t: t.replace("state", "seen"), "E310", "the columns must be with state, as "),
+        (lambda t: t.replace("state", "seen"), "E310", "the columns must be a list with state, as "),
         (lambda t: t.replace("top", "left"), "E310", "the columns must be all different"),
         (lambda t: t.replace("b.jpg,", "b.jpg"), "E310", "the line must be 10 values, got 9"),
         (lambda t: t.replace("b.jpg", 'b"x'), None, ""),

@@ -105,7 +105,7 @@ def test_attribute_and_switch_that_disagree_are_refused(tmp_path: Path) -> None:
     shape = point("nose", 30, 40, tag("attribute", "true", name="visible"), occluded=1)
     source(tmp_path, box(10, 20, 110, 90, label="dog"), shape)
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "visibility must be said once, or with one meaning" in done.words
+    assert done.status == 1 and "visibility must be given once, or with one meaning" in done.words
     # The box of a switch that nobody touched says nothing.
     shape = point("nose", 30, 40, tag("attribute", "false", name="occluded"), occluded=1)
     source(tmp_path, box(10, 20, 110, 90, label="dog"), shape)

@@ -183,7 +183,8 @@ def test_without_others_it_is_a_share_of_the_image(
     # 0.05 of 240 px.
     assert found["img0.png"] == [[194, 94, 12, 12]] and found["img1.png"] == [[308, 228, 12, 12]]
     assert (
-        len(said) == 1 and "in 2 objects: sides without length were set to 12 px, 5% of the image (2)" in said[0]["message"]
+        len(said) == 1
+        and "in 2 objects: sides without length were set to 12 px, 5% of the image (2)" in said[0]["message"]
     )
 
 

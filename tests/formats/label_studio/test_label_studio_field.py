@@ -186,7 +186,7 @@ def test_a_choice_says_the_visibility_of_a_keypoint(tmp_path: Path, control: str
 def test_choices_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     save(tmp_path, [task(*regions()[:2], choice("n", "visible", "occluded"))])
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "visibility must be said once, or with one meaning" in done.words
+    assert done.status == 1 and "visibility must be given once, or with one meaning" in done.words
 
 
 def packed(mask: np.ndarray[Any, Any]) -> list[int]:

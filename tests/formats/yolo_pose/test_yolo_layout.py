@@ -129,7 +129,7 @@ def test_the_folder_that_a_refusal_names_can_be_given(tmp_path: Path) -> None:
     nothing = convert(tmp_path / "my mugs", tmp_path)
     assert nothing.status == 2 and "cfg/mugs.yaml: YAML of YOLO-pose; give this file as SRC" in nothing.err
     done = convert(source / "mugs.yaml", tmp_path, "--keep-going")
-    assert done.status == 1 and "E308 image-outside (1)" in done.out and "train and val must be inside" in done.words
+    assert done.status == 1 and "E308 picture-outside (1)" in done.out and "train and val must be inside" in done.words
     (hint,) = (line.strip() for line in done.out.splitlines() if line.strip().startswith("--image-root"))
     option = shlex.split(hint)[:2]
     assert option == ["--image-root", f"{tmp_path}/my mugs/data"]
@@ -143,7 +143,7 @@ def test_labels_beside_the_images(tmp_path: Path) -> None:
         for name in names:
             put(source / f"images/{split}/{name}", (source / f"images/{split}/{name}").with_suffix(".txt"))
     done = convert(declare(source, "train: images/train\nval: images/val\n"), tmp_path)
-    assert done.status == 0 and "read 4 label files beside the images" in done.words
+    assert done.status == 0 and "read 4 label files next to the images" in done.words
     assert "W322" not in done.out, "they are no images without objects"
     assert written(tmp_path / "out") == BY_KIND
 

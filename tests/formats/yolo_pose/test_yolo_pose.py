@@ -233,7 +233,7 @@ LINE_MISTAKES: list[tuple[str, str, list[str]]] = [
     (swap(0, -1), "E311", ["class must be a whole number"]),
     (swap(1, 1.01), "E311", ["cx must be in [0, 1], a fraction of the image, got 1.01"]),
     (swap(2, -0.01), "E311", ["cy must be in [0, 1]", "got -0.01"]),
-    (swap(3, 320), "E311", ["w must be in [0, 1]", "got 320.0", "fractions"]),
+    (swap(3, 320), "E311", ["w must be in [0, 1]", "got 320.0", "divide x and w"]),
     (swap(4, 0), "E311", ["h must be greater than 0, got 0.0"]),
     (swap(1, "nan"), "E311", ["number 2 must be a finite number of at most 1000000, got 'nan'"]),
     (swap(5, "nan"), "E311", ["point 0 must be two numbers, or NaN NaN for a missing one, got [nan, 0.5]"]),
@@ -281,7 +281,7 @@ DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] =
     ({"flip_idx": [4, 5, 6, 7]}, {}, InputError, ["flip_idx must be [4, 5, 6, 7, 0, 1, 2, 3]", "got [4, 5, 6, 7]"]),
     ({"names": {0: "bus"}}, {}, InputError,
      ["data.yaml: names must be a list with the skeleton's category 'car'", "got ['bus']", "--map 'bus=car'"]),
-    ({"names": [7]}, {}, InputError, ["data.yaml: names must be classes with", "got ['7']", "--map '7=car'"]),
+    ({"names": [7]}, {}, InputError, ["data.yaml: names must be a list with", "got ['7']", "--map '7=car'"]),
     ({"kpt_names": {0: ["a"] * 8}}, {}, InputError,
      ["data.yaml: kpt_names: the keypoints' names must be names of skeleton car8, got 'a'", "--map a=NAME"]),
     ({"kpt_names": {0: list(CAR8.names[:7])}}, {}, InputError, ["the keypoints' names must be 8, as in kpt_shape"]),
@@ -475,7 +475,7 @@ def test_images_outside_the_source(tmp_path: Path) -> None:
     (finding,) = result.findings
     assert (finding.code, finding.file, finding.place) == ("E308", str(tmp_path / "in/data.yaml"), "train")
     assert f"train must be inside {tmp_path}/in, got {tmp_path}/elsewhere/images/train" in finding.message
-    assert finding.hint == f"--image-root {tmp_path}/elsewhere allows this folder"
+    assert finding.hint == f"--image-root {tmp_path}/elsewhere allows a further folder"
     allowed = yolo_pose.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions(image_roots=(tmp_path / "elsewhere",)))
     assert allowed.findings == () and len(allowed.dataset) == 1
 

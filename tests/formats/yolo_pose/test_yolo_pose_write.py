@@ -101,7 +101,7 @@ def one_object(folder: Path, box: list[float], point: tuple[float, float]) -> di
         (crowd, InputError, ["a.jpg: a.jpg: object 1: iscrowd must be 0", "YOLO-pose has no crowds", "got 1"]),
         (same_stem, InputError, ["a.png: file_name must be the only image with the YOLO-pose file labels/train/a"]),
         (lambda p: one_object(p, [10, 10, 20, 20], (-3, 9)), InputError,
-         ["a.jpg: somewhere: keypoints must be in the image of (320, 240) pixels", "got [[-3.0, 9.0]]", "skips"]),
+         ["a.jpg: somewhere: keypoints must be in the image of (320, 240) pixels", "got [[-3.0, 9.0]]", "would skip"]),
         (lambda p: one_object(p, [-90, 10, 20, 20], (3, 9)), InputError, ["box must be in the image", "got [-90.0"]),
         (lambda p: one_object(p, [9, 9, 9, 20], (3, 9)), InputError, ["box must be x1, y1, x2, y2 with width and"]),
         (lambda p: {"all": make_dataset(p)}, RequestError,
