@@ -159,9 +159,7 @@ CASES: dict[str, Case] = {
     "no count": Case(without("num_keypoints"), "E105", SECOND, ("num_keypoints must be", "missing"), "--fix", True),
     "count": Case(of(num_keypoints=8), "E105", SECOND, ("num_keypoints must be 6, the number", "got 8"), "--fix", True),
     "negative count": Case(of(num_keypoints=-1), "E105", SECOND, ("got -1",), "--fix", True),
-    "width 0": Case(
-        of(bbox=[1, 2, 0, 4]), "E108", SECOND, ("bbox[2] must be greater than 0, got 0",), "without a word"
-    ),
+    "width 0": Case(of(bbox=[1, 2, 0, 4]), "E108", SECOND, ("bbox[2] must be greater than 0, got 0",), "silently drop"),
     "height < 0": Case(of(bbox=[1, 2, 3, -4]), "E108", SECOND, ("bbox[3] must be greater than 0, got -4",)),
     "no iscrowd": Case(without("iscrowd"), "E115", SECOND, ("iscrowd must be 0 or 1, but is missing",), "--fix", True),
     "iscrowd 2": Case(of(iscrowd=2), "E115", SECOND, ("iscrowd must be 0 or 1, got 2",)),

@@ -121,7 +121,7 @@ def test_a_source_without_visibility_leads_to_convert(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "photos", images=NAMES)
     source = write_source(tmp_path / "dlc", "deeplabcut", {"all": dataset})
     done = run("diff", source, source)
-    assert done.status == 2 and "posetools convert --assume-visible takes" in done.err
+    assert done.status == 2 and "posetools convert --assume-visible reads" in done.err
     out = tmp_path / "set"
     words = ("convert", source, "--assume-visible", "--box-from", "keypoints", "--out", out)
     assert run(*words).status == 0

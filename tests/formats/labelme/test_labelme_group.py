@@ -138,7 +138,7 @@ def test_groups_may_leave_their_box(tmp_path: Path) -> None:
         pytest.param([OUTER, point(LFT, 250, 9)], [("E303", "shapes[1]")],
                      "must be in a rectangle labeled 'car', or joined with one, got [250.0, 9.0]", id="outside"),
         pytest.param([INNER, INNER, point(LFT, 60, 60)], [("E304", "shapes[2]")],
-                     "shapes[0] and shapes[1] hold it", id="two equal boxes"),
+                     "shapes[0] and shapes[1] contain it", id="two equal boxes"),
         pytest.param([OUTER, INNER, point(LFT, 60, 60), point(LFT, 70, 70)],
                      [("E304", "shapes[2], shapes[3]")],
                      "shapes[1] and shapes[0] contain them",
