@@ -1,4 +1,4 @@
-"""The documentation says what the program says."""
+"""The documentation matches the program."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_file_and_function_of_the_map_is_there() -> None:
         assert not name or re.search(rf"^(?:def|class) {name}\b", place.read_text(encoding="utf-8"), re.MULTILINE), name
 
 
-# Files that a user has, or that are OpenMMLab's: not the package's.
+# Files that belong to users or to OpenMMLab, not to the package.
 NOT_OURS = {"cars.py", "test.py", "tools/test.py", "tools/train.py", "300e_coco.py", "256x192.py"}
 
 

@@ -137,7 +137,7 @@ class ImageShapes:
         typed = f"--map '{label}={category}' takes it so; --ignore '{label}' leaves it out with its points; "
         advice = None
         if not near_name(label, [category]):
-            advice = Advice(f"{typed}--skeleton FILE where the object is another")
+            advice = Advice(f"{typed}--skeleton FILE for another object")
         return unknown_label(label, [category], file=self.file, place=place, field="label", rule=rule, advice=advice)
 
     def _joined(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:

@@ -140,7 +140,7 @@ def test_a_skeleton_that_sticks_out_of_its_box_a_little_makes_no_second_object(t
 def test_a_flat_point_just_outside_the_only_box_is_its_own(tmp_path: Path) -> None:
     result = read(tmp_path, box(0, 0, 50, 50), point(LFT, 52, 9), point(LRT, 9, 9))
     assert visibility(result, 0) == {LFT: 2, LRT: 2} and codes(result) == [("W327", "image[0] (a.jpg): points[0]")]
-    assert "lies 2 px, 4.0% of its side, outside box[0]" in texts(result)
+    assert "is 2 px (4.0% of its side) outside box[0]" in texts(result)
 
 
 def test_a_group_wins_over_containment(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_box_alone_is_an_object_without_keypoints(tmp_path: Path) -> None:
     ("shapes", "code", "place", "part"),
     [
         ([box(0, 0, 50, 50), skeleton(point(LFT, 9, 9)), skeleton(point(LFT, 19, 9))], "E304", "skeleton[0]",
-         "in one box that can only be its own, or joined with it, got 'box[0] and skeleton[1]'"),
+         "in only one possible box, or joined with it, got 'box[0] and skeleton[1]'"),
         ([box(0, 0, 50, 50), box(1, 1, 51, 51), skeleton(point(LFT, 9, 9))], "E304", "skeleton[0]",
          "got 'box[0] and box[1]'"),
         ([box(0, 0, 50, 50, group_id=1), skeleton(point(LFT, 9, 9), group_id=1),
@@ -353,7 +353,7 @@ def test_an_image_that_is_listed_twice_is_left_out(tmp_path: Path) -> None:
     save(tmp_path, document(VALID, image(name="b.jpg"), VALID))
     result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E313", "image[0] (a.jpg)"), ("E313", "image[2] (a.jpg)")]
-    assert "images/a.jpg, got image[2] (a.jpg) besides; none of them is read (4 shapes here)" in texts(result)
+    assert "images/a.jpg, got image[2] (a.jpg) too; none of them is read (4 shapes here)" in texts(result)
     assert [i.file_name for i in result.dataset.images] == ["b.jpg"]
 
 

@@ -105,7 +105,7 @@ def test_attribute_and_switch_that_disagree_are_refused(tmp_path: Path) -> None:
     shape = point("nose", 30, 40, tag("attribute", "true", name="visible"), occluded=1)
     source(tmp_path, box(10, 20, 110, 90, label="dog"), shape)
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "visibility must be said once, or with one meaning" in done.words
+    assert done.status == 1 and "visibility must be given once, or with one meaning" in done.words
     # The box of a switch that nobody touched says nothing.
     shape = point("nose", 30, 40, tag("attribute", "false", name="occluded"), occluded=1)
     source(tmp_path, box(10, 20, 110, 90, label="dog"), shape)
@@ -205,7 +205,7 @@ def test_the_box_of_another_name_is_one_finding_whose_map_reads_it(tmp_path: Pat
     nose = skeleton(point("nose", 30, 80), label="dog")
     source(tmp_path, box(10, 20, 110, 90, label=label), nose)
     done, _ = convert(tmp_path)
-    assert done.status == 1 and f"--map '{label}=dog' takes it so" in done.words
+    assert done.status == 1 and f"--map '{label}=dog' maps it" in done.words
     # The skeleton in it has no box, which is the same cause.
     assert "E306" not in done.words and "1 point that depends on it is not read either" in done.words
     done, objects = convert(tmp_path, more=("--val", "0", "--map", f"{label}=dog"))
@@ -237,7 +237,7 @@ def test_a_pattern_of_the_hint_reads_the_points_too(tmp_path: Path) -> None:
     ]  # fmt: skip
     source(tmp_path, *shapes)
     done, _ = convert(tmp_path)
-    pattern = re.findall(r"--label-pattern '([^']+)' reads what labels say", done.words)
+    pattern = re.findall(r"--label-pattern '([^']+)' reads the rest of the label", done.words)
     assert done.status == 1 and len(pattern) == 1, done.words
     done, objects = convert(tmp_path, more=("--val", "0", "--label-pattern", pattern[0]))
     assert [one["keypoints"][:3] for one in objects] == [[30, 80, 2], [170, 80, 2]], done.words
@@ -256,7 +256,7 @@ def test_names_with_the_category_before_them_are_mapped_by_the_hint(tmp_path: Pa
 def test_one_point_in_an_image_names_the_option_for_one_object(tmp_path: Path) -> None:
     source(tmp_path, point("nose", 30, 80))
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "--one-object-per-image says so" in done.words
+    assert done.status == 1 and "add --one-object-per-image" in done.words
     done, objects = convert(tmp_path, more=("--val", "0", "--one-object-per-image", "--box-from", "keypoints"))
     # 5% of the shorter side.
     assert [(one["bbox"], one["keypoints"][:3]) for one in objects] == [([24, 74, 12, 12], [30, 80, 2])], done.words

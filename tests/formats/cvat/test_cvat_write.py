@@ -135,8 +135,8 @@ def crowd(folder: Path) -> Dataset:
 @pytest.mark.parametrize(
     ("make", "part"),
     [
-        (crowd, "iscrowd must be 0, for CVAT has no groups of objects, got 1"),
-        (lambda _: make_dataset(), "path must be an image file, which CVAT stands beside, got None"),
+        (crowd, "iscrowd must be 0 (CVAT has no crowds), got 1"),
+        (lambda _: make_dataset(), "path must be an image file for the CVAT annotations, got None"),
         (
             lambda folder: make_dataset(folder, images=["a\x01.jpg"]),
             "file_name must be text that XML can hold, without control characters, got 'a\\x01.jpg'",

@@ -186,7 +186,7 @@ def test_a_choice_says_the_visibility_of_a_keypoint(tmp_path: Path, control: str
 def test_choices_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     save(tmp_path, [task(*regions()[:2], choice("n", "visible", "occluded"))])
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "visibility must be said once, or with one meaning" in done.words
+    assert done.status == 1 and "visibility must be given once, or with one meaning" in done.words
 
 
 def packed(mask: np.ndarray[Any, Any]) -> list[int]:
@@ -375,7 +375,7 @@ def test_two_separators_are_one_pattern_that_reads_both(tmp_path: Path) -> None:
     points = (dot("n", "nose-visible", 12.5, 50, "r"), dot("e", "left-ear_occluded", 45, 50, "r"))
     save(tmp_path, [task(rect("r", 10, 10, 40, 50, "dog"), *points)])
     done, _ = convert(tmp_path)
-    pattern = re.findall(r"--label-pattern '([^']+)' reads what labels say", done.words)
+    pattern = re.findall(r"--label-pattern '([^']+)' reads the rest of the label", done.words)
     assert done.status == 1 and len(pattern) == 1, done.words
     done, objects = convert(tmp_path, more=("--val", "0", "--label-pattern", pattern[0]))
     assert [(one["bbox"], one["keypoints"]) for one in objects] == [(BOX, KEYPOINTS)], done.words

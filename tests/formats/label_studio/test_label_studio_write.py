@@ -138,7 +138,7 @@ def same_name(folder: Path) -> dict[str, Dataset]:
 @pytest.mark.parametrize(
     ("make", "part"),
     [
-        (crowd, "iscrowd must be 0, for Label Studio has no groups of objects, got 1"),
+        (crowd, "iscrowd must be 0 (Label Studio has no crowds), got 1"),
         (same_name, "file_name must be the only image with the Label Studio file a.jpg, got 'a.jpg'"),
     ],
 )

@@ -37,14 +37,14 @@ def test_points_in_two_boxes_go_where_they_must(tmp_path: Path) -> None:
     assert labeled(result) == [{LFT: 2, LRT: 2}, {LFT: 2}]
     assert result.dataset.keypoints[0, CAR8.index[LFT]].tolist() == [9, 9, 2]
     assert codes(result) == [("W321", "shapes[2]")]
-    assert "shapes[2] (left-front-tire) lies in shapes[1] and shapes[0] and was given to shapes[1]" in message(result)
+    assert "shapes[2] (left-front-tire) is in shapes[1] and shapes[0] and was assigned to shapes[1]" in message(result)
 
 
 def test_a_point_that_two_boxes_could_own_is_refused(tmp_path: Path) -> None:
     result = read(tmp_path, OUTER, INNER, point(LFT, 60, 60), point(LRT, 150, 60))
     assert labeled(result) == [{LRT: 2}, {}]
     assert codes(result) == [("E304", "shapes[2]")]
-    assert "shapes[1] and shapes[0] hold it, and each could own it" in message(result)
+    assert "shapes[1] and shapes[0] contain it" in message(result)
 
 
 def test_points_of_a_group_join_the_only_free_box_around_them(tmp_path: Path) -> None:
@@ -92,13 +92,13 @@ def test_the_box_that_would_be_made_decides(tmp_path: Path, margin: float, made:
 def test_boxes_from_points_are_not_recommended_beside_a_free_box(tmp_path: Path) -> None:
     result = read(tmp_path, box(60, 60, 99, 99), point(LFT, 9, 9, 3), point(LRT, 20, 30, 3))
     assert codes(result) == [("E304", "shapes[1], shapes[2]")]
-    assert "shapes[0], which has no points, may be theirs" in message(result) and "--box-from" not in message(result)
+    assert "shapes[0] has no points and may be theirs" in message(result) and "--box-from" not in message(result)
 
 
 def test_a_point_just_outside_the_only_box_is_its_own(tmp_path: Path) -> None:
     result = read(tmp_path, box(0, 0, 100, 50), point(LFT, 104, 30), point(LRT, 9, 9))
     assert labeled(result) == [{LFT: 2, LRT: 2}] and codes(result) == [("W327", "shapes[1]")]
-    assert "shapes[1] (left-front-tire) lies 4 px, 4.0% of its side, outside shapes[0]" in message(result)
+    assert "shapes[1] (left-front-tire) is 4 px (4.0% of its side) outside shapes[0]" in message(result)
 
 
 @pytest.mark.parametrize(
@@ -138,17 +138,17 @@ def test_groups_may_leave_their_box(tmp_path: Path) -> None:
         pytest.param([OUTER, point(LFT, 250, 9)], [("E303", "shapes[1]")],
                      "must be in a rectangle labeled 'car', or joined with one, got [250.0, 9.0]", id="outside"),
         pytest.param([INNER, INNER, point(LFT, 60, 60)], [("E304", "shapes[2]")],
-                     "shapes[0] and shapes[1] hold it", id="two equal boxes"),
+                     "shapes[0] and shapes[1] contain it", id="two equal boxes"),
         pytest.param([OUTER, INNER, point(LFT, 60, 60), point(LFT, 70, 70)],
                      [("E304", "shapes[2], shapes[3]")],
-                     "shapes[1] and shapes[0] hold them, and each could own them",
+                     "shapes[1] and shapes[0] contain them",
                      id="two for one box, another could be meant"),
         pytest.param([OUTER, box(50, 50, 100, 100, 4), point(LFT, 60, 60, 4), point(LFT, 70, 70)],
-                     [("W321", "shapes[3]")], "was given to shapes[0]", id="name taken by a grouped point"),
+                     [("W321", "shapes[3]")], "was assigned to shapes[0]", id="name taken by a grouped point"),
         pytest.param([INNER, point(LFT, 60, 60), point(LFT, 70, 70)], [("E305", "shapes[1], shapes[2]")],
                      "left-front-tire must be at most one point of an object, got '2 points'", id="twice in one box"),
         pytest.param([box(50, 50, 100, 100, 4), point(LFT, 60, 60, 4), point(LFT, 70, 70)], [("E305", "shapes[2]")],
-                     "got 'one more beside shapes[1]'", id="one too many for the only box"),
+                     "got 'another one in shapes[1]'", id="one too many for the only box"),
         pytest.param([OUTER, INNER, point(LFT, 60, 60), point(LFT, 70, 70), point(LFT, 9, 9)],
                      [("E305", "shapes[2], shapes[3]")], "got '2 points'", id="outer box has its own"),
         pytest.param([OUTER, INNER | {"label": "bus"}, point(LFT, 60, 60)],
@@ -247,7 +247,7 @@ def test_every_shape_is_read_or_reported_or_counted(content: Json, ignore: set[s
     doubles = [
         int(index)
         for finding in shapes.report.findings
-        if "the outlines of objects" in finding.message
+        if "outlines of objects" in finding.message
         for index in re.findall(r"shapes\[(\d+)\]", finding.place)
         if f"shapes[{index}]" not in {row.place for row in rows}
     ]

@@ -62,7 +62,7 @@ def test_a_box_around_a_keypoint(tmp_path: Path) -> None:
     """Its center is the keypoint, when the user says so; the refusal names the option."""
     shapes = [BOX, box(40, 50, 44, 54) | {"label": NAME}]
     refused = read(tmp_path, *shapes)
-    assert codes(refused) == [("E302", "shapes[1]")] and "--keypoints-from categories takes its center" in message(
+    assert codes(refused) == [("E302", "shapes[1]")] and "--keypoints-from categories reads its center" in message(
         refused
     )
     result = read(tmp_path, *shapes, keypoints_from="categories")

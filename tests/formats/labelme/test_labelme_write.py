@@ -108,7 +108,10 @@ def leads_out(folder: Path) -> dict[str, Dataset]:
 @pytest.mark.parametrize(
     ("make", "parts"),
     [
-        (crowd, ["a.jpg: a.jpg: object 1: iscrowd must be 0", "labelme has no groups", "got 1", "such objects out"]),
+        (
+            crowd,
+            ["a.jpg: a.jpg: object 1: iscrowd must be 0", "labelme has no crowds", "got 1", "leaves these objects out"],
+        ),
         (same_stem, ["a.png: file_name must be the only image with the labelme file a.json, got 'a.jpg'", "rename"]),
         (same_name, ["a.jpg: file_name must be the only image with the labelme file a.json, got 'a.jpg'"]),
         (flat_box, ["a.jpg: somewhere: box must be x1, y1, x2, y2 with width and height, got [5.0, 5.0, 5.0, 9.0]"]),

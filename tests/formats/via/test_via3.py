@@ -64,8 +64,8 @@ def test_a_project_is_detected_and_read(tmp_path: Path) -> None:
     [
         (with_region([1, "15", "25.5"]), [15, 25.5, 1], "coordinates as texts were taken for numbers (1)"),
         (with_region(["1", 15, 25.5]), [15, 25.5, 1], ""),
-        (with_region([3, 15, 25.5, 4]), [15, 25.5, 1], "taken for its center (1)"),
-        (with_region([9, 18, 25, 15, 28, 12, 25]), [15, 25, 1], "taken for its center (1)"),
+        (with_region([3, 15, 25.5, 4]), [15, 25.5, 1], "read as its center (1)"),
+        (with_region([9, 18, 25, 15, 28, 12, 25]), [15, 25, 1], "read as its center (1)"),
         (with_region([1, 15, 25.5], **{"1": "eye"}), [15, 25.5, 1], ""),
         (with_region([1, 15, 25.5], **{"2": "8"}), [15, 25.5, 2], ""),
         (with_region([1, 15, 25.5], **{"2": 7}), [15, 25.5, 1], ""),

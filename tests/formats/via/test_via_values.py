@@ -73,7 +73,7 @@ def test_an_attribute_named_for_the_visibility_decides_alone(tmp_path: Path) -> 
         save(tmp_path / "src", [rect(10, 20, 50, 30, label="fish"), dot]), "--attribute", "visibility=visible"
     )
     assert objects == FISH
-    assert "attribute 'visibility' says nothing" in "".join(said(done, ("W323",)))
+    assert "attribute 'visibility' has no place" in "".join(said(done, ("W323",)))
 
 
 def test_a_word_that_nobody_knows_is_taken_as_the_option_says(tmp_path: Path) -> None:
