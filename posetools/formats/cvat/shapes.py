@@ -134,10 +134,12 @@ class ImageShapes:
     def _unknown_skeleton(self, label: str, place: str, rule: str) -> UnknownLabel:
         category = self.labels.category
         # It can only be the category, so the hint is complete.
-        typed = f"--map '{label}={category}' reads it as the category; --ignore '{label}' skips it with its points; "
+        typed = (
+            f"--map '{label}={category}' maps it to the category; --ignore '{label}' leaves it out with its points; "
+        )
         advice = None
         if not near_name(label, [category]):
-            advice = Advice(f"{typed}--skeleton FILE reads another object")
+            advice = Advice(f"{typed}--skeleton FILE for another object")
         return unknown_label(label, [category], file=self.file, place=place, field="label", rule=rule, advice=advice)
 
     def _joined(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:

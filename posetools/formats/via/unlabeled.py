@@ -69,7 +69,7 @@ def finding_of(
 
 
 def _hint(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
-    leave = "--ignore '' skips these regions"
+    leave = "--ignore '' leaves these regions out"
     by_attribute = _of_attributes(regions, labeled, roles, labels)
     if by_attribute:
         return f"{by_attribute}; {leave}"
@@ -78,7 +78,7 @@ def _hint(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Role
     typed = ["label them in VIA like the others"] if kinds & others else []
     if any(not _is_point(one) and not _is_line(one) for one in regions):
         # Always quoted: zsh reads a bare = as a command.
-        typed.append(f"--map '={labels.category}' reads those that are not points as {labels.category!r}")
+        typed.append(f"--map '={labels.category}' maps those that are not points to {labels.category!r}")
     if True in kinds - others or any(map(_is_line, regions)):
         order = shlex.quote(",".join(labels.index))
         typed.append(f"--kpt-order {order} reads the points of each object as keypoints in this order")
