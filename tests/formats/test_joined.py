@@ -223,9 +223,9 @@ def test_values_that_were_taken_for_others_are_counted_over_all_files() -> None:
         save("hive", name, *shapes, **({"imageWidth": "320"} if name > "b" else {}))
     done = convert()
     assert done.status == 0 and "W324 repaired (2)" in done.out
-    assert "hive/a.json: a group_id as a text or a fraction was taken for an integer, an empty one for none" in done.out
+    assert "hive/a.json: a group_id as a string or a float was read as an integer, an empty one as none" in done.out
     assert "(16 in 4 files, this is the first)" in done.words
-    assert "hive/c.json: a size as a text or a fraction was taken for an integer (2 in 2 files" in done.words
+    assert "hive/c.json: a size as a string or a float was read as an integer (2 in 2 files" in done.words
     assert points_of() == [[20, 50, 80]] * 4
 
 

@@ -207,7 +207,7 @@ def test_what_is_ambiguous_is_told(tmp_path: Path, shapes: list[str], code: str,
 
 
 def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
-    color = tag("attribute", "red", name="colour")
+    color = tag("attribute", "red", name="color")
     shapes = [
         box(0, 0, 50, 50, color, occluded=1, group_id=1),
         skeleton(point(LFT, 9, 9, color), point(LRT, 19, 9, tag("attribute", "true", name="Occluded")), group_id=1),
@@ -249,11 +249,11 @@ def test_other_shapes(tmp_path: Path, shape: str, code: str, part: str) -> None:
 # (text to replace, its replacement, code, place of the finding after the image's, parts of message and hint)
 MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     (f'label="{LFT}" source="manual" outside="0" occluded="0" points="30.5,80.25"', 'points="30.5,80.25"', "E311",
-     ": skeleton[0].points[0].label", ["label must be a text, got None", "correct the shape in CVAT, or delete it"]),
+     ": skeleton[0].points[0].label", ["label must be a string, got None", "correct the shape in CVAT, or delete it"]),
     (f'label="{LRT}"', 'label="left-rear-tyre"', "E301", ": skeleton[0].points[1]",
      ["got 'left-rear-tyre'", "did you mean 'left-rear-tire'?", "--map 'left-rear-tyre=left-rear-tire'"]),
     ('points="30.5,80.25"', 'points="30.5"', "E311", ": skeleton[0].points[0].points",
-     ["points must be pairs x,y of finite numbers of at most 1000000 px, with ; between them, got '30.5'"]),
+     ["points must be x,y pairs of finite numbers of at most 1000000 px, separated by ;, got '30.5'"]),
     ('points="30.5,80.25"', 'points="nan,80"', "E311", ": skeleton[0].points[0].points", ["got 'nan,80'"]),
     ('points="30.5,80.25"', 'points="1e9,80"', "E311", ": skeleton[0].points[0].points", ["got '1e9,80'"]),
     ('points="30.5,80.25"', 'points=""', "E311", ": skeleton[0].points[0].points", ["got ''"]),
@@ -266,7 +266,7 @@ MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     ('xtl="10" ', "", "E311", ": box[0].xtl", ["got None"]),
     ('xbr="110"', 'xbr="10"', "E311", ": box[0].points", ["2 opposite or 4 upright corners of a rectangle with width"]),
     ('group_id="1"', 'group_id="x"', "E311", ": box[0].group_id", ["group_id must be an integer, got 'x'"]),
-    ('<skeleton label="car" ', "<skeleton ", "E311", ": skeleton[0].label", ["label must be a text, got None"]),
+    ('<skeleton label="car" ', "<skeleton ", "E311", ": skeleton[0].label", ["label must be a string, got None"]),
     ('name="a.jpg"', 'name="b.jpg"', "E121", "", ["an existing image, got 'b.jpg'", "4 shapes left out"]),
     ('name="a.jpg"', 'name="../a.jpg"', "E125", "", ["got '../a.jpg'", "--image-root DIR allows"]),
     ('width="320"', 'width="640"', "E123", "", ["must be (320, 240), the size of a.jpg, got (640, 240)", "4 shapes"]),
@@ -304,7 +304,7 @@ EXTERNAL = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><annotations
         (BOMB, "", "without a document type, got DTDForbidden"),
         (EXTERNAL, "", "without a document type, got DTDForbidden"),
         ('<?xml version="1.0" encoding="klingon"?><annotations/>', "", "in a known encoding"),
-        ("<a><annotations/></a>", "", "a CVAT file: an element annotations with image elements, got 'a'"),
+        ("<a><annotations/></a>", "", "a CVAT file: an annotations element with image elements, got 'a'"),
         ('<annotations><track id="0" label="car"/><track id="1"/></annotations>', "track[0]",
          "must be one with a shape that is not outside in some track, got '2 tracks'"),
         ('<annotations><track id="0" label="car"/><image name="a.jpg"/></annotations>', "track[0]",

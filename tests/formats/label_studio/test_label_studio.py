@@ -157,7 +157,7 @@ def test_rectangle_and_labels_as_tags_of_their_own(tmp_path: Path) -> None:
          "contain it"),
         ([rect("r", 0, 0, 9, 9), dot("k", LFT, 5, 5, "r"), dot("l", LFT, 6, 6, "r")], [("E305", "[1], [2]")],
          "at most one point of an object"),
-        ([rect("r", 0, 0, 9, 9), rect("r", 20, 0, 9, 9)], [("E307", "[0], [1]")], "give each rectangle an id"),
+        ([rect("r", 0, 0, 9, 9), rect("r", 20, 0, 9, 9)], [("E307", "[0], [1]")], "give each rectangle a unique id"),
         ([rect("r", 0, 0, 9, 9, "bus")], [("E301", "[0]")], "got 'bus'"),
         ([entry("polygonlabels", "p", {"points": [[1, 1], [9, 1], [9, 9]], "polygonlabels": ["car"]})],
          [("W323", "[0]")], "outlines of objects were replaced"),
@@ -190,7 +190,7 @@ def relation(one: str, other: str, direction: str = "right") -> Json:
 
 
 def test_a_relation_says_whose_a_point_is(tmp_path: Path) -> None:
-    """As dlc2labelstudio writes it: the point lies in both boxes, and the smaller one is not its own."""
+    """As dlc2labelstudio writes it: the point is in both boxes, and the smaller one is not its own."""
     boxes = [rect("outer", 0, 0, 80, 80), rect("inner", 10, 10, 30, 30)]
     points = [dot("k1", LFT, 20, 20), dot("k2", LRT, 25, 25), dot("k3", LFT, 30, 30)]
     relations = [relation("k1", "outer"), relation("outer", "k2", "left"), relation("k3", "inner", "bi")]
@@ -302,7 +302,7 @@ def test_addresses_of_images(tmp_path: Path, address: str, file: str) -> None:
     make_image(tmp_path / "src" / file, SIZE)
     save(tmp_path / "src", [task(rect("r", 0, 0, 50, 50), image=address)])
     result = label_studio.FORMAT.read([tmp_path / "src"], CAR8, ReadOptions())
-    # A folder that is named and is another one is said.
+    # A named folder that differs is reported.
     other = "cars" in address and "cars" not in file
     assert [finding.code for finding in result.findings] == ["W332"] * other
     assert [(i.file_name, i.path) for i in result.dataset.images] == [

@@ -1,4 +1,4 @@
-"""How people number, group and draw a dog in labelme: what is read, and what the messages say to type is right."""
+"""How people number, group and draw a dog in labelme: what is read, and whether the hints are right."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dog(label: str = "{}", right: float = 0, **more: Any) -> list[dict[str, Any]
 
 
 def convert(folder: Path, shapes: list[dict[str, Any]], *options: str) -> tuple[Done, list[Any]]:
-    """Return what the command says of one image, and the objects written: box and keypoints."""
+    """Return the command's output for one image, and the objects written: box and keypoints."""
     source, skeleton, out = folder / "src", folder / "dog.yaml", folder / "out"
     if not skeleton.exists():
         run("skeleton", "new", skeleton, "--names", ",".join(POINTS), "--category", "dog")
@@ -98,7 +98,7 @@ def test_a_pattern_that_reads_some_labels_is_to_be_extended(tmp_path: Path) -> N
 def test_groups_may_have_names(tmp_path: Path) -> None:
     done, objects = convert(tmp_path, [*dog(group_id="rex"), *dog(right=200, group_id=" bello ")])
     assert objects == [WHOLE, OTHER]
-    assert "a group_id as a text was taken for the name of a group (8)" in done.out + done.err
+    assert "a group_id as a string was read as a group name (8)" in done.out + done.err
 
 
 def test_keypoints_drawn_as_boxes_are_one_finding(tmp_path: Path) -> None:

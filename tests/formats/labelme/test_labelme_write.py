@@ -141,11 +141,11 @@ def names(result_dataset: Dataset) -> list[str]:
 
 
 def test_a_file_as_source_takes_its_folder_as_root(tmp_path: Path) -> None:
-    make_image(tmp_path / "in/pictures/a.jpg")
-    file = save(tmp_path / "in", valid() | {"imagePath": "pictures\\a.jpg"})
+    make_image(tmp_path / "in/photos/a.jpg")
+    file = save(tmp_path / "in", valid() | {"imagePath": "photos\\a.jpg"})
     make_image(tmp_path / "in/unlabelled.jpg")
     result = labelme.FORMAT.read([file], CAR8, ReadOptions())
-    assert result.findings == () and names(result.dataset) == ["pictures/a.jpg"]
+    assert result.findings == () and names(result.dataset) == ["photos/a.jpg"]
 
 
 def test_image_in_a_sibling_folder(tmp_path: Path) -> None:

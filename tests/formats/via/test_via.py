@@ -1,4 +1,4 @@
-"""VIA 2: every way to write an object that is read, every way to break one, and what comes back."""
+"""VIA 2: every way to write an object that is read, every way to break one, and the round trip."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def _replace(index: int, region: Any) -> Callable[[list[dict[str, Any]]], Any]:
         ),
         (_set(1, "region", label=["a", "b"]), ["E311"], "region_attributes.label must be one label, got ['a', 'b']"),
         (_set(1, "region", label={"a": True, "b": True}), ["E311"], "region_attributes.label must be one label"),
-        (_set(1, "region", visibility="perhaps"), ["E311"], "--hidden-flag WORD which word means occluded"),
+        (_set(1, "region", visibility="perhaps"), ["E311"], "--hidden-flag WORD the word that means occluded"),
         (_set(2, "region", hidden="no"), ["E311"], "visibility 'occluded' and hidden 'no'"),
         (_set(1, "region", make="VW"), ["W323"], "attribute 'make' has no place"),
         (_set(1, "region", object="2"), ["E306"], "group 2 must have one rectangle labeled 'car'"),
@@ -285,7 +285,7 @@ def test_every_region_is_in_the_data_set_in_a_finding_or_counted(tmp_path: Path)
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
-        ({"region_count": "7"}, "E311", "region_count must be 3, as many as there are lines of the image, got '7'"),
+        ({"region_count": "7"}, "E311", "region_count must be 3, the number of lines of the image, got '7'"),
         ({"region_attributes": "{"}, "E311", "region_attributes must be JSON, got '{'"),
         ({"region_shape_attributes": "[]"}, "E311", "shape_attributes must be an object"),
         ({"filename": "b.jpg"}, "E121", "filename must be an existing image, got 'b.jpg'"),
