@@ -1,17 +1,17 @@
-"""The average of the weights that a checkpoint holds beside the weights as trained, and averages that went stale.
+"""Averaged (EMA) and raw weights of a checkpoint, and averages that went stale.
 
-With an EMAHook, mmengine saves the average as ``state_dict``, which everything evaluates and predicts with, and the
-weights as trained as ``ema_state_dict``, each name with ``module.`` before it (docstring of ``publish``).
+With an EMAHook, mmengine saves the average as ``state_dict``, which is used to evaluate and predict, and the raw
+weights as ``ema_state_dict``, each name with the prefix ``module.`` (docstring of ``publish``).
 
 posetools 0.1 broke that average in runs of one process on a CPU: it gave the averaged model new storage after mmengine
-had listed the old one, so all weights of four dimensions (convolutions) stayed at the values that they had before the
-first iteration. Those runs were evaluated, kept as best, published and exported with untrained convolutions.
+had listed the old one, so all four-dimensional weights (convolutions) kept their values from before the first
+iteration. Those runs were evaluated, kept as best, published and exported with untrained convolutions.
 
-How such a checkpoint is told from a sound one: Adam moves every parameter by about the learning rate in each step,
-whatever its shape, so the distance between average and weights (root mean square) is about the same for convolutions as
-for biases and batch norms. Measured on RTMDet-tiny and RTMPose-s after 10 to 40 iterations: 0.99 to 1.01 times the
-distance of the others in sound checkpoints, 3 to 93 times in stale ones, growing with each iteration. Checkpoints
-written since then name the version that wrote them.
+How to detect such a checkpoint: Adam moves every parameter by about the learning rate in each step, regardless of its
+shape, so the distance between average and weights (root mean square) is about the same for convolutions as for biases
+and batch norms. Measured on RTMDet-tiny and RTMPose-s after 10 to 40 iterations: 0.99 to 1.01 times the distance of
+the others in sound checkpoints, 3 to 93 times in stale ones, increasing with each iteration. Newer checkpoints name
+the version that wrote them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _MODULE_PREFIX = "module."
 _CONVOLUTION = 4
 # Running means and variances move by BN's own momentum, not by the learning rate.
 _BN_STATISTICS = ("running_mean", "running_var")
-# How many times as far from the weights as other parameters the convolutions of a stale average are at least.
+# Minimum ratio in a stale average: distance of the convolutions to distance of the other parameters.
 _STALE = 2.0
 
 
 def raw_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the weights as trained of a checkpoint that also holds their average, None when it holds no average."""
+    """Return the raw weights of a checkpoint that also holds their average, None when it holds no average."""
     given = checkpoint.get("ema_state_dict")
     if not isinstance(given, Mapping):
         return None
@@ -56,7 +56,7 @@ def is_stale(checkpoint: Mapping[str, Any]) -> bool:
 
 
 def _distances(average: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[tuple[bool, float]]:
-    """Give the root mean square distance of each parameter that was trained, and whether it is a convolution's."""
+    """Yield, for each trained parameter, whether it is a convolution's and its root mean square distance."""
     for name, weight in raw.items():
         mean = average.get(name)
         if (
@@ -67,7 +67,7 @@ def _distances(average: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[t
         ):
             continue
         distance = float((mean.float() - weight.float()).square().mean().sqrt())
-        # Frozen parameters are where they were.
+        # Frozen parameters do not move.
         if distance:
             yield weight.dim() == _CONVOLUTION, distance
 
@@ -76,6 +76,6 @@ def stale_text(path: Path | str) -> str:
     """Return the sentence for a checkpoint with a stale average."""
     folder = path.parent if isinstance(path, Path) else path
     return (
-        f"{path}: its averaged weights, which are used here, hold untrained convolutions: posetools 0.1 broke the "
-        f"average in runs on a CPU\n  posetools rescue {folder}   puts the weights as trained in their place"
+        f"{path}: its averaged weights (in use here) contain untrained convolutions: posetools 0.1 broke the "
+        f"average in CPU runs\n  posetools rescue {folder}   replaces them with the raw weights"
     )

@@ -1,17 +1,17 @@
-"""Checkpoints: loaded without ever running what is in them.
+"""Load checkpoints without running code in them.
 
-A checkpoint is a pickle, and unpickling can call any function there is. torch has a loader for tensors and plain
-values (``weights_only=True``), but an mmengine checkpoint also holds its log: HistoryBuffer objects of numpy arrays,
-which pickle four methods of their own class through ``builtins.getattr``. This module allows just that: HistoryBuffer,
-numpy's arrays and numbers, and a stand-in for ``getattr`` that answers for HistoryBuffer's statistics alone.
+A checkpoint is a pickle, and unpickling can call any function. torch has a loader for tensors and plain values
+(``weights_only=True``), but an mmengine checkpoint also holds its log: HistoryBuffer objects of numpy arrays, which
+pickle four methods of their own class through ``builtins.getattr``. This module allows only these: HistoryBuffer,
+numpy's arrays and numbers, and a replacement for ``getattr`` that returns HistoryBuffer's statistics only.
 
-From torch 2.6 on the list is handed to torch's own loader, which refuses every other call. Older ones take no list;
-there the same list feeds an unpickler that looks up no other name. mmengine's Runner and every ``init_model`` load
-through ``load_checkpoint`` as well, so that resuming is as safe as evaluating.
+From torch 2.6 on, torch's own loader takes this list and refuses every other call. Older versions take no list;
+there the same list feeds an unpickler that looks up no other name. mmengine's Runner and every ``init_model`` also
+load through ``load_checkpoint``, so that resuming is as safe as evaluating.
 
-Nor is it larger in memory than in its file. ``torch.save`` stores tensors as they are; a zip archive may also hold them
-compressed, its directory may name the same bytes many times, a tensor may repeat one number without end, and a pickle
-may refer to its own parts again and again: a small file that fills the memory.
+A checkpoint may not be larger in memory than its file. ``torch.save`` stores tensors uncompressed. A hostile zip
+archive can hold them compressed, its directory can name the same bytes many times, a tensor can repeat one number
+endlessly, and a pickle can refer to its own parts repeatedly: a small file that fills the memory.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from posetools.files.nesting import NestingError, check_nesting
 from posetools.mm.environment import release
 from posetools.mm.patches import load_checkpoints_by
 
-# What unpickling a damaged file can end in; the pickle module promises no single exception.
+# What unpickling a damaged file can raise; the pickle module promises no single exception.
 _BROKEN_PICKLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
 _BROKEN_BYTES = (AssertionError, ImportError, MemoryError, struct.error)
 
-# By which torch, too, tells its archives from what it wrote before them.
+# torch also uses this to tell its archives from its older file format.
 _ARCHIVE = b"PK\x03\x04"
 _DEEPEST_PICKLE = 200
 _MOST_REPEATED = 1_000_000
-_TRUST_HINT = "`torch.save` writes no such file: do not trust it"
+_TRUST_HINT = "do not trust it: `torch.save` does not write such a file"
 _HISTORY_STATISTICS = frozenset({"min", "max", "current", "mean"})
 
 
@@ -50,12 +50,12 @@ def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = Fa
 
     Args:
         path: the file.
-        device: where the tensors go: whatever torch calls a ``map_location``.
-        trusted: let the file run what is in it: it is the user's own, and they said so.
+        device: where the tensors go: anything torch takes as ``map_location``.
+        trusted: allow the file to run code: the user says that it is their own.
 
     Raises:
-        InputError: the file cannot be read, is no checkpoint, holds more than tensors, plain values and mmengine's
-            log, or would be larger in memory than it is.
+        InputError: the file cannot be read, is not a checkpoint, holds more than tensors, plain values and mmengine's
+            log, or would be larger in memory than on disk.
     """
     path = Path(path).expanduser()
     try:
@@ -77,7 +77,7 @@ def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = Fa
 
 @cache
 def allow_mmengine_checkpoints() -> None:
-    """Allow what mmengine's own checkpoints hold, and make mmengine load by ``load_checkpoint``. Safe to repeat."""
+    """Allow what mmengine's own checkpoints hold, and make mmengine use ``load_checkpoint``. Safe to repeat."""
     if _torch_takes_a_list():
         import torch
 
@@ -86,18 +86,18 @@ def allow_mmengine_checkpoints() -> None:
 
 
 def load_from_local(filename: str, map_location: Any) -> dict[str, Any]:
-    """Load for mmengine, which names its loaders in the log by what follows ``load_from_``."""
+    """Load for mmengine, which logs the part of a loader's name after ``load_from_``."""
     return load_checkpoint(filename, map_location)
 
 
 def load_from_url(
     url: str, model_dir: str | None = None, map_location: Any = "cpu", progress: bool = True
 ) -> dict[str, Any]:
-    """Load for mmengine from the web: download to torch's cache, once, then ``load_checkpoint``.
+    """Load for mmengine from a URL: download to torch's cache, once, then ``load_checkpoint``.
 
     Raises:
-        RequestError: the address is out of reach.
-        OutputError: the download cannot be kept.
+        RequestError: the URL cannot be reached.
+        OutputError: the download cannot be stored.
         InputError: as for ``load_checkpoint``.
     """
     import torch
@@ -114,7 +114,7 @@ def load_from_url(
         except OSError as exc:
             raise RequestError(
                 f"{url}: cannot be downloaded: {getattr(exc, 'reason', None) or exc}\n"
-                f"  fetch it on a machine that reaches it and give the file instead, or train without it"
+                f"  download it on a machine with access and pass the file instead, or train without it"
             ) from exc
     return load_checkpoint(target, map_location)
 
@@ -133,14 +133,14 @@ def _load(file: BinaryIO, device: Any, *, trusted: bool) -> Any:
     allow_mmengine_checkpoints()
     if _torch_takes_a_list():
         return torch.load(file, map_location=device, weights_only=True)
-    # The module given here takes the place of pickle; torch refuses it together with weights_only, which before 2.6
-    # has no list to add to and cannot build a HistoryBuffer.
+    # This module replaces pickle. torch refuses it together with weights_only, which before 2.6 has no list to add to
+    # and cannot build a HistoryBuffer.
     return torch.load(file, map_location=device, pickle_module=_restricted_pickle())
 
 
 @cache
 def _allowed() -> dict[str, Any]:
-    """Return what a checkpoint may name besides torch's own list: the name in the pickle, and what it stands for."""
+    """Return what a checkpoint may name in addition to torch's own list: the name in the pickle, and its object."""
     import numpy as np
     from mmengine.logging import HistoryBuffer
 
@@ -164,7 +164,7 @@ def _allowed() -> dict[str, Any]:
 
 
 def _statistics_method(owner: object, name: str) -> Any:
-    """Stand in for ``getattr``: HistoryBuffer's own statistics methods, and nothing else."""
+    """Replace ``getattr``: HistoryBuffer's own statistics methods, and nothing else."""
     from mmengine.logging import HistoryBuffer
 
     if owner is not HistoryBuffer or name not in _HISTORY_STATISTICS:
@@ -173,7 +173,7 @@ def _statistics_method(owner: object, name: str) -> Any:
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """Stand in for ``codecs.encode``, by which pickles of protocol 2 hold bytes: the one encoding that they use."""
+    """Replace ``codecs.encode``, with which pickles of protocol 2 store bytes: the one encoding that they use."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"GLOBAL _codecs.encode to {show_value(encoding)}")
     return text.encode("latin1")
@@ -181,7 +181,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 @cache
 def _restricted_pickle() -> Any:
-    """Return what torch before 2.6 needs of the pickle module, with an unpickler that looks up allowed names only."""
+    """Return the parts of pickle that torch before 2.6 needs, with an unpickler that looks up allowed names only."""
     from torch._weights_only_unpickler import _get_allowed_globals
 
     allowed = {**_get_allowed_globals(), **_allowed()}
@@ -200,7 +200,7 @@ def _restricted_pickle() -> Any:
 
 
 def _refusal(path: Path, error: BaseException) -> InputError:
-    """Return the one sentence for a file that did not load: what it asked for, or that it is damaged."""
+    """Return the error for a file that did not load: it names something forbidden, or is damaged."""
     text = str(error)
     named = re.search(r"GLOBAL (builtins\.getattr of .*|\S+)", text) or re.search(r"<class '([^']+)'>", text)
     if isinstance(error, pickle.UnpicklingError) and named:
@@ -208,16 +208,16 @@ def _refusal(path: Path, error: BaseException) -> InputError:
             path,
             "",
             f"must hold tensors, plain values and mmengine's log only, so that loading it runs no code, got {named[1]}",
-            hint="weights need no such thing: do not trust this file. If you made it yourself, "
-            "`posetools publish --trust` runs what is in it, once, and writes its weights to a file without",
+            hint="do not trust this file: weights do not need this. If you made it yourself, "
+            "`posetools publish --trust` runs the code in it once and writes the weights to a safe file",
         )
-    # torch's text explains how to switch the protection off; only what follows its last colon is about the file.
+    # torch's text explains how to switch the protection off; only the part after the last colon is about the file.
     said = text.rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
     return InputError(path, "", f"is not a checkpoint, or is damaged: {said.splitlines()[0].partition('. ')[0]}")
 
 
 def _check_archive(path: Path, file: BinaryIO) -> None:
-    """Refuse an archive whose members are larger than itself, by its directory, before torch reads any of them."""
+    """Refuse an archive whose directory lists more bytes than the file has, before torch reads any member."""
     is_archive = file.read(len(_ARCHIVE)) == _ARCHIVE
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -230,19 +230,19 @@ def _check_archive(path: Path, file: BinaryIO) -> None:
         raise InputError(path, "", "is not a checkpoint, or is damaged: its archive cannot be read") from exc
     file.seek(0)
     if unpacked > size:
-        problem = must_be("its content", f"of at most the file's own {size} bytes", f"{unpacked} bytes when unpacked")
+        problem = must_be("its content", f"at most {size} bytes, the file's size", f"{unpacked} bytes when unpacked")
         raise InputError(path, "", problem, hint=_TRUST_HINT)
 
 
 def _check_content(path: Path, content: object) -> None:
-    """Refuse the content of a checkpoint that would be larger than its file once it is used."""
+    """Refuse the content of a checkpoint that would be larger in memory than its file."""
     import torch
 
     def children(value: object) -> list[object]:
         if isinstance(value, torch.Tensor) and value.layout is torch.strided:
             held = value.untyped_storage().nbytes()
             if (wanted := value.numel() * value.element_size()) > max(held, _MOST_REPEATED):
-                problem = must_be("a tensor", f"of at most the {held} bytes that are stored for it", f"{wanted} bytes")
+                problem = must_be("a tensor", f"at most {held} bytes, as stored", f"{wanted} bytes")
                 raise InputError(path, "", problem, hint=_TRUST_HINT)
         if isinstance(value, dict):
             return [*value, *value.values()]

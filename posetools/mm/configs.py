@@ -1,6 +1,6 @@
-"""Configs of a run: loaded, looked into, and changed by what the user asked for.
+"""Load, inspect and change the configs of a run.
 
-The functions that change a config do so in place: mmengine's Config is the one object here that is made to be changed.
+Functions that change a config do so in place: mmengine's Config is the one mutable object here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def load_config(path: Path) -> Any:
     """Return the mmengine Config in a file, with its ``_base_`` files resolved.
 
     Raises:
-        InputError: it cannot be read, or is no config of a model.
+        InputError: it cannot be read, or is not a model config.
     """
     from mmengine import Config
 
@@ -33,12 +33,12 @@ def load_config(path: Path) -> Any:
     except (OSError, SyntaxError, NameError, LookupError, TypeError, AttributeError, ValueError, ImportError) as exc:
         raise InputError(path, "", f"is not a config that mmengine can read: {type(exc).__name__}: {exc}") from exc
     if "model" not in config:
-        raise InputError(path, "model", "must be there: this is no config of a model")
+        raise InputError(path, "model", "must be there: this is not a model config")
     return config
 
 
 def scope_in(text: str) -> str | None:
-    """Return the default scope that the text of a config states in a line of its own, as what a run leaves does."""
+    """Return the default scope in the text of a config that states it in a line of its own, as saved configs do."""
     said = re.search(r"^default_scope\s*=\s*['\"](\w+)['\"]", text, flags=re.MULTILINE)
     return said[1] if said else None
 
@@ -52,7 +52,7 @@ def check_stage(config: Any, stage: Stage) -> None:
     scope = config.get("default_scope")
     if scope != SCOPES[stage]:
         others = [name for name, other in SCOPES.items() if other == scope]
-        hint = f"\n  --stage {others[0]} is this config's" if others else ""
+        hint = f"\n  pass --stage {others[0]}, or another config" if others else ""
         raise RequestError(
             f"{config.filename}: default_scope must be {SCOPES[stage]!r} for --stage {stage}, got {scope!r}{hint}"
         )
@@ -70,8 +70,8 @@ def config_of_run(work_dir: Path) -> Path:
     what = f"{len(found)} configs ({', '.join(path.name for path in found)})" if found else "no config"
     raise RequestError(
         f"{work_dir}: has {what}\n"
-        "  keep the one that it was trained with; `posetools train --config FILE` and `posetools eval --config FILE` "
-        "take one from elsewhere"
+        "  keep only the config of the run in it, or pass one with `posetools train --config FILE` or "
+        "`posetools eval --config FILE`"
     )
 
 
@@ -91,7 +91,7 @@ def evaluation_dataset(config: Any) -> Any:
     """
     loader = config.get("test_dataloader") or config.get("val_dataloader")
     if not loader:
-        raise InputError(config.filename, "test_dataloader", "must be there: it has the pipeline to predict with")
+        raise InputError(config.filename, "test_dataloader", "must be there: prediction uses its pipeline")
     return inner_dataset(loader)
 
 
@@ -115,7 +115,7 @@ def ann_file_of(dataset: Mapping[str, Any]) -> Path:
 
 
 def parts_of(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every dict in a value of a config with its place in it, that of its tensors in a model: ``neck.0``."""
+    """Yield every dict in a config value with its path, which is also the path of its tensors: ``neck.0``."""
     if isinstance(value, dict):
         yield path, value
     parts = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list | tuple) else ())
@@ -124,7 +124,7 @@ def parts_of(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def pretrained_parts(model: Any) -> Iterator[tuple[str, Any]]:
-    """Give the parts of a model's config, with their places, whose ``init_cfg`` starts them from given weights."""
+    """Yield the parts of a model's config, with their paths, whose ``init_cfg`` loads pretrained weights."""
     for path, part in parts_of(model):
         init = part.get("init_cfg")
         if isinstance(init, dict) and init.get("type") == "Pretrained":
@@ -132,7 +132,7 @@ def pretrained_parts(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def drop_pretrained(model: Any) -> None:
-    """Let every part of a model's config start from random weights."""
+    """Make every part of a model's config start from random weights."""
     for _, part in tuple(pretrained_parts(model)):
         part["init_cfg"] = None
 
@@ -141,7 +141,7 @@ def apply_options(config: Any, options: Sequence[str]) -> None:
     """Merge ``key=value`` texts into a config, with the types and brackets of mmengine's ``--cfg-options``.
 
     Raises:
-        RequestError: one is not ``key=value``, has unbalanced brackets, or names a place that cannot hold a value.
+        RequestError: one is not ``key=value``, has unbalanced brackets, or names a key that cannot hold a value.
     """
     check_options(options)
     from mmengine import DictAction
@@ -152,7 +152,7 @@ def apply_options(config: Any, options: Sequence[str]) -> None:
         try:
             config.merge_from_dict(parser.parse_args(["--cfg-options", option]).cfg_options)
         except (AssertionError, TypeError, KeyError, IndexError, ValueError) as exc:
-            raise RequestError(f"--cfg-options {option}: cannot be put into the config: {exc}") from exc
+            raise RequestError(f"--cfg-options {option}: cannot be set in the config: {exc}") from exc
 
 
 def check_options(options: Sequence[str]) -> None:
@@ -168,10 +168,10 @@ def check_options(options: Sequence[str]) -> None:
 
 
 def set_epochs(config: Any, epochs: int) -> None:
-    """Give a config another number of epochs, and scale every epoch number in it with that.
+    """Set the number of epochs of a config, and scale every epoch number in it.
 
-    The schedule keeps its shape: a cosine over the last half stays one over the last half. Warm-up, which is counted in
-    iterations, becomes shorter with fewer epochs and not longer with more, and so do the intervals of evaluation.
+    The schedule keeps its shape: a cosine over the last half stays over the last half. Warm-up, which is counted in
+    iterations, and the evaluation intervals become shorter with fewer epochs, but not longer with more.
 
     Raises:
         RequestError: the config does not count in epochs.
@@ -185,14 +185,14 @@ def set_epochs(config: Any, epochs: int) -> None:
         return max(1, min(epochs, round(number * factor))) if number else 0
 
     config.train_cfg["max_epochs"] = epochs
-    # More epochs are no reason to evaluate and save more rarely.
+    # With more epochs, evaluate and save as often as before.
     config.train_cfg["val_interval"] = scaled(config.train_cfg.get("val_interval") or 1, shrink)
     dynamic = config.train_cfg.get("dynamic_intervals")
     if dynamic:
         config.train_cfg["dynamic_intervals"] = [(scaled(start, share), interval) for start, interval in dynamic]
     for scheduler in config.get("param_scheduler") or ():
         factor = share if scheduler.get("by_epoch", True) else shrink
-        # Begins are rounded down and ends are at least one later: mmengine refuses a schedule without a step.
+        # Round begins down and keep ends at least one later: mmengine refuses a schedule without a step.
         if "begin" in scheduler:
             scheduler["begin"] = int(scheduler["begin"] * factor)
         for key in ("end", "T_max"):

@@ -1,4 +1,4 @@
-"""The devices of this machine: what the user may ask for, whether it is there, and what there is for a recipe."""
+"""The devices of this machine: check and resolve ``--device``, and count cores and GPUs for a recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AUTO = "auto"
 
 
 def check_device(asked: str) -> None:
-    """Refuse what is no name of a device, which needs no torch.
+    """Refuse a name that is not a device; needs no torch.
 
     Raises:
         RequestError: it is none of ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
@@ -22,10 +22,10 @@ def check_device(asked: str) -> None:
 
 
 def resolve_device(asked: str) -> str:
-    """Return ``cpu`` or ``cuda:N`` for what was asked: ``auto`` (the first GPU, if any), ``cpu``, ``cuda``, ``cuda:N``.
+    """Return ``cpu`` or ``cuda:N`` for ``auto`` (the first GPU, if any), ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
-        RequestError: it is none of these, or that GPU is not there.
+        RequestError: it is none of these, or that GPU does not exist.
     """
     check_device(asked)
     import torch
@@ -40,16 +40,16 @@ def resolve_device(asked: str) -> str:
         gpus = counted(there or "no", "GPU")
         raise RequestError(
             f"--device {asked}: this environment has {gpus} that torch can use\n"
-            "  --device auto takes what is there; `posetools doctor` says why a GPU is not seen"
+            "  pass --device auto, or run `posetools doctor` to see why a GPU is missing"
         )
     return f"cuda:{number or 0}"
 
 
 def this_machine() -> Machine:
-    """Return the cores and GPUs that a training here may use; torch is imported only where there is a sign of a GPU.
+    """Return the cores and GPUs that training can use here; imports torch only if there is a sign of a GPU.
 
-    A GPU that torch cannot use is none, because training would run on the CPU. Where the ``train`` extra is not
-    installed nobody can tell how large a GPU is, and the recipe assumes a small one.
+    A GPU that torch cannot use does not count, because training would run on the CPU. Without the ``train`` extra the
+    memory of a GPU is unknown, and the recipe assumes a small one.
     """
     cores = count_cores()
     if not has_gpu():

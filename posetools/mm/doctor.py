@@ -1,6 +1,6 @@
-"""Whether this environment can train: from the facts (posetools/mm/probes.py) to checks, each with its fix.
+"""Whether this environment can train: turns facts (posetools/mm/probes.py) into checks, each with its fix.
 
-Everything here is pure: the same facts give the same checks, so that every problem can be tested without having it.
+Everything here is pure: the same facts give the same checks, so every problem can be tested on a healthy machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOT_INSTALLED = "not installed"
 
 
 def examine(facts: StackFacts) -> tuple[Check, ...]:
-    """Return every check in a fixed order; training can go on when all are in order."""
+    """Return every check in a fixed order; training works when all are ok."""
     checks = [_check_python(facts)]
     if facts.missing:
         checks += [Check(name, True, _version(facts, name), "installed") for name in CORE]
@@ -54,13 +54,13 @@ def _check_python(facts: StackFacts) -> Check:
     if ok:
         return Check("python", True, found, expected)
     fix = "rm -rf .venv && make install" if facts.kind == "newest" else _sync(facts)
-    return Check("python", False, found, f"{expected}; numpy 1.23.5 exists for no later one", fix)
+    return Check("python", False, found, f"{expected}; numpy 1.23.5 supports no later version", fix)
 
 
 def _check_extra(facts: StackFacts) -> Check:
-    # The one command mends everything else that may be wrong, so nothing else is said.
+    # This one command fixes every other problem too, so no other check is reported.
     expected = (
-        "installed; without it convert, validate, split, config and skeleton work, and train, eval and demo do not"
+        "installed; without it convert, validate, split, config and skeleton work, but train, eval and demo do not"
     )
     return Check("train extra", False, f"not installed: {', '.join(facts.missing)}", expected, _sync(facts))
 
@@ -79,10 +79,10 @@ def _check_version(facts: StackFacts, name: str, tested: Versions) -> Check:
 
 
 def _check_pair(facts: StackFacts) -> Check:
-    """Compare torch with torchvision: 2.x goes with 0.(x + 15), and both are built for the same device."""
+    """Compare torch with torchvision: 2.x needs 0.(x + 15), and both must be built for the same device."""
     torch, torchvision = _version(facts, "torch"), _version(facts, "torchvision")
     numbers, build = release(torch), torch.partition("+")[2]
-    expected = f"0.{numbers[1] + 15}" if len(numbers) > 1 else "the one made for this torch"
+    expected = f"0.{numbers[1] + 15}" if len(numbers) > 1 else "built for this torch"
     ok = release(torchvision)[:2] == release(expected) and torchvision.partition("+")[2] == build
     return Check(
         "torch and torchvision belong together",
@@ -94,7 +94,7 @@ def _check_pair(facts: StackFacts) -> Check:
 
 
 def _check_single(facts: StackFacts, name: str, packages: Sequence[str], wanted: Sequence[str], folder: str) -> Check:
-    """Check that of several packages which write one folder only one is installed, and a wanted one."""
+    """Check that only one of several packages that write the same folder is installed, and that it is a wanted one."""
     there = [package for package in packages if package in facts.distributions]
     ok = len(there) == 1 and there[0] in wanted
     others = [package for package in there if package != wanted[0]] if not ok else []
@@ -105,7 +105,7 @@ def _check_single(facts: StackFacts, name: str, packages: Sequence[str], wanted:
         name,
         ok,
         " and ".join(there) or _NOT_INSTALLED,
-        f"{' or '.join(wanted)} alone" + (f" (each of them writes the folder {folder})" if others else ""),
+        f"only {' or '.join(wanted)}" + (f" (each package writes the folder {folder})" if others else ""),
         fix,
     )
 
@@ -119,7 +119,7 @@ def _check_probes(facts: StackFacts) -> Iterator[Check]:
     yield _check_import(facts, "pkg_resources", "setuptools")
     yield _check_checkpoint(facts)
     if all(facts.probes[name].ok for name in ("torch", "mmcv", "torchvision", "xtcocotools", "pkg_resources")):
-        # Otherwise their import fails for a reason that has been given.
+        # Otherwise their import fails for a reason that is already reported.
         yield _check_import(facts, "models", "mmdet", "mmdet and mmpose imported")
 
 
@@ -166,7 +166,7 @@ def _check_gpu(facts: StackFacts) -> Iterator[Check]:
 
 
 def _check_visible(facts: StackFacts, cuda: str | None, built: str, gpus: Sequence[Any]) -> Check:
-    """Check that torch sees the GPUs of a machine that has an NVIDIA driver; a machine without one is in order."""
+    """Check that torch sees the GPUs of a machine with an NVIDIA driver; a machine without a driver is ok."""
     name = "GPU"
     if gpus:
         return Check(name, True, ", ".join(gpu["name"] for gpu in gpus), "seen by torch")
@@ -174,7 +174,7 @@ def _check_visible(facts: StackFacts, cuda: str | None, built: str, gpus: Sequen
         return Check(name, True, f"none on this machine: training runs on the CPU ({built})", "not needed")
     if facts.visible is not None and facts.visible.strip() in {"", "-1"}:
         return Check(name, True, "hidden by CUDA_VISIBLE_DEVICES: training runs on the CPU", "not needed")
-    found = f"none seen, though there is an NVIDIA driver {facts.driver} ({built})"
+    found = f"not detected, although NVIDIA driver {facts.driver} is installed ({built})"
     if cuda is None:
         fix = _sync(facts, "--reinstall-package torch --reinstall-package torchvision")
         return Check(name, False, found, "a torch built for CUDA", fix)
@@ -182,18 +182,18 @@ def _check_visible(facts: StackFacts, cuda: str | None, built: str, gpus: Sequen
     if release(facts.driver) and release(facts.driver)[0] < needed:
         fix = f"update the NVIDIA driver to {needed} or later"
         if cuda.startswith("13"):
-            fix += f", or take the oldest stack, for which {DRIVERS['12']} is enough: make install-oldest"
+            fix += f", or install the oldest stack, which needs only {DRIVERS['12']}: make install-oldest"
         return Check(name, False, found, f"driver {needed} or later", fix)
     fix = "run nvidia-smi; in a container, start it with its GPUs (docker run --gpus all); check CUDA_VISIBLE_DEVICES"
     return Check(name, False, found, "seen by torch", fix)
 
 
 def _check_kernels(gpu: Any, kernels: Sequence[str], built: str) -> Check:
-    """Check that torch was built for a GPU: for its major version and no later minor one, or as PTX for an older."""
+    """Check that torch has kernels for a GPU: its major version with the same or a lower minor, or older PTX."""
     major, minor = gpu["capability"]
     ok = any(_runs(kernel, major, minor) for kernel in kernels)
-    newest = "take the newest stack, which has kernels for it: make install"
-    oldest = "take the oldest stack, which has kernels down to sm_50: make install-oldest"
+    newest = "install the newest stack, which has kernels for it: make install"
+    oldest = "install the oldest stack, which has kernels down to sm_50: make install-oldest"
     fix = "" if ok else newest if (major, minor) > (9, 0) else oldest
     found = f"sm_{major}{minor}; {built} has {', '.join(kernels)}"
     return Check(f"torch's kernels for {gpu['name']}", ok, found, f"kernels that run on sm_{major}{minor}", fix)
@@ -207,7 +207,7 @@ def _runs(kernel: str, major: int, minor: int) -> bool:
 
 
 def _check_backend(mmcv: Probe, gpu: bool) -> Check:
-    """Say whose ops run on which device; there always are some, so this is never a problem of its own."""
+    """Report whose ops run on which device; always ok, because there is a fallback."""
     if not mmcv.ok:
         found = "unknown: mmcv's ops cannot be called"
     else:
@@ -223,9 +223,9 @@ def _version(facts: StackFacts, name: str) -> str:
 
 
 def _sync(facts: StackFacts, options: str = "") -> str:
-    """Return the command that brings the environment to what pyproject.toml says, and keeps what else is in it.
+    """Return the command that syncs the environment with pyproject.toml and keeps other packages.
 
-    The oldest stack has a resolution of its own, and other environments are not ours to change: those are made anew.
+    The oldest stack has its own resolution, so it is reinstalled. Environments of other owners are never changed.
     """
     if facts.kind == "oldest":
         return "rm -rf .venv-oldest && make install-oldest"

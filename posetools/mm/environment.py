@@ -1,4 +1,4 @@
-"""The stack that posetools is tested with, and what `posetools doctor` looks at: data only."""
+"""The stack that posetools is tested with, and what `posetools doctor` checks: data only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Versions:
     """The versions of one package that work. pyproject.toml declares the same ranges; a test compares them.
 
     Attributes:
-        newest: the version that `make install` brings and `make test` tests.
-        oldest: the version that `make test-oldest` installs and tests; empty when there is only one.
-        below: the first version that is refused; empty when there is only one.
-        why: why others do not work, where that is known.
+        newest: the version that `make install` installs and `make test` tests.
+        oldest: the version that `make test-oldest` installs and tests; empty if there is only one.
+        below: the first version that is refused; empty if there is only one.
+        why: why other versions do not work, if known.
     """
 
     newest: str
@@ -25,7 +25,7 @@ class Versions:
     why: str = ""
 
 
-# The Makefile's environment for the newest stack, its environment for the oldest one, and every other.
+# The Makefile's environments for the newest and the oldest stack, and any other environment.
 StackKind: TypeAlias = Literal["newest", "oldest", "other"]
 
 PYTHON = (3, 11)
@@ -51,7 +51,7 @@ STACK = {
 # The first NVIDIA driver that runs a torch built for this major version of CUDA (NVIDIA's CUDA compatibility tables).
 DRIVERS = {"12": 525, "13": 580}
 
-# What the commands before training need.
+# Required by the commands before training.
 CORE = (
     "defusedxml",
     "filelock",
@@ -67,7 +67,7 @@ CORE = (
     "xxhash",
 )
 
-# All of these write one and the same `cv2` folder.
+# All of these write the same folder `cv2`.
 OPENCV = (
     "opencv-python",
     "opencv-python-headless",
@@ -75,18 +75,18 @@ OPENCV = (
     "opencv-contrib-python-headless",
 )
 
-# All of these write one folder `mmcv`. The first has no compiled ops, the second has: `make install-ops`.
+# All of these write the same folder `mmcv`. The first has no compiled ops, the second does: `make install-ops`.
 MMCV = ("mmcv-lite", "mmcv", "mmcv-full", "onedl-mmcv")
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What came of really calling a part of the stack, in a process of its own.
+    """The result of calling a part of the stack in a separate process.
 
     Attributes:
-        ok: it ran to its end.
+        ok: it finished.
         found: what it returned.
-        error: the last line it said when it did not.
+        error: the last line it printed if it did not finish.
     """
 
     ok: bool
@@ -96,17 +96,17 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackFacts:
-    """What was found on this machine.
+    """The facts of this machine.
 
     Attributes:
         python: the version of the interpreter.
         distributions: the version of every installed distribution, by its normalized name.
         missing: the packages of the ``train`` extra that are not installed.
-        driver: the version of the NVIDIA driver, or None when there is none.
-        visible: the environment variable CUDA_VISIBLE_DEVICES, or None when it is not set.
-        probes: what came of the probes, by name; empty when packages are missing.
-        uv: how uv is called here.
-        kind: whose environment this is.
+        driver: the version of the NVIDIA driver, or None without one.
+        visible: the environment variable CUDA_VISIBLE_DEVICES, or None if it is not set.
+        probes: the results of the probes, by name; empty if packages are missing.
+        uv: the command to call uv.
+        kind: which environment this is.
         prefix: the folder of the environment.
     """
 
@@ -123,14 +123,14 @@ class StackFacts:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """One check of the environment.
 
     Attributes:
-        name: what was looked at.
-        ok: whether training can go on with it.
-        found: what was found.
+        name: what is checked.
+        ok: whether training works with it.
+        found: what is installed or measured.
         expected: what should be there.
-        fix: the command or sentence that mends it, empty when it is in order.
+        fix: the command or sentence that fixes it, empty if ok.
     """
 
     name: str
@@ -141,6 +141,6 @@ class Check:
 
 
 def release(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version without what follows them: ``2.13.0+cpu`` becomes ``(2, 13, 0)``."""
+    """Return the leading numbers of a version: ``2.13.0+cpu`` becomes ``(2, 13, 0)``."""
     found = re.match(r"\d+(\.\d+)*", version)
     return tuple(int(part) for part in found[0].split(".")) if found else ()

@@ -1,7 +1,7 @@
 """All evaluations of a run, in ``evaluations.json`` of its work folder: one line each, written after each.
 
-mmengine has them in its log, and forgets them when it resumes. They tell which was the best, whether the run should
-stop early, and whether a run was killed before the evaluation of its last checkpoint, which is then made up for.
+mmengine has them in its log, and forgets them when it resumes. They show which was the best, whether the run should
+stop early, and whether the run was killed before it evaluated its last checkpoint; ``ResumeHook`` then evaluates it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from posetools.mm.stack import RunHook
 
 EVALUATIONS = "evaluations.json"
 
-# A better metric is better by more than this: equal ones, say 0 for many evaluations, are no progress.
+# Progress means an increase by more than this. Equal values, such as AP 0 for many evaluations, are no progress.
 _STEP = 1e-6
 _STOPPING = "EarlyStoppingHook"
 
@@ -29,10 +29,10 @@ class BestEvaluation:
     """The best evaluation so far.
 
     Attributes:
-        name: of the metric.
+        name: the metric.
         value: its value.
-        epoch: when.
-        since: how many evaluations with this metric have come since the last one that was progress.
+        epoch: its epoch.
+        since: number of evaluations with this metric since the last progress.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Evaluations:
     Attributes:
         path: the file.
         writes: whether this process writes it.
-        monitor: the metric by which the best checkpoint is chosen, None when there is none.
+        monitor: the metric that selects the best checkpoint, None without one.
         rule: ``greater`` or ``less`` is better.
-        entries: epoch and metrics of each, in order; None for what could not be measured.
-        recorded: whether an earlier part of the run wrote the file.
+        entries: epoch and metrics of each, in order; None for metrics that could not be measured.
+        recorded: whether an earlier start of the run wrote the file.
     """
 
     path: Path
@@ -62,12 +62,12 @@ class Evaluations:
     recorded: bool = False
 
     def add(self, epoch: int, metrics: Mapping[str, float | None]) -> None:
-        """Take an evaluation, and write the file.
+        """Add an evaluation, and write the file.
 
         Raises:
             OutputError: it cannot be written.
         """
-        # What follows the epoch was overtaken: the run went back to an earlier checkpoint.
+        # Later entries are obsolete: the run went back to an earlier checkpoint.
         self.entries = [entry for entry in self.entries if entry[0] < epoch]
         finite = {name: None if value is None or not math.isfinite(value) else value for name, value in metrics.items()}
         self.entries.append((epoch, finite))
@@ -84,13 +84,13 @@ class Evaluations:
             write_json(self.path, {"evaluations": lines})
 
     def read(self, until: int) -> bool:
-        """Read what an earlier part of the run wrote, and return whether it wrote something.
+        """Read the file of an earlier start of the run, and return whether it exists.
 
         Args:
-            until: the epoch of the checkpoint that is resumed from; what came later is done anew.
+            until: the epoch of the checkpoint to resume from; later evaluations are repeated.
 
         Raises:
-            InputError: the file is of another form.
+            InputError: the file has another structure.
         """
         if not self.path.is_file():
             return False
@@ -99,16 +99,16 @@ class Evaluations:
             entries = [(int(entry["epoch"]), dict(entry["metrics"])) for entry in document["evaluations"]]
         except (TypeError, KeyError, ValueError) as exc:
             problem = must_be("evaluations", "a list of epochs with their metrics", document)
-            raise InputError(self.path, "", problem, hint="the run can be resumed without this file") from exc
+            raise InputError(self.path, "", problem, hint="delete this file; the run resumes without it") from exc
         self.entries, self.recorded = [entry for entry in entries if entry[0] <= until], True
         return True
 
     @property
     def best(self) -> BestEvaluation | None:
-        """Return the best evaluation, the later of two that are equal; None when nothing could be measured yet."""
+        """Return the best evaluation, the later of two equal ones; None if nothing could be measured yet."""
         best: BestEvaluation | None = None
         sign = 1.0 if self.rule == "greater" else -1.0
-        # What later evaluations have to exceed by a step to count as progress.
+        # Later evaluations must exceed this by a step to count as progress.
         reached, since = -math.inf, 0
         for epoch, metrics in self.entries:
             value = metrics.get(self.monitor or "")
@@ -121,16 +121,16 @@ class Evaluations:
 
 
 def evaluations_of(config: Any, work_dir: Path, *, writes: bool = False, until: int | None = None) -> Evaluations:
-    """Return where the evaluations of a run go, and by which of its metrics its config chooses the best.
+    """Return the evaluations of a run, with the metric that its config selects the best checkpoint by.
 
     Args:
-        config: of the run.
-        work_dir: of the run.
+        config: the config of the run.
+        work_dir: the work folder of the run.
         writes: whether this process writes them.
-        until: the epoch up to which those of an earlier part of the run are read; None: they are not.
+        until: read the evaluations of earlier starts up to this epoch; None: read none.
 
     Raises:
-        InputError: the file is of another form.
+        InputError: the file has another structure.
     """
     checkpoint = (config.get("default_hooks") or {}).get("checkpoint") or {}
     best, rule = checkpoint.get("save_best"), checkpoint.get("rule")
@@ -144,10 +144,10 @@ def evaluations_of(config: Any, work_dir: Path, *, writes: bool = False, until: 
 
 
 def set_early_stopping(config: Any, patience: int, evaluations: Evaluations) -> None:
-    """Let a config stop after ``patience`` evaluations without a better metric, in place; 0: never.
+    """Make a config stop after ``patience`` evaluations without a better metric, in place; 0: never.
 
     Raises:
-        RequestError: the config chooses no best checkpoint, so there is nothing to go by.
+        RequestError: the config selects no best checkpoint, so no metric is known.
     """
     hooks = [hook for hook in config.get("custom_hooks") or () if hook.get("type") != _STOPPING]
     if patience:
@@ -161,13 +161,13 @@ def set_early_stopping(config: Any, patience: int, evaluations: Evaluations) -> 
 
 
 def early_stopping_of(config: Any) -> int:
-    """Return after how many evaluations without a better metric a config stops, 0 for never."""
+    """Return the number of evaluations without a better metric after which a config stops, 0 for never."""
     found = (hook for hook in config.get("custom_hooks") or () if hook.get("type") == _STOPPING)
     return next((int(hook.get("patience", 5)) for hook in found), 0)
 
 
 def nothing_left(config: Any, work_dir: Path, found: ResumePoint) -> str:
-    """Return the sentence for a run that is at its end with its last checkpoint, empty when something is left to do.
+    """Return a message if the last checkpoint is the end of the run, empty if something is left to do.
 
     Raises:
         InputError: the record of evaluations cannot be read.
@@ -179,9 +179,9 @@ def nothing_left(config: Any, work_dir: Path, found: ResumePoint) -> str:
     if patience and best and best.since >= patience:
         return (
             f"nothing to do: {found.path} stopped early at epoch {found.epoch} of {epochs}: "
-            f"{stopping_text(evaluations)}; --early-stopping with more than {best.since}, or 0, goes on"
+            f"{stopping_text(evaluations)}; pass --early-stopping 0, or more than {best.since}, to continue"
         )
-    # Killed during the very last evaluation, a run has that left to do.
+    # A run killed during its last evaluation still has to do it.
     evaluated = not evaluations.recorded or any(epoch == found.epoch for epoch, _ in evaluations.entries)
     if found.epoch >= epochs and (evaluated or not is_due(config.train_cfg, found.epoch)):
         return f"nothing to do: {found.path} is at epoch {found.epoch} of {epochs}"
@@ -197,9 +197,9 @@ def stopping_text(evaluations: Evaluations) -> str:
 
 
 class ResumeHook(RunHook):
-    """Evaluates where a run that is resumed was killed before it did.
+    """Does the evaluation that a resumed run missed because it was killed.
 
-    It also gives EarlyStoppingHook back what that counted: no checkpoint holds it.
+    It also restores the counter of EarlyStoppingHook, which no checkpoint holds.
     """
 
     priority = "LOWEST"
@@ -208,7 +208,7 @@ class ResumeHook(RunHook):
         self._evaluations, self._last = evaluations, last
 
     def before_train(self, runner: Any) -> None:
-        """Restore, and evaluate where that is due."""
+        """Restore the counter, and evaluate if due."""
         from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 
         evaluations, best = self._evaluations, self._evaluations.best
@@ -221,7 +221,7 @@ class ResumeHook(RunHook):
             return
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook):
-                # It saves this one again when it turns out to be the best.
+                # The hook saves this checkpoint again if it is the best.
                 hook.last_ckpt = str(self._last)
         runner.val_loop.run()
 
@@ -230,7 +230,7 @@ def is_due(train_cfg: Mapping[str, Any], epoch: int) -> bool:
     """Return whether mmengine's loop evaluates after this many epochs."""
     interval = train_cfg.get("val_interval") or 1
     for start, later in train_cfg.get("dynamic_intervals") or ():
-        # As in mmengine's loop, which looks one epoch ahead.
+        # mmengine's loop looks one epoch ahead, too.
         interval = later if epoch + 1 >= start else interval
     begins = epoch >= (train_cfg.get("val_begin") or 1)
     return begins and (epoch % interval == 0 or epoch == train_cfg.get("max_epochs"))

@@ -1,8 +1,8 @@
 """A trained detector and a trained pose estimator, built from config and checkpoint, called with images.
 
-Both run the test pipeline that their config states, on images that are in memory, many in one forward pass. mmdet
-and mmpose keep registries of their own and look names up in the scope that is in force; here each call puts its own
-scope in force, so that both live in one process in any order. Checkpoints are loaded without running code.
+Both run the test pipeline of their config on images in memory, in batches. mmdet and mmpose have separate registries
+and look names up in the active scope. Each call here activates its own scope, so that both models work in one process
+in any order. Checkpoints are loaded without running code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from posetools.mm.stack import prepare
 from posetools.mm.weights import plan_weights, tensors_of
 from posetools.runtime.results import Detections, Poses, heatmap_size, shrink_heatmaps
 
-# With heatmaps, crops that go through the network at once: those of SimCC take some 13 MB each.
+# Crops in one batch when heatmaps are requested: those of SimCC take about 13 MB each.
 _HEATMAP_BATCH = 8
 
 
@@ -50,14 +50,14 @@ class _Model:
         if is_stale(content) and not raw:
             warnings.warn(stale_text(checkpoint), PosetoolsWarning, stacklevel=3)
         if amp and not device.startswith("cuda"):
-            raise RequestError(f"--amp needs a GPU, and this runs on {device}")
+            raise RequestError(f"--amp needs a GPU, got device {device}\n  leave --amp out")
         self._amp = amp
         with self._in_scope():
             model = revert_sync_batchnorm(MODELS.build(self.config.model))
             _load_weights(model, _weights_of(content, checkpoint, raw=raw), checkpoint, config)
             self._pipeline = Compose(self._test_pipeline())
         self.averaged = raw_weights(content) is not None
-        # An EMAHook puts the averaged weights into state_dict when it saves, so these are the ones to predict with.
+        # EMAHook saves the averaged weights as state_dict, so the model predicts with these.
         self.model = model.to(device).eval()
         if fast:
             _quicken(self.model)
@@ -68,12 +68,12 @@ class _Model:
         """Change the config of the model before it is built."""
 
     def _metainfo(self, meta: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what is known of the classes or keypoints: the checkpoint's word, then the config's."""
+        """Return the metainfo of classes or keypoints: from the checkpoint if it has one, else from the config."""
         known = meta.get("dataset_meta")
         if known:
             return {key.lower(): value for key, value in known.items()}
         if "CLASSES" in meta:
-            # OpenMMLab's checkpoints of before 2023.
+            # OpenMMLab checkpoints from before 2023.
             return {"classes": meta["CLASSES"]}
         return self._metainfo_of_config()
 
@@ -94,7 +94,7 @@ class _Model:
         return DefaultScope.overwrite_default_scope(self._scope)
 
     def _predict(self, inputs: Sequence[Mapping[str, Any]], batch_size: int) -> list[Any]:
-        """Return the data samples that the model gives for what the pipeline is to be fed with."""
+        """Return the data samples of the model for these inputs of the pipeline."""
         import torch
         from mmengine.dataset import pseudo_collate
 
@@ -126,21 +126,21 @@ class Detector(_Model):
         score_thr: float = 0.0,
         raw: bool = False,
     ) -> None:
-        """Build it.
+        """Build the detector.
 
         Args:
             config: the config that it was trained with.
             checkpoint: its weights: a file, or a URL to download.
             device: ``cpu`` or ``cuda:N``.
-            batch_size: how many images go through the network at once.
+            batch_size: number of images in one batch.
             amp: mixed precision, on a GPU.
             fast: fold batch norms into convolutions: the same up to float noise, in about half the time on a CPU.
-            score_thr: lower scores are of no interest: the config's threshold before NMS is raised to this.
-            raw: use the weights as trained, not their average.
+            score_thr: ignore lower scores: raises the config's threshold before NMS to this.
+            raw: use the raw weights, not their average.
 
         Raises:
-            InputError: config or checkpoint cannot be read, or do not belong together.
-            RequestError: the URL is out of reach, or ``amp`` is asked for without a GPU.
+            InputError: config or checkpoint cannot be read, or do not match.
+            RequestError: the URL cannot be reached, or ``amp`` is requested without a GPU.
         """
         self._score_thr = score_thr
         super().__init__(config, checkpoint, device, "mmdet", amp=amp, fast=fast, raw=raw)
@@ -149,19 +149,19 @@ class Detector(_Model):
         self.classes: tuple[str, ...] = (classes,) if isinstance(classes, str) else tuple(classes)
 
     def _adapt(self, model: Any) -> None:
-        # Of two-stage detectors the last stage has the threshold. A surer box never depends on a less sure one.
+        # In two-stage detectors the last stage has the threshold. NMS never drops a box because of a lower-scored one.
         settings = model.get("test_cfg") or {}
         for part in (settings, settings.get("rcnn") or {}):
             if "score_thr" in part:
                 part["score_thr"] = max(part["score_thr"], self._score_thr)
 
     def _test_pipeline(self) -> list[Any]:
-        # What mmdet's own inference_detector does for images in memory.
+        # mmdet's own inference_detector does the same for images in memory.
         first, *rest = super()._test_pipeline()
         return [{**first, "type": "mmdet.LoadImageFromNDArray"}, *rest]
 
     def __call__(self, images: Sequence[Pixels]) -> list[Detections]:
-        """Return the boxes found in each image."""
+        """Return the boxes detected in each image."""
         samples = self._predict([{"img": image, "img_id": 0} for image in images], self._batch_size)
         return [
             Detections(
@@ -188,14 +188,14 @@ class PoseEstimator(_Model):
         flip_test: bool = False,
         raw: bool = False,
     ) -> None:
-        """Build it as a Detector is built, with ``batch_size`` crops going through the network at once.
+        """Build the pose estimator with the arguments of Detector; ``batch_size`` counts crops.
 
-        ``flip_test`` averages with what the mirrored crop gives, at twice the time; whatever the config says, which
-        MMPose's own recipes switch on.
+        ``flip_test`` averages with the prediction for the mirrored crop, which takes twice the time. It overrides the
+        config, because MMPose's own recipes enable it.
 
         Raises:
-            InputError: config or checkpoint cannot be read, or do not belong together.
-            RequestError: the URL is out of reach, or ``amp`` is asked for without a GPU.
+            InputError: config or checkpoint cannot be read, or do not match.
+            RequestError: the URL cannot be reached, or ``amp`` is requested without a GPU.
         """
         super().__init__(config, checkpoint, device, "mmpose", amp=amp, fast=fast, raw=raw)
         self._batch_size = batch_size
@@ -203,7 +203,7 @@ class PoseEstimator(_Model):
             raise RequestError(
                 f"{config}: must be a top-down pose estimator, got a model of type {self.config.model.type}"
             )
-        # Whether the config's own evaluation has a flip test.
+        # Whether the config itself evaluates with a flip test.
         self.flips_by_config = bool(self.model.test_cfg.get("flip_test", False))
         self.model.test_cfg["flip_test"] = flip_test
 
@@ -216,7 +216,7 @@ class PoseEstimator(_Model):
         try:
             return dict(parse_pose_metainfo(dict(self._metainfo_of_config())))
         except (AssertionError, LookupError, TypeError, FileNotFoundError) as exc:
-            problem = f"must say what MMPose's parse_pose_metainfo reads: {type(exc).__name__}: {exc}"
+            problem = f"must be a metainfo that MMPose can parse: {type(exc).__name__}: {exc}"
             raise InputError(self.config.filename, "test_dataloader.dataset.metainfo", problem) from exc
 
     def _metainfo_of_config(self) -> Mapping[str, Any]:
@@ -224,19 +224,19 @@ class PoseEstimator(_Model):
 
         known = super()._metainfo_of_config()
         packaged = Path(mmpose.__file__).parent / ".mim" / str(known.get("from_file", ""))
-        # mmpose's own data sets name a file relative to a clone; in another clone's folder that is another file.
+        # mmpose's own data sets name a file relative to a clone; the current folder may hold another file of that name.
         own = "metainfo" not in evaluation_dataset(self.config)
         return {"from_file": str(packaged)} if own and packaged.is_file() else known
 
     @property
     def num_keypoints(self) -> int:
-        """K."""
+        """The number of keypoints, K."""
         return int(self.config.model.head.out_channels)
 
     def estimate(self, images: Sequence[Pixels], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
         """Return the keypoints of the (N, 4) boxes of each image; crops of several images share a batch.
 
-        Heatmaps of SimCC models are the products of their two normalized distributions, as MMPose draws them.
+        Heatmaps of SimCC models are the products of their two normalized distributions, as in MMPose.
         """
         one = np.ones(1, dtype=np.float32)
         inputs = [
@@ -279,32 +279,32 @@ def _weights_of(content: Mapping[str, Any], checkpoint: Path | str, *, raw: bool
         return weights
     as_trained = raw_weights(content)
     if as_trained is None:
-        raise InputError(checkpoint, "ema_state_dict", "must be there: this checkpoint has one set of weights only")
+        raise InputError(checkpoint, "ema_state_dict", "must be there: this checkpoint has only one set of weights")
     return as_trained
 
 
 def _load_weights(model: Any, weights: Mapping[str, Any], checkpoint: Path | str, config: Path) -> None:
     given, own = tensors_of(weights), model.state_dict()
     plan = plan_weights(str(checkpoint), "", own, given)
-    hint = f"is it the checkpoint of another config than {config}?"
+    hint = f"pass the config that this checkpoint was trained with instead of {config}"
     if plan.missing:
         total = len(plan.fits) + len(plan.reshaped) + len(plan.missing)
         problem = f"weights of all {total} parameters must be there, {len(plan.missing)} are missing"
         raise InputError(checkpoint, plan.missing[0], problem, hint=hint)
     for name, found, wanted in plan.reshaped:
-        raise InputError(checkpoint, name, f"shape must be {wanted} as in the config, got {found}", hint=hint)
+        raise InputError(checkpoint, name, f"shape must be {wanted}, as in the config, got {found}", hint=hint)
     model.load_state_dict(given, strict=False)
 
 
 def _quicken(model: Any) -> None:
-    """Fold batch norms into the convolutions before them, and lay out memory as the CPU's and GPU's kernels like it."""
+    """Fold batch norms into the convolutions before them, and use the memory format that is fastest on CPU and GPU."""
     import torch
     from mmcv.cnn import ConvModule
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     for module in model.modules():
         if isinstance(module, ConvModule) and module.with_norm and isinstance(module.norm, torch.nn.BatchNorm2d):
-            # This makes a new convolution: RTMDet's head shares one among levels, each with a batch norm of its own.
+            # This makes a new convolution: RTMDet's head shares one among levels that have separate batch norms.
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)
             module.with_norm = False
     model.to(memory_format=torch.channels_last)

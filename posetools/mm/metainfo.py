@@ -1,4 +1,4 @@
-"""From what MMPose keeps of a data set back to the skeleton that it was made from."""
+"""Convert MMPose's metainfo of a data set back to its skeleton."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def skeleton_of_metainfo(meta: Mapping[str, Any], category: str | None = None) -
     """Return the skeleton that the parsed metainfo of a pose data set describes.
 
     Args:
-        meta: what ``parse_pose_metainfo`` gives, and checkpoints hold as ``dataset_meta``.
-        category: the category's name; None: the one that MMPose took from the COCO file.
+        meta: the result of ``parse_pose_metainfo``, which checkpoints hold as ``dataset_meta``.
+        category: the category's name; None: the one that MMPose read from the COCO file.
 
     Raises:
-        KeyError, IndexError, TypeError, ValueError: it describes none. pydantic's ValidationError is a ValueError.
+        KeyError, IndexError, TypeError, ValueError: it is invalid. pydantic's ValidationError is a ValueError.
     """
     names, flips = names_of(meta), meta["flip_indices"]
     colors = meta["keypoint_colors"]
@@ -41,7 +41,7 @@ def skeleton_of_metainfo(meta: Mapping[str, Any], category: str | None = None) -
             "links": [
                 {"points": [names[end] for end in ends], "color": [int(c) for c in color]} for ends, color in links
             ],
-            # They were rounded to float32, which has seven digits.
+            # Stored as float32, which has seven digits.
             "sigmas": [float(f"{sigma:.7g}") for sigma in meta["sigmas"]],
             "joint_weights": [float(f"{weight:.7g}") for weight in meta["dataset_keypoint_weights"]],
         }

@@ -5,7 +5,7 @@ CPU and on a GPU. mmcv loads its ops from the module ``mmcv._ext``; where no com
 answers ``import mmcv._ext`` with the functions of this file, in mmcv's signatures. Every other op can be imported and
 says, when it is called, what to install.
 
-The same finder is in ``posetools_ops.pth``, which the package installs beside itself: OpenMMLab's own tools, torchrun
+The same finder is in ``posetools_ops.pth``, which the package installs next to itself: OpenMMLab's own tools, torchrun
 and spawned workers have the ops too, without a line in a config. It costs nothing until ``mmcv._ext`` is imported.
 
 Signatures and arithmetic follow mmcv 2.1.0 (``mmcv/ops/csrc``); ``make test-ops`` compares with the compiled ones.

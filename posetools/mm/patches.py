@@ -1,9 +1,9 @@
-"""What is changed in OpenMMLab while posetools uses it: every patch is here. Checked with mmengine 0.10.7, mmcv 2.1.0.
+"""All patches of OpenMMLab that posetools applies. Checked with mmengine 0.10.7, mmcv 2.1.0.
 
-For a whole process: checkpoints are loaded without running what is in them. The ops that mmcv lacks are in
+For a whole process: checkpoints are loaded without running code in them. The ops that mmcv lacks are in
 ``posetools/mm/ops.py``.
 
-For one run (``patched_run``): its device, how it saves, how it lays out its config, and what W&B is sent.
+For one run (``patched_run``): its device, how it saves, how it formats its config, and what is sent to W&B.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def load_checkpoints_by(local: Callable[..., Any], url: Callable[..., Any]) -> None:
-    """Let mmengine's Runner and every ``init_model`` load checkpoints by these functions."""
+    """Make mmengine's Runner and every ``init_model`` load checkpoints with these functions."""
     from mmengine.runner import CheckpointLoader
     from mmengine.runner import checkpoint as module
 
@@ -35,7 +35,7 @@ def _lent(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextmanager
 def runner_device(device: str) -> Iterator[None]:
-    """Make mmengine's Runner use this device: by itself it takes the first GPU whenever there is one."""
+    """Make mmengine's Runner use this device; by default it takes the first GPU if there is one."""
     from mmengine.device import utils
 
     if device.startswith("cuda"):
@@ -48,7 +48,7 @@ def runner_device(device: str) -> Iterator[None]:
 
 @contextmanager
 def patched_run(config: Any, device: str, save: Callable[..., None]) -> Iterator[None]:
-    """Let a Runner that is built and run within do what posetools needs, and write checkpoints by ``save``."""
+    """Patch a Runner that is built and run in this context, and write its checkpoints with ``save``."""
     from mmengine.config import config as of_config
     from mmengine.runner import runner as of_runner
     from mmengine.visualization import WandbVisBackend
@@ -60,7 +60,7 @@ def patched_run(config: Any, device: str, save: Callable[..., None]) -> Iterator
     layout, known = of_config.FormatCode, dict[str, Any]()
 
     def layout_once(text: str, **style: Any) -> Any:
-        # yapf takes a second for the text of the config, with every checkpoint anew.
+        # yapf takes a second to format the config, for every checkpoint again.
         if text not in known:
             known[text] = layout(text, **style)
         return known[text]
@@ -75,7 +75,7 @@ def patched_run(config: Any, device: str, save: Callable[..., None]) -> Iterator
 
 
 def _forget_visualizer(config: Any) -> None:
-    """Let mmengine build a new visualizer: one of the same name would write into the folder of an earlier start."""
+    """Make mmengine build a new visualizer: one of the same name would write into the folder of an earlier start."""
     from mmengine.visualization import Visualizer
 
     kinds = [Visualizer]

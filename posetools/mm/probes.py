@@ -1,6 +1,6 @@
-"""Parts of the stack, really called: each in a process of its own, so that one that crashes takes nothing with it.
+"""Probes that call parts of the stack, each in a separate process, so that a crash affects nothing else.
 
-``python -m posetools.mm.probes NAME`` runs one probe and prints what it returns as one line of JSON.
+``python -m posetools.mm.probes NAME`` runs one probe and prints its result as one line of JSON.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from posetools.mm.environment import Probe, StackFacts, StackKind
 from posetools.mm.stack import missing_packages
 from posetools.progress import Progress, silent
 
-# An import of the whole stack takes seconds; on a cold and busy disk it has been seen to take a minute.
+# Importing the whole stack takes seconds, but up to a minute on a cold and busy disk.
 _SECONDS = 180
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def probe_torch() -> dict[str, Any]:
-    """Return what torch says about itself and about the GPUs that it sees."""
+    """Return the version and build of torch, and the GPUs that it sees."""
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -46,14 +46,14 @@ def probe_torch() -> dict[str, Any]:
 
 
 def probe_torchvision() -> dict[str, Any]:
-    """Call torchvision's compiled NMS on two boxes that overlap, on every kind of device there is."""
+    """Call torchvision's compiled NMS on two overlapping boxes, on each type of device."""
     from torchvision.ops import nms
 
     return {"kept": {device: nms(*_two_boxes(device), 0.5).tolist() for device in _devices()}}
 
 
 def probe_mmcv() -> dict[str, Any]:
-    """Call mmcv's NMS on two boxes that overlap, on every kind of device there is."""
+    """Call mmcv's NMS on two overlapping boxes, on each type of device."""
     from posetools.mm.ops import backend, install
 
     install()
@@ -66,7 +66,7 @@ def probe_mmcv() -> dict[str, Any]:
 
 
 def probe_checkpoint() -> dict[str, Any]:
-    """Save what mmengine saves, load it through the allow-list, and see a file that would run code refused."""
+    """Save an mmengine checkpoint, load it through the allow-list, and check that a hostile file is refused."""
     import torch
     from mmengine.logging import HistoryBuffer
 
@@ -98,7 +98,7 @@ PROBES: dict[str, Callable[[], dict[str, Any]]] = {
     "torchvision": probe_torchvision,
     "mmcv": probe_mmcv,
     "checkpoint": probe_checkpoint,
-    # The two libraries of models check one another's versions when they are imported.
+    # mmdet and mmpose check the versions of mmcv and mmengine when they are imported.
     "models": _imports("mmdet", "mmpose", "mmdet.apis", "mmpose.apis"),
     "xtcocotools": _imports("xtcocotools._mask"),
     "pkg_resources": _imports("pkg_resources"),
@@ -106,7 +106,7 @@ PROBES: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def gather_facts(progress: Progress = silent) -> StackFacts:
-    """Return what is found on this machine; the probes run only when every package of the stack is there."""
+    """Return the facts of this machine; the probes run only if every package of the stack is installed."""
     missing = missing_packages()
     probes: dict[str, Probe] = {}
     if not missing:
@@ -128,7 +128,7 @@ def gather_facts(progress: Progress = silent) -> StackFacts:
 
 
 def run_probe(name: str) -> Probe:
-    """Run one probe in a process of its own, without the current folder on its path."""
+    """Run one probe in a separate process, without the current folder on its path."""
     command = [sys.executable, "-P", "-W", "ignore", "-m", "posetools.mm.probes", name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
@@ -142,7 +142,7 @@ def run_probe(name: str) -> Probe:
 
 
 def installed() -> dict[str, str]:
-    """Return the version of every distribution on the path; where there are two of a name, the one that is imported."""
+    """Return the version of every distribution on the path; of two with one name, the one that Python imports."""
     versions: dict[str, str] = {}
     for distribution in distributions():
         name = distribution.metadata["Name"]

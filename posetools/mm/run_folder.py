@@ -1,8 +1,8 @@
-"""What a run left in its work folder, and from which checkpoint it can go on.
+"""The files of a run in its work folder, and the checkpoint to resume from.
 
-The record that mmengine writes (``last_checkpoint``) is only where the search begins: a run may be killed while it
-writes it, or between a checkpoint and its record. What counts is the newest checkpoint that is whole: every byte as it
-was written (a checkpoint is a zip file, with checksums), loadable, and of a known epoch.
+mmengine's record (``last_checkpoint``) can be wrong: a run may be killed while it writes the record, or between a
+checkpoint and its record. posetools resumes from the newest intact checkpoint: every byte as written (a checkpoint is a
+zip file, with checksums), loadable, and of a known epoch.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ SKELETON = "skeleton.yaml"
 
 
 _RECORD = "last_checkpoint"
-_NOTHING_TO_RESUME = "has no checkpoint to resume from\n  without --resume the run starts at the first epoch"
+_NOTHING_TO_RESUME = "has no checkpoint to resume from\n  leave --resume out to start at the first epoch"
 _NUMBERED_CHECKPOINT = re.compile(r"(?:epoch|iter)_(\d+)\.pth")
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """A checkpoint that a run can go on from.
+    """A checkpoint to resume from.
 
     Attributes:
         path: the file.
         epoch: how many epochs it has been trained for.
-        seed: of the run, None when it was not recorded.
+        seed: the seed of the run, None if not recorded.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class ResumePoint:
 
 
 def last_in(work_dir: Path) -> Path | None:
-    """Return the last checkpoint of a work folder by its name, or None; ``resumable`` opens it as well."""
+    """Return the last checkpoint of a work folder by its name, or None; ``resumable`` also opens it."""
     return next(_candidates(work_dir), None)
 
 
@@ -59,7 +59,7 @@ def checkpoint_to_resume(work_dir: Path) -> Path:
 
 
 def best_in(work_dir: Path) -> Path | None:
-    """Return the best checkpoint of a work folder, or None when the run was never evaluated."""
+    """Return the best checkpoint of a work folder, or None if the run was never evaluated."""
     return max(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
 
 
@@ -73,7 +73,7 @@ def numbered_in(work_dir: Path) -> dict[Path, int]:
 
 
 def _candidates(work_dir: Path) -> Iterator[Path]:
-    """Give the checkpoints of a work folder, the newest first, then the recorded one where that is elsewhere."""
+    """Yield the checkpoints of a work folder, newest first, then the recorded one if it is elsewhere."""
     numbered = numbered_in(work_dir)
     yield from sorted(numbered, key=lambda path: (numbered[path], path.name), reverse=True)
     recorded = _recorded(work_dir)
@@ -89,17 +89,17 @@ def _recorded(work_dir: Path) -> Path | None:
         return None
     if not text or "\0" in text:
         return None
-    # mmengine records an absolute path, which a work folder that was moved has left behind.
+    # mmengine records an absolute path, which is wrong after the work folder was moved.
     beside = work_dir / Path(text).name
     return beside if beside.is_file() else Path(text)
 
 
 def resumable(work_dir: Path, say: Callable[[str], None]) -> ResumePoint:
-    """Return the newest checkpoint of a work folder that is whole.
+    """Return the newest intact checkpoint of a work folder.
 
     Args:
         work_dir: the work folder of a run.
-        say: takes a sentence for each that is passed over, and for a record that names another one.
+        say: receives a message for each skipped checkpoint, and for a record that names another one.
 
     Raises:
         RequestError: there is none.
@@ -109,13 +109,13 @@ def resumable(work_dir: Path, say: Callable[[str], None]) -> ResumePoint:
         try:
             found = _opened(path, say)
         except InputError as exc:
-            say(f"{exc.lines[0]}: the checkpoint before it is taken")
+            say(f"{exc.lines[0]}: using the checkpoint before it")
             damaged.append(path)
             continue
         recorded = _recorded(work_dir)
         if recorded != path and recorded not in damaged:
             named = f"names {recorded.name}" if recorded and recorded.suffix == ".pth" else "names no checkpoint"
-            say(f"{work_dir / _RECORD}: {named}; {path.name} is the newest that is whole")
+            say(f"{work_dir / _RECORD}: {named}; using {path.name}, the newest intact one")
         return found
     whole = f"\n  damaged: {', '.join(path.name for path in damaged)}" if damaged else ""
     raise RequestError(f"{work_dir}: {_NOTHING_TO_RESUME}{whole}")
@@ -128,15 +128,15 @@ def _opened(path: Path, say: Callable[[str], None]) -> ResumePoint:
         say(stale_text(path))
     meta = content.get("meta") or {}
     if not isinstance(meta, dict) or not isinstance(meta.get("epoch"), int):
-        raise InputError(path, "meta.epoch", "must be there: this is no checkpoint that can be resumed")
+        raise InputError(path, "meta.epoch", "must be there: this checkpoint cannot be resumed")
     seed = meta.get("seed")
     return ResumePoint(path, meta["epoch"], seed if isinstance(seed, int) else None)
 
 
 def _check_bytes(path: Path) -> None:
-    """Refuse a checkpoint with bytes that are not as they were written; torch itself does not look."""
+    """Refuse a checkpoint whose bytes do not match their checksums; torch itself does not check."""
     if not zipfile.is_zipfile(path):
-        # Either half a file, or one of the form before torch 1.6: loading it tells.
+        # Either a truncated file, or the format before torch 1.6: loading it shows which.
         return
     try:
         with zipfile.ZipFile(path) as archive:
@@ -144,4 +144,4 @@ def _check_bytes(path: Path) -> None:
     except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError) as exc:
         raise InputError(path, "", f"is damaged: {exc}") from exc
     if broken:
-        raise InputError(path, broken, "is damaged: its checksum is another one")
+        raise InputError(path, broken, "is damaged: its checksum does not match")

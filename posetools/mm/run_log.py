@@ -1,19 +1,18 @@
-"""What a training run logged: mmengine's log of a work folder, read into curves.
+"""Read mmengine's log of a training run into curves.
 
-mmengine writes one JSON object a line into ``<work_dir>/<time>/vis_data/scalars.json``. A line of training has the
-iteration as ``iter`` and ``step``, and the ``epoch`` where the run counts in epochs; a line of an evaluation has the
-metrics and, as ``step``, the epoch that was just done (or the iteration, in runs that count in those).
+mmengine writes one JSON object per line into ``<work_dir>/<time>/vis_data/scalars.json``. A training line has the
+iteration as ``iter`` and ``step``, and the ``epoch`` if the run counts in epochs. An evaluation line has the metrics
+and, as ``step``, the epoch just finished (or the iteration, in runs that count in iterations).
 
 Decisions:
 
-- Iterations are the one axis. How many an epoch has is in no line; it is the distance between the first lines of two
-  epochs. With a single epoch it is the last iteration that was logged.
-- A resumed run has a folder for each start, named by the time. They are joined in that order; from the first iteration
-  that a later start logged, what earlier ones had logged is replaced, for those weights are gone. Starts that trained
-  nothing (an evaluation alone) are passed over.
-- A number that is not finite is a gap, and so is -1 in an evaluation, by which COCO's metrics say that there was
-  nothing to measure.
-- A run that was killed can leave half a last line; it is left out and counted. Half a line elsewhere is an error.
+- All curves are over iterations. No line has the length of an epoch; it is the distance between the first lines of two
+  epochs. With a single epoch it is the last logged iteration.
+- A resumed run has a folder for each start, named by the time. They are joined in that order. From the first iteration
+  of a later start on, the lines of earlier starts are replaced, because those weights are gone. Starts without training
+  (only an evaluation) are skipped.
+- A number that is not finite is a gap. So is -1 in an evaluation, which COCO's metrics use for "nothing to measure".
+- A killed run can leave half a last line; it is skipped and counted. Half a line elsewhere is an error.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ from posetools.files.disk import read_json, read_text
 METRICS = "metrics.json"
 
 _POSITION = frozenset({"epoch", "iter", "step"})
-# Evaluations log how long they took by the names that training uses.
+# Evaluations log their duration under the names that training uses.
 _TIMES = frozenset({"time", "data_time", "memory"})
-# Of these the least is the best: losses, normalized and plain mean errors.
+# Lower is better for these: losses, normalized and plain mean errors.
 _ERROR_TAGS = re.compile("loss|NME|EPE|error", re.IGNORECASE)
 _TIMESTAMP = r"\d{8}_\d{6}"
 _BEST = re.compile(r"best_(?P<key>.+)_(?P<unit>epoch|iter)_(?P<number>\d+)\.pth")
@@ -48,8 +47,8 @@ class LoggedCurve:
     """The N values logged for one tag.
 
     Attributes:
-        iterations: (N,) of training done when each was logged, rising.
-        values: (N,) NaN where there is a gap.
+        iterations: (N,) training iterations, increasing.
+        values: (N,) NaN at gaps.
     """
 
     iterations: Floats
@@ -60,22 +59,22 @@ class LoggedCurve:
 
     @property
     def gaps(self) -> int:
-        """How many values are no numbers."""
+        """The number of values that are NaN."""
         return int(np.isnan(self.values).sum())
 
     @property
     def last(self) -> float | None:
-        """The last value, None when it is a gap or there is none."""
+        """The last value, None if it is a gap or the curve is empty."""
         return float(self.values[-1]) if len(self) and np.isfinite(self.values[-1]) else None
 
 
 class BestName(NamedTuple):
-    """What mmengine's name of a best checkpoint says: ``best_coco_AP_epoch_40.pth``.
+    """The parts of mmengine's name of a best checkpoint: ``best_coco_AP_epoch_40.pth``.
 
     Attributes:
         key: the metric, with underscores for slashes.
         unit: ``epoch`` or ``iter``.
-        number: how many of those the checkpoint has been trained for.
+        number: how many of these units the checkpoint has been trained for.
     """
 
     key: str
@@ -83,7 +82,7 @@ class BestName(NamedTuple):
     number: int
 
     def tag(self, tags: Iterable[str]) -> str | None:
-        """Return the one of these tags that the name is made from."""
+        """Return which of these tags the name contains."""
         return next((tag for tag in tags if tag.replace("/", "_") == self.key), None)
 
 
@@ -93,9 +92,9 @@ class BestCheckpoint:
 
     Attributes:
         checkpoint: its file name.
-        tag: the metric that it is best by; None when no evaluation of the log has it.
-        iteration: of training, when it was saved.
-        score: its metric; None when neither metrics.json nor the log has it.
+        tag: the metric that selected it; None if no evaluation in the log has it.
+        iteration: the training iteration at which it was saved.
+        score: its metric; None if neither metrics.json nor the log has it.
     """
 
     checkpoint: str
@@ -110,15 +109,15 @@ class RunLog:
 
     Attributes:
         work_dir: its folder.
-        training: what training logged, by tag (``loss``, ``lr``, ``time``, ...).
-        metrics: what evaluations logged, by tag (``coco/AP``, ...).
-        epoch_iterations: how many iterations an epoch has; None when the run counts in iterations.
-        epochs: how many epochs were done, None likewise; one under way is not counted.
-        iterations: the last iteration that was logged.
-        resumed: the iteration after which each later start went on.
-        best: the best checkpoint, when there was one.
-        broken: half lines that were left out.
-        replaced: lines of earlier starts that later ones replaced.
+        training: the curves of training, by tag (``loss``, ``lr``, ``time``, ...).
+        metrics: the curves of evaluations, by tag (``coco/AP``, ...).
+        epoch_iterations: iterations per epoch; None if the run counts in iterations.
+        epochs: finished epochs; None if the run counts in iterations.
+        iterations: the last logged iteration.
+        resumed: the iteration after which each later start resumed.
+        best: the best checkpoint, if any.
+        broken: number of half lines that were skipped.
+        replaced: number of lines of earlier starts that later starts replaced.
     """
 
     work_dir: Path
@@ -134,17 +133,17 @@ class RunLog:
 
     @property
     def seconds_per_iteration(self) -> float | None:
-        """The median, None when it was not logged."""
+        """The median, None if not logged."""
         times = self.training.get("time")
         finite = times.values[np.isfinite(times.values)] if times else np.zeros(0)
         return float(np.median(finite)) if len(finite) else None
 
     def when(self, iteration: float) -> str:
-        """Return ``epoch 12`` for its last iteration, or ``iteration 340`` where the run does not count in epochs."""
+        """Return ``epoch 12`` for its last iteration, or ``iteration 340`` if the run does not count in epochs."""
         return self.at(iteration) if self.epoch_iterations is None else f"epoch {self.at(iteration)}"
 
     def at(self, iteration: float) -> str:
-        """Return ``12``, the epoch, or ``iteration 340`` likewise."""
+        """Return the epoch, ``12``, or ``iteration 340`` if the run does not count in epochs."""
         if self.epoch_iterations is None:
             return f"iteration {round(iteration)}"
         epochs = iteration / self.epoch_iterations
@@ -153,7 +152,7 @@ class RunLog:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line of a log: the iteration, the epoch (of training lines, None else), and the numbers."""
+    """One line of a log: the iteration, the epoch (None in evaluation lines), and the numbers."""
 
     iteration: float
     epoch: int | None
@@ -162,7 +161,7 @@ class _Line:
 
 
 def find_runs(folder: Path) -> tuple[Path, ...]:
-    """Return the work folders that a folder stands for: itself, or those of its subfolders that are one, sorted.
+    """Return the work folders in a folder: itself if it is one, else its subfolders that are one, sorted.
 
     Raises:
         RequestError: there is none.
@@ -172,43 +171,45 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
     found = tuple(sorted(path for path in folder.glob("*") if path.is_dir() and logs_of(path)))
     if not found:
         what = (
-            "is no folder" if not folder.is_dir() else "neither it nor a folder in it has <time>/vis_data/scalars.json"
+            "it is not a folder"
+            if not folder.is_dir()
+            else "neither it nor a subfolder has <time>/vis_data/scalars.json"
         )
         raise RequestError(
-            f"{folder}: must be the work folder of a training run, or hold some: {what}\n"
-            "  `posetools train` says which folder it trains in; work_dirs/<name of the config> if nothing was said"
+            f"{folder}: must be the work folder of a training run, or contain some: {what}\n"
+            "  pass the folder that `posetools train` printed; the default is work_dirs/<name of the config>"
         )
     return found
 
 
 def logs_of(work_dir: Path) -> tuple[Path, ...]:
-    """Return the logs in a work folder, one for each start, the earliest first."""
+    """Return the logs in a work folder, one for each start, earliest first."""
     logs = []
     for start in sorted(path for path in work_dir.glob("*") if re.fullmatch(_TIMESTAMP, path.name)):
-        # The same lines under three names: two of mmengine, one of its predecessors' habit.
+        # The same lines under three names: two from mmengine, one from its predecessors.
         names = "vis_data/scalars.json", f"vis_data/{start.name}.json", f"{start.name}.json"
         logs += [path for path in map(start.joinpath, names) if path.is_file()][:1]
     return tuple(logs)
 
 
 def read_run(work_dir: Path) -> RunLog:
-    """Return what the run in a work folder logged.
+    """Return the log of the run in a work folder.
 
     Raises:
-        RequestError: it has no log, or one without a single iteration of training.
-        InputError: a log cannot be read, or has a line that is no JSON object before its last.
+        RequestError: it has no log, or one without a training iteration.
+        InputError: a log cannot be read, or a line before its last is not a JSON object.
     """
     logs = logs_of(work_dir)
     if not logs:
         raise RequestError(
-            f"{work_dir}: must be the work folder of a training run: no <time>/vis_data/scalars.json in it"
+            f"{work_dir}: must be the work folder of a training run: it has no <time>/vis_data/scalars.json"
         )
     starts = [_read_log(log) for log in logs]
     broken = sum(cut for _, cut in starts)
     of_starts = [records for records, _ in starts if any(_is_training(record) for record in records)]
     if not of_starts:
         raise RequestError(
-            f"{logs[-1]}: holds no iteration of training yet\n  mmengine logs every 10 or 50 iterations: look later"
+            f"{logs[-1]}: has no training iteration yet\n  try again later: mmengine logs every 10 or 50 iterations"
         )
     per_epoch = _iterations_per_epoch(of_starts)
     lines, resumed, replaced = _joined(_lines(records, per_epoch) for records in of_starts)
@@ -228,7 +229,7 @@ def read_run(work_dir: Path) -> RunLog:
 
 
 def _joined(starts: Iterable[Sequence[_Line]]) -> tuple[list[_Line], list[float], int]:
-    """Return the lines of all starts that still count, after which iterations later ones went on, and how many not."""
+    """Return the valid lines of all starts, the iterations after which later starts resumed, and the replaced count."""
     lines, resumed, replaced = list[_Line](), list[float](), 0
     for later in starts:
         begin = min(line.iteration for line in later if line.training)
@@ -242,7 +243,7 @@ def _joined(starts: Iterable[Sequence[_Line]]) -> tuple[list[_Line], list[float]
 
 
 def _read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the lines of a log that say at which step they are, and whether the last line was cut (1 or 0)."""
+    """Return the lines of a log that have a step, and whether the last line was cut (1 or 0)."""
     lines = [(number, text) for number, text in enumerate(read_text(path).splitlines(), 1) if text.strip()]
     records, broken = [], 0
     for number, text in lines:
@@ -270,7 +271,7 @@ def _is_number(value: object) -> bool:
 
 
 def _iterations_per_epoch(starts: Sequence[Sequence[Mapping[str, Any]]]) -> float | None:
-    """Return how many iterations an epoch has, None when the run does not count in epochs."""
+    """Return the iterations per epoch, None if the run does not count in epochs."""
     first: dict[int, float] = {}
     last = (0, 0.0)
     for record in (record for records in starts for record in records if _is_training(record) and "epoch" in record):
@@ -308,8 +309,8 @@ def _epochs_done(lines: Sequence[_Line], per_epoch: float | None) -> int | None:
         return None
     seen = {line.epoch for line in lines if line.epoch is not None}
     under_way = max(seen)
-    # The end of an epoch shows in its evaluation, or in a line of its last iteration, which is not always logged, and
-    # is known for one only when there are other epochs to measure by.
+    # An epoch is finished if it has an evaluation, or a line of its last iteration. That line is not always logged, and
+    # only identifiable when other epochs give the length.
     ends = [line.iteration for line in lines if not line.training or len(seen) > 1]
     return under_way if max(ends, default=0.0) > under_way * per_epoch - 0.5 else under_way - 1
 
@@ -327,7 +328,7 @@ def _curves(lines: Iterable[_Line]) -> dict[str, LoggedCurve]:
 
 
 def best_of(tag: str, curve: LoggedCurve) -> tuple[float, float] | None:
-    """Return the iteration and the value of a curve's best point: of losses and errors the least; None without any."""
+    """Return iteration and value of a curve's best point, the lowest for losses and errors; None without any."""
     if curve.gaps == len(curve):
         return None
     at = int(np.nanargmin(curve.values) if _ERROR_TAGS.search(tag) else np.nanargmax(curve.values))
@@ -335,7 +336,7 @@ def best_of(tag: str, curve: LoggedCurve) -> tuple[float, float] | None:
 
 
 def parse_best(name: str) -> BestName | None:
-    """Return what the name of a best checkpoint says, None when it is not mmengine's name of one."""
+    """Parse the name of a best checkpoint; None if it is not one of mmengine's."""
     match = _BEST.fullmatch(name)
     return BestName(match["key"], match["unit"], int(match["number"])) if match else None
 
@@ -346,7 +347,7 @@ def _best(work_dir: Path, metrics: Mapping[str, LoggedCurve], per_epoch: float |
     names = {path.name: said for path in work_dir.glob("best_*.pth") if (said := parse_best(path.name))}
     name = str(recorded.get("checkpoint", ""))
     if names and name not in names:
-        # mmengine removes the old one when it finds a better one; only a crash between the two leaves both.
+        # mmengine saves a better one, then removes the old one; only a crash in between leaves both.
         name = max(names, key=lambda candidate: (names[candidate].number, candidate))
     said = parse_best(name)
     if said is None:

@@ -1,6 +1,6 @@
-"""The stack below everything that touches OpenMMLab: is it there, made ready, kept quiet, its failures in a sentence.
+"""Check for the OpenMMLab stack, prepare it, silence it, and turn its failures into messages.
 
-Nothing of it is imported to find out whether it is there.
+The check imports nothing of the stack.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ TRAIN_PACKAGES = {
     "onnxruntime": "onnxruntime",
 }
 
-# Warnings of the stack about itself, which no user of posetools can act on: (start of the message, why it is harmless).
+# Warnings of the stack about itself that a user cannot act on: (start of the message, why it is harmless).
 HARMLESS_WARNINGS = (
-    ("pkg_resources is deprecated as an API", "mmengine 0.10.7 needs it; the train extra holds setuptools below 81"),
-    ("`torch.cuda.amp.autocast(args...)` is deprecated", "mmdet calls it by the old name, which still works"),
-    ("torch.meshgrid: in an upcoming release", "mmdet calls it without `indexing`, and the default still stands"),
+    ("pkg_resources is deprecated as an API", "mmengine 0.10.7 needs it; the train extra keeps setuptools below 81"),
+    ("`torch.cuda.amp.autocast(args...)` is deprecated", "mmdet uses the old name, which still works"),
+    ("torch.meshgrid: in an upcoming release", "mmdet calls it without `indexing`, and the default is unchanged"),
 )
 
-# What importing compiled packages that do not fit together ends in.
+# What importing incompatible compiled packages can raise.
 _BROKEN_STACK = (ImportError, OSError, RuntimeError, AttributeError, ValueError)
 
 
@@ -55,10 +55,10 @@ def missing_packages() -> tuple[str, ...]:
 
 
 def require_train(what: str) -> None:
-    """Refuse to go on without the ``train`` extra.
+    """Raise an error if the ``train`` extra is not installed.
 
     Args:
-        what: the command or function that needs it, as the message shall name it.
+        what: the command or function that needs it, as named in the message.
 
     Raises:
         MissingExtraError: a package of the extra is not installed; the message names it and the install command.
@@ -69,17 +69,17 @@ def require_train(what: str) -> None:
 
 
 def prepare(what: str) -> None:
-    """Make this process ready for OpenMMLab. Cheap when it is.
+    """Prepare this process for OpenMMLab. Cheap to repeat.
 
-    It checks that the ``train`` extra is installed, allows what mmengine's own checkpoints hold and nothing else,
-    gives mmcv the ops that it has no kernel for, and silences the warnings of HARMLESS_WARNINGS.
+    It checks that the ``train`` extra is installed, allows only the contents of mmengine's own checkpoints, gives mmcv
+    the ops that it has no kernel for, and silences the warnings of HARMLESS_WARNINGS.
 
     Args:
-        what: the command or function that needs the extra, as the message shall name it.
+        what: the command or function that needs the extra, as named in the message.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
-        RequestError: it is, but what is installed does not work.
+        RequestError: it is installed but does not work.
     """
     require_train(what)
     try:
@@ -87,7 +87,7 @@ def prepare(what: str) -> None:
     except _BROKEN_STACK as exc:
         raise RequestError(
             f"{what} needs the 'train' extra, which is installed but does not work: {type(exc).__name__}: {exc}\n"
-            "  posetools doctor names what is wrong, and the command that mends it"
+            "  run posetools doctor to see the problem and its fix"
         ) from exc
 
 
@@ -103,10 +103,10 @@ def _prepare_once() -> None:
 
 
 class RunHook:
-    """A hook of mmengine's Runner that is written without importing mmengine: an instance is a ``Hook`` as well."""
+    """A hook of mmengine's Runner, defined without importing mmengine: an instance is also a ``Hook``."""
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
-        """Make one, of a class that is this one and mmengine's."""
+        """Create an instance of a class derived from this one and mmengine's."""
         from mmengine.hooks import Hook
 
         return object.__new__(type(cls.__name__, (cls, Hook), {}))
@@ -121,9 +121,9 @@ class _NullStream(io.TextIOBase):
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Send what is printed to nowhere and warnings to the log of the run.
+    """Discard printed text and send warnings to the log of the run.
 
-    What OpenMMLab prints is in its log file as well; on a terminal it would tear the progress display apart.
+    OpenMMLab's log file has the same text; on a terminal it would break the progress display.
     """
     from mmengine.logging import print_log
 
@@ -142,10 +142,10 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def building(what: str, scope: str) -> Iterator[None]:
-    """Let what is built within be found in a registry scope, silently, and say in one sentence what cannot be built.
+    """Build silently in a registry scope, and turn failures into one message.
 
     Raises:
-        RunError: something else than a PosetoolsError was raised.
+        RunError: an exception other than a PosetoolsError was raised.
     """
     from mmengine.registry import DefaultScope
 
@@ -157,18 +157,18 @@ def building(what: str, scope: str) -> Iterator[None]:
 def failures(
     what: str, log_of: Path | None = None, explain: Callable[[Exception], RunError | None] | None = None
 ) -> Iterator[None]:
-    """Turn whatever OpenMMLab raises into a RunError with the last line of it, and keep the traceback in its log.
+    """Turn any exception of OpenMMLab into a RunError with its last line, and write the traceback to the log.
 
-    This is the one place that catches Exception: a run executes models, transforms and metrics by name from a config,
-    and what they raise is any exception there is. With POSETOOLS_DEBUG=1 nothing is caught.
+    This is the only place that catches Exception: a run executes models, transforms and metrics by name from a config,
+    which can raise any exception. With POSETOOLS_DEBUG=1 nothing is caught.
 
     Args:
-        what: the sentence's subject and verb, such as "training failed".
+        what: subject and verb of the message, such as "training failed".
         log_of: the work folder whose newest log the message names.
-        explain: gives the sentence for an error that it knows, also for one of posetools.
+        explain: returns the message for an error that it knows, including errors of posetools.
 
     Raises:
-        RunError: something else than a PosetoolsError was raised.
+        RunError: an exception other than a PosetoolsError was raised.
     """
     from mmengine.logging import print_log
 
@@ -188,7 +188,7 @@ def failures(
             raise known from exc
         text = str(exc).strip()
         last = f"{type(exc).__name__}: {text.splitlines()[-1]}" if text else type(exc).__name__
-        # mmengine names its logs by the time.
+        # mmengine names its logs by time.
         log = max(log_of.glob("*/*.log"), default=None) if log_of else None
-        where = f"\n  the log has the rest: {log}" if log else "\n  POSETOOLS_DEBUG=1 shows where"
+        where = f"\n  see the log for the traceback: {log}" if log else "\n  set POSETOOLS_DEBUG=1 for the traceback"
         raise RunError(f"{what}: {last}{where}") from exc

@@ -1,9 +1,9 @@
-"""Weights of another model: what fits is loaded, and what does not is said before the run begins.
+"""Load the matching weights of another model, and report the others before the run starts.
 
-mmengine loads a checkpoint whose tensors fit in part, and writes what was left out into its log, where nobody sees
-that a head began at random, or the whole model did. Here names and shapes are compared before the first iteration, for
-``load_from`` and for every part with a pretrained ``init_cfg``, and the plan is told. ``WeightsHook`` then gives
-mmengine just what was planned; for a run that is resumed every tensor has to fit.
+mmengine loads a checkpoint even if only part of its tensors match, and mentions the others only in its log. A head, or
+the whole model, may start from random weights unnoticed. posetools compares names and shapes before the first
+iteration, for ``load_from`` and for every part with a pretrained ``init_cfg``, and prints the plan. ``WeightsHook``
+then passes mmengine exactly the planned tensors; for a resumed run every tensor must match.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from posetools.mm.stack import RunHook, building
 
 TensorShape: TypeAlias = tuple[int, ...]
 
-# Modules that a sentence names before it only counts the others.
+# Modules that a message names before it only counts the others.
 _NAMED_MODULES = 6
-# A batch norm's count of batches: mmengine does not miss it either, old checkpoints have none.
+# A batch norm's count of batches. Old checkpoints have none, and mmengine does not require it either.
 _COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsPlan:
-    """Which tensors of a checkpoint go into a model.
+    """Which tensors of a checkpoint a model loads.
 
     Attributes:
         source: the checkpoint, as the config names it.
         part: the part of the model that it is for, empty for the whole.
         fits: names of tensors that are loaded.
-        reshaped: name, shape in the file, shape in the model: of what both have in different shapes.
-        missing: names that only the model has: they stay as they were initialized.
+        reshaped: name, shape in the file, shape in the model, where the shapes differ.
+        missing: names that only the model has: they keep their initial values.
         unused: names that only the file has.
     """
 
@@ -49,14 +49,14 @@ class WeightsPlan:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """Return a sentence for each kind of tensor that is not loaded; none where file and model have the same."""
+        """Return a line for each reason why tensors are not loaded; empty if file and model match."""
         lines = []
         if self.reshaped:
-            lines.append(f"of another shape, so left out: {_listed(_reshaped(self.reshaped))}")
+            lines.append(f"different shape, not loaded: {_listed(_reshaped(self.reshaped))}")
         if self.missing:
-            lines.append(f"not in the file, so as initialized: {_listed(_modules(self.missing))}")
+            lines.append(f"not in the file, newly initialized: {_listed(_modules(self.missing))}")
         if self.unused:
-            lines.append(f"not in the model, so unused: {_listed(_modules(self.unused))}")
+            lines.append(f"not in the model, unused: {_listed(_modules(self.unused))}")
         return tuple(lines)
 
     @property
@@ -92,13 +92,13 @@ def tensors_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class WeightsSource:
-    """Where a config takes weights from.
+    """A source of weights in a config.
 
     Attributes:
-        place: what says so in the config.
+        place: its key in the config.
         source: a file, or a URL.
         part: the part of the model that they are for, empty for the whole.
-        prefix: of their names in the file.
+        prefix: the prefix of their names in the file.
     """
 
     place: str
@@ -107,20 +107,20 @@ class WeightsSource:
     prefix: str = ""
 
     def load(self, say: Callable[[str], None]) -> Mapping[str, Any] | None:
-        """Return the checkpoint; None for mmengine's own schemes (torchvision://, open-mmlab://), which are left to it.
+        """Return the checkpoint; None for mmengine's own schemes (torchvision://, open-mmlab://): it loads those.
 
         Raises:
-            RequestError: the address is out of reach.
-            InputError: it is no checkpoint, or holds more than weights.
+            RequestError: the URL cannot be reached.
+            InputError: it is not a checkpoint, or holds more than weights.
         """
         if self.source.startswith(("http://", "https://")):
-            say(f"weights: {self.source} (downloaded once, into torch's cache)")
+            say(f"weights: {self.source} (downloaded once to torch's cache)")
             return load_from_url(self.source, progress=False)
         return None if "://" in self.source else load_checkpoint(self.source)
 
 
 def weights_sources(config: Any) -> Iterator[WeightsSource]:
-    """Give where a config takes weights from: for the whole model, and for parts of it."""
+    """Yield the sources of weights in a config: for the whole model, and for parts of it."""
     if config.get("load_from"):
         yield WeightsSource("load_from", str(config.load_from))
     for path, part in pretrained_parts(config.model):
@@ -132,13 +132,13 @@ def weights_sources(config: Any) -> Iterator[WeightsSource]:
 def check_weights(
     config: Any, stage: Stage, given: Mapping[WeightsSource, Mapping[str, Any]], say: Callable[[str], None]
 ) -> Iterator[str]:
-    """Give a sentence for every checkpoint of which nothing fits the model; of the others say what is loaded.
+    """Yield a message for every checkpoint without a matching tensor; pass the plan of the others to ``say``.
 
     Args:
-        config: as it is to be run. With ``resume`` its checkpoint is left to ``WeightsHook``.
-        stage: which of the two models it is of.
+        config: the final config of the run. With ``resume``, ``WeightsHook`` checks its checkpoint.
+        stage: the stage of the model.
         given: the checkpoints.
-        say: takes the plans.
+        say: receives the plans.
 
     Raises:
         RunError: the model cannot be built.
@@ -164,8 +164,8 @@ def _nothing_fits(plan: WeightsPlan, wanted: Mapping[str, Any]) -> str:
     first, other = next(iter(wanted), "none"), next(iter(plan.unused), "none")
     shape = f"; {_listed(_reshaped(plan.reshaped))}" if plan.reshaped else ""
     return (
-        f"{plan.source}: none of its tensors fits {what}, "
-        f"whose first is {first}, while the file's first other one is {other}{shape}"
+        f"{plan.source}: none of its tensors fits {what}: "
+        f"the first of the model is {first}, the first unused one of the file is {other}{shape}"
     )
 
 
@@ -176,16 +176,16 @@ def _inside(tensors: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 class WeightsHook(RunHook):
-    """Loads strictly: what fits when starting, all or nothing when resuming."""
+    """Loads the matching tensors at a start, all or nothing at a resume."""
 
-    # EMAHook takes its copy from the checkpoint as well, after this one.
+    # EMAHook also copies from the checkpoint, after this hook.
     priority = "VERY_HIGH"
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Refuse what does not fit, or leave it out.
+        """Refuse tensors that do not match, or leave them out.
 
         Raises:
-            RequestError: a run to resume is of another model.
+            RequestError: the run to resume has another model.
         """
         from mmengine.model import is_model_wrapper
 
@@ -194,16 +194,16 @@ class WeightsHook(RunHook):
         plan = plan_weights(source, "", model, offered)
         if not runner.cfg.get("resume"):
             fits = {*plan.fits, *(name for name in offered if name.endswith(_COUNTER))}
-            # With the model's own tensors for all others, every later step loads without leaving anything out.
+            # The model's own tensors fill the gaps, so every later step loads a complete state dict.
             checkpoint["state_dict"] = {
                 name: offered[name] if name in fits and name in offered else tensor.clone()
                 for name, tensor in model.items()
             }
         elif plan.differences:
             lines = (
-                f"{source}: cannot be resumed: it is of another model than {runner.cfg.filename}",
+                f"{source}: cannot be resumed: its model differs from {runner.cfg.filename}",
                 *plan.differences,
-                "resume with the config of the run; or start a new run with --weights and this checkpoint",
+                "resume with the config of the run, or start a new run from this checkpoint with --weights",
             )
             raise RequestError("\n  ".join(lines))
 
@@ -212,7 +212,7 @@ def _reshaped(entries: Sequence[tuple[str, TensorShape, TensorShape]]) -> list[s
     shown: dict[str, str] = {}
     for name, given, wanted in entries:
         module = name.rpartition(".")[0] or name
-        # A bias has the shape that its module's weight shows already.
+        # The weight already shows the shape of its module's bias.
         shown.setdefault(module, f"{module} ({_change(given, wanted)})")
     return list(shown.values())
 
@@ -225,7 +225,7 @@ def _change(given: TensorShape, wanted: TensorShape) -> str:
 
 
 def _modules(names: Sequence[str]) -> list[str]:
-    """Return the modules of tensors; when there are many, what they lie in."""
+    """Return the modules of tensors; if there are many, their parent modules."""
     modules = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
     for depth in (3, 2, 1):
         if len(modules) <= _NAMED_MODULES:

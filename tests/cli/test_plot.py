@@ -57,7 +57,7 @@ def test_chosen_metrics_may_have_blanks(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_work_folder_is_refused(tmp_path: Path) -> None:
     done = run("plot", tmp_path, "--out", tmp_path / "curves.png")
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith(f"error: {tmp_path}: must be the work folder of a training run, or hold some: ")
+    assert done.err.startswith(f"error: {tmp_path}: must be the work folder of a training run, or contain some: ")
     assert list(tmp_path.iterdir()) == []
 
 

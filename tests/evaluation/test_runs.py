@@ -431,7 +431,7 @@ def test_the_other_stage_and_a_checkpoint_without_config_are_refused(pose_run: R
     alone = tmp_path / "alone.pth"
     shutil.copyfile(pose_run.checkpoint, alone)
     with pytest.raises(
-        RequestError, match=r"has no config\n  keep the one that it was trained with; .*eval --config FILE"
+        RequestError, match=r"has no config\n  keep only the config of the run in it, .*eval --config FILE"
     ):
         evaluate(EvalRequest(stage="pose", checkpoint=alone))
 

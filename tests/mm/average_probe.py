@@ -1,4 +1,4 @@
-"""What the tests of averages look through: a hook that computes mmengine's average a second time, as stock would."""
+"""A hook for the tests of averages: computes mmengine's average a second time, as stock mmengine would."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def _values(model: Any) -> dict[str, Any]:
 
 @HOOKS.register_module()
 class AverageProbe(Hook):  # type: ignore[misc]  # mmengine ships no types.
-    """Feeds each iteration's weights to an average of its own, in torch's memory format, and saves what it ends with.
+    """Updates a separate average, in torch's memory format, with each iteration's weights, and saves the result.
 
-    The file has ``average`` (of the probe), ``weights``, and ``before``, the weights that training began with.
+    The file has ``average`` (of the probe), ``weights``, and ``before``, the weights before training.
     """
 
-    # After the optimizer's step, and whatever else is done to the weights in an iteration.
+    # After the optimizer's step and any other change of the weights in an iteration.
     priority = "LOWEST"
 
     def __init__(self, file: str) -> None:
@@ -34,7 +34,7 @@ class AverageProbe(Hook):  # type: ignore[misc]  # mmengine ships no types.
         self._model = hook.src_model
         plain = copy.deepcopy(self._model).to(memory_format=torch.contiguous_format)
         self._average = MODELS.build(hook.ema_cfg, default_args={"model": plain})
-        # A run that is resumed has an average already.
+        # A resumed run already has an average.
         self._average.load_state_dict(hook.ema_model.state_dict())
         self._before = _values(self._model)
 

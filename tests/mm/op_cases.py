@@ -87,7 +87,7 @@ def _modulated(bias: bool) -> Callable[[Any], tuple[Any, Any]]:
     return case
 
 
-# Name -> for a dtype, the function and the tensors that it is differentiated by.
+# Name -> for a dtype, the function and the tensors to differentiate by.
 LAYERS: dict[str, Callable[[Any], tuple[Any, Any]]] = {
     "roi_align": _roi_align(True, 0),
     "roi_align, two samples": _roi_align(True, 2),
@@ -115,7 +115,7 @@ def detections() -> Iterator[tuple[Any, list[Any]]]:
         with DefaultScope.overwrite_default_scope("mmdet"):
             model = MODELS.build(config.model)
         for layer in model.modules():
-            # Fresh weights give every box the same score; these give scores apart from one another.
+            # Default weights give every box the same score; these give distinct scores.
             if isinstance(layer, torch.nn.Linear) or (isinstance(layer, torch.nn.Conv2d) and layer.out_channels == 80):
                 torch.nn.init.normal_(layer.weight, std=0.5)
         images = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))

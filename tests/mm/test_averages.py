@@ -1,4 +1,4 @@
-"""What is evaluated, kept, and predicted with is the average of the weights that were trained, computed as in stock."""
+"""Evaluation, the best checkpoint and prediction use the average of the trained weights, as in stock mmengine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.train
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"input_size": (64, 64), "epochs": 2, "batch_size": 2, "backbone": "none"}
-# RTMPose-t keeps no average, as in stock.
+# RTMPose-t has no average in its stock recipe.
 SIZES: dict[Stage, str] = {"det": "tiny", "pose": "s"}
 PROBED = """
 _base_ = {base!r}
@@ -41,10 +41,10 @@ default_hooks = dict(probe=dict(type='AverageProbe', file={file!r}))
 
 @dataclass(frozen=True)
 class Probed:
-    """A config as it is emitted, and one that adds the probe to it.
+    """An emitted config, and one that adds the probe to it.
 
     Attributes:
-        stage: of which model.
+        stage: the stage of the model.
         emitted: the config as emitted.
         config: the one with the probe.
         file: where the probe writes.
@@ -83,7 +83,7 @@ def _probed(tiny: Tiny, stage: Stage, root: Path, **stated: Any) -> Probed:
 
 
 class Trained(NamedTuple):
-    """A run, and what the probe saw of it."""
+    """A run, and the weights that the probe recorded."""
 
     probed: Probed
     work_dir: Path
@@ -99,9 +99,9 @@ def trained(request: pytest.FixtureRequest, tiny: Tiny, tmp_path_factory: pytest
 
 
 def _check(seen: dict[str, Any], checkpoint: dict[str, Any], *, shared: bool = False, least: int = 50) -> None:
-    """Compare a checkpoint with what the probe computed from the weights of each iteration.
+    """Compare a checkpoint with the average that the probe computed from the weights of each iteration.
 
-    With ``shared``, several processes have made their batch norms' statistics, in weights and average, one.
+    With ``shared``, several processes averaged their batch norm statistics, in weights and average.
     """
     import torch
 
@@ -176,12 +176,12 @@ def test_with_several_processes(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.
     _check(probed.seen(), load_checkpoint(tmp_path / "run" / "epoch_2.pth"), shared=True)
 
 
-# What earlier versions left -----------------------------------------------------------------------------------------
+# Checkpoints of earlier versions --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def stale(trained: Trained, tmp_path: Path) -> Trained:
-    """Return a work folder as posetools 0.1 left it: convolutions of the average are those of before the training."""
+    """Return a work folder as posetools 0.1 wrote it: the average has untrained convolutions."""
     import torch
 
     probed, work_dir, seen = trained
@@ -198,7 +198,7 @@ def stale(trained: Trained, tmp_path: Path) -> Trained:
     return Trained(probed, broken, seen)
 
 
-def test_it_is_said_wherever_such_weights_are_used(stale: Trained, tmp_path: Path) -> None:
+def test_every_use_of_such_weights_warns(stale: Trained, tmp_path: Path) -> None:
     probed, work_dir, _ = stale
     path = last_in(work_dir)
     assert path is not None
@@ -213,7 +213,7 @@ def test_it_is_said_wherever_such_weights_are_used(stale: Trained, tmp_path: Pat
     assert "posetools rescue" in lines[0]
 
 
-def test_rescue_puts_the_weights_as_trained_in_their_place(stale: Trained) -> None:
+def test_rescue_replaces_them_with_the_raw_weights(stale: Trained) -> None:
     import torch
 
     probed, work_dir, seen = stale
@@ -238,14 +238,14 @@ def test_rescue_puts_the_weights_as_trained_in_their_place(stale: Trained) -> No
         0,
         f"{work_dir}: nothing to rescue: every average follows the weights it is of\n",
     )
-    # It resumes, and the average begins at the weights as trained.
+    # It resumes, and the average starts from the raw weights.
     told = Recorder()
     train(TrainRequest(stage=probed.stage, work_dir=work_dir, resume=True, epochs=3, device="cpu"), told)
     _check(probed.seen(), load_checkpoint(work_dir / "epoch_3.pth"))
     assert best_in(work_dir) is not None
 
 
-def test_sound_runs_are_left_as_they_are(trained: Trained) -> None:
+def test_sound_runs_are_not_changed(trained: Trained) -> None:
     work_dir = trained.work_dir
     before = {path: path.read_bytes() for path in work_dir.rglob("*") if path.is_file()}
     assert rescue(work_dir) == ()

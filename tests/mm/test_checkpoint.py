@@ -80,12 +80,12 @@ def test_an_mmengine_checkpoint_is_loaded_with_its_log_and_resumed(tmp_path: Pat
     resumed = make_runner(tmp_path, 3, "second", resume=True)
     resumed.train()
     assert resumed.iter == 3
-    # The log goes on where it was, so it was resumed as well.
+    # The log continues, so it was resumed, too.
     assert len(resumed.message_hub.get_scalar("train/loss").data[0]) == 3
 
 
 def hostile(flag: Path) -> dict[str, tuple[Any, str]]:
-    """Return objects whose unpickling does harm, each with what the refusal must name."""
+    """Return objects whose unpickling does harm, each with the name that the error must contain."""
     from mmengine.logging import HistoryBuffer
 
     command = f"touch {flag}"
@@ -143,8 +143,8 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, kind: str, layout
     assert not flag.exists()
 
 
-def test_the_stand_in_for_getattr_reaches_torchs_own_loader(tmp_path: Path) -> None:
-    # After allow_mmengine_checkpoints a plain torch.load, as mmdet's and mmpose's tools call it, is as narrow.
+def test_torchs_own_loader_uses_the_replaced_getattr(tmp_path: Path) -> None:
+    # After allow_mmengine_checkpoints a plain torch.load, as in mmdet's and mmpose's tools, is just as strict.
     import torch
 
     if not hasattr(torch.serialization, "add_safe_globals"):
@@ -180,7 +180,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, kind: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_and_one_that_is_no_dict(tmp_path: Path) -> None:
+def test_a_missing_file_and_one_that_is_not_a_dict(tmp_path: Path) -> None:
     import torch
 
     with pytest.raises(InputError, match=r"nowhere\.pth: cannot be read: No such file or directory"):
@@ -190,12 +190,12 @@ def test_a_file_that_is_not_there_and_one_that_is_no_dict(tmp_path: Path) -> Non
         load_checkpoint(tmp_path / "list.pth")
 
 
-def test_an_address_out_of_reach_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+def test_an_unreachable_url_is_named_and_leaves_no_file(tmp_path: Path) -> None:
     url = (tmp_path / "nowhere" / "rtmdet.pth").as_uri()
     with pytest.raises(RequestError) as caught:
         load_from_url(url, model_dir=str(tmp_path / "cache"))
     assert str(caught.value).startswith(f"{url}: cannot be downloaded: ")
-    assert "give the file instead" in str(caught.value)
+    assert "pass the file instead" in str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -206,7 +206,7 @@ def test_numpy_values_of_a_data_sets_meta_survive(tmp_path: Path) -> None:
 
     meta: dict[str, Any] = {
         "sigmas": np.linspace(0.02, 0.1, 8, dtype=np.float32),
-        "colours": np.arange(24, dtype=np.uint8).reshape(8, 3),
+        "colors": np.arange(24, dtype=np.uint8).reshape(8, 3),
         "best": np.float64(0.5),
         "seen": np.int64(7),
         "raw": b"\x00\xff",
@@ -220,11 +220,11 @@ def test_numpy_values_of_a_data_sets_meta_survive(tmp_path: Path) -> None:
             assert loaded[key].dtype == value.dtype
 
 
-# Small files that are large once they are used.
+# Small files that are large in memory.
 
 
 def deflated(path: Path) -> None:
-    """Pack the members of an archive again, so that 100 MB of zeros are 100 kB."""
+    """Compress the members of an archive, so that 100 MB of zeros take 100 kB."""
     with zipfile.ZipFile(path) as archive:
         members = [(member, archive.read(member)) for member in archive.infolist()]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -233,7 +233,7 @@ def deflated(path: Path) -> None:
 
 
 def named_again(path: Path) -> None:
-    """Let the directory of an archive name the same bytes a thousand times."""
+    """Make the directory of an archive name the same bytes a thousand times."""
     with zipfile.ZipFile(path, "a") as archive:
         largest = max(archive.infolist(), key=lambda member: member.file_size)
         for number in range(1000):
@@ -259,7 +259,11 @@ def itself() -> list[Any]:
 LARGE: dict[str, tuple[Callable[[Path], None] | None, Callable[[], Any], str]] = {
     "deflated": (deflated, lambda: torch_zeros(25_000_000), "bytes when unpacked"),
     "named again": (named_again, lambda: torch_zeros(25_000), "bytes when unpacked"),
-    "one number without end": (None, lambda: torch_zeros(1).expand(10**12), "a tensor must be of at most the 4 bytes"),
+    "one number without end": (
+        None,
+        lambda: torch_zeros(1).expand(10**12),
+        "a tensor must be at most 4 bytes",
+    ),
     "a pickle of itself": (None, itself, "its content must not contain itself"),
     "a pickle of references": (None, lambda: nested(30, 10), "must repeat at most 1000000 values by references"),
     "a deep pickle": (None, lambda: nested(250, 1), "must be nested at most 200 levels deep"),
@@ -288,7 +292,7 @@ def test_a_small_file_that_would_fill_the_memory_is_refused(tmp_path: Path, kind
         assert problem in caught.value.problem and "do not trust it" in caught.value.hint
 
 
-def test_weights_that_are_shared_or_empty_are_no_reason_to_refuse(tmp_path: Path) -> None:
+def test_shared_or_empty_weights_are_accepted(tmp_path: Path) -> None:
     import torch
 
     weight = torch.ones(1000, 1000)

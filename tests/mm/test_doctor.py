@@ -1,4 +1,4 @@
-"""From facts to checks: every problem that doctor knows, with what it says and the command that mends it."""
+"""From facts to checks: every problem that doctor knows, with its message and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def probes_in_order() -> dict[str, Probe]:
 
 
 def make_facts(**changes: Any) -> StackFacts:
-    """Return the facts of an environment in which all is well, but for the changes."""
+    """Return the facts of a working environment with these changes."""
     distributions = {name: tested.newest for name, tested in STACK.items()}
     facts = StackFacts(python=(3, 11, 7), distributions=distributions, probes=probes_in_order())
     return replace(facts, **changes)
@@ -62,13 +62,13 @@ def with_gpu(capability: tuple[int, int], kernels: list[str]) -> Callable[[], St
     return with_probe("torch", gpus=[{"name": "Some GPU", "capability": list(capability)}], kernels=kernels)
 
 
-# What is wrong, the check that says so, parts of what it found and expects, and the fix word for word.
+# The problem: its facts, the failing check, parts of its found and expected texts, and the exact fix.
 PROBLEMS: dict[str, tuple[Callable[[], StackFacts], str, str, str, str]] = {
     "python 3.12": (
         lambda: make_facts(python=(3, 12, 1)),
         "python",
         "3.12.1",
-        "3.11; numpy 1.23.5 exists for no later one",
+        "3.11; numpy 1.23.5 supports no later version",
         "rm -rf .venv && make install",
     ),
     "numpy 2": (with_versions(numpy="2.1.0"), "numpy", "2.1.0", "1.23.5; xtcocotools is compiled", SYNC),
@@ -97,28 +97,28 @@ PROBLEMS: dict[str, tuple[Callable[[], StackFacts], str, str, str, str]] = {
         with_versions(opencv_python_headless="4.11.0.86"),
         "one opencv package",
         "opencv-python and opencv-python-headless",
-        "opencv-python alone (each of them writes the folder cv2)",
+        "only opencv-python (each package writes the folder cv2)",
         f"uv pip uninstall --python .venv opencv-python-headless && {SYNC} --reinstall-package opencv-python",
     ),
     "the wrong opencv package": (
         with_versions(opencv_contrib_python="4.11.0.86", opencv_python=None),
         "one opencv package",
         "opencv-contrib-python",
-        "opencv-python alone",
+        "only opencv-python",
         f"uv pip uninstall --python .venv opencv-contrib-python && {SYNC} --reinstall-package opencv-python",
     ),
     "mmcv too": (
         with_versions(mmcv="2.1.0"),
         "one mmcv package",
         "mmcv-lite and mmcv",
-        "mmcv-lite or mmcv alone (each of them writes the folder mmcv)",
+        "only mmcv-lite or mmcv (each package writes the folder mmcv)",
         f"uv pip uninstall --python .venv mmcv && {SYNC} --reinstall-package mmcv-lite",
     ),
     "mmcv-full": (
         with_versions(mmcv_full="1.7.2", mmcv_lite=None),
         "one mmcv package",
         "mmcv-full",
-        "mmcv-lite or mmcv alone",
+        "only mmcv-lite or mmcv",
         f"uv pip uninstall --python .venv mmcv-full && {SYNC} --reinstall-package mmcv-lite",
     ),
     "mmcv compiled for another torch": (
@@ -187,15 +187,15 @@ PROBLEMS: dict[str, tuple[Callable[[], StackFacts], str, str, str, str]] = {
     "a GPU with an old driver": (
         lambda: make_facts(driver="550.54.15"),
         "GPU",
-        "none seen, though there is an NVIDIA driver 550.54.15 (torch built for CUDA 13.0)",
+        "not detected, although NVIDIA driver 550.54.15 is installed (torch built for CUDA 13.0)",
         "driver 580 or later",
-        "update the NVIDIA driver to 580 or later, or take the oldest stack, for which 525 is enough: "
+        "update the NVIDIA driver to 580 or later, or install the oldest stack, which needs only 525: "
         "make install-oldest",
     ),
     "a GPU that a container hides": (
         lambda: make_facts(driver="580.65.06"),
         "GPU",
-        "none seen, though there is an NVIDIA driver 580.65.06",
+        "not detected, although NVIDIA driver 580.65.06 is installed",
         "seen by torch",
         "run nvidia-smi; in a container, start it with its GPUs (docker run --gpus all); check CUDA_VISIBLE_DEVICES",
     ),
@@ -211,14 +211,14 @@ PROBLEMS: dict[str, tuple[Callable[[], StackFacts], str, str, str, str]] = {
         "torch's kernels for Some GPU",
         "sm_61; torch built for CUDA 13.0 has sm_75, sm_90",
         "kernels that run on sm_61",
-        "take the oldest stack, which has kernels down to sm_50: make install-oldest",
+        "install the oldest stack, which has kernels down to sm_50: make install-oldest",
     ),
     "a GPU too new for this torch": (
         with_gpu((12, 0), ["sm_80", "sm_90"]),
         "torch's kernels for Some GPU",
         "sm_120; torch built for CUDA 13.0 has sm_80, sm_90",
         "kernels that run on sm_120",
-        "take the newest stack, which has kernels for it: make install",
+        "install the newest stack, which has kernels for it: make install",
     ),
 }
 
@@ -233,7 +233,7 @@ def test_a_problem_is_found_and_comes_with_its_fix(problem: str) -> None:
     assert checks[name].fix == fix
 
 
-def test_where_all_is_well_nothing_is_to_be_mended() -> None:
+def test_a_working_environment_needs_no_fix() -> None:
     checks = examine(make_facts())
     assert [check.name for check in checks if not check.ok or check.fix] == []
     assert len({check.name for check in checks}) == len(checks)
@@ -242,19 +242,19 @@ def test_where_all_is_well_nothing_is_to_be_mended() -> None:
     assert document["checks"][0] == {"name": "python", "ok": True, "found": "3.11.7", "expected": "3.11", "fix": ""}
 
 
-def test_the_oldest_stack_and_those_between_are_in_order() -> None:
+def test_the_oldest_stack_and_those_in_between_are_ok() -> None:
     oldest = {name: tested.oldest or tested.newest for name, tested in STACK.items()}
     between = {**oldest, "torch": "2.7.1", "torchvision": "0.22.1"}
-    # A CPU build of both belongs together, too.
+    # CPU builds of both match, too.
     cpu = {**oldest, "torch": "2.7.1+cpu", "torchvision": "0.22.1+cpu"}
     for versions in (oldest, between, cpu):
         assert [check for check in examine(make_facts(distributions=versions)) if not check.ok] == []
 
 
-def test_without_the_extra_the_core_is_told_and_one_command() -> None:
+def test_without_the_extra_the_core_and_one_command_are_listed() -> None:
     core = {"numpy": "2.1.0", "pillow": "11.0.0", "pydantic": "2.7.0", "setuptools": "81.0.0"}
     checks = examine(make_facts(distributions=core, missing=("torch", "mmcv"), probes={}))
-    # numpy 2 is nothing wrong where only the core is wanted.
+    # numpy 2 is fine if only the core is installed.
     assert [check.name for check in checks if not check.ok] == ["train extra"]
     assert checks[-1].found == "not installed: torch, mmcv"
     assert "without it convert, validate, split, config and skeleton work" in checks[-1].expected
@@ -283,7 +283,7 @@ def test_a_gpu_that_torch_has_kernels_for(capability: tuple[int, int], kernels: 
     assert named(facts, "GPU").found == "Some GPU"
 
 
-def test_which_nms_is_in_force_is_told() -> None:
+def test_the_ops_in_use_are_reported() -> None:
     assert named(make_facts(), "ops").found == "torchvision's on the CPU; torchvision's on a GPU"
     compiled = with_probe("mmcv", ops={"cpu": "mmcv", "cuda": "torchvision"})()
     assert named(compiled, "ops").found == "mmcv's own (compiled) on the CPU; torchvision's on a GPU"
@@ -294,14 +294,14 @@ def test_which_nms_is_in_force_is_told() -> None:
     assert named(with_probe("mmcv", "no ops")(), "ops").found.startswith("unknown")
 
 
-def test_a_machine_without_a_gpu_or_with_a_hidden_one_is_in_order() -> None:
+def test_a_machine_without_a_gpu_or_with_a_hidden_one_is_ok() -> None:
     assert named(make_facts(), "GPU").found.startswith("none on this machine: training runs on the CPU")
     hidden = make_facts(driver="550.54.15", visible="")
     assert named(hidden, "GPU").ok
     assert "hidden by CUDA_VISIBLE_DEVICES" in named(hidden, "GPU").found
 
 
-def test_what_follows_from_a_problem_is_not_told_again() -> None:
+def test_consequences_of_a_problem_are_not_reported() -> None:
     facts = with_probe("mmcv", "No module named 'mmcv._ext'")()
     broken = {**facts.probes, "models": Probe(False, error="No module named 'mmcv._ext'")}
     assert [check.name for check in examine(replace(facts, probes=broken)) if not check.ok] == ["mmcv's ops"]
@@ -338,16 +338,16 @@ def test_the_tested_versions_are_those_of_pyproject() -> None:
             assert declared[name].oldest == tested.newest
 
 
-# From here on the conditions are real: a process in which something of the stack is another, or is not there.
+# From here on the problems are real: a process with a wrong or missing part of the stack.
 
 
 def put_before(monkeypatch: pytest.MonkeyPatch, folder: Path, module: str, text: str) -> None:
-    """Write a module that a new process finds before the installed one of that name."""
+    """Write a module that a new process imports instead of the installed one of that name."""
     (folder / f"{module}.py").write_text(text, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(folder))
 
 
-def test_a_probe_that_crashes_is_a_problem_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_probe_that_crashes_is_reported_as_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     put_before(monkeypatch, tmp_path, "pkg_resources", "import os\nos.abort()\n")
     probe = probes.run_probe("pkg_resources")
     assert not probe.ok
@@ -360,7 +360,7 @@ def test_a_probe_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert probes.run_probe("pkg_resources") == Probe(False, error="no answer after 0.5 s")
 
 
-def test_the_distribution_that_is_imported_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_distribution_that_python_imports_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("numpy-2.1.0", "opencv_python_headless-4.11.0.86"):
         folder = tmp_path / f"{name}.dist-info"
         folder.mkdir()
@@ -373,7 +373,7 @@ def test_the_distribution_that_is_imported_counts(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.train
-def test_an_mmcv_without_ops_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_mmcv_without_ops_is_detected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     put_before(monkeypatch, tmp_path, "sitecustomize", "import sys\nsys.modules['mmcv._ext'] = None\n")
     probe = probes.run_probe("mmcv")
     assert not probe.ok
@@ -381,7 +381,7 @@ def test_an_mmcv_without_ops_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 @pytest.mark.train
-def test_a_torchvision_of_another_torch_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_torchvision_of_another_torch_is_detected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     text = "raise RuntimeError('operator torchvision::nms does not exist')\n"
     put_before(monkeypatch, tmp_path, "torchvision", text)
     probe = probes.run_probe("torchvision")

@@ -1,4 +1,4 @@
-"""Detector and PoseEstimator give what the stock functions of mmdet and mmpose give for the same weights."""
+"""Detector and PoseEstimator give the results of mmdet's and mmpose's stock functions for the same weights."""
 
 from __future__ import annotations
 
@@ -86,26 +86,26 @@ def flat(outputs: Any) -> Any:
     return torch.cat([flat(part) for part in outputs])
 
 
-def test_a_raised_threshold_leaves_the_surer_boxes_as_they_are(det_run: Run) -> None:
+def test_a_raised_threshold_does_not_change_the_boxes_above_it(det_run: Run) -> None:
     every = Detector(det_run.config, det_run.checkpoint)(images()[:1])[0]
     threshold = float(np.quantile(every.scores, 0.5))
     surer = Detector(det_run.config, det_run.checkpoint, score_thr=threshold)(images()[:1])[0]
     kept = every[every.scores > threshold]
-    # Boxes of the very same score may leave NMS in another order.
+    # NMS may return boxes of equal score in another order.
     found = {tuple(box) for box in surer.boxes.tolist()}
     assert sum(tuple(box) in found for box in kept.boxes.tolist()) == len(kept)
     assert 0 < len(kept) < len(every)
     assert surer.scores.min() > threshold
 
 
-def test_the_averaged_weights_are_the_ones_that_are_loaded(det_run: Run) -> None:
+def test_the_averaged_weights_are_loaded(det_run: Run) -> None:
     import torch
 
     from posetools.mm.checkpoint import load_checkpoint
 
     content = load_checkpoint(det_run.checkpoint)
-    # An average that moves by 0.0002 an iteration has all but stayed at the first weights; those trained on, which
-    # mmengine keeps under ema_state_dict for resuming, have moved.
+    # An average that moves by 0.0002 per iteration almost equals the first weights. The raw weights, which mmengine
+    # keeps as ema_state_dict for resuming, have moved.
     loaded = Detector(det_run.config, det_run.checkpoint).model.state_dict()
     name = "bbox_head.rtm_cls.0.weight"
     assert torch.equal(loaded[name], content["state_dict"][name])
@@ -117,7 +117,9 @@ def test_a_checkpoint_of_another_model_is_refused(det_run: Run, pose_run: Run, t
         Detector(det_run.config, pose_run.checkpoint)
     other = tmp_path / "other.py"
     other.write_text(f"_base_ = {str(pose_run.config)!r}\nmodel = dict(head=dict(out_channels=17))\n")
-    with pytest.raises(InputError, match=r"head.final_layer.weight: shape must be \(17, .* got \(8, .*\n.*another con"):
+    with pytest.raises(
+        InputError, match=r"head.final_layer.weight: shape must be \(17, .* got \(8, .*\n.*pass the con"
+    ):
         PoseEstimator(other, pose_run.checkpoint)
 
 

@@ -1,4 +1,4 @@
-"""Logs of runs, whole, resumed and killed, are read into curves.
+"""Logs of complete, resumed and killed runs are read into curves.
 
 ``write_log`` writes what mmengine writes; tests/exporting/test_publish.py reads the logs of real runs.
 """
@@ -74,7 +74,7 @@ def test_a_log_becomes_curves_over_iterations(tmp_path: Path) -> None:
     write_log(tmp_path / "det")
     run = read_run(tmp_path / "det")
     assert (run.epoch_iterations, run.epochs, run.iterations) == (25, 4, 100)
-    # Two lines an epoch, at its 10th and 20th iteration; the last five iterations are in none.
+    # Two lines per epoch, at its 10th and 20th iteration; no line has the last five iterations.
     np.testing.assert_array_equal(run.training["loss"].iterations, [10, 20, 35, 45, 60, 70, 85, 95])
     np.testing.assert_array_equal(run.metrics["coco/bbox_mAP"].iterations, [25, 50, 75, 100])
     assert set(run.training) == {"base_lr", "lr", "data_time", "loss", "loss_cls", "loss_bbox", "time"}
@@ -85,11 +85,11 @@ def test_a_log_becomes_curves_over_iterations(tmp_path: Path) -> None:
     assert (run.resumed, run.best, run.broken, run.replaced) == ((), None, 0, 0)
 
 
-def test_what_could_not_be_measured_and_what_is_no_number_is_a_gap(tmp_path: Path) -> None:
+def test_values_that_are_not_measured_or_not_finite_are_gaps(tmp_path: Path) -> None:
     log = write_log(tmp_path)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     lines[0]["loss"], lines[1]["loss"] = float("nan"), float("inf")
-    lines[0]["note"] = "text is no number"
+    lines[0]["note"] = "text is not a number"
     log.write_text("\n".join(json.dumps(line) for line in lines))
     run = read_run(tmp_path)
     assert np.isnan(run.training["loss"].values).tolist() == [True, True, *[False] * 6]
@@ -99,9 +99,9 @@ def test_what_could_not_be_measured_and_what_is_no_number_is_a_gap(tmp_path: Pat
     assert "note" not in run.training
 
 
-def test_starts_of_a_resumed_run_are_joined_and_the_later_one_counts(tmp_path: Path) -> None:
+def test_starts_of_a_resumed_run_are_joined_and_later_lines_replace_earlier_ones(tmp_path: Path) -> None:
     write_log(tmp_path, epochs=3, start="20250101_120000")
-    # Resumed from the end of epoch 2: epoch 3 is trained anew.
+    # Resumed from the end of epoch 2: epoch 3 is trained again.
     write_log(tmp_path, first=3, epochs=5, rate=0.5, start="20250102_090000")
     (tmp_path / "configs").mkdir()
     run = read_run(tmp_path)
@@ -115,16 +115,16 @@ def test_starts_of_a_resumed_run_are_joined_and_the_later_one_counts(tmp_path: P
     assert run.epochs == 5
 
 
-def test_a_run_begun_anew_in_the_same_folder_is_not_resumed(tmp_path: Path) -> None:
+def test_a_run_restarted_in_the_same_folder_is_not_resumed(tmp_path: Path) -> None:
     write_log(tmp_path, epochs=3, start="20250101_120000")
     write_log(tmp_path, epochs=2, start="20250102_090000")
     run = read_run(tmp_path)
     assert (run.epochs, run.resumed, run.replaced) == (2, (), 9)
 
 
-def test_starts_that_trained_nothing_are_passed_over(tmp_path: Path) -> None:
+def test_starts_without_training_are_skipped(tmp_path: Path) -> None:
     write_log(tmp_path, epochs=2)
-    # An evaluation alone logs at step 0, a test leaves one object without a step.
+    # A separate evaluation logs at step 0, a test writes one object without a step.
     alone = tmp_path / "20250103_000000" / "vis_data" / "scalars.json"
     alone.parent.mkdir(parents=True)
     alone.write_text('{"coco/bbox_mAP": 0.1, "data_time": 0.1, "time": 0.1, "step": 0}\n')
@@ -148,7 +148,7 @@ def test_the_log_is_found_under_its_other_names(tmp_path: Path, place: str, ther
     assert bool(logs_of(tmp_path)) == there
 
 
-def test_half_a_last_line_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_half_a_last_line_is_skipped_and_counted(tmp_path: Path) -> None:
     log = write_log(tmp_path)
     log.write_text(log.read_text()[:-30])
     run = read_run(tmp_path)
@@ -171,7 +171,7 @@ def test_a_damaged_log_is_named_with_its_line(tmp_path: Path, kind: str) -> None
     assert str(caught.value).startswith(f"{log}: {message}")
 
 
-def test_a_run_in_its_first_epoch_has_done_none(tmp_path: Path) -> None:
+def test_a_run_in_its_first_epoch_has_finished_none(tmp_path: Path) -> None:
     log = write_log(tmp_path)
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:2]))
     run = read_run(tmp_path)
@@ -211,7 +211,7 @@ def test_the_best_checkpoint_has_its_epoch_and_score(tmp_path: Path) -> None:
     assert (best.checkpoint, best.tag, best.iteration) == ("best_coco_AP_epoch_2.pth", "coco/AP", 50)
     assert best.score == evaluation_line("pose", 2, 0.5)["coco/AP"]
 
-    # metrics.json has more decimals, and is all that is left once the checkpoints were moved away.
+    # metrics.json has more decimals, and is the only source after the checkpoints were moved away.
     recorded = {"best": {"checkpoint": "best_coco_AP_epoch_3.pth", "score": 0.625}}
     (tmp_path / "metrics.json").write_text(json.dumps(recorded))
     assert read_run(tmp_path).best == best
@@ -231,7 +231,7 @@ def test_names_of_best_checkpoints() -> None:
     assert BestName("PCK", "epoch", 1).tag(["coco/AP"]) is None
 
 
-def test_a_folder_of_runs_stands_for_them(tmp_path: Path) -> None:
+def test_a_folder_of_runs_gives_its_runs(tmp_path: Path) -> None:
     for name in ("pose", "det"):
         write_log(tmp_path / name)
     (tmp_path / "notes").mkdir()
@@ -240,12 +240,12 @@ def test_a_folder_of_runs_stands_for_them(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"must be the work folder of a training run, or hold some: neither it nor"):
+    with pytest.raises(RequestError, match=r"must be the work folder of a training run, or contain some: neither it"):
         find_runs(tmp_path)
-    with pytest.raises(RequestError, match=r"gone: must be the work folder .*: is no folder"):
+    with pytest.raises(RequestError, match=r"gone: must be the work folder .*: it is not a folder"):
         find_runs(tmp_path / "gone")
-    with pytest.raises(RequestError, match=r"no <time>/vis_data/scalars.json in it"):
+    with pytest.raises(RequestError, match=r"it has no <time>/vis_data/scalars.json"):
         read_run(tmp_path)
     write_log(tmp_path).write_text("")
-    with pytest.raises(RequestError, match=r"scalars.json: holds no iteration of training yet\n  .*look later"):
+    with pytest.raises(RequestError, match=r"scalars.json: has no training iteration yet\n  try again later"):
         read_run(tmp_path)

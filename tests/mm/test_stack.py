@@ -1,4 +1,4 @@
-"""What every function that touches OpenMMLab does first: refuse without the extra, and make the process ready."""
+"""Every function that touches OpenMMLab first checks for the extra and prepares the process."""
 
 from __future__ import annotations
 
@@ -74,4 +74,4 @@ def test_an_mmcv_without_ops_is_one_sentence_that_names_doctor() -> None:
     )
     assert said.startswith("posetools train needs the 'train' extra, which is installed but does not work: Module")
     assert "mmcv._ext" in said
-    assert said.endswith("posetools doctor names what is wrong, and the command that mends it\n")
+    assert said.endswith("run posetools doctor to see the problem and its fix\n")

@@ -1,4 +1,4 @@
-"""OpenMMLab's own tools open what a run leaves: with torch's defaults, no switch, and posetools out of reach."""
+"""OpenMMLab's own tools open the files of a run: with torch's defaults, no option, and without posetools."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_stock_test_script_opens_a_checkpoint(det_run: Run, tmp_path: Path) 
     assert "coco/bbox_mAP" in log
 
 
-def test_the_demo_of_mmpose_runs_with_what_both_runs_left(
+def test_the_demo_of_mmpose_runs_with_the_files_of_both_runs(
     tiny: Tiny, det_run: Run, pose_run: Run, tmp_path: Path
 ) -> None:
     from PIL import Image
@@ -43,7 +43,7 @@ def test_everything_in_a_checkpoint_is_plain(pose_run: Run) -> None:
     import numpy as np
     import torch
 
-    # In this process posetools has widened what torch allows, so each value is looked at.
+    # In this process posetools has extended torch's allow-list, so the test checks each value.
     content = torch.load(pose_run.checkpoint, weights_only=True)
     seen: list[type] = []
 
@@ -59,7 +59,7 @@ def test_everything_in_a_checkpoint_is_plain(pose_run: Run) -> None:
     assert np.isfinite(log["values"].numpy()).all()
 
 
-def test_a_run_that_resumes_knows_its_log_and_its_data_set(pose_run: Run, tiny: Tiny, tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_log_and_its_data_set(pose_run: Run, tiny: Tiny, tmp_path: Path) -> None:
     import torch
 
     work_dir = tmp_path / "work"

@@ -1,4 +1,4 @@
-"""How threads wait for each other: what OpenMP itself says that it was told."""
+"""How threads wait for each other: the settings that OpenMP itself prints."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 pytestmark = pytest.mark.train
 
-# A process that torch.distributed.run or a loader starts inherits what this one finds.
+# A process that torch.distributed.run or a data loader starts inherits this setting.
 _CHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import torch'], check=True)"
 
 
 def _policies(program: str, **variables: str) -> list[str]:
-    """Return what each OpenMP that the program loads prints of its policy, in the order in which it is loaded."""
+    """Return the policy that each OpenMP library of the program prints, in load order."""
     names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     environment |= {"OMP_DISPLAY_ENV": "TRUE", **variables}

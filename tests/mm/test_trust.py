@@ -1,4 +1,4 @@
-"""``posetools publish --trust``: the one door through which a checkpoint of one's own may run what is in it."""
+"""``posetools publish --trust``: the only way to load your own checkpoint that contains code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.train
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """Give a checkpoint as people's own scripts write them: with the parsed command line in it."""
+    """Return a checkpoint as custom scripts write them: with the parsed command line in it."""
     import torch
 
     path = tmp_path / "old.pth"
@@ -34,7 +34,7 @@ def test_without_it_nothing_runs_and_the_message_names_it(old: Path, tmp_path: P
     with pytest.raises(InputError) as refused:
         publish(old, tmp_path / "new.pth")
     assert "so that loading it runs no code, got " in str(refused.value)
-    assert "If you made it yourself, `posetools publish --trust` runs what is in it, once" in refused.value.hint
+    assert "If you made it yourself, `posetools publish --trust` runs the code in it once" in refused.value.hint
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old.pth"]
 
 
@@ -51,7 +51,7 @@ def test_with_it_the_weights_are_kept_and_no_code(old: Path, tmp_path: Path) -> 
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_is_no_checkpoint_is_none_with_trust_either(tmp_path: Path) -> None:
-    (tmp_path / "a.pth").write_bytes(b"nothing of the kind")
+def test_a_file_that_is_not_a_checkpoint_is_refused_with_trust_too(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match=r"a\.pth: cannot be loaded, trusted or not: "):
         publish(tmp_path / "a.pth", tmp_path / "new.pth", trust=True)

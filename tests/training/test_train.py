@@ -130,7 +130,7 @@ def test_a_failure_of_openmmlab_is_one_sentence_and_the_log(tiny: Tiny, tmp_path
     assert first.startswith("training failed: KeyError: ")
     assert "NoSuchHook is not in the" in first
     (log,) = tmp_path.glob("*/*.log")
-    assert second == f"  the log has the rest: {log}"
+    assert second == f"  see the log for the traceback: {log}"
     assert "Traceback (most recent call last)" in log.read_text()
 
 
@@ -270,7 +270,7 @@ REQUESTS: list[tuple[dict[str, Any], type[PosetoolsError], str]] = [
     ({"data": Path("elsewhere")}, RequestError, "not of elsewhere\n  `posetools config elsewhere`"),
     ({"stage": "pose"}, RequestError, "must be 'mmpose' for --stage pose, got 'mmdet'\n  --stage det is"),
     ({"cfg_options": ("max_epochs",)}, RequestError, "--cfg-options must be key=value, got 'max_epochs'"),
-    ({"cfg_options": ("a=[(1,2]",)}, RequestError, r"--cfg-options a=\[\(1,2\]: cannot be put into the config"),
+    ({"cfg_options": ("a=[(1,2]",)}, RequestError, r"--cfg-options a=\[\(1,2\]: cannot be set in the config"),
 ]
 
 

@@ -52,7 +52,7 @@ def test_a_run_that_learns_nothing_stops_early_and_is_finished(tiny: Tiny, tmp_p
     assert (finished.epochs, finished.trained) == (3, 0)
     assert again.lines == [
         f"nothing to do: {work_dir / 'epoch_3.pth'} stopped early at epoch 3 of 8: {why}; "
-        "--early-stopping with more than 2, or 0, goes on"
+        "pass --early-stopping 0, or more than 2, to continue"
     ]
     # What it counted before is counted on: one more makes three.
     longer = TrainRequest(stage="pose", work_dir=work_dir, resume=True, device="cpu", early_stopping=3)

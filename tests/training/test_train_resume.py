@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(
     assert len(lines) == 1
     assert lines[0].startswith(f"{work_dir / 'epoch_2.pth'}: ")
     assert "damaged" in lines[0]
-    assert lines[0].endswith("the checkpoint before it is taken")
+    assert lines[0].endswith("using the checkpoint before it")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_wrong_record_is_no_obstacle(pose_run: Run, tmp_path: Path, record: by
         (work_dir / "last_checkpoint").write_bytes(record)
     lines: list[str] = []
     assert resumable(work_dir, lines.append).path == work_dir / "epoch_2.pth"
-    assert lines == [f"{work_dir / 'last_checkpoint'}: {said}; epoch_2.pth is the newest that is whole"]
+    assert lines == [f"{work_dir / 'last_checkpoint'}: {said}; using epoch_2.pth, the newest intact one"]
 
 
 def test_no_whole_checkpoint_is_said_with_the_names_of_the_damaged(pose_run: Run, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_another_model_cannot_be_resumed(pose_run: Run, tmp_path: Path) -> None:
     shutil.copytree(pose_run.work_dir, work_dir)
     options = ("model.head.gau_cfg.s=64",)
     request = TrainRequest(stage="pose", work_dir=work_dir, resume=True, epochs=3, device="cpu", cfg_options=options)
-    with pytest.raises(RequestError, match=r"cannot be resumed: it is of another model(.|\n)*head.gau.*\n.*--weights"):
+    with pytest.raises(RequestError, match=r"cannot be resumed: its model differs from (.|\n)*head.gau.*\n.*--weights"):
         train(request)
 
 

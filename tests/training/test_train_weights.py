@@ -59,9 +59,9 @@ def test_weights_of_other_points_load_in_part_and_it_is_said(tiny: Tiny, sevente
     total = sum(not name.endswith("num_batches_tracked") for name in then)
     assert first == f"weights {seventeen}: {total - 3} of {total} tensors fit"
     assert rest == [
-        "  of another shape, so left out: head.final_layer (17 -> 8)",
-        "  not in the file, so as initialized: head.cls_x",
-        "  not in the model, so unused: head.extra",
+        "  different shape, not loaded: head.final_layer (17 -> 8)",
+        "  not in the file, newly initialized: head.cls_x",
+        "  not in the model, unused: head.extra",
     ]
     # Everything that was to be loaded was; statistics of batch normalization move as the run goes on.
     learned = [name for name in then if name.endswith((".weight", ".bias"))]
@@ -83,8 +83,8 @@ def test_weights_of_which_nothing_fits_are_refused(tiny: Tiny, det_run: Run, tmp
     with pytest.raises(RequestError) as caught:
         train(_request(tiny, tmp_path / "run", weights=str(other)))
     text = str(caught.value)
-    assert f"{other}: none of its tensors fits the model, whose first is backbone.stem" in text
-    assert "while the file's first other one is net.backbone" in text
+    assert f"{other}: none of its tensors fits the model: the first of the model is backbone.stem" in text
+    assert "the first unused one of the file is net.backbone" in text
     assert "--weights none" in text
     assert not (tmp_path / "run").exists()
 
@@ -119,7 +119,7 @@ def test_a_plan_groups_many_modules() -> None:
     plan = plan_weights("a.pth", "", model, {"head.fc.weight": Tensor(5, 2), "a.num_batches_tracked": Tensor()})
     assert plan.text.splitlines() == [
         "weights a.pth: 0 of 10 tensors fit",
-        "  of another shape, so left out: head.fc (5x2 -> 4x3)",
-        "  not in the file, so as initialized: neck",
+        "  different shape, not loaded: head.fc (5x2 -> 4x3)",
+        "  not in the file, newly initialized: neck",
     ]
     assert plan.differences

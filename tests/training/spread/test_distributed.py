@@ -282,7 +282,7 @@ def test_what_a_process_says_when_it_fails_is_the_one_sentence(probed: Probed, t
     first, second = str(caught.value).splitlines()
     assert first.startswith("training failed: KeyError: ")
     assert "NoSuchHook is not in the" in first
-    assert "the log has the rest: " in second
+    assert "see the log for the traceback: " in second
 
 
 def test_another_number_of_processes_is_refused(probed: Probed, pose: Finished) -> None:
