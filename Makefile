@@ -1,5 +1,5 @@
-# Two commands: `make demo` and `make test`. Everything they need is installed by the first one that is called.
-# Beneath them: uv (put into .tools/ when it is not on the PATH) and pyproject.toml. All targets are safe to repeat.
+# Two commands: `make demo` and `make test`. Both install everything they need on the first call.
+# They use uv (installed into .tools/ if it is not on the PATH) and pyproject.toml. All targets are safe to repeat.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -7,10 +7,10 @@ OWN_UV := .tools/uv/bin/uv
 UV ?= $(or $(shell command -v uv 2>/dev/null),$(OWN_UV))
 NEEDS_UV := $(filter $(OWN_UV),$(UV))
 SYNC := $(UV) sync --python 3.11
-# The tests of one file stay together, since they share what they have trained; in their order, so that the long files
-# are not the last.
+# The tests of one file run in one process, because they share trained models; in file order, so that the long files
+# are not last.
 IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
-# The oldest stack has a project folder of its own, so that each of the two keeps its own uv.lock.
+# The oldest stack has a separate project folder, so that each stack keeps its own uv.lock.
 OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
@@ -26,7 +26,7 @@ $(OWN_UV):
 	@$(PYTHON) -m venv .tools/uv
 	@.tools/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# The stamps make a second call cost nothing; a changed pyproject.toml installs again, without mmcv's compiled ops.
+# The stamps skip the install on later calls; a changed pyproject.toml installs again, without mmcv's compiled ops.
 .venv/.train: pyproject.toml $(NEEDS_UV)
 	@echo "== installing posetools with the OpenMMLab stack into .venv/"
 	@echo "   downloads 3 GB the first time on a machine (PyTorch with CUDA), 6 GB on disk; nothing is compiled"
@@ -49,19 +49,19 @@ $(OWN_UV):
 install: .venv/.train  ## install everything into .venv/ (core, OpenMMLab stack, tests)
 	@echo "== .venv/ is up to date: .venv/bin/posetools"
 
-install-core: .venv/.core  ## install what the commands before training need, and the tests
+install-core: .venv/.core  ## install the packages for the commands before training, and the tests
 	@echo "== .venv/ is up to date (core): .venv/bin/posetools"
 
 install-oldest: .venv-oldest/.train  ## install the oldest supported stack (torch 2.1.2, CUDA 12.1) into .venv-oldest/
 	@echo "== .venv-oldest/ is up to date: .venv-oldest/bin/posetools"
 
-# mmcv's build imports pkg_resources (setuptools < 81) and torch, and wants nvcc where torch sees a GPU: hide it.
+# mmcv's build imports pkg_resources (setuptools < 81) and torch, and needs nvcc if torch sees a GPU: hide the GPU.
 COMPILE := MMCV_WITH_OPS=1 CFLAGS="-O2 -g0" CUDA_VISIBLE_DEVICES= $(UV) pip install --no-deps --no-build-isolation --no-binary mmcv mmcv==2.1.0
 install-ops: install  ## replace mmcv by one with compiled ops (C++ compiler, 10 to 20 minutes); only other models need them
 	@$(UV) pip install --python .venv ninja psutil
 	@$(UV) pip uninstall --python .venv mmcv-lite
 	@$(COMPILE) --python .venv
-	@echo "== mmcv's compiled ops are in .venv/; make clean install goes back"
+	@echo "== mmcv's compiled ops are in .venv/; make clean install restores mmcv-lite"
 
 .venv-ops/.train: pyproject.toml $(NEEDS_UV)
 	@echo "== installing mmcv with compiled ops into .venv-ops/ (10 to 20 minutes)"
@@ -74,36 +74,36 @@ install-ops: install  ## replace mmcv by one with compiled ops (C++ compiler, 10
 test-ops: .venv-ops/.train  ## compare the ops in use with mmcv's compiled ones: NMS, RoIAlign, gradients, detections
 	@.venv-ops/bin/pytest tests/mm/test_ops_compiled.py -m train
 
-demo: install  ## the whole road on rendered cars: labelme files in, a trained and evaluated pair out
+demo: install  ## run the full pipeline on rendered cars: from labelme files to a trained and evaluated pair
 	@.venv/bin/posetools demo --out demo
 
-test: install lint  ## everything: linters, types, all tests
+test: install lint  ## run the linters, mypy and all tests
 	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest $(IN_PARALLEL)
 
-road: install  ## the README's commands on two small data sets, five minutes of training each, judged by what comes out
+road: install  ## run the README's commands on two small data sets (five minutes of training each), and check the results
 	@.venv/bin/python -m tests.road
 
-test-core: install-core lint  ## linters, types, and the tests that need no OpenMMLab: five minutes
+test-core: install-core lint  ## run the linters, mypy, and the tests that need no OpenMMLab (five minutes)
 	@.venv/bin/pytest $(IN_PARALLEL) -m "not train and not slow"
 
-coverage: install-core  ## how much of the code that needs no OpenMMLab its tests run: at least 95 %
+coverage: install-core  ## measure test coverage of the code that needs no OpenMMLab: at least 95 %
 	@.venv/bin/coverage erase
 	@.venv/bin/coverage run -m pytest -m "not train and not slow"
 	@.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage report
 
-# MODULE=checks/rigid/geometry for one of them; docs/mutation.md has the results.
-mutation: install-core  ## change the code in small ways and see whether a test fails (all modules: half an hour on two cores)
+# MODULE=checks/rigid/geometry tests one module; docs/mutation.md has the results.
+mutation: install-core  ## run mutation tests (all modules: half an hour on two cores)
 	@.venv/bin/python -m tests.mutation $(MODULE)
 
-# Old releases warn of what their neighbours have changed since; that is no fault of ours.
-test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest supported stack
+# Old releases warn about changes in their dependencies, so warnings are no errors here.
+test-oldest: install-oldest  ## run the tests that need OpenMMLab on the oldest supported stack
 	@POSETOOLS_REQUIRE_TRAIN=1 .venv-oldest/bin/pytest -m train -W default
 
-test-pip:  ## the lines of docs/install.md for pip, run in a new environment (3 GB)
+test-pip:  ## run the pip commands of docs/install.md in a new environment (3 GB)
 	@$(PYTHON) -m tests.pip_install
 
-# ultralytics brings an OpenCV of its own unless it is told not to.
+# ultralytics would install a second OpenCV: --no-deps.
 .venv-peers/.done: pyproject.toml $(NEEDS_UV)
 	@echo "== installing readers of other tools into .venv-peers/"
 	@$(UV) venv --quiet --python 3.11 --clear .venv-peers
@@ -112,25 +112,25 @@ test-pip:  ## the lines of docs/install.md for pip, run in a new environment (3 
 	@$(UV) pip install --python .venv-peers --no-deps ultralytics ultralytics-thop
 	@touch .venv-peers/.done
 
-test-peers: .venv-peers/.done  ## what posetools writes, opened by other tools' own readers (datumaro, ultralytics, ...)
+test-peers: .venv-peers/.done  ## open the output of posetools with other tools' own readers (datumaro, ultralytics, ...)
 	@.venv-peers/bin/pytest tests/peers tests/formats/deeplabcut/test_deeplabcut.py tests/formats/sleap
 
 MOMENTS ?= 200
-faults: install  ## kill -9 at MOMENTS (200) random moments of every command that writes, and at each of its file system calls
+faults: install  ## kill -9 every command that writes, at MOMENTS (200) random moments and at each of its file system calls
 	@.venv/bin/python -m tests.faults --moments $(MOMENTS)
 
-# Sizes by variable: make bench FILES=2000 MEMORY_FILES=0 IMAGES=10000. ONLY="start convert" chooses programs.
+# Variables set the sizes: make bench FILES=2000 MEMORY_FILES=0 IMAGES=10000. ONLY="start convert" selects programs.
 FILES ?= 20000
 MEMORY_FILES ?= 200000
 IMAGES ?= 118000
 IMAGE_FILES ?= 2000
-bench: install .venv-peers/.done  ## speed and memory against the peers, and which targets hold (half an hour, 4 GB of disk)
+bench: install .venv-peers/.done  ## compare speed and memory with other tools, and check the targets (half an hour, 4 GB of disk)
 	@.venv/bin/python benchmarks/all.py --files $(FILES) --memory-files $(MEMORY_FILES) --images $(IMAGES) \
 		--image-files $(IMAGE_FILES) --profile $(if $(ONLY),--only $(ONLY))
 
-# Needs 2 cores for half an hour; CASES=500 is a short one. `python -m tests.fuzz.guided` follows the code's branches.
+# Takes half an hour on 2 cores; CASES=500 is a short run. `python -m tests.fuzz.guided` is guided by code coverage.
 CASES ?= 10000
-fuzz: install-core  ## damaged sources of every format, 10,000 each: never a traceback, never a hang, nothing lost
+fuzz: install-core  ## read damaged sources of every format, 10,000 each: no traceback, no hang, no data loss
 	@.venv/bin/python -m tests.fuzz --cases $(CASES)
 
 .venv-docs/.done: pyproject.toml $(NEEDS_UV)
@@ -142,21 +142,21 @@ fuzz: install-core  ## damaged sources of every format, 10,000 each: never a tra
 docs: .venv-docs/.done  ## build the documentation as a website in site/; a broken link or anchor is an error
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
-lint: install-core  ## ruff and mypy --strict
+lint: install-core  ## run ruff and mypy --strict
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
-format: install-core  ## let ruff format and fix what it can
+format: install-core  ## format and fix with ruff
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-generate: install-core  ## write what is made from code: JSON Schemas, tables and pages in docs/, the notebook, data/ from its labelme files, configs/
+generate: install-core  ## write the generated files: JSON Schemas, tables and pages in docs/, the notebook, data/ from its labelme files, configs/
 	@.venv/bin/python -m tools.schemas
 	@.venv/bin/python -m tools.docs_pages
 	@.venv/bin/python -m tools.cli_page
 	@.venv/bin/python -m tools.notebook
 	@.venv/bin/python -m tools.sample_data
 
-clean:  ## remove the environments and what the demo made
+clean:  ## remove the environments and the demo's output
 	rm -rf .venv .venv-oldest .venv-ops .venv-peers .venv-docs .tools demo site
