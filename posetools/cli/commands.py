@@ -70,12 +70,14 @@ class Command(NamedTuple):
         """Return what typer makes of the command: its click object, with the options in ``params``."""
         import typer
 
+        from posetools.cli.help import HelpCommand
+
         loaded = self.load()
         holder = typer.Typer(add_completion=False)
         if isinstance(loaded, typer.Typer):
-            holder.add_typer(loaded, name=self.name, rich_help_panel=self.panel)
+            holder.add_typer(loaded, name=self.name)
         else:
-            holder.command(self.name, hidden=not self.panel, rich_help_panel=self.panel)(loaded)
+            holder.command(self.name, cls=HelpCommand, hidden=not self.panel)(loaded)
         # With a callback typer keeps a single command's name.
         holder.callback()(lambda: None)
         group: Any = typer.main.get_command(holder)

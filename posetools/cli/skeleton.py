@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import console, escape, table_of
+from posetools.cli.help import HelpCommand, HelpGroup
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.core.skeleton import Skeleton
 
 app = typer.Typer(
+    cls=HelpGroup,
     help="Show a skeleton, check a skeleton file, or write one to start from.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def show(
     name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="car8, coco17, or a skeleton file.")] = "car8",
     as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the file instead of the table.")] = False,
@@ -37,7 +39,7 @@ def show(
         _print_table(skeleton)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A skeleton file.")]) -> None:
     """Tell whether a skeleton file is valid: exit status 0, or 2 with what is wrong and where."""
     from posetools.core.skeleton import read_skeleton
@@ -49,7 +51,7 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A skeleton 
     print(printable(f"{file}: valid: {skeleton.name}, {category}, {points}"))
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def new(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")],
     start: Annotated[

@@ -1,0 +1,72 @@
+"""The help of a command: option names, values and choices whole, and a text beside them that ends with the default.
+
+Rich's tables, typer's default, cut names and break choices on a terminal of 80 columns.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from typer import Context
+from typer.core import TyperCommand, TyperGroup
+
+from posetools.cli.front import page
+
+# What typer calls the values of options that say no metavar.
+_KINDS = {"str": "TEXT", "path": "PATH", "int": "INT", "int range": "INT", "float": "FLOAT", "float range": "FLOAT"}
+
+
+class HelpCommand(TyperCommand):
+    """A command with such a help page."""
+
+    def format_help(self, ctx: Context, formatter: Any) -> None:  # noqa: D102
+        formatter.write(_page(self, ctx))
+
+
+class HelpGroup(TyperGroup):
+    """A group of commands with such a help page."""
+
+    def format_help(self, ctx: Context, formatter: Any) -> None:  # noqa: D102
+        formatter.write(_page(self, ctx))
+
+
+def _page(command: Any, ctx: Context) -> str:
+    usage: list[str] = [ctx.command_path, "[OPTIONS]"]
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Commands": [], "Options": []}
+    for param in command.get_params(ctx):
+        shown = param.get_help_record(ctx)
+        if shown is None:
+            continue
+        if param.param_type_name == "argument":
+            name = (param.metavar or param.name.upper()).strip("[]")
+            usage.append(name if param.required else f"[{name}]")
+            sections["Arguments"].append((name, _text(param)))
+        else:
+            section = sections.setdefault(param.rich_help_panel or "Options", [])
+            section.append((_option(param, shown[0]), _text(param)))
+    commands = getattr(command, "commands", {})
+    sections["Commands"] += [(name, each.help.partition("\n")[0]) for name, each in commands.items()]
+    usage += ["COMMAND [ARGS]..."] if commands else []
+    return page(" ".join(usage), command.help, {title: rows for title, rows in sections.items() if rows})
+
+
+def _option(param: Any, shown: str) -> str:
+    """Return an option's names and what follows them."""
+    typed = re.fullmatch(r"(.+?) [<\[](.+)[>\]]", shown)
+    if param.metavar or typed is None:
+        return shown
+    return f"{typed[1]} {_KINDS.get(typed[2], typed[2])}"
+
+
+def _text(param: Any) -> str:
+    """Return a parameter's help, with its default at the end."""
+    if param.required:
+        return f"{param.help} Required." if param.param_type_name == "option" else str(param.help)
+    default = param.show_default if isinstance(param.show_default, str) else param.default
+    if default is True:
+        default = param.opts[0]
+    elif default is False or not isinstance(default, str | int | float | Path):
+        return str(param.help)
+    return f"{param.help} Default: {default}."
