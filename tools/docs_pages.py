@@ -46,15 +46,27 @@ def commands() -> Iterator[tuple[str, str, Command]]:
 
 def options_table(name: str, command: Command) -> str:
     """Return the usage line and the table of arguments and options of one command, as Markdown."""
-    hints = get_type_hints(command, include_extras=True)
-    parameters = inspect.signature(command).parameters.values()
-    rows = [(parameter, *_unpack(hints[parameter.name])) for parameter in parameters]
+    rows = list(parameters_of(command))
     words = [_metavar(parameter, info) for parameter, _, info in rows if isinstance(info, ArgumentInfo)]
     lines = [f"    posetools {' '.join([name, *words])} [OPTIONS]", ""]
     lines += ["| argument or option | meaning | default |", "|---|---|---|"]
     for parameter, kind, info in rows:
         lines.append(f"| {_name(parameter, kind, info)} | {_cell(info.help)} | {_default(parameter, info)} |")
     return "\n".join(lines)
+
+
+def parameters_of(command: Command) -> Iterator[tuple[inspect.Parameter, Any, ArgumentInfo | OptionInfo]]:
+    """Yield each parameter of a command with its type and what typer knows about it."""
+    hints = get_type_hints(command, include_extras=True)
+    for parameter in inspect.signature(command).parameters.values():
+        yield parameter, *_unpack(hints[parameter.name])
+
+
+def option_names(parameter: inspect.Parameter, info: ArgumentInfo | OptionInfo) -> list[str]:
+    """Return the names of an option as declared: ``--out`` and ``-o``, or ``--images/--no-images``."""
+    # In Annotated, typer.Option("--out", "-o") stores the first name as the default at first.
+    first = [info.default] if isinstance(info.default, str) else []
+    return [*first, *(info.param_decls or ())] or [f"--{parameter.name.replace('_', '-')}"]
 
 
 def pages() -> dict[str, str]:
@@ -113,10 +125,7 @@ def _metavar(parameter: inspect.Parameter, info: ArgumentInfo | OptionInfo) -> s
 def _name(parameter: inspect.Parameter, kind: Any, info: ArgumentInfo | OptionInfo) -> str:
     if isinstance(info, ArgumentInfo):
         return f"`{_cell(_metavar(parameter, info))}`"
-    flag = f"--{parameter.name.replace('_', '-')}"
-    # In Annotated, typer.Option("--out", "-o") takes the first name for a default, and puts it right later.
-    first = [info.default] if isinstance(info.default, str) else []
-    names = ", ".join([*first, *(info.param_decls or ())] or [flag])
+    names = ", ".join(option_names(parameter, info))
     if kind is bool:
         return f"`{names}`"
     repeated = get_origin(kind) is list
@@ -127,7 +136,7 @@ def _name(parameter: inspect.Parameter, kind: Any, info: ArgumentInfo | OptionIn
 def _kind(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "|".join(str(choice) for choice in get_args(kind))
-    return {str: "TEXT", int: "N", float: "NUMBER", Path: "PATH"}.get(kind, str(kind))
+    return {str: "TEXT", int: "INT", float: "FLOAT", Path: "PATH"}.get(kind, str(kind))
 
 
 def _default(parameter: inspect.Parameter, info: ArgumentInfo | OptionInfo) -> str:

@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from typer import Context
 from typer.core import TyperCommand, TyperGroup
 
 from posetools.cli.front import page
@@ -21,20 +20,20 @@ _KINDS = {"str": "TEXT", "path": "PATH", "int": "INT", "int range": "INT", "floa
 class HelpCommand(TyperCommand):
     """A command with such a help page."""
 
-    def format_help(self, ctx: Context, formatter: Any) -> None:  # noqa: D102
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: D102
         formatter.write(_page(self, ctx))
 
 
 class HelpGroup(TyperGroup):
     """A group of commands with such a help page."""
 
-    def format_help(self, ctx: Context, formatter: Any) -> None:  # noqa: D102
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: D102
         formatter.write(_page(self, ctx))
 
 
-def _page(command: Any, ctx: Context) -> str:
+def _page(command: Any, ctx: Any) -> str:
     usage: list[str] = [ctx.command_path, "[OPTIONS]"]
-    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Commands": [], "Options": []}
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Commands": []}
     for param in command.get_params(ctx):
         shown = param.get_help_record(ctx)
         if shown is None:
