@@ -260,7 +260,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     print_findings(result.findings, console())
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     if not result.written or result.split is None:
-        more = "" if request.keep_going else in_own_words("; --keep-going writes everything that can be read")
+        more = "" if request.keep_going else in_own_words("; --keep-going writes what could be read")
         say(f"nothing was written: {counted(errors, 'error')}{more}")
         return 1
     notes = [f"left out on purpose: {label} ({times})" for label, times in result.ignored.items()]

@@ -40,4 +40,6 @@ def with_new_names(words: Sequence[str]) -> list[str]:
 
 
 def _note(old: str, new: str) -> None:
-    print(f"note: {old} is now {new}; the old name stops working in posetools {REMOVED_IN}", file=sys.stderr)
+    from posetools.errors import printable
+
+    print(printable(f"note: {old} is now {new}; the old name stops working in {REMOVED_IN}"), file=sys.stderr)

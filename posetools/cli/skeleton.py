@@ -82,7 +82,7 @@ def new(
 
     if start is not None and (names is not None or category is not None):
         raise RequestError(
-            "--from cannot be combined with --keypoints or --category\n  fix: leave --keypoints and --category out"
+            "`posetools skeleton new --from` cannot be combined with --keypoints or --category\n  fix: leave one of them out"
         )
     if file.exists():
         raise RequestError(f"{file}: exists already\n  fix: choose another name")
@@ -105,7 +105,7 @@ def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:
     if not sys.stdin.isatty():
         command = f"posetools skeleton new {file}"
         raise RequestError(
-            "skeleton new needs --keypoints or --from\n"
+            "skeleton new needs keypoint names\n"
             f"  fix: {command} --category {category or name} --keypoints nose,left_ear,right_ear,...\n"
             f"  or copy a skeleton: {command} --from coco17"
         )

@@ -65,13 +65,13 @@ def printed(findings: list[Finding]) -> list[str]:
 def test_many_findings_of_one_code_are_counted(number: int, more: int) -> None:
     many = [Finding("E121", "[a].json", f"images[{i}]", f"message {i}", "the hint") for i in range(number)]
     lines = printed([*many, Finding("W206", "b.json", "", "twice")])
-    assert lines[0] == f"E121 image-missing ({number})"
+    assert lines[0] == f"E121 picture-missing ({number})"
     shown = [line for line in lines if line.startswith("[a].json: images[")]
     assert shown == [f"[a].json: images[{i}]: message {i}" for i in range(LISTED_PER_CODE)]
     assert lines.count("the hint") == LISTED_PER_CODE
     assert lines.count(f"... and {more} more") == (1 if more else 0)
     assert "b.json: twice" in lines
-    assert f"E121 image-missing error {number}" in lines
+    assert f"E121 picture-missing error {number}" in lines
     assert "W206 duplicate-picture warning 1" in lines
 
 

@@ -34,8 +34,8 @@ def test_a_folder_of_runs_becomes_a_figure_and_a_table(tmp_path: Path) -> None:
     for line in (
         f"det: best checkpoint {best}",
         "det: resumed after epoch 2",
-        "det: 3 lines of the log were replaced by a later start, which trained them anew",
-        "pose: the last line of a log was cut and is left out",
+        "det: 3 log lines are left out, because a later start trained those iterations again",
+        "pose: the last line of a log is incomplete and is left out",
         f"wrote {tmp_path / 'curves.png'}",
         f"wrote {tmp_path / 'curves.svg'}",
     ):

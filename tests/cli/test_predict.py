@@ -163,9 +163,9 @@ def test_nothing_is_lost_when_the_user_chooses_the_folder_of_the_inputs(bundle: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "which models to use must be said"),
-        (["--bundle", "cars.zip", "--run", "x"], "one pair of models is needed, got --run, --bundle"),
-        (["--det", "a", "b"], "--det and --pose go together, got only --det"),
+        ([], "name the models to use"),
+        (["--bundle", "cars.zip", "--run", "x"], "name one pair of models, got --run, --bundle"),
+        (["--det", "a", "b"], "--det and --pose must be given together, got only --det"),
         (["--bundle", "cars.zip", "--save-predictions"], "--save-predictions needs --output-root DIR"),
         (["--bundle", "cars.zip", "--format", "labelme"], "--format labelme needs --output-root DIR"),
         (

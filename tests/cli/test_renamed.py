@@ -15,7 +15,7 @@ SAMPLE = Path(__file__).resolve().parents[2] / "data/labelme"
 
 
 def _note(old: str, new: str) -> str:
-    return f"note: {old} is now {new}; the old name stops working in posetools {REMOVED_IN}\n"
+    return f"note: {old} is now {new}; the old name stops working in {REMOVED_IN}\n"
 
 
 @pytest.mark.parametrize("flag", ["images", "no-images"])

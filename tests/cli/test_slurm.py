@@ -148,6 +148,6 @@ def test_a_job_file_is_not_written_over(tmp_path: Path) -> None:
     out.write_text("edited")
     done = run("slurm", "--out", out, *TRAIN)
     assert (done.status, out.read_text()) == (2, "edited")
-    assert f"{out}: exists\n  --overwrite replaces it" in done.err
+    assert f"{out}: exists already\n  fix: --overwrite replaces it" in done.err
     _write(tmp_path, "--overwrite")
     assert "srun" in out.read_text()

@@ -69,7 +69,7 @@ def test_plain_lines_say_where_the_run_is(capsys: pytest.CaptureFixture[str]) ->
     assert captured.err.splitlines() == [
         f"epoch 3/15 20/20  0:02:00 left  {NUMBERS}",
         "epoch 4/15 evaluated: coco/AP 0.312, coco/AP (L) n/a",
-        "epoch 5/15 evaluated: no numbers, as nothing was predicted",
+        "epoch 5/15 evaluated: no metrics, because nothing was predicted",
     ]
 
 
