@@ -23,9 +23,9 @@ OPTIONS = (
     ("--show-completion", "Show completion for the current shell, to copy it or customize the installation."),
     ("-h, --help", "Show this message and exit."),
 )
-# Lines longer than this are hard to read, however wide the terminal is; below the least width nothing fits.
+# Longer lines are hard to read; on a narrower terminal lines wrap.
 _MOST_WIDTH, _LEAST_WIDTH = 100, 50
-# A longer name gets a line of its own, so that the texts start at the same column.
+# Longer names get their own line, so that all texts start at the same column.
 _MOST_NAME = 24
 
 Rows = Sequence[tuple[str, str]]
@@ -81,8 +81,8 @@ def page(usage: str, text: str, sections: Mapping[str, Rows]) -> str:
 
 
 def _hanging(head: str, text: str, width: int) -> Iterator[str]:
-    """Yield a text in lines, with something before the first one. No word is broken, not even at a hyphen."""
-    # textwrap.wrap takes longer to import than the whole page takes.
+    """Yield a text in lines, with a head before the first one. Words are never broken, not even at a hyphen."""
+    # Importing textwrap would take longer than building the page.
     room = width - len(head)
     for line in re.findall(rf"\S.{{0,{room - 1}}}(?!\S)|\S+", text.replace("\n", " ")) or [""]:
         yield f"{head}{line}".rstrip()

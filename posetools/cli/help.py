@@ -1,6 +1,6 @@
-"""The help of a command: option names, values and choices whole, and a text beside them that ends with the default.
+"""Help pages of the commands: whole option names, values and choices, with a text that ends with the default.
 
-Rich's tables, typer's default, cut names and break choices on a terminal of 80 columns.
+Typer's default, tables by rich, cuts names and breaks choices on a terminal of 80 columns.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typer.core import TyperCommand, TyperGroup
 
 from posetools.cli.front import page
 
-# What typer calls the values of options that say no metavar.
+# Typer's names for the values of options without a metavar, and ours.
 _KINDS = {"str": "TEXT", "path": "PATH", "int": "INT", "int range": "INT", "float": "FLOAT", "float range": "FLOAT"}
 
 
 class HelpCommand(TyperCommand):
-    """A command with such a help page."""
+    """A command with a plain help page."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: D102
         formatter.write(_page(self, ctx))
 
 
 class HelpGroup(TyperGroup):
-    """A group of commands with such a help page."""
+    """A group of commands with a plain help page."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: D102
         formatter.write(_page(self, ctx))
@@ -52,7 +52,7 @@ def _page(command: Any, ctx: Any) -> str:
 
 
 def _option(param: Any, shown: str) -> str:
-    """Return an option's names and what follows them."""
+    """Return an option's names and its value."""
     typed = re.fullmatch(r"(.+?) [<\[](.+)[>\]]", shown)
     if param.metavar or typed is None:
         return shown

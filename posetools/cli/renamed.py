@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 REMOVED_IN = "0.4"
-# By command: options, and under an option's name the values of that option.
+# By command: option names; and by command and option: values.
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "validate": {"--pictures": "--images", "--no-pictures": "--no-images"},
     "export": {"--pictures": "--images"},
@@ -19,7 +19,7 @@ VALUES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
 
 
 def with_new_names(words: Sequence[str]) -> list[str]:
-    """Return a command line with the new names in the place of old ones, and print a note for each of those.
+    """Return a command line with old names replaced by new ones, and print a note for each.
 
     Args:
         words: the command line without the program.

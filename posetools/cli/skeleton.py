@@ -82,7 +82,8 @@ def new(
 
     if start is not None and (names is not None or category is not None):
         raise RequestError(
-            "`posetools skeleton new --from` cannot be combined with --keypoints or --category\n  fix: leave one of them out"
+            "`posetools skeleton new --from` cannot be combined with --keypoints or --category\n"
+            "  fix: leave one of them out"
         )
     if file.exists():
         raise RequestError(f"{file}: exists already\n  fix: choose another name")

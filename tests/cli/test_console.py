@@ -1,4 +1,4 @@
-"""What the commands print with: findings cut where they say so, and progress as lines or as a bar."""
+"""Output of the commands: shortened lists of findings, and progress as lines or as a bar."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from posetools.core.findings import Finding
 
 
 class Terminal(io.StringIO):
-    """A stderr that says it is a terminal."""
+    """A stderr that reports being a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -26,7 +26,7 @@ def test_off_a_terminal_there_is_a_line_for_each_tenth(capsys: pytest.CaptureFix
     with progress() as report:
         for done in range(1, 201):
             report("reading", done, 200)
-        # Little work is told of once.
+        # Short work prints one line.
         for done in range(1, 4):
             report("writing", done, 3)
     captured = capsys.readouterr()
@@ -49,7 +49,7 @@ def test_on_a_terminal_there_is_a_bar_for_each_kind_of_work(monkeypatch: pytest.
     text = out.getvalue()
     assert "looking at images" in text
     assert "8/8" in text
-    # How many a camera will give is not known.
+    # A camera has no known total.
     assert "7/?" in text
     assert ("frames/s" in text) is bool(rate)
 
@@ -76,7 +76,7 @@ def test_many_findings_of_one_code_are_counted(number: int, more: int) -> None:
 
 
 def test_what_is_printed_with_a_value_in_it_goes_through_one_function() -> None:
-    """A name of a file or a label, printed as it is, could be a line of the output or an order to the terminal."""
+    """Names of files and labels could otherwise fake lines of output or control the terminal."""
     for path in sorted(Path(cli.__file__).parent.glob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text())))
         if path.name != "console.py":

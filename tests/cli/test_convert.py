@@ -1,4 +1,4 @@
-"""``posetools convert`` as typed: options reach the conversion, tables and exit status tell what came of it."""
+"""``posetools convert``: options reach the conversion; tables and exit status show the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cli.run import run
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the current folder one with a labelme folder ``src``."""
+    """Change to a folder with a labelme folder ``src``."""
     dataset = make_dataset(tmp_path / "pictures", images=[f"{name}.jpg" for name in "abcde"], per_image=1)
     folder = tmp_path / "src"
     folder.mkdir()

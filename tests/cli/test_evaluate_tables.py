@@ -1,4 +1,4 @@
-"""The tables of a single model's evaluation: every number is there, once, and missing ones are called n/a."""
+"""The tables of a single model's evaluation: every value is there once, and missing ones are n/a."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = ("left-front-bumper", "right-rear-tire")
 
 
 def printed(report: Report) -> list[str]:
-    """Return the lines of a terminal of 80 columns, runs of white space as one blank."""
+    """Return the lines on a terminal of 80 columns, with white space collapsed."""
     out = Console(file=io.StringIO(), width=80, highlight=False)
     print_reports([report], out)
     assert isinstance(out.file, io.StringIO)

@@ -1,4 +1,4 @@
-"""``posetools export`` as a user sees it."""
+"""``posetools export``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEEDED = ["export", "--out", "cars.zip", "--run", "work_dirs"]
 
 
 def test_without_the_train_extra_the_message_names_the_install_command(tmp_path: Path) -> None:
-    # None in sys.modules is how Python itself marks a module that cannot be imported.
+    # None in sys.modules makes an import fail.
     program = (
         "import sys\n"
         "sys.modules['mmengine'] = None\n"

@@ -38,7 +38,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_is_cut(
     done = _help(monkeypatch, words, width)
     assert [line for line in done.out.splitlines() if len(line) > width] == []
     assert "…" not in done.out
-    # Neither at a width nor at another is a word broken: all have the same words.
+    # No word is broken: every width has the same words.
     assert done.words == _help(monkeypatch, words, 200).words
 
 

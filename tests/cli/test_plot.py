@@ -1,4 +1,4 @@
-"""``posetools plot`` as a user sees it."""
+"""``posetools plot``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_folder_of_runs_becomes_a_figure_and_a_table(tmp_path: Path) -> None:
     assert ("det", "5", "0.25", "loss", f"{loss:.3f}") in {row[:5] for row in rows}
     assert ("coco/bbox_mAP", "0.785", "0.785", "5") in rows
     assert ("coco/AP", "0.760", "0.760", "3") in rows
-    # The variants are in the figure.
+    # Only the figure has the variants.
     assert "bbox_mAP_50" not in done.out
     best = runs / "det" / "best_coco_bbox_mAP_epoch_4.pth"
     for line in (

@@ -1,4 +1,4 @@
-"""``posetools predict`` with a bundle of tiny networks: what is refused before anything runs, and what is written."""
+"""``posetools predict`` with a bundle of tiny networks: refusals before anything runs, and the written files."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def labeled(tmp_path: Path) -> Path:
 
 
 def image_ids(labels: Path, results: Path) -> set[int]:
-    """Return the images that pycocotools has results of; it refuses an id that the labels do not have."""
+    """Return the images for which pycocotools has results; it refuses unknown image ids."""
     truth = COCO(str(labels))
     return {one["image_id"] for one in truth.loadRes(str(results)).anns.values()}
 

@@ -1,4 +1,4 @@
-"""What ``predict`` prints when it is done: counts, and long lists cut where they say so."""
+"""Summary of ``predict``: counts and shortened lists."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_where_nothing_is_written_images_are_listed(capsys: pytest.CaptureFixtur
     ]
     lines = lines_of(capsys, PredictReport(images=22, objects=63, seconds=2.0, seen=seen))
     assert "[1].png 2 0.88 0.88" in lines
-    # Twenty scores of the first image, over several lines, and two of each of the others.
+    # Twenty scores of the first image, on several lines, and two of each other image.
     text = " ".join(lines)
     assert (text.count("0.50"), text.count("0.88")) == (20, 2 * 19)
     assert text.count("0.50 ...") == 1

@@ -11,6 +11,7 @@ from posetools.cli.renamed import OPTIONS, REMOVED_IN, VALUES, with_new_names
 from tests.cli.run import run
 from tests.coco_sample import write_sample
 
+OLD_WAY = "picture"
 SAMPLE = Path(__file__).resolve().parents[2] / "data/labelme"
 
 
@@ -34,9 +35,9 @@ def test_export_takes_its_old_option(written: list[str]) -> None:
     assert "No such option" not in expected.err
 
 
-@pytest.mark.parametrize("written", [["--split-by", "picture"], ["--split-by=picture"]])
+@pytest.mark.parametrize("written", [["--split-by", OLD_WAY], [f"--split-by={OLD_WAY}"]])
 def test_convert_and_split_take_the_old_way_to_split(tmp_path: Path, written: list[str]) -> None:
-    note = _note("--split-by picture", "--split-by image")
+    note = _note(f"--split-by {OLD_WAY}", "--split-by image")
     done = run("convert", SAMPLE, "--out", tmp_path / "cars", *written)
     assert (done.status, done.err.startswith(note)) == (0, True)
     done = run("split", tmp_path / "cars", *written)
@@ -53,7 +54,7 @@ def test_review_takes_the_old_choices(tmp_path: Path, old: str, new: str) -> Non
 
 
 def test_only_the_options_that_were_renamed_are_changed() -> None:
-    words = ["convert", "--split-by", "(picture)", "--map", "picture=dog", "--out", "labelled", "picture"]
+    words = ["convert", "--split-by", f"({OLD_WAY})", "--map", f"{OLD_WAY}=dog", "--out", "labelled", OLD_WAY]
     assert with_new_names(words) == words
     assert with_new_names(["train", "--pictures", "--only", "labelled"]) == [
         "train",

@@ -1,4 +1,4 @@
-"""``posetools skeleton`` as typed."""
+"""``posetools skeleton``."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_new_without_names_says_what_to_type(tmp_path: Path, monkeypatch: pytest
     error, fix, other = done.err.splitlines()
     assert error == "error: skeleton new needs keypoint names"
     assert not Path("dog.yaml").exists()
-    # What it says to type works as it stands, but for the dots.
+    # The suggested command works, without the dots.
     command = fix.strip().removeprefix("fix: posetools ").removesuffix(",...").split()
     assert run(*command).status == 0
     assert read_skeleton(Path("dog.yaml")).names == ("nose", "left_ear", "right_ear")

@@ -1,4 +1,4 @@
-"""``posetools split`` as typed."""
+"""``posetools split``."""
 
 from __future__ import annotations
 
