@@ -43,7 +43,7 @@ def _page(command: Any, ctx: Any) -> str:
             usage.append(name if param.required else f"[{name}]")
             sections["Arguments"].append((name, _text(param)))
         else:
-            section = sections.setdefault(param.rich_help_panel or "Options", [])
+            section = sections.setdefault(getattr(param, "rich_help_panel", None) or "Options", [])
             section.append((_option(param, shown[0]), _text(param)))
     commands = getattr(command, "commands", {})
     sections["Commands"] += [(name, each.help.partition("\n")[0]) for name, each in commands.items()]
@@ -53,19 +53,23 @@ def _page(command: Any, ctx: Any) -> str:
 
 def _option(param: Any, shown: str) -> str:
     """Return an option's names and its value."""
-    typed = re.fullmatch(r"(.+?) [<\[](.+)[>\]]", shown)
-    if param.metavar or typed is None:
+    if param.metavar:
         return shown
+    typed = re.fullmatch(r"(.+?) [<\[](.+)[>\]]", shown)
+    if typed is None:
+        # Earlier versions of typer write --seed INTEGER RANGE.
+        return shown.removesuffix(" RANGE").replace(" INTEGER", " INT")
     return f"{typed[1]} {_KINDS.get(typed[2], typed[2])}"
 
 
 def _text(param: Any) -> str:
     """Return a parameter's help, with its default at the end."""
+    text = param.help or ""
     if param.required:
-        return f"{param.help} Required." if param.param_type_name == "option" else str(param.help)
+        return f"{text} Required." if param.param_type_name == "option" else text
     default = param.show_default if isinstance(param.show_default, str) else param.default
     if default is True:
         default = param.opts[0]
     elif default is False or not isinstance(default, str | int | float | Path):
-        return str(param.help)
-    return f"{param.help} Default: {default}."
+        return text
+    return f"{text} Default: {default}."
