@@ -12,7 +12,7 @@ import typer
 
 from posetools.cli.console import console, progress
 from posetools.cli.models import Device
-from posetools.cli.options import SKELETON
+from posetools.cli.options import SKELETON_HELP
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _BboxThr: TypeAlias = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Minimum score of a detected box to get keypoints.")
 ]
 _Skeleton: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON, show_default="the one used in training")
+    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="the one used in training")
 ]
 _FlipTest: TypeAlias = Annotated[
     bool,

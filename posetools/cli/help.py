@@ -14,7 +14,14 @@ from typer.core import TyperCommand, TyperGroup
 from posetools.cli.front import page
 
 # Typer's names for the values of options without a metavar, and ours.
-_KINDS = {"str": "TEXT", "path": "PATH", "int": "INT", "int range": "INT", "float": "FLOAT", "float range": "FLOAT"}
+_VALUE_NAMES = {
+    "str": "TEXT",
+    "path": "PATH",
+    "int": "INT",
+    "int range": "INT",
+    "float": "FLOAT",
+    "float range": "FLOAT",
+}
 
 
 class HelpCommand(TyperCommand):
@@ -59,7 +66,7 @@ def _option(param: Any, shown: str) -> str:
     if typed is None:
         # Earlier versions of typer write --seed INTEGER RANGE.
         return shown.removesuffix(" RANGE").replace(" INTEGER", " INT")
-    return f"{typed[1]} {_KINDS.get(typed[2], typed[2])}"
+    return f"{typed[1]} {_VALUE_NAMES.get(typed[2], typed[2])}"
 
 
 def _text(param: Any) -> str:

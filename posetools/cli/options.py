@@ -11,7 +11,7 @@ import typer
 from posetools.errors import RequestError, must_be
 
 LABELING = "a data set folder, a COCO file, or a file or folder that `posetools convert` reads."
-SKELETON = "Skeleton: a built-in name or a YAML file."
+SKELETON_HELP = "Skeleton: a built-in name or a YAML file."
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Data set folder, as `posetools convert` writes it.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Output folder.")]
@@ -20,10 +20,10 @@ Images = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data set in --out.")]
 SkeletonOfData = Annotated[
-    str | None, typer.Option("--skeleton", metavar="NAME|FILE", help=SKELETON, show_default="the data set's")
+    str | None, typer.Option("--skeleton", metavar="NAME|FILE", help=SKELETON_HELP, show_default="the data set's")
 ]
 SkeletonOfTwo = Annotated[
-    str | None, typer.Option("--skeleton", metavar="NAME|FILE", help=SKELETON, show_default="that of A or B")
+    str | None, typer.Option("--skeleton", metavar="NAME|FILE", help=SKELETON_HELP, show_default="that of A or B")
 ]
 MatchIou = Annotated[
     float, typer.Option(metavar="IOU", help="Objects match when the IoU of their boxes is at least IOU.")

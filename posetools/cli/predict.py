@@ -12,7 +12,7 @@ import typer
 
 from posetools.cli.console import console, progress, table_of
 from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, NmsThr, Pose, Run, check_models, load_pipeline
-from posetools.cli.options import SKELETON
+from posetools.cli.options import SKELETON_HELP
 from posetools.errors import counted, first_lines, printable
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _DetCatId: TypeAlias = Annotated[
     typer.Option(min=0, help="Class index of the detector, from 0.", show_default="the skeleton's category"),
 ]
 _Skeleton: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON, show_default="the pose estimator's")
+    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="the pose estimator's")
 ]
 _Radius: TypeAlias = Annotated[
     float | None, _drawing(min=0.5, help="Radius of keypoints in pixels.", show_default="by image size")

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 REMOVED_IN = "0.4"
 # By command: option names; and by command and option: values.
-OPTIONS: Mapping[str, Mapping[str, str]] = {
+RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "validate": {"--pictures": "--images", "--no-pictures": "--no-images"},
     "export": {"--pictures": "--images"},
 }
-VALUES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+RENAMED_VALUES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "convert": {"--split-by": {"picture": "image"}},
     "split": {"--split-by": {"picture": "image"}},
     "review": {"--only": {"labelled": "labeled", "unlabelled": "unlabeled"}},
@@ -25,7 +25,7 @@ def with_new_names(words: Sequence[str]) -> list[str]:
         words: the command line without the program.
     """
     command = words[0] if words else ""
-    options, values = OPTIONS.get(command, {}), VALUES.get(command, {})
+    options, values = RENAMED_OPTIONS.get(command, {}), RENAMED_VALUES.get(command, {})
     new: list[str] = []
     for before, word in zip(("", *words), words, strict=False):
         name, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)

@@ -10,7 +10,7 @@ import typer
 
 from posetools.cli.console import console, progress, say, table_of
 from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_models, load_pipeline
-from posetools.cli.options import SKELETON, Out
+from posetools.cli.options import SKELETON_HELP, Out
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ LinkHow = Annotated[
     ),
 ]
 SkeletonName = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON, show_default="that of the data or the models")
+    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="that of the data or the models")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder in --out.")]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from posetools.cli.options import SKELETON
+from posetools.cli.options import SKELETON_HELP
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ _Epochs: TypeAlias = Annotated[
 ]
 _Seed: TypeAlias = Annotated[int | None, _setting(min=0, help="Random seed.", show_default="the config's")]
 _Skeleton: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON, show_default="the data set's")
+    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="the data set's")
 ]
 _EarlyStopping: TypeAlias = Annotated[
     int | None,

@@ -9,7 +9,7 @@ import typer
 
 from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings, progress, table_of
 from posetools.cli.hints import in_own_words
-from posetools.cli.options import SKELETON, refuse_url, source_path
+from posetools.cli.options import SKELETON_HELP, refuse_url, source_path
 from posetools.errors import first_lines, printable
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ Data = Annotated[
         help="Data set folder (images/, train_coco.json, val_coco.json) or COCO file, also at a URL (s3://...).",
     ),
 ]
-SkeletonName = Annotated[str | None, typer.Option(metavar="NAME|FILE", help=SKELETON, show_default="the data set's")]
+SkeletonName = Annotated[
+    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="the data set's")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write counts and all findings to FILE.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from posetools.cli.commands import COMMANDS
-from posetools.cli.renamed import OPTIONS, REMOVED_IN, VALUES, with_new_names
+from posetools.cli.renamed import REMOVED_IN, RENAMED_OPTIONS, RENAMED_VALUES, with_new_names
 from tests.cli.run import run
 from tests.coco_sample import write_sample
 
@@ -67,6 +67,6 @@ def test_only_the_options_that_were_renamed_are_changed() -> None:
 def test_every_new_name_is_an_option_of_its_command_and_no_old_one_is() -> None:
     for command in COMMANDS:
         known = {name for each in command.as_click().params for name in (*each.opts, *each.secondary_opts)}
-        options = OPTIONS.get(command.name, {})
-        assert set(options.values()) | set(VALUES.get(command.name, {})) <= known
+        options = RENAMED_OPTIONS.get(command.name, {})
+        assert set(options.values()) | set(RENAMED_VALUES.get(command.name, {})) <= known
         assert not set(options) & known

@@ -350,7 +350,7 @@ def test_the_command_prints_the_list_and_what_comes_next(tmp_path: Path) -> None
         (["empty"], "empty must be a folder with images, or a data set, got 'no image in it'"),
         (["cars", "--by", "looks"], "--by must be names of confidence, boxes, geometry, labels"),
         (["cars", "--by", ","], "--by must be at least one of"),
-        (["cars", "--run", "x", "--predictions", "y"], "--predictions are there already"),
+        (["cars", "--run", "x", "--predictions", "y"], "--predictions cannot be combined with models"),
         (["cars", "--out", "cars/next"], "--out must be outside of cars"),
         (["cars", "--predictions", "y.json"], "y.json: cannot be read"),
         (["cars", "--bundle", "nowhere.zip"], "nowhere.zip: does not exist"),
