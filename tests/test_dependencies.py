@@ -15,6 +15,7 @@ from tools.layers import ROOT
 PROJECT = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Distributions whose module is called otherwise.
 MODULES = {
+    "mmcv-lite": "mmcv",
     "opencv-python": "cv2",
     "pillow": "PIL",
     "pyyaml": "yaml",
