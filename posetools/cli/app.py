@@ -60,6 +60,8 @@ app = typer.Typer(
     help=SUMMARY,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Plain text, as the help pages are (posetools.cli.help).
+    rich_markup_mode=None,
     context_settings={"help_option_names": list(HELP_OPTIONS)},
 )
 

@@ -137,7 +137,7 @@ def test_wrong_usage_is_status_2(arguments: list[str], part: str) -> None:
 
 
 def _texts(tree: ast.Module) -> Iterator[str]:
-    """Give the texts of a module, with ``{}`` for what is put into them."""
+    """Yield the texts of a module, with ``{}`` in the place of values."""
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
@@ -155,7 +155,7 @@ def test_every_command_that_a_message_names_has_the_options_that_it_names() -> N
                 if command is None or hasattr(command, "commands"):
                     continue
                 known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
-                # What follows `--` is for another command.
+                # Words after `--` belong to another command.
                 options = re.findall(r"(?<=\s)--[a-z][a-z-]*", words.partition(" -- ")[0])
                 found += len(options)
                 wrong += [f"{path.name}: posetools {name} {each}" for each in options if each not in {*known, "--help"}]

@@ -1,4 +1,4 @@
-"""``posetools merge``, ``subset``, ``diff`` and ``sigmas`` as typed."""
+"""``posetools merge``, ``subset``, ``diff`` and ``sigmas``."""
 
 from __future__ import annotations
 

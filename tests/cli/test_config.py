@@ -36,7 +36,7 @@ def test_the_pair_is_written_and_named(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_files_in_the_way_are_said_before_anything_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without the train extra, measuring would be refused: that comes second."""
+    """Measuring needs the train extra, but wrong options are reported first."""
     for there in ("rtmdet_tiny_car8.py", "rtmpose-t_car8.py"):
         Path("configs").mkdir(exist_ok=True)
         Path("configs", there).write_text("mine\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the demo says at its end: its time is short, so what was reached in it is judged."""
+"""Summary of the demo, with a verdict, because its training time is short."""
 
 from __future__ import annotations
 

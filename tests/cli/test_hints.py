@@ -109,6 +109,7 @@ def test_messages_of_readers_reach_the_commands_that_read() -> None:
     assert {name.split()[0].rpartition(".")[0] for name in alone} <= {
         "posetools.cli.front",
         "posetools.cli.app",
+        "posetools.cli.renamed",
         "posetools.cli.stopping",
         "posetools.core.findings",
     }, alone
@@ -138,7 +139,7 @@ def test_messages_of_readers_reach_the_commands_that_read() -> None:
             "; --keep-going writes what could be read",
             "; posetools convert --keep-going writes what could be read",
         ),
-        ("annotate a", "; --fix mends 3", "; posetools validate --fix mends 3"),
+        ("annotate a", "; --fix fixes 3", "; posetools validate --fix fixes 3"),
         ("", "--map", "posetools convert --map"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``posetools predict`` with a bundle of tiny networks: what is refused before anything runs, and what is written."""
+"""``posetools predict`` with a bundle of tiny networks: refusals before anything runs, and the written files."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def labeled(tmp_path: Path) -> Path:
 
 
 def image_ids(labels: Path, results: Path) -> set[int]:
-    """Return the images that pycocotools has results of; it refuses an id that the labels do not have."""
+    """Return the images for which pycocotools has results; it refuses unknown image ids."""
     truth = COCO(str(labels))
     return {one["image_id"] for one in truth.loadRes(str(results)).anns.values()}
 
@@ -163,9 +163,9 @@ def test_nothing_is_lost_when_the_user_chooses_the_folder_of_the_inputs(bundle: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "which models to use must be said"),
-        (["--bundle", "cars.zip", "--run", "x"], "one pair of models is needed, got --run, --bundle"),
-        (["--det", "a", "b"], "--det and --pose go together, got only --det"),
+        ([], "name the models to use"),
+        (["--bundle", "cars.zip", "--run", "x"], "name one pair of models, got --run, --bundle"),
+        (["--det", "a", "b"], "--det and --pose must be given together, got only --det"),
         (["--bundle", "cars.zip", "--save-predictions"], "--save-predictions needs --output-root DIR"),
         (["--bundle", "cars.zip", "--format", "labelme"], "--format labelme needs --output-root DIR"),
         (

@@ -382,15 +382,15 @@ def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: Repor
 
 
 PAIRS_REFUSED: list[tuple[list[str], str]] = [
-    ([], "what to evaluate must be said --run DIR or --bundle ZIP evaluates a pair"),
+    ([], "name the models to evaluate --run DIR or --bundle ZIP evaluates a pair"),
     (["a.pth"], "a.pth: --stage must be det or pose, got none"),
     (
         ["a.pth", "--stage", "det", "--run", "work_dirs"],
-        "a pair or a single model is evaluated, got a.pth and work_dirs",
+        "name a pair or a single model, got a.pth and work_dirs",
     ),
-    (["a.pth", "--stage", "det", "--report", "x.html"], "--report needs the whole pair"),
+    (["a.pth", "--stage", "det", "--report", "x.html"], "--report needs a pair"),
     (["--run", "work_dirs", "--config", "x.py"], "--config is for a single CHECKPOINT, not for --run or --bundle"),
-    (["--run", "a", "--run", "a"], "the same --run or --bundle was given twice"),
+    (["--run", "a", "--run", "a"], "the same --run or --bundle is given twice"),
     (["--run", "gone"], "gone: must be a folder with the runs of a detector and a pose estimator"),
     (
         ["--bundle", "cars.zip", "--flip-test"],

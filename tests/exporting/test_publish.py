@@ -370,7 +370,7 @@ def test_on_the_command_line_and_evaluated_with_the_config_in_it(
     assert (done.status, done.err) == (0, "")
     config = pose_run.work_dir / pose_run.config.name
     assert f"SHA-256 {pose.sha256}" in done.out.splitlines()
-    for words in ("as trained; the run kept no averages", "message_hub (", "optimizer (", f"{pose.size / 1e6:.1f} MB"):
+    for words in ("as trained; the run has no averages", "message_hub (", "optimizer (", f"{pose.size / 1e6:.1f} MB"):
         assert words in done.words
     file = tmp_path / f"out-{pose.sha256[:8]}.pth"
     assert done.out.splitlines()[-1] == f"evaluate it: posetools eval --stage pose {file} --config {config}"

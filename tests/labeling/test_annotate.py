@@ -109,7 +109,7 @@ def test_what_was_saved_in_a_review_is_brought_back(program: Path, tmp_path: Pat
     assert run("review", tmp_path / "cars", "--out", tmp_path / "out").status == 0
     saves(program, ["a.jpg"])
     done = run("annotate", tmp_path / "out/pictures")
-    assert done.status == 0 and "brought back to their originals: 1" in done.out
+    assert done.status == 0 and "restored to their originals: 1" in done.out
     assert json.loads((tmp_path / "cars/a.json").read_text()) == labeled("a.jpg")
 
 
@@ -139,7 +139,7 @@ def test_without_labelme_it_is_said_how_to_get_it(
         (["nowhere"], "nowhere must be an existing folder with images"),
         (["empty"], "empty must be a folder with images, got 'none in it'"),
         (["cars", "--skeleton", "car9"], "skeleton must be one of car8"),
-        (["cars", "--then-validate"], "--then-validate checks the data set that --then-convert OUT writes"),
+        (["cars", "--then-validate"], "--then-validate needs --then-convert DIR"),
         (["cars", "--then-convert", "cars"], "--then-convert must lie outside of what is read"),
     ],
 )

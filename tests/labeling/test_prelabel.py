@@ -174,9 +174,9 @@ def test_two_images_with_one_file_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["."], "which models to use must be said"),
-        ([".", "--run", "x", "--bundle", "y"], "one pair of models is needed, got --run, --bundle"),
-        ([".", "--det", "x", "y"], "--det and --pose go together, got only --det"),
+        (["."], "name the models to use"),
+        ([".", "--run", "x", "--bundle", "y"], "name one pair of models, got --run, --bundle"),
+        ([".", "--det", "x", "y"], "--det and --pose must be given together, got only --det"),
         (["nowhere", "--run", "x"], "nowhere must be an existing folder"),
         ([".", "--run", "x"], "must be a folder with images"),
     ],
@@ -193,7 +193,7 @@ def test_nothing_to_do_needs_no_models(tmp_path: Path) -> None:
     make_image(tmp_path / "a.jpg")
     save(tmp_path / "a.json", {"imagePath": "a.jpg", "shapes": []})
     done = run("prelabel", tmp_path, "--run", tmp_path / "nowhere")
-    assert done.status == 0 and "wrote 0 labelme files" in done.out and "1 that a person saved" in done.out
+    assert done.status == 0 and "wrote 0 labelme files" in done.out and "kept 1 saved by a person" in done.out
 
 
 def test_the_models_skeleton_stays_in_the_folder_for_annotate_and_convert(tmp_path: Path) -> None:

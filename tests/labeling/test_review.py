@@ -236,10 +236,10 @@ def test_a_data_set_with_a_file_of_predictions(tmp_path: Path) -> None:
 def test_only_those_without_labels(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "cars", 3)
     (data / "sub/1.json").write_text(json.dumps({"imagePath": "1.jpg", "shapes": []}))
-    names = [one.candidate.image.file_name for one in go(data, tmp_path / "out", only="unlabelled").chosen]
+    names = [one.candidate.image.file_name for one in go(data, tmp_path / "out", only="unlabeled").chosen]
     assert sorted(names) == ["sub/0.jpg", "sub/2.jpg"]
     with pytest.raises(RequestError, match="6 images, none of them labeled"):
-        go(make_folder(tmp_path / "new"), tmp_path / "other", only="labelled")
+        go(make_folder(tmp_path / "new"), tmp_path / "other", only="labeled")
     assert not (tmp_path / "other").exists()
 
 
@@ -350,7 +350,7 @@ def test_the_command_prints_the_list_and_what_comes_next(tmp_path: Path) -> None
         (["empty"], "empty must be a folder with images, or a data set, got 'no image in it'"),
         (["cars", "--by", "looks"], "--by must be names of confidence, boxes, geometry, labels"),
         (["cars", "--by", ","], "--by must be at least one of"),
-        (["cars", "--run", "x", "--predictions", "y"], "--predictions are there already"),
+        (["cars", "--run", "x", "--predictions", "y"], "--predictions cannot be combined with models"),
         (["cars", "--out", "cars/next"], "--out must be outside of cars"),
         (["cars", "--predictions", "y.json"], "y.json: cannot be read"),
         (["cars", "--bundle", "nowhere.zip"], "nowhere.zip: does not exist"),

@@ -236,7 +236,7 @@ def test_rescue_puts_the_weights_as_trained_in_their_place(stale: Trained) -> No
     again = run_command("rescue", work_dir)
     assert (again.status, again.out) == (
         0,
-        f"{work_dir}: nothing to rescue: every average follows the weights it is of\n",
+        f"{work_dir}: nothing to rescue: all weight averages are intact\n",
     )
     # It resumes, and the average begins at the weights as trained.
     told = Recorder()

@@ -82,7 +82,7 @@ def test_the_same_file_twice_and_a_missing_data_set_are_refused(bundle: Path, da
         evaluate(EvalRequest(bundle=bundle))
     done = run("eval", "--bundle", bundle, "--bundle", bundle, "--data", data)
     assert done.status == 2
-    assert "the same --run or --bundle was given twice" in done.err
+    assert "the same --run or --bundle is given twice" in done.err
     done = run("eval", "--bundle", bundle, "--data", data, "--split", "test")
     assert (done.status, "has no split 'test'; it has val" in done.err) == (2, True)
 

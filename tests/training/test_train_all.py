@@ -273,7 +273,7 @@ def test_both_are_tried_on_the_command_line_and_nothing_is_kept(
     assert [line for line in lines if "│ config " in line and "rtmdet" in line and "rtmpose" in line]
     (iterations,) = (line for line in lines if "│ iterations" in line)
     assert "2 x 30 epochs = 60" in iterations
-    for row in ("an iteration", "evaluations", "peak memory", "checkpoints kept"):
+    for row in ("time per iteration", "evaluations", "peak memory", "checkpoints kept"):
         assert [line for line in lines if f"│ {row}" in line]
     assert "evaluation of both at the end: " in done.out
     assert "Nothing was kept" in done.out

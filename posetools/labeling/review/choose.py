@@ -51,7 +51,7 @@ TABLE, REVIEW_SHEET = "review.csv", "sheet.jpg"
 # The sheet shows the first of them; more would be too small to see.
 _ON_SHEET = 100
 
-Only: TypeAlias = Literal["all", "labelled", "unlabelled"]
+Only: TypeAlias = Literal["all", "labeled", "unlabeled"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,11 +183,11 @@ def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progres
 def _wanted(candidates: Candidates, request: ReviewRequest) -> Candidates:
     if request.only == "all":
         return candidates
-    labeled = request.only == "labelled"
+    labeled = request.only == "labeled"
     images = tuple(one for one in candidates.images if (one.labels is not None) == labeled)
     if not images:
         there = f"{len(candidates.images)} images, none of them {request.only}"
-        raise RequestError(f"{request.data}: has {there}\n  --only says which are wanted")
+        raise RequestError(f"{request.data}: has {there}\n  fix: pass another --only")
     return replace(candidates, images=images)
 
 

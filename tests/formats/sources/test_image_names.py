@@ -58,7 +58,7 @@ def convert(name: str, out: str, *more: str) -> Done:
     says = LENIENT if name in ("deeplabcut", "custom") else ()
     mapping = ("--mapping", "mapping.toml") if name == "custom" else ()
     return run(
-        *("convert", "src", "--out", out, "--from", name, "--skeleton", "dog.yaml", "--split-by", "picture"),
+        *("convert", "src", "--out", out, "--from", name, "--skeleton", "dog.yaml", "--split-by", "image"),
         *says, *mapping, *more,
     )  # fmt: skip
 
