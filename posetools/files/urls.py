@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posetools.errors import InputError, MissingExtraError, OutputError, RequestError, printable
+from posetools.files.unpacked import UnpackedPath, shown_path
 
 if TYPE_CHECKING:
     _Local: TypeAlias = Path
@@ -67,7 +68,7 @@ def as_path(text: Path | str) -> Path:
         return text
     scheme = _URL.match(text)
     if scheme is None:
-        return Path(text)
+        return UnpackedPath(text) if shown_path(text) != text else Path(text)
     return Path(text[scheme.end() :]) if scheme[1].lower() in _LOCAL else UrlPath(text)
 
 

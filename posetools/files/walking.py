@@ -62,7 +62,7 @@ def _walk(folder: Path) -> list[FolderEntries]:
     top = os.path.realpath(folder)
     seen: set[str] = set()
     found: list[FolderEntries] = []
-    waiting = [str(folder)]
+    waiting = [os.fspath(folder)]
     while waiting:
         at = waiting.pop()
         real = os.path.realpath(at)
@@ -99,7 +99,7 @@ def _listed(at: str) -> tuple[list[str], list[DirectoryEntry]]:
         # Gone since it was listed, or never there: it holds nothing.
         return [], []
     except OSError as exc:
-        raise InputError(at, "", f"folder cannot be read: {exc.strerror or exc}") from exc
+        raise InputError(as_path(at), "", f"folder cannot be read: {exc.strerror or exc}") from exc
     return folders, files
 
 

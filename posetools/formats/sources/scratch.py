@@ -26,14 +26,13 @@ _ABANDONED_FOLDER = 60
 
 
 @contextmanager
-def temporary_folder(what: str, *more: Path, needed: int = 0, mark: str = "") -> Iterator[Path]:
+def temporary_folder(what: str, *more: Path, needed: int = 0) -> Iterator[Path]:
     """Give a new folder that nobody else can read, with every link followed; it is removed at the end.
 
     Args:
         what: what cannot be done without, for messages.
         more: folders to make it in where the system's folder for temporary files has no room.
         needed: the room that it needs, in bytes.
-        mark: follows the beginning that is common to all such names.
 
     Raises:
         OutputError: there is no room, or no folder that can be written.
@@ -47,7 +46,7 @@ def temporary_folder(what: str, *more: Path, needed: int = 0, mark: str = "") ->
             room = next((folder for folder in tried if free[folder] > needed), None)
             if room is None:
                 raise OutputError(f"{what}: it needs {needed} bytes, and at most {max(free.values())} are free")
-            made = Path(os.path.realpath(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{mark}", dir=room)))
+            made = Path(os.path.realpath(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=room)))
         except OSError as exc:
             raise OutputError(f"{what}: no folder for temporary files can be written: {exc.strerror or exc}") from exc
         held.callback(shutil.rmtree, made, ignore_errors=True)

@@ -13,14 +13,14 @@ import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from posetools.core.findings import Finding
-from posetools.errors import InputError, OutputError, PosetoolsError, RequestError, counted, must_be, quoted
+from posetools.errors import InputError, OutputError, RequestError, counted, must_be
 from posetools.files.disk import existing_folder, is_zip_name, zip_at
-from posetools.files.urls import is_url
+from posetools.files.unpacked import UnpackedPath, add_unpacked
+from posetools.files.urls import as_path, is_url
 from posetools.files.walking import walk
 from posetools.formats.sources.scratch import temporary_folder
 from posetools.formats.sources.zip_members import ZipMember, check_directory, members_of, reading
@@ -67,8 +67,7 @@ class ZipSources:
     encoding: str | None
     progress: Progress
     _held: ExitStack = field(default_factory=ExitStack)
-    _known: dict[str, Path] = field(default_factory=dict)
-    _shown: dict[str, str] = field(default_factory=dict)
+    _known: dict[str, UnpackedPath] = field(default_factory=dict)
 
     def paths_of(self, paths: Sequence[Path]) -> tuple[Path, ...]:
         """Return where some paths are, with the zips of a folder that holds nothing else instead of it.
@@ -94,35 +93,11 @@ class ZipSources:
             raise RequestError(f"{path}: SRC must be an existing file or folder in {zipped.file}, but there is none")
         return folder if zipped.below else _only_folder(folder)
 
-    def shown(self, text: str) -> str:
-        """Return a text in which unpacked files are called as they are in their zip."""
-        for folder, name in self._shown.items():
-            text = text.replace(folder, name)
-        return text
-
-    def finding(self, finding: Finding) -> Finding:
-        """Return a finding that names the zip."""
-        if not self._shown:
-            return finding
-        hint = self.shown(finding.hint)
-        if hint != finding.hint and "--image-root" not in hint:
-            hint += "; unpack the zip first, and give the folder"
-        file, place, message = map(self.shown, (finding.file, finding.place, finding.message))
-        details = tuple(map(self.shown, finding.details))
-        return replace(finding, file=file, place=place, message=message, hint=hint, details=details)
-
-    def name_in(self, error: PosetoolsError) -> None:
-        """Let an error name the zip."""
-        error.args = tuple(self.shown(text) if isinstance(text, str) else text for text in error.args)
-        if isinstance(error, InputError):
-            error.path = Path(self.shown(str(error.path)))
-            error.problem, error.hint = self.shown(error.problem), self.shown(error.hint)
-
     def remove(self) -> None:
         """Remove all that was unpacked."""
         self._held.close()
 
-    def _unpacked(self, file: Path) -> Path:
+    def _unpacked(self, file: Path) -> UnpackedPath:
         identity = os.path.realpath(file)
         if identity not in self._known:
             with reading(file), file.open("rb") as opened:
@@ -132,10 +107,9 @@ class ZipSources:
                     self._known[identity] = self._unpack(file, archive, members)
         return self._known[identity]
 
-    def _unpack(self, file: Path, archive: zipfile.ZipFile, members: Sequence[ZipMember]) -> Path:
+    def _unpack(self, file: Path, archive: zipfile.ZipFile, members: Sequence[ZipMember]) -> UnpackedPath:
         # The folder's own name is that of the zip, for images of one name in several zips are told apart by it.
         home = self._scratch(file, sum(member.info.file_size for member in members)) / (file.stem.strip(". ") or "zip")
-        self._shown[str(home)] = str(file)
         made = set[Path]()
         for number, member in enumerate(members, start=1):
             target = home.joinpath(*member.parts)
@@ -143,13 +117,11 @@ class ZipSources:
                 _write(source, target, made)
             self.progress(f"unpacking {file.name}", number, len(members))
         _make(home, made)
-        return home
+        return add_unpacked(home, file)
 
     def _scratch(self, file: Path, needed: int) -> Path:
         """Return a new folder that nobody else can read, where there is room."""
-        # A path that has to be quoted, where the zip's has to be: in messages one stands for the other.
-        mark = "" if quoted(file) == str(file) else " "
-        made = temporary_folder(f"{file}: cannot be unpacked", self.near, needed=needed, mark=mark)
+        made = temporary_folder(f"{file}: cannot be unpacked", self.near, needed=needed)
         return self._held.enter_context(made)
 
 
@@ -165,9 +137,6 @@ def zip_sources(out: Path, encoding: str | None, progress: Progress) -> Iterator
     zips = ZipSources(existing_folder(out), encoding, progress)
     try:
         yield zips
-    except PosetoolsError as exc:
-        zips.name_in(exc)
-        raise
     finally:
         zips.remove()
 
@@ -262,9 +231,9 @@ def _led_out(folder: Path, endings: tuple[str, ...], allowed: Sequence[str]) -> 
         away = not _is_below(real, allowed)
         for name, _, is_link in entries:
             if (away or is_link) and name.lower().endswith(endings):
-                target = Path(os.path.realpath(Path(at, name)))
+                target = as_path(os.path.realpath(os.path.join(at, name)))  # noqa: PTH118
                 if not _is_below(str(target), allowed):
-                    yield Path(at, name), target
+                    yield as_path(at) / name, target
 
 
 def _is_below(path: str, folders: Sequence[str]) -> bool:
