@@ -38,6 +38,8 @@ _MOST_BITS = 1024
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # Posetools breaks its messages before an indented line; any other line break is part of a name.
 _OWN_BREAK = re.compile(r"\n(?=  )")
+# Between the lines of a message.
+MESSAGE_BREAK = "\n  "
 _BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
 
 
@@ -55,8 +57,8 @@ class PosetoolsError(Exception):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The sentence, then what to do about it, where that is known."""
-        return tuple(str(self).split("\n  "))
+        """The message line by line: what is wrong, how to fix it if known, then the error's notes."""
+        return (*str(self).split(MESSAGE_BREAK), *getattr(self, "__notes__", ()))
 
 
 class Place(str):

@@ -510,6 +510,8 @@ def test_a_label_file_that_is_nested_almost_as_deeply_as_python_goes(tmp_path: P
 
 FORGED = "a\nerrors: 0, warnings: 0\n  fix: rm -rf .\x1b[2J\u202e\u2028\x85b"
 FORGED_SHOWN = "a\\nerrors: 0, warnings: 0\\n  fix: rm -rf .\\x1b[2J\\u202e\\u2028\\x85b"
+# Arguments must not contain a line break before two spaces.
+TYPED = FORGED.replace("\n  ", "\n")
 
 
 def forged_commands(folder: Path) -> Mapping[str, tuple[tuple[str | Path, ...], bool]]:
@@ -523,36 +525,36 @@ def forged_commands(folder: Path) -> Mapping[str, tuple[tuple[str | Path, ...], 
     document = json.loads((folder / "src/1.json").read_text())
     document["shapes"][0]["label"] = FORGED
     (folder / "src/1.json").write_text(json.dumps(document))
-    cars, other, none = folder / FORGED, folder / "other", folder / f"none{FORGED}"
+    cars, other, none = folder / TYPED, folder / "other", folder / f"none{TYPED}"
     more = folder / "more"
     for data in (cars, other, more):
         write_sample(data)
     edit(cars / "train_coco.json", lambda document: document["images"][0].update(file_name=f"{FORGED}.jpg"))
-    (folder / f"{FORGED}.yaml").write_text("a: 1")
-    (folder / f"{FORGED}.toml").write_text(f"{json.dumps(FORGED)} = 1")
+    (folder / f"{TYPED}.yaml").write_text("a: 1")
+    (folder / f"{TYPED}.toml").write_text(f"{json.dumps(FORGED)} = 1")
     return {
         "convert": (("convert", folder / "src", "--out", folder / "out"), True),
-        "convert to": (("convert", folder / "src", "--keep-going", "--out", folder / f"out{FORGED}"), True),
+        "convert to": (("convert", folder / "src", "--keep-going", "--out", folder / f"out{TYPED}"), True),
         "convert from nothing": (("convert", none, "--out", folder / "out"), True),
-        "skeleton": (("convert", folder / "src", "--out", folder / "o", "--skeleton", folder / f"{FORGED}.yaml"), True),
+        "skeleton": (("convert", folder / "src", "--out", folder / "o", "--skeleton", folder / f"{TYPED}.yaml"), True),
         "no skeleton": (("skeleton", "check", none), True),
-        "mapping": (("convert", folder / "src", "--out", folder / "o", "--mapping", folder / f"{FORGED}.toml"), True),
-        "recipe": (("config", other, "--recipe", folder / f"{FORGED}.toml", "--out", folder / "configs"), True),
-        "config": (("config", other, "--out", folder / f"configs{FORGED}"), True),
-        "validate": (("validate", cars, "--report", folder / f"{FORGED}.html"), True),
+        "mapping": (("convert", folder / "src", "--out", folder / "o", "--mapping", folder / f"{TYPED}.toml"), True),
+        "recipe": (("config", other, "--recipe", folder / f"{TYPED}.toml", "--out", folder / "configs"), True),
+        "config": (("config", other, "--out", folder / f"configs{TYPED}"), True),
+        "validate": (("validate", cars, "--report", folder / f"{TYPED}.html"), True),
         "fix": (("validate", cars, "--fix"), True),
         "validate nothing": (("validate", none), True),
         "split": (("split", cars, "--val", "0.5"), True),
         "merge": (("merge", cars, other, "--out", folder / "merged"), True),
-        "merge to": (("merge", other, more, "--out", folder / f"merged{FORGED}"), True),
-        "subset": (("subset", cars, "--limit", "2", "--out", folder / f"some{FORGED}"), True),
-        "view": (("view", cars, "--each", "--out", folder / f"view{FORGED}"), True),
+        "merge to": (("merge", other, more, "--out", folder / f"merged{TYPED}"), True),
+        "subset": (("subset", cars, "--limit", "2", "--out", folder / f"some{TYPED}"), True),
+        "view": (("view", cars, "--each", "--out", folder / f"view{TYPED}"), True),
         "diff": (("diff", cars, other), False),
         "sigmas": (("sigmas", cars, other), False),
         "plot": (("plot", none), True),
         "verify": (("verify", none), True),
         "predict": (("predict", "--bundle", none, folder / "src"), True),
-        "review": (("review", cars, "--out", folder / f"review{FORGED}"), False),
+        "review": (("review", cars, "--out", folder / f"review{TYPED}"), False),
         "annotate": (("annotate", none), True),
         "prelabel": (("prelabel", "--bundle", none, none), True),
         "publish": (("publish", none), False),
@@ -572,8 +574,16 @@ def test_no_name_of_a_file_or_a_label_forges_a_line_of_any_command(tmp_path: Pat
             assert not line.startswith(("errors: 0, warnings: 0\\", "  fix: rm")), (name, line)
             assert line == line.strip("\r") and not {*line} & {*"\x1b\u202e\u2028\x85"}, (name, line)
         assert not shows or "a\\nerrors:" in done.out + done.err, (name, done.words)
-    page = (tmp_path / f"{FORGED}.html").read_text()
+    page = (tmp_path / f"{TYPED}.html").read_text()
     assert not {*page} & {*"\x1b\u202e\u2028\x85"} and "\\u202e" in page
+
+
+def test_an_argument_that_would_show_as_a_line_of_a_message_is_refused(tmp_path: Path) -> None:
+    done = run("validate", tmp_path / FORGED)
+    assert done.status == 2 and done.out == ""
+    assert done.err == (
+        f"error: arguments must not contain a line break before two spaces, got {tmp_path}/{FORGED_SHOWN}\n"
+    )
 
 
 def test_names_that_are_no_text_are_shown_and_nothing_fails(tmp_path: Path) -> None:

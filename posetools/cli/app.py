@@ -13,7 +13,6 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -22,9 +21,16 @@ from typer.core import TyperGroup
 from posetools import __version__
 from posetools.cli.commands import COMMANDS
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
-from posetools.cli.hints import in_own_words
 from posetools.cli.stopping import INTERRUPTED, interrupted_by_sigterm
-from posetools.errors import PosetoolsError, PosetoolsWarning, RequestError, must_be, printable, printable_lines
+from posetools.errors import (
+    MESSAGE_BREAK,
+    PosetoolsError,
+    PosetoolsWarning,
+    RequestError,
+    must_be,
+    printable,
+    printable_lines,
+)
 
 
 class _Commands(Mapping[str, Any]):
@@ -79,23 +85,21 @@ def _root(
     """Labeled images in, a trained and evaluated RTMDet + RTMPose pair out."""
 
 
-def _shown(message: object) -> str:
-    """Return a message in which no path that was given can look like a line of the message."""
-    text = in_own_words(str(message))
-    for argument in sys.argv:
-        for part in {*Path(argument).parts, *Path(argument.partition("=")[2]).parts}:
-            text = text.replace(part, printable(part))
-    return printable_lines(text)
-
-
 _PLAIN_WARNING = warnings.showwarning
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
     if issubclass(category, PosetoolsWarning):
-        print(f"warning: {_shown(message)}", file=sys.stderr)
+        print(f"warning: {printable_lines(str(message))}", file=sys.stderr)
     else:
         _PLAIN_WARNING(message, category, *where, **named)
+
+
+def _refuse_line_breaks(arguments: Sequence[str]) -> None:
+    """Refuse arguments that would show as lines of a message."""
+    for text in arguments:
+        if MESSAGE_BREAK in text:
+            raise RequestError(f"arguments must not contain a line break before two spaces, got {printable(text)}")
 
 
 def _refuse_urls(arguments: Sequence[str]) -> None:
@@ -121,10 +125,11 @@ def run() -> None:
     warnings.showwarning = _show_warning
     with interrupted_by_sigterm() as stopped:
         try:
+            _refuse_line_breaks(sys.argv[1:])
             _refuse_urls(sys.argv[1:])
             app()
         except PosetoolsError as exc:
-            print(f"error: {_shown(exc)}", file=sys.stderr)
+            print(f"error: {printable_lines(MESSAGE_BREAK.join(exc.lines))}", file=sys.stderr)
             sys.exit(stopped.status(exc.exit_status))
         except (KeyboardInterrupt, SystemExit) as exc:
             # Typer makes a SystemExit of a KeyboardInterrupt, without a word.

@@ -41,7 +41,7 @@ def test_an_error_exits_with_1_and_says_code_place_rule_value_and_hint(cars: Pat
     rule = "area must be a number greater than 1 (square pixels), got 1.0"
     assert f"{cars / TRAIN}: annotations[1] (id 2): {rule}" in done.words
     assert "AP is 0 for predictions that are a pixel off" in done.words
-    assert "errors: 1, warnings: 1; --fix mends 1" in done.words
+    assert "errors: 1, warnings: 1; --fix fixes 1" in done.words
     assert (
         "not ready to train: 1 error to fix first; --fix can fix it E104 area (1), W211 few-iterations (1)"
         in done.words

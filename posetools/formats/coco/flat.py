@@ -100,8 +100,8 @@ def _told(points: Mapping[int, str], skeleton: Skeleton) -> Note:
     message = f"keypoints were exported as objects of a category each: {len(names)} of the categories are {listed}"
     hint = (
         f"`posetools convert --keypoints-from categories` joins them, where each is in exactly one box of category "
-        f"{skeleton.category.name!r} (with --one-object-per-image --box-from keypoints, where every image shows one "
-        f"object); else {_EXPORT_KEYPOINTS}"
+        f"{skeleton.category.name!r} (`posetools convert --keypoints-from categories --one-object-per-image --box-from "
+        f"keypoints`, where every image shows one object); else {_EXPORT_KEYPOINTS}"
     )
     return "E127", "categories", message, hint
 
@@ -216,7 +216,8 @@ def _problem(what: str, places: Sequence[str], skeleton: Skeleton) -> Note:
     message = f"{what}: {len(places)} of them ({listed})"
     hint = f"draw boxes of category {skeleton.category.name!r}, or {_EXPORT_KEYPOINTS}"
     if what == _IN_NO_BOX:
-        hint = f"--one-object-per-image --box-from keypoints, if every image shows one object; else {hint}"
+        command = "`posetools convert --one-object-per-image --box-from keypoints`"
+        hint = f"{command}, if every image shows one object; else {hint}"
     return "E127", places[0], message, hint
 
 
