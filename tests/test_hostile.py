@@ -487,7 +487,7 @@ def test_toml_that_is_nested_too_deeply_is_refused(tmp_path: Path, text: str) ->
     ):
         done = limited(*words)
         assert (done.status, done.out) == (2, "")
-        assert done.err == f"error: {path}: is nested too deeply to be read\n"
+        assert done.err == f"error: {path}: is nested too deeply\n"
 
 
 @pytest.mark.parametrize("format_name", [name for name in FORMATS if name not in ("sleap", "custom")])
@@ -699,8 +699,8 @@ HOSTILE_ZIPS: Mapping[str, tuple[Callable[[Path], Path], str]] = {
     "long": (lambda path: named(path, f"{'x' * 300}.json"), "is too long"),
     "deep": (lambda path: named(path, "x/" * 600 + "a.json"), "is too long"),
     "link": (lambda path: zip_of(path, {"a": b"{}", "l.json": b"/etc/passwd"}, mode(stat.S_IFLNK)), "it is a link"),
-    "device": (lambda path: zip_of(path, {"a": b"{}", "l.json": b""}, mode(stat.S_IFCHR)), "it is no ordinary file"),
-    "twice": (twice, "a.json: is refused: it is there twice"),
+    "device": (lambda path: zip_of(path, {"a": b"{}", "l.json": b""}, mode(stat.S_IFCHR)), "it is not a regular file"),
+    "twice": (twice, "a.json: is refused: it is in the zip twice"),
     "file and folder": (lambda path: zip_of(path, {"a": b"{}", "a/b.json": b"{}"}), "it is a file and a folder"),
     "encrypted": (lambda path: stated(zip_of(path, {"a.json": b"{}"}), 8, 1, 2), "it is encrypted"),
     "unknown compression": (lambda path: stated(zip_of(path, {"a.json": b"{}"}), 10, 99, 2), "decompressor of type 99"),
@@ -710,11 +710,11 @@ HOSTILE_ZIPS: Mapping[str, tuple[Callable[[Path], Path], str]] = {
     "of a million": (of_a_million, "it has more than 250000 members"),
     "cut off": (lambda path: edited(path, lambda content: content[:-10]), "is not a zip file, or is cut off"),
     "cut in the middle": (lambda path: edited(path, lambda content: content[60:]), "is a damaged zip file"),
-    "data behind it": (lambda path: edited(path, lambda content: content + b"x"), "there is data behind its end"),
+    "data behind it": (lambda path: edited(path, lambda content: content + b"x"), "it has data after its end"),
     "damaged": (lambda path: edited(path, damaged), "is a damaged zip file"),
     "no zip": (lambda path: edited(path, lambda _: b"<html>404</html>"), "is not a zip file"),
     "empty": (lambda path: edited(path, lambda _: b""), "is not a zip file"),
-    "of nothing": (lambda path: zip_of(path, {}), "holds no file"),
+    "of nothing": (lambda path: zip_of(path, {}), "contains no files"),
 }
 
 
@@ -747,5 +747,5 @@ def test_a_zip_that_needs_more_than_is_free_is_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     file = zip_of(tmp_path / "export.zip", {f"{number}.json": b"{}" for number in range(3)})
     free = shutil.disk_usage(tmp_path).free
-    with pytest.raises(OutputError, match=f"cannot be unpacked: it needs {free * 2} bytes, and at most"):
+    with pytest.raises(OutputError, match=f"cannot be unpacked: needs {free * 2} bytes, but at most"):
         ZipSources(tmp_path, None, silent)._scratch(file, free * 2)

@@ -19,7 +19,7 @@ from posetools.core.geometry import DECIMALS, Bools, Floats, Ints, box_area
 from posetools.core.place import Origin, Origins
 from posetools.core.skeleton import Skeleton
 
-# Images whose objects a writer takes at a time: few enough for the caches of a processor.
+# Images per slice for writers: small enough for CPU caches.
 SLICE = 500
 
 
@@ -38,7 +38,7 @@ class Image:
     Attributes:
         file_name: its name in the data set's ``images/`` folder, with forward slashes; unique in a Dataset.
         width: in pixels, of the upright frame (after EXIF rotation).
-        height: likewise.
+        height: of the upright image, in pixels.
         path: where the file lies now, or None when the source does not say.
         split: the split that the source declares for it, or None.
     """

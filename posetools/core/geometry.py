@@ -1,4 +1,4 @@
-"""Boxes and points, and every convention that a file format has for them.
+"""Boxes and points, and the conventions of file formats for them.
 
 The canonical geometry is absolute pixels, float64, boxes as (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2. Pixel
 coordinates are continuous: (0, 0) is the corner of the image, (width, height) the opposite one. Every other
@@ -121,7 +121,7 @@ def box_from_keypoints(keypoints: Floats, margin: float, size: tuple[int, int], 
         keypoints: x, y, visibility; at least one labeled (visibility > 0).
         margin: what each side moves outwards, as a fraction of the box's width or height.
         size: the image's (width, height), to which the box is cut.
-        pixels: what each side moves outwards besides.
+        pixels: how far each side moves outwards in addition.
     """
     box = box_from_corners(keypoints[keypoints[:, 2] > 0, :2])
     grow = (box[2:] - box[:2]) * margin + pixels

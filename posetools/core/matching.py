@@ -1,4 +1,4 @@
-"""Greedy matching: which rows and columns belong together when each may be taken once and the better pairs come first.
+"""Greedy matching of rows and columns: the best pair first, each row and column at most once.
 
 COCO's matching, which repeats this for many thresholds and ranges of area at once, is evaluation/coco.py.
 """
@@ -11,7 +11,7 @@ from posetools.core.geometry import Floats, Ints
 
 
 def first_come(pairs: Ints) -> Ints:
-    """Return those of (P, 2) pairs, in their order, whose row and whose column no pair before them has taken."""
+    """Return the (P, 2) pairs, in order, whose row and column are not in an earlier pair."""
     kept, rows, columns = [], set[int](), set[int]()
     for row, column in pairs.tolist():
         if row not in rows and column not in columns:

@@ -1,4 +1,4 @@
-"""conversion.json and the counts in it: what was read, what was written, what was found, and how it was split.
+"""conversion.json and its counts: what was read, written and found, and how it was split.
 
 The document holds no dates and no paths but those that the user typed, so that the same conversion gives the same
 bytes. It lies in the data set's folder; ``skeleton`` in it is the whole skeleton, which a COCO file cannot hold.

@@ -1,4 +1,4 @@
-"""Colors of keypoints and links whose skeleton file states none.
+"""Colors for keypoints and links without a color in the skeleton file.
 
 Each pair of a left and a right one shares a hue: left is deep, right is light, so that both can be told apart by
 lightness alone, also with a color-vision deficiency. What has no counterpart has a hue of its own, of medium lightness.
@@ -15,7 +15,7 @@ from posetools.core.skeleton_pairs import is_left
 
 RGB = tuple[int, int, int]
 
-# Lightness by side, and the largest chroma; a color that no screen shows has less.
+# Lightness by side, and the largest chroma; colors outside sRGB get less.
 _LIGHTNESS = {-1: 0.54, 0: 0.70, 1: 0.84}
 _CHROMA, _CHROMA_STEP = 0.19, 0.01
 _FIRST_HUE = 255.0
@@ -53,7 +53,7 @@ def link_colors(names: Sequence[str], counterparts: Sequence[int], edges: Sequen
 
 
 def _sides(names: Sequence[str], counterparts: Sequence[int]) -> list[int]:
-    """Return -1 for left, 1 for right, 0 for neither; in a pair whose names do not say it the first is left."""
+    """Return -1 for left, 1 for right, 0 for neither; in a pair without side words, the first is left."""
     sides = [0] * len(names)
     for place, other in enumerate(counterparts):
         if place < other:

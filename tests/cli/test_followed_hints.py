@@ -198,8 +198,8 @@ def test_a_data_set_within_the_labels_is_refused_before_the_window_opens(
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").write_text("x")
     for out, said in (
-        ("photos/set", "--then-convert must lie outside of what is read"),
-        (".", "--then-convert must lie outside of what is read"),
+        ("photos/set", "--then-convert must be outside the source"),
+        (".", "--then-convert must be outside the source"),
         ("full", "--overwrite replaces it; or choose another --then-convert"),
     ):
         done = run("annotate", tmp_path / "photos", "--then-convert", tmp_path / out)

@@ -163,7 +163,9 @@ def test_a_lost_scheduler_is_one_sentence(tmp_path: Path) -> None:
         assert process.stdout and process.stdout.readline() == "one\n"
         of_scheduler.kill()
         out, err = process.communicate(timeout=60)
-    assert out.replace("one\n", "") == f"{found}: the connection to the scheduler was lost\n  is it still there?\n"
+    assert (
+        out.replace("one\n", "") == f"{found}: the connection to the scheduler was lost\n  check that it is running\n"
+    )
     assert "Traceback" not in err
 
 

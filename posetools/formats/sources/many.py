@@ -65,7 +65,7 @@ def list_sources(
 
 
 def parsed(file: Path, parse: Callable[[bytes, str], tuple[list[T], list[Finding]]]) -> tuple[list[T], list[Finding]]:
-    """Return what a format makes of a file's content and name, or the finding that it cannot be read."""
+    """Return what a parser reads from a file, or a finding that it cannot be read."""
     try:
         return parse(read_bytes(file), str(file))
     except InputError as exc:
@@ -77,7 +77,7 @@ class Opener:
     """Finds and opens the images that annotation files name.
 
     Attributes:
-        image_roots: further folders that the user allowed, searched by file name.
+        image_roots: the user's image roots, searched by file name.
     """
 
     image_roots: Sequence[Path] = ()
@@ -93,15 +93,15 @@ class Opener:
         what: str = "shapes",
         named: Sequence[str] = (),
     ) -> FileReading:
-        """Return a reading with the image and without objects; or one with the finding that says why not.
+        """Return a reading with the image and no objects, or one with a finding that says why there is no image.
 
         Args:
             source: the annotation file.
-            texts: where the image may be, seen from the file, the likeliest first; the last is what is reported.
+            texts: paths relative to the file, the most likely first; the last one is reported.
             place: the place in the file that names the image.
             objects: how many shapes are lost with the image.
             what: what is counted.
-            named: what to look for in the image roots, the likeliest first; left out: the last of ``texts``.
+            named: what to search for in the image roots, the most likely first; default: the last of ``texts``.
         """
         if source.root not in self._finders:
             self._finders[source.root] = ImageFinder(source.root, self.image_roots)

@@ -1,4 +1,4 @@
-"""The members of a zip file that somebody downloaded: read without trust.
+"""The members of a zip file, which may be hostile.
 
 Refused, each with one sentence:
 
@@ -49,7 +49,7 @@ _UNPACKS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile
 _LONGEST_NAME = 255
 _LONGEST_PATH = 1000
 _LEFT_BEHIND = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
-_UNPACK_HINT = "unpack it with the program that you trust it to, and give the folder"
+_UNPACK_HINT = "if you trust it, unpack it yourself and give the folder"
 _BROKEN_HINT = "download it again, or unpack it yourself and give the folder"
 
 
@@ -68,7 +68,7 @@ class ZipMember:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a zip file is read into an InputError."""
+    """Turn errors of reading a zip file into an InputError."""
     try:
         yield
     except NotImplementedError as exc:
@@ -97,8 +97,10 @@ def members_of(path: Path, archive: zipfile.ZipFile, size: int, encoding: str | 
     kept = [member for member in members if not member.info.is_dir() and not _is_left_out(member.parts)]
     if not kept:
         nested = [member.parts[-1] for member in members if is_zip_name(member.parts[-1])]
-        problem = f"holds only zip files, which are not opened: {show_value(nested)}" if nested else "holds no file"
-        raise InputError(path, "", problem, hint="unpack it, and give the folder; the zip files in it are read")
+        problem = (
+            f"contains only zip files, which are not opened: {show_value(nested)}" if nested else "contains no files"
+        )
+        raise InputError(path, "", problem, hint="unpack it and give the folder; the zip files in it are read")
     _check_doubles(path, kept)
     unpacked = sum(member.info.file_size for member in kept)
     if sum(info.compress_size for info in infos) > size:
@@ -127,7 +129,7 @@ def check_directory(path: Path, file: BinaryIO) -> int:
         raise InputError(path, "", problem, hint=_BROKEN_HINT)
     _, _, _, _, entries, length, _, comment = _END.unpack_from(tail, at)
     if at + _END.size + comment != len(tail):
-        raise InputError(path, "", "is a damaged zip file: there is data behind its end", hint=_BROKEN_HINT)
+        raise InputError(path, "", "is a damaged zip file: it has data after its end", hint=_BROKEN_HINT)
     end = start + at
     locator = at - _LOCATOR.size
     if locator >= _END64.size and tail.startswith(_LOCATOR_SIGNATURE, locator):
@@ -151,13 +153,13 @@ def _parts(path: Path, info: zipfile.ZipInfo, encoding: str | None) -> tuple[str
     shown = show_value(name)
     windows = PureWindowsPath(name)
     if windows.drive or windows.root or "\\" in name or "\0" in info.orig_filename:
-        raise InputError(path, "", f"is refused: the name of a member is no relative path: {shown}", hint=_UNPACK_HINT)
+        raise InputError(path, "", f"is refused: a member's name is not a relative path: {shown}", hint=_UNPACK_HINT)
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if ".." in parts or not parts:
-        raise InputError(path, "", f"is refused: the name of a member leads out of it: {shown}", hint=_UNPACK_HINT)
+        raise InputError(path, "", f"is refused: a member's name leads out of the zip: {shown}", hint=_UNPACK_HINT)
     lengths = [len(os.fsencode(part)) for part in parts]
     if max(lengths) > _LONGEST_NAME or sum(lengths) + len(parts) > _LONGEST_PATH:
-        raise InputError(path, "", f"is refused: the name of a member is too long: {shown}", hint=_UNPACK_HINT)
+        raise InputError(path, "", f"is refused: a member's name is too long: {shown}", hint=_UNPACK_HINT)
     return parts
 
 
@@ -173,7 +175,7 @@ def _name(path: Path, info: zipfile.ZipInfo, encoding: str | None) -> str:
             continue
     rule = f"UTF-8 or {encoding}" if encoding else "UTF-8"
     problem = f"names of members must be {rule}, got {show_value(raw)}"
-    hint = "--encoding gbk (or cp437, shift_jis, ...) says which code page the names are in"
+    hint = "give the encoding of the names: --encoding gbk (or cp437, shift_jis, ...)"
     raise InputError(path, "", problem, hint=hint)
 
 
@@ -181,20 +183,20 @@ def _check_kind(path: Path, member: ZipMember) -> None:
     info, name = member.info, "/".join(member.parts)
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        what = "a link" if kind == stat.S_IFLNK else "no ordinary file"
+        what = "a link" if kind == stat.S_IFLNK else "not a regular file"
         raise InputError(path, name, f"is refused: it is {what}", hint=_UNPACK_HINT)
     if info.flag_bits & _ENCRYPTED:
-        raise InputError(path, name, "cannot be read: it is encrypted", hint="unpack it yourself, and give the folder")
+        raise InputError(path, name, "cannot be read: it is encrypted", hint="unpack it yourself and give the folder")
     if info.compress_type not in _UNPACKS:
         problem = f"cannot be read: Python has no decompressor of type {info.compress_type}"
-        raise InputError(path, name, problem, hint="unpack it yourself, and give the folder")
+        raise InputError(path, name, problem, hint="unpack it yourself and give the folder")
 
 
 def _check_doubles(path: Path, members: Sequence[ZipMember]) -> None:
     names, folders = set[tuple[str, ...]](), set[tuple[str, ...]]()
     for member in members:
         if member.parts in names:
-            raise InputError(path, "/".join(member.parts), "is refused: it is there twice", hint=_UNPACK_HINT)
+            raise InputError(path, "/".join(member.parts), "is refused: it is in the zip twice", hint=_UNPACK_HINT)
         names.add(member.parts)
         folders.update(member.parts[:number] for number in range(1, len(member.parts)))
     for parts in sorted(names & folders):

@@ -42,13 +42,13 @@ def test_found_as_written(root: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "code", "parts"),
     [
-        ("a.jpg", "E121", ["imagePath must be an existing image, got 'a.jpg'", "looked for at", "--image-root"]),
+        ("a.jpg", "E121", ["imagePath must be an existing image, got 'a.jpg'", "not found at", "--image-root"]),
         ("../pictures/b.jpg", "E121", ["an existing image"]),
         ("../pictures", "E121", ["an existing image"]),
         ("x" * 300, "E121", ["an existing image"]),
         ("x/" * 3000 + "a.jpg", "E121", ["an existing image"]),
         ("a\0b", "E121", ["an existing image"]),
-        ("../../outside.jpg", "E308", ["imagePath must be a path inside", "--image-root DIR allows a further folder"]),
+        ("../../outside.jpg", "E308", ["imagePath must be a path inside", "--image-root DIR also searches DIR"]),
         ("../link.jpg", "E308", ["a path inside"]),
         ("/pictures/a.jpg", "E308", ["got '/pictures/a.jpg'"]),
         ("D:\\pictures\\a.jpg", "E308", ["a path inside"]),
@@ -204,7 +204,7 @@ def test_the_image_beside_the_file_is_named_for_a_path_of_another_machine(root: 
     found = find(ImageFinder(root), text, beside)
     assert isinstance(found, Finding) and found.code in ("E308", "E121")
     if found.code == "E308":
-        assert f"--image-root {root / 'images'} takes {root / 'pictures/a.jpg'}" in found.hint
+        assert f"--image-root {root / 'pictures'} takes {root / 'pictures/a.jpg'}" in found.hint
     # As the hint says.
     found = find(ImageFinder(root, [root / "pictures"]), text, beside)
     assert isinstance(found, Match) and found.path == root / "pictures/a.jpg"
@@ -238,7 +238,7 @@ def test_those_found_as_others_are_one_finding_for_each_kind(root: Path) -> None
     told = joined([*notes[:1], other, *notes[1:]])
     assert [(finding.code, finding.file) for finding in told[1:]] == [("W324", str(root))] * 2
     assert told[0] == other
-    assert told[1].message == "2 images are found under another ending: b.PNG for b.png, c.PNG for c.png"
+    assert told[1].message == "2 images are found with another extension: b.PNG for b.png, c.PNG for c.png"
     assert told[2].message == "1 image is found under another spelling: D.jpg for d.jpg"
 
 
