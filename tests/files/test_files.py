@@ -135,9 +135,7 @@ def test_what_cannot_be_put_back_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OutputError) as caught:
         write_texts(dict.fromkeys(paths, "new"))
-    assert str(caught.value) == (
-        f"{paths[0]}: cannot be restored after a failed write: Input/output error"
-    )
+    assert str(caught.value) == (f"{paths[0]}: cannot be restored after a failed write: Input/output error")
     assert _names(tmp_path) == ["a"]
 
 

@@ -87,9 +87,9 @@ def test_few_are_under_way_and_the_rest_is_not_begun_when_nobody_asks(address: s
     results = run_shards(functools.partial(marked, tmp_path), cut(range(500), 1), Cluster(address), silent, "")
     assert next(results) == 0
     time.sleep(1)
-    begun = len(list(tmp_path.iterdir()))
+    started = len(list(tmp_path.iterdir()))
     # Two workers of two threads, and as many as four each.
-    assert 1 <= begun <= 17
+    assert 1 <= started <= 17
     results.close()  # type: ignore[attr-defined]
     assert list(Cluster(address).run(double, [[1]])) == [[2]]
 
@@ -185,6 +185,6 @@ def test_ctrl_c_cancels_what_is_under_way(address: str, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert out.splitlines()[-1] == "stopped"
-    begun = len(list(tmp_path.iterdir()))
+    started = len(list(tmp_path.iterdir()))
     time.sleep(0.5)
-    assert len(list(tmp_path.iterdir())) <= begun + 4 < 10000
+    assert len(list(tmp_path.iterdir())) <= started + 4 < 10000

@@ -227,7 +227,7 @@ def test_what_killed_runs_left_is_removed_by_the_next(scratch: Path) -> None:
         (left / "export").mkdir(parents=True)
         os.utime(left, (left.stat().st_mtime - age,) * 2)
     assert convert("export.zip").status == 0
-    assert [path.name for path in scratch.iterdir()] == [".posetools-new"], "another run may have begun just now"
+    assert [path.name for path in scratch.iterdir()] == [".posetools-new"], "another run may have started just now"
 
 
 COMMANDS = (
