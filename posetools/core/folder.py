@@ -1,6 +1,6 @@
 """A data set on disk: ``images/``, ``train_coco.json``, ``val_coco.json``, and ``conversion.json`` if convert made it.
 
-The last holds the whole skeleton; a COCO file alone knows only the names and the links.
+conversion.json has the complete skeleton; a COCO file has only the names and the links.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def splits_of(data_root: Path) -> tuple[str, ...]:
     """Return the existing splits: train and val first, then others by name.
 
     Raises:
-        RequestError: ``data_root`` is no folder, holds no split, or a killed process left it half split.
+        RequestError: ``data_root`` is not a folder, has no split, or was left incomplete by a killed process.
     """
     if not data_root.is_dir():
         refuse_zip(data_root)
@@ -175,7 +175,7 @@ def check_out(
         if other.is_relative_to(real) or (other.is_dir() and real.is_relative_to(other)):
             raise RequestError(
                 f"{option} must be outside the source and must not contain it, got {out} and {path}\n"
-                "  choose a folder beside it"
+                "  choose a folder next to it"
             )
     check_free(out, overwrite=overwrite, hint=f"--overwrite replaces it; or choose another {option}")
     if out.is_dir() and not is_empty(out) and not (out / CONVERSION).is_file():

@@ -18,13 +18,13 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 SizeClass: TypeAlias = Literal["small", "medium", "large"]
 
-# Normalized coordinates come back from text with an error near 1e-13 of the image, and a box's far corner as a sum
-# (COCO) with one of 1e-13 px: boxes are kept to 1e-9 px, so that every format gives them back exactly.
+# Normalized coordinates read from text have an error near 1e-13 of the image, a box's far corner as a sum (COCO) one
+# of 1e-13 px: boxes are rounded to 1e-9 px, so that every format stores them exactly.
 DECIMALS = 9
-# Pixels, and percent: no annotation is beyond, and float64 has few fractions left to keep there.
+# In pixels or percent: no annotation is larger, and float64 has little precision beyond.
 MAX_COORDINATE = 1_000_000
 
-# COCO's size classes: from which area, in square pixels, up to which.
+# COCO's size classes: smallest and largest area, in square pixels.
 SIZE_CLASSES: Mapping[SizeClass, tuple[float, float]] = {
     "small": (0.0, 32.0**2),
     "medium": (32.0**2, 96.0**2),

@@ -1,10 +1,9 @@
 """Replaces the files of a data set together, even if the process is killed.
 
-``files.write_texts`` puts the files back when one cannot be written, but a process that is killed between two moves
-leaves a new train_coco.json beside an old val_coco.json, and images in both or in neither. Hence what is to be
-written stands in a journal in the folder first, whole, with digests of what was there. Whoever finds the journal
-writes the files again: every one of them is then the new one, whichever were new before. A file that is neither the old
-one nor the new one was changed in between, and is not overwritten.
+``files.write_texts`` restores the files if one cannot be written, but a process killed between two moves leaves a new
+train_coco.json next to an old val_coco.json, with images in both or neither. Therefore a journal in the folder gets
+all new contents first, with digests of the old files. The next run that finds the journal writes all files again. A
+file that is neither old nor new was changed in the meantime and is not overwritten.
 """
 
 from __future__ import annotations

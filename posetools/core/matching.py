@@ -22,11 +22,11 @@ def first_come(pairs: Ints) -> Ints:
 
 
 def best_free(*fits: Floats) -> Ints:
-    """Return the (P, 2) pairs of a row and a column: row by row, each takes the free column that it fits best.
+    """Return the (P, 2) pairs of a row and a column: row by row, each takes the free column with the best fit.
 
     Args:
-        fits: (n, m) how well each row fits each column, minus infinity where it may not. Of several, what the first
-            leaves free goes on to the second, and so forth. Of equal ones the first column is taken.
+        fits: (n, m) how well each row fits each column, minus infinity to exclude a pair. With several, the next one
+            matches the rows and columns left free. Ties go to the first column.
     """
     found = []
     for fit in fits:

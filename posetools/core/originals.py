@@ -40,10 +40,9 @@ def are_copies(name: str, other: str) -> bool:
 
 
 def copied(names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield two splits, and the images of the second whose names tell of the original of one in the first.
+    """Yield two splits and the images of the second with the same original as an image of the first, by their names.
 
-    Without a name that tells of augmented copies two images are two photos, and the same name is the same image: of
-    neither anything is said.
+    Names without the mark of augmented copies are ignored: they are different photos, or the same image.
 
     Args:
         names: split -> its images' names.

@@ -1,7 +1,7 @@
 """Colors for keypoints and links without a color in the skeleton file.
 
-Each pair of a left and a right one shares a hue: left is deep, right is light, so that both can be told apart by
-lightness alone, also with a color-vision deficiency. What has no counterpart has a hue of its own, of medium lightness.
+Left and right of a pair share a hue: left is dark, right is light, so that they differ in lightness, also for people
+with a color-vision deficiency. Keypoints and links without a counterpart get their own hue and medium lightness.
 Hues are evenly spaced in OKLCH (Björn Ottosson, "A perceptual color space for image processing", 2020), where equal
 steps look equal.
 """
@@ -25,17 +25,17 @@ def keypoint_colors(names: Sequence[str], counterparts: Sequence[int]) -> tuple[
     """Return a color for each of K keypoints.
 
     Args:
-        names: the K names, whose words tell left from right.
+        names: the K names, with words for left and right.
         counterparts: K indices: the keypoint that each becomes in a mirrored image, or itself.
     """
     return _colors(counterparts, _sides(names, counterparts))
 
 
 def link_colors(names: Sequence[str], counterparts: Sequence[int], edges: Sequence[tuple[int, int]]) -> tuple[RGB, ...]:
-    """Return a color for each link: those that mirror each other are a pair.
+    """Return a color for each link; mirrored links are a pair.
 
     Args:
-        names: the K names, whose words tell left from right.
+        names: the K names, with words for left and right.
         counterparts: K indices: the keypoint that each becomes in a mirrored image, or itself.
         edges: the links as pairs of indices.
     """
@@ -46,7 +46,7 @@ def link_colors(names: Sequence[str], counterparts: Sequence[int], edges: Sequen
         mirrors.append(places.get(frozenset((counterparts[a], counterparts[b])), place))
         side = of_points[a] + of_points[b]
         if side == 0 and mirrors[-1] != place:
-            # From left to right and back: the first of the two is the deep one.
+            # From left to right and back: the first of the two is dark.
             side = -1 if place < mirrors[-1] else 1
         sides.append(max(-1, min(1, side)))
     return _colors(mirrors, sides)

@@ -1,7 +1,7 @@
 """Reads and writes whole files; writing is atomic.
 
-A file is written beside its target and moved over it; a folder is built beside its target and moved into its place.
-Whatever happens in between, the target is the old one or the new one.
+A file is written next to its target and moved over it; a folder is built next to its target and replaces it. The
+target is always either the old one or the new one.
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ def write_texts(texts: Mapping[Path, str | None]) -> None:
 def write_files(contents: Mapping[Path, bytes | None]) -> None:
     """Write files that belong together, atomically and all or none. A file without content is removed.
 
-    All are written beside their targets first, then moved over them one after the other; when a move fails, those
-    already moved get their old content back. Only a crash of the machine between two moves can tear them apart.
+    All are written next to their targets first, then moved over them one by one; if a move fails, the moved ones are
+    restored. Only a crash of the machine between two moves can leave a mix.
 
     Raises:
         OutputError: one cannot be written; the targets are as they were.
@@ -221,7 +221,8 @@ def _write_synced(path: Path, content: bytes) -> None:
 def replaced(path: Path) -> Iterator[Path]:
     """Give a path next to ``path``, with its extension, to write to; on success the file replaces ``path``.
 
-    For what writes its file itself (Pillow, zipfile). The folder is made; whatever fails, the target is as it was.
+    For libraries that write files themselves (Pillow, zipfile). The folder is created; on failure the target is
+    unchanged.
 
     Raises:
         OutputError: it cannot be written.
@@ -299,10 +300,10 @@ def _compact(value: object) -> str:
 def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a new folder next to ``target`` to fill; on success it replaces ``target``, else it is removed.
 
-    One run at a time: what a killed one left beside the target is put right first.
+    Only one run at a time may write; leftovers of a killed run are cleaned up first.
 
     Raises:
-        RequestError: ``target`` holds something and ``overwrite`` is not set, or another run is writing it.
+        RequestError: ``target`` is not empty and ``overwrite`` is not set, or another run is writing it.
         OutputError: it cannot be written.
     """
     check_free(target, overwrite=overwrite)

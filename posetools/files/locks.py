@@ -1,7 +1,7 @@
 """One run at a time per folder, and atomic swaps of folders.
 
-A lock is a file that the system forgets with the process that holds it, however that ends. It lies beside what is
-written, or in the folder whose files are replaced, and is taken away at the end.
+The system releases a lock file when its process ends for any reason. The file is next to the output, or in the folder
+whose files are replaced, and is removed at the end.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def only_one(target: Path) -> Iterator[None]:
 
     Raises:
         RequestError: another run holds it.
-        OutputError: no lock can be written beside it.
+        OutputError: the lock file cannot be written next to it.
     """
     target = target.absolute()
     with ExitStack() as stack:
@@ -51,7 +51,7 @@ def only_one_in(folder: Path) -> Iterator[None]:
 
     Raises:
         RequestError: another run holds them.
-        OutputError: no lock can be written there.
+        OutputError: the lock file cannot be written there.
     """
     with _held(folder, folder.absolute() / LOCK):
         yield

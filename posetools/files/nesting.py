@@ -1,7 +1,7 @@
 """Limits for documents with references, such as YAML aliases, counted with every reference followed.
 
-An alias of YAML and the memo of a pickle name a part that was written before. Ten levels of ten references each are a
-few hundred bytes in a file, and ten billion values for whatever goes through them one by one.
+A YAML alias or a pickle memo refers to an earlier part. Ten levels of ten references each are a few hundred bytes in a
+file, but ten billion values for code that visits them one by one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def check_nesting(root: object, children: Children, *, deepest: int, most_repeat
 
     Args:
         root: the document.
-        children: gives the values directly in a container, and nothing for any other value. A container must hold
-            them as long as it lives: they are known by their identity.
+        children: returns the values directly in a container, and nothing for other values. A container must keep
+            them alive: they are identified by ``id``.
         deepest: the most levels it may have.
         most_repeated: how many values may come from repeated references.
 

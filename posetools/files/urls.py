@@ -1,11 +1,10 @@
 """Files at a URL that fsspec can open (``s3://``, ``gs://``, ``https://``, ``memory://``, ...).
 
-A UrlPath is a Path, so that readers join, compare and name paths as they do with local ones, and it answers the few
-questions that they ask of files. ``str`` of it is the URL, as it has to stand in messages. (universal-pathlib has such
-paths for everything; since 0.3 they are no Paths any more, and what is typed and compared as one would have to change.)
+A UrlPath is a Path: readers join, compare and show it like a local path, and it has the file methods that they use.
+``str`` of it is the URL, as messages show it. (universal-pathlib's paths are no longer Paths since version 0.3.)
 
-A look at one file at a time costs a round trip each. ``fetched`` brings the files of a shard at once, ``heads`` the
-beginnings of its images, and the ends of JPEG files; what is asked of them afterwards is answered from there.
+Reading files one by one costs a round trip each. ``fetched`` fetches the files of a shard at once, ``heads`` the
+beginnings of its images and the ends of JPEG files; later reads use them.
 """
 
 from __future__ import annotations
@@ -262,7 +261,7 @@ def heads(paths: Iterable[str]) -> Iterator[None]:
 
 
 def walk_url(folder: str) -> list[tuple[str, list[str]]]:
-    """Return every folder below one at a URL, itself first, with the names of its files; hidden ones are left out.
+    """Return every folder below one at a URL, itself first, with its file names, without hidden ones.
 
     Raises:
         InputError: it cannot be listed.
@@ -285,7 +284,7 @@ def fetch(files: Mapping[Path, Path]) -> None:
     """Fetch files from URLs, many at once.
 
     Args:
-        files: target -> where it comes from.
+        files: target -> source.
 
     Raises:
         OutputError: one cannot be read or written.

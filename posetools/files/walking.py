@@ -40,10 +40,10 @@ def walked_once() -> Iterator[None]:
 
 
 def walk(folder: Path) -> Sequence[FolderEntries]:
-    """Return every folder below one, itself first: its path, the same with links followed, and the files in it.
+    """Return every folder below one, itself first: its path, the path with links resolved, and its files.
 
-    Files and folders are sorted by name; hidden ones are left out; links to folders are followed once, and not to one
-    that holds ``folder`` itself.
+    Files and folders are sorted by name, without hidden ones. Links to folders are followed once, except to parents of
+    ``folder``.
 
     Raises:
         InputError: a folder cannot be read.

@@ -53,11 +53,11 @@ def parse_yaml(path: Path | str, text: str, *, own: bool = False) -> Any:
     Args:
         path: the file, for messages.
         text: its text.
-        own: whether it is a file of posetools' own. For those the parser in C will do, which takes a tenth of the time,
-            places errors elsewhere, and does not survive every depth.
+        own: whether posetools wrote the file. Then the C parser is used: ten times faster, but with other places of
+            errors, and it crashes on deep nesting.
 
     Raises:
-        InputError: it is not YAML, is nested too deeply, or its aliases stand for too many values.
+        InputError: it is not YAML, is nested too deeply, or has too many aliases.
     """
     try:
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", _Loader) if own else _Loader)

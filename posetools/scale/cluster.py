@@ -1,8 +1,8 @@
 """Shards on other machines: a running Dask cluster, given by the address of its scheduler.
 
-Dask moves what is asked for, repeats what a lost worker had in work, and gives up on what ends its workers again and
-again (its setting ``distributed.scheduler.allowed-failures``). What is here bounds how much is under way, keeps the
-order, and says in one sentence what went wrong.
+Dask transfers work, repeats the work of lost workers, and gives up on work that repeatedly kills workers (its setting
+``distributed.scheduler.allowed-failures``). This module limits how much runs at once, keeps the order, and turns errors
+into one sentence.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs one function over many short lists: in this process, in other processes, or on other machines.
 
-A shard is what one process takes at a time. Results come back in the order of the shards, whatever runs them, and only
-so many are under way as keeps the processes busy: what has been read does not pile up in front of what is written.
+A shard is the work of one process at a time. Results keep the order of the shards. Only as many shards run as keep the
+processes busy, so that results do not pile up before they are written.
 """
 
 from __future__ import annotations

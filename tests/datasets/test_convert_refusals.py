@@ -28,7 +28,7 @@ Setting = Callable[[Path], dict[str, Any]]
         ),
         pytest.param(lambda t: {"out": t / "src"}, ["--out must be outside the source"], id="onto the source"),
         pytest.param(lambda t: {"out": t / "src" / "out"}, ["and not around it"], id="into the source"),
-        pytest.param(lambda t: {"out": t}, ["--out must lie outside", "choose a folder beside it"], id="around it"),
+        pytest.param(lambda t: {"out": t}, ["--out must lie outside", "choose a folder next to it"], id="around it"),
         pytest.param(
             lambda t: {"out": t / "pictures" / "x", "read": ReadOptions(image_roots=(t / "pictures",))},
             ["--out must lie outside"],

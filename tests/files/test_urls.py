@@ -149,7 +149,7 @@ def test_formats_that_are_not_read_at_urls(tmp_path: Path, name: str) -> None:
     [
         (
             ["split", "s3://b/cars"],
-            "s3://b/cars: must be a local path, for `posetools split` reads and writes no URLs\n",
+            "s3://b/cars: must be a local path, for `posetools split` does not read or write URLs\n",
         ),
         (["train", "--stage", "pose", "gs://b/cars"], "gs://b/cars: must be a local path, for `posetools train`"),
         (["convert", "src", "--out", "s3://b/cars"], "--out must be a local path, got 's3://b/cars'\n"),

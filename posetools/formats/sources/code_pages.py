@@ -1,6 +1,6 @@
-"""Code pages: the encodings in which programs wrote text before they wrote UTF-8, and which of them bytes may be in.
+"""Code pages, the encodings before UTF-8, and which of them can decode given bytes.
 
-Bytes do not say their code page, and most fit several: only what they mean as text can tell which one is right.
+Bytes do not state their code page, and most decode with several: only the text shows which one is right.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the readers of formats with one annotation file for many images share: listing files, finding each image.
+"""Shared by readers of formats with one annotation file for many images: listing files, finding each image.
 
-Such a reader takes a file apart into entries, one per image, and turns each into a FileReading for ``collect``.
+Such a reader splits a file into entries, one per image, and turns each into a FileReading for ``collect``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class SourceFile(NamedTuple):
-    """One annotation file, the source folder that it was found in, and that folder's own name."""
+    """An annotation file, its source folder, and that folder's name."""
 
     file: Path
     root: Path
@@ -39,11 +39,11 @@ def list_sources(
 
     Args:
         sources: files, or folders that are walked.
-        is_wanted: whether a file found in a folder is one of the format's; not asked of a file given by name.
-        what: what such files are called, for the message when there is none.
+        is_wanted: whether a file in a folder belongs to the format; not called for a file given by name.
+        what: the name of such files, for the message if there are none.
 
     Raises:
-        RequestError: a source is not there or holds no such file.
+        RequestError: a source does not exist or has no such file.
     """
     files: dict[str, SourceFile] = {}
     images: list[Path] = []

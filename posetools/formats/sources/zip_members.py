@@ -2,13 +2,13 @@
 
 Refused, each with one sentence:
 
-- a file without the end record of a zip, or with data behind it: it is cut off, or was joined with another file.
+- a file without a zip's end record, or with data after it: it is truncated, or was joined with another file.
 - more than MEMBERS members, or more than ZIP_DIR_BYTES of directory; these are counted before the directory is read.
-- names that are absolute, have a drive, ``..``, a backslash or a NUL, are longer than a file system takes, are there
-  twice, or stand for a file and a folder. Links, devices, encrypted members, compression that Python does not have.
+- names that are absolute, have a drive, ``..``, a backslash or a NUL, are too long for a file system, occur
+  twice, or are both a file and a folder. Links, devices, encrypted members, compression that Python does not have.
 - members that overlap, and more than ZIP_RATIO times the file's own size when unpacked (beyond ZIP_RATIO_FROM bytes).
 
-Left out: folders, zips inside the zip (they are not opened), and what systems leave (``__MACOSX``, ``.DS_Store``).
+Left out: folders, zips inside the zip (they are not opened), and system files (``__MACOSX``, ``.DS_Store``).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ MEMBERS = 250_000
 ZIP_DIR_BYTES = 128 << 20
 ZIP_RATIO, ZIP_RATIO_FROM = 100, 256 << 20
 
-# What zipfile and the libraries below it raise on a file that is not in order.
+# What zipfile and the libraries below it raise on a damaged file.
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
 # The end of the directory: signature, two disks, entries here and in all, the directory's size and place, the comment.
 _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE = b"PK\x05\x06"
-# The same for large files: the locator that stands before it, and the end record before that.
+# The same for large files: the locator before it, and the end record before that.
 _LOCATOR = struct.Struct("<4sLQL")
 _LOCATOR_SIGNATURE = b"PK\x06\x07"
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -88,7 +88,7 @@ def members_of(path: Path, archive: zipfile.ZipFile, size: int, encoding: str | 
         encoding: of names that are not UTF-8.
 
     Raises:
-        InputError: it holds what is refused.
+        InputError: a member is refused.
     """
     infos = archive.infolist()
     members = [ZipMember(_parts(path, info, encoding), info) for info in infos]
@@ -104,9 +104,7 @@ def members_of(path: Path, archive: zipfile.ZipFile, size: int, encoding: str | 
     _check_doubles(path, kept)
     unpacked = sum(member.info.file_size for member in kept)
     if sum(info.compress_size for info in infos) > size:
-        raise InputError(
-            path, "", "is refused: its members overlap, as in files made to fill a disk", hint=_UNPACK_HINT
-        )
+        raise InputError(path, "", "is refused: its members overlap, as in a zip bomb", hint=_UNPACK_HINT)
     if unpacked > max(ZIP_RATIO * size, ZIP_RATIO_FROM):
         problem = f"is refused: {size} bytes would unpack to {unpacked}, more than {ZIP_RATIO} times as many"
         raise InputError(path, "", problem, hint=_UNPACK_HINT)
@@ -114,10 +112,10 @@ def members_of(path: Path, archive: zipfile.ZipFile, size: int, encoding: str | 
 
 
 def check_directory(path: Path, file: BinaryIO) -> int:
-    """Check the end of a zip file, and how many members it has, without reading them; return its length.
+    """Check the end of a zip file and its number of members without reading them; return its length.
 
     Raises:
-        InputError: it has none, or too many.
+        InputError: it has no valid end, or too many members.
     """
     size = file.seek(0, os.SEEK_END)
     start = max(0, size - _END.size - _LONGEST_COMMENT - _LOCATOR.size - _END64.size)
@@ -141,7 +139,7 @@ def check_directory(path: Path, file: BinaryIO) -> int:
         raise InputError(path, "", "is a damaged zip file, or one of several parts", hint=_BROKEN_HINT)
     if entries <= MEMBERS and length <= ZIP_DIR_BYTES:
         file.seek(end - length)
-        # At least as many as there are: a name may hold the signature, too.
+        # At least the real number: a name may contain the signature, too.
         entries = file.read(length).count(_ENTRY_SIGNATURE)
     if entries > MEMBERS or length > ZIP_DIR_BYTES:
         raise InputError(path, "", f"is refused: it has more than {MEMBERS} members", hint=_UNPACK_HINT)
