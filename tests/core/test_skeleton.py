@@ -152,7 +152,7 @@ def test_refusals_say_where_and_why(tmp_path: Path, mutate: Mutation, place: str
         (b"- " * 5000, "", "is nested too deeply"),
         (b"name: 2001-02-30", "", "is not valid YAML: a value is invalid: day is out of range for month"),
         (b"name: !!bool x", "", "is not valid YAML: a value is invalid: 'x'"),
-        (b"name: !!timestamp x", "", "is not valid YAML: a value does not fit its form"),
+        (b"name: !!timestamp x", "", "is not valid YAML: a value is invalid"),
         (b"name: !!python/object:os.system {}", "line 1", "could not determine a constructor"),
     ],
 )

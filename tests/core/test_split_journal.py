@@ -108,7 +108,7 @@ def test_a_file_that_was_changed_in_between_is_not_overwritten(data: Path) -> No
     document = json.loads((data / "val_coco.json").read_text())
     (data / "val_coco.json").write_text(json.dumps(document | {"info": "mine"}))
     before = _files(data)
-    with pytest.raises(InputError, match=r"val_coco\.json: must be as an interrupted .* left it, .*but was changed"):
+    with pytest.raises(InputError, match=r"val_coco\.json: must be unchanged since .*but was changed"):
         resplit(data, val=0.5)
     assert _files(data) == before
     (data / "val_coco.json").write_text(json.dumps(document))

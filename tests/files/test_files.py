@@ -343,7 +343,7 @@ def test_transfer_that_is_refused_says_what_works(tmp_path: Path, how: Transfer,
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=f"cannot {how} .*a.jpg") as caught:
         transfer(tmp_path / "a.jpg", tmp_path / "file" / "b.jpg", how)
-    assert ("--images copy is" in str(caught.value)) == hint
+    assert ("use --images copy" in str(caught.value)) == hint
 
 
 @pytest.mark.parametrize(
