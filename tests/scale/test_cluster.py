@@ -106,7 +106,7 @@ def test_a_killed_worker_costs_the_repetition_of_what_it_had(address: str, tmp_p
 
 
 def test_a_shard_that_ends_all_its_workers_is_named(address: str) -> None:
-    with pytest.raises(RunError, match=r"(?s)4 workers ended, one after the other, while they worked on 10 and 1 more"):
+    with pytest.raises(RunError, match=r"(?s)4 workers died one after another while processing 10 and 1 more"):
         list(Cluster(address).run(killed_always, cut(range(10, 12), 2)))
 
 
@@ -145,7 +145,7 @@ def test_workers_without_this_posetools_are_refused(tmp_path: Path, has: str) ->
     ):
         list(Cluster(found).run(double, [[1]]))
     said = "0.0.1" if has == "another" else "none"
-    assert f"a worker must have posetools {__version__}, as this process has, got {said}\n" in str(caught.value)
+    assert f"a worker must have posetools {__version__} like this process, got {said}\n" in str(caught.value)
 
 
 def test_a_lost_scheduler_is_one_sentence(tmp_path: Path) -> None:

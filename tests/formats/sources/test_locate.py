@@ -154,7 +154,7 @@ def test_a_name_in_two_allowed_folders_is_not_guessed(root: Path) -> None:
     found = find(finder, "a.jpg", root / "json/a.json")
     assert isinstance(found, Finding) and found.code == "E121"
     assert f"{root / 'other/a.jpg'} and {root / 'images/a.jpg'}" in found.message
-    assert f"only the folder that is meant: --image-root {root / 'other'} or" in found.hint
+    assert f"only the right folder: --image-root {root / 'other'} or" in found.hint
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["in the source", "in an image root"])
