@@ -128,7 +128,7 @@ def test_a_cluster_without_workers_is_one_sentence(tmp_path: Path) -> None:
     with scheduler(tmp_path) as empty, pytest.raises(RequestError) as caught:
         list(Cluster(empty, patience=0.5).run(double, [[1]]))
     assert str(caught.value) == (
-        f"{empty}: the cluster must have workers, got none within 0.5 s\n  `dask worker {empty}` is one"
+        f"{empty}: the cluster must have workers, got none within 0.5 s\n  start one: `dask worker {empty}`"
     )
 
 
