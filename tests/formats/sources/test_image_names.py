@@ -103,9 +103,7 @@ def test_images_under_another_ending_are_one_warning(name: str, ending: str) -> 
         assert done.status == 0, "the name itself is nearer than another ending"
     else:
         assert done.status == 1 and "E121" in done.words, done.words
-        assert (
-            "0000.JPEG" in done.words and "0000.jpeg" in done.words and "rename the right image" in done.words
-        )
+        assert "0000.JPEG" in done.words and "0000.jpeg" in done.words and "rename the right image" in done.words
 
 
 def without_images(folder: Path) -> None:
