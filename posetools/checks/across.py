@@ -12,7 +12,7 @@ from posetools.core.findings import Finding
 from posetools.core.folder import SPLITS, ann_file, split_command
 from posetools.core.originals import OF_TEST, are_copies, copied, counted_copies
 from posetools.errors import counted, must_be, quoted
-from posetools.files.urls import is_url
+from posetools.files.urls import as_path, is_url
 from posetools.formats.coco.table import CocoTable
 
 _NEEDS = {"train": "train on", "val": "evaluate on"}
@@ -112,7 +112,7 @@ def leaks(
         if not pairs:
             continue
         number = counted(len(pairs), "image")
-        first = f"{pairs[0][1]} ({pairs[0][0]} in {one})"
+        first = "{1} ({0} in {2})".format(*map(as_path, pairs[0]), one)
         rule = f"other ones than those of {one}, got {number} with the same content, the first {first}"
         hint = "leave them out of one of the two"
         if out is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import say
-from posetools.errors import RequestError, printable
+from posetools.errors import RequestError, printable, quoted
 
 if TYPE_CHECKING:
     from posetools.labeling.annotate import AnnotateResult
@@ -41,8 +41,6 @@ def annotate(
 
     Exit status: 0 done; 1 --then-convert or --then-validate has findings, or labelme failed; 2 could not run.
     """
-    from posetools.cli.convert import convert
-    from posetools.cli.validate import validate
     from posetools.datasets.own_skeleton import own_skeleton
     from posetools.labeling.annotate import annotate as run_labelme
     from posetools.labeling.annotate import check_convertible, check_folder, convention, find_labelme
@@ -63,10 +61,9 @@ def annotate(
     _print(result)
     status = 1 if result.problems else 0
     if then_convert is not None:
-        run_convert = partial(convert, source_format="labelme", skeleton=skeleton, overwrite=overwrite)
-        status = max(status, _status(partial(run_convert, [folder], then_convert)))
+        status = max(status, _convert(folder, then_convert, skeleton, overwrite=overwrite))
         if then_validate and (then_convert / "train_coco.json").is_file():
-            status = max(status, _status(partial(validate, then_convert)))
+            status = max(status, _validate(then_convert))
     if status:
         raise typer.Exit(status)
 
@@ -80,6 +77,25 @@ def _print(result: AnnotateResult) -> None:
         lines.append(f"files restored to their originals: {result.brought_back}")
     for line in lines:
         say(line)
+
+
+# Hints of the two commands below name their options, so the command line is printed first.
+def _convert(folder: Path, out: Path, skeleton: str | None, *, overwrite: bool) -> int:
+    """Convert the labels; return the exit status."""
+    from posetools.cli.convert import convert
+
+    more = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
+    more += " --overwrite" if overwrite else ""
+    say(f"posetools convert {quoted(folder)} --from labelme --out {quoted(out)}{more}")
+    return _status(partial(convert, [folder], out, source_format="labelme", skeleton=skeleton, overwrite=overwrite))
+
+
+def _validate(data: Path) -> int:
+    """Check the data set; return the exit status."""
+    from posetools.cli.validate import validate
+
+    say(f"posetools validate {quoted(data)}")
+    return _status(partial(validate, data))
 
 
 def _status(command: Callable[[], None]) -> int:

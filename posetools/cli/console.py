@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posetools.cli.hints import in_own_words
 from posetools.errors import first_lines, printable, quoted
 
 if TYPE_CHECKING:
@@ -141,9 +140,9 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
         for finding in of_code[:LISTED_PER_CODE]:
             out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
             for line in first_lines(finding.details, _DETAILS):
-                out.print(f"    {escape(in_own_words(line))}")
+                out.print(f"    {escape(line)}")
             if finding.hint:
-                out.print(f"    [dim]{escape(in_own_words(finding.hint))}[/]")
+                out.print(f"    [dim]{escape(finding.hint)}[/]")
         if len(of_code) > LISTED_PER_CODE:
             out.print(f"  ... and {len(of_code) - LISTED_PER_CODE} more")
     rows = [
@@ -174,4 +173,4 @@ def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[st
     table.rows[1].end_section = True
     out.print(table)
     for line in (how, *notes):
-        out.print(escape(in_own_words(line)))
+        out.print(escape(line))

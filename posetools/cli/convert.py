@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from posetools.cli.console import console, print_counts, print_findings, print_next, progress, say
-from posetools.cli.hints import in_own_words
 from posetools.cli.options import Out, pairs, source_path
 from posetools.errors import RequestError, counted, must_be
 
@@ -260,7 +259,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     print_findings(result.findings, console())
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     if not result.written or result.split is None:
-        more = "" if request.keep_going else in_own_words("; --keep-going writes what could be read")
+        more = "" if request.keep_going else "; --keep-going writes what could be read"
         say(f"nothing was written: {counted(errors, 'error')}{more}")
         return 1
     notes = [f"left out on purpose: {label} ({times})" for label, times in result.ignored.items()]

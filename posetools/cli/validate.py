@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings, progress, table_of
-from posetools.cli.hints import in_own_words
 from posetools.cli.options import SKELETON_HELP, refuse_url, source_path
 from posetools.errors import first_lines, printable
 
@@ -132,7 +131,7 @@ def _print(report: ValidationReport) -> None:
     for note in report.notes:
         out.print(escape(note))
     fixable = sum(finding.fixable for finding in report.findings)
-    hint = in_own_words(f"; --fix fixes {fixable}") if fixable else ""
+    hint = f"; --fix fixes {fixable}" if fixable else ""
     out.print(f"errors: {report.errors}, warnings: {len(report.findings) - report.errors}{hint}")
     verdict = report.verdict
     first = ", ".join(map(str, verdict.things[:_FIRST_KINDS]))

@@ -5,6 +5,7 @@ The output is built beside its target and moved into place as a whole, so that a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -162,15 +163,15 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
     check_way(source, local.sources, options, request.images)
     check_inside(local.sources, source.name, options.image_roots)
     own = source_skeleton(source, local.sources, request.skeleton, options)
-    request = replace(request, skeleton=zips.shown(own.option))
+    request = replace(request, skeleton=own.option)
     with scratch_folder() as scratch:
         # Processes of other machines do not see it.
         elsewhere = options.engine is not None and options.engine.elsewhere
         local = replace(local, read=replace(options, scratch=None if elsewhere else scratch))
         read = _read(source, own.skeleton, local, progress)
         check_images(scratch, request.images)
-        findings = tuple(zips.finding(finding) for finding in told_once(read, local.read))
-        return _split_and_write(replace(read, findings=findings), source, target, request, progress, zips)
+        read = replace(read, findings=tuple(told_once(read, local.read)))
+        return _split_and_write(read, source, target, request, progress)
 
 
 def told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:
@@ -192,7 +193,7 @@ def _read(source: Format, skeleton: Skeleton, request: ConvertRequest, progress:
 
 
 def _split_and_write(
-    read: ReadResult, source: Format, target: Format, request: ConvertRequest, progress: Progress, zips: ZipSources
+    read: ReadResult, source: Format, target: Format, request: ConvertRequest, progress: Progress
 ) -> ConvertResult:
     # An image of which an object could not be read is no negative, and none with fewer objects than it shows.
     kept = [row for row, image in enumerate(read.images) if image.file_name not in read.broken]
@@ -202,7 +203,7 @@ def _split_and_write(
     if read.counts[kept].sum() and (request.keep_going or not has_errors(findings)):
         splits, choice = _split(read, kept, target, request)
         findings += _sides_without_objects(read, splits, request)
-        findings += map(zips.finding, _leaks(read, splits, choice, request))
+        findings += _leaks(read, splits, choice, request)
     ordered = sort_findings(findings)
     _check_names(image.file_name for image in read.images)
     result = ConvertResult(
@@ -314,7 +315,7 @@ def _leaks(
     if choice.by == _DECLARED or set(splits) - {*SPLITS, _ALL}:
         images = {split: [read.images[row] for row in rows] for split, rows in splits.items()}
         names = {split: [image.file_name for image in some] for split, some in images.items()}
-        paths = {split: [str(image.path or "") for image in some] for split, some in images.items()}
+        paths = {split: [os.fspath(image.path or "") for image in some] for split, some in images.items()}
         whole = request.target_format == "coco" and request.images != "none"
         yield from leaks(names, paths, _listed(request.sources), request.out if whole else None)
 

@@ -7,7 +7,8 @@ folder with a conversion.json of its own, and leave what they read as it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from posetools.core.findings import Finding, Severity
 from posetools.core.folder import CONVERSION, IMAGES, ann_file, refuse_zip, splits_of
 from posetools.core.record import count, findings_sections
 from posetools.core.skeleton import Skeleton
-from posetools.errors import InputError, RequestError, counted, quoted
+from posetools.errors import InputError, PosetoolsError, RequestError, counted, quoted
 from posetools.files.disk import Transfer, staged_folder, write_json
 from posetools.formats.coco import format as coco
 from posetools.formats.options import ReadOptions
@@ -64,6 +65,23 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
         findings += read.findings
         ignored.update(read.ignored)
     return SetReading(splits, tuple(findings), dict(sorted(ignored.items())))
+
+
+@contextmanager
+def options_of_convert(path: Path, option: str = "") -> Iterator[str]:
+    """Give the advice to run ``convert``, and add it to errors: they name options that only ``convert`` has.
+
+    Args:
+        path: the source, which is read as ``convert`` reads it.
+        option: what the user typed for the skeleton, after a space.
+    """
+    command = f"`posetools convert {quoted(path)}{option} --out NEW`"
+    advice = f"{command} lists all errors and has options for them"
+    try:
+        yield advice
+    except PosetoolsError as exc:
+        exc.add_note(advice)
+        raise
 
 
 def refuse_errors(findings: Sequence[Finding], path: Path, advice: str) -> None:

@@ -26,7 +26,7 @@ from posetools.core.folder import CONVERSION, is_data_set, skeleton_of
 from posetools.core.geometry import Bools, Floats, Ints, pairwise_iou
 from posetools.core.matching import first_come
 from posetools.core.skeleton import Skeleton, load_skeleton
-from posetools.datasets.derived import check_source, read_set, refuse_errors
+from posetools.datasets.derived import check_source, options_of_convert, read_set, refuse_errors
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError, must_be, quoted
 from posetools.formats import told_format
@@ -124,17 +124,18 @@ def _own_skeleton(path: Path) -> Skeleton | None:
 def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Dataset:
     if is_data_set(path):
         read = read_set(path, skeleton)
-        advice = f"`posetools validate {quoted(path)}{option}` lists everything that is wrong with it"
+        advice = (
+            f"`posetools validate {quoted(path)}{option}` lists all errors; `posetools convert` has options for them"
+        )
         refuse_errors(read.findings, path, advice)
         return concatenate(list(read.splits.values()))
     told = told_format([path], "a data set folder, or of a format that is told by its signs")
-    if told is coco.FORMAT and path.is_file():
-        folders = image_folders(path)
-        result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
-    else:
-        result = told.read([path], skeleton, ReadOptions(progress=progress))
-    command = f"`posetools convert {quoted(path)}{option} --out NEW`"
-    advice = f"{command} lists everything that is wrong with it, and has options for it"
+    with options_of_convert(path, option) as advice:
+        if told is coco.FORMAT and path.is_file():
+            folders = image_folders(path)
+            result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
+        else:
+            result = told.read([path], skeleton, ReadOptions(progress=progress))
     refuse_errors(result.findings, path, advice)
     return result.dataset
 

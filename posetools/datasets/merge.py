@@ -137,7 +137,7 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
     sets: dict[Path, SetReading] = {}
     for done, path in enumerate(request.sources, start=1):
         sets[path] = read_set(path, skeleton, options)
-        advice = f"`posetools validate {quoted(path)}` lists everything that is wrong with it"
+        advice = f"`posetools validate {quoted(path)}` lists all errors"
         refuse_errors(sets[path].findings, path, advice)
         progress("reading data sets", done, len(request.sources))
     images = [

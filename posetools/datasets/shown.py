@@ -19,7 +19,7 @@ from posetools.core.folder import CONVERSION, IMAGES, ann_file, is_data_set, ske
 from posetools.core.geometry import Floats
 from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
-from posetools.datasets.derived import check_source
+from posetools.datasets.derived import check_source, options_of_convert
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import Place, RequestError, must_be
 from posetools.formats import told_format
@@ -137,7 +137,8 @@ def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Prog
     told = told_format([data], "a data set folder, or of a format that is told by its signs")
     # To be looked at, points without visibility and objects without boxes are shown as well as may be.
     options = ReadOptions(assume_visible=True, box_from="keypoints", progress=progress)
-    read = told.read([data], skeleton, options)
+    with options_of_convert(data):
+        read = told.read([data], skeleton, options)
     declared = {image.split for image in read.dataset.images if image.split}
     _check_split(data, split, sorted(declared))
     # A COCO file's places name the file; elsewhere each image has a file of its own.

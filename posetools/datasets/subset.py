@@ -286,7 +286,7 @@ def _of_kept(
     places = [(finding, finder.find(finding)) for finding in errors]
     concerned = [finding for finding, found in places if not found and finding.code not in request.without]
     concerned += [finding for finding, found in places if any(keys[index] in kept for index in found)]
-    listing = f"`posetools validate {quoted(request.data)}` lists everything"
+    listing = f"`posetools validate {quoted(request.data)}` lists all errors; `posetools convert` has options for them"
     advice = f"{listing}; --without-finding CODE leaves such images out"
     refuse_errors(concerned, request.data, advice)
     return [finding for finding in mine if finding.severity is not Severity.ERROR]

@@ -20,6 +20,7 @@ from typing import Any
 from PIL import Image as Pillow
 
 from posetools.errors import InputError
+from posetools.files.unpacked import UnpackedPath
 from posetools.imaging.markers import Markers
 
 SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -152,4 +153,5 @@ def upright_command(path: Path | str) -> str:
 def _command(path: Path | str, script: str) -> str:
     text = script.format(ascii(str(path)))
     # In double quotes it is the easier to read, where the name holds nothing that a shell would look at.
-    return f"python -c {shlex.quote(text)}" if set(text) & set('"$`!\\') else f'python -c "{text}"'
+    command = f"python -c {shlex.quote(text)}" if set(text) & set('"$`!\\') else f'python -c "{text}"'
+    return f"{command}; unpack the zip first, and give the folder" if isinstance(path, UnpackedPath) else command

@@ -145,7 +145,7 @@ def _opened(target: Target) -> Iterator[Any]:
     capture = None
     if isinstance(target, Path) or target <= _LAST_CAMERA:
         with suppress(cv2.error):
-            capture = cv2.VideoCapture(target if isinstance(target, int) else str(target))
+            capture = cv2.VideoCapture(target if isinstance(target, int) else os.fspath(target))
     if capture is None or not capture.isOpened():
         raise RequestError(f"{title(target)}: cannot be opened{_hint(target)}")
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)

@@ -164,7 +164,7 @@ def test_an_image_of_another_size(folder: Path) -> None:
             "train_coco.json",
             "images[1] (id 2, b.jpg)",
             "image (width, height) must be (64, 40), the size of b.jpg, got (64, 48)",
-            "the annotation was made on another image, or on a resized copy",
+            "the annotation belongs to another image or a resized copy",
         )
     ]
 

@@ -59,4 +59,4 @@ def test_refusals_are_one_line(data: Path, tmp_path: Path) -> None:
     assert done.err.startswith("error: --val must be greater than 0 and less than 1, or 0 for none, got 2.0\n")
     missing = run("split", tmp_path / "no")
     assert missing.status == 2
-    assert missing.err == f"error: {tmp_path}/no: must be a data set folder, but there is no such folder\n"
+    assert missing.err == f"error: {tmp_path}/no: must be a data set folder, but does not exist\n"

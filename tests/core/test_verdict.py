@@ -27,7 +27,7 @@ def found(*codes: str, fixable: bool = False) -> list[Finding]:
 @pytest.mark.parametrize(
     ("findings", "splits", "images", "level", "sentence", "things"),
     [
-        ([], BOTH, True, "good", "ready to train; nothing was found", []),
+        ([], BOTH, True, "good", "ready to train; no problems found", []),
         (found("W202"), BOTH, True, "warning", "ready to train; 1 thing to look at first", ["W202"]),
         (
             found("W202", "W202", "W211", "W215"),
@@ -69,7 +69,7 @@ def found(*codes: str, fixable: bool = False) -> list[Finding]:
             "not ready to train: 2 errors to fix first; --fix can fix all of them",
             ["E104", "E105"],
         ),
-        ([], BOTH, False, "good", "ready to train (image files not checked); nothing was found", []),
+        ([], BOTH, False, "good", "ready to train (image files not checked); no problems found", []),
         (found("W202"), ("val",), True, "warning", "no errors; 1 thing to look at first", ["W202"]),
     ],
 )

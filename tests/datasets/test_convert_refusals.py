@@ -26,9 +26,9 @@ Setting = Callable[[Path], dict[str, Any]]
             ["no: SRC must be an existing file or folder, but there is none"],
             id="missing source",
         ),
-        pytest.param(lambda t: {"out": t / "src"}, ["--out must lie outside of what is read"], id="onto the source"),
+        pytest.param(lambda t: {"out": t / "src"}, ["--out must be outside the source"], id="onto the source"),
         pytest.param(lambda t: {"out": t / "src" / "out"}, ["and not around it"], id="into the source"),
-        pytest.param(lambda t: {"out": t}, ["--out must lie outside", "choose a folder beside it"], id="around it"),
+        pytest.param(lambda t: {"out": t}, ["--out must lie outside", "choose a folder next to it"], id="around it"),
         pytest.param(
             lambda t: {"out": t / "pictures" / "x", "read": ReadOptions(image_roots=(t / "pictures",))},
             ["--out must lie outside"],
@@ -43,7 +43,7 @@ Setting = Callable[[Path], dict[str, Any]]
             lambda t: {"sources": (t / "pictures",)},
             [
                 "images: must be of a format that is told by its signs, but none fits",
-                "images: 10 images and nothing else: nothing is labeled yet; `posetools annotate",
+                "images: 10 images and no labels; `posetools annotate",
                 "  docs/convert.md lists what identifies each format: labelme, yolo-pose, coco",
                 "--from NAME says which it is",
             ],
@@ -68,7 +68,7 @@ Setting = Callable[[Path], dict[str, Any]]
         ),
         pytest.param(
             lambda t: {"out": t / "full", "overwrite": True},
-            ["--overwrite replaces only what convert wrote, but there is no conversion.json in it"],
+            ["--overwrite replaces only output of convert, but conversion.json is missing"],
             id="full of something else",
         ),
     ],

@@ -240,7 +240,7 @@ def test_refusals(tmp_path: Path) -> None:
     for request, part in (
         (MergeRequest(sources=(a,), out=out), "merge needs at least 2 data sets, got 1"),
         (MergeRequest(sources=(a, b, tmp_path / "b/../a"), out=out), "each data set must be given once"),
-        (MergeRequest(sources=(a, b), out=a / "images/out"), "--out must lie outside of what is read"),
+        (MergeRequest(sources=(a, b), out=a / "images/out"), "--out must be outside the source"),
         (MergeRequest(sources=(a, tmp_path / "no"), out=out), "no: must be a data set folder, but there is no such"),
         (MergeRequest(sources=(a, b), out=tmp_path / "pictures-a"), "exists and is not empty"),
         (MergeRequest(sources=(a, b), out=tmp_path / "pictures-a", overwrite=True), "there is no conversion.json"),

@@ -14,7 +14,7 @@ from posetools.errors import InputError, RequestError
 
 Document = dict[str, Any]
 Change = Callable[[Document], object]
-HINT = "`posetools validate` lists everything that is wrong with the file"
+HINT = "`posetools validate` lists all errors in the file"
 POINTS = ["a", "b", "c"]
 
 

@@ -169,7 +169,7 @@ def test_refusals_write_nothing(data: Path) -> None:
         ({"min_size": 1e6}, "no image meets all conditions; nothing was written"),
         ({"limit": 0}, "--limit must be 1 or more, got 0"),
         ({"objects": True}, "--objects must come with a condition on size or findings"),
-        ({"out": data / "part"}, "--out must lie outside of what is read"),
+        ({"out": data / "part"}, "--out must be outside the source"),
         ({"data": data.parent / "no"}, "there is no such folder"),
     ]
     for changes, part in cases:

@@ -85,7 +85,7 @@ def test_labels_of_a_frame_that_training_does_not_see_are_an_error_with_the_comm
     assert (
         "that is the frame after EXIF rotation (orientation 6), which OpenCV, and so training, does not" in done.words
     )
-    assert "turn the image itself, without touching its labels: python -c" in done.words
+    assert "rotate the image itself and keep its labels: python -c" in done.words
     assert not (tmp_path / "out").exists()
 
 

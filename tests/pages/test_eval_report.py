@@ -185,7 +185,7 @@ def test_a_case_shows_the_label_and_what_was_predicted(cases: tuple[ShownCase, .
     # Only what was predicted has rings and lines in this color.
     assert red[1] > red[0] + 50
     found = next(case for case in cases if case.kinds[0] == "no_box")
-    assert found.panels[1].text == "nothing was found"
+    assert found.panels[1].text == "no problems found"
     assert found.place
 
 

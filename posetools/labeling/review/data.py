@@ -16,6 +16,7 @@ from posetools.core.findings import Severity
 from posetools.core.folder import refuse_zip
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton
+from posetools.datasets.derived import options_of_convert
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.datasets.shown import LabeledImage, labeled, read_labels
 from posetools.errors import InputError, RequestError, must_be, quoted
@@ -128,7 +129,8 @@ def _labeled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[d
     """Return the labeled images of a folder by their paths with links followed."""
     if not labelme.detect(folder):
         return {}, []
-    read = labelme.FORMAT.read([folder], skeleton, ReadOptions(progress=progress))
+    with options_of_convert(folder):
+        read = labelme.FORMAT.read([folder], skeleton, ReadOptions(progress=progress))
     errors = sum(finding.severity is Severity.ERROR for finding in read.findings)
     notes = [f"errors in reading: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
     found = {os.path.realpath(one.image.path): one for one in labeled(read.dataset) if one.image.path is not None}
