@@ -185,7 +185,7 @@ def test_what_is_odd_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_a_source_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="must be an existing file or folder, but there is none"):
+    with pytest.raises(RequestError, match="must be an existing file or folder, but does not exist"):
         posetools.read(tmp_path / "absent")
     (tmp_path / "labels.zip").write_bytes(b"PK\5\6" + bytes(18))
     with pytest.raises(RequestError, match="must be a folder, got a zip file"):

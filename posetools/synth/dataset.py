@@ -50,7 +50,7 @@ def render_set(
         variety: how much they differ from each other.
         workers: processes that render.
         overwrite: replace what is in ``out``.
-        progress: told how far it is.
+        progress: receives progress.
 
     Raises:
         RequestError: ``out`` is not empty, or a number is out of range.

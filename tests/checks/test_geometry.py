@@ -120,9 +120,9 @@ def test_a_mirrored_car_is_told_with_both_fits() -> None:
     index = _whole()
     (finding,) = _findings(_changed(index, lambda points: points[MIRRORED]))
     assert (finding.code, finding.place) == ("W215", f"annotations[{index}] (id {index + 1})")
-    assert finding.message.startswith("the names must be those of a rigid car, got points ")
-    assert finding.message.endswith("with left and right exchanged, or front and rear")
-    assert "both look the same to geometry" in finding.hint
+    assert finding.message.startswith("the names must fit a rigid car, got points ")
+    assert finding.message.endswith("with left and right swapped, or front and rear")
+    assert "geometry cannot distinguish the two" in finding.hint
 
 
 def test_a_misplaced_point_is_told_with_the_place_where_it_should_be() -> None:
@@ -167,7 +167,7 @@ def test_two_points_with_each_others_names(pair: tuple[str, str], code: str) -> 
     (finding,) = [f for f in _findings(_changed(index, lambda points: points[order])) if f.code != "W218"]
     assert finding.code == code
     assert all(name in finding.message for name in pair)
-    assert finding.message.endswith("with the two exchanged")
+    assert finding.message.endswith("with the two swapped")
 
 
 def _pairs() -> list[tuple[int, int]]:
@@ -334,7 +334,7 @@ def test_a_template_that_breaks_a_rule_is_refused(changes: dict[str, Any], probl
         ("faces", ["roof"], "faces must be names of faces, got 'roof'"),
         ("opposite", "left-front-low", "opposite must be another keypoint"),
         ("opposite", "right-rear-top", "opposite must go both ways"),
-        ("neighbour", "wheel", "neighbor must be another keypoint, got 'wheel'"),
+        ("neighbour", "wheel", "neighbour must be another keypoint, got 'wheel'"),
     ],
 )
 def test_a_point_that_breaks_a_rule_is_refused(field: str, value: object, problem: str, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def _cost(trials: _Trials, at: int, column: int, fits: Fits, rarity: float) -> f
 
 @pytest.mark.parametrize("visibility", [True, False])
 def test_a_mistake_costs_its_misfit_and_its_rarity(visibility: bool) -> None:
-    """Each fit is made anew, and each rarity written down as it is explained: one in so many."""
+    """Each fit is recomputed, and each rarity is as documented: one in so many."""
     views, diagonal, plain, trials = _tried(_planted(), visibility)
     margin, exchanges = geometry._MISTAKE_MARGIN, TEMPLATE.exchanges
     assert trials.suspects.tolist() == np.flatnonzero(plain.misfit > 2 * np.log(40) + margin).tolist()
@@ -340,10 +340,10 @@ def test_two_points_with_each_others_names() -> None:
         before, after = one.turned_away
         seen = (f" and {before} visible on sides turned away", f" and {after}") if before > after else ("", "")
         assert (finding.message, finding.hint) == (
-            f"{CAR8.names[pair[0]]} and {CAR8.names[pair[1]]} must be those of a rigid car, got points "
+            f"{CAR8.names[pair[0]]} and {CAR8.names[pair[1]]} must fit a rigid car, got points "
             f"{one.labeled:.1f} px (rms) off{seen[0]} as labeled, {one.explained:.1f} px{seen[1]} with the two "
-            "exchanged",
-            "look at the image, and give the two points each other's names",
+            "swapped",
+            "check the image, and swap the names of the two points",
         )
         forms.add(before > after)
         told[code] += 1
@@ -375,11 +375,11 @@ def test_what_is_said_of_a_mirrored_and_of_a_misplaced_car() -> None:
             "W215",
             "x.json",
             "annotations[4] (id 5)",
-            f"the names must be those of a rigid car, got points {mirrored.labeled:.1f} px (rms) off and {before} "
+            f"the names must fit a rigid car, got points {mirrored.labeled:.1f} px (rms) off and {before} "
             f"visible on sides turned away as labeled, {mirrored.explained:.1f} px and 0 with left and right "
-            "exchanged, or front and rear",
-            "look at the image: give left and right each other's names, or, when the front is where the rear is "
-            "labeled, front and rear; both look the same to geometry",
+            "swapped, or front and rear",
+            "check the image: swap left and right, or, if the front is labeled as the rear, front and rear; geometry "
+            "cannot distinguish the two",
         ),
         Finding(
             "W217",
@@ -387,7 +387,7 @@ def test_what_is_said_of_a_mirrored_and_of_a_misplaced_car() -> None:
             "annotations[6] (id 7)",
             f"left-front-tire must be near ({moved.place[0]:.1f}, {moved.place[1]:.1f}) by the other 6 points, "
             f"got ({x:.1f}, {y:.1f}), {moved.shift:.0f} px off",
-            "move the point, or see whether it is another object's",
+            "move the point, or check whether it belongs to another object",
         ),
     ]
 
@@ -405,7 +405,7 @@ def test_points_that_cannot_be_seen_together() -> None:
         "x.json",
         "annotations[1] (id 2)",
         "the visible points must lie on sides that can be seen together, got left-front-tire, right-front-tire",
-        "points on the far side have visibility 1 (hidden); or are names exchanged?",
+        "set points on the far side to visibility 1 (occluded), or check for swapped names",
     )
     seen = studied(keypoints).impossible
     assert np.flatnonzero(seen).tolist() == [1, 4]
@@ -446,7 +446,7 @@ def test_what_is_not_checked_is_said() -> None:
     )
     assert geometry_note(CAR8) == ()
     assert geometry_note(_of_points(5)) == ()
-    assert geometry_note(_of_points(4)) == ("geometry not checked: it takes 5 keypoints, skeleton few has fewer",)
+    assert geometry_note(_of_points(4)) == ("geometry not checked: it needs 5 keypoints, skeleton few has fewer",)
 
 
 def _of_points(number: int) -> Skeleton:

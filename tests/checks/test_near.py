@@ -165,7 +165,7 @@ class TestWithImagehash:
             "images[1] (id 2, sub/b.png)",
             "image must be unlike those of other clips (train_coco.json: images[0] (id 1, a.png) is nearly the same; "
             f"{bits[0]} of 144 bits differ), got 'sub/b.png'",
-            "labeling and training on it again brings little; `posetools split` must keep the two in one split",
+            "a second copy adds little to training; `posetools split` must keep the two in one split",
         )
         name = "images[0] (id 1, a.png)" if "a.png" in across.message else "images[1] (id 2, sub/b.png)"
         assert across == Finding(
@@ -174,8 +174,8 @@ class TestWithImagehash:
             "images[0] (id 3, c.png)",
             f"image must be unlike all of other splits (train_coco.json: {name} and 1 more are nearly the same; "
             f"{bits[1]} of 144 bits differ), got 'c.png'",
-            "the evaluation would be of what was trained on: take it out of one split, or keep together what looks "
-            "alike with `posetools split --split-by REGEX`",
+            "evaluation would use training data: remove it from one split, or keep similar images together with "
+            "`posetools split --split-by REGEX`",
         )
 
     def test_images_are_looked_at_in_batches_and_in_order(
@@ -196,8 +196,8 @@ class TestWithImagehash:
         told: list[tuple[str, int, int]] = []
         assert list(check_near(listed, tmp_path, lambda *step: told.append(step))) == []
         assert told == [
-            *(("looking at images", done, 5) for done in (2, 4, 5)),
-            *(("comparing images by looks", done, 4) for done in (1, 2, 3, 4)),
+            *(("hashing images", done, 5) for done in (2, 4, 5)),
+            *(("comparing image hashes", done, 4) for done in (1, 2, 3, 4)),
         ]
         kept, signs, contents = near._hash_all(listed, tmp_path, silent)
         assert [each.name for each in kept] == ["a.png", "c.png", "d.png", "e.png"]

@@ -147,8 +147,8 @@ def test_validate_names_the_mirrored_ones(tmp_path: Path) -> None:
             if one["code"] == "W222" and one["file"].endswith(f"{split}_coco.json"):
                 index = int(one["place"].split("[")[1].split("]")[0])
                 found.append(names[document["annotations"][index]["image_id"]])
-                assert "left and right must lie as in the set's other objects, got them the other" in one["message"]
-                assert "give left and right each other's names" in one["hint"]
+                assert "left and right must lie as in the data set's other objects, got them" in one["message"]
+                assert "swap left and right" in one["hint"]
     assert len(found) >= 0.8 * objects
     assert set(found) <= wrong
     assert not [note for note in report["notes"] if "mirrored" in note]
@@ -160,4 +160,4 @@ def test_validate_says_that_a_set_is_too_small(tmp_path: Path) -> None:
     done = run("convert", tmp_path / "labels", "--skeleton", tmp_path / "critter.yaml", "--out", tmp_path / "set")
     assert done.status == 0, done.err
     said = run("validate", tmp_path / "set").words
-    assert "mirrored labels not checked: it takes 60 objects with left or right points, the set has" in said
+    assert "mirrored labels not checked: it needs 60 objects with left or right points, the data set has" in said

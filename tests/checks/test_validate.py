@@ -187,7 +187,7 @@ CASES: dict[str, Case] = {
     ),
     "unknown image": Case(of(image_id=77), "E110", SECOND, ("image_id must be the id of an entry in images, got 77",)),
     "unknown category": Case(
-        of(category_id=0), "E111", SECOND, ("category_id must be the id of", "(1), got 0"), "1-based"
+        of(category_id=0), "E111", SECOND, ("category_id must be the id of", "(1), got 0"), "from 1"
     ),
     "0-based": Case(category(id=0), "E111", "categories[0] (id 0, car)", ("id must be 1, the category id of", "got 0")),
     "name": Case(category(name="Car"), "E111", "categories[0] (id 1, Car)", ("name must be 'car'", "got 'Car'")),
@@ -337,7 +337,7 @@ def one_size(cars: Path) -> None:
 
 
 FOLDER_CASES: dict[str, tuple[Callable[[Path], None], str, str, str, str]] = {
-    "val missing": (remove_val, "E116", VAL, "", "val_coco.json must be there, with images to evaluate on"),
+    "val missing": (remove_val, "E116", VAL, "", "val_coco.json must exist, with images to evaluate on"),
     "truncated": (truncate, "E310", TRAIN, "line 1, column 13", "is not valid JSON"),
     "garbled": (
         garble,
@@ -373,7 +373,7 @@ FOLDER_CASES: dict[str, tuple[Callable[[Path], None], str, str, str, str]] = {
         "W208",
         "",
         "",
-        "visibility must be 1 for the points that are labeled but hidden, got only",
+        "visibility must be 1 for labeled but occluded points, got only",
     ),
     "one size": (
         one_size,
@@ -455,7 +455,7 @@ def test_one_coco_file_is_checked_alone(cars: Path, tmp_path: Path) -> None:
     shutil.copytree(cars / "images", release / "val2017")
     report = validate(release / "annotations/cars_val2017.json", skeleton=CAR8)
     assert (report.splits, report.findings) == (("val",), ())
-    with pytest.raises(RequestError, match="--skeleton says it"):
+    with pytest.raises(RequestError, match="pass --skeleton"):
         validate(release / "annotations/cars_val2017.json")
 
 
@@ -505,10 +505,10 @@ def test_fix_mends_the_set_and_says_what_it_changed(cars: Path) -> None:
         ("E105", "annotations[2] (id 3)", "num_keypoints set to 7, was 0"),
         ("E114", CATEGORY, "skeleton: 1 added to every index, the edges were 0-based"),
     ]
-    mended = json.loads((cars / TRAIN).read_text())
-    assert list(mended) == list(broken)
-    assert (mended["annotations"][0]["note"], mended["info"]["year"]) == ("keep me", 2020)
-    assert mended["annotations"][3] == broken["annotations"][3]
+    repaired = json.loads((cars / TRAIN).read_text())
+    assert list(repaired) == list(broken)
+    assert (repaired["annotations"][0]["note"], repaired["info"]["year"]) == ("keep me", 2020)
+    assert repaired["annotations"][3] == broken["annotations"][3]
     assert _written(cars / VAL) == val
     assert not [path for path in cars.iterdir() if path.name.startswith(".")]
 

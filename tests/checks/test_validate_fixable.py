@@ -56,8 +56,8 @@ def test_fixable_is_what_fix_mends(tmp_path: Path, document: dict[str, Any], num
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
     findings = validate(path, skeleton=CAR8, images=False).findings
-    mended = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
-    assert {_key(one) for one in findings if one.fixable} == {_key(one) for one in findings} & mended
+    repaired = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
+    assert {_key(one) for one in findings if one.fixable} == {_key(one) for one in findings} & repaired
 
 
 @pytest.mark.parametrize("images", [None, 2**31, "x", {}, ...])
@@ -69,8 +69,8 @@ def test_without_a_list_of_images(tmp_path: Path, document: dict[str, Any], imag
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
     findings = validate(path, skeleton=CAR8, images=False).findings
-    mended = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
-    assert mended and {_key(one) for one in findings if one.fixable} == mended
+    repaired = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
+    assert repaired and {_key(one) for one in findings if one.fixable} == repaired
     assert any("images" in f"{one.place} {one.message}" for one in findings)
 
 

@@ -224,7 +224,7 @@ def test_nothing_in_common_broken_or_missing(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"no\.json: must be a data set folder or a labeled source"):
         diff(tmp_path / "a/labels.json", tmp_path / "no.json")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RequestError, match="told by its signs, but none fits"):
+    with pytest.raises(RequestError, match="auto-detected, but none fits"):
         diff(tmp_path / "a/labels.json", tmp_path / "empty")
     with pytest.raises(InputError) as caught:
         diff(tmp_path / "a/labels.json", tmp_path / "b/labels.json", skeleton="coco17")

@@ -189,7 +189,7 @@ def test_other_keypoints_are_mapped_by_name(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as caught:
         merge(request)
     assert f"{other}: keypoints must be those of {a}, but it lacks left-front-bumper" in str(caught.value)
-    assert "has also antenna, nose" in str(caught.value)
+    assert "also has antenna, nose" in str(caught.value)
     assert "--skeleton" in str(caught.value)
     # With a skeleton, each name must still have a meaning.
     named = replace(request, skeleton="car8", names={"nose": "left-front-bumper"})
@@ -225,7 +225,7 @@ def test_other_sigmas_are_told_and_other_swaps_refused(tmp_path: Path) -> None:
     document = CAR8.model_dump(mode="json") | {"sigmas": [0.07] * 8}
     (b / "conversion.json").write_text(json.dumps({"skeleton": document}))
     result = merge(MergeRequest(sources=(a, b), out=tmp_path / "out"))
-    assert result.notes == (f"sigmas: those of {a}; {b} has others",)
+    assert result.notes == (f"sigmas: taken from {a}; {b} has others",)
     for point in document["keypoints"]:
         point["swap"] = None
     (b / "conversion.json").write_text(json.dumps({"skeleton": document}))
@@ -267,7 +267,7 @@ def test_broken_data_sets_are_named_and_nothing_is_written(tmp_path: Path) -> No
     document = json.loads((b / "val_coco.json").read_text())
     document["images"][0]["file_name"] = "4.jpg"
     (b / "val_coco.json").write_text(json.dumps(document))
-    with pytest.raises(InputError, match=r"file_name must be in one split only, got '4.jpg', which train has too"):
+    with pytest.raises(InputError, match=r"file_name must be in one split only, got '4.jpg', which is also in train"):
         merge(request)
     document["images"][0]["file_name"] = "gone.jpg"
     (b / "val_coco.json").write_text(json.dumps(document))

@@ -116,7 +116,7 @@ def test_reason_says_what_was_done_and_how_to_do_otherwise() -> None:
     assert plan.val == frozenset(range(5))
     assert plan.reason == (
         "by clip, because the names look like frames of clips (--split-by image ignores it); "
-        "1 of 2 groups, 5 of 50 images are for evaluation"
+        "1 of 2 groups, 5 of 50 images are for validation"
     )
     assert plan_split(["a", "b"]).reason == "by image"
 
@@ -159,7 +159,7 @@ def test_groups_by_a_part_of_the_name() -> None:
     plan = plan_split(names, val=0.4, by="/(.)")
     assert (plan.by, plan.groups, plan.val) == ("/(.)", 2, frozenset({0, 2}))
     assert plan.reason == (
-        "by the part of the name that '/(.)' matches, as asked; 1 of 2 groups, 2 of 5 images are for evaluation"
+        "by the part of the name that '/(.)' matches, as requested; 1 of 2 groups, 2 of 5 images are for validation"
     )
     assert plan_split(names, val=0.4, by="[0-9]").groups == 3
     # What a group matches may be nothing at all.
@@ -169,7 +169,7 @@ def test_groups_by_a_part_of_the_name() -> None:
 def test_by_image_and_by_folder_when_asked() -> None:
     clips = _frames("a/", range(5)) + _frames("b/", range(10))
     plan = plan_split(clips, val=0.3, by="image")
-    assert (plan.by, plan.groups, plan.reason) == ("image", 15, "by image, as asked")
+    assert (plan.by, plan.groups, plan.reason) == ("image", 15, "by image, as requested")
     plan = plan_split(clips, val=0.3, by="parent")
     assert (plan.groups, plan.val) == (2, frozenset(range(5)))
 
@@ -238,16 +238,14 @@ def test_names_that_do_not_match_are_listed(unmatched: int, listed: str) -> None
         plan_split(["x", *map(str, range(unmatched))], by="x")
     assert str(caught.value) == (
         f"--split-by must match every file name, but 'x' does not match {unmatched} of {unmatched + 1}: {listed}\n"
-        "  the expression is searched in the name under images/, folders included"
+        "  the expression is searched in the name below images/, folders included"
     )
 
 
-ADVICE = "  --split-by image splits by image; --split-by REGEX groups by a part of the file name"
+ADVICE = "  split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
 
 
-@pytest.mark.parametrize(
-    ("by", "what"), [(None, "name"), ("image", "name"), ("parent", "folder"), ("", "group by ''")]
-)
+@pytest.mark.parametrize(("by", "what"), [(None, "name"), ("image", "name"), ("parent", "folder"), ("", "group by ''")])
 def test_one_group_cannot_be_split(by: str | None, what: str) -> None:
     with pytest.raises(RequestError) as caught:
         plan_split(["a.jpg", "a.jpg"], by=by)
@@ -259,7 +257,7 @@ def test_a_share_that_is_none_is_told_with_what_it_is() -> None:
         plan_split(["a.jpg", "b.jpg"], val=2)
     assert str(caught.value) == (
         "--val must be greater than 0 and less than 1, or 0 for none, got 2\n"
-        "  it is the share of the images that evaluation uses, 0.1 for a tenth"
+        "  pass the fraction of images for validation, such as 0.1"
     )
 
 
@@ -405,7 +403,7 @@ def test_resplit_updates_conversion_json(tmp_path: Path) -> None:
         "val": 0.5,
         "seed": 4,
         "groups": 2,
-        "reason": "by parent folder, as asked; 1 of 2 groups, 2 of 4 images are for evaluation",
+        "reason": "by parent folder, as requested; 1 of 2 groups, 2 of 4 images are for validation",
     }
     assert updated["splits"]["test"] == {"pictures": 3}
     assert updated["splits"]["val"]["keypoints"]["a"] == {"visible": 4, "hidden": 0, "not_labelled": 0}

@@ -167,7 +167,7 @@ def test_rare_things_are_shared_out() -> None:
     assert shares[True] == pytest.approx([0.2] * 10)
     assert max(abs(share - 0.2) for share in shares[False]) >= 0.1
     reason = plan_split(names, val=0.2, by="parent", strata=_strata(counts)).reason
-    assert reason.startswith("by parent folder, as asked, stratified by size; 8 of 40 groups, 40 of 200 images")
+    assert reason.startswith("by parent folder, as requested, stratified by size; 8 of 40 groups, 40 of 200 images")
 
 
 def test_seeds_still_differ() -> None:
@@ -235,8 +235,8 @@ def test_resplit_by_visibility(tmp_path: Path) -> None:
     (folder / "train_coco.json").write_text(json.dumps(document))
     strata = resplit(folder, val=0.2, stratify="visibility").strata
     assert dict(strata) == {
-        "points not labeled": (35, 7),
-        "hidden points": (15, 3),
+        "unlabeled points": (35, 7),
+        "occluded points": (15, 3),
         "visible points": (30, 6),
     }
 
@@ -250,7 +250,7 @@ def test_what_cannot_be_stratified_is_named(tmp_path: Path) -> None:
         resplit(folder, val=0.5, stratify="visibility")
     document = json.loads((folder / "train_coco.json").read_text())
     (folder / "train_coco.json").write_text(json.dumps(document | {"categories": []}))
-    with pytest.raises(RequestError, match="--stratify visibility needs keypoints in the category"):
+    with pytest.raises(RequestError, match="--stratify visibility requires keypoints in the category"):
         resplit(folder, val=0.5, stratify="visibility")
     assert not (folder / "val_coco.json").exists()
 

@@ -80,10 +80,10 @@ def test_names_by_pattern_and_by_file(data: Path) -> None:
 def test_split_alone_and_a_split_without_images(data: Path) -> None:
     request = SubsetRequest(data=data, out=data.parent / "out", splits=("val",))
     result = subset(request)
-    assert result.notes == ("train: not asked for",)
+    assert result.notes == ("train: not requested",)
     assert _names(request.out) == {"val": VAL}
     result = subset(replace(request, splits=(), names="day/1.jpg", overwrite=True))
-    assert result.notes == ("val: no image is left, hence no val_coco.json",)
+    assert result.notes == ("val: no image left, so no val_coco.json",)
     assert _names(request.out) == {"train": ["day/1.jpg"]}
 
 
@@ -135,7 +135,7 @@ def test_what_cannot_be_read_matters_where_it_is_kept(data: Path) -> None:
     with pytest.raises(InputError) as caught:
         subset(request)
     assert f"{data}/train_coco.json: annotations[0] (id 1): keypoints must be 3 numbers" in str(caught.value)
-    assert "--without-finding CODE leaves such images out" in str(caught.value)
+    assert "leave such images out with --without-finding CODE" in str(caught.value)
     assert not request.out.exists()
     assert _names(_subset(data, names="night/*"))["train"] == TRAIN[2:]
     assert _names(_subset(data, without=frozenset({"E106"})))["train"] == TRAIN[1:]
@@ -161,7 +161,7 @@ def test_refusals_write_nothing(data: Path) -> None:
         ({"splits": ("test",)}, "--split must be one of train, val, got 'test'"),
         ({"findings": frozenset({"E999"})}, "--finding must be a code of posetools, got 'E999'"),
         ({"findings": frozenset({"E101"}), "without": frozenset({"E101"})}, "must be other codes than --finding"),
-        ({"names": "noon/*"}, "--names must be a file with names, or a pattern that fits an image"),
+        ({"names": "noon/*"}, "--names must be a file with names, or a pattern that matches an image"),
         ({"names": str(data.parent / "list.txt")}, "one per line, as seen from images/, but 1 are not: none.jpg"),
         ({"names": str(data.parent / "empty.txt")}, "but it is empty"),
         ({"size_class": "huge"}, "--size must be one of small, medium, large, got 'huge'"),

@@ -73,7 +73,7 @@ NOTHING = found(np.zeros((0, 4)), np.zeros((0, 8, 2)))
 def test_confidence_is_that_of_the_least_sure_object() -> None:
     two = replace(found(np.tile(BOX, (2, 1)), np.tile(POINTS, (2, 1, 1))), scores=np.array([0.9, 0.5]))
     terms = by_confidence(material([None] * 3, [two, NOTHING, None], CAR8))
-    assert terms == [Term(0.75, "least sure object 0.25 (box 0.50, points 0.50)"), Term(0.5, "nothing is found"), None]
+    assert terms == [Term(0.75, "least confident object 0.25 (box 0.50, points 0.50)"), Term(0.5, "nothing detected"), None]
 
 
 def test_boxes_count_points_outside_and_overlaps_less_than_usual() -> None:
@@ -82,11 +82,11 @@ def test_boxes_count_points_outside_and_overlaps_less_than_usual() -> None:
     out[0, 3] = (110.0, 40.0)
     small = found(np.array([[0.0, 0.0, 200.0, 200.0]]))
     usual, outside, less, empty = by_boxes(material([None] * 4, [found(), found(points=out), small, NOTHING], CAR8))
-    assert usual == (0.0, "box and points agree") and empty == (0.0, "nothing is found")
+    assert usual == (0.0, "box and points agree") and empty == (0.0, "nothing detected")
     assert outside and outside.value == pytest.approx(10 / 100 / 0.25)
-    assert outside.reason == f"{CAR8.names[3]} lies 10 px outside of its box"
+    assert outside.reason == f"{CAR8.names[3]} lies 10 px outside its box"
     assert less and less.value == pytest.approx((0.49 - 0.1225) / 0.49)
-    assert less.reason == "box and box of points overlap by IoU 0.12, usual are 0.49"
+    assert less.reason == "IoU of the box and the points' box is 0.12, usually 0.49"
 
 
 def test_labels_count_what_is_missed_what_is_too_many_and_oks() -> None:
@@ -104,7 +104,7 @@ def test_labels_count_what_is_missed_what_is_too_many_and_oks() -> None:
     assert terms[1] and terms[1].value == pytest.approx(1 - oks)
     assert terms[1].reason == f"object 1: OKS {oks:.2f}; {CAR8.names[5]} is 30 px from its label"
     assert terms[2] and terms[2].reason == "labeled object 1 is not found"
-    assert terms[4] and terms[4].reason == "an object is found (0.40), not labeled"
+    assert terms[4] and terms[4].reason == "an object is detected (0.40), not labeled"
     assert by_labels(material([None, labeled()], [found(), None], CAR8)) == [None, None]
 
 
@@ -174,7 +174,7 @@ def test_the_folder_holds_the_list_the_sheet_and_links(tmp_path: Path) -> None:
     assert [entry["rank"] for entry in document["pictures"]] == [1, 2, 3, 4]
     first = document["pictures"][0]
     assert first["labelled"] is None, "files that nobody has saved are no labels"
-    assert first["found"] == 2 and "confidence 0.28: least sure object 0.72 (box 0.80, points 0.90)" in first["reasons"]
+    assert first["found"] == 2 and "confidence 0.28: least confident object 0.72 (box 0.80, points 0.90)" in first["reasons"]
     with (tmp_path / "out/review.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["file_name"] for row in table] == [entry["file_name"] for entry in document["pictures"]]

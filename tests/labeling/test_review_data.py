@@ -80,7 +80,7 @@ def test_predictions_of_other_images_are_refused_and_of_some_are_counted(folder:
     write("sub/b.jpg")
     got = with_predictions(candidates, file)
     assert [one.image.file_name for one in got.images] == ["sub/b.jpg"]
-    assert got.notes[-1] == f"{file}: says nothing about 1 images, which are left out"
+    assert got.notes[-1] == f"{file}: has no predictions for 1 images, which are left out"
 
 
 def test_images_are_told_apart_by_gray_values_and_by_where_objects_are(folder: Path) -> None:

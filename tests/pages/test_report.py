@@ -95,7 +95,7 @@ def test_the_page_has_totals_charts_and_each_finding_with_its_image(cars: Path) 
     ]
     assert "area must be a number greater than 1 (square pixels), got 1.0" in page.text
     assert f"{cars / TRAIN}: annotations[1] (id 2)" in page.text
-    assert "is the point of another object, or the box too small?" in page.text
+    assert "check whether the point belongs to another object, or the box is too small" in page.text
     # Below the verdict, and at their findings.
     assert [img["alt"] for img in page.of("img")] == ["", "", "E104 in train: a.jpg", "W202 in train: sub/b.png"]
     assert len(page.of("svg", **{"class": "histogram"})) == 3

@@ -58,7 +58,7 @@ def write_report(report: ValidationReport, path: Path, *, progress: Progress = s
     Args:
         report: what validation found.
         path: the page; it ends with ``.html``.
-        progress: told how far it is.
+        progress: receives progress.
 
     Raises:
         RequestError: ``path`` is no name for a page.
@@ -73,7 +73,7 @@ def render(report: ValidationReport, progress: Progress = silent) -> str:
 
     Args:
         report: what validation found.
-        progress: told how far it is.
+        progress: receives progress.
     """
     figures = figures_of(report.checked.objects, report.checked.skeleton)
     cropper = Cropper(report.checked)
