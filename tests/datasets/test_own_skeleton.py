@@ -93,7 +93,7 @@ def test_from_labelme_files_to_configs_and_back_to_labelme(program: Path, dogs: 
     for folder in ("data/dogs", "data/dogs/images"):
         done = run("annotate", folder)
         assert done.status == 0, done.err
-        assert "each dog: a rectangle" in done.out and "skeleton: dog, from the data set data/dogs" in done.out
+        assert "each dog: draw a rectangle" in done.out and "skeleton: dog, from the data set data/dogs" in done.out
         _, text = json.loads((program / "called.json").read_text())
         assert yaml.safe_load(text)["labels"] == ["dog", *POINTS]
     assert run("view", "data/dogs", "--out", "sheet.jpg").status == 0

@@ -117,7 +117,7 @@ def test_an_error_of_labelme_is_one(program: Path, tmp_path: Path) -> None:
     make_image(tmp_path / "cars/a.jpg", (96, 80))
     (program / "status").write_text("3")
     done = run("annotate", tmp_path / "cars", "--then-convert", tmp_path / "set")
-    assert done.status == 1 and "ended with exit status 3" in done.err and not (tmp_path / "set").exists()
+    assert done.status == 1 and "failed with exit status 3" in done.err and not (tmp_path / "set").exists()
     (program / "labelme").write_text("#!/nowhere/python\n")
     done = run("annotate", tmp_path / "cars")
     assert done.status == 1 and "cannot be started" in done.err
@@ -130,7 +130,7 @@ def test_without_labelme_it_is_said_how_to_get_it(
     (program / "labelme").unlink()
     monkeypatch.setenv("PATH", str(program))
     done = run("annotate", tmp_path / "cars")
-    assert done.status == 2 and "needs the program labelme" in done.err and "uv tool install labelme" in done.err
+    assert done.status == 2 and "requires the program labelme" in done.err and "uv tool install labelme" in done.err
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ def test_without_a_screen(program: Path, tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     done = run("annotate", tmp_path / "cars")
-    assert done.status == 2 and "needs a screen" in done.err and not (program / "called.json").exists()
+    assert done.status == 2 and "requires a screen" in done.err and not (program / "called.json").exists()
 
 
 class Screen:
-    """A screen that nobody sees, a keyboard and a mouse.
+    """A virtual screen, a keyboard and a mouse.
 
     Attributes:
         env: the environment of programs that are to show on it.

@@ -103,7 +103,7 @@ def test_labels_count_what_is_missed_what_is_too_many_and_oks() -> None:
     oks = (7 + np.exp(-(30**2) / (2 * 10000 * 0.1**2))) / 8
     assert terms[1] and terms[1].value == pytest.approx(1 - oks)
     assert terms[1].reason == f"object 1: OKS {oks:.2f}; {CAR8.names[5]} is 30 px from its label"
-    assert terms[2] and terms[2].reason == "labeled object 1 is not found"
+    assert terms[2] and terms[2].reason == "labeled object 1 is missed"
     assert terms[4] and terms[4].reason == "an object is detected (0.40), not labeled"
     assert by_labels(material([None, labeled()], [found(), None], CAR8)) == [None, None]
 
@@ -124,7 +124,7 @@ def test_geometry_counts_what_fits_no_car() -> None:
     few = replace(moved, keypoint_scores=np.array([[0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1]]))
     terms = by_geometry(material([clean, None, None, None], [None, moved, few, None], CAR8))
     assert terms[0] and terms[0].value < 0.2
-    assert terms[1] and terms[1].value > 0.4 and "the points fit no car by" in terms[1].reason
+    assert terms[1] and terms[1].value > 0.4 and "off a rigid car" in terms[1].reason
     assert terms[2] is None and terms[3] is None
     no_template = CAR8.model_copy(update={"template": None})
     assert by_geometry(material([clean], [None], no_template)) == [None]
@@ -173,7 +173,7 @@ def test_the_folder_holds_the_list_the_sheet_and_links(tmp_path: Path) -> None:
     document = load(tmp_path / "out/review.json")
     assert [entry["rank"] for entry in document["pictures"]] == [1, 2, 3, 4]
     first = document["pictures"][0]
-    assert first["labelled"] is None, "files that nobody has saved are no labels"
+    assert first["labelled"] is None, "files never saved by a person are no labels"
     assert first["found"] == 2 and "confidence 0.28: least confident object 0.72 (box 0.80, points 0.90)" in first["reasons"]
     with (tmp_path / "out/review.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))

@@ -354,7 +354,7 @@ def test_of_one_object_the_prediction_is_shown_that_fits_it_best(tmp_path: Path)
         ({"columns": 0}, "--columns must be at least 1, got 0"),
         ({"out": "empty"}, "must be the file of the sheet, but is a folder"),
         ({"out": "sheet.txt"}, "--out must be a file that ends with .jpeg, .jpg, .png, .webp, got"),
-        ({"out": "cars/images/a.png"}, "is a labeled image itself"),
+        ({"out": "cars/images/a.png"}, "is one of the labeled images"),
         ({"out": "cars", "each": True}, "must be a new or empty folder with --each, but is not"),
         ({"out": "cars/train_coco.json", "each": True}, "must be a new or empty folder with --each, but is not"),
         ({"tile": (9000, 9000)}, "the sheet must be at most 120 million pixels, got"),
