@@ -231,7 +231,7 @@ def _box(image: Pillow.Image, box: Floats, width: float, color: Color) -> None:
 
 
 def _line(image: Pillow.Image, start: Floats, end: Floats, width: float, color: Color) -> None:
-    """Paste a line in pieces along the axis on which it is longer; their masks share no pixel."""
+    """Paste a line in pieces along its longer axis; their masks share no pixel."""
     way = end - start
     length = math.hypot(*way)
     if not length:

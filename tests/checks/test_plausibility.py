@@ -306,8 +306,7 @@ def test_what_is_said_about_a_split() -> None:
             "annotations",
             "objects with labeled keypoints must be at least 1600, so that the stock warm-up (1000 iterations in "
             "batches of 32) ends within 20 epochs, got 1",
-            "`posetools config` fits warm-up and schedule to the data; the stock recipe keeps the learning rate "
-            "low",
+            "`posetools config` fits warm-up and schedule to the data; the stock recipe keeps the learning rate low",
         ),
     ]
     (six,) = (f for f in check_split(objects_of([]), CAR8, train=False) if f.code == "W210")

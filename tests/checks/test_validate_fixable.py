@@ -1,4 +1,4 @@
-"""What is called fixable is what the repair of the whole file mends, though only entries with findings are asked."""
+"""A finding is fixable if the repair of the whole file fixes it, though only entries with findings are tried."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ Setting = Callable[[Path], dict[str, Any]]
         pytest.param(
             lambda t: {"sources": (t / "pictures",)},
             [
-                "pictures: must be in a format that can be auto-detected, but none fits",
-                "images: 10 images and nothing else: nothing is labeled yet; `posetools annotate",
+                "/pictures: must be in a format that can be auto-detected, but none fits",
+                "/pictures: 10 images and nothing else: nothing is labeled yet; `posetools annotate",
                 "  docs/convert.md says how each format is recognized: labelme, yolo-pose, coco",
                 "choose the format with --from NAME",
             ],
@@ -115,6 +115,8 @@ def test_a_skeleton_file_inside_the_output_is_not_replaced(tmp_path: Path) -> No
 def test_a_labelme_file_called_as_the_record_is_not_lost(tmp_path: Path) -> None:
     source, dataset = labelme_source(tmp_path, images=["conversion.jpg", "a.jpg"])
     assert instances(convert_one(source, tmp_path / "out")) == len(dataset)
-    with pytest.raises(RequestError, match=r"conversion\.json is reserved for convert, but is the labelme file of an image"):
+    with pytest.raises(
+        RequestError, match=r"conversion\.json is reserved for convert, but is the labelme file of an image"
+    ):
         convert_one(source, tmp_path / "again", target_format="labelme")
     assert not (tmp_path / "again").exists()

@@ -196,7 +196,7 @@ def test_val_as_the_hint_on_copies_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["_jpg", "_PNG", ""])
 def test_copies_are_told_by_their_hash_alone(tmp_path: Path, ending: str) -> None:
-    """Programs that name Roboflow's files anew leave the original's ending out."""
+    """Programs that rename Roboflow's files omit the original's file extension."""
     names = {"train": [f"{photo}{ending}.rf.{at:032x}.jpg" for photo in "abcd" for at in range(3)]}
     out = tmp_path / "out"
     done = run(

@@ -1,4 +1,4 @@
-"""Splitting anew: what is refused, word for word, and what the strata count; test_split.py has the rest."""
+"""``posetools split``: refusals, word for word, and the counts of strata; test_split.py has the rest."""
 
 from __future__ import annotations
 

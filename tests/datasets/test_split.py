@@ -1,4 +1,4 @@
-"""Splitting: the plan over names, and a finished data set split anew."""
+"""The split plan over names, and splitting an existing data set again."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ def test_a_name_that_only_looks_like_a_copy_is_itself() -> None:
     assert original_name("f/IMG_1_JPG.rf.96a3be3cf272e017046d1b2674a52bd3.jpg") == "f/IMG_1.JPG"
 
 
-# Splitting a finished set anew.
+# Splitting an existing data set again.
 
 CATEGORIES = [{"id": 1, "name": "car", "keypoints": ["a", "b"], "skeleton": [[1, 2]], "mine": "kept"}]
 

@@ -112,5 +112,5 @@ def test_a_gif_with_the_name_of_a_jpeg_is_found_with_the_command_that_converts_i
     path = next((tmp_path / "out/images").glob("1*"))
     path.write_bytes(encoded("GIF"))
     done = run("validate", tmp_path / "out")
-    assert done.status == 1 and "OpenCV, and so training, does not decode GIF images" in done.words
+    assert done.status == 1 and "OpenCV, and so training, cannot decode GIF images" in done.words
     assert "convert it in place (keep a copy): python -c" in done.words

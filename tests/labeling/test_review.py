@@ -73,7 +73,11 @@ NOTHING = found(np.zeros((0, 4)), np.zeros((0, 8, 2)))
 def test_confidence_is_that_of_the_least_sure_object() -> None:
     two = replace(found(np.tile(BOX, (2, 1)), np.tile(POINTS, (2, 1, 1))), scores=np.array([0.9, 0.5]))
     terms = by_confidence(material([None] * 3, [two, NOTHING, None], CAR8))
-    assert terms == [Term(0.75, "least confident object 0.25 (box 0.50, points 0.50)"), Term(0.5, "nothing detected"), None]
+    assert terms == [
+        Term(0.75, "least confident object 0.25 (box 0.50, points 0.50)"),
+        Term(0.5, "nothing detected"),
+        None,
+    ]
 
 
 def test_boxes_count_points_outside_and_overlaps_less_than_usual() -> None:
@@ -174,7 +178,10 @@ def test_the_folder_holds_the_list_the_sheet_and_links(tmp_path: Path) -> None:
     assert [entry["rank"] for entry in document["pictures"]] == [1, 2, 3, 4]
     first = document["pictures"][0]
     assert first["labelled"] is None, "files never saved by a person are no labels"
-    assert first["found"] == 2 and "confidence 0.28: least confident object 0.72 (box 0.80, points 0.90)" in first["reasons"]
+    assert (
+        first["found"] == 2
+        and "confidence 0.28: least confident object 0.72 (box 0.80, points 0.90)" in first["reasons"]
+    )
     with (tmp_path / "out/review.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["file_name"] for row in table] == [entry["file_name"] for entry in document["pictures"]]

@@ -70,7 +70,7 @@ def test_the_page_has_tables_curves_and_cases(first: Report, page: Page) -> None
     charts = [svg["aria-label"] for svg in page.of("svg", **{"class": "curve"})]
     assert charts == [
         "precision and recall of boxes",
-        "what a threshold of the boxes' score gives",
+        "boxes by score threshold",
         "calibration of boxes",
         "precision and recall of poses, labeled boxes",
         "precision and recall of poses, detected boxes",
@@ -185,7 +185,7 @@ def test_a_case_shows_the_label_and_what_was_predicted(cases: tuple[ShownCase, .
     # Only what was predicted has rings and lines in this color.
     assert red[1] > red[0] + 50
     found = next(case for case in cases if case.kinds[0] == "no_box")
-    assert found.panels[1].text == "nothing was found"
+    assert found.panels[1].text == "nothing detected"
     assert found.place
 
 

@@ -102,7 +102,7 @@ def test_the_page_has_totals_charts_and_each_finding_with_its_image(cars: Path) 
     assert len(page.of("svg", **{"class": "heat"})) == 8
     # Two splits, and eight keypoints in both.
     assert len(page.of("svg", **{"class": "bar"})) == 2 + 2 * 8
-    assert "posetools validate --fix mends it" not in page.text
+    assert "Fix it with posetools validate --fix" not in page.text
 
 
 def test_the_same_findings_give_the_same_bytes(cars: Path) -> None:

@@ -304,7 +304,7 @@ def visibility_bar(counts: Sequence[int]) -> Markup:
     total = max(1, sum(counts))
     text = f"{visible} visible, {hidden} occluded, {unlabeled} unlabeled"
     parts, left = [tooltip(text)], 0.0
-    for kind, count in (("visible", visible), ("hidden", hidden), ("unlabelled", unlabeled)):
+    for kind, count in (("visible", visible), ("hidden", hidden), ("unlabeled", unlabeled)):
         width = 100 * count / total
         if count:
             parts.append(Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="10"/>').format(kind, left, width))
