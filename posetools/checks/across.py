@@ -54,7 +54,7 @@ def check_copies(tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
     """Yield splits with augmented copies of an earlier split's images: evaluation would use training data."""
     for one, other, copies in copied({split: table.images.file_names for split, table in tables.items()}):
         got = f"{counted_copies(copies)} of images in {one}, the first {copies[0]}"
-        message = must_be(f"images of {other}", f"of other photos than those of {one}", got)
+        message = must_be(f"images of {other}", f"of other photos than in {one}", got)
         hint = "`posetools split` keeps copies of one photo in the same split"
         hint = OF_TEST if "test" in (one, other) else hint
         yield Finding("W223", str(tables[other].path), "images", message, hint)
@@ -102,7 +102,7 @@ def leaks(
     """
     for one, other, copies in copied(names):
         number = counted_copies(copies)
-        message = f"images must be of other photos than those of {one}, got {number} of them, the first {copies[0]}"
+        message = f"images must be of other photos than in {one}, got {number} of them, the first {copies[0]}"
         hint = "--val 0.1 splits train and val again and keeps copies of one photo together"
         hint = OF_TEST if "test" in (one, other) else hint
         yield Finding("W223", sources, other, message, hint)
@@ -113,7 +113,7 @@ def leaks(
             continue
         number = counted(len(pairs), "image")
         first = f"{pairs[0][1]} ({pairs[0][0]} in {one})"
-        rule = f"other ones than those of {one}, got {number} with the same content, the first {first}"
+        rule = f"other files than in {one}, got {number} with the same content, the first {first}"
         hint = "remove them from one of the two splits"
         if out is not None:
             command = f"posetools subset {quoted(out)} --out NEW --without-finding E126"

@@ -149,7 +149,7 @@ def _problems(listed: ListedImage, folder: Path, found: Inspection) -> Iterator[
 
 def _double(listed: ListedImage, other: ListedImage, what: str) -> Finding:
     if listed.split == other.split:
-        message = must_be(what, f"that of one entry only ({other.place} has it)", listed.name)
+        message = must_be(what, f"in one entry only ({other.place} has it)", listed.name)
         return listed.finding("W206", message, "keep one of the two, with the objects of both", other)
     message = must_be(what, f"in one split only ({other.where} has it)", listed.name)
     hint = "evaluation would use training data: " + (

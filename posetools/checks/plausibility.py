@@ -51,7 +51,7 @@ def check_boxes(objects: SoundObjects) -> Iterator[Finding]:
         yield objects.finding("W214", int(index), message, "draw it again, or remove the annotation")
     for index, earlier, iou in _overlapping(objects):
         other = objects.table.annotations.place(int(objects.rows[earlier]))
-        message = f"bbox must be of another object than that of {other}, got an overlap (IoU) of {iou:.3f}"
+        message = f"bbox must be of another object than {other}, got an overlap (IoU) of {iou:.3f}"
         yield objects.finding("W205", index, message, "remove one of the two")
 
 

@@ -186,7 +186,7 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
         shown = first_names(unknown, _LISTED_NAMES)
         problem = f"{len(unknown)} are not: {shown}" if unknown else "it is empty"
         rule = f"the names of images of {request.data}, one per line, relative to images/"
-        raise RequestError(f"{request.names}: must hold {rule}, but {problem}")
+        raise RequestError(f"{request.names}: must contain {rule}, but {problem}")
     return wanted
 
 

@@ -257,7 +257,7 @@ def _line(image: Pillow.Image, start: Floats, end: Floats, width: float, color: 
 
 
 def _line_mask(columns: Floats, rows: Floats, start: Floats, way: Floats, length: float, half: float) -> Pillow.Image:
-    """Return the coverage of each pixel, given by its center, by a line from ``start`` along the unit vector ``way``."""
+    """Return how much a line from ``start`` along the unit vector ``way`` covers of each pixel, given by its center."""
     off = (way[0] * rows - (way[0] * start[1] - way[1] * start[0])).astype(np.float32)[:, None]
     off = np.abs(off - (way[1] * columns).astype(np.float32))
     on = (way[1] * rows - way @ start).astype(np.float32)[:, None] + (way[0] * columns).astype(np.float32)

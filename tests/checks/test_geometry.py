@@ -179,7 +179,7 @@ def test_points_that_cannot_be_seen_together() -> None:
     seen = np.zeros(8)
     (finding,) = _findings(_changed(index, lambda points: np.column_stack([points[:, :2], seen + 2])))
     assert finding.code == "W218"
-    assert finding.message.startswith("the visible points must lie on sides that can be seen together, got left-front")
+    assert finding.message.startswith("visible points must be on sides that can be seen together, got left-front")
 
 
 def test_where_no_point_is_hidden_visibility_says_nothing() -> None:

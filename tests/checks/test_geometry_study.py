@@ -404,7 +404,7 @@ def test_points_that_cannot_be_seen_together() -> None:
         "W218",
         "x.json",
         "annotations[1] (id 2)",
-        "the visible points must lie on sides that can be seen together, got left-front-tire, right-front-tire",
+        "visible points must be on sides that can be seen together, got left-front-tire, right-front-tire",
         "set points on the far side to visibility 1 (occluded), or check for swapped names",
     )
     seen = studied(keypoints).impossible

@@ -117,7 +117,7 @@ def test_names_that_leave_the_folder_and_names_that_are_there_twice() -> None:
             "W206",
             "train_coco.json",
             "images[3] (id 4, a.jpg)",
-            "file must be that of one entry only (images[0] (id 1, a.jpg) has it), got 'a.jpg'",
+            "file must be in one entry only (images[0] (id 1, a.jpg) has it), got 'a.jpg'",
             ONE_OF_TWO,
         ),
         Finding(
@@ -189,7 +189,7 @@ def test_the_same_content_under_two_names(folder: Path) -> None:
             "W206",
             "train_coco.json",
             "images[2] (id 3, e.jpg)",
-            f"content must be that of one entry only ({first} has it), got 'e.jpg'",
+            f"content must be in one entry only ({first} has it), got 'e.jpg'",
             ONE_OF_TWO,
         ),
         *(

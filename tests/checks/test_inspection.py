@@ -142,7 +142,7 @@ def test_twins_are_found_wherever_others_differ(tmp_path: Path) -> None:
     (tmp_path / "longer.jpg").write_bytes(first.read_bytes() + b"x")
     (finding,) = check(tmp_path, "a.jpg", "end.jpg", "middle.jpg", "longer.jpg", "same.jpg")
     assert (finding.code, finding.place) == ("W206", "images[4] (id 5, same.jpg)")
-    assert finding.message == "content must be that of one entry only (images[0] (id 1, a.jpg) has it), got 'same.jpg'"
+    assert finding.message == "content must be in one entry only (images[0] (id 1, a.jpg) has it), got 'same.jpg'"
     paths = [str(tmp_path / name) for name in ("a.jpg", "same.jpg", "end.jpg", "gone.jpg")]
     for look in (ends, digests):
         one, same, other, gone = look(paths)

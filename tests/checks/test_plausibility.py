@@ -149,7 +149,7 @@ def test_few_iterations_are_fewer_than_the_stock_warm_up_needs(labeled: int, war
 
 def test_what_is_said_about_boxes() -> None:
     rows: list[Row] = [(1, (5, 5, 20, 20)), (2, (-2, 5, 20, 0.5)), (1, (5, 5, 20.5, 20)), (1, (5, 5, 20, 20.5))]
-    overlap = "bbox must be of another object than that of annotations"
+    overlap = "bbox must be of another object than annotations"
     one = "remove one of the two"
     assert list(check_boxes(objects_of(rows))) == [
         Finding(

@@ -235,8 +235,8 @@ def test_keypoints_are_the_skeletons_in_its_order(keypoints: list[str] | None, p
     # Links of other names say nothing, so nothing is said about them.
     found = check(lambda d: d["categories"][0].update(keypoints=keypoints, skeleton=None))
     hint = (
-        "`posetools convert --from coco` orders them by name, `posetools convert --map OLD=NEW` renames them; or choose "
-        "another --skeleton"
+        "`posetools convert --from coco` orders them by name, `posetools convert --map OLD=NEW` renames them; "
+        "or choose another --skeleton"
     )
     assert found == [Finding("E113", "x.json", CATEGORY, problem, hint)]
 

@@ -243,7 +243,7 @@ CASES: dict[str, Case] = {
         lambda d: d["images"].append({**d["images"][0], "id": 9}),
         "W206",
         "images[2] (id 9, a.jpg)",
-        ("file must be that of one entry only (images[0] (id 1, a.jpg) has it), got 'a.jpg'",),
+        ("file must be in one entry only (images[0] (id 1, a.jpg) has it), got 'a.jpg'",),
     ),
     # Plausibility.
     "outside": Case(
@@ -352,7 +352,7 @@ FOLDER_CASES: dict[str, tuple[Callable[[Path], None], str, str, str, str]] = {
         "W206",
         TRAIN,
         "images[1] (id 2, sub/b.png)",
-        "content must be that of one entry only",
+        "content must be in one entry only",
     ),
     "leak": (
         leak,

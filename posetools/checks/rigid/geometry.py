@@ -114,7 +114,7 @@ def check_geometry(objects: SoundObjects, skeleton: Skeleton, progress: Progress
     for index in np.flatnonzero(found.impossible):
         if int(index) not in mistaken:
             names = [skeleton.names[k] for k in np.flatnonzero(objects.keypoints[index, :, 2] == 2)]
-            message = f"the visible points must lie on sides that can be seen together, got {', '.join(names)}"
+            message = f"visible points must be on sides that can be seen together, got {', '.join(names)}"
             hint = "set points on the far side to visibility 1 (occluded), or check for swapped names"
             yield objects.finding("W218", int(index), message, hint, names)
 
