@@ -240,7 +240,7 @@ CASES = [
         "a side without objects",
         _by_folder,
         (),
-        again=("src", *SKELETON, "--split-by", "picture"),
+        again=("src", *SKELETON, "--split-by", "image"),
         want={**IN_X, "y/a.png": [], "y/b.png": []},
     ),
     Case("an output that is there", _converted, ("--overwrite",)),

@@ -88,7 +88,7 @@ def test_boxes_count_points_outside_and_overlaps_less_than_usual() -> None:
     usual, outside, less, empty = by_boxes(material([None] * 4, [found(), found(points=out), small, NOTHING], CAR8))
     assert usual == (0.0, "box and points agree") and empty == (0.0, "nothing detected")
     assert outside and outside.value == pytest.approx(10 / 100 / 0.25)
-    assert outside.reason == f"{CAR8.names[3]} lies 10 px outside its box"
+    assert outside.reason == f"{CAR8.names[3]} is 10 px outside its box"
     assert less and less.value == pytest.approx((0.49 - 0.1225) / 0.49)
     assert less.reason == "IoU of the box and the points' box is 0.12, usually 0.49"
 

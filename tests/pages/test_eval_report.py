@@ -198,7 +198,7 @@ def test_images_that_are_gone_leave_their_cases(first: Report, tmp_path: Path) -
 
 def test_nothing_wrong_is_a_page_too(cars: Dataset, tmp_path: Path) -> None:
     page = page_of([report_of(cars, Oracle(cars, blur=0.0))], tmp_path)
-    assert "Nothing is wrong enough to be shown." in page.text or page.of("li", **{"class": "item case pair"})
+    assert "There are no errors to show." in page.text or page.of("li", **{"class": "item case pair"})
     empty = replace(cars, keypoints=np.zeros_like(cars.keypoints))
     page = page_of([report_of(empty, Oracle(cars))], tmp_path)
     assert "no keypoint is labeled" in page.text
