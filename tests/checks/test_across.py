@@ -1,4 +1,4 @@
-"""What the splits owe each other, with the whole of what is said about it."""
+"""Checks across splits, with their full messages."""
 
 from __future__ import annotations
 

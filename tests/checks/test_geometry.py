@@ -1,4 +1,4 @@
-"""Mistakes that geometry shows: planted in the labels of rendered cars, and in those of a box made by hand."""
+"""Mistakes detected by geometry: planted in the labels of rendered cars, and of a hand-made box."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_the_derivatives_are_those_of_the_sum_of_squares() -> None:
         step[i] = 1e-5
         values = [_system(TEMPLATE, views, at + sign * step)[0] for sign in (1, -1)]
         measured = (values[0] - values[1]) / (4 * step[i])
-        # How exactly the camera's height is known counts as constant, so cars seen from too low are left out.
+        # The precision of the camera's height is treated as constant, so cars seen from too low are left out.
         wrong = np.abs(measured - gradient[:, i]) / (1 + np.abs(gradient[:, i]))
         assert wrong[level].max() < 1e-4
     assert np.allclose(matrix, matrix.transpose(0, 2, 1))

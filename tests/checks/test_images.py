@@ -1,4 +1,4 @@
-"""The images that COCO files name: every rule on a file that breaks it, with the whole of what is said about it."""
+"""The images that COCO files name: every rule on a file that breaks it, with the full message."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def table(split: str, names: list[str], first: int, size: tuple[int, int] = SIZE
 
 
 def found(folder: Path, train: list[str], val: list[str] | None = None, **options: Any) -> list[Finding]:
-    """Return what is found in the images of train (ids from 1) and of val (ids from 51)."""
+    """Return the findings on the images of train (ids from 1) and of val (ids from 51)."""
     tables = {"train": table("train", train, 1, **options), "val": table("val", val or [], 51, **options)}
     listed, problems = check_names(tables)
     assert problems == ()

@@ -1,4 +1,4 @@
-"""What validation sees of image files: broken, missing and odd ones are told, never a traceback or a wait."""
+"""Inspection of image files: broken, missing and odd ones are reported, without a traceback or a hang."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_pixels_of_a_png_are_not_decoded(tmp_path: Path) -> None:
 
 def test_twins_are_found_wherever_others_differ(tmp_path: Path) -> None:
     first = make_image(tmp_path / "a.jpg", SIZE)
-    # Long enough that the beginning alone does not tell.
+    # Long enough that the beginning alone does not distinguish them.
     first.write_bytes(first.read_bytes() + b"x" * 50_000)
     (tmp_path / "same.jpg").write_bytes(first.read_bytes())
     twin_of(first, "end.jpg", change=1)
@@ -159,7 +159,7 @@ def test_many_images_are_looked_at_in_their_order_and_can_be_sent(tmp_path: Path
 
 
 def test_warnings_are_left_out_by_all_threads_and_come_back(tmp_path: Path) -> None:
-    # More pixels than Pillow likes, fewer than it refuses.
+    # Enough pixels for a warning of Pillow, not for an error.
     (tmp_path / "a.png").write_bytes(png(10_000, 10_000))
     before = list(warnings.filters)
     threads = [threading.Thread(target=inspect, args=([str(tmp_path / "a.png")] * 20,)) for _ in range(4)]

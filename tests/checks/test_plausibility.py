@@ -1,4 +1,4 @@
-"""Plausibility: each rule at its limits, and the whole of what is said about what breaks it."""
+"""Plausibility: each rule at its limits, with the full messages."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_an_object_that_is_there_a_thousand_times_is_told_so_a_bounded_number_of
     box = (10.0, 10.0, 20.0, 20.0)
     objects = objects_of([(1, box)] * 1000 + [(1, (60.0, 10.0, 20.0, 20.0)), (2, box)])
     found = [finding for finding in check_boxes(objects) if finding.code == "W205"]
-    # Each but the first, and none of the two that are like no other.
+    # All except the first, and none of the two unique ones.
     assert {finding.place for finding in found} == {f"annotations[{i}] (id {i + 1})" for i in range(1, 1000)}
     assert max(Counter(finding.place for finding in found).values()) == 20
 
@@ -337,7 +337,7 @@ def test_keypoints_that_were_exported_as_objects() -> None:
         "the tool that wrote this file made each point an object with a box of one pixel: convert its source instead "
         "(`posetools convert LABELME_FOLDER --out DATA`), which keeps points as keypoints of one category",
     )
-    # Names of another language are told by their number: the keypoints and the object.
+    # Names in another language are recognized by their number: the keypoints and the object.
     (finding,) = _named(*"abcdefghi")
     assert finding.message == f"categories must be objects ('car'), not keypoints, got {list('abcdefghi')}"
     assert _named(*"abcdefgh") == []

@@ -1,4 +1,4 @@
-"""Structure: every rule on a document that breaks it, with the whole of what is said about it."""
+"""Structure: every rule on a document that breaks it, with the full message."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def annotation(number: int, image: int, **values: Any) -> dict[str, Any]:
 
 
 def sample() -> Document:
-    """Return a sound document; the images' ids are not in their order."""
+    """Return a valid document; the images' ids are not in order."""
     return {
         "images": [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in (7, 3, 5)],
         "annotations": [annotation(1, 5), annotation(2, 7), annotation(3, 3), annotation(4, 5)],
@@ -232,7 +232,7 @@ def test_the_category_is_the_skeletons(values: dict[str, Any], expected: list[tu
     ],
 )
 def test_keypoints_are_the_skeletons_in_its_order(keypoints: list[str] | None, problem: str) -> None:
-    # Links of other names say nothing, so nothing is said about them.
+    # Links of other names are meaningless and not checked.
     found = check(lambda d: d["categories"][0].update(keypoints=keypoints, skeleton=None))
     hint = (
         "`posetools convert --from coco` orders them by name, `posetools convert --map OLD=NEW` renames them; "
@@ -253,7 +253,7 @@ def test_keypoints_are_3k_numbers() -> None:
 
 def test_visibility_is_0_1_or_2() -> None:
     def change(document: Document) -> None:
-        # The rows before are left out, which must not move the rows that are told.
+        # The rows before are left out, which must not shift the reported rows.
         document["annotations"][0]["keypoints"] = []
         document["annotations"][2]["keypoints"][3 * 1 + 2] = 3
         document["annotations"][3]["keypoints"][3 * 2 + 2] = 0.5

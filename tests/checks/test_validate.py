@@ -36,7 +36,7 @@ def check(folder: Path, **options: Any) -> ValidationReport:
 
 
 def beyond(report: ValidationReport) -> list[Finding]:
-    """Return the findings without the one that a set of four objects always has."""
+    """Return the findings, without the one of every data set of four objects."""
     return [finding for finding in report.findings if finding.code != "W211"]
 
 
@@ -61,7 +61,7 @@ def test_a_sound_set_has_only_the_warning_of_a_small_one(cars: Path) -> None:
 
 
 class Case(NamedTuple):
-    """One change of a sound set, and the one finding that it must lead to."""
+    """One change of a valid data set, and the one finding it must cause."""
 
     change: Change
     code: str
@@ -522,7 +522,7 @@ def test_fix_does_not_rewrite_what_needs_nothing_and_is_done_after_one_run(cars:
 
 
 def _written(path: Path) -> tuple[int, int]:
-    """Return which file it is and when it was written; when it was read does not matter."""
+    """Return the file's identity and modification time, without the access time."""
     status = path.stat()
     return status.st_ino, status.st_mtime_ns
 

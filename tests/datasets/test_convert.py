@@ -1,4 +1,4 @@
-"""convert: from real files of one format to real files of another, opened by those who will read them."""
+"""convert: from real files of one format to real files of another, opened by the programs that read them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_conversion_json_says_what_was_done(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, _ = labelme_source(tmp_path)
-    # Small enough that the ten files are really shared out to two processes.
+    # Small enough to distribute the ten files to two processes.
     monkeypatch.setattr(labelme, "SHARD", 3)
     convert_one(source, tmp_path / "once")
     convert_one(source, tmp_path / "again")

@@ -1,4 +1,4 @@
-"""convert: what is refused, and that everything stays as it was."""
+"""convert: refusals, which leave everything unchanged."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def labelme_folders(root: Path) -> Path:
 
 
 def roboflow(root: Path, names: dict[str, list[str]]) -> Path:
-    """Write what Roboflow's COCO export is: a folder a split, its images beside its file."""
+    """Write Roboflow's COCO export: one folder per split, images next to the file."""
     rng = np.random.default_rng(0)
     for folder, files in names.items():
         (root / folder).mkdir(parents=True)
@@ -60,7 +60,7 @@ def mug_file(folder: Path) -> Path:
 
 
 def images_of(out: Path) -> dict[str, set[str]]:
-    """Return split -> the images in it, as pycocotools reads them, each of which is there."""
+    """Return split -> its images, as read by pycocotools; all of them exist."""
     found = {}
     for path in sorted(out.glob("*_coco.json")):
         names = {image["file_name"] for image in COCO(path).dataset["images"]}
@@ -146,7 +146,7 @@ def test_one_folder_called_train_declares_nothing(tmp_path: Path) -> None:
 
 
 def found_in(path: Path, code: str) -> list[dict[str, str]]:
-    """Return the findings of a code in a file that a command wrote: its --json, or conversion.json."""
+    """Return the findings of a code in a command's output file: --json, or conversion.json."""
     return [one for one in json.loads(path.read_text())["findings"] if one["code"] == code]
 
 
@@ -317,7 +317,7 @@ def test_split_refuses_a_side_without_objects(tmp_path: Path) -> None:
 
 
 def test_a_split_of_some_images_only_is_told(tmp_path: Path) -> None:
-    """CVAT lets images be in no subset: then all are split again, and it is said."""
+    """CVAT images may be in no subset: then all are split again, with a note."""
     source = tmp_path / "src"
     images = ""
     for number, subset in enumerate((' subset="Train"', ' subset="Train"', "", "")):
@@ -333,7 +333,7 @@ def test_a_split_of_some_images_only_is_told(tmp_path: Path) -> None:
 
 
 def test_copies_of_one_photo_cannot_be_split(tmp_path: Path) -> None:
-    """Splitting by image would part them: what is said to type does not."""
+    """Splitting by image would separate them; the suggested command does not."""
     source = tmp_path / "src"
     roboflow(source, {"train": copies("mug", 1, 2, 3)})
     words = ("convert", source, "--skeleton", mug_file(tmp_path), "--out", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Merging data sets: what meets, what is renamed, and what is refused."""
+"""Merging data sets: duplicates, renamed images, and refusals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _set(
     seed: int = 0,
     skeleton: Skeleton = CAR8,
 ) -> tuple[Path, dict[str, Dataset]]:
-    """Write a data set folder; return it and what is in it."""
+    """Write a data set folder; return it and its contents."""
     names = [*train, *val]
     whole = make_dataset(tmp_path / f"pictures-{name}", images=names, seed=seed, skeleton=skeleton)
     splits = {}
@@ -58,7 +58,7 @@ def test_merge_keeps_splits_and_every_object(tmp_path: Path) -> None:
     for split in ("train", "val"):
         assert written[split] == concatenate([in_a[split], in_b[split]])
     assert contents(a) | contents(b) == before
-    # Ids are unique over both files, pycocotools opens them, and validate has nothing against them but small sets.
+    # Ids are unique over both files, pycocotools opens them, and validate only reports small sets.
     loaded = [COCO(str(out / f"{split}_coco.json")) for split in ("train", "val")]
     assert sorted(i for each in loaded for i in each.imgs) == [1, 2, 3, 4, 5, 6]
     assert sorted(i for each in loaded for i in each.anns) == list(range(1, 13))
@@ -67,7 +67,7 @@ def test_merge_keeps_splits_and_every_object(tmp_path: Path) -> None:
     assert record["source"] == {"format": "merge", "paths": [str(a), str(b)], "files": 4, "ignored": {}}
     assert record["splits"]["val"]["pictures"] == 3
     assert record["skeleton"]["name"] == "car8"
-    # The same again gives the same bytes.
+    # Merging again gives the same bytes.
     first = contents(out)
     merge(MergeRequest(sources=(a, b), out=out, overwrite=True))
     assert contents(out) == first
@@ -191,7 +191,7 @@ def test_other_keypoints_are_mapped_by_name(tmp_path: Path) -> None:
     assert f"{other}: keypoints must be those of {a}, but it lacks left-front-bumper" in str(caught.value)
     assert "also has antenna, nose" in str(caught.value)
     assert "--skeleton" in str(caught.value)
-    # With a skeleton, each name must still have a meaning.
+    # With --skeleton, each name must still be known.
     named = replace(request, skeleton="car8", names={"nose": "left-front-bumper"})
     with pytest.raises(InputError, match=r"keypoints\[2\] must be a keypoint of skeleton car8, got 'antenna' \[E301\]"):
         merge(named)

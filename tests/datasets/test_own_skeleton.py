@@ -1,4 +1,4 @@
-"""An object that is no car, from labels to configs: no command takes it for one."""
+"""An object other than a car, from labels to configs: no command takes it for a car."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_from_labelme_files_to_configs_and_back_to_labelme(program: Path, dogs: 
     assert done.status == 0, done.err
     assert "rotation 80, 60 15" in done.words and "too few to measure how far they are turned" in done.words
     assert "car" not in Path("configs/rtmpose-m_dog.py").read_text(encoding="utf-8").lower().replace("card", "")
-    # In a data set the record says which keypoints they are.
+    # In a data set the record names the keypoints.
     for folder in ("data/dogs", "data/dogs/images"):
         done = run("annotate", folder)
         assert done.status == 0, done.err
@@ -97,7 +97,7 @@ def test_from_labelme_files_to_configs_and_back_to_labelme(program: Path, dogs: 
         _, text = json.loads((program / "called.json").read_text())
         assert yaml.safe_load(text)["labels"] == ["dog", *POINTS]
     assert run("view", "data/dogs", "--out", "sheet.jpg").status == 0
-    # Images of a data set go to a review, and from there to labelme, without the skeleton being named again.
+    # From a data set to a review and to labelme, without naming the skeleton again.
     done = run("review", "data/dogs", "--out", "review")
     assert "next: posetools annotate review/pictures" in done.out
     done = run("annotate", "review/pictures", "--then-convert", "again")

@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_kept_is_refused(tmp_path: Path, change: Change, p
     folder = write(tmp_path / "d", change)
     with pytest.raises(InputError) as caught:
         resplit(folder)
-    # A place that the sentence begins with is said once.
+    # A place at the start of the sentence is not repeated.
     where = f"{place}: " if not problem.startswith(place) else ""
     assert caught.value.place == place
     assert str(caught.value) == f"{folder / 'train_coco.json'}: {where}{problem}\n  {HINT}"

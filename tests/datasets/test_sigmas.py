@@ -1,4 +1,4 @@
-"""Sigmas: planted noise is found again, and a skeleton file is changed in one place."""
+"""Sigmas: planted noise is measured, and a skeleton file is changed in one place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLANTED = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.015, 0.025, 0.035])
 
 
 def _cars(n: int, seed: int = 0) -> Dataset:
-    """Return n cars of many sizes, one to an image, all points visible or hidden."""
+    """Return n cars of many sizes, one per image, all points visible or occluded."""
     rng = np.random.default_rng(seed)
     builder = DatasetBuilder(CAR8)
     for row in range(n):

@@ -46,14 +46,14 @@ def test_plan_keeps_groups_together_and_the_ratio_within_one_group(
     assert abs(len(chosen) - val * len(names)) <= max(sizes.values())
     groups_chosen = {_group_of(name, plan.by) for name in chosen}
     assert all(name in chosen for name in names if _group_of(name, plan.by) in groups_chosen)
-    # The order of the input does not count, and the same question has the same answer.
+    # The order of the input does not matter, and the result is deterministic.
     backwards = plan_split(names[::-1], val=val, seed=seed, by=by)
     assert {names[::-1][index] for index in backwards.val} == chosen
     assert plan_split(names, val=val, seed=seed, by=by) == plan
 
 
 def _group_of(name: str, by: str) -> str:
-    """Return the group of a name, found in another way than the module does."""
+    """Return the group of a name, computed independently of the module."""
     path = PurePosixPath(name)
     if by == "image":
         return name
@@ -162,7 +162,7 @@ def test_groups_by_a_part_of_the_name() -> None:
         "by the part of the name that '/(.)' matches, as requested; 1 of 2 groups, 2 of 5 images are for validation"
     )
     assert plan_split(names, val=0.4, by="[0-9]").groups == 3
-    # What a group matches may be nothing at all.
+    # A group may match the empty string.
     assert plan_split(["a.jpg", "b1.jpg", "c1.jpg"], val=0.4, by="([0-9]*)[.]").groups == 2
 
 
@@ -188,7 +188,7 @@ def test_the_frames_of_a_clip_are_ten_numbers_apart_at_most(last: int, by: str) 
         ("v1.5_0007.jpg", "/v1.5_\0", 7),
         ("7.jpg", "/\0", 7),
         ("x7.j", "/x\0", 7),
-        # What begins or ends with its only dot has no suffix.
+        # A name that starts or ends with its only dot has no suffix.
         (".0007", "/.\0", 7),
         ("x7.", "/x\0.", 7),
         ("a/car.jpg", "a/car", None),
@@ -220,7 +220,7 @@ def test_a_name_may_hold_a_line_feed() -> None:
     [
         # Half of three: one image is as near as two, and one is enough.
         ({"a": 1, "b": 1, "c": 1}, 0.5, 1),
-        # Nothing brings the share nearer: the smallest group is for evaluation all the same.
+        # Nothing brings the fraction nearer: the smallest group is for validation anyway.
         ({"a": 9, "b": 2, "c": 9}, 0.01, 2),
         # Everything does: the smallest group stays for training.
         ({"a": 9, "b": 2, "c": 9}, 0.99, 18),

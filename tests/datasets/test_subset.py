@@ -1,4 +1,4 @@
-"""A part of a data set: which images and objects stay."""
+"""Subsets: which images and objects are kept."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_names_by_pattern_and_by_file(data: Path) -> None:
     (data.parent / "list.txt").write_text("night/6.jpg\n\n  day/1.jpg \n")
     out = _subset(data, names=str(data.parent / "list.txt"))
     assert _names(out) == {"train": ["day/1.jpg"], "val": ["night/6.jpg"]}
-    # Objects come with their images, unchanged, and nothing else does.
+    # Objects are kept unchanged with their images, and nothing else.
     assert _read(out)["train"] == _read(data)["train"].select_images([0])
     assert sorted(path.name for path in (out / "images").rglob("*.jpg")) == ["1.jpg", "6.jpg"]
 
@@ -116,7 +116,7 @@ def test_finding_and_without_finding(data: Path) -> None:
     assert [f.place for f in validate(data).findings if f.code == "W205"]
     assert _names(_subset(data, findings=frozenset({"W205"}))) == {"val": ["night/6.jpg"]}
     assert _names(_subset(data, without=frozenset({"W205"}))) == {"train": TRAIN, "val": ["day/5.jpg"]}
-    # Of objects that a finding names, --objects drops these alone.
+    # --objects drops only the objects with findings.
     kept = _read(_subset(data, without=frozenset({"W205"}), objects=True))["val"]
     named = _named_objects(data, "W205")
     assert len(kept) == 4 - len(named)

@@ -1,4 +1,4 @@
-"""Frames, ends and kinds of images as a user of the commands meets them."""
+"""Frames, truncated files and image formats, as seen by a user of the commands."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_view_shows_the_frame_of_training(tmp_path: Path, name: str) -> None:
     with Pillow.open(shown) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     assert expected is not None and pixels.shape[:2] == expected.shape[:2]
-    # The labels are in the upper left: three corners are as they were.
+    # The labels are in the upper left: three corners are unchanged.
     for corner in ((0, -1), (-1, 0), (-1, -1)):
         assert np.abs(pixels[corner] - expected[corner]).max() < 12
 

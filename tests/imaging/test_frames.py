@@ -1,4 +1,4 @@
-"""Images, folders, globs and videos, named on a command line, become frames."""
+"""Images, folders, globs and videos on the command line become frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.imaging.test_video import make_video
 
 
 def make_png(width: int, height: int) -> bytes:
-    """Return a PNG whose header gives a size that its few bytes do not hold."""
+    """Return a PNG with a larger size in its header than its few bytes can contain."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -36,7 +36,7 @@ def make_png(width: int, height: int) -> bytes:
 
 
 def names(*inputs: str) -> list[str]:
-    """Return the names of all frames of the one source that the inputs make."""
+    """Return the names of all frames of the single source of the inputs."""
     (source,) = open_sources(inputs)
     frames = list(source.frames())
     assert [frame.index for frame in frames] == list(range(len(frames)))

@@ -1,4 +1,4 @@
-"""Videos in and out. OpenCV itself writes and reads what is tested."""
+"""Reading and writing videos; OpenCV itself writes and reads the test files."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from tests.cli.run import run
 
 CAR8 = load_skeleton("car8")
 
-# Stands where labelme would: writes down how it was called, and saves what the test says.
+# A fake labelme: records how it was called, and saves what the test says.
 PROGRAM = """#!{python}
 import json, pathlib, sys
 here = pathlib.Path(__file__).parent
@@ -52,7 +52,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "status").write_text("0")
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("DISPLAY", ":99")
-    # A labelme beside this Python would come first.
+    # A labelme next to this Python would come first.
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     return folder
 
@@ -177,18 +177,18 @@ class Screen:
         os.close(write)
         with os.fdopen(read) as pipe:
             number = pipe.readline().strip()
-        # HOME, so that neither settings nor window places of whoever runs the test count or change.
+        # HOME, so that the user's settings and window places are neither used nor changed.
         self.env = {**os.environ, "DISPLAY": f":{number}", "HOME": str(folder), "QT_QPA_PLATFORM": "xcb"}
 
     def do(self, *arguments: object) -> str:
-        """Call xdotool, and give what it showed on the screen time to come."""
+        """Call xdotool, and wait for the screen to update."""
         command = ["xdotool", *map(str, arguments)]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         time.sleep(0.5)
         return done.stdout.strip()
 
     def window(self, name: str, process: subprocess.Popen[str], seconds: float = 60.0) -> str:
-        """Return the window of a process whose title begins so, once it is there."""
+        """Return the window of a process whose title starts so, once it exists."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and process.poll() is None:
             found = self.do("search", "--onlyvisible", "--name", f"^{name}")

@@ -1,4 +1,4 @@
-"""Predictions beside the images: read back as labels, renewed, and never over what a person saved."""
+"""Predictions next to the images: read back as labels, replaced, and never written over a person's labels."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_the_models_skeleton_stays_in_the_folder_for_annotate_and_convert(tmp_pa
     assert own_skeleton([tmp_path / "dogs"]).skeleton == dog
     done = run("convert", tmp_path / "dogs", "--out", tmp_path / "set")
     assert done.status == 0, done.words
-    # Models of other keypoints leave the folder as it is.
+    # Models of other keypoints leave the folder unchanged.
     before = (tmp_path / "dogs/a.json").read_bytes()
     with pytest.raises(RequestError, match="keypoints must be those of the models"):
         write(tmp_path / "dogs")

@@ -1,4 +1,4 @@
-"""Which images come next, and the folder that is written: links that labelme edits through, and the way back."""
+"""The choice of the next images, and the output folder: links for labelme, and the way back."""
 
 from __future__ import annotations
 

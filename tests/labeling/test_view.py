@@ -1,4 +1,4 @@
-"""What `posetools view` shows: which images, where things lie in them, and what is marked."""
+"""`posetools view`: the choice of images, the places of drawings, and marks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page that ``eval --report`` writes: what stands in it, what is drawn, and that nothing in data can act in it."""
+"""The page that ``eval --report`` writes: its contents, its drawings, and that no data can run in it."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_a_case_shows_the_label_and_what_was_predicted(cases: tuple[ShownCase, .
     assert shown[0].shape == shown[1].shape
     assert max(shown[0].shape) <= 340
     red = [(np.abs(one - np.array([255, 40, 90])).max(axis=2) < 60).sum() for one in shown]
-    # Only what was predicted has rings and lines in this color.
+    # Only predictions have rings and lines in this color.
     assert red[1] > red[0] + 50
     found = next(case for case in cases if case.kinds[0] == "no_box")
     assert found.panels[1].text == "nothing detected"
