@@ -1,4 +1,4 @@
-"""Phrases that are never right in docs, help, messages and comments; ``python -m tests.test_words PATH ...`` lists them."""
+"""Phrases that texts never use; ``python -m tests.test_words PATH ...`` lists them."""
 
 from __future__ import annotations
 
@@ -40,12 +40,10 @@ QUOTED = re.compile(r"\"[\w.-]+\"|'[\w.-]+'|`[^`\n]+`|``[^`\n]+``|--[\w-]+|\w+_\
 
 
 def _files(prefixes: tuple[str, ...]) -> list[Path]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     return [
         ROOT / name
-        for name in listed
+        for name in done.stdout.splitlines()
         if name and name.startswith(prefixes) and not name.startswith(SKIPPED) and Path(name).suffix in SUFFIXES
     ]
 

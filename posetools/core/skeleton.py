@@ -50,7 +50,7 @@ Vector = tuple[float, float, float]
 
 def _color_field(alone: Color) -> Any:
     """Return a field with the color of a part that is in no skeleton, which the schema does not name as its default."""
-    described = "red, green, blue; by default each part gets its own color"
+    described = "red, green, blue; without it each part gets a color of its own"
     return Field(default_factory=lambda: alone, description=described)
 
 
@@ -68,7 +68,7 @@ class Category(_SkeletonPart):
 class Keypoint(_SkeletonPart):
     """One keypoint: its name, the keypoint it becomes in a mirrored image, and its color (RGB).
 
-    Without a color the skeleton chooses one.
+    A skeleton chooses the color where none is given.
     """
 
     name: Name
@@ -77,14 +77,14 @@ class Keypoint(_SkeletonPart):
 
 
 class Link(_SkeletonPart):
-    """A line between two keypoints, and its color (RGB), which the skeleton chooses by default."""
+    """A line drawn between two keypoints, and its color (RGB), which a skeleton chooses where none is given."""
 
     points: tuple[Name, Name]
     color: Color = _color_field((51, 153, 255))
 
 
 class Face(_SkeletonPart):
-    """A side of a rigid object: its name and its normal, a vector of any length."""
+    """A side of a rigid object: its name, and where it faces, as a vector of any length."""
 
     name: Name
     normal: Vector
@@ -97,14 +97,14 @@ class Face(_SkeletonPart):
 
 
 class PlacedPoint(_SkeletonPart):
-    """The place of one keypoint on the mean object.
+    """Where one keypoint is on the mean object.
 
     Attributes:
         name: the keypoint.
-        at: x (forward), y (to the object's left), z (up from the ground), in meters.
-        faces: the sides it is on; it is visible if any of them is. Empty: visible from everywhere.
+        at: x (forwards), y (to the object's left), z (upwards from the ground), in meters.
+        faces: the sides that it lies on; it is seen from where any of them is. None: from everywhere.
         opposite: its counterpart at the other end of the object.
-        neighbour: the nearby keypoint it is likely to be confused with.
+        neighbor: the keypoint near by whose name it is likely to be given by mistake.
     """
 
     name: Name
@@ -115,14 +115,14 @@ class PlacedPoint(_SkeletonPart):
 
 
 class Mode(_SkeletonPart):
-    """One way in which objects differ: keypoints that move together along a direction.
+    """One way in which objects differ: keypoints that lie further along a direction, together.
 
     Attributes:
-        name: for readers of the file.
+        name: for those who read the file.
         sd: the standard deviation among real objects, in meters.
-        along: the direction, usually a vector of length 1.
+        along: the direction, a vector of length 1 in most cases.
         points: the keypoints that move along it.
-        against: the keypoints that move the other way.
+        against: those that move the other way.
     """
 
     name: Name
@@ -133,7 +133,7 @@ class Mode(_SkeletonPart):
 
 
 class Template(_SkeletonPart):
-    """The 3D keypoints of a rigid object: its mean, its sides, and how objects differ."""
+    """The keypoints of a rigid object in space: its mean, its sides, and how objects differ."""
 
     faces: tuple[Face, ...] = ()
     points: Annotated[tuple[PlacedPoint, ...], Field(min_length=1)]
@@ -165,7 +165,7 @@ class Template(_SkeletonPart):
 
 
 class Skeleton(_SkeletonPart):
-    """The keypoints of one category, with their links and parameters.
+    """The keypoints of one category and what belongs to them.
 
     Attributes:
         name: the skeleton's name, used in file names.
@@ -174,8 +174,8 @@ class Skeleton(_SkeletonPart):
         links: the lines between them.
         sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``).
         joint_weights: per-keypoint weights of the training loss.
-        rotation: the largest rotation of images in training, in degrees; None: determined from the data.
-        template: the 3D keypoints, if the object is rigid and has been measured.
+        rotation: the largest angle that images are turned by in training, in degrees; None: taken from the data.
+        template: where the keypoints are in space, when the object is rigid and somebody has measured it.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]

@@ -186,8 +186,8 @@ def _wanted(candidates: Candidates, request: ReviewRequest) -> Candidates:
     labeled = request.only == "labelled"
     images = tuple(one for one in candidates.images if (one.labels is not None) == labeled)
     if not images:
-        there = f"{len(candidates.images)} images, none of them {'labeled' if labeled else 'unlabeled'}"
-        raise RequestError(f"{request.data}: has {there}\n  choose with --only")
+        there = f"{len(candidates.images)} images, none of them {request.only}"
+        raise RequestError(f"{request.data}: has {there}\n  fix: pass another --only")
     return replace(candidates, images=images)
 
 
