@@ -81,7 +81,7 @@ def test_duplicate_boxes_are_those_of_a_comparison_of_all_with_all(rows: list[Ro
                 expected.add((f"annotations[{later}] (id {later + 1})", f"annotations[{earlier}] (id {earlier + 1})"))
     found = [finding for finding in check_boxes(objects) if finding.code == "W205"]
     assert len(found) == len(expected)
-    assert {(f.place, f.message.split(" than that of ")[1].split(", got")[0]) for f in found} == expected
+    assert {(f.place, f.message.split(" object than ")[1].split(", got")[0]) for f in found} == expected
 
 
 def test_an_object_that_is_there_a_thousand_times_is_told_so_a_bounded_number_of_times() -> None:

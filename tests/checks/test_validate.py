@@ -260,7 +260,7 @@ CASES: dict[str, Case] = {
     "coordinates": Case(point(1, 9, 9, 0), "W203", SECOND, ("left-rear-bumper must be 0, 0 where", "got (9.0, 9.0)")),
     "origin": Case(point(1, 0, 0, 2), "W204", SECOND, ("left-rear-bumper must be a place in the", "got (0.0, 0.0)")),
     "duplicate": Case(
-        copy_of_first, "W205", "annotations[4] (id 99)", ("than that of annotations[0] (id 1)", "(IoU) of 0.99")
+        copy_of_first, "W205", "annotations[4] (id 99)", ("object than annotations[0] (id 1)", "(IoU) of 0.99")
     ),
     "never": Case(
         all_points(lambda i, v: v * (i != 3)),

@@ -285,7 +285,7 @@ def test_the_road_of_a_set_without_val(tmp_path: Path) -> None:
     assert run(*way.split()[1:]).status == 0
     assert {split: len(names) for split, names in images_of(out).items()} == {"train": 4, "val": 1}
     (out / "val_coco.json").unlink()
-    assert "val_coco.json must be there" in run("validate", out).words, "it was made with val, and has lost it"
+    assert "val_coco.json must exist" in run("validate", out).words, "it was made with val, and has lost it"
 
 
 def test_split_with_val_0_leaves_train_alone(tmp_path: Path) -> None:
@@ -338,5 +338,5 @@ def test_copies_of_one_photo_cannot_be_split(tmp_path: Path) -> None:
     roboflow(source, {"train": copies("mug", 1, 2, 3)})
     words = ("convert", source, "--skeleton", mug_file(tmp_path), "--out", tmp_path / "out")
     done = run(*words, "--val", "0.5")
-    assert done.status == 2 and "all 3 are copies of one --val 0 writes all images" in done.words
+    assert done.status == 2 and "all 3 are copies of one --val 0 puts all images" in done.words
     assert run(*words, "--val", "0").status == 0

@@ -231,7 +231,7 @@ def test_a_data_set_with_a_file_of_predictions(tmp_path: Path) -> None:
     file = predict(data / IMAGES, tmp_path / "predictions.json", ["0.png", "2.png", "3.png"])
     result = go(data, tmp_path / "out", predictions=file)
     assert result.by == ("confidence", "boxes", "geometry", "labels", "variety") and len(result.chosen) == 3
-    assert "says nothing about 1 images" in result.notes[0]
+    assert "has no predictions for 1 images" in result.notes[0]
     assert any(reason.startswith("labels") for reason in result.chosen[0].reasons)
     read = labelme.FORMAT.read([tmp_path / "out/pictures"], CAR8, ReadOptions())
     kept = dataset.select_images([0, 2, 3])
