@@ -102,7 +102,7 @@ def test_from_labelme_files_to_configs_and_back_to_labelme(program: Path, dogs: 
     assert "next: posetools annotate review/pictures" in done.out
     done = run("annotate", "review/pictures", "--then-convert", "again")
     assert done.status == 0, done.out + done.err
-    assert "skeleton: dog, of review/skeleton.yaml" in done.out
+    assert "skeleton: dog, from review/skeleton.yaml" in done.out
     recorded = json.loads(Path("again/conversion.json").read_text(encoding="utf-8"))
     assert Skeleton.model_validate(recorded["skeleton"]) == DOG
     assert recorded["options"]["skeleton"] == "review/skeleton.yaml"
