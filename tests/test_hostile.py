@@ -122,7 +122,7 @@ def test_a_data_set_that_names_an_image_outside(
     assert done.status == status, done.words
     assert contents(tmp_path / "cars") == before
     if command == "view":
-        assert "errors in reading: 1" in done.words
+        assert "reading errors: 1" in done.words
         assert [path.name for path in sorted((tmp_path / "out").rglob("*.*"))] == ["c.jpg", "b.png"]
     else:
         assert not (tmp_path / "out").exists()

@@ -115,5 +115,5 @@ def _print(result: ReviewResult, out: Path) -> None:
     if len(result.chosen) > _LISTED_ROWS:
         say(f"... and {len(result.chosen) - _LISTED_ROWS} more in {out / 'review.csv'}")
     wrote = f"wrote {out}: review.json, review.csv, sheet.jpg, images/"
-    for line in (*result.notes, wrote, f"next: posetools annotate {out / 'images'}"):
+    for line in (*result.notes, wrote, f"next: posetools annotate {out / 'pictures'}"):
         say(line)

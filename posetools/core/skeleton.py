@@ -104,7 +104,7 @@ class PlacedPoint(_SkeletonPart):
         at: x (forwards), y (to the object's left), z (upwards from the ground), in meters.
         faces: the sides that it is on; it is visible if one of them is. Empty: visible from everywhere.
         opposite: its counterpart at the other end of the object.
-        neighbor: the nearby keypoint that it is likely to be confused with.
+        neighbour: the nearby keypoint that it is likely to be confused with.
     """
 
     name: Name

@@ -71,7 +71,7 @@ def test_module_and_script_are_the_same(command: list[str]) -> None:
 def test_an_error_is_one_message_on_stderr_and_status_2(tmp_path: Path) -> None:
     done = run("convert", tmp_path / "no", "--out", tmp_path / "out")
     assert (done.status, done.out) == (2, "")
-    assert done.err == f"error: {tmp_path}/no: SRC must be an existing file or folder, but there is none\n"
+    assert done.err == f"error: {tmp_path}/no: SRC must be an existing file or folder, but does not exist\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -128,7 +128,7 @@ def test_other_targets_have_no_validate_line(source: Path) -> None:
     assert "validate" not in done.out
     back = run("convert", "yolo", "--out", "labelme", "--to", "labelme")
     assert back.status == 0
-    assert "split: none, for labelme keeps no splits" in back.out
+    assert "split: none: labelme has no splits" in back.out
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,10 @@ def test_split_by_parent(data: Path) -> None:
     assert "│ images │ 6 │ 3 │" in done.words
     assert "│ objects │ 12 │ 6 │" in done.words
     assert "left-front-tire" in done.out
-    assert "split: by parent folder, as asked; 1 of 3 groups, 3 of 9 images are for evaluation" in done.out.splitlines()
+    assert (
+        "split: by parent folder, as requested; 1 of 3 groups, 3 of 9 images are for validation"
+        in done.out.splitlines()
+    )
     assert done.out.splitlines()[-1] == f"next: posetools validate {data}"
 
 

@@ -1,4 +1,4 @@
-"""--keep-going leaves out the images of which an object could not be read: none becomes a negative, or loses a car."""
+"""--keep-going leaves out images with an unreadable object: none becomes a negative, or loses a car."""
 
 from __future__ import annotations
 

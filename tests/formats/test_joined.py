@@ -277,7 +277,7 @@ def test_nothing_but_what_is_left_out_says_so() -> None:
     save("hive", "a", *bee(bee="wasp"))
     done = convert("hive", "--ignore", "wasp")
     assert done.status == 1 and "E116" in done.out and "are the labels" not in done.out
-    assert "left out on purpose: take back what --ignore" in done.words
+    assert "the options exclude all objects: change --ignore" in done.words
     assert convert("hive", "--map", "wasp=bee").status == 0
 
 

@@ -56,12 +56,12 @@ def test_each_kind_of_file_is_named(tmp_path: Path, kind: str) -> None:
     put(tmp_path / "src" / name, content)
     make_image(tmp_path / "src/b.jpg")
     done = run("convert", tmp_path / "src", "--out", tmp_path / "out")
-    assert done.status == 2 and "src: must be of a format" in done.err and "but none fits" in done.err
+    assert done.status == 2 and "src: must be in a format" in done.err and "but none fits" in done.err
     lines = [line.strip() for line in done.err.splitlines()]
     assert any(line.startswith(said) or said in line for line in lines[1:]), done.err
     # What was seen comes first, then how formats are recognized, in one line.
     assert lines[-2].startswith("docs/convert.md lists what identifies each format: labelme, yolo-pose, ")
-    assert lines[-1] == "--from NAME says which it is" and len(lines) == 4
+    assert lines[-1] == "choose the format with --from NAME" and len(lines) == 4
 
 
 def test_kinds_are_counted_and_few(tmp_path: Path) -> None:
