@@ -40,7 +40,9 @@ QUOTED = re.compile(r"\"[\w.-]+\"|'[\w.-]+'|`[^`\n]+`|``[^`\n]+``|--[\w-]+|\w+_\
 
 
 def _files(prefixes: tuple[str, ...]) -> list[Path]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     return [
         ROOT / name
         for name in listed

@@ -148,10 +148,10 @@ def test_auto_without_a_gpu_says_so_and_takes_the_rules_batch(
     assert run(monkeypatch, "data/cars", "--batch-size", "auto", "--explain", "--pose-batch-size", "16") == 0
     out = capsys.readouterr().out
     words = " ".join(out.split())
-    assert out.count("    batch: auto measures on a GPU, and there is none here\n") == 1
-    assert "batch_size 8 x 32 8 for a CPU; auto measures on a GPU, and there is none here" in words
+    assert out.count("    batch: auto needs a GPU, and none is available\n") == 1
+    assert "batch_size 8 x 32 8 for a CPU; auto needs a GPU, and none is available" in words
     assert "batch_size 8 x 256 16 as stated" in words
-    assert "auto measures on a GPU" in Path("configs/rtmdet_m_car8.py").read_text(encoding="utf-8")
+    assert "auto needs a GPU" in Path("configs/rtmdet_m_car8.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -245,9 +245,7 @@ def test_names_that_do_not_match_are_listed(unmatched: int, listed: str) -> None
 ADVICE = "  --split-by image splits by image; --split-by REGEX groups by a part of the file name"
 
 
-@pytest.mark.parametrize(
-    ("by", "what"), [(None, "name"), ("image", "name"), ("parent", "folder"), ("", "group by ''")]
-)
+@pytest.mark.parametrize(("by", "what"), [(None, "name"), ("image", "name"), ("parent", "folder"), ("", "group by ''")])
 def test_one_group_cannot_be_split(by: str | None, what: str) -> None:
     with pytest.raises(RequestError) as caught:
         plan_split(["a.jpg", "a.jpg"], by=by)

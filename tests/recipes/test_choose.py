@@ -125,10 +125,10 @@ def test_a_measured_batch_wins_over_the_estimate_and_no_gpu_is_said() -> None:
     seen: dict[Stage, Measurement] = {"det": Measurement(batch=64, batch_note="measured (64: 18.0 GiB)")}
     found = recipe(measured=seen, det={"batch_size": "auto"}).det
     assert (found.batch_size, found.because["batch_size"].reason) == (64, "measured (64: 18.0 GiB)")
-    none: dict[Stage, Measurement] = {"det": Measurement(batch_note="auto measures on a GPU, and there is none here")}
+    none: dict[Stage, Measurement] = {"det": Measurement(batch_note="auto needs a GPU, and none is available")}
     found = recipe(machine=CPU, measured=none, det={"batch_size": "auto"}).det
     assert found.batch_size == 8
-    assert "auto measures on a GPU, and there is none here" in found.because["batch_size"].reason
+    assert "auto needs a GPU, and none is available" in found.because["batch_size"].reason
     assert "batch_size" not in found.stated
 
 
