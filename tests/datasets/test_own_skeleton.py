@@ -87,7 +87,7 @@ def test_from_labelme_files_to_configs_and_back_to_labelme(program: Path, dogs: 
     assert run("convert", dogs, "--out", "data/dogs", "--skeleton", "dog.yaml", "--val", "0.25").status == 0
     done = run("config", "data/dogs", "--explain")
     assert done.status == 0, done.err
-    assert "rotation 80, 60 15" in done.words and "too few to measure how far they are turned" in done.words
+    assert "rotation 80, 60 15" in done.words and "too few to measure their rotation" in done.words
     assert "car" not in Path("configs/rtmpose-m_dog.py").read_text(encoding="utf-8").lower().replace("card", "")
     # In a data set the record says which keypoints they are.
     for folder in ("data/dogs", "data/dogs/images"):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from posetools.core.dataset import Dataset
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.diagnosis import ERROR_KINDS, Diagnosis, diagnose
+from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.diagnosis.match import POINT_KINDS, PointKind, oks_with, partners
-from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.metrics import oks_scores
 from tests.build import make_dataset
 from tests.diagnosing import CAR8, Planted, cars, disc, one_car, only_image, shifted_by

@@ -165,7 +165,7 @@ def test_an_ap_that_says_nothing_is_marked_and_explained(truth: Dataset) -> None
 def test_measured_on_what_it_was_trained_on_is_said_once(truth: Dataset) -> None:
     oracle = Oracle(truth, blur=0.02)
     report = measure(SUBJECT, oracle, oracle, truth, training=truth)
-    assert sum("were trained on" in sentence for sentence in report.sentences) == 1
+    assert sum("were used for training" in sentence for sentence in report.sentences) == 1
     assert all(report.says_nothing(part) for part in report.remarks)
 
 
@@ -176,7 +176,7 @@ def test_a_detector_of_other_objects_is_told_by_their_names(truth: Dataset) -> N
 
     report = report_of(truth, Bicycles(truth))
     assert report.det.scores.ap == 0.0
-    assert any("no box is a car, but the detector found 12 bicycle" in sentence for sentence in report.sentences)
+    assert any("no box is a car, but the detector predicts 12 bicycle" in sentence for sentence in report.sentences)
     assert report.detected.scores.without_box == len(truth)
 
 
@@ -236,9 +236,9 @@ def test_a_flip_test_is_measured_beside_the_plain_poses_by_one_pass_of_the_detec
     print_reports([report], Console(width=80, highlight=False))
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line.rstrip()) for line in lines) <= 80
-    assert any("what a flip test would add" in line for line in lines)
+    assert any("gain of a flip test" in line for line in lines)
     write_report([report], tmp_path / "eval.html")
-    assert "what a flip test would add" in (tmp_path / "eval.html").read_text()
+    assert "gain of a flip test" in (tmp_path / "eval.html").read_text()
     assert flip_tests([alone]) == ()
 
 
@@ -261,7 +261,7 @@ def test_pairs_measured_on_other_labels_do_not_stand_side_by_side(truth: Dataset
     fewer = truth.select_images(range(6))
     reports = [report_of(truth, Oracle(truth)), report_of(fewer, Oracle(fewer), "work_dirs/second")]
     with pytest.raises(
-        RequestError, match=r"work_dirs/second: val of data/cars has other labels than .*\n  --data DIR"
+        RequestError, match=r"work_dirs/second: val of data/cars has other labels than .*\n  use --data DIR"
     ):
         check_same_split(reports)
 
@@ -269,7 +269,7 @@ def test_pairs_measured_on_other_labels_do_not_stand_side_by_side(truth: Dataset
 def test_an_estimator_of_other_keypoints_is_refused(truth: Dataset) -> None:
     oracle = Oracle(truth)
     oracle.num_keypoints = 17
-    with pytest.raises(RequestError, match=r"pose.pth: predicts 17 keypoints, but skeleton car8 has 8\n  --skeleton"):
+    with pytest.raises(RequestError, match=r"pose.pth: predicts 17 keypoints, but skeleton car8 has 8\n  use"):
         measure(SUBJECT, oracle, oracle, truth)
 
 

@@ -289,9 +289,9 @@ def test_a_config_with_a_flip_test_is_measured_without_and_that_is_said(
     assert flipped is not None
     assert document["flip_test"]["labelled_boxes"]["OKS"] == flipped[0].scores.oks.as_dict()
     for shown in (done.out, page.read_text()):
-        assert "what a flip test would add" in shown
+        assert "gain of a flip test" in shown
     plain = run("eval", "--run", pair_dir, "--device", "cpu", "--report", page)
-    assert "what a flip test would add" not in plain.out
+    assert "gain of a flip test" not in plain.out
     assert "--flip-test</code> measures what averaging with the mirrored crop would add" in page.read_text()
     assert "flip_test=True" not in plain.out
 
@@ -308,7 +308,7 @@ def test_undertrained_is_named_with_its_signs(det_run: Run, pose_run: Run, tmp_p
     texts = {one.code: one.text for one in report.remarks["boxes"]}
     assert f"undertrained: {iterations} iterations" in texts["few-iterations"]
     assert f"`posetools train --stage det --work-dir {folder / 'det'} --resume --epochs 4`" in texts["few-iterations"]
-    assert "box AP is 0.000 with the averaged weights and 0.000 with the weights as trained" in texts["both-weights"]
+    assert "box AP is 0.000 with the averaged weights and 0.000 with the trained weights" in texts["both-weights"]
     poses = {one.code: one.text for one in report.remarks["poses, labeled boxes"]}
     assert "undertrained: the run ended after 2 of 7 epochs" in poses["stopped"]
     assert not any(one.code == "zero" for of_part in report.remarks.values() for one in of_part)
@@ -341,11 +341,11 @@ def test_the_weights_as_trained_are_measured_where_the_average_finds_nothing(
     done = run("eval", "--stage", "det", path, "--data", data, "--device", "cpu")
     assert done.status == 0, done.err
     said = re.search(
-        r"box AP is (\S+) with the averaged weights and (\S+) with the weights as trained: (.*?),", done.words
+        r"box AP is (\S+) with the averaged weights and (\S+) with the trained weights: (.*?);", done.words
     )
     assert said is not None, done.words
     assert float(said[1]) < 0.01 < 0.3 < float(said[2])
-    assert said[3] == "the weights as trained are better"
+    assert said[3] == "the trained weights are better"
 
 
 def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: Report, tmp_path: Path) -> None:
@@ -377,8 +377,8 @@ def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: Repor
     np.testing.assert_allclose(by_run.heatmaps, by_bundle.heatmaps, atol=1e-3)
     alone = run("eval", "--bundle", bundle)
     assert alone.status != 0
-    assert f"{bundle}: a bundle does not know its data set" in alone.words
-    assert "--data DIR says where it is" in alone.words
+    assert f"{bundle}: a bundle requires --data" in alone.words
+    assert "add --data DIR, the data set to evaluate on" in alone.words
 
 
 PAIRS_REFUSED: list[tuple[list[str], str]] = [

@@ -75,7 +75,7 @@ def test_each_sign_is_a_sentence_with_its_numbers_and_the_command() -> None:
     assert (few.code, falling.code) == ("few-iterations", "still-falling")
     assert f"{FEW - 1} iterations" in few.text
     assert "the loss still falls in the last quarter of the schedule, from 0.7" in falling.text
-    assert all(one.text.endswith("`posetools train --resume --epochs 40` trains on") for one in (few, falling))
+    assert all(one.text.endswith("train longer with `posetools train --resume --epochs 40`") for one in (few, falling))
     assert [one.code for one in undertrained(0.0, Training(iterations=FEW, stopped=(3, 10)))] == ["stopped"]
 
 

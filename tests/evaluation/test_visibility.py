@@ -1,4 +1,4 @@
-"""Whether scores tell visible points from others: by hand, by keypoint, and where nothing can be said."""
+"""How well scores separate visible points from others: by hand, by keypoint, and where it is undefined."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stock tools/train.py and tools/test.py run the emitted configs as they are, with posetools out of reach.
+"""The stock tools/train.py and tools/test.py run the emitted configs unchanged, without posetools.
 
 A checkpoint of tools/train.py holds mmengine's log, which torch >= 2.6 refuses to load unless its protection is
 switched off for everything; `posetools publish` makes of it a file that needs no such thing.
