@@ -1,4 +1,4 @@
-"""Running what the packages of OpenMMLab bring along, with posetools out of reach and torch's own defaults."""
+"""Running what the packages of OpenMMLab bring along, with torch's own defaults and no part of posetools but ops."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+# The environment gives every process mmcv's missing ops (posetools_ops.pth); a config may use nothing else of posetools.
 _PROGRAM = """
 import runpy, sys
-sys.modules["posetools"] = None
+
+class Refusal:
+    allowed = {"posetools", "posetools.mm", "posetools.mm.ops", "posetools.errors"}
+
+    def find_spec(self, name, *_):
+        if name.startswith("posetools") and name not in self.allowed:
+            raise ImportError(f"a stock tool imports {name}")
+
+sys.meta_path.insert(0, Refusal())
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

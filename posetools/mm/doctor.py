@@ -35,8 +35,8 @@ def examine(facts: StackFacts) -> tuple[Check, ...]:
         return tuple(checks)
     checks += [_check_version(facts, name, tested) for name, tested in STACK.items()]
     checks.append(_check_pair(facts))
-    checks.append(_check_single(facts, "one opencv package", OPENCV, "opencv-python", "cv2"))
-    checks.append(_check_single(facts, "one mmcv package", MMCV, "mmcv", "mmcv"))
+    checks.append(_check_single(facts, "one opencv package", OPENCV, OPENCV[:1], "cv2"))
+    checks.append(_check_single(facts, "one mmcv package", MMCV, MMCV[:2], "mmcv"))
     checks += _check_probes(facts)
     checks += _check_gpu(facts)
     return tuple(checks)
@@ -93,24 +93,25 @@ def _check_pair(facts: StackFacts) -> Check:
     )
 
 
-def _check_single(facts: StackFacts, name: str, packages: Sequence[str], wanted: str, folder: str) -> Check:
-    """Check that of several packages which write one folder only the wanted one is there."""
+def _check_single(facts: StackFacts, name: str, packages: Sequence[str], wanted: Sequence[str], folder: str) -> Check:
+    """Check that of several packages which write one folder only one is installed, and a wanted one."""
     there = [package for package in packages if package in facts.distributions]
-    others = [package for package in there if package != wanted]
-    fix = "" if there == [wanted] else _sync(facts, f"--reinstall-package {wanted}" if there else "")
+    ok = len(there) == 1 and there[0] in wanted
+    others = [package for package in there if package != wanted[0]] if not ok else []
+    fix = "" if ok else _sync(facts, f"--reinstall-package {wanted[0]}" if there else "")
     if others and facts.kind == "newest":
         fix = f"{facts.uv} pip uninstall --python {facts.prefix} {' '.join(others)} && {fix}"
     return Check(
         name,
-        there == [wanted],
+        ok,
         " and ".join(there) or _NOT_INSTALLED,
-        f"{wanted} alone" + (f" (each of them writes the folder {folder})" if others else ""),
+        f"{' or '.join(wanted)} alone" + (f" (each of them writes the folder {folder})" if others else ""),
         fix,
     )
 
 
 def _check_probes(facts: StackFacts) -> Iterator[Check]:
-    yield _check_nms(facts, "mmcv", "mmcv's compiled ops", "--reinstall-package mmcv")
+    yield _check_nms(facts, "mmcv", "mmcv's ops", "--reinstall-package mmcv-lite")
     yield _check_nms(
         facts, "torchvision", "torchvision's compiled ops", "--reinstall-package torch --reinstall-package torchvision"
     )
@@ -206,21 +207,19 @@ def _runs(kernel: str, major: int, minor: int) -> bool:
 
 
 def _check_backend(mmcv: Probe, gpu: bool) -> Check:
-    """Say whose NMS is in force; there is always one, so this is never a problem of its own."""
+    """Say whose ops run on which device; there always are some, so this is never a problem of its own."""
     if not mmcv.ok:
         found = "unknown: mmcv's ops cannot be called"
-    elif not gpu:
-        found = "mmcv's on the CPU; on a GPU it would be "
-        found += "mmcv's" if mmcv.found["nms"] == "mmcv cuda" else "torchvision's (this mmcv has CPU kernels only)"
-    elif mmcv.found["nms"] == "mmcv cuda":
-        found = "mmcv's on the CPU and on the GPU"
     else:
-        found = "mmcv's on the CPU, torchvision's on the GPU (this mmcv has CPU kernels only)"
-    return Check("NMS in force", True, found, "mmcv's or torchvision's")
+        names = {"mmcv": "mmcv's own (compiled)", "torchvision": "torchvision's"}
+        cpu, cuda = (names[mmcv.found["ops"][device]] for device in ("cpu", "cuda"))
+        found = f"{cpu} on the CPU; {cuda} on {'the GPU' if gpu else 'a GPU'}"
+    return Check("ops in use (NMS, RoIAlign, deformable convolution)", True, found, "mmcv's or torchvision's")
 
 
 def _version(facts: StackFacts, name: str) -> str:
-    return facts.distributions.get(name, _NOT_INSTALLED)
+    names = MMCV[:2] if name in MMCV[:2] else (name,)
+    return next((facts.distributions[each] for each in names if each in facts.distributions), _NOT_INSTALLED)
 
 
 def _sync(facts: StackFacts, options: str = "") -> str:

@@ -33,9 +33,9 @@ PYTHON = (3, 11)
 STACK = {
     "torch": Versions("2.13.0", "2.1.2", "2.14"),
     "torchvision": Versions("0.28.0", "0.16.2", "0.29"),
-    "numpy": Versions("1.23.5", why="xtcocotools and mmcv are compiled for it; numpy 2 breaks both"),
+    "numpy": Versions("1.23.5", why="xtcocotools is compiled for it; numpy 2 breaks it"),
     "mmengine": Versions("0.10.7"),
-    "mmcv": Versions("2.1.0", why="mmdet 3.3.0 refuses 2.2.0 and later"),
+    "mmcv-lite": Versions("2.1.0", why="mmdet 3.3.0 refuses 2.2.0 and later"),
     "mmdet": Versions("3.3.0"),
     "mmpose": Versions("1.3.2"),
     "xtcocotools": Versions("1.14.3"),
@@ -75,8 +75,8 @@ OPENCV = (
     "opencv-contrib-python-headless",
 )
 
-# All of these write one and the same `mmcv` folder; the first is the one to have.
-MMCV = ("mmcv", "mmcv-lite", "mmcv-full", "onedl-mmcv")
+# All of these write one folder `mmcv`. The first has no compiled ops, the second has: `make install-ops`.
+MMCV = ("mmcv-lite", "mmcv", "mmcv-full", "onedl-mmcv")
 
 
 @dataclass(frozen=True, slots=True)

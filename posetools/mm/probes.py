@@ -53,15 +53,15 @@ def probe_torchvision() -> dict[str, Any]:
 
 
 def probe_mmcv() -> dict[str, Any]:
-    """Call mmcv's compiled NMS on two boxes that overlap, on every kind of device there is."""
+    """Call mmcv's NMS on two boxes that overlap, on every kind of device there is."""
+    from posetools.mm.ops import backend, install
+
+    install()
     from mmcv.ops import nms
 
-    from posetools.mm.patches import install_nms_fallback, nms_backend
-
-    install_nms_fallback()
     return {
         "kept": {device: nms(*_two_boxes(device), iou_threshold=0.5)[1].tolist() for device in _devices()},
-        "nms": nms_backend("cuda"),
+        "ops": {device: backend(device) for device in ("cpu", "cuda")},
     }
 
 

@@ -27,7 +27,7 @@ TRAIN_PACKAGES = {
     "torch": "torch",
     "torchvision": "torchvision",
     "mmengine": "mmengine",
-    "mmcv": "mmcv",
+    "mmcv": "mmcv-lite",
     "mmdet": "mmdet",
     "mmpose": "mmpose",
     "xtcocotools": "xtcocotools",
@@ -72,7 +72,7 @@ def prepare(what: str) -> None:
     """Make this process ready for OpenMMLab. Cheap when it is.
 
     It checks that the ``train`` extra is installed, allows what mmengine's own checkpoints hold and nothing else,
-    lets torchvision do NMS where mmcv has no kernel for it, and silences the warnings of HARMLESS_WARNINGS.
+    gives mmcv the ops that it has no kernel for, and silences the warnings of HARMLESS_WARNINGS.
 
     Args:
         what: the command or function that needs the extra, as the message shall name it.
@@ -96,10 +96,10 @@ def _prepare_once() -> None:
     for message, _ in HARMLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=re.escape(message))
     from posetools.mm.checkpoint import allow_mmengine_checkpoints
-    from posetools.mm.patches import install_nms_fallback
+    from posetools.mm.ops import install
 
     allow_mmengine_checkpoints()
-    install_nms_fallback()
+    install()
 
 
 class RunHook:

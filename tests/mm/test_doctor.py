@@ -24,7 +24,7 @@ def probes_in_order() -> dict[str, Probe]:
     return {
         "torch": Probe(True, torch),
         "torchvision": Probe(True, {"kept": kept}),
-        "mmcv": Probe(True, {"kept": kept, "nms": "torchvision"}),
+        "mmcv": Probe(True, {"kept": kept, "ops": {"cpu": "torchvision", "cuda": "torchvision"}}),
         "checkpoint": Probe(True, {"loaded": 1.0, "hostile": "refused"}),
         "models": Probe(True, {"imported": ["mmdet"]}),
         "xtcocotools": Probe(True, {"imported": ["xtcocotools._mask"]}),
@@ -71,11 +71,11 @@ PROBLEMS: dict[str, tuple[Callable[[], StackFacts], str, str, str, str]] = {
         "3.11; numpy 1.23.5 exists for no later one",
         "rm -rf .venv && make install",
     ),
-    "numpy 2": (with_versions(numpy="2.1.0"), "numpy", "2.1.0", "1.23.5; xtcocotools and mmcv are compiled", SYNC),
+    "numpy 2": (with_versions(numpy="2.1.0"), "numpy", "2.1.0", "1.23.5; xtcocotools is compiled", SYNC),
     "numpy 1.26": (with_versions(numpy="1.26.4"), "numpy", "1.26.4", "1.23.5", SYNC),
     "torch too new": (with_versions(torch="2.14.0"), "torch", "2.14.0", "2.1.2 to 2.13.0", SYNC),
     "torch too old": (with_versions(torch="2.0.1"), "torch", "2.0.1", "2.1.2 to 2.13.0", SYNC),
-    "mmcv 2.2": (with_versions(mmcv="2.2.0"), "mmcv", "2.2.0", "2.1.0; mmdet 3.3.0 refuses 2.2.0", SYNC),
+    "mmcv 2.2": (with_versions(mmcv_lite="2.2.0"), "mmcv-lite", "2.2.0", "2.1.0; mmdet 3.3.0 refuses 2.2.0", SYNC),
     "mmengine missing": (with_versions(mmengine=None), "mmengine", "not installed", "0.10.7", SYNC),
     "opencv 4.12": (with_versions(opencv_python="4.12.0.88"), "opencv-python", "4.12.0.88", "numpy 2", SYNC),
     "setuptools 81": (with_versions(setuptools="81.0.0"), "setuptools", "81.0.0", "pkg_resources", SYNC),
@@ -107,33 +107,33 @@ PROBLEMS: dict[str, tuple[Callable[[], StackFacts], str, str, str, str]] = {
         "opencv-python alone",
         f"uv pip uninstall --python .venv opencv-contrib-python && {SYNC} --reinstall-package opencv-python",
     ),
-    "mmcv-lite too": (
-        with_versions(mmcv_lite="2.1.0"),
+    "mmcv too": (
+        with_versions(mmcv="2.1.0"),
         "one mmcv package",
-        "mmcv and mmcv-lite",
-        "mmcv alone (each of them writes the folder mmcv)",
-        f"uv pip uninstall --python .venv mmcv-lite && {SYNC} --reinstall-package mmcv",
+        "mmcv-lite and mmcv",
+        "mmcv-lite or mmcv alone (each of them writes the folder mmcv)",
+        f"uv pip uninstall --python .venv mmcv && {SYNC} --reinstall-package mmcv-lite",
     ),
-    "mmcv-full and mmcv-lite": (
-        with_versions(mmcv_lite="2.1.0", mmcv_full="1.7.2", mmcv=None),
+    "mmcv-full": (
+        with_versions(mmcv_full="1.7.2", mmcv_lite=None),
         "one mmcv package",
-        "mmcv-lite and mmcv-full",
-        "mmcv alone",
-        f"uv pip uninstall --python .venv mmcv-lite mmcv-full && {SYNC} --reinstall-package mmcv",
+        "mmcv-full",
+        "mmcv-lite or mmcv alone",
+        f"uv pip uninstall --python .venv mmcv-full && {SYNC} --reinstall-package mmcv-lite",
     ),
-    "mmcv without ops": (
-        with_probe("mmcv", "ModuleNotFoundError: No module named 'mmcv._ext'"),
-        "mmcv's compiled ops",
-        "No module named 'mmcv._ext'",
+    "mmcv compiled for another torch": (
+        with_probe("mmcv", "ImportError: mmcv/_ext.so: undefined symbol: _ZN2at4_ops"),
+        "mmcv's ops",
+        "undefined symbol",
         "nms keeps [1]",
-        f"{SYNC} --reinstall-package mmcv",
+        f"{SYNC} --reinstall-package mmcv-lite",
     ),
     "mmcv's ops give another answer": (
         with_probe("mmcv", kept={"cpu": [1], "cuda": [0, 1]}),
-        "mmcv's compiled ops",
+        "mmcv's ops",
         "nms of two boxes on cpu and cuda: kept [1], [0, 1]",
         "nms keeps [1]",
-        f"{SYNC} --reinstall-package mmcv",
+        f"{SYNC} --reinstall-package mmcv-lite",
     ),
     "torchvision's ops are not there": (
         with_probe("torchvision", "RuntimeError: operator torchvision::nms does not exist"),
@@ -284,13 +284,14 @@ def test_a_gpu_that_torch_has_kernels_for(capability: tuple[int, int], kernels: 
 
 
 def test_which_nms_is_in_force_is_told() -> None:
-    assert "would be torchvision's" in named(make_facts(), "NMS").found
-    assert "would be mmcv's" in named(with_probe("mmcv", nms="mmcv cuda")(), "NMS").found
+    assert named(make_facts(), "ops").found == "torchvision's on the CPU; torchvision's on a GPU"
+    compiled = with_probe("mmcv", ops={"cpu": "mmcv", "cuda": "torchvision"})()
+    assert named(compiled, "ops").found == "mmcv's own (compiled) on the CPU; torchvision's on a GPU"
     gpu = with_gpu((9, 0), ["sm_90"])()
-    assert "torchvision's on the GPU" in named(gpu, "NMS").found
-    both = replace(gpu, probes={**gpu.probes, "mmcv": Probe(True, {"kept": {"cpu": [1]}, "nms": "mmcv cuda"})})
-    assert named(both, "NMS").found == "mmcv's on the CPU and on the GPU"
-    assert named(with_probe("mmcv", "no ops")(), "NMS").found.startswith("unknown")
+    both = Probe(True, {"kept": {"cpu": [1]}, "ops": {"cpu": "mmcv", "cuda": "mmcv"}})
+    found = named(replace(gpu, probes={**gpu.probes, "mmcv": both}), "ops").found
+    assert found == "mmcv's own (compiled) on the CPU; mmcv's own (compiled) on the GPU"
+    assert named(with_probe("mmcv", "no ops")(), "ops").found.startswith("unknown")
 
 
 def test_a_machine_without_a_gpu_or_with_a_hidden_one_is_in_order() -> None:
@@ -303,14 +304,14 @@ def test_a_machine_without_a_gpu_or_with_a_hidden_one_is_in_order() -> None:
 def test_what_follows_from_a_problem_is_not_told_again() -> None:
     facts = with_probe("mmcv", "No module named 'mmcv._ext'")()
     broken = {**facts.probes, "models": Probe(False, error="No module named 'mmcv._ext'")}
-    assert [check.name for check in examine(replace(facts, probes=broken)) if not check.ok] == ["mmcv's compiled ops"]
+    assert [check.name for check in examine(replace(facts, probes=broken)) if not check.ok] == ["mmcv's ops"]
 
 
 def test_the_commands_fit_the_environment() -> None:
-    facts = with_versions(numpy="2.1.0", mmcv_lite="2.1.0")()
+    facts = with_versions(numpy="2.1.0", mmcv="2.1.0")()
     own = replace(facts, uv=".tools/uv/bin/uv", prefix="/home/me/.venv")
     assert named(own, "numpy").fix == ".tools/uv/bin/uv sync --inexact --extra train"
-    assert named(own, "one mmcv").fix.startswith(".tools/uv/bin/uv pip uninstall --python /home/me/.venv mmcv-lite && ")
+    assert named(own, "one mmcv").fix.startswith(".tools/uv/bin/uv pip uninstall --python /home/me/.venv mmcv && ")
     fixes: dict[StackKind, str] = {
         "oldest": "rm -rf .venv-oldest && make install-oldest",
         "other": "make install, in a checkout of posetools, and use its .venv/bin/posetools",
