@@ -233,5 +233,5 @@ def test_predictions_of_another_object_say_which_skeleton_to_write(dogs: Path) -
     Path("predictions.json").write_text(json.dumps({**document, "thresholds": thresholds}))
     done = run("review", dogs, "--predictions", "predictions.json")
     assert done.status == 2
-    hint = f"--skeleton FILE says which it is; `posetools skeleton new FILE --keypoints {','.join(POINTS)}` writes one"
+    hint = f"choose it with --skeleton FILE; `posetools skeleton new FILE --keypoints {','.join(POINTS)}` writes one"
     assert hint in done.words

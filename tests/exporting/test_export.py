@@ -193,9 +193,7 @@ def test_networks_that_differ_are_not_written(
     other = PoseEstimator(pose_run.config, pose_run.work_dir / "epoch_1.pth", flip_test=False)
     monkeypatch.setattr(export_module, "export_pose", lambda _, size: export_pose(other, size))
     request = ExportRequest(pair=pair, out=tmp_path / "cars.zip")
-    with pytest.raises(
-        RunError, match=r"do not give what the PyTorch models give: \w.* differ by up to .* are allowed"
-    ):
+    with pytest.raises(RunError, match=r"differ from the PyTorch models: \w.* differ by up to .* are allowed"):
         export(request)
     with only_one(request.out), pytest.raises(RequestError, match=r"cars\.zip: another run of posetools .* is writing"):
         export(request)
@@ -315,7 +313,7 @@ def test_a_lying_input_is_compared_on_lying_images(pair: Pair, tmp_path: Path) -
 
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [
-    ({"out": Path("cars.onnx")}, r"--out must be a file whose name ends in \.zip, got cars\.onnx"),
+    ({"out": Path("cars.onnx")}, r"--out must be a file name ending in \.zip, got cars\.onnx"),
     ({"data": Path("none")}, "none: must be a data set folder"),
     ({"pictures": ("none.png",)}, r"none\.png"),
     ({"device": "cuda:99"}, "--device cuda:99"),
@@ -332,7 +330,7 @@ def test_what_cannot_be_exported_is_refused(pair: Pair, tmp_path: Path, changes:
 
 def test_int8_needs_labels(pair: Pair, tmp_path: Path) -> None:
     out = tmp_path / "out" / "cars.zip"
-    with pytest.raises(RequestError, match=r"--int8 needs a labeled data set, .*\n  --data DIR names one"):
+    with pytest.raises(RequestError, match=r"--int8 requires a labeled data set, .*\n  add --data DIR"):
         export(ExportRequest(pair=moved(pair, tmp_path), out=out, precision="int8"))
     assert not out.parent.exists()
 
@@ -376,7 +374,7 @@ def test_configs_that_ask_for_more_are_refused(
 def test_classes_must_be_known(detector: Detector) -> None:
     nameless = copy.copy(detector)
     nameless.classes = ()
-    with pytest.raises(RequestError, match="must be 1 names, as many as its head has outputs, got"):
+    with pytest.raises(RequestError, match="must be 1 names, one per output of its head, got"):
         det_network(nameless, b"", "x.onnx")
 
 

@@ -126,7 +126,7 @@ def test_of_the_best_checkpoint_it_has_the_best_score(pose_run: Run, tmp_path: P
 def test_of_another_checkpoint_of_the_run_it_has_no_metrics(pose_run: Run, tmp_path: Path) -> None:
     done = publish(pose_run.work_dir / "epoch_1.pth", tmp_path / "first.pth")
     assert "metrics" not in done.meta
-    assert f"{pose_run.work_dir / 'metrics.json'} has no numbers of epoch_1.pth" in done.notes[0]
+    assert f"{pose_run.work_dir / 'metrics.json'} has no metrics of epoch_1.pth" in done.notes[0]
     report = tmp_path / "eval.json"
     report.write_text('{"oks": {"AP": 0.5}}')
     given = publish(pose_run.work_dir / "epoch_1.pth", tmp_path / "first.pth", metrics=report)
@@ -234,7 +234,7 @@ def test_a_file_of_that_name_is_written_over_only_when_asked(path: Path, tmp_pat
     save(path)
     out = tmp_path / "out.pth"
     done = publish(path, out)
-    with pytest.raises(RequestError, match=rf"{done.path}: exists, and by its name with the same .*\n  --overwrite"):
+    with pytest.raises(RequestError, match=rf"{done.path}: exists already, with the same .*\n  use --overwrite"):
         publish(path, out)
     done.path.write_bytes(b"damaged")
     assert publish(path, out, overwrite=True).path.stat().st_size == done.size
@@ -263,18 +263,18 @@ def not_a_number(rows: int) -> Any:
 
 
 REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
-    "no weights": (lambda: {"state_dict": None}, "state_dict", "must be there, with the weights of a model, got meta"),
-    "empty": (lambda: {"state_dict": {}}, "state_dict", "must be there, with the weights of a model"),
+    "no weights": (lambda: {"state_dict": None}, "state_dict", "must have the weights of a model, got meta"),
+    "empty": (lambda: {"state_dict": {}}, "state_dict", "must have the weights of a model"),
     "averages alone": (
         lambda: {"state_dict": None, "ema_state_dict": {"module.head.weight": 1}},
         "state_dict",
-        "must be there, with the weights of a model, got ema_state_dict, meta\n  ema_state_dict alone does not tell",
+        "must have the weights of a model, got ema_state_dict, meta\n  ema_state_dict alone may or may not",
     ),
     "no tensor": (lambda: {"state_dict": {"a": [1.0]}}, "state_dict.a", "value must be a tensor, got 'list'"),
     "diverged": (
         lambda: {"state_dict": not_a_number(2)},
         "state_dict.head.weight",
-        "weights must be finite numbers, got 2 of 4 that are not\n  the training has diverged",
+        "weights must be finite numbers, got 2 of 4 NaN or infinite\n  training diverged",
     ),
     "infinite": (lambda: {"state_dict": not_a_number(1)}, "state_dict.head.weight", "got 1 of 2 that are not"),
     "meta that is none": (lambda: {"meta": [1]}, "meta", "value must be a dict, got 'list'"),

@@ -116,7 +116,7 @@ def test_a_run_that_fails_leaves_what_was_there(tmp_path: Path, kind: str) -> No
     path = tmp_path / "p.json"
     path.write_text("old")
     bad = replace(make_result(1), keypoints=np.full((1, 8, 2), np.nan))
-    match = r"p\.json: what is predicted for a\.jpg is not finite"
+    match = r"p\.json: the prediction for a\.jpg is not finite"
     with pytest.raises(OutputError, match=match):  # noqa: SIM117
         with DocumentWriter(path, CAR8, {}) if kind == "document" else CocoWriter(path, CAR8) as writer:
             writer.add(make_result(1), "good.jpg")
@@ -317,7 +317,7 @@ def test_the_valid_ones_are_valid(tmp_path: Path) -> None:
 
 def test_coco_results_need_image_ids(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(json.dumps(results_of()))
-    with pytest.raises(RequestError, match="the COCO file that gave the ids is needed too"):
+    with pytest.raises(RequestError, match="the COCO file with these ids is needed too"):
         read_predictions(tmp_path / "r.json", CAR8)
 
 
