@@ -187,7 +187,7 @@ class _ImageEntry(_PredictionPart):
 
 class _PredictionDocument(_PredictionPart):
     keypoint_names: list[str]
-    images: list[_ImageEntry] = Field(alias=_KEY)
+    images: list[_ImageEntry] = Field(alias="pictures")
 
 
 class _ResultEntry(_PredictionPart):

@@ -1,4 +1,4 @@
-"""Which prediction was meant for which object, rule by rule, and what fixed predictions look like."""
+"""Matching of predictions and objects, rule by rule, and fixed predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def match(truth: Dataset, boxes: Floats, points: Floats, *, labels: bool = False
 
 
 def up(boxes: Floats, share: float) -> Floats:
-    """Return the boxes moved up by a share of their height: to where no other car is."""
+    """Return the boxes moved up by a fraction of their height, where no other car is."""
     shift = (boxes[:, 3] - boxes[:, 1]) * share
     moved: Floats = boxes - np.stack([0 * shift, shift, 0 * shift, shift], axis=1)
     return moved
@@ -126,7 +126,7 @@ def test_mended_predictions() -> None:
     no_extras = fixed(errors, {"duplicate", "background"})
     assert no_extras.scores.tolist() == [0.9, 0.6, 0.5]
     found = fixed(errors, {"no_box"})
-    # As sure as the median of the three that belong to an object.
+    # The median score of the three that belong to an object.
     assert found.scores.tolist() == [0.9, 0.6, 0.5, 0.2, 0.1, 0.6]
     assert found.keypoints[5].tolist() == truth.keypoints[3, :, :2].tolist()
     moved = fixed(errors, {"box_shifted"})

@@ -1,4 +1,4 @@
-"""The whole evaluation of a pair that knows the labels: each planted error must show, and nothing else."""
+"""The whole evaluation of a pair that knows the labels: only planted errors must show."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_each_model_runs_once_over_the_images(truth: Dataset) -> None:
     assert oracle.asked == [len(truth.images), int(has_points(truth).sum()) + sure]
     assert len(said.boxes) == len(truth) + len(truth.images) > sure
     assert len(said.on_boxes.every) == sure
-    # The box of the other class is in no number, but known of.
+    # The box of the other class is in no metric, but counted.
     assert said.labels == {0: len(truth.images), 1: len(said.boxes)}
     assert said.on_labels.every.keypoint_scores is not None
     np.testing.assert_array_equal(said.on_labels.every.boxes, truth.boxes)
@@ -104,7 +104,7 @@ def test_planted_errors_show_and_nothing_else(truth: Dataset) -> None:
     labeled = truth.num_labeled
     counts = report.detected.diagnosis.counts
     assert counts["no_box"] == labeled[sorted(lost)].sum()
-    # A point whose partner is not labeled is near no labeled place.
+    # A point whose counterpart is not labeled is near no labeled location.
     assert counts["left_right"] + counts["missing"] + counts["diagonal"] + counts["front_rear"] > 0
     assert report.labeled.diagnosis.counts["no_box"] == 0
     assert report.det.diagnosis.counts["no_box"] == len(lost)
@@ -112,7 +112,7 @@ def test_planted_errors_show_and_nothing_else(truth: Dataset) -> None:
     assert report.det.sweep.curve.best is not None
     assert report.det.sweep.curve.best.threshold >= 0.5
     assert report.det.sweep.curve.best.recall == pytest.approx(1 - len(lost) / len(truth))
-    # The oracle's scores tell visible from hidden well, but not perfectly.
+    # The oracle's scores separate visible from occluded points well, but not perfectly.
     separation = report.labeled.visibility.overall["hidden"]
     assert separation.average_precision is not None
     assert separation.chance is not None
@@ -243,7 +243,7 @@ def test_a_flip_test_is_measured_beside_the_plain_poses_by_one_pass_of_the_detec
 
 
 class Blind(Oracle):
-    """A detector that puts every box into a corner that holds no object."""
+    """A detector that puts every box into a corner without objects."""
 
     def __call__(self, images):  # type: ignore[no-untyped-def]
         corner = np.array([[0.0, 0.0, 5.0, 5.0]])

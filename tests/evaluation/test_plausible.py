@@ -1,4 +1,4 @@
-"""Why AP is 0 or too good: each cause planted, told in its sentence, and no word where nothing is wrong."""
+"""Why AP is 0 or too good: each planted cause has its remark, and there is none if nothing is wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from posetools.evaluation.remarks import Remark, explain
 from tests.build import make_dataset
 
 SIZE = (320, 240)
-# Two, as the median of noisy sizes has it.
+# Two, by the median of noisy sizes.
 TWO = r"(1\.9[5-9]|2|2\.0[0-9])"
 
 
@@ -109,7 +109,7 @@ def test_nothing_predicted_and_nothing_of_the_category() -> None:
         "AP is 0 because of the category: no box is a car, but the detector predicts 30 truck, 12 person in 40 "
         "images with 80 objects"
     )
-    # Where the class is there, its boxes were lost to the threshold.
+    # If the class is there, its boxes are below the threshold.
     (one,) = explain(TRUTH, nothing, evaluation, classes={"person": 12, "car": 3})
     assert "nothing was predicted" in one.text
 
@@ -207,7 +207,7 @@ def test_boxes_that_are_all_too_small_though_most_are_found() -> None:
     right = predict(TRUTH, noise=0.01)
     center, half = (right.boxes[:, :2] + right.boxes[:, 2:]) / 2, (right.boxes[:, 2:] - right.boxes[:, :2]) / 2
     small = replace(right, boxes=np.concatenate([center - 0.85 * half, center + 0.85 * half], axis=1))
-    # Smaller round their own centers is no factor of the coordinates: no excuse is made up.
+    # Shrinking around their own centers is not a factor of the coordinates: there is no remark on units.
     assert said(TRUTH, small, "bbox") == {}
 
 

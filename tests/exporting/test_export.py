@@ -1,4 +1,4 @@
-"""Bundles made from the tiny pair: what is in them, what they compute, and what is refused."""
+"""Bundles of the tiny pair: their content, their output, and what is refused."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from tests.tiny_runs import Run, Tiny
 
 pytestmark = pytest.mark.train
 
-# Models trained for two epochs are never sure.
+# Models trained for two epochs have low scores.
 THR = 0.002
 
 
 @pytest.fixture(scope="session")
 def pair(det_run: Run, pose_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """The tiny pair, with boxes of some size and scores that differ.
+    """The tiny pair, with boxes of a certain size and different scores.
 
-    A detector trained for two epochs gives boxes of two pixels, whose scores differ in the seventh digit: which of them
-    survive NMS is chance.
+    A detector trained for two epochs predicts boxes of two pixels, whose scores differ in the seventh digit: which of
+    them NMS keeps is random.
     """
     import torch
 
@@ -121,7 +121,7 @@ def test_the_manifest_says_what_the_configs_say(made: ExportResult, pose_run: Ru
     assert (det.input_size, det.classes, det.pad_value) == ((64, 64), ("car",), (114.0, 114.0, 114.0))
     assert (det.score_thr, det.iou_threshold, det.max_per_img) == (0.001, 0.65, 300)
     assert (pose.input_size, pose.num_keypoints, pose.split_ratio, pose.padding) == ((64, 64), 8, 2.0, 1.25)
-    # The pose config has red first; a bundle has blue first.
+    # The pose config has red first, a bundle blue.
     for network in (det, pose):
         assert (network.mean, network.std) == ((103.53, 116.28, 123.675), (57.375, 57.12, 58.395))
     assert manifest.skeleton == load_skeleton("car8")
@@ -257,7 +257,7 @@ def test_int8_is_a_third_of_the_size_at_most(pair: Pair, tmp_path: Path) -> None
 
 
 def _largest_score_difference(made: ExportResult, pair: Pair) -> float:
-    """Return by how much keypoint scores differ from PyTorch's, in parts of the largest score."""
+    """Return the difference of keypoint scores from PyTorch's, relative to the largest score."""
     image = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
     boxes = [np.array([[10.0, 5, 70, 60], [0, 0, 96, 80]])]
     stock = PoseEstimator(pair.pose.config, pair.pose.checkpoint, flip_test=False)
@@ -281,7 +281,7 @@ def test_data_measures_and_images_are_compared_on(pair: Pair, tiny: Tiny, tmp_pa
 
 
 def moved(pair: Pair, folder: Path) -> Pair:
-    """Return the pair with configs that name a data set which is not there."""
+    """Return the pair with configs for a data set that does not exist."""
     configs = []
     for model in (pair.det, pair.pose):
         target = folder / model.config.name

@@ -1,4 +1,4 @@
-"""Two epochs on six images find nothing: the run says so at its end, and who takes its checkpoints is warned."""
+"""Two epochs on six images train nothing: the run says so, and commands that use its checkpoints warn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions as files: what is written is opened by pycocotools and by our own readers, and comes back."""
+"""Prediction files: pycocotools and our own readers open what is written."""
 
 from __future__ import annotations
 
@@ -278,9 +278,9 @@ def one_less() -> Json:
         ),
         (document(image={"instances": None}), f"{LIST}[0].instances: input should be a valid list, got None"),
         (document(image={"file_name": ""}), f"{LIST}[0].file_name: string should have at least 1 character"),
-        (document(pictures=[{"file_name": "a"}]), f"{LIST}[0].instances: field required"),
+        (document(**{LIST: [{"file_name": "a"}]}), f"{LIST}[0].instances: field required"),
         (
-            document(pictures=document()[LIST] * 2),
+            document(**{LIST: document()[LIST] * 2}),
             f"{LIST}[1]: file_name (and frame) must be unique, got 'a.jpg'",
         ),
         ({"images": []}, 'the file must be an object with "pictures" from `posetools predict`'),

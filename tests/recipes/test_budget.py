@@ -1,4 +1,4 @@
-"""What is said of runs that time has cut short."""
+"""Messages for runs that are too short."""
 
 from __future__ import annotations
 

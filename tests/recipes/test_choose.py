@@ -1,4 +1,4 @@
-"""The rules: data and machine in, values and reasons out."""
+"""The rules: values and reasons from data and machine."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
     }
     options: dict[str, Any] = {"det": {"batch_size": 8}, "pose": {"batch_size": 16}}
     found = recipe(facts(800, 1600), CPU, seen, minutes=40, **options)
-    # Twenty minutes each: (1200 - 300) s / 2 s, and half the time for half the batch.
+    # Twenty minutes each: (1200 - 300) s / 2 s, and half the seconds for half the batch.
     assert found.det.epochs == round(450 / 100)
     assert found.pose.epochs == round(2400 / 100)
     assert found.det.because["epochs"].reason == (

@@ -278,7 +278,7 @@ def test_on_a_cpu_the_notes_estimate_the_time_and_name_the_faster_size() -> None
         {"det": {"epochs": 100, "repeat": 1, "batch_size": 8, "input_size": "256x192"}}
     )
     det, pose = emit_pair(DATA, CAR8, options, Path("configs"), machine=Machine(2)).notes
-    # RTMDet-tiny takes 0.43 s an iteration at this size with two cores (costs.py); m is 39.3 / 8.1 as much work.
+    # RTMDet-tiny takes 0.43 s per iteration at this size with two cores (costs.py); m is 39.3 / 8.1 as much work.
     assert "about 3.5 min on 2 cores, no GPU (an estimate); --det tiny is about 5 times as fast" in det
     assert "--pose t is about 5 times as fast" in pose
 

@@ -1,4 +1,4 @@
-"""How far objects are turned: measured on objects in space, seen by cameras that are made here."""
+"""The rotation of objects, measured on 3-D objects seen by synthetic cameras."""
 
 from __future__ import annotations
 
@@ -187,6 +187,6 @@ def test_mmpose_turns_to_either_side_by_up_to_that_angle() -> None:
     boxes = {"bbox_center": np.zeros((4000, 2)), "bbox_scale": np.ones((4000, 2))}
     angles = RandomBBoxTransform(rotate_factor=180).transform(boxes)["bbox_rotation"]
     turned = np.abs(angles[angles != 0])
-    # A normal with a deviation of 180, cut off there: nearly as many beyond 90 degrees as before.
+    # A normal distribution with deviation 180, truncated there: nearly as many above 90 degrees as below.
     assert 170 < turned.max() <= 180
     assert np.mean(turned > 90) == pytest.approx(0.438, abs=0.03)

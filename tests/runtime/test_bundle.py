@@ -1,4 +1,4 @@
-"""Bundles that are not in order, hostile ones included: each ends in one sentence, and nothing is written anywhere."""
+"""Invalid bundles, including hostile ones: each gives one error, and nothing is written anywhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _rezip(path: Path, change: Callable[[dict[Any, bytes]], object]) -> None:
         members: dict[Any, bytes] = {name: old.read(name) for name in old.namelist()}
     change(members)
     with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
-        warnings.simplefilter("ignore")  # of names that are there twice
+        warnings.simplefilter("ignore")  # about duplicate names
         for name, content in members.items():
             new.writestr(name, content)
 

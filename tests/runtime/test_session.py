@@ -1,4 +1,4 @@
-"""What a network in a bundle may not hold, wherever in the file it stands."""
+"""What a network in a bundle may not have, anywhere in the file."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _varint(value: int) -> bytes:
 
 
 def test_the_numbers_of_fields_are_those_of_the_onnx_package() -> None:
-    """Everything that can hold a tensor or an operator is followed: read from the package's own description."""
+    """The check follows every field that can have tensors or operators, by the onnx package's own description."""
     waiting, seen = ["ModelProto"], set()
     while waiting:
         name = waiting.pop()

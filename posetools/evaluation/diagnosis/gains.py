@@ -80,7 +80,7 @@ class LostAp:
         return None if self.ap is None else 1.0 - self.ap - sum(steps)
 
     def amount(self, kind: str) -> str:
-        """Return the count of a kind in words."""
+        """Return the count for one kind in words."""
         raise NotImplementedError
 
     def sentences(self) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ class Errors:
     quality: Callable[[Predictions, Ints], Floats]
 
     def count(self, kind: str) -> int:
-        """Return how many errors of a kind there are: 0 means that fixing it changes nothing."""
+        """Return the number of errors of one kind: 0 means that fixing it changes nothing."""
         if kind == "no_box":
             return int(self.absent.sum())
         if kind in _TAKEN_AWAY:
