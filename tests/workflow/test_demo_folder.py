@@ -44,9 +44,7 @@ def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, record: str | 
     for overwrite in (False, True):
         with pytest.raises(RequestError) as error:
             claim_folder(tmp_path, overwrite=overwrite)
-        assert str(error.value) == (
-            f"{tmp_path}: must be empty or from an earlier demo\n  choose another --out"
-        )
+        assert str(error.value) == (f"{tmp_path}: must be empty or from an earlier demo\n  choose another --out")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
