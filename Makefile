@@ -15,7 +15,8 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest demo test road test-core test-oldest test-peers coverage mutation faults fuzz bench lint format generate clean
+.PHONY: help install install-core install-oldest install-ops demo test road test-core test-oldest test-ops test-pip \
+	test-peers coverage mutation faults fuzz bench docs lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,11 +26,11 @@ $(OWN_UV):
 	@$(PYTHON) -m venv .tools/uv
 	@.tools/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# The stamps make a second call cost nothing; a changed pyproject.toml installs again.
+# The stamps make a second call cost nothing; a changed pyproject.toml installs again, without mmcv's compiled ops.
 .venv/.train: pyproject.toml $(NEEDS_UV)
-	@echo "== installing posetools with the OpenMMLab stack into .venv/ (the first time on a machine: 2 to 5 minutes"
-	@echo "   of downloads, 5 GB, then 5 to 20 minutes in which mmcv's ops are compiled; later: seconds)"
-	@$(SYNC) --extra train --extra dev
+	@echo "== installing posetools with the OpenMMLab stack into .venv/"
+	@echo "   downloads 3 GB the first time on a machine (PyTorch with CUDA), 6 GB on disk; nothing is compiled"
+	@started=$$(date +%s); $(SYNC) --extra train --extra dev && echo "== installed in $$(($$(date +%s) - started)) s"
 	@touch .venv/.train .venv/.core
 
 .venv/.core: pyproject.toml $(NEEDS_UV)
@@ -38,7 +39,7 @@ $(OWN_UV):
 	@touch .venv/.core
 
 .venv-oldest/.train: pyproject.toml $(NEEDS_UV)
-	@echo "== installing the oldest supported stack (torch 2.1.2) into .venv-oldest/ (compiles mmcv the first time)"
+	@echo "== installing the oldest supported stack (torch 2.1.2) into .venv-oldest/"
 	@rm -rf $(OLDEST) && mkdir -p $(OLDEST) && cp pyproject.toml $(OLDEST)
 	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-oldest $(SYNC) --project $(OLDEST) --resolution lowest-direct \
 		--no-install-project --extra train --extra dev
@@ -53,6 +54,25 @@ install-core: .venv/.core  ## install what the commands before training need, an
 
 install-oldest: .venv-oldest/.train  ## install the oldest supported stack (torch 2.1.2, CUDA 12.1) into .venv-oldest/
 	@echo "== .venv-oldest/ is up to date: .venv-oldest/bin/posetools"
+
+# mmcv's build imports pkg_resources (setuptools < 81) and torch, and wants nvcc where torch sees a GPU: hide it.
+COMPILE := MMCV_WITH_OPS=1 CFLAGS="-O2 -g0" CUDA_VISIBLE_DEVICES= $(UV) pip install --no-deps --no-build-isolation --no-binary mmcv mmcv==2.1.0
+install-ops: install  ## replace mmcv by one with compiled ops (C++ compiler, 10 to 20 minutes); only other models need them
+	@$(UV) pip install --python .venv ninja psutil
+	@$(UV) pip uninstall --python .venv mmcv-lite
+	@$(COMPILE) --python .venv
+	@echo "== mmcv's compiled ops are in .venv/; make clean install goes back"
+
+.venv-ops/.train: pyproject.toml $(NEEDS_UV)
+	@echo "== installing mmcv with compiled ops into .venv-ops/ (10 to 20 minutes)"
+	@UV_PROJECT_ENVIRONMENT=.venv-ops $(SYNC) --extra train --extra dev
+	@$(UV) pip install --python .venv-ops ninja psutil
+	@$(UV) pip uninstall --python .venv-ops mmcv-lite
+	@$(COMPILE) --python .venv-ops
+	@touch .venv-ops/.train
+
+test-ops: .venv-ops/.train  ## compare the ops in use with mmcv's compiled ones: NMS, RoIAlign, gradients, detections
+	@.venv-ops/bin/pytest tests/mm/test_ops_compiled.py -m train
 
 demo: install  ## the whole road on rendered cars: labelme files in, a trained and evaluated pair out
 	@.venv/bin/posetools demo --out demo
@@ -79,6 +99,9 @@ mutation: install-core  ## change the code in small ways and see whether a test 
 # Old releases warn of what their neighbours have changed since; that is no fault of ours.
 test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest supported stack
 	@POSETOOLS_REQUIRE_TRAIN=1 .venv-oldest/bin/pytest -m train -W default
+
+test-pip:  ## the lines of docs/install.md for pip, run in a new environment (3 GB)
+	@$(PYTHON) -m tests.pip_install
 
 # ultralytics brings an OpenCV of its own unless it is told not to.
 .venv-peers/.done: pyproject.toml $(NEEDS_UV)
@@ -110,19 +133,30 @@ CASES ?= 10000
 fuzz: install-core  ## damaged sources of every format, 10,000 each: never a traceback, never a hang, nothing lost
 	@.venv/bin/python -m tests.fuzz --cases $(CASES)
 
+.venv-docs/.done: pyproject.toml $(NEEDS_UV)
+	@echo "== installing MkDocs into .venv-docs/"
+	@$(UV) venv --quiet --python 3.11 --clear .venv-docs
+	@$(UV) pip install --python .venv-docs '.[docs]'
+	@touch .venv-docs/.done
+
+docs: .venv-docs/.done  ## build the documentation as a website in site/; a broken link or anchor is an error
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
 lint: install-core  ## ruff and mypy --strict
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
-format: install-core  ## let ruff format and mend what it can
+format: install-core  ## let ruff format and fix what it can
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-generate: install-core  ## write what is made from code: JSON Schemas, tables in docs/, data/ from its labelme files, configs/
+generate: install-core  ## write what is made from code: JSON Schemas, tables and pages in docs/, the notebook, data/ from its labelme files, configs/
 	@.venv/bin/python -m tools.schemas
 	@.venv/bin/python -m tools.docs_pages
+	@.venv/bin/python -m tools.cli_page
+	@.venv/bin/python -m tools.notebook
 	@.venv/bin/python -m tools.sample_data
 
 clean:  ## remove the environments and what the demo made
-	rm -rf .venv .venv-oldest .venv-peers .tools demo
+	rm -rf .venv .venv-oldest .venv-ops .venv-peers .venv-docs .tools demo site

@@ -1,4 +1,4 @@
-"""Builders that the tests share."""
+"""Builders shared by the tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_image(path: Path, size: tuple[int, int] = (320, 240), *, seed: int = 0,
 
 
 def without_split(images: Iterable[Image]) -> tuple[Image, ...]:
-    """Return the images without the split that their source declared."""
+    """Return the images without the split from their source."""
     return tuple(replace(image, split=None) for image in images)
 
 
@@ -41,7 +41,7 @@ def make_dataset(
 ) -> Dataset:
     """Return a Dataset with random boxes and keypoints of all three visibilities inside them.
 
-    With ``folder`` the images are really there. Coordinates have at most three decimals.
+    With ``folder`` the image files are created. Coordinates have at most three decimals.
     """
     skeleton = skeleton or load_skeleton("car8")
     rng = np.random.default_rng(seed)

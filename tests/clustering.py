@@ -1,4 +1,4 @@
-"""A Dask cluster of processes of its own on this machine, for tests."""
+"""A Dask cluster of separate processes on this machine, for tests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import posetools
 
 ROOT = Path(posetools.__file__).parent.parent
 _SECONDS = 60
-# A nanny whose worker was killed may be at starting another.
+# A nanny may be starting a new worker after one was killed.
 _LAST_SECONDS = 5
-# How long a scheduler tries to reach a worker that was lost while it fetched a result; 30 seconds unless said.
+# How long a scheduler tries to reach a worker that was lost while it fetched a result; Dask's default is 30 seconds.
 _QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
-# Nannies start a lost worker again; no pages to look at, no files in the home.
+# Nannies restart a lost worker; no dashboard, no files in the home folder.
 _WORKER = ("-m", "dask", "worker", "--nworkers", "1", "--nthreads", "2", "--no-dashboard", "--memory-limit", "0")
 
 
@@ -46,7 +46,7 @@ def scheduler_process(folder: Path) -> Iterator[tuple[str, subprocess.Popen[byte
 
 @contextmanager
 def workers(address: str, folder: Path, number: int, environment: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Start so many workers, each with a nanny, and wait for them."""
+    """Start this many workers, each with a nanny, and wait for them."""
     from distributed import Client
 
     with ExitStack() as stack:

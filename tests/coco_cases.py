@@ -1,4 +1,4 @@
-"""Random labels and predictions that are hard on an evaluator, and what COCO's own two evaluators say of them."""
+"""Random labels and predictions that are hard for an evaluator, and the results of COCO's own two evaluators."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATS: dict[EvaluationKind, tuple[int, ...]] = {"bbox": (0, 1, 2, 3, 4, 5, 8, 9,
 
 
 def random_truth(skeleton: Skeleton, rng: np.random.Generator, *, images: int, most: int) -> Dataset:
-    """Return labels of all sizes, some of them crowds, some without points, some with an area of their own."""
+    """Return labels of all sizes: some are crowds, some have no points, some have their own area."""
     builder = DatasetBuilder(skeleton)
     last = np.zeros(4), np.zeros((0, 2)), np.zeros(0)
     for number in range(images):
@@ -35,7 +35,7 @@ def random_truth(skeleton: Skeleton, rng: np.random.Generator, *, images: int, m
             visibility = rng.integers(0, 3, skeleton.num_keypoints) * float(rng.random() > 0.15)
             box = np.concatenate([corner, corner + side])
             if place and rng.random() < 0.2:
-                # The object before once more, so that two are equally near; often with another area.
+                # A copy of the previous object, so that two are equally near; often with another area.
                 box, points, visibility = last
             last = box, points, visibility
             area = float(side.prod() * rng.uniform(0.3, 1.0)) if rng.random() < 0.5 else None
@@ -51,13 +51,13 @@ def random_truth(skeleton: Skeleton, rng: np.random.Generator, *, images: int, m
 
 
 def random_predictions(truth: Dataset, rng: np.random.Generator, *, copies: float, strays: int) -> Predictions:
-    """Return predictions near the labels (several or none of each), and some that are anywhere.
+    """Return predictions near the labels (several or none of each), and some in random places.
 
     Args:
         truth: the labels.
-        rng: what is random.
+        rng: the random generator.
         copies: how many predictions an object has on average.
-        strays: how many of each image lie anywhere.
+        strays: how many predictions per image are in random places.
     """
     rows = np.repeat(np.arange(len(truth)), rng.poisson(copies, len(truth)))
     noise = rng.choice([0.0, 0.02, 0.1, 0.3], len(rows))
@@ -73,7 +73,7 @@ def random_predictions(truth: Dataset, rng: np.random.Generator, *, copies: floa
     low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
     stray_points = corner[:, None] + rng.uniform(0, 1, (many, truth.skeleton.num_keypoints, 2)) * sides[:, None]
     index: Ints = np.concatenate([truth.image_index[rows], np.repeat(np.arange(len(truth.images)), strays)])
-    # One decimal makes ties, within an image and between images.
+    # One decimal creates ties, within an image and between images.
     scores = rng.uniform(0, 1, len(index)).round(int(rng.choice([1, 1, 6])))
     shuffled = rng.permutation(len(index))
     return Predictions(
@@ -93,7 +93,7 @@ def peer_stats(
     *,
     use_area: bool = True,
 ) -> list[float | None]:
-    """Return what COCOeval of pycocotools or of xtcocotools says, in the order of our fields; None for its -1."""
+    """Return the result of COCOeval from pycocotools or xtcocotools, in the order of our fields; None for its -1."""
     evaluation = peer_evaluation(peer, truth, predicted, kind, sigmas, use_area=use_area)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
@@ -106,7 +106,7 @@ def peer_stats(
 def peer_evaluation(
     peer: str, truth: Dataset, predicted: Predictions, kind: EvaluationKind, sigmas: Floats, *, use_area: bool = True
 ) -> Any:
-    """Return a peer's COCOeval of labels and predictions, ready to evaluate."""
+    """Return a third-party COCOeval of labels and predictions, ready to evaluate."""
     if peer == "pycocotools":
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval

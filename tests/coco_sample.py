@@ -1,4 +1,4 @@
-"""One small, sound COCO data set on disk, and its files as documents that tests break."""
+"""One small valid COCO data set on disk, and its files as documents that tests break."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from posetools.formats.coco import format as coco
 from tests.build import make_image
 
 SIZE = (320, 240)
-# x1, y1, x2, y2 and the visibility of the eight points; one box large and one medium, as COCO counts.
+# x1, y1, x2, y2 and the visibility of the eight points; by COCO's sizes one box is large and one medium.
 OBJECTS = (
     ((10.5, 20.25, 170.125, 140.0), (2, 2, 2, 2, 2, 0, 1, 1)),
     ((200.0, 50.5, 261.3, 95.7), (2, 2, 2, 2, 0, 1, 1, 0)),
@@ -26,7 +26,7 @@ Document = dict[str, Any]
 
 
 def make_sample(folder: Path, names: tuple[str, ...], *, split: str, seed: int = 0) -> Dataset:
-    """Return a Dataset of images that are really there, with two objects each."""
+    """Return a Dataset of images that exist, with two objects each."""
     skeleton = load_skeleton("car8")
     rng = np.random.default_rng(seed)
     builder = DatasetBuilder(skeleton)

@@ -1,4 +1,4 @@
-"""What holds for all tests: those marked `train` need the OpenMMLab stack, which warns a lot about itself."""
+"""Setup for all tests: those marked `train` need the OpenMMLab stack, which prints many warnings."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hypothesis import Phase, settings
 from posetools.mm.stack import missing_packages
 from tests.tiny_runs import det_run, pose_run, tiny
 
-# Fixtures of every folder whose tests train.
+# Fixtures for every folder whose tests train.
 __all__ = ["det_run", "pose_run", "tiny"]
 
-# The tests' tensors are tiny: threads cost more than they bring, here and in the processes that tests start. Read by
-# torch when it is imported, which only the tests do.
+# The tests' tensors are tiny, so threads cost more than they gain, here and in processes that tests start. torch reads
+# this when it is imported, which only the tests do.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-# For tests/mutation.py, which wants to know whether a test fails and not the smallest example of it. On a busy machine
-# a test that takes long is no test that fails.
+# For tests/mutation.py, which only needs to know whether a test fails, not its smallest example. On a busy machine a
+# slow test is not a failed one.
 settings.register_profile(
     "mutation", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None, deadline=None
 )
@@ -40,7 +40,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     reason = f"the train extra is not installed ({', '.join(missing)})"
     if os.environ.get("POSETOOLS_REQUIRE_TRAIN") == "1":
-        pytest.fail(f"{reason}, and POSETOOLS_REQUIRE_TRAIN=1 asks for it")
+        pytest.fail(f"{reason}, and POSETOOLS_REQUIRE_TRAIN=1 requires it")
     pytest.skip(f"{reason}: make install")
 
 

@@ -1,4 +1,4 @@
-"""Sources for the tests of convert, and what it left."""
+"""Sources for the tests of convert, and its output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_source(folder: Path, format_name: str, splits: Mapping[str, Dataset]) 
 
 
 def labelme_source(tmp_path: Path, images: list[str] | None = None, **more: Any) -> tuple[Path, Dataset]:
-    """Write a labelme folder; return it and what is in it."""
+    """Write a labelme folder; return it and its content."""
     dataset = make_dataset(tmp_path / "pictures", images=images or NAMES, **more)
     return write_source(tmp_path / "src", "labelme", {"all": dataset}), dataset
 
@@ -39,7 +39,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def written(out: Path) -> dict[str, Dataset]:
-    """Return what lies in a data set folder, by split."""
+    """Return the content of a data set folder, by split."""
     skeleton = skeleton_of(out)
     read = {split: read_split(ann_file(out, split), out / IMAGES, skeleton) for split in splits_of(out)}
     assert not any(each.findings for each in read.values())

@@ -1,8 +1,8 @@
-"""Cars as the renderer places them, predictions of them, and errors of each kind planted into the predictions.
+"""Cars placed by the renderer, predictions of them, and errors of each kind planted in the predictions.
 
-A point is moved to the place of another name only where that place is clearly nearer than any other: of a car seen
-from the front, the left front tire and the left rear one may be one place in the image, and no diagnosis can tell
-which of them was meant.
+A point is moved to the place of another keypoint only if that is clearly the nearest one: in a car seen from the
+front, the left front tire and the left rear one may be at the same place, and no diagnosis can tell which one was
+meant.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SIZE = (1280, 960)
 # At car8's sigmas of 0.05, ks is 0.85 at 0.057 sqrt(area), and 0.5 at 0.118 sqrt(area).
 NOISE = 0.04
 OTHER = {"left": "right", "right": "left", "front": "rear", "rear": "front", "bumper": "tire", "tire": "bumper"}
-# Which words of car8's names an inversion exchanges.
+# Which words of car8's names an inversion swaps.
 EXCHANGED = {"left_right": (0,), "front_rear": (1,), "diagonal": (0, 1), "neighbour": (2,)}
 
 
 @cache
 def cars(images: int = 60, seed: int = 0) -> Dataset:
-    """Return cars where the renderer would place them, without its pixels: all points in the image are labeled."""
+    """Return cars placed by the renderer, without pixels: all points in the image are labeled."""
     rng = np.random.default_rng(seed)
     builder = DatasetBuilder(CAR8)
     limit = np.array(SIZE, dtype=np.float64)
@@ -49,21 +49,21 @@ def cars(images: int = 60, seed: int = 0) -> Dataset:
 
 
 def disc(rng: np.random.Generator, least: float, most: float, shape: tuple[int, ...]) -> Floats:
-    """Return (*shape, 2) offsets of a length between two, in any direction."""
+    """Return (*shape, 2) offsets of a length between two limits, in any direction."""
     angle, length = rng.uniform(0, 2 * np.pi, shape), rng.uniform(least, most, shape)
     return np.stack([np.cos(angle) * length, np.sin(angle) * length], axis=-1)
 
 
 @dataclass
 class Planted:
-    """Predictions of ``truth``, one per object and in its order, into which errors are planted.
+    """Predictions of ``truth``, one per object and in its order, in which errors are planted.
 
     Attributes:
         truth: the labels.
-        rng: what chance decides.
-        clear: whether points are moved only to places that are clearly one name's.
-        kinds: (N, K) the kind of each labeled point, empty where it is not labeled.
-        roles: what the further predictions are.
+        rng: the random generator.
+        clear: whether points are moved only to places that clearly belong to one keypoint.
+        kinds: (N, K) the kind of each labeled point, empty if not labeled.
+        roles: the kinds of the extra predictions.
     """
 
     truth: Dataset
@@ -93,7 +93,7 @@ class Planted:
         self.kinds = np.where(labeled, "good", "").astype(object)
 
     def predictions(self) -> Predictions:
-        """Return what was predicted, in a random order."""
+        """Return the predictions in random order."""
         index = [*self.truth.image_index[self.kept].tolist(), *(one[0] for one in self.more)]
         boxes = np.concatenate([self.boxes[self.kept], *(one[1][None] for one in self.more)])
         scores = np.array([*self.scores[self.kept].tolist(), *(one[2] for one in self.more)])
@@ -102,7 +102,7 @@ class Planted:
         return Predictions(np.array(index, dtype=np.int64)[order], boxes[order], scores[order], points[order])
 
     def plant(self, kind: str, share: float) -> int:
-        """Plant errors of one kind into a share of what is still good; return how many points or predictions."""
+        """Plant errors of one kind in a fraction of what is still correct; return how many points or predictions."""
         if kind in ("no_box", "box_shifted"):
             return sum(self._object(kind, row) for row in self._rows() if self.rng.random() < share)
         if kind in ("duplicate", "background"):
@@ -111,7 +111,7 @@ class Planted:
         return sum(self._point(kind, int(row), int(name)) for row, name in good)
 
     def _rows(self) -> list[int]:
-        """Return the objects in which every labeled point is still good, and there is one."""
+        """Return the objects with at least one labeled point whose labeled points are all still correct."""
         clean = np.isin(self.kinds, ["", "good"]).all(axis=1) & (self.kinds == "good").any(axis=1)
         return [int(row) for row in np.flatnonzero(clean & self.kept)]
 
@@ -125,7 +125,7 @@ class Planted:
             self.kept[row] = False
         else:
             x1, _, x2, _ = self.truth.boxes[row]
-            # A box moved by this share of its width has an IoU of (1 - share) / (1 + share): 0.33 to 0.18.
+            # A box moved by this fraction of its width has an IoU of (1 - f) / (1 + f): 0.33 to 0.18.
             shift = (x2 - x1) * self.rng.uniform(0.5, 0.7) * self.rng.choice([-1.0, 1.0])
             moved = self.truth.boxes[row] + np.array([shift, 0.0, shift, 0.0])
             rows = self._same_image(row)
@@ -141,7 +141,7 @@ class Planted:
         image = int(self.truth.image_index[row])
         score = float(self.rng.uniform(0.5, 1.0))
         if kind == "duplicate":
-            # The second one is less sure than the first: else it would be the first.
+            # The second one has a lower score than the first: else it would be the first.
             score = 0.9 * float(self.scores[row])
             box, points = self.boxes[row] + 1.0, self.points[row] + 1.0
         else:
@@ -176,12 +176,12 @@ class Planted:
         return 1
 
     def _other(self, kind: str, row: int, name: int) -> tuple[int, int] | None:
-        """Return the (object, keypoint) whose place the point is to take, or None when there is none."""
+        """Return the (object, keypoint) whose place the point moves to, or None if there is none."""
         if kind == "swap":
             rows = [other for other in self._same_image(row).tolist() if other != row]
             if not rows:
                 return None
-            # The same name of another car, or any name of it.
+            # The same keypoint of another car, or any keypoint of it.
             target = int(self.rng.choice(rows)), name if self.rng.random() < 0.5 else int(self.rng.integers(8))
         else:
             words = CAR8.names[name].split("-")
@@ -191,7 +191,7 @@ class Planted:
         return target if self.truth.keypoints[*target, 2] > 0 else None
 
     def _clear(self, row: int, name: int, other: int, place: int) -> bool:
-        """Return whether the place is far from the point's own, and nearer than all others."""
+        """Return whether the place is far from the point's own, and nearer to its target than to all others."""
         at = self.truth.keypoints[other, place, :2]
         if np.linalg.norm(at - self.truth.keypoints[row, name, :2]) / self.scales[row] < 0.2:
             return False
@@ -199,7 +199,7 @@ class Planted:
         return bool(apart.min() > 1.5 * NOISE)
 
     def _apart(self, row: int, at: Floats, *, noise: float = 0.0, but: tuple[int, int] | None = None) -> Floats:
-        """Return (n, K) how far a place is from the labeled points but one, in units of their sqrt(area)."""
+        """Return the (n, K) distances of a place from the labeled points but one, in units of their sqrt(area)."""
         rows = self._same_image(row)
         labels = self.truth.keypoints[rows]
         away = np.linalg.norm(labels[:, :, :2] - at, axis=2) - noise
@@ -210,7 +210,7 @@ class Planted:
 
 
 def shifted_by(truth: Dataset, shares: Floats) -> Predictions:
-    """Return predictions whose (N, K) points are moved right by shares of sqrt(area); later objects are less sure."""
+    """Return predictions whose (N, K) points are moved right by fractions of sqrt(area); scores decrease by object."""
     points = truth.keypoints[:, :, :2].copy()
     points[:, :, 0] += shares * np.sqrt(truth.areas)[:, None]
     return Predictions(truth.image_index, truth.boxes.copy(), np.linspace(1.0, 0.5, len(truth)), points)
@@ -233,5 +233,5 @@ def one_car(*, others: int = 0, size: float = 400.0) -> Dataset:
 
 
 def only_image(boxes: Floats, points: Floats) -> Predictions:
-    """Return predictions of the only image, from the surest down."""
+    """Return the predictions for the only image, by descending score."""
     return Predictions(np.zeros(len(boxes), dtype=np.int64), boxes.copy(), np.linspace(1, 0.5, len(boxes)), points)

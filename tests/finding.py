@@ -1,4 +1,4 @@
-"""A pipeline that needs no models: it finds what it is told to, whatever the image shows."""
+"""A pipeline without models: it detects a given number of objects in any image."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Told:
     """A detector and a pose estimator in one: N boxes side by side in each image, K points on a box's diagonal.
 
     Attributes:
-        objects: how many to find.
-        score: of each box.
+        objects: how many to detect.
+        score: the score of each box.
         points: (K,) scores of the points of each object; None: 0.9 each.
-        meanwhile: called when images are looked at.
+        meanwhile: called when images are processed.
     """
 
     objects: int = 1

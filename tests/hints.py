@@ -1,7 +1,7 @@
-"""The messages of the package that name an option or a command, and the commands that can print each: from its source.
+"""Messages of the package that name an option or a command, and the commands that can print them, from the source.
 
-Which command prints a message is read from names: a function reaches what it names, classes and tables included, and
-what these name in turn. A command reaches more that way than it ever calls, never less, but for what ``INDIRECT`` adds.
+The commands that print a message are derived from names: a function reaches what it names, including classes and
+tables, and what these name in turn. A command may reach more than it calls, but never less, except for ``INDIRECT``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Node(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A text of the package: where it stands, and what it says, with ``{}`` for what is put in."""
+    """A text of the package: its definition, its line, and the text with ``{}`` for inserted values."""
 
     node: Node
     line: int
@@ -35,7 +35,7 @@ class Message(NamedTuple):
 
 
 class Mention(NamedTuple):
-    """An option in a text, and the command that the text names with it (empty: whichever command says it)."""
+    """An option in a text, and the command that the text names with it (empty: the command that prints it)."""
 
     option: str
     command: str
@@ -46,7 +46,7 @@ _COMMAND = re.compile(r"posetools (skeleton (?:new|show|check)|[a-z]+)")
 _ERROR = re.compile(r"E[13]\d\d")
 _PARTS = re.compile(r"`[^`]*`|[^`\n]+")
 
-# Formats are looked up by name; writing is what convert alone does with them.
+# Formats are looked up by name; only convert writes them.
 INDIRECT = {
     Node("posetools.formats", "FORMATS"): [
         Node(f"posetools.formats.{path.parent.name}.format", "FORMAT")
@@ -69,7 +69,7 @@ def mentions(text: str) -> Iterator[Mention]:
 
 
 def commands_in(text: str) -> list[str]:
-    """Return the commands that a text names as they are typed: in backticks, or after "next:" and the like."""
+    """Return the commands that a text gives to type: in backticks, or after "next:" and the like."""
     return [found[1] for found in re.finditer(r"`posetools ([a-z]+)", text)]
 
 
@@ -101,7 +101,7 @@ def roots() -> dict[str, Node]:
 
 
 class _Module:
-    """What one module defines, and what each of its names refers to."""
+    """The definitions of one module, and what its names refer to."""
 
     def __init__(self, path: Path) -> None:
         parts = ("posetools", *path.relative_to(ROOT).with_suffix("").parts)
@@ -146,7 +146,7 @@ def _modules() -> dict[str, _Module]:
 
 
 def _resolved(node: Node) -> Node | None:
-    """Return where a name is defined, however often it is imported on; None when that is not in the package."""
+    """Return where a name is defined, through any number of imports; None if that is outside the package."""
     while node.module in _modules():
         module = _modules()[node.module]
         if node.name in module.definitions:
@@ -158,7 +158,7 @@ def _resolved(node: Node) -> Node | None:
 
 
 def _parts(node: Node) -> Iterator[ast.AST]:
-    """Yield what is in a definition; of annotations only those of commands, which hold their help."""
+    """Yield the nodes of a definition; annotations only in commands, where they hold the help."""
     command = node.module.startswith("posetools.cli")
     waiting: list[ast.AST] = list(_modules()[node.module].definitions[node.name])
     while waiting:
@@ -173,7 +173,7 @@ def _parts(node: Node) -> Iterator[ast.AST]:
 
 @cache
 def _named(node: Node) -> frozenset[Node]:
-    """Return the definitions that one names."""
+    """Return the definitions that a definition names."""
     module = _modules()[node.module]
     inner = _imports(_parts(node))
     found = set(INDIRECT.get(node, ()))
@@ -206,7 +206,7 @@ def reached(command: str) -> frozenset[Node]:
 
 @cache
 def messages() -> tuple[Message, ...]:
-    """Return every text of the package that names an option or a command, but for docstrings."""
+    """Return every text of the package that names an option or a command, without docstrings."""
     found = [
         message
         for module in _modules().values()
@@ -234,13 +234,13 @@ def commands_of(message: Message) -> list[str]:
 
 
 def errors_of(command: str) -> dict[str, set[str]]:
-    """Return the codes of errors that stand in what a command may reach, each with the definitions it stands in.
+    """Return the error codes in what a command may reach, each with the definitions that contain it.
 
-    A code that is only compared with one is not raised there.
+    A code that is only compared with is not raised there.
     """
     found: dict[str, set[str]] = {}
     for node in reached(command):
-        # What the codes mean is told there, not raised.
+        # That table explains the codes, but does not raise them.
         parts = [] if node.module == "posetools.core.findings" else list(_parts(node))
         compared = {id(inner) for at in parts if isinstance(at, ast.Compare) for inner in ast.walk(at)}
         for at in parts:

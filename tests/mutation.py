@@ -1,8 +1,8 @@
-"""Mutation testing: every small change of what decides about data must make a test fail.
+"""Mutation testing: every small change of the code that decides about data must make a test fail.
 
-``make mutation`` runs mutmut on the modules below, each with the tests that belong to it alone, and prints how many of
-the mutants the tests kill, and those that they do not. A survivor must be listed with its reason in docs/mutation.md,
-as the line that this program prints for it; one that is not, or a share of killed ones below ``LEAST``, is a failure.
+``make mutation`` runs mutmut on the modules below, each with only its own tests, and prints how many mutants the
+tests kill, and the survivors. A survivor must be listed with its reason in docs/mutation.md, as the line that this
+program prints; an unlisted one, or a fraction of killed ones below ``LEAST``, is a failure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WORK = ROOT / ".mutation"
 REASONS = ROOT / "docs" / "mutation.md"
 LEAST = 0.85
 
-# Module -> the tests that belong to it: those that would be read to learn what it must do.
+# Module -> its own tests: those that define what it must do.
 TARGETS: dict[str, tuple[str, ...]] = {
     "core/geometry": ("tests/core/test_geometry.py",),
     "datasets/split": ("tests/datasets/test_split.py", "tests/datasets/test_stratify.py"),
@@ -49,7 +49,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "files/disk": ("tests/files/test_files.py",),
 }
 
-# Of these modules only some functions are mutated: the writer that the COCO writer and `posetools split` use.
+# Only some functions of these modules are mutated: the writer that the COCO writer and `posetools split` use.
 PARTS: dict[str, tuple[str, ...]] = {
     "files/disk": ("write_*", "_write_synced", "_put_back", "dump_json", "_compact"),
 }
@@ -60,7 +60,7 @@ _KILLED = ("killed", "timeout", "segfault")
 
 @dataclass(frozen=True)
 class Score:
-    """What became of a module's mutants: how many were killed, and a line for each of the others."""
+    """The result for a module: how many mutants were killed, and a line for each of the others."""
 
     module: str
     killed: int
@@ -81,7 +81,7 @@ class Score:
 
 
 def mutate(module: str, processes: int) -> Score:
-    """Make every mutant of a module, run its tests on each, and return what became of them."""
+    """Create all mutants of a module, run its tests on each, and return the result."""
     folder = WORK / module.replace("/", "-")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -90,7 +90,7 @@ def mutate(module: str, processes: int) -> Score:
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8") + _settings(module)
     (folder / "pyproject.toml").write_text(settings, encoding="utf-8")
     started = time.monotonic()
-    # Without it the tests would import the package that is installed.
+    # Without it the tests would import the installed package.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     parts = [f"posetools.{module.replace('/', '.')}.x_{part}__mutmut_*" for part in PARTS.get(module, ())]
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(processes), *parts]
@@ -98,7 +98,7 @@ def mutate(module: str, processes: int) -> Score:
         done = subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=False)
     meta = folder / "mutants" / "posetools" / f"{module}.py.meta"
     if done.returncode or not meta.is_file():
-        sys.exit(f"{module}: mutmut failed; what it said is in {folder / 'log.txt'}")
+        sys.exit(f"{module}: mutmut failed; see {folder / 'log.txt'}")
     return _score(module, folder, json.loads(meta.read_text(encoding="utf-8")), time.monotonic() - started)
 
 
@@ -119,7 +119,7 @@ def _score(module: str, folder: Path, meta: dict[str, dict[str, int | None]], se
     from mutmut.stats import status_by_exit_code
 
     survivors = []
-    # Without a code are those of functions that were not asked for.
+    # Mutants without an exit code belong to functions that were not requested.
     codes = {name: code for name, code in meta["exit_code_by_key"].items() if code is not None or module not in PARTS}
     for name, code in codes.items():
         status = status_by_exit_code[code]
@@ -131,8 +131,8 @@ def _score(module: str, folder: Path, meta: dict[str, dict[str, int | None]], se
 
 
 def _line(folder: Path, path: str, name: str, status: str) -> str:
-    """Return a mutant as one line: its function, what stood there, what stands there now."""
-    # mutmut finds its settings and its files from the folder that it is imported and called in.
+    """Return a mutant as one line: its function, the old code, the new code."""
+    # mutmut reads its settings and files relative to the folder in which it is imported and called.
     with chdir(folder):
         from mutmut.mutation.diff_apply import get_diff_for_mutant
 
@@ -145,9 +145,9 @@ def _line(folder: Path, path: str, name: str, status: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; 1 when a survivor is not listed or too few are killed."""
+    """Run it; return 1 if a survivor is not listed or too few are killed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"one of {', '.join(TARGETS)}; none: all of them")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"one of {', '.join(TARGETS)}; default: all")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args(arguments)
     unknown = sorted(set(asked.modules) - set(TARGETS))

@@ -1,4 +1,4 @@
-"""Predictions that are made from the labels, with errors that are planted: a pair of models that needs no training."""
+"""Predictions made from labels, with planted errors: a pair of models without training."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Oracle:
     """A detector and a pose estimator that know the labels.
 
     Attributes:
-        truth: the labels; each image must be another.
-        blur: standard deviation of points, in shares of the box's longer side.
-        lost: rows that the detector does not find.
+        truth: the labels; all images must be different.
+        blur: standard deviation of points, as a fraction of the box's longer side.
+        lost: rows that the detector misses.
         flipped: rows whose points get the names of the other side.
-        ghosts: how many boxes on nothing each image gets.
-        asked: how many images the detector, and how many boxes the estimator was asked for.
+        ghosts: how many boxes without an object each image gets.
+        asked: how many images the detector, and how many boxes the estimator received.
     """
 
     truth: Dataset
@@ -57,7 +57,7 @@ class Oracle:
         scores = np.concatenate([rng.uniform(0.6, 0.99, len(rows)), rng.uniform(0.1, 0.5, self.ghosts)])
         order = np.argsort(-scores)
         every = np.concatenate([near, ghosts])[order]
-        # A box of the other class lies over all; it is not to count.
+        # A box of another class covers everything; it must not count.
         whole = np.array([[0.0, 0.0, width, height]])
         labels = np.array([0, *[1] * len(every)], dtype=np.int64)
         return Detections(np.concatenate([whole, every]), np.array([1.0, *scores[order]]), labels)

@@ -1,4 +1,4 @@
-"""Reports of single models with scores that a test chooses, for what prints them."""
+"""Reports of single models with scores that a test chooses, for the code that prints them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def planted_report(
     detected: PoseScores | None = None,
     detector: str = "",
 ) -> Report:
-    """Return the report of a model on 12 images with 24 objects, whose parts have these scores."""
+    """Return the report of a model on 12 images with 24 objects, with these scores for its parts."""
     builder = DatasetBuilder(load_skeleton("car8"))
     for number in range(12):
         builder.add_image(Image(f"{number}.png", 96, 80))
@@ -36,7 +36,7 @@ def planted_report(
     subject = Subject(name, with_boxes, name, "data/cars", "val", 0.05, stage, "config.py")
     truth = builder.build()
     report = measure(subject, None, None, truth.select_images(()))
-    # Where a measure is kept once it has been taken.
+    # Where measurements are cached.
     for part, scores in ((report.det, boxes), (report.labeled, labeled), (report.detected, detected)):
         part.__dict__["scores"] = scores
     return Report(subject, truth, report.det, report.labeled, report.detected, report.remarks)

@@ -1,10 +1,10 @@
-"""The second object: a toy animal, rendered with its labels, for what must hold for objects that are not cars.
+"""The second object: a toy animal, rendered with its labels, to test objects other than cars.
 
-It is no car in any respect: it has joints (head, legs, tail), points on the middle line, and no template. Every part
-with a keypoint has a color of its own, other ones left than right, so that a network can tell the sides.
+It differs from a car in every respect: it has joints (head, legs, tail), points on the center line, and no template.
+Each part with a keypoint has its own color, left ones differ from right ones, so that a network can tell the sides.
 
-``write_object_set`` writes images and labelme files as a person would make them; ``sample_keypoints`` gives the labels
-alone, without painting anything. Both are the same for the same seed.
+``write_object_set`` writes images and labelme files like a person's; ``sample_keypoints`` gives only the labels,
+without painting. Both are the same for the same seed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAMES = (
 )  # fmt: skip
 SWAPS = (0, 1, 3, 2, 5, 4, 7, 6)
 SIZE = (256, 192)
-# As `posetools skeleton new --category critter --names ...` writes it.
+# As written by `posetools skeleton new --category critter --names ...`.
 SKELETON_YAML = """\
 name: critter
 category: {name: critter, id: 1}
@@ -51,7 +51,7 @@ links:
 sigmas: [0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05]
 joint_weights: [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
 """
-# Linear LinearRGB of the parts with keypoints: left ones are cold, right ones warm.
+# Linear RGB of the parts with keypoints: left ones are cold, right ones warm.
 _PARTS: dict[str, LinearRGB] = {
     "left-ear": (0.02, 0.55, 0.6), "right-ear": (0.85, 0.1, 0.35),
     "left-front-paw": (0.02, 0.1, 0.75), "right-front-paw": (0.85, 0.03, 0.03),
@@ -60,9 +60,9 @@ _PARTS: dict[str, LinearRGB] = {
 _NOSE, _TAIL = (0.02, 0.02, 0.02), (0.8, 0.8, 0.75)
 _LEFT, _RIGHT, _BACK, _BELLY = (0.16, 0.3, 0.4), (0.5, 0.28, 0.14), (0.3, 0.26, 0.2), (0.55, 0.5, 0.45)
 _SCALE = 2
-# A point is that of the part around it: what is nearer to the camera by less than the part is thick does not hide it.
+# A point is part of its body: something nearer to the camera by less than the part's thickness does not occlude it.
 _THICK = 0.11
-# Beyond this share of overlap, of the smaller box, the hinder of two animals is left out.
+# If two animals overlap by more than this fraction of the smaller box, the farther one is left out.
 _OVERLAP = 0.25
 _SUN = np.array([0.35, -0.5, 0.79])
 
@@ -72,7 +72,7 @@ class Critter:
     """One animal on the ground, in meters.
 
     Attributes:
-        mesh: what is seen.
+        mesh: the visible surface.
         points: (8, 3) the keypoints, in the order of NAMES.
     """
 
@@ -83,14 +83,14 @@ class Critter:
 def write_object_set(
     folder: Path, images: int, seed: int, size: tuple[int, int] = SIZE, *, hidden: bool = True
 ) -> None:
-    """Write ``images`` PNG files with one or two animals each, and their labelme files beside them.
+    """Write ``images`` PNG files with one or two animals each, and their labelme files next to them.
 
     Args:
-        folder: where to; it is made.
+        folder: the output folder; it is created.
         images: how many.
         seed: the same one gives the same files.
         size: width and height of the images.
-        hidden: label the points on the far side too, as occluded; else they have no label at all.
+        hidden: also label the points on the far side, as occluded; else they have no label.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(images):
@@ -105,7 +105,7 @@ def write_object_set(
 def sample_keypoints(
     objects: int, seed: int, size: tuple[int, int] = SIZE, *, hidden: bool = True, noise: float = 0.0
 ) -> tuple[Floats, Floats]:
-    """Return the labels of so many animals: (N, 8, 3) keypoints, with ``noise`` in pixels, and (N, 4) boxes."""
+    """Return the labels of a number of animals: (N, 8, 3) keypoints, with ``noise`` in pixels, and (N, 4) boxes."""
     found: list[tuple[Floats, Floats]] = []
     number = 0
     while len(found) < objects:
@@ -146,12 +146,12 @@ def _overlap(one: Floats, other: Floats) -> float:
 
 
 def _critter(rng: np.random.Generator, at: Floats) -> Critter:
-    """Return an animal of random proportions that stands somewhere and looks anywhere: x forwards, y to its left."""
+    """Return an animal of random proportions, position and heading: x forward, y to its left."""
     length, width, height = rng.uniform(0.85, 1.1), rng.uniform(0.36, 0.44), rng.uniform(0.42, 0.55)
     half, tint = length / 2, float(rng.uniform(0.75, 1.2))
     points: dict[str, Floats] = {"tail-base": np.array([-half - 0.05, 0.0, height + 0.22])}
     tail = np.array([-0.28, rng.uniform(-0.15, 0.15), rng.uniform(0.05, 0.3)])
-    # From the neck's foot to the nose's tip, the head turned and lifted a little.
+    # From the base of the neck to the tip of the nose, the head turned and lifted a little.
     turn, lift = rng.uniform(-0.5, 0.5), rng.uniform(-0.2, 0.25)
     neck = np.array([half - 0.05, 0.0, height + 0.22])
     ahead = np.array([np.cos(turn) * np.cos(lift), np.sin(turn) * np.cos(lift), np.sin(lift)])
@@ -182,7 +182,7 @@ def _critter(rng: np.random.Generator, at: Floats) -> Critter:
 
 
 def _tube(spine: Floats, radii: list[float], tint: float) -> Mesh:
-    """Return a tube of eight sides from one end of a spine to the other: cold on the left, warm on the right."""
+    """Return a tube with eight sides from one end of a spine to the other: cold on the left, warm on the right."""
     strips = (_LEFT, _BACK, _BACK, _RIGHT, _RIGHT, _BELLY, _BELLY, _LEFT)
     colors: list[LinearRGB] = [(tint * red, tint * green, tint * blue) for red, green, blue in strips]
     return loft(_rings(spine, radii), colors, ends=(colors[1], colors[1]))
@@ -239,7 +239,7 @@ def _document(image: str, size: tuple[int, int], labels: list[tuple[Floats, Floa
 
 
 def _paint(rng: np.random.Generator, camera: Camera, critters: list[Critter]) -> Image.Image:
-    """Return the image: shaded faces before a mottled ground of any color, with noise."""
+    """Return the image: shaded faces in front of a mottled ground of any color, with noise."""
     width, height = (side * _SCALE for side in camera.size)
     clutter = [_clutter(rng) for _ in range(int(rng.integers(0, 5)))]
     mesh = merge([one.mesh for one in critters] + [one for one in clutter if _is_behind(camera, one, critters)])

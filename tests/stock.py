@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-# The environment gives every process mmcv's missing ops (posetools_ops.pth); a config may use nothing else of posetools.
+# posetools_ops.pth gives every process the ops that mmcv lacks; a config may use nothing else of posetools.
 _PROGRAM = """
 import runpy, sys
 

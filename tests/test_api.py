@@ -1,4 +1,4 @@
-"""The public Python API: what ``import posetools`` gives, and the page that walks through it."""
+"""The public Python API: the names in ``posetools``, and the page that explains it."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_each_function_can_be_called_after_every_module_was_imported(tmp_path: P
     pair = posetools.emit_pair(data, options=options, out=tmp_path / "configs")
     assert pair.det.is_file()
     assert pair.pose.is_file()
-    # What needs the stack says so, or says what is wrong before it is needed.
+    # Functions that need the stack say so, or report an earlier error.
     absent = tmp_path / "absent"
     with pytest.raises(PosetoolsError):
         posetools.train(TrainRequest(stage="det", config=absent))
@@ -126,7 +126,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert [image.split for image in again.images] == ["train"] * 3 + ["val"]
     assert (again.boxes == dataset.boxes).all()
     assert (again.keypoints == dataset.keypoints).all()
-    # The splits that the images declare are kept.
+    # Splits from the images are kept.
     posetools.write(again, tmp_path / "copy")
     for split in ("train", "val"):
         assert ann_file(tmp_path / "copy", split).read_bytes() == ann_file(tmp_path / "set", split).read_bytes()

@@ -1,4 +1,4 @@
-"""What pyproject.toml asks for is what the package imports: nothing more in the core, nothing missing anywhere."""
+"""pyproject.toml requires exactly what the package imports: nothing more in the core, nothing missing anywhere."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from posetools.mm.environment import CORE
 from tools.layers import ROOT
 
 PROJECT = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-# Distributions whose module is called otherwise.
+# Distributions whose module has another name.
 MODULES = {
+    "mmcv-lite": "mmcv",
     "opencv-python": "cv2",
     "pillow": "PIL",
     "pyyaml": "yaml",
     "setuptools": "pkg_resources",
     "sleap-io": "sleap_io",
 }
-# What comes along with another distribution, which is asked for.
+# Modules that come with another required distribution.
 WITH = {"annotated_types": "pydantic", "dask": "distributed", "markupsafe": "jinja2", "pydantic_core": "pydantic"}
 
 
@@ -42,6 +43,8 @@ def _imported() -> Iterator[tuple[str, Path]]:
 def test_the_core_is_what_is_imported_without_an_extra() -> None:
     extras = set().union(*(_modules(of) for name, of in PROJECT["optional-dependencies"].items() if name != "dev"))
     found = {module for module, _ in _imported()}
-    # The train extra holds numpy to one version.
+    # The train extra pins numpy to one version.
     assert found - extras | {"numpy"} == _modules(PROJECT["dependencies"])
-    assert _modules(list(CORE)) == _modules(PROJECT["dependencies"]), "what `posetools doctor` shows"
+    assert _modules(list(CORE)) == _modules(PROJECT["dependencies"]), (
+        "`posetools doctor` must show these"
+    )

@@ -1,4 +1,4 @@
-"""The documentation says what the program says."""
+"""The documentation matches the program."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from tools import docs_pages
+from posetools.cli.app import app
+from tools import cli_page, docs_pages
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,6 +17,24 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_every_command_has_a_page_with_its_options_as_they_are() -> None:
     for page, text in docs_pages.pages().items():
         assert (ROOT / "docs" / page).read_text(encoding="utf-8") == text, f"docs/{page} is stale: run `make generate`"
+
+
+def test_the_reference_of_commands_is_current() -> None:
+    page = ROOT / "docs" / cli_page.PAGE
+    assert page.read_text(encoding="utf-8") == cli_page.cli_page(), f"docs/{page.name} is stale: run `make generate`"
+
+
+def test_the_reference_has_every_option_that_help_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+    sections = (ROOT / "docs" / cli_page.PAGE).read_text(encoding="utf-8").split("\n### posetools ")[1:]
+    by_name = {section.partition("\n")[0]: section for section in sections}
+    assert list(by_name) == [name for _, name, _ in docs_pages.commands()]
+    for name, section in by_name.items():
+        printed = CliRunner().invoke(app, [*name.split(), "--help"])
+        assert printed.exit_code == 0
+        flags = set(re.findall(r"^[│|][ *]+(--[\w-]+)", printed.output, re.MULTILINE)) - {"--help"}
+        assert flags == set(re.findall(r"^  (--[\w-]+)", section, re.MULTILINE)), name
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
@@ -54,7 +74,7 @@ def test_every_file_and_function_of_the_map_is_there() -> None:
         assert not name or re.search(rf"^(?:def|class) {name}\b", place.read_text(encoding="utf-8"), re.MULTILINE), name
 
 
-# Files that a user has, or that are OpenMMLab's: not the package's.
+# Files that belong to users or to OpenMMLab, not to the package.
 NOT_OURS = {"cars.py", "test.py", "tools/test.py", "tools/train.py", "300e_coco.py", "256x192.py"}
 
 

@@ -1,4 +1,4 @@
-"""The error tree: texts, and the exit status each kind stands for."""
+"""The error classes: their texts, and their exit statuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile input from the command line: each attack ends in one sentence, and nothing was written or run.
+"""Hostile input from the command line: each attack ends in one sentence, and nothing is written or run.
 
 SECURITY.md lists the attacks. Bundles are attacked in tests/runtime/test_bundle.py, checkpoints in
 tests/mm/test_checkpoint.py, the pages in tests/pages/test_report.py and tests/pages/test_eval_report.py.
@@ -44,7 +44,7 @@ needs_cv2 = pytest.mark.skipif(importlib.util.find_spec("cv2") is None, reason="
 
 
 class Harm:
-    """What creates a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, flag: Path) -> None:
         self.flag = flag
@@ -63,7 +63,7 @@ def convert(source: Path, out: Path, format_name: str, *more: str) -> Done:
 
 
 def leads_out(folder: Path, format_name: str, way: str) -> Path:
-    """Write a source of an image, and give its image a name that leads to ``folder / "secret.jpg"``."""
+    """Write a source for an image, and give its image a name that leads to ``folder / "secret.jpg"``."""
     secret = make_image(folder / "secret.jpg", seed=9)
     name = "one/a.jpg" if format_name == "deeplabcut" else "a.jpg"
     write = FORMATS[format_name].write
@@ -79,7 +79,7 @@ def leads_out(folder: Path, format_name: str, way: str) -> Path:
             text = wanted.replace("\\", "\\\\") if path.suffix == ".json" else wanted
             path.write_text(path.read_text().replace("a.jpg", text))
         elif path.suffix == ".csv":
-            # Three columns say the image; the way out from labeled-data/one goes through them.
+            # Three columns give the image; the path out of labeled-data/one uses them.
             columns = wanted.rsplit("/", 2) if way == "absolute" else ["labeled-data", "one", wanted]
             columns = ["..", "src/..", "secret.jpg"] if way == "../secret.jpg" else columns
             path.write_text(path.read_text().replace("labeled-data,one,a.jpg", ",".join(columns)))
@@ -211,7 +211,7 @@ def test_validating_one_decodes_nothing(tmp_path: Path) -> None:
     assert done.status == 1 and "E122" in done.words and "exceeds limit" in done.words, done.words
 
 
-# Files that would run code, or expand, while they are read.
+# Files that would run code, or expand, when read.
 
 
 def test_a_skeleton_with_a_yaml_tag_runs_nothing(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_deeplabcut_file_that_would_do_harm_is_refused(tmp_path: Path, kind: s
     done = convert(tmp_path / "src", tmp_path / "out", "deeplabcut")
     assert done.status == 1 and "E310" in done.words and "CollectedData_me.h5" in done.words
     assert not flag.exists() and not (tmp_path / "out").exists()
-    # The attack is a real one: pickle itself would run it.
+    # The attack is real: pickle itself would run it.
     pickle.loads(harm)
     assert flag.exists()
 
@@ -343,7 +343,7 @@ def test_no_terminal_obeys_the_name_of_a_label_or_a_file(tmp_path: Path) -> None
     assert "left out on purpose: clear\\x1b[2J\\x07 (1)" in ignored.out
 
 
-# Label files that are elsewhere.
+# Label files outside the source.
 
 LABELS_OF = {"yolo-pose": "*.txt", "deeplabcut": "*.csv", "cvat": "*.xml"}
 
@@ -416,7 +416,7 @@ def test_a_list_of_images_outside_of_a_yolo_source_is_not_read(tmp_path: Path) -
         assert done.status == 2 and "train must be a file inside" in done.words and "OPENSSH" not in done.words
 
 
-# Small files that are large once they are used.
+# Small files that become large when used.
 
 
 def yaml_bomb(levels: int = 9) -> str:
@@ -427,7 +427,7 @@ def yaml_bomb(levels: int = 9) -> str:
 
 
 def limited(*arguments: str | Path) -> Done:
-    """Run a command in a process with 10 seconds and 1 GB; what it takes more ends with a traceback or a signal."""
+    """Run a command in a process with 10 seconds and 1 GB; beyond these it ends with a traceback or a signal."""
     import resource
 
     done = subprocess.run(
@@ -492,7 +492,7 @@ def test_toml_that_is_nested_too_deeply_is_refused(tmp_path: Path, text: str) ->
 
 @pytest.mark.parametrize("format_name", [name for name in FORMATS if name not in ("sleap", "custom")])
 def test_a_label_file_that_is_nested_almost_as_deeply_as_python_goes(tmp_path: Path, format_name: str) -> None:
-    """A parser may take what a later walk through it does not."""
+    """A parser may accept what a later walk through it does not."""
     for depth in (150, 480, 900, 960, 990, 5000):
         source = tmp_path / str(depth)
         source.mkdir()
@@ -506,14 +506,14 @@ def test_a_label_file_that_is_nested_almost_as_deeply_as_python_goes(tmp_path: P
         assert done.status in (1, 2) and "Traceback" not in done.err, done.err[-500:]
 
 
-# Names that would be lines, or orders to a terminal.
+# Names that contain lines of output, or terminal escape codes.
 
 FORGED = "a\nerrors: 0, warnings: 0\n  fix: rm -rf .\x1b[2J\u202e\u2028\x85b"
 FORGED_SHOWN = "a\\nerrors: 0, warnings: 0\\n  fix: rm -rf .\\x1b[2J\\u202e\\u2028\\x85b"
 
 
 def forged_commands(folder: Path) -> Mapping[str, tuple[tuple[str | Path, ...], bool]]:
-    """Return commands over files and folders of forged names: their words, and whether they must show the name."""
+    """Return commands on files and folders with forged names: their arguments, and whether they must show the name."""
     (folder / "src").mkdir()
     write = FORMATS["labelme"].write
     assert write
@@ -577,7 +577,7 @@ def test_no_name_of_a_file_or_a_label_forges_a_line_of_any_command(tmp_path: Pat
 
 
 def test_names_that_are_no_text_are_shown_and_nothing_fails(tmp_path: Path) -> None:
-    """A file name is bytes on Linux; those that are no UTF-8 are halves of surrogate pairs in Python."""
+    """A file name is bytes on Linux; in Python, bytes that are not UTF-8 are halves of surrogate pairs."""
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     write_sample(folder / "cars")
@@ -635,7 +635,7 @@ def zip_of(path: Path, members: Mapping[str, bytes], change: Callable[[zipfile.Z
 
 
 def stated(path: Path, offset: int, value: int, size: int = 4) -> Path:
-    """Change what the directory of a zip states about its last member."""
+    """Change what a zip's directory says about its last member."""
     content = bytearray(path.read_bytes())
     at = content.rindex(b"PK\x01\x02") + offset
     content[at : at + size] = value.to_bytes(size, "little")
@@ -733,7 +733,7 @@ def test_a_hostile_zip_is_refused_and_leaves_nothing(
 
 
 def test_a_zip_that_needs_more_than_is_free_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More is stated than any disk has; the ratio is that of an ordinary file."""
+    """More is declared than any disk has; the ratio is that of an ordinary file."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     file = zip_of(tmp_path / "export.zip", {f"{number}.json": b"{}" for number in range(3)})
     free = shutil.disk_usage(tmp_path).free

@@ -1,4 +1,4 @@
-"""The layering of the package, read from its source, and what starting the command line loads."""
+"""The layers of the package, from its source, and what starting the command line loads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import SETTINGS
 from tools.layers import LAYERS, ROOT, folders, purpose
 
-# Who may import what an extra brings, and only inside functions.
+# Who may import the modules of an extra, only inside functions.
 OF_EXTRAS = {
     **dict.fromkeys(
         ("torch", "torchvision", "mmcv", "mmengine", "mmdet", "mmpose", "xtcocotools", "onnx"), "mm training exporting"
@@ -30,7 +30,7 @@ OF_EXTRAS = {
     "distributed": "scale",
     "fsspec": "files",
 }
-# What `posetools --help` may load besides the standard library and the commands' own modules.
+# What `posetools --help` may load, in addition to the standard library and the commands' own modules.
 LIGHT = ("typer", "typer.core", "posetools", "posetools.errors")
 
 
@@ -72,7 +72,7 @@ def _imports_of(path: Path) -> Iterator[Import]:
 
 
 def _lazy_blocks(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield what does not run when the module is imported: functions, and blocks for the type checker."""
+    """Yield code that does not run when the module is imported: functions, and blocks for the type checker."""
     for node in ast.walk(tree):
         type_checking = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or type_checking:
@@ -80,7 +80,7 @@ def _lazy_blocks(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def _module_or_parent(module: str, name: str) -> str:
-    """Return ``module.name`` when that is a module of posetools, else ``module``."""
+    """Return ``module.name`` if that is a module of posetools, else ``module``."""
     if module.partition(".")[0] != "posetools":
         return module
     path = ROOT.joinpath(*module.split(".")[1:], name)
@@ -88,7 +88,7 @@ def _module_or_parent(module: str, name: str) -> str:
 
 
 def _own(target: str) -> str | None:
-    """Return a target's name within posetools, or None when it is somebody else's module."""
+    """Return a target's name within posetools, or None if it is outside the package."""
     if target == "posetools":
         return "__init__"
     return target.removeprefix("posetools.") if target.startswith("posetools.") else None
@@ -108,7 +108,7 @@ def test_imports_go_one_way() -> None:
     wrong = []
     for found in _imports():
         own = _own(found.target)
-        # The package itself gives out the pipeline, and loads it when it is asked for.
+        # The package itself exports the pipeline, and loads it on first use.
         given_out = found.module == "__init__" and not found.at_module_level
         if own is None or given_out or own.partition(".")[0] == found.module.partition(".")[0]:
             continue
@@ -128,7 +128,7 @@ def test_no_module_imports_itself_through_others() -> None:
         own = _own(found.target)
         if own and found.at_module_level and own != found.module:
             graph.setdefault(found.module, set()).add(own)
-    # A package's __init__ runs before any of its modules, so a module may not be asked to come before it.
+    # A package's __init__ runs before any of its modules, so a module cannot be required to come before it.
     TopologicalSorter({module: {t for t in targets if t != "cli"} for module, targets in graph.items()}).prepare()
 
 
@@ -159,14 +159,14 @@ def test_commands_import_next_to_nothing_when_they_are_loaded() -> None:
     assert heavy == []
 
 
-# What a command that does not need it must not load. Pydantic and rich are typer's own from the moment it has options.
+# What commands must not load without need. Pydantic and rich are loaded by typer as soon as there are options.
 HEAVY = (*OF_EXTRAS, "dask", "distributed", "fsspec", "scipy")
 OF_THE_CORE = ("numpy", "PIL", "yaml", "jinja2", "msgspec", "defusedxml")
 OF_TYPER = ("typer", "rich", "pydantic")
 
 
 def _loaded(code: str, among: Iterable[str]) -> list[str]:
-    """Return what of these modules some code loads; it may end as a command does."""
+    """Return which of these modules some code loads; it may exit like a command."""
     end = f"\nfinally: print('loaded', *sorted(set({list(among)!r}) & set(sys.modules)))"
     code = "import sys\ntry:\n " + code.replace("\n", "\n ") + "\nexcept SystemExit as e:\n if e.code: raise" + end
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -225,7 +225,7 @@ def test_functions_and_files_stay_short(path: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             length = _length(node) - _docstring_length(node)
-            # The methods of a class made in a function are functions of their own.
+            # Methods of a class defined in a function count as separate functions.
             length -= sum(_length(inner) for inner in ast.walk(node) if isinstance(inner, ast.ClassDef))
             assert length <= 50, f"{path.name}: {node.name} has {length} lines"
 

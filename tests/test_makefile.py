@@ -1,4 +1,4 @@
-"""The Makefile, with a uv that only writes down how it is called."""
+"""The Makefile, with a fake uv that only records its calls."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ echo "${UV_PROJECT_ENVIRONMENT:-.venv}: $*" >> calls
 mkdir -p .venv "${UV_PROJECT_ENVIRONMENT:-.venv}"
 """
 
-# The false uv is a shell script, which Windows does not start.
-pytestmark = pytest.mark.skipif(os.name == "nt" or shutil.which("make") is None, reason="there is no make here")
+# The fake uv is a shell script, which Windows does not start.
+pytestmark = pytest.mark.skipif(os.name == "nt" or shutil.which("make") is None, reason="needs make")
 
 
 class Checkout:
-    """A folder with the Makefile, pyproject.toml and the false uv."""
+    """A folder with the Makefile, pyproject.toml and the fake uv."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,7 +35,7 @@ class Checkout:
         (folder / "uv").chmod(0o755)
 
     def make(self, *targets: str) -> str:
-        """Run make and return what it said."""
+        """Run make and return its output."""
         command = ["make", "UV=./uv", *targets]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
@@ -50,7 +50,7 @@ class Checkout:
         return lines
 
     def change(self, name: str) -> None:
-        """Give a file a later time than every stamp."""
+        """Set a file's time after every stamp."""
         later = max(path.stat().st_mtime for path in self.folder.rglob("*")) + 10
         os.utime(self.folder / name, (later, later))
 
@@ -73,7 +73,7 @@ def test_installing_again_costs_nothing_until_pyproject_changes(checkout: Checko
 def test_the_core_alone_leaves_the_stack_where_it_is(checkout: Checkout) -> None:
     checkout.make("install-core")
     assert checkout.calls() == [".venv: sync --python 3.11 --inexact --extra dev"]
-    # The stack is installed when it is asked for, and not taken for installed because the core is.
+    # The stack is installed when requested, even if the core is already installed.
     checkout.make("install")
     assert len(checkout.calls()) == 1
 

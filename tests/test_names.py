@@ -1,4 +1,4 @@
-"""One word for one thing: a class has one definition, and a constant or type has one value wherever it is defined."""
+"""One name for one thing: a class has one definition, and a constant or type has one value wherever it is defined."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from tools.layers import ROOT
 
-# Every format's module says what it is under this name.
+# Every format's module describes itself under this name.
 INTERFACES = {"FORMAT"}
-# An option of the command line is called as a user types it, in every command that has it; a type variable is nothing.
+# A command-line option has the same name in every command; type variables do not count.
 NO_THINGS = {"typer", "TypeVar", "_choice", "_looks", "_source", "_split"}
 CLASS = "class"
 

@@ -1,4 +1,4 @@
-"""Windows and macOS: what only POSIX has stands where it is guarded or said, and paths in JSON have forward slashes."""
+"""Windows and macOS: POSIX-only calls are guarded or documented, and paths in JSON have forward slashes."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ POSIX_CALLS = frozenset(
     for name in names.split()
 )
 POSIX_METHODS = frozenset({"symlink_to", "owner", "group", "mkfifo"})
-# Of subprocess and multiprocessing.
+# Arguments of subprocess and multiprocessing.
 POSIX_ARGUMENTS = frozenset({"preexec_fn", "pass_fds", "start_new_session", "dir_fd"})
 POSIX_TEXTS = ("/tmp", "/dev/shm", "/proc/", "AF_UNIX")
 
-# Where each may stand, and why it does no harm elsewhere.
+# Where each is allowed, and why it works elsewhere.
 ALLOWED = {
-    "files.disk": {"symlink_to"},  # a refusal of the system becomes one sentence that names --images copy
-    "checks.inspection": {"os.posix_fadvise"},  # asked for by hasattr: reading ahead is a help, not a need
+    "files.disk": {"symlink_to"},  # an error becomes one sentence that names --images copy
+    "checks.inspection": {"os.posix_fadvise"},  # checked with hasattr: reading ahead is optional
     "recipes.machine": {
         "os.getloadavg",
         "os.sched_getaffinity",
         "/proc/",
-    },  # asked for by hasattr; a file that is not there says nothing
-    "mm.probes": {"/proc/"},  # a file that is not there says nothing
-    "training.mishaps": {"/dev/shm"},  # a sentence about an error that only Linux has
-    # Training with several processes of one machine is for Linux and macOS.
+    },  # checked with hasattr; a missing file is ignored
+    "mm.probes": {"/proc/"},  # a missing file is ignored
+    "training.mishaps": {"/dev/shm"},  # a message on an error that only Linux has
+    # Training with several processes on one machine is for Linux and macOS.
     "training.spread.launch": {"signal.SIGKILL", "signal.SIGHUP", "os.mkfifo", "os.O_NONBLOCK"},
     "training.spread.worker": {"signal.SIGKILL"},
 }
@@ -60,7 +60,7 @@ def _modules() -> tuple[tuple[str, ast.Module], ...]:
 
 
 def _posix_only(node: ast.AST) -> Iterator[str]:
-    """Yield what of a node only POSIX systems have."""
+    """Yield the POSIX-only names in a node."""
     match node:
         case ast.Import():
             yield from (alias.name for alias in node.names if alias.name in POSIX_MODULES)
@@ -83,7 +83,7 @@ def _posix_only(node: ast.AST) -> Iterator[str]:
 
 
 def _is_text_without_encoding(node: ast.AST) -> bool:
-    """Return whether a call opens a file as text in whatever encoding the system has."""
+    """Return whether a call opens a file as text in the system's default encoding."""
     if not isinstance(node, ast.Call) or any(word.arg == "encoding" for word in node.keywords):
         return False
     if isinstance(node.func, ast.Name):
@@ -99,7 +99,7 @@ def _is_binary(arguments: list[ast.expr]) -> bool:
 
 
 def _native_paths(node: ast.AST) -> Iterator[str]:
-    """Yield values of a dict (what JSON is made of) that are a path as this system writes it: ``str(self.path)``."""
+    """Yield values of a dict (the source of JSON) that are a path in the system's form: ``str(self.path)``."""
     names = ("path", "file", "folder", "dir", "data", "out", "source", "root")
     for value in node.values if isinstance(node, ast.Dict) else ():
         if isinstance(value, ast.Call) and ast.unparse(value.func) == "str" and value.args:

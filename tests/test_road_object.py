@@ -1,4 +1,4 @@
-"""The rendered animals: the same for the same seed, labels where the parts are, a skeleton that the commands take."""
+"""The rendered animals: reproducible by seed, labels at the parts, and a skeleton that the commands accept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_skeleton_has_the_names_and_swaps(tmp_path: Path) -> None:
 
 
 def test_visible_paws_are_labeled_where_their_color_is(tmp_path: Path) -> None:
-    """Front left is blue, front right red, hind left green, hind right orange, each more than anything else."""
+    """Front left is blue, front right red, hind left green, hind right orange, each by a clear margin."""
     write_object_set(tmp_path, 20, 3)
     right = total = 0
     for path in sorted(tmp_path.glob("*.json")):

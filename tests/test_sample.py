@@ -1,4 +1,4 @@
-"""The sample set in data/, the same cars in every format, and the configs that are emitted for it."""
+"""The sample in data/: the same cars in every format, and the configs emitted for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.sample_data import REFERENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
-# A .slp file takes an extra, and what custom reads is told by a mapping; both have their tests in tests/formats/.
+# .slp files need an extra, and custom needs a mapping; tests/formats/ has the tests of both.
 SAMPLED = [name for name in FORMATS if name not in ("sleap", "custom")]
 
 

@@ -12,7 +12,7 @@ STALE = "is stale: `make generate` (python -m tools.schemas) writes it again"
 
 
 def comparable(name: str, text: str) -> Any:
-    """Return JSON parsed and without what versions of pydantic write differently, any other text as it is."""
+    """Return JSON parsed, without what differs between pydantic versions; any other text unchanged."""
     return _plain(json.loads(text)) if name.endswith(".json") else text
 
 

@@ -1,4 +1,4 @@
-"""tools/walk.py: which calls it follows."""
+"""tools/walk.py: the calls that it follows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_request_is_followed_through_calls_and_what_they_give_back(tmp_path:
         (package / name).write_text(text, encoding="utf-8")
     start, trip = walk(package, "convert")
     assert start == "convert.py:convert"
-    # Not errors.py, which is raised, and neither what Plan holds nor numbers of one's own.
+    # Not errors.py, which is raised, nor what Plan holds or plain numbers.
     assert trip.stays == ["convert.py", "check.py", "plan.py", "disk.py", "check.py"]
     assert trip.rooms == ["convert.py", "check.py", "plan.py", "disk.py"]
 

@@ -1,4 +1,4 @@
-"""The wheel, installed in a clean environment with the checkout out of reach: the core works from it alone."""
+"""The wheel, installed in a clean environment without the checkout: the core works from it alone."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Installed:
-    """A clean environment with nothing but the wheel and what it asks for."""
+    """A clean environment with only the wheel and its dependencies."""
 
     wheel: Path
     venv: Path
     home: Path
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of the environment, in an empty folder, with no way to the checkout."""
+        """Run a program of the environment, in an empty folder, without access to the checkout."""
         program = str(self.venv / "bin" / command[0])
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
         return subprocess.run(
@@ -43,7 +43,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     uv = _uv()
     folder = tmp_path_factory.mktemp("wheel")
     source, venv, home = folder / "source", folder / "venv", folder / "home"
-    # Built from a copy, so that the checkout is not written to and an editable install of it cannot help.
+    # Built from a copy, so that nothing is written to the checkout and an editable install of it cannot help.
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         source.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, source)
@@ -59,11 +59,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 def _uv() -> str:
-    """Return the uv that the Makefile names, the one on the PATH, or the one that the Makefile installed."""
+    """Return the uv set for the Makefile, the one on the PATH, or the one that the Makefile installed."""
     named = os.environ.get("UV") or shutil.which("uv")
     own = ROOT / ".tools" / "uv" / "bin" / "uv"
     if not named and not own.is_file():
-        pytest.skip("uv is not there: make install")
+        pytest.skip("uv is not installed: make install")
     # The tests run in the checkout, the commands here elsewhere.
     return str(ROOT / named) if named and "/" in named else named or str(own)
 

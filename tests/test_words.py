@@ -1,4 +1,4 @@
-"""Phrases that are never right in docs, help, messages and comments; ``python -m tests.test_words PATH ...`` lists them."""
+"""Phrases that texts never use; ``python -m tests.test_words PATH ...`` lists them."""
 
 from __future__ import annotations
 
@@ -33,19 +33,17 @@ PHRASES = (
 )
 FOUND = re.compile(r"(?<![\w-])(?:" + "|".join(PHRASES) + r")(?![\w-])", re.IGNORECASE)
 SUFFIXES = {".md", ".py", ".html", ".toml", ".yml", ".yaml", ""}
-# Generated figures and old releases; sample files of other tools; this list.
-SKIPPED = ("CHANGELOG.md", "LICENSE", "data/", "tests/logs/", "tests/test_words.py", "docs/mutation.md")
+# Generated figures and help, which is read where it is written; old releases; sample files of other tools; this list.
+SKIPPED = ("CHANGELOG.md", "LICENSE", "data/", "tests/logs/", "tests/test_words.py", "docs/mutation.md", "docs/cli.md")
 # Keys in files, names that a rename would break, and words in quotes are no prose.
 QUOTED = re.compile(r"\"[\w.-]+\"|'[\w.-]+'|`[^`\n]+`|``[^`\n]+``|--[\w-]+|\w+_\w+|[\w/-]+\.\w+|\w+\(|\w+\.\w+|/\w+")
 
 
 def _files(prefixes: tuple[str, ...]) -> list[Path]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     return [
         ROOT / name
-        for name in listed
+        for name in done.stdout.splitlines()
         if name and name.startswith(prefixes) and not name.startswith(SKIPPED) and Path(name).suffix in SUFFIXES
     ]
 

@@ -1,4 +1,4 @@
-"""A tiny data set, the smallest pair for it as emitted, and each of its two models trained once per session."""
+"""A tiny data set, its smallest pair of configs, and both models trained once per session."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult, train
 from tests.build import make_dataset
 
-# Weak augmentation from the start: mosaic and mixup cost time and are not what is tested here.
+# Weak augmentation from the start: mosaic and mixup take time and are not tested here.
 _SMALL = {"input_size": (64, 64), "epochs": 2, "stage2_epochs": 2, "batch_size": 2, "backbone": "none"}
 
 
 @dataclass
 class Recorder:
-    """A listener that keeps what it is told."""
+    """A listener that records its events."""
 
     lines: list[str] = field(default_factory=list)
     statuses: list[TrainStatus] = field(default_factory=list)

@@ -10,7 +10,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
@@ -44,16 +44,51 @@ def commands() -> Iterator[tuple[str, str, Command]]:
             yield page, command.name, loaded
 
 
+class Row(NamedTuple):
+    """An argument or option of a command.
+
+    Attributes:
+        name: as typed, with the word for its value.
+        help: the sentences of ``--help``.
+        default: what holds without it; empty where nothing does.
+        is_value: whether the default is a value, and no words such as "required".
+        panel: the heading under which ``--help`` lists it.
+        repeatable: whether an option may be given several times.
+    """
+
+    name: str
+    help: str
+    default: str
+    is_value: bool
+    panel: str
+    repeatable: bool
+
+
+def rows(command: Command) -> Iterator[Row]:
+    """Yield the arguments and options of a command, in the order of its help."""
+    hints = get_type_hints(command, include_extras=True)
+    for parameter in inspect.signature(command).parameters.values():
+        kind, info = _unpack(hints[parameter.name])
+        is_argument = isinstance(info, ArgumentInfo)
+        default, is_value = _default(parameter, info)
+        panel = info.rich_help_panel or ("Arguments" if is_argument else "Options")
+        repeatable = not is_argument and get_origin(kind) is list
+        yield Row(_name(parameter, kind, info), info.help or "", default, is_value, panel, repeatable)
+
+
+def usage(name: str, command: Command) -> str:
+    """Return the line that shows how a command is typed."""
+    words = [row.name for row in rows(command) if not row.name.startswith("-")]
+    return f"posetools {' '.join([name, *words])} [OPTIONS]"
+
+
 def options_table(name: str, command: Command) -> str:
     """Return the usage line and the table of arguments and options of one command, as Markdown."""
-    hints = get_type_hints(command, include_extras=True)
-    parameters = inspect.signature(command).parameters.values()
-    rows = [(parameter, *_unpack(hints[parameter.name])) for parameter in parameters]
-    words = [_metavar(parameter, info) for parameter, _, info in rows if isinstance(info, ArgumentInfo)]
-    lines = [f"    posetools {' '.join([name, *words])} [OPTIONS]", ""]
-    lines += ["| argument or option | meaning | default |", "|---|---|---|"]
-    for parameter, kind, info in rows:
-        lines.append(f"| {_name(parameter, kind, info)} | {_cell(info.help)} | {_default(parameter, info)} |")
+    lines = [f"    {usage(name, command)}", "", "| argument or option | meaning | default |", "|---|---|---|"]
+    for row in rows(command):
+        repeated = ", repeatable" if row.repeatable else ""
+        default = f"`{row.default}`" if row.is_value else row.default
+        lines.append(f"| `{_cell(row.name)}`{repeated} | {_cell(row.help)} | {_cell(default)} |")
     return "\n".join(lines)
 
 
@@ -112,16 +147,14 @@ def _metavar(parameter: inspect.Parameter, info: ArgumentInfo | OptionInfo) -> s
 
 def _name(parameter: inspect.Parameter, kind: Any, info: ArgumentInfo | OptionInfo) -> str:
     if isinstance(info, ArgumentInfo):
-        return f"`{_cell(_metavar(parameter, info))}`"
+        return _metavar(parameter, info)
     flag = f"--{parameter.name.replace('_', '-')}"
     # In Annotated, typer.Option("--out", "-o") takes the first name for a default, and puts it right later.
     first = [info.default] if isinstance(info.default, str) else []
     names = ", ".join([*first, *(info.param_decls or ())] or [flag])
     if kind is bool:
-        return f"`{names}`"
-    repeated = get_origin(kind) is list
-    value = info.metavar or _kind(get_args(kind)[0] if repeated else kind)
-    return f"`{names} {_cell(value)}`" + (", repeatable" if repeated else "")
+        return names
+    return f"{names} {info.metavar or _kind(get_args(kind)[0] if get_origin(kind) is list else kind)}"
 
 
 def _kind(kind: Any) -> str:
@@ -130,16 +163,17 @@ def _kind(kind: Any) -> str:
     return {str: "TEXT", int: "N", float: "NUMBER", Path: "PATH"}.get(kind, str(kind))
 
 
-def _default(parameter: inspect.Parameter, info: ArgumentInfo | OptionInfo) -> str:
+def _default(parameter: inspect.Parameter, info: ArgumentInfo | OptionInfo) -> tuple[str, bool]:
+    """Return what holds without the option, and whether it is a value."""
     if isinstance(info.show_default, str):
-        return _cell(info.show_default)
+        return info.show_default, False
     if parameter.default is inspect.Parameter.empty:
-        return "required"
-    return "" if parameter.default is None or parameter.default is False else f"`{parameter.default}`"
+        return "required", False
+    return ("", False) if parameter.default is None or parameter.default is False else (str(parameter.default), True)
 
 
-def _cell(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", "\\|")
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[ListedImage, ...
             listed = ListedImage(split, table, row, name or "")
             if name is None:
                 message = must_be("file_name", "a path that stays in images/", file_name)
-                findings.append(listed.finding("E125", message, "write the path as seen from images/"))
+                findings.append(listed.finding("E125", message, "write the path relative to images/"))
             elif name in first:
                 findings.append(_double(listed, first[name], "file"))
             else:

@@ -106,7 +106,7 @@ def _references(table: CocoTable) -> Iterator[Finding]:
     images = np.array(sorted(table.image_ids), dtype=np.int64)
     for row in np.flatnonzero(~np.isin(annotations.image_ids, images)):
         message = must_be("image_id", "the id of an entry in images", int(annotations.image_ids[row]))
-        hint = "add the image to images, or take the annotation out"
+        hint = "add the image to images, or remove the annotation"
         yield Finding("E110", file, annotations.place(int(row)), message, hint)
     categories = np.array(sorted(table.category_ids), dtype=np.int64)
     # Some files have thousands.

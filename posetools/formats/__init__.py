@@ -1,4 +1,4 @@
-"""Annotation formats: a folder each, loaded when it is asked for, and what their readers share."""
+"""Annotation formats, one folder each, imported on first use, and the code that their readers share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from posetools.formats.entry import Format
     from posetools.formats.options import ReadOptions
 
-# Sources that a message names, and lines that say what is in them.
+# How many sources a message names, and how many lines it uses to describe them.
 _NAMED_SOURCES, _SOURCE_LINES = 3, 12
 
 _MODULES = {
@@ -32,7 +32,7 @@ _MODULES = {
 
 
 class _Formats(Mapping[str, "Format"]):
-    """The formats by name, each loaded when it is looked up: a process that reads one need not wait for all."""
+    """The formats by name, each imported on first use: reading one format does not import all."""
 
     def __getitem__(self, name: str) -> Format:
         found: Format = import_module(f"posetools.formats.{_MODULES[name]}.format").FORMAT
@@ -49,12 +49,12 @@ FORMATS: Mapping[str, Format] = _Formats()
 
 
 def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
-    """Return the one format whose signs all sources have.
+    """Return the one format that all sources are in.
 
     Args:
         sources: files or folders.
-        rule: what they must be, for the message: ``of a format that is told by its signs``.
-        hint: what to do when they are not.
+        rule: what the sources must be, for the message.
+        hint: what to do otherwise.
 
     Raises:
         RequestError: no format fits, or several do.
@@ -67,7 +67,7 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
         known = {name: each for name, each in FORMATS.items() if each.reads_urls or not any(map(is_url, sources))}
         fitting = [each for each in known.values() if all(each.detect(path) for path in sources)]
         if not fitting:
-            # The first few files of a folder may be in the way of hundreds of good ones.
+            # The first few files of a folder may hide hundreds of good ones.
             fitting = [each for each in known.values() if each.detect_widely and all(map(each.detect_widely, sources))]
         if len(fitting) == 1:
             return fitting[0]
@@ -76,22 +76,22 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
     problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
     named = first_names([str(path) for path in sources], _NAMED_SOURCES)
     if not fitting:
-        lines.append(f"docs/convert.md says how each format is recognized: {', '.join(known)}")
+        lines.append(f"docs/convert.md lists what identifies each format: {', '.join(known)}")
     lines += [hint] if hint else []
     raise RequestError("\n  ".join((f"{named}: must be {rule}, but {problem}", *lines)))
 
 
 def check_way(source: Format, paths: Sequence[Path], options: ReadOptions, images: Transfer) -> None:
-    """Refuse what only some formats can do: URLs, and reading on other machines.
+    """Refuse what only some formats support: URLs, and reading on other machines.
 
     Args:
         source: the format of the sources.
         paths: the sources.
         options: how they are read.
-        images: how the images are to come into the output.
+        images: how the images get into the output.
 
     Raises:
-        RequestError: this one cannot.
+        RequestError: this format does not support it.
     """
     from posetools.files.urls import is_url
     from posetools.scale.cluster import Cluster

@@ -14,7 +14,7 @@ from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult, join
 from posetools.formats.shards import ShardReading
 
-# What of a data set a format may have no place for.
+# Kinds of content that a format may be unable to hold.
 DatasetPart = Literal["splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"]
 
 # Reads sources shard by shard.
@@ -30,13 +30,13 @@ class Format:
     Attributes:
         name: as on the command line.
         title: as in tables and messages.
-        detect: whether a path given as source is unmistakably of this format (never by a count of columns).
-        signs: what ``detect`` looks for, for the message when nothing or several fit.
+        detect: whether a source path is definitely in this format (never by the number of columns).
+        signs: what ``detect`` looks for, for the message when no format or several fit.
         shards: reads sources, shard by shard.
         write: writes splits, or None when posetools only reads the format.
-        lacks: what is lost when it is written (``posetools.formats.losses``).
-        detect_widely: the same as ``detect``, where that looks at the first few files of a folder, by files from all
-            over it.
+        lacks: what is lost when this format is written (``posetools.formats.losses``).
+        detect_widely: like ``detect``, where that checks only the first few files of a folder, but with files from
+                the whole folder.
         in_shards: whether other processes and machines may read its shards.
         reads_urls: whether sources may be URLs.
     """
@@ -54,14 +54,14 @@ class Format:
 
     @property
     def keeps_splits(self) -> bool:
-        """Whether what is written says which image is for training and which for validation."""
+        """Whether the written files say which image is for training and which for validation."""
         return "splits" not in self.lacks
 
     def read(self, sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
         """Return what sources of this format hold.
 
         Raises:
-            RequestError: a source is not there or holds no such file, or an option can mean nothing.
+            RequestError: a source does not exist or holds no such file, or an option is invalid.
             InputError: a folder cannot be read, or contradicts itself.
         """
         return join(self.shards(sources, skeleton, options), skeleton)

@@ -1,7 +1,7 @@
-"""Findings of one cause as one finding with counts: readers find in every file, a user is told once.
+"""Joins findings with one cause into one finding with counts, so that a user reads each problem once.
 
-A reader gives a finding of its own class for each place, which says what it has in common with others; ``joined`` makes
-one of all of a kind when a run's findings are together. Unknown labels are joined in ``unknown_labels``.
+For each place a reader returns a finding of its own class, which says what it shares with others; ``joined`` turns all
+findings with the same key into one at the end of a run. ``unknown_labels`` joins unknown labels.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Self
 from posetools.core.findings import Finding, Severity
 from posetools.errors import Place
 
-# The cause of findings on images that nobody has annotated.
-UNLABELED = "images that are not labeled yet are left out"
+# The cause of findings on images that have not been annotated.
+UNLABELED = "unlabeled images are left out"
 _KEEP = "boxes and keypoints are carried over; keep the source"
 
 
 @dataclass(frozen=True, slots=True)
 class Cause(Finding):
-    """A finding without which further points could be read; it says so when it is joined.
+    """A finding that makes further points unreadable; it says so when it is joined.
 
     Attributes:
-        dependents: how many points that is.
+        dependents: how many points.
     """
 
     dependents: int = 0
@@ -35,26 +35,26 @@ class Cause(Finding):
 
 @dataclass(frozen=True, slots=True)
 class JoinableFinding(Finding):
-    """A finding that is told together with all others of its kind."""
+    """A finding that is reported together with all others that have the same key."""
 
     @property
     @abstractmethod
     def kind(self) -> tuple[str, ...]:
-        """What those have in common that are one finding."""
+        """The key: findings that share it become one."""
 
     @classmethod
     @abstractmethod
     def of_all(cls, same: Sequence[Self]) -> Finding:
-        """Return the one finding for all of a kind."""
+        """Return the one finding for all that share a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatedFinding(Cause, JoinableFinding):
-    """A finding that is true of many places in the same words; the first place stays.
+    """A finding that holds in many places with the same message; the first place is kept.
 
     Attributes:
-        what: these words, without the count that the message may end with.
-        number: how many values or shapes of its file it is about.
+        what: the message without its trailing count.
+        number: how many values or shapes of the file it covers.
     """
 
     what: str = ""
@@ -62,12 +62,12 @@ class RepeatedFinding(Cause, JoinableFinding):
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """Code and words."""
+        """Code and message."""
         return self.code, self.what, self.hint
 
     @classmethod
     def of_all(cls, same: Sequence[Self]) -> Finding:
-        """Return the first, with how many there are in how many files."""
+        """Return the first one, with the total count and the number of files."""
         first = same[0]
         number, files = sum(one.number for one in same), len({one.file for one in same})
         message = first.message
@@ -81,11 +81,11 @@ class RepeatedFinding(Cause, JoinableFinding):
 
 @dataclass(frozen=True, slots=True)
 class CauseFinding(JoinableFinding):
-    """A finding whose cause is that of others, in words of its own: told once, with every place in the details.
+    """A finding that shares its cause with others but has its own message: reported once, all places in the details.
 
     Attributes:
-        cause: what all of them have in common, in words.
-        way: what to do, where those that differ in it are told apart.
+        cause: what they have in common.
+        way: the fix; findings with different fixes are reported separately.
     """
 
     cause: str = ""
@@ -93,12 +93,12 @@ class CauseFinding(JoinableFinding):
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """Code, cause, and way on."""
+        """Code, cause, and fix."""
         return self.code, self.cause, self.way
 
     @classmethod
     def of_all(cls, same: Sequence[Self]) -> Finding:
-        """Return the finding as it is, or the cause with how often it is there, and the places."""
+        """Return a single finding unchanged, or the cause with its count and the places."""
         first = same[0]
         if len(same) == 1:
             return Finding(first.code, first.file, first.place, first.message, first.hint, first.fixable)
@@ -108,7 +108,7 @@ class CauseFinding(JoinableFinding):
 
 
 def common_place(files: Sequence[str]) -> str:
-    """Return the one file, or the innermost folder of all."""
+    """Return the one file, or the innermost folder that holds all of them."""
     if len(set(files)) == 1:
         return files[0]
     folders = [file.replace(os.sep, "/").split("/")[:-1] for file in files]
@@ -118,7 +118,7 @@ def common_place(files: Sequence[str]) -> str:
 
 
 def repaired(file: object, counts: Mapping[str, int]) -> Iterator[Finding]:
-    """Yield a finding (W324) for each kind of value in a file that was taken for another, with how many there are."""
+    """Yield one counted finding (W324) for each kind of value that was converted to another type."""
     for what, number in sorted(counts.items()):
         if number:
             yield RepeatedFinding("W324", str(file), "", f"{what} ({number})", what=what, number=number)
@@ -126,10 +126,10 @@ def repaired(file: object, counts: Mapping[str, int]) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class DroppedContent(JoinableFinding):
-    """What a file holds that COCO keypoints do not.
+    """What a file holds beyond COCO keypoints.
 
     Attributes:
-        counts: pairs of what it is and how often it is there.
+        counts: pairs of content and how often it occurs.
     """
 
     counts: tuple[tuple[str, int], ...] = ()
@@ -152,7 +152,7 @@ class DroppedContent(JoinableFinding):
 
 
 def not_carried(file: object, dropped: Mapping[str, int]) -> Iterator[Finding]:
-    """Yield the finding (W323) on what a file holds that is not carried over, if there is anything."""
+    """Yield the finding (W323) on content that is not carried over, if there is any."""
     counts = {what: number for what, number in sorted(dropped.items()) if number}
     if counts:
         yield DroppedContent("W323", str(file), "", _told(counts), _KEEP, counts=tuple(counts.items()))
@@ -160,11 +160,11 @@ def not_carried(file: object, dropped: Mapping[str, int]) -> Iterator[Finding]:
 
 def _told(counts: Mapping[str, int]) -> str:
     listed = ", ".join(f"{what} ({number})" for what, number in sorted(counts.items()))
-    return f"the file must hold what COCO keypoints hold to be carried over whole, got also {listed}"
+    return f"the file must hold only COCO keypoints to be converted in full, got also {listed}"
 
 
 def joined(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings of a run, one of each kind."""
+    """Return the findings of a run, one for each key."""
     others: list[Finding] = []
     alike: dict[tuple[object, ...], list[JoinableFinding]] = {}
     for finding in findings:
@@ -176,11 +176,11 @@ def joined(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def add_dependents(findings: list[Finding], place: str, points: Sequence[str]) -> None:
-    """Tell at the error on a shape, in the list itself, of the points that cannot be read because of it.
+    """Add to the error on a shape how many points cannot be read because of it; changes the list in place.
 
     Args:
-        findings: what was found in one image.
-        place: of the shape, as it is called there.
+        findings: the findings of one image.
+        place: the shape's place, as in the findings.
         points: the places of the points.
     """
     at, cause = next(
@@ -194,13 +194,13 @@ def add_dependents(findings: list[Finding], place: str, points: Sequence[str]) -
 
 
 def _names(place: str, shape: str) -> bool:
-    """Return whether a place is the shape, or in it, or lists it."""
+    """Return whether a place is the shape, is in it, or lists it."""
     parts = (place.inner, place.outer, *place.parts) if isinstance(place, Place) else ()
     return place == shape or any(_names(one, shape) for one in parts)
 
 
 def depend(number: int) -> str:
-    """Return the end of a message on what keeps points from being read; empty when there is none."""
+    """Return the end of a message: how many points cannot be read; empty for none."""
     if not number:
         return ""
     return f"; {number} point{'s that depend on it are' if number > 1 else ' that depends on it is'} not read either"

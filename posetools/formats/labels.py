@@ -1,4 +1,4 @@
-"""What the labels of a source mean: the category, a keypoint, left out on purpose, or unknown."""
+"""What a source's labels mean: the category, a keypoint, left out on purpose, or unknown."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from posetools.formats.options import ReadOptions
 from posetools.formats.unknown_labels import UnknownLabel
 from posetools.formats.wildcards import LabelNames, LabelSet
 
-# How like the words of two names must be, so that one is taken as a slip of the other.
+# Minimum similarity of each word of two names for one to count as a misspelling of the other.
 _LIKE = 0.74
-# What labels say of the shape besides what is in it.
+# Label parts that repeat the shape's type.
 _SHAPE_WORDS = frozenset(
     {"box", "bbox", "bounding", "boundingbox", "rect", "rectangle", "keypoints", "points", "skeleton"}
 )
 
 
 def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
-    """Return options whose ``categories`` have become names and labels to leave out.
+    """Return the options with ``categories`` resolved to names and labels to leave out.
 
-    Refused is what can mean nothing: names that the skeleton does not have, folders that are not there.
+    Refuses options that can have no effect: names that the skeleton lacks, folders that do not exist.
 
     Raises:
         RequestError: the first such option.
@@ -51,7 +51,7 @@ def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
     label = asked[0]
     if label in skeleton.index:
         raise RequestError(must_be("--categories", "a label of objects, not of keypoints", label))
-    # CVAT's boxes may be called after their skeleton; what has no label may be an object of any.
+    # CVAT's boxes may have their skeleton's name; a shape without a label may belong to any object.
     taken = frozenset({*skeleton.names, *options.names, label, f"{label}-box", ""})
     if label != category:
         names[label] = category
@@ -59,7 +59,7 @@ def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
 
 
 def is_category(name: object, skeleton: Skeleton, options: ReadOptions) -> bool:
-    """Return whether a source's name of a class is the skeleton's category, or what the user calls it."""
+    """Return whether a source's class name is the skeleton's category, or is mapped to it."""
     return isinstance(name, str) and options.names.get(name, name) == skeleton.category.name
 
 
@@ -73,32 +73,32 @@ def unknown_label(
     rule: str,
     advice: Advice | None = None,
 ) -> UnknownLabel:
-    """Return the finding for a label that means nothing, with both remedies and the nearest known name.
+    """Return the finding for an unknown label, with both fixes and the nearest known name.
 
     Args:
         label: the label.
-        known: the names that it may be a slip of.
-        file: the file it is in.
-        place: its place there.
-        field: what must be a known name, and ``rule`` which.
-        rule: what it must be.
-        advice: how to read it, where the label says more than a name.
+        known: names that it may be a misspelling of.
+        file: the file.
+        place: its place in the file.
+        field: what must be a known name.
+        rule: which names are allowed.
+        advice: how to read the label, if it says more than a name.
     """
     near = (not advice and (near_name(label, known) or near_name(_bare(label, known), known))) or ""
     ignore = f"--ignore {as_typed(label)} leaves it out"
     if advice:
         hint = advice.text
     elif near:
-        hint = f"did you mean {near!r}? --map {as_typed(f'{label}={near}')} takes it so; {ignore}"
+        hint = f"did you mean {near!r}? --map {as_typed(f'{label}={near}')} maps it; {ignore}"
     else:
-        hint = f"--map {as_typed(f'{label}=NAME')} takes it as a name of the skeleton; {ignore}"
-        hint += "; --skeleton FILE where the object is another"
+        hint = f"--map {as_typed(f'{label}=NAME')} maps it to a skeleton name; {ignore}"
+        hint += "; --skeleton FILE for another object"
     found = UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near)
     return replace(found, pattern=advice.pattern, ways="" if advice.pattern else advice.text) if advice else found
 
 
 def _bare(label: str, known: Collection[str]) -> str:
-    """Return a label without what it says of the shape, and without the first known name, the object's, before it."""
+    """Return a label without its shape word and without the object's name, the first known one, in front."""
     words = [word for word in _words(label) if word not in _SHAPE_WORDS]
     first = _words(next(iter(known), ""))
     return "-".join(words[len(first) :] if first and words[: len(first)] == first != words else words)
@@ -110,9 +110,9 @@ def _suggest(name: str, known: Collection[str]) -> str:
 
 
 def near_name(label: str, known: Collection[str]) -> str | None:
-    """Return the known name that a label is a slip of, or None: each of its words must be like that of the name.
+    """Return the known name that a label misspells, or None: each word must be similar to the name's.
 
-    Likeness of the whole is not enough: ``left_ear`` of a dog is like ``left-rear-tire``, and means something else.
+    Overall similarity is not enough: a dog's ``left_ear`` is similar to ``left-rear-tire``, but means something else.
     """
     words = _words(label)
     best = max(((_likeness(words, _words(name)), name) for name in known), default=(0.0, ""))
@@ -124,7 +124,7 @@ def _words(name: str) -> list[str]:
 
 
 def _likeness(one: list[str], other: list[str]) -> float:
-    """Return how alike the least alike words are, 0 to 1; names that differ in their breaks only are the same."""
+    """Return the similarity of the least similar words, 0 to 1; names that differ only in their breaks are equal."""
     if "".join(one) == "".join(other):
         return 1.0
     if len(one) != len(other):

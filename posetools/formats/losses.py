@@ -1,7 +1,7 @@
-"""What a format has no place for, and what of a data set is lost in it: for convert's output and docs/formats.md.
+"""What a format cannot hold, and what a data set loses in it: for convert's output and docs/formats.md.
 
-Groups of objects (``iscrowd``) are not here: writers refuse them, as they do whatever would change what is learned.
-What a source has and a Dataset has no room for (segmentations, scores, attributes) its reader tells (W323).
+Crowds (``iscrowd``) are not here: writers refuse them, and anything else whose loss changes what a model learns. A
+reader reports source content that a Dataset cannot hold, such as segmentations, scores and attributes (W323).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.formats.entry import DatasetPart, Format
 from posetools.formats.target import slices
 
-# As a heading of docs/formats.md.
+# As in a heading of docs/formats.md.
 TITLES: Mapping[DatasetPart, str] = {
     "splits": "splits",
     "boxes": "boxes",
@@ -28,7 +28,7 @@ TITLES: Mapping[DatasetPart, str] = {
     "pairs": "left/right pairs",
     "sigmas": "sigmas",
 }
-# An area is the box's when it is so to this share.
+# Relative difference up to which an area counts as width x height of the box.
 _SAME_AREA = 1e-6
 
 
@@ -37,7 +37,7 @@ class Loss:
     """What is lost.
 
     Attributes:
-        counts: what it is -> how many.
+        counts: content -> how many.
         text: the same as a sentence.
     """
 
@@ -46,11 +46,11 @@ class Loss:
 
 
 def losses(target: Format, splits: Mapping[str, Split]) -> tuple[Loss, ...]:
-    """Return what of some Datasets of one skeleton is lost when they are written in a format.
+    """Return what some Datasets of one skeleton lose in a format.
 
     Args:
         target: the format.
-        splits: split -> what is written; images say which split the source declares.
+        splits: split -> its images and objects; images name the split that the source declares.
     """
     if not target.lacks or not splits:
         return ()
@@ -60,7 +60,7 @@ def losses(target: Format, splits: Mapping[str, Split]) -> tuple[Loss, ...]:
     rest = {part: number for part, number in of_skeleton.items() if number and part in target.lacks}
     if rest:
         listed = ", ".join(f"{number} {TITLES[part]}" for part, number in rest.items())
-        told.append(Loss(rest, f"{target.title} has no place for the skeleton's {listed}: they are in conversion.json"))
+        told.append(Loss(rest, f"{target.title} cannot hold the skeleton's {listed}: they are in conversion.json"))
     return tuple(told)
 
 
@@ -89,12 +89,12 @@ def _sentence(part: DatasetPart, number: int, splits: Mapping[str, Split]) -> st
     if part == "splits":
         declared = Counter(image.split for one in splits.values() for image in one.images if image.split)
         listed = ", ".join(f"{split} {times}" for split, times in declared.items())
-        return f"has no splits: that of {number} image{many} is lost ({listed})"
+        return f"has no splits: lost for {number} image{many} ({listed})"
     return {
-        "boxes": f"has no boxes: {number} lost; `posetools convert --box-from keypoints` makes others of the points",
+        "boxes": f"has no boxes: {number} lost; `posetools convert --box-from keypoints` makes new ones",
         "occluded": f"has no occluded keypoints: {number} become{'' if many else 's'} visible",
-        "areas": f"has no area: {number} of another size than width x height lost",
-        "names": f"has names of its own: {number} image{many} renamed, FOLDER/NAME below labeled-data/",
+        "areas": f"has no area: {number} other than width x height lost",
+        "names": f"has its own file names: {number} image{many} renamed to FOLDER/NAME below labeled-data/",
     }[part]
 
 

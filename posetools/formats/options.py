@@ -1,4 +1,4 @@
-"""What a user may say about a source of annotations."""
+"""The options for reading annotations."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ KeypointsFrom = Literal["annotation", "categories"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadOptions:
-    """What a user may say about a source. A format ignores what it has no use for, and its docs page says so.
+    """The options for reading annotations. A format ignores those it does not use; its docs page says which.
 
     Attributes:
-        image_roots: further folders in which images may lie; there they are found by the end of their path.
+        image_roots: further folders with images, which are found there by the end of their path.
         names: label in the source -> name in the skeleton (a keypoint's or the category's); ``*`` and ``?`` in a label
             stand for any text and any character.
-        ignore: labels that are left out on purpose, and counted; with ``*`` and ``?`` as in ``names``.
-        categories: the labels of objects to take; objects of all others are left out on purpose, and counted. None: all
-            labels must be known.
-        one_object: every image shows one object: all points of an image are its keypoints.
-        box_from: where a box comes from when the source has none: nowhere (a finding), or its labeled keypoints;
-            ``outlines``: polygons with as many corners as the skeleton has keypoints are outlines too.
-        box_margin: how far a box from keypoints reaches beyond them, as a share of its sides.
+        ignore: labels that are left out on purpose, and counted; ``*`` and ``?`` as in ``names``.
+        categories: the object labels to read; other objects are left out on purpose, and counted. None: all
+                labels must be known.
+        one_object: every image shows one object, and all points of an image are its keypoints.
+        box_from: where a box comes from if the source has none: nowhere (a finding), or the labeled keypoints;
+                ``outlines``: polygons with as many corners as the skeleton has keypoints count as outlines too.
+        box_margin: how far a box from keypoints extends beyond them, as a fraction of its sides.
         box_margin_px: the same in pixels; both are added.
-        label_pattern: labelme: a regular expression on labels with the groups ``name`` and, if wanted, ``instance``
+        label_pattern: labelme: a regular expression for labels with the group ``name`` and optionally ``instance``
             and ``visibility``.
-        hidden: flags, description words or values of ``visibility`` that mean "labelled but hidden".
-        kpt_shape: YOLO: (K, 2 or 3) when data.yaml does not declare it.
-        kpt_order: the keypoints' names in the order in which the source has them, where it does not name them.
-        keypoints_from: ``categories`` when each keypoint is an object of its own: a category in COCO, a box elsewhere,
-            whose center it is.
-        drop_crowds: COCO: leave groups of objects (``iscrowd``) out, and count them.
-        encoding: of labelme files, and of file names in a zip file, that are not UTF-8.
-        assume_visible: take every point without visibility, or with a score for it, as visible instead of refusing.
+        hidden: flags, description words or values of ``visibility`` that mean "labeled but not visible".
+        kpt_shape: YOLO: (K, 2 or 3) if data.yaml does not declare it.
+        kpt_order: the keypoints' names in the source's order, for sources without names.
+        keypoints_from: ``categories`` if each keypoint is an object: a category in COCO, elsewhere a box with the
+            keypoint at its center.
+        drop_crowds: COCO: leave out crowds (``iscrowd``), and count them.
+        encoding: of labelme files, and of file names in a zip file, if not UTF-8.
+        assume_visible: read points without visibility, or with a score instead, as visible rather than refuse them.
         attributes: VIA: role (label, object, visibility) -> the region attribute that holds it.
-        new_split: train and val are split anew: what the source lists in both is read once.
-        mapping: custom: the TOML file that says which column is what.
-        trust_sizes: labelme, coco: take the images' sizes from the annotations, and open no image.
-        need_images: whether the images must be there; with ``trust_sizes`` alone it may be otherwise.
-        scratch: a folder for images that are inside other files (sources/scratch.py); None: such images
-            cannot be read.
+        new_split: train and val are split again; an image that the source lists in both is read once.
+        mapping: custom: the TOML file that maps the columns.
+        trust_sizes: labelme, coco: take image sizes from the annotations, and open no image.
+        need_images: whether the images must exist; only ``trust_sizes`` allows them to be missing.
+        scratch: a folder for images that are embedded in other files (sources/scratch.py); None: they cannot be
+            read.
         workers: processes that read in parallel.
-        engine: what runs the shards instead of such processes; None for those.
-        progress: told how far it is.
+        engine: what runs the shards instead of those processes; None for the processes.
+        progress: receives progress.
     """
 
     image_roots: tuple[Path, ...] = ()

@@ -1,4 +1,4 @@
-"""What one annotation file gives, or one entry of a file of many images; posetools/formats/shards.py joins them."""
+"""The content of one annotation file, or of one entry in a file of many images; shards.py joins them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Row(NamedTuple):
     Attributes:
         box: x1, y1, x2, y2 in pixels.
         keypoints: K triples x, y, visibility.
-        place: where it stands in the file.
+        place: its place in the file.
     """
 
     box: Corners
@@ -29,20 +29,20 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileReading:
-    """What one annotation file gave.
+    """The content of one annotation file.
 
     Attributes:
         file: the annotation file.
-        image: the image, or None when it is left out.
-        identity: the image's path with every link followed, when there is one, even if it is left out.
-        name: the image's name in the Dataset, if no other image wants it.
-        origin: what is put before the name when another image wants it too.
+        image: the image, or None if it is left out.
+        identity: the image's path with symlinks resolved, if known, even if the image is left out.
+        name: the image's name in the Dataset, unless another image has the same.
+        origin: the prefix of the name if another image has the same.
         size: (width, height) of the upright image.
         split: the split that the source declares, or None.
-        rows: its objects.
-        findings: what could not be read, and what is odd.
+        rows: the objects.
+        findings: errors and warnings.
         ignored: label -> how many shapes were left out on purpose.
-        objects: how many shapes or lines the file holds, for the message when all are left out.
+        objects: how many shapes or lines the file holds, for the message if all are left out.
     """
 
     file: Path

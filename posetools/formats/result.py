@@ -1,7 +1,7 @@
-"""What reading a source gives: the shards of it joined, with the images named and sorted.
+"""The result of reading a source: its shards joined, with the images named and sorted.
 
-The objects stay in the Datasets that the reader yielded; what is chosen of them is gathered slice by slice, so that
-nobody needs them twice.
+The objects stay in the Datasets that the reader yielded, and selections are gathered slice by slice, so that they are
+not in memory twice.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from posetools.formats.shards import ImageSource, ShardReading, shard_of
 
 @dataclass(frozen=True)
 class ReadResult:
-    """What reading gave.
+    """The result of reading.
 
     Nothing is lost: every object of the source is in ``images``, or in ``findings``, or counted in ``ignored``.
 
     Attributes:
         skeleton: the skeleton of all.
-        images: what could be read, sorted by file name; each with the split that the source declares for it, or None.
+        images: the readable images, sorted by file name; each with the split that the source declares, or None.
         counts: (M,) how many objects each image has.
-        findings: what could not be read, and what is odd; sorted.
+        findings: errors and warnings, sorted.
         files: how many annotation files were read.
         ignored: label -> how many shapes were left out on purpose.
         broken: the names of the images in which an object could not be read.
@@ -49,17 +49,17 @@ class ReadResult:
     ignored: Mapping[str, int]
     broken: frozenset[str]
     _shards: Sequence[Dataset]
-    # Of each of ``images`` the first object, counted through all shards.
+    # The index of the first object of each image in ``images``, counted through all shards.
     _firsts: Ints
 
     @cached_property
     def dataset(self) -> Dataset:
-        """All of it, as one Dataset."""
+        """Everything as one Dataset."""
         return self.take(self.images, np.arange(len(self.images)))
 
     @cached_property
     def _ends(self) -> Ints:
-        """After which object each shard ends, counted through all of them."""
+        """The index of the last object of each shard plus one, counted through all shards."""
         ends: Ints = np.cumsum([len(shard) for shard in self._shards])
         return ends
 
@@ -71,14 +71,14 @@ class ReadResult:
         """Return a Dataset of some of the images.
 
         Args:
-            images: what they are in it.
-            rows: which of ``self.images`` they are.
+            images: the images of the new Dataset.
+            rows: their indices in ``self.images``.
         """
         counts = self.counts[rows]
         image_index = np.repeat(np.arange(len(rows)), counts)
         before = np.repeat(counts.cumsum() - counts, counts)
         objects = np.repeat(self._firsts[rows], counts) + np.arange(len(image_index)) - before
-        # From shard to shard, and then back into the order of the images.
+        # Gather shard by shard, then restore the order of the images.
         ends = self._ends
         at_shard = np.searchsorted(ends, objects, side="right")
         order = np.argsort(at_shard, kind="stable")
@@ -100,9 +100,9 @@ class SelectedImages:
     """Some of the images of a ReadResult, with their objects.
 
     Attributes:
-        result: what they are taken from.
+        result: the result that they are taken from.
         images: the images, sorted by file name.
-        rows: which they are.
+        rows: their indices in ``result.images``.
     """
 
     result: ReadResult
@@ -115,7 +115,7 @@ class SelectedImages:
         return self.result.skeleton
 
     def slices(self) -> Iterator[Dataset]:
-        """Yield them as Datasets of a few hundred images, one after the other."""
+        """Yield them as Datasets of a few hundred images each."""
         for first in range(0, len(self.images), SLICE):
             part = slice(first, first + SLICE)
             yield self.result.take(self.images[part], self.rows[part])
@@ -124,9 +124,9 @@ class SelectedImages:
 def join(shards: Iterable[ShardReading], skeleton: Skeleton) -> ReadResult:
     """Return all shards of a source as one result.
 
-    An image that two annotation files name is left out, with a finding each: which of them is right is not known.
+    An image in two annotation files is left out, with a finding each: it is not known which one is right.
     """
-    # With the first, nothing is a result too.
+    # The empty shard lets a source without shards give a result too.
     readings = [shard_of([], skeleton, files=0), *shards]
     findings = [finding for reading in readings for finding in reading.findings]
     completed = [reading.completed for reading in readings if reading.completed is not None]
@@ -159,7 +159,7 @@ def _named(image: Image, name: str) -> Image:
 def _without_doubles(
     images: Sequence[Image], sources: Sequence[ImageSource]
 ) -> tuple[Sequence[int], Iterator[Finding]]:
-    """Return which images one annotation file names alone, and the findings on all others."""
+    """Return the images that only one annotation file names, and the findings on all others."""
     if len({source.identity for source in sources}) == len(sources):
         return range(len(sources)), iter(())
     by_identity: dict[str, list[int]] = {}
@@ -174,6 +174,6 @@ def _double(image: Image, sources: Sequence[ImageSource], at: int, group: Sequen
     this = sources[at]
     others = " and ".join(sources[other].file for other in group if other != at)
     message = must_be("the file", f"the only annotation of {image.path or this.identity}", others)
-    message += f" besides; none of them is read ({this.shapes} shapes here)"
+    message += f" too; none of them is read ({this.shapes} shapes here)"
     hint, cause = "move all but one of them out of the source", "an image must have one annotation file"
     return CauseFinding("E313", this.file, "", message, hint, cause=cause)

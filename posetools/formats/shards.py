@@ -1,7 +1,7 @@
-"""What reading a shard of annotation files gives: a Dataset, and what is to be said of the files it was made of.
+"""The content of a shard of annotation files: a Dataset, and the findings on those files.
 
-A reader yields these, one after the other, whatever the format and whoever read them: this process, others, or Dask
-workers. Columns cost little to keep and to send.
+All readers yield shards, whether this process, other processes or Dask workers read them. Columns are small to keep
+and to send.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from posetools.core.skeleton import Skeleton
 from posetools.formats.joining.made_boxes import BoxCompletion, ThinBox, complete
 from posetools.formats.reading import Corners, FileReading
 
-# An object: x1, y1, x2, y2; x, y, visibility of each keypoint, all 0 for what is not labeled; its place in its file.
+# An object: x1, y1, x2, y2; x, y, visibility of each keypoint (all 0 if not labeled); its place in the file.
 Object: TypeAlias = tuple[Sequence[float], Sequence[float], str]
 
 _UNLABELED = (0, 0, 0)
 
 
 class ImageSource(NamedTuple):
-    """What is known of an image until all are: where it is annotated, and what decides its name.
+    """What is known of an image until all are read: where it is annotated, and what decides its name.
 
     Attributes:
         file: the annotation file.
-        identity: the image's path with every link followed.
-        origin: what is put before its name when another image wants that too.
+        identity: the image's path with symlinks resolved.
+        origin: the prefix of its name if another image has the same.
         shapes: how many shapes or lines the file holds.
     """
 
@@ -48,18 +48,18 @@ class ImageSource(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ShardReading:
-    """What a shard of annotation files gave.
+    """The content of a shard of annotation files.
 
     Attributes:
-        dataset: the images that can be used, in the order of the files, and their objects. An image has the name that
-            it gets if no other one wants it: two of a shard may have the same until all are joined.
-        sources: of each image.
-        left_out: the identities of images that are named and cannot be used.
-        broken: the identities of those that can, but in which an object could not be read.
-        findings: what could not be read, and what is odd.
+        dataset: the usable images, in the order of the files, and their objects. Names are not final: two images
+            may have the same one until all shards are joined.
+        sources: one for each image.
+        left_out: the identities of images that cannot be used.
+        broken: the identities of usable images in which an object could not be read.
+        findings: errors and warnings.
         ignored: label -> how many shapes were left out on purpose.
         files: how many annotation files were read.
-        completed: how boxes from keypoints that had a short side were completed; None when there is none.
+        completed: how boxes from keypoints with a short side were completed; None if there are none.
     """
 
     dataset: Dataset
@@ -74,7 +74,7 @@ class ShardReading:
 
 @dataclass(slots=True)
 class ShardBuilder:
-    """Collects what annotation files gave, one after the other.
+    """Collects the content of annotation files.
 
     Attributes:
         skeleton: the skeleton of all.
@@ -93,11 +93,11 @@ class ShardBuilder:
     _sizes: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
 
     def add(self, reading: FileReading, *, keep_path: bool = True) -> None:
-        """Add what one annotation file gave.
+        """Add the content of one annotation file.
 
         Args:
             reading: the file.
-            keep_path: whether anybody needs the image's path.
+            keep_path: whether the image's path is needed.
         """
         self._findings += reading.findings
         self._ignored.update(reading.ignored)
@@ -126,14 +126,14 @@ class ShardBuilder:
         self._objects += objects
 
     def shared(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return an equal size whose numbers all images of that size have, rather than two of its own."""
+        """Return an equal size that all images of that size share, to save memory."""
         return self._sizes.setdefault(size, size)
 
     def build(self, more: Iterable[Finding] = (), *, files: int) -> ShardReading:
-        """Return all that was added.
+        """Return everything that was added.
 
         Args:
-            more: findings that belong to no file's reading.
+            more: findings that belong to no file.
             files: how many annotation files were read.
         """
         return ShardReading(
@@ -174,7 +174,7 @@ class ShardBuilder:
 
 
 def split_by_folders(name: str, origin: str) -> str | None:
-    """Return the split that an image's first folder declares by its name, or else that of its source."""
+    """Return the split named by an image's first folder, else the source's split."""
     return _declared(name.partition("/")[0] if "/" in name else "", origin)
 
 
@@ -186,12 +186,12 @@ def _declared(folder: str, origin: str) -> str | None:
 def shard_of(
     readings: Iterable[FileReading], skeleton: Skeleton, more: Iterable[Finding] = (), *, files: int
 ) -> ShardReading:
-    """Return what some annotation files, or entries of one, gave.
+    """Return the content of some annotation files, or of the entries of one.
 
     Args:
         readings: one per file or entry.
         skeleton: the skeleton of all.
-        more: findings that belong to no file's reading.
+        more: findings that belong to no file.
         files: how many annotation files there are.
     """
     builder = ShardBuilder(skeleton)

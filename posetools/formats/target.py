@@ -1,4 +1,4 @@
-"""What the writers of formats with one annotation file per image share: checks before writing, and writing."""
+"""Shared by writers of formats with one annotation file per image: checks before writing, and writing."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from posetools.files.disk import portable_path
 
 
 def slices(splits: Iterable[Split]) -> Iterator[Dataset]:
-    """Yield what is in some splits, one Dataset of a few hundred images after the other."""
+    """Yield the content of some splits as Datasets of a few hundred images each."""
     return (dataset for split in splits for dataset in split.slices())
 
 
 def slices_of_splits(splits: Mapping[str, Split]) -> Iterator[tuple[str, Dataset]]:
-    """Yield what is in some splits, as ``slices`` does, each Dataset with the name of its split."""
+    """Yield the content of some splits as ``slices`` does, each Dataset with its split's name."""
     return ((split, dataset) for split, part in splits.items() for dataset in part.slices())
 
 
 def check_holdable(splits: Mapping[str, Split], title: str, annotation_of: Callable[[str, str], str]) -> None:
-    """Refuse what a format with one annotation file per image, boxes and points cannot hold.
+    """Refuse what a format with one annotation file per image and with boxes and points cannot hold.
 
     Args:
         splits: by name.
-        title: the format's, for messages.
+        title: the format's title, for messages.
         annotation_of: (split, file name of an image) -> its annotation file's name.
 
     Raises:
-        InputError: a group object (iscrowd), a box without width or height, an image without a file, a name that
-            leads out of the folder, or two images with one annotation file.
+        InputError: a crowd (iscrowd), a box without width or height, an image without a file, a name that leaves
+            the folder, or two images with one annotation file.
     """
     images: dict[str, str] = {}
     for split, part in splits.items():
@@ -44,8 +44,8 @@ def check_holdable(splits: Mapping[str, Split], title: str, annotation_of: Calla
             if relative is None or ".." in relative.parts or PurePosixPath(name).name == "":
                 raise InputError(name, "", must_be("file_name", "a relative path that stays in its folder", name))
             if image.path is None:
-                problem = must_be("path", f"an image file, which {title} stands beside", None)
-                raise InputError(name, "", problem, hint="read the data set with its images, and write it then")
+                problem = must_be("path", f"an image file for the {title} annotations", None)
+                raise InputError(name, "", problem, hint="read the data set with its images before writing it")
             annotation = annotation_of(split, name)
             if annotation in images:
                 rule = f"the only image with the {title} file {annotation}"
@@ -58,9 +58,9 @@ def _check_objects(dataset: Dataset, title: str) -> None:
     groups = np.flatnonzero(dataset.iscrowd)
     if len(groups):
         instance = dataset[int(groups[0])]
-        problem = must_be("iscrowd", f"0, for {title} has no groups of objects", 1)
+        problem = must_be("iscrowd", f"0 ({title} has no crowds)", 1)
         problem += f" ({len(groups)} such objects)" if len(groups) > 1 else ""
-        hint = "`posetools convert --drop-crowds` leaves such objects out, and counts them"
+        hint = "`posetools convert --drop-crowds` leaves these objects out"
         raise InputError(instance.image.file_name, str(instance.origin), problem, hint=hint)
     for row in np.flatnonzero((dataset.boxes[:, 2:] <= dataset.boxes[:, :2]).any(axis=1)):
         instance = dataset[int(row)]
@@ -69,7 +69,7 @@ def _check_objects(dataset: Dataset, title: str) -> None:
 
 
 def check_labeled(splits: Mapping[str, Split], title: str) -> None:
-    """Refuse objects without a labeled keypoint, for a format that holds nothing else of an object.
+    """Refuse objects without a labeled keypoint, for a format that holds only keypoints.
 
     Raises:
         InputError: there is one.
@@ -77,12 +77,12 @@ def check_labeled(splits: Mapping[str, Split], title: str) -> None:
     for dataset in slices(splits.values()):
         for row in np.flatnonzero(dataset.num_labeled == 0):
             instance = dataset[int(row)]
-            problem = must_be("the object", f"one with a labeled keypoint, for {title} holds nothing else", "none")
-            raise InputError(instance.image.file_name, str(instance.origin), problem, hint="label it, or leave it out")
+            problem = must_be("the object", f"one with a labeled keypoint, as {title} holds only keypoints", "none")
+            raise InputError(instance.image.file_name, str(instance.origin), problem, hint="label or delete the object")
 
 
 def put_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file with line feeds into a folder that is moved into its place as a whole.
+    """Write a UTF-8 file with line feeds into a folder that is later moved into place as a whole.
 
     Raises:
         OutputError: it cannot be written.

@@ -1,7 +1,7 @@
-"""All unknown labels of a run as one finding (E301): a table of them, and the options that settle all at once.
+"""Joins all unknown labels of a run into one finding (E301): a table, and the options that resolve all of them.
 
-Where nothing of the skeleton is in the source, the set is of another object: then the finding has the command that
-writes a skeleton with the labels as names.
+If the source has none of the skeleton's names, the data set shows another object: the finding then gives the command
+that writes a skeleton with the labels as names.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from posetools.formats.joined import Cause, common_place, depend
 from posetools.formats.joining.label_hints import as_typed, typed_pattern
 from posetools.formats.wildcards import fits
 
-_OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name, --ignore 'LABEL' leaves it out"
-# Characters between a name and what is behind it that mean themselves in a pattern.
+_OR = "; for the same object, --map 'LABEL=NAME' maps a label to a name, --ignore 'LABEL' leaves it out"
+# Separators that need no escape in a pattern.
 _SEPARATORS = frozenset("-_:/@# ")
-# Labels that the table and a command list.
+# How many labels the table and a command list.
 _SHOWN_LABELS = 20
-# So many labels that differ in their last number are left out by one wildcard.
+# This many labels that differ only in their last number are left out with one wildcard.
 _FAMILY = 3
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownLabel(Cause):
-    """A label that means nothing; ``one_table`` joins those of a run.
+    """An unknown label; ``one_table`` joins those of a run.
 
     Attributes:
         label: the label.
-        near: the known name that it may be a slip of; empty where there is none.
-        pattern: the --label-pattern that reads it; empty where there is none, or more than one.
-        ways: what reads it, in words, where that is no single option.
-        of: what it is the label of, in labelme's words: a rectangle is an object's.
-        points: the names of the keypoints that come with it, where it is that of an object.
-        number: how many have it there.
+        near: the known name that it may be a misspelling of; empty if none.
+        pattern: the --label-pattern that reads it; empty if there is none, or more than one.
+        ways: how to read it, if that takes more than one option.
+        of: the shape that it labels, in labelme's words: a rectangle for an object.
+        points: the names of the keypoints that come with an object's label.
+        number: how many shapes have it.
     """
 
     label: str = ""
@@ -76,7 +76,7 @@ class _Row:
 
     @property
     def text(self) -> str:
-        """The row in words."""
+        """The row as text."""
         files = f" in {len(self.files)} files" if len(self.files) > 1 else ""
         text = f"{show_value(self.label)}: {self.number}{files}, first {self.first.file}: {_first(self.first.place)}"
         if self.dependents:
@@ -91,12 +91,12 @@ class _Row:
 
     @property
     def is_told(self) -> bool:
-        """Whether the row says what reads the label."""
+        """Whether the row says how to read the label."""
         return bool(self.near or self.first.pattern or self.first.ways)
 
 
 def _first(place: str) -> str:
-    """Return the first of several places; of an entry with an id that alone."""
+    """Return the first of several places; for an entry with an id, only that."""
     if not isinstance(place, Place):
         return place
     return Place.entry(place.kind, place.position, *place.about[:1]) if place.kind else (*place.parts, place)[0]
@@ -105,12 +105,12 @@ def _first(place: str) -> str:
 def one_table(
     findings: Iterable[Finding], skeleton: Skeleton, mapped: Collection[str], read: SplitCounts
 ) -> list[Finding]:
-    """Return a run's findings with those on unknown labels as one.
+    """Return a run's findings with those on unknown labels joined into one.
 
     Args:
         findings: all of the run.
-        skeleton: the one that was read with.
-        mapped: the labels that the user gives names.
+        skeleton: the skeleton.
+        mapped: the labels that the user maps.
         read: what was read.
     """
     unknown: list[UnknownLabel] = []
@@ -128,7 +128,7 @@ def one_table(
             rows[found.label] = _Row(found.label, found, found.near or _same_object(found, skeleton))
         rows[found.label].add(found)
     for row in rows.values():
-        # CVAT's boxes may be called after their skeleton.
+        # CVAT's boxes may have their skeleton's name.
         skeletons = rows.get(row.label.removesuffix("-box"))
         row.near = row.near or (skeletons.near if skeletons and skeletons.points else "")
     _let_one_pattern_read(rows.values())
@@ -136,7 +136,7 @@ def one_table(
     known = skeleton.category.name if read.instances else ""
     if not labeled and not has_errors(others) and (hint := _another_object(rows, known)):
         what = "keypoints" if known else "labels"
-        problem = f"{what} must be those of skeleton {skeleton.name}, got none of them: this is another object, with"
+        problem = f"{what} must be those of skeleton {skeleton.name}, got none of them but"
         return [*others, _finding(unknown, rows, f"{problem} {_counted(rows)}", hint)]
     if len(unknown) == 1:
         (found,) = unknown
@@ -148,9 +148,9 @@ def one_table(
 
 
 def _let_one_pattern_read(rows: Iterable[_Row]) -> None:
-    """Let all labels that say more than a name be read by the pattern of one of them, where it fits all.
+    """Use the pattern of one label for all labels that say more than a name, if it fits all of them.
 
-    ``dog_1`` tells what the number in ``nose_1`` is.
+    ``dog_1`` shows what the number in ``nose_1`` means.
     """
     more = [row for row in rows if not row.near and (row.first.pattern or row.first.ways)]
     for pattern in dict.fromkeys(row.first.pattern for row in more if row.first.pattern):
@@ -161,7 +161,7 @@ def _let_one_pattern_read(rows: Iterable[_Row]) -> None:
 
 
 def _same_object(found: UnknownLabel, skeleton: Skeleton) -> str:
-    """Return the category, where an object of another label has the skeleton's keypoints."""
+    """Return the category, if an object with another label has the skeleton's keypoints."""
     known = set(found.points) & set(skeleton.names)
     return skeleton.category.name if known and 2 * len(known) >= len(set(found.points)) else ""
 
@@ -183,9 +183,9 @@ def _counted(rows: Mapping[str, _Row]) -> str:
 
 
 def _another_object(rows: Mapping[str, _Row], known: str) -> str:
-    """Return how to read a set of an object that the skeleton is not of; empty where it may be of that after all.
+    """Return how to read a data set of another object; empty if it may show the skeleton's object after all.
 
-    ``known`` is the category, where boxes of it were read.
+    ``known`` is the category, if boxes of it were read.
     """
     told = list(rows.values())
     named = ((*row.points, *([row.label] if row.of["point"] > row.of["rectangle"] else [])) for row in told)
@@ -193,17 +193,17 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
     if not points or sum(row.is_told for row in told) * 2 >= len(told):
         return ""
     if any(row.dependents for row in told):
-        # Points with the skeleton's names are there.
+        # Some points have the skeleton's names.
         return ""
     labels = {*rows, *points}
     for built_in in map(load_skeleton, BUILT_IN):
-        # A category with names of its own has all of its keypoints.
+        # A category that names its keypoints names all of them.
         complete = any(row.points for row in told)
         fits = complete and set(points) <= set(built_in.names) and 2 * len(points) >= len(built_in.names)
         known_names = labels & {built_in.category.name, *built_in.names}
         if fits or (not complete and 2 * len(known_names) >= len(labels)):
             return f"--skeleton {built_in.name} has most of these names{_OR}"
-    # That with the keypoints is the object.
+    # The label with keypoints is the object.
     boxes = {
         row.label: (bool(row.points), row.of["rectangle"])
         for row in told
@@ -216,7 +216,7 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
     while Path(free).exists():
         free, number = f"{Path(file).stem}-{number}.yaml", number + 1
     command = new_command(points if _is_skeleton(points, category) else (), category, free)
-    return f"`{command}` describes it; then add --skeleton {free}{_OR}"
+    return f"`{command}` creates its skeleton; then add --skeleton {free}{_OR}"
 
 
 def _is_skeleton(points: Sequence[str], category: str) -> bool:
@@ -228,18 +228,18 @@ def _is_skeleton(points: Sequence[str], category: str) -> bool:
 
 
 def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, objects: int) -> Iterator[str]:
-    """Yield the parts of the hint: what names, what patterns, what is left out."""
+    """Yield the parts of the hint: mapped names, patterns, and labels to leave out."""
     near = [row for row in rows if row.near]
     maps = [f"--map {as_typed(f'{row.label}={row.near}')}" for row in near[:_SHOWN_LABELS]]
     patterns = list(dict.fromkeys(row.first.pattern for row in rows if row.first.pattern))
     if maps:
-        yield f"{' '.join(maps)} takes {_them(near)} as what {'it' if len(near) == 1 else 'they'} may be;"
+        yield f"{' '.join(maps)} maps {_them(near)} to the likely name{'s' * (len(near) > 1)};"
     if joined := _one_pattern(patterns):
-        yield f"{typed_pattern(joined)} reads what labels say beside the name;"
+        yield f"{typed_pattern(joined)} reads the rest of the label;"
     elif patterns:
-        yield "the patterns of the table must become one --label-pattern, which can be given once;"
+        yield "combine the patterns of the table into one --label-pattern;"
     if any(row.first.ways and not row.near and not row.first.pattern for row in rows):
-        yield "the table has what reads the others;"
+        yield "the table says how to read the others;"
     rest = [row.label for row in rows if not row.is_told]
     if rest:
         kept = {*mapped, *(row.label for row in rows if row.label not in rest)}
@@ -248,15 +248,15 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
         typed = " ".join(f"--ignore {as_typed(label)}" for label in ignored[:_SHOWN_LABELS])
         yield f"{typed}{more} leaves {_them(rest)} out;"
         if objects and not near and not patterns and len(ignored) > 1:
-            yield f"--categories {as_typed(skeleton.category.name)} leaves out whatever is no name of the skeleton;"
+            yield f"--categories {as_typed(skeleton.category.name)} leaves out all labels the skeleton does not name;"
     label = rows[0].label if len(rows) == 1 else "LABEL"
-    map_one = f"--map {as_typed(f'{label}=NAME')} takes one as a name of the skeleton"
+    map_one = f"--map {as_typed(f'{label}=NAME')} maps one to a skeleton name"
     leave_one = "" if rest else f", --ignore {as_typed(label)} leaves one out"
-    yield f"{map_one}{leave_one}; --skeleton FILE where the object is another"
+    yield f"{map_one}{leave_one}; --skeleton FILE for another object"
 
 
 def _one_pattern(patterns: Sequence[str]) -> str:
-    """Return the pattern that does what these do, if they differ in one character at most; else an empty text."""
+    """Return one pattern equivalent to these if they differ in at most one character, else an empty text."""
     if len({len(one) for one in patterns}) != 1:
         return ""
     columns = [set(column) for column in zip(*patterns, strict=True)]
@@ -275,7 +275,7 @@ def _them(of: Sequence[object]) -> str:
 
 
 def _ignored(labels: Sequence[str], kept: Collection[str]) -> list[str]:
-    """Return what --ignore is given for some labels: wildcards stand for labels that differ in their last number."""
+    """Return the --ignore values for some labels: wildcards cover labels that differ only in their last number."""
     families: dict[str, list[str]] = {}
     for label in labels:
         stem = label.rstrip("0123456789")

@@ -1,4 +1,4 @@
-"""Labels that a user maps or leaves out, in which ``*`` stands for any text and ``?`` for any character."""
+"""Labels to map or leave out, in which ``*`` matches any text and ``?`` any character."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from posetools.errors import RequestError, must_be
 
 
 class LabelNames(dict[str, str]):
-    """Label -> name; a label that is none of the keys is looked for among the keys with wildcards.
+    """Label -> name; a label that is not a key is matched against the keys with wildcards.
 
-    A label that is a name itself, as the skeleton's are, is fitted by none.
+    No wildcard matches a label that is itself a skeleton name.
 
     Attributes:
         own: the skeleton's names.
@@ -22,7 +22,7 @@ class LabelNames(dict[str, str]):
     own: frozenset[str]
 
     def __init__(self, names: Mapping[str, str], own: frozenset[str] = frozenset()) -> None:
-        """Keep names; those of the skeleton are fitted by no wildcard."""
+        """Keep names; wildcards do not match the skeleton's own names."""
         super().__init__(names)
         self.own = own
 
@@ -30,7 +30,7 @@ class LabelNames(dict[str, str]):
         """Return the name of a label.
 
         Raises:
-            RequestError: two wildcards fit it and name different things.
+            RequestError: two wildcards match it and give different names.
         """
         if label in self:
             return self[label]
@@ -40,16 +40,16 @@ class LabelNames(dict[str, str]):
         if len(set(fitting.values())) > 1:
             both = " and ".join(f"{pattern}={name}" for pattern, name in fitting.items())
             problem = must_be("--map", f"clear about {label!r}", both)
-            raise RequestError(f"{problem}\n  --map '{label}=NAME' settles it")
+            raise RequestError(f"{problem}\n  --map '{label}=NAME' decides")
         return next(iter(fitting.values()), default)
 
 
 class LabelSet(frozenset[str]):
-    """Labels to leave out: those in it, those that its wildcards fit, and all that are not known where that is asked.
+    """Labels to leave out: those in it, those that its wildcards match, and optionally all unknown ones.
 
     Attributes:
-        known: what is not left out although nothing names it; None where only what is named is left out.
-        own: the skeleton's names, which no wildcard fits.
+        known: the labels to keep when all others are left out; None to leave out only the listed ones.
+        own: the skeleton's names, which no wildcard matches.
     """
 
     known: frozenset[str] | None
@@ -76,12 +76,12 @@ class LabelSet(frozenset[str]):
         return label not in self.own and any(fits(label, pattern) for pattern in self._wild)
 
     def __bool__(self) -> bool:
-        """Return whether anything may be left out."""
+        """Return whether any label may be left out."""
         return len(self) > 0 or self.known is not None
 
 
 def fits(label: str, pattern: str) -> bool:
-    """Return whether a label is a pattern's, in which only ``*`` and ``?`` mean something else than themselves."""
+    """Return whether a label matches a pattern, in which only ``*`` and ``?`` are special."""
     if label == pattern:
         return True
     return _is_wild(pattern) and _compiled(pattern).match(label) is not None

@@ -111,7 +111,7 @@ def test_names_that_leave_the_folder_and_names_that_are_there_twice() -> None:
         "val_coco.json: images[1] (id 52, d.jpg)",
     )
     leaves = "file_name must be a path that stays in images/, got"
-    seen_from = "write the path as seen from images/"
+    seen_from = "write the path relative to images/"
     assert findings == (
         Finding("E125", "train_coco.json", "images[1] (id 2, ../b.jpg)", f"{leaves} '../b.jpg'", seen_from),
         Finding(

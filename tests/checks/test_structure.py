@@ -122,7 +122,7 @@ def test_references_lead_somewhere() -> None:
         document["categories"].append({"id": 6, "name": "bus"})
 
     found = [f for f in check(change) if f.code in ("E110", "E111") and f.place.startswith("annotations")]
-    image, category = "add the image to images, or take the annotation out", "COCO's category ids are 1-based; "
+    image, category = "add the image to images, or remove the annotation", "COCO's category ids are 1-based; "
     places = ["annotations[1] (id 2)", "annotations[2] (id 3)"]
     unknown = "image_id must be the id of an entry in images, got 4"
     other = "category_id must be the id of an entry in categories (1, 6), got 9"

@@ -159,9 +159,7 @@ CASES: dict[str, Case] = {
     "no count": Case(without("num_keypoints"), "E105", SECOND, ("num_keypoints must be", "missing"), "--fix", True),
     "count": Case(of(num_keypoints=8), "E105", SECOND, ("num_keypoints must be 6, the number", "got 8"), "--fix", True),
     "negative count": Case(of(num_keypoints=-1), "E105", SECOND, ("got -1",), "--fix", True),
-    "width 0": Case(
-        of(bbox=[1, 2, 0, 4]), "E108", SECOND, ("bbox[2] must be greater than 0, got 0",), "without a word"
-    ),
+    "width 0": Case(of(bbox=[1, 2, 0, 4]), "E108", SECOND, ("bbox[2] must be greater than 0, got 0",), "silently drop"),
     "height < 0": Case(of(bbox=[1, 2, 3, -4]), "E108", SECOND, ("bbox[3] must be greater than 0, got -4",)),
     "no iscrowd": Case(without("iscrowd"), "E115", SECOND, ("iscrowd must be 0 or 1, but is missing",), "--fix", True),
     "iscrowd 2": Case(of(iscrowd=2), "E115", SECOND, ("iscrowd must be 0 or 1, got 2",)),
@@ -503,7 +501,7 @@ def test_fix_mends_the_set_and_says_what_it_changed(cars: Path) -> None:
         ("E115", SECOND, "iscrowd set to 0, was missing"),
         ("E104", SECOND, "area set to 2770.76, was missing"),
         ("E105", "annotations[2] (id 3)", "num_keypoints set to 7, was 0"),
-        ("E114", CATEGORY, "skeleton: 1 added to every index, the edges were 0-based"),
+        ("E114", CATEGORY, "skeleton: 1 added to every index of the 0-based edges"),
     ]
     mended = json.loads((cars / TRAIN).read_text())
     assert list(mended) == list(broken)

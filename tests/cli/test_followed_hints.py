@@ -121,7 +121,7 @@ def test_a_source_without_visibility_leads_to_convert(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "photos", images=NAMES)
     source = write_source(tmp_path / "dlc", "deeplabcut", {"all": dataset})
     done = run("diff", source, source)
-    assert done.status == 2 and "posetools convert --assume-visible takes" in done.err
+    assert done.status == 2 and "posetools convert --assume-visible reads" in done.err
     out = tmp_path / "set"
     words = ("convert", source, "--assume-visible", "--box-from", "keypoints", "--out", out)
     assert run(*words).status == 0
@@ -211,7 +211,7 @@ def test_findings_after_labeling_name_the_options_of_convert(tmp_path: Path, mon
     _program(tmp_path, monkeypatch)
     words = ("annotate", tmp_path / "photos", "--skeleton", "coco17", "--then-convert", tmp_path / "set")
     done = run(*words)
-    assert done.status == 1 and "this is another object" in done.out
+    assert done.status == 1 and "got none of them but" in done.out
     assert "--skeleton car8 has most of these names" in done.out
     words = ("convert", tmp_path / "photos", "--skeleton", "car8", "--out", tmp_path / "set")
     assert run(*words).status == 0

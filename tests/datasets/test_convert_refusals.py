@@ -44,7 +44,7 @@ Setting = Callable[[Path], dict[str, Any]]
             [
                 "images: must be of a format that is told by its signs, but none fits",
                 "images: 10 images and nothing else: nothing is labeled yet; `posetools annotate",
-                "  docs/convert.md says how each format is recognized: labelme, yolo-pose, coco",
+                "  docs/convert.md lists what identifies each format: labelme, yolo-pose, coco",
                 "--from NAME says which it is",
             ],
             id="no format",

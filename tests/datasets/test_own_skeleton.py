@@ -140,8 +140,8 @@ def test_slips_and_other_objects_do_not_make_another_skeleton(tmp_path: Path) ->
     assert own_skeleton([tmp_path]).skeleton == CAR8
     done = run("convert", tmp_path, "--out", tmp_path.parent / "out")
     assert done.status == 1
-    assert "--map 'left-front-bumber=left-front-bumper' takes it as what it may be" in done.words
-    assert "--skeleton FILE where the object is another" in done.words
+    assert "--map 'left-front-bumber=left-front-bumper' maps it to the likely name" in done.words
+    assert "--skeleton FILE for another object" in done.words
 
 
 def test_names_that_are_mapped_or_ignored_count_as_what_they_stand_for(dogs: Path) -> None:

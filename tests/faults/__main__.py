@@ -16,7 +16,7 @@ from tests.faults.scenes import SCENES
 def main() -> int:
     """Run the campaign; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--moments", type=int, default=200, help="random moments at which each command is killed")
+    parser.add_argument("--moments", type=int, default=200, help="how many random moments to kill each command at")
     parser.add_argument("--command", choices=[*SCENES], action="append", help="only this one; can be repeated")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other moments")
     asked = parser.parse_args()
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def campaign(name: str, moments: int, seed: int, every_call: bool = True) -> Outcome:
-    """Kill a command at random moments, and before each of its calls of the file system."""
+    """Kill a command at random moments, and before each of its file system calls."""
     rng, outcome = random.Random(f"{seed} {name}"), Outcome()
     with tempfile.TemporaryDirectory() as home:
         stage = Stage(SCENES[name], Path(home))

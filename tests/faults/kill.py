@@ -1,4 +1,4 @@
-"""Killing a command: in a child process of this one, after a time or at one of its calls of the file system."""
+"""Killing a command: in a child process, after some time or at one of its file system calls."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LONGEST = 60.0
 
 @dataclass
 class Outcome:
-    """What a campaign saw.
+    """The result of a campaign.
 
     Attributes:
         old: how often the target was as before.
         new: how often it was as after an undisturbed run.
-        finished: how often its files were both, and every reader of posetools was told so by a journal.
-        failures: what must not be.
+        finished: how often files of both were there with a journal that tells posetools' readers so.
+        failures: anything else.
     """
 
     old: int = 0
@@ -44,7 +44,7 @@ class Outcome:
 
 @dataclass
 class Stage:
-    """A scene set up once: what it starts from, and what is there at its end."""
+    """A scene that is set up once: its start, and its expected end."""
 
     scene: Scene
     home: Path
@@ -59,15 +59,15 @@ class Stage:
         self.scene.prepare(self.start)
         self.before = contents(self.start / self.scene.target)
         self._reset(play)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         self.scene.run(play)
-        self.seconds = time.perf_counter() - begun
+        self.seconds = time.perf_counter() - started
         self.after = contents(play / self.scene.target)
         if self.after == self.before:
             raise ValueError("a scene must change its target")
 
     def kill(self, outcome: Outcome, moment: str, *, seconds: float | None = None, call: int | None = None) -> bool:
-        """Run the command, kill it, look at what is left, run it again; return whether it was killed before its end."""
+        """Run the command, kill it, check what is left, run it again; return whether it was killed before its end."""
         play = self.home / "play"
         self._reset(play)
         killed = _run_and_kill(lambda: self.scene.run(play), seconds, call)
@@ -96,7 +96,7 @@ class Stage:
             outcome.failures.append(f"{moment}: the second run left {', '.join(left)}")
 
     def _is_new(self, found: dict[str, bytes]) -> bool:
-        # A second split begins with what the first one made: the same images on each side, in another order.
+        # A second split starts from the first one's result: the same images on each side, in another order.
         return found == self.after or {name: sorted(data) for name, data in found.items()} == {
             name: sorted(data) for name, data in self.after.items()
         }
@@ -117,7 +117,7 @@ def _different(found: dict[str, bytes], stage: Stage) -> str:
 
 
 def _run_and_kill(run: Callable[[], object], seconds: float | None, call: int | None) -> bool:
-    """Return whether the child was killed before it ended by itself."""
+    """Return whether the child was killed before its own end."""
     child = os.fork()
     if child == 0:
         if call is not None:
@@ -150,7 +150,7 @@ def _wait(child: int) -> int:
 
 
 def _end_with(run: Callable[[], object]) -> None:
-    """End the child at once, without what the parent would do at its own end."""
+    """End the child at once, without the parent's cleanup."""
     status = 1
     try:
         run()
@@ -160,7 +160,7 @@ def _end_with(run: Callable[[], object]) -> None:
 
 
 def _die_at(number: int) -> None:
-    """Let this process kill itself before its call number ``number`` of the file system."""
+    """Make this process kill itself before its file system call number ``number``."""
     count = 0
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -176,5 +176,5 @@ def _die_at(number: int) -> None:
     for name in _CALLS:
         setattr(os, name, counted(getattr(os, name)))
     builtins.open = counted(builtins.open)
-    # What posetools took from other modules by name.
+    # Functions that posetools imported from other modules by name.
     vars(posetools.files.disk)["exchange"] = counted(vars(posetools.files.disk)["exchange"])

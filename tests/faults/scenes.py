@@ -1,4 +1,4 @@
-"""What is killed: a command on a folder of its own, what it starts from, and what it must leave."""
+"""The scenes: a command in its own folder, its start, and what it must leave."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Scene:
     """One command.
 
     Attributes:
-        prepare: makes what the command starts from, in an empty folder.
-        run: the command, on that folder.
-        target: what it writes, as seen from the folder.
+        prepare: creates the command's input in an empty folder.
+        run: the command, in that folder.
+        target: its output, relative to the folder.
     """
 
     prepare: Callable[[Path], None]
@@ -33,7 +33,7 @@ class Scene:
 
 
 def contents(target: Path) -> dict[str, bytes]:
-    """Return what a reader finds: every file that is not hidden, and nothing when there is no target."""
+    """Return what a reader sees: all files that are not hidden; nothing if there is no target."""
     if target.is_file():
         return {"": target.read_bytes()}
     found = sorted(path for path in target.rglob("*") if path.is_file() and not path.name.startswith("."))

@@ -1,4 +1,4 @@
-"""A full disk, folders that cannot be written and files that cannot be read: one sentence, nothing lost, status 2."""
+"""A full disk, read-only folders and unreadable files: one sentence, nothing lost, status 2."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from posetools.errors import PosetoolsError
 from tests.build import make_dataset
 from tests.converting import contents, labelme_source, write_source
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tmpfs, and users who may not write, are Linux's here")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tmpfs and users without write access need Linux here")
 
-# From the headers of Linux.
+# From the Linux headers.
 _PR_CAPBSET_DROP = 24
 _CAP_DAC_OVERRIDE = 1
 _CAP_DAC_READ_SEARCH = 2
@@ -27,7 +27,7 @@ _FULL = "No space left on device"
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a file system of 256 KiB."""
+    """Create a file system of 256 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)], capture_output=True)
@@ -46,7 +46,7 @@ def _fill(disk: Path, leave: int = 0) -> None:
 
 
 def _may_no_more_than_others() -> None:
-    """Take from root, in a child before it runs a program, the right to read and write what its mode forbids."""
+    """Make root, in a child before it runs a program, respect file modes."""
     library = ctypes.CDLL(None)
     for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
         library.prctl(_PR_CAPBSET_DROP, capability)
@@ -138,7 +138,7 @@ def test_a_full_disk_while_a_data_set_is_made_of_others(small_disk: Path, tmp_pa
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """Give a data set, and a second one beside it, in folders that may not be written."""
+    """Create a data set, and a second one next to it, in read-only folders."""
     data = _data(tmp_path / "home")
     for split in ("train", "val"):
         path = data / f"{split}_coco.json"

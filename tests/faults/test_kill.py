@@ -1,4 +1,4 @@
-"""A sample of the campaign that ``make faults`` runs at length."""
+"""A sample of the campaign that ``make faults`` runs in full."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.faults.kill import Outcome, Stage
 from tests.faults.scenes import SCENES
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork and kill -9 are of POSIX systems")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork and kill -9 need POSIX")
 
 
 @pytest.mark.parametrize("name", [name for name in SCENES if name != "publish"])
@@ -18,7 +18,7 @@ def test_a_killed_command_leaves_the_old_state_or_the_new_one(tmp_path: Path, na
     stage, outcome = Stage(SCENES[name], tmp_path), Outcome()
     for share in (0.2, 0.6, 0.9):
         stage.kill(outcome, f"after {share} of its time", seconds=share * stage.seconds)
-    # The last calls are those that put the result in its place.
+    # The last calls move the result into place.
     calls = _calls(stage)
     for call in (*range(max(calls - 12, 1), calls, 2), calls // 2):
         stage.kill(outcome, f"before call {call} of {calls}", call=call)
@@ -27,7 +27,7 @@ def test_a_killed_command_leaves_the_old_state_or_the_new_one(tmp_path: Path, na
 
 
 def _calls(stage: Stage) -> int:
-    """Return how many calls of the file system a run makes."""
+    """Return how many file system calls a run makes."""
     low, high = 1, 4096
     while low < high:
         middle = (low + high) // 2

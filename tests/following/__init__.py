@@ -1,1 +1,1 @@
-"""Hints of convert that name an option: for each a source that raises it, what it says to type, and what comes then."""
+"""Hints of convert with an option: for each a source that causes it, what to type, and the result."""

@@ -1,4 +1,4 @@
-"""A case: a source, what ``convert`` says of it, what that says to type, and what is in the output then."""
+"""A case: a source, the output of ``convert``, what its hint says to type, and the converted result."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 from tests.cli.run import Done, run
 
-# A word as it is typed in a shell, without the punctuation behind it.
+# A word as typed in a shell, without the punctuation after it.
 _WORD = r"(?:'[^']*'|[^\s'`;)]*[^\s'`;:,.)])"
-# What is typed of a part of a hint.
+# The part of a hint to type.
 _TYPED = re.compile(r"(?:--|posetools ).*")
 
 # A box (x, y, width, height), and name -> (x, y, visibility) of its labeled keypoints.
@@ -26,7 +26,7 @@ SIZE = (100, 80)
 BOX = (10.0, 20.0, 60.0, 40.0)
 POINTS = {"nose": (20.0, 40.0), "tail": (60.0, 40.0), "left-fin": (40.0, 25.0), "right-fin": (40.0, 55.0)}
 FISH: Object = (BOX, {name: (*xy, 2) for name, xy in POINTS.items()})
-# As all sources here show it: the same fish in two images.
+# All sources here show this: the same fish in two images.
 BOTH: Objects = {"a.png": [FISH], "b.png": [FISH]}
 # With --box-from keypoints and its margin of 0.1: the extent is 20, 25 to 60, 55.
 AROUND: Object = ((16.0, 22.0, 48.0, 36.0), FISH[1])
@@ -34,7 +34,7 @@ AROUND_BOTH: Objects = {"a.png": [AROUND], "b.png": [AROUND]}
 
 
 def fish(box: tuple[float, ...] = BOX, **changed: tuple[float, float, int] | None) -> Object:
-    """Return the fish with another box or other keypoints; ``_`` in a name stands for ``-``, None for no keypoint."""
+    """Return the fish with another box or other keypoints; ``_`` stands for ``-`` in names, None removes a keypoint."""
     points: dict[str, tuple[float, float, int] | None] = {
         **FISH[1], **{name.replace("_", "-"): point for name, point in changed.items()}
     }  # fmt: skip
@@ -48,13 +48,13 @@ class Case:
     Attributes:
         name: of the case.
         make: writes the source into the working folder; returns the arguments of ``convert``.
-        said: the parts of the hint that are typed as they are printed, with or without quotes; ``*`` stands for any
+        said: the parts of the hint to type as printed, with or without quotes; ``*`` stands for any
             word, and a command (``posetools ...``) is run before.
-        fill: word in them that stands for something -> what is typed for it.
-        leave_out: arguments that the hint says to leave out.
-        again: all arguments of the second ``convert``, where the hint is no addition to the first; what is said is
-            then only looked for.
-        want: what the output holds then; a code or a text where another finding comes.
+        fill: placeholder in them -> what is typed for it.
+        leave_out: arguments that the hint says to remove.
+        again: all arguments of the second ``convert``, if the hint does not just add to the first; ``said`` is
+            then only searched for.
+        want: the content of the output; or a code or text of the next finding.
         status: the exit status of a conversion that writes something although something could not be read.
     """
 
@@ -68,12 +68,12 @@ class Case:
     status: int = 0
 
     def first(self) -> tuple[list[str], Done]:
-        """Write the source and convert it; return the arguments, and what came."""
+        """Write the source and convert it; return the arguments, and the result."""
         words = self.make()
         return words, run("convert", *words, "--out", "out")
 
     def follow(self, words: Sequence[str], done: Done) -> tuple[list[str], Done]:
-        """Type what was said; return the arguments of the second conversion, and what came of it."""
+        """Type what the hint says; return the arguments of the second conversion, and its result."""
         told = " ".join(done.words.split())
         added: list[str] = []
         for said in self.said:
@@ -104,7 +104,7 @@ def _pattern(said: str) -> str:
 
 
 def found(out: Path) -> dict[str, list[Object]]:
-    """Return what COCO files hold, by image, the objects from left to right."""
+    """Return the content of COCO files, by image, the objects from left to right."""
     objects: dict[str, list[Object]] = {}
     for file in sorted(out.glob("*_coco.json")):
         document = json.loads(file.read_text())

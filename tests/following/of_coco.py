@@ -9,7 +9,7 @@ from tests.following.sources import SKELETON, coco
 
 
 def _of_objects(**values: Any) -> Any:
-    """Return a change of every object: these values, or without those that are None."""
+    """Return a function that changes every object: sets these values, or removes those that are None."""
 
     def change(document: Any) -> None:
         for one in document["annotations"]:
@@ -28,7 +28,7 @@ def _of_category(**values: Any) -> Any:
 
 
 def _flat(document: Any) -> None:
-    """Make every keypoint an object of a category of its own."""
+    """Make every keypoint an object with its own category."""
     document["categories"] = [{"id": i, "name": name} for i, name in enumerate(("fish", *NAMES), start=1)]
     boxes = [{**one, "keypoints": [], "num_keypoints": 0} for one in document["annotations"]]
     points = [
@@ -40,7 +40,7 @@ def _flat(document: Any) -> None:
 
 
 def _alone(document: Any) -> None:
-    """Make every keypoint an object of a category of its own, and leave out the objects that they belong to."""
+    """Make every keypoint an object with its own category, and leave out the objects that they belong to."""
     _flat(document)
     document["annotations"] = [one for one in document["annotations"] if one["category_id"] != 1]
 

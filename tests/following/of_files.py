@@ -1,4 +1,4 @@
-"""Hints about files: where images are, which format it is, what is read and written."""
+"""Hints about files: where images are, which format it is, and what is read and written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _moved(arguments: list[str], folder: str = "elsewhere", *names: str) -> list
 
 
 def _linked(arguments: list[str], name: str = "a.png") -> list[str]:
-    """Move a file of the source elsewhere, and leave a link to it."""
+    """Move a file out of the source, and leave a link to it."""
     Path("elsewhere").mkdir()
     shutil.move(str(Path("src") / name), Path("elsewhere") / name)
     (Path("src") / name).symlink_to(Path("elsewhere").absolute() / name)
@@ -31,7 +31,7 @@ def _linked(arguments: list[str], name: str = "a.png") -> list[str]:
 
 
 def _named(path: str) -> list[str]:
-    """Write labelme files that name their images with a path."""
+    """Write labelme files that give their images with a path."""
     arguments = labelme()
     for name in "ab":
         write_labelme(Path(f"src/{name}.json"), fish_shapes(), imagePath=f"{path}{name}.png")
@@ -39,14 +39,14 @@ def _named(path: str) -> list[str]:
 
 
 def _twice() -> list[str]:
-    """Put the images into two folders, and other images of the same names into a third."""
+    """Put the images into two folders, and other images with the same names into a third."""
     arguments = _moved(_named("../frames/"), "first/frames")
     shutil.copytree("first/frames", "second/frames")
     return [*arguments, "--image-root", "first", "--image-root", "second"]
 
 
 def _of_another_folder() -> list[str]:
-    """Put the images into a folder of another name, beside the named one with others."""
+    """Put the images into a folder with another name, next to the named one with other images."""
     arguments = _moved(_named("../frames/"), "photos/other")
     images("photos/frames", "c.png")
     return [*arguments, "--image-root", "photos"]
@@ -108,7 +108,7 @@ def _zipped(arguments: list[str]) -> list[str]:
 
 
 def _zipped_in_gbk() -> list[str]:
-    """Zip an image and its labels whose names are Chinese, in the code page of a Chinese system."""
+    """Zip an image and its labels with Chinese names, in the code page of a Chinese system."""
     arguments = _frames("XX", "b")()
     write_labelme(Path("src/XX.json"), fish_shapes(), imagePath=f"{FISH_IN_CHINESE}.png")
     arguments = _zipped(arguments)
@@ -124,7 +124,7 @@ def _full() -> list[str]:
 
 
 def _without_skeleton() -> list[str]:
-    """Write a data set whose record lost its skeleton."""
+    """Write a data set whose record has no skeleton."""
     _converted()
     record = json.loads(Path("out/conversion.json").read_text())
     del record["skeleton"]
@@ -139,7 +139,7 @@ def _only_images() -> list[str]:
 
 
 def _frames(*names: str) -> Callable[[], list[str]]:
-    """Return what writes a fish into each of these images."""
+    """Return a function that writes a fish into each of these images."""
 
     def make() -> list[str]:
         images("src", *(f"{name}.png" for name in names))
@@ -151,7 +151,7 @@ def _frames(*names: str) -> Callable[[], list[str]]:
 
 
 def _foreign_coco() -> list[str]:
-    """Write COCO files whose keypoints are those of no built-in skeleton, where a data set would have them."""
+    """Write COCO files with keypoints of no built-in skeleton, where a data set would have them."""
     coco(name="all_coco.json")
     Path("fish.yaml").unlink()
     return ["src"]
@@ -164,7 +164,7 @@ def _foreign_labelme() -> list[str]:
 
 
 def _linked_data_set() -> list[str]:
-    """Write a COCO file with images/ beside it, in which an image is a link."""
+    """Write a COCO file with images/ next to it, in which an image is a link."""
     arguments = _moved(coco(), "src/images")
     Path("elsewhere").mkdir()
     shutil.move("src/images/a.png", "elsewhere/a.png")
@@ -182,7 +182,7 @@ def _other_name() -> list[str]:
 
 
 def _declared() -> list[str]:
-    """Write COCO files of train and val."""
+    """Write COCO files for train and val."""
     arguments = coco()
     document = json.loads(Path("src/labels.json").read_text())
     Path("src/labels.json").unlink()
@@ -240,7 +240,7 @@ CASES = [
         "a side without objects",
         _by_folder,
         (),
-        again=("src", *SKELETON, "--split-by", "picture"),
+        again=("src", *SKELETON, "--split-by", "image"),
         want={**IN_X, "y/a.png": [], "y/b.png": []},
     ),
     Case("an output that is there", _converted, ("--overwrite",)),

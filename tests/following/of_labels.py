@@ -26,12 +26,12 @@ def _crowned(label: str, **more: Any) -> list[dict[str, Any]]:
 
 
 def _numbered(ending: str) -> list[dict[str, Any]]:
-    """Return the fish without a group, with the same behind each of its labels."""
+    """Return the fish without a group, with the same suffix on each of its labels."""
     return fish_shapes(None, {name: name + ending for name in ("fish", *NAMES)})
 
 
 def _in_one(shapes: list[dict[str, Any]]) -> list[str]:
-    """Write the fish in a.png as it is, and these shapes in b.png."""
+    """Write the unchanged fish in a.png, and these shapes in b.png."""
     words = labelme()
     write_labelme(Path("src/b.json"), shapes)
     return words

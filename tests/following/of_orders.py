@@ -12,7 +12,7 @@ ORDER = ",".join(NAMES)
 
 
 def _unnamed(number: int) -> list[dict[str, Any]]:
-    """Return the box, and so many points that bear the object's name."""
+    """Return the box, and this many points labeled with the object's name."""
     return [BOX_OF_FISH, *(shape("fish", POINTS[name], group_id=1) for name in NAMES[:number])]
 
 

@@ -14,7 +14,7 @@ TAIL = "\u0445\u0432\u043e\u0441\u0442"
 
 
 def _written(in_: dict[str, str], *options: str) -> list[str]:
-    """Write files whose tail has another name, each in an encoding of its own."""
+    """Write files whose tail has another name, each in a different encoding."""
     arguments = labelme(None, *options)
     for name, encoding in in_.items():
         _rename(Path(f"src/{name}.json"), TAIL.encode(encoding))
@@ -34,7 +34,7 @@ def _damaged(label: bytes) -> list[str]:
 
 
 def _embedded(*options: str) -> list[str]:
-    """Write files that hold their images, which are nowhere else in the source."""
+    """Write files with embedded images that exist nowhere else in the source."""
     labelme()
     for name in "ab":
         image = base64.b64encode(Path(f"src/{name}.png").read_bytes()).decode()

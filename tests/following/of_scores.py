@@ -1,4 +1,4 @@
-"""Hints of the YOLO-pose reader about scores where a visibility must be, followed."""
+"""Hints of the YOLO-pose reader about scores in place of visibility, followed."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def cvat(*labels: str) -> list[str]:
 
 
 def _tracked() -> list[str]:
-    """Write the task of a video: a box that is in the frames 0 and 1, whose images are elsewhere."""
+    """Write the task of a video: a box in frames 0 and 1, whose images are elsewhere."""
     images("elsewhere", *FRAMES)
     Path("src").mkdir()
     x, y, w, h = BOX

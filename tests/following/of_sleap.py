@@ -16,9 +16,9 @@ def sleap(*options: str, video: str = "", others: bool = False) -> list[str]:
     """Write SLEAP's labels of both images, or of the frames of a video.
 
     Args:
-        options: of convert.
-        video: the file whose frames are labeled; empty for the images.
-        others: whether each image shows a snail of another skeleton too.
+        options: convert's options.
+        video: the file with the labeled frames; empty for the images.
+        others: whether each image also shows a snail with another skeleton.
     """
     import sleap_io as sio
 

@@ -1,4 +1,4 @@
-"""Hints of the readers of CVAT, Label Studio, VIA, DeepLabCut and tables of one's own, followed."""
+"""Hints of the readers of CVAT, Label Studio, VIA, DeepLabCut and custom tables, followed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def label_studio(box: bool, *options: str, root: str = "", parents: bool = True)
 
 
 def via(*options: str, grouped: bool = True) -> list[str]:
-    """Write a project with the points of a fish, and no box of it."""
+    """Write a project with the points of a fish, and without its box."""
     images("src")
     regions = [
         {
@@ -86,7 +86,7 @@ def deeplabcut(names: Sequence[str], *options: str, individuals: Sequence[str] =
 SEEN = ("--assume-visible", "--box-from", "keypoints")
 CLIP: Objects = {f"clip/img{number}.png": AROUND_BOTH["a.png"] for number in (1, 2)}
 WITHOUT_RIGHT: Objects = {name: [fish((16.0, 23.5, 48.0, 18.0), right_fin=None)] for name in CLIP}
-# Two animals, the second of which is a snail with parts of its own.
+# Two animals; the second is a snail with its own parts.
 TWO = ("one", "one", "one", "snail")
 
 
@@ -114,7 +114,7 @@ def table(mapping: str, *options: str, columns: str = "image,part,x,y,v,left,top
 
 
 def wide(*options: str) -> list[str]:
-    """Write a table with a row per object, and a column too many."""
+    """Write a table with a row per object, and one column too many."""
     images("src")
     names = [*NAMES, "mouth"]
     listed = ", ".join(f'"{name}"' for name in names)

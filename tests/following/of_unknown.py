@@ -1,4 +1,4 @@
-"""Hints about many labels that mean nothing, followed."""
+"""Hints about many unknown labels, followed."""
 
 from __future__ import annotations
 

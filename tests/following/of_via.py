@@ -1,4 +1,4 @@
-"""Hints of the VIA reader about regions without a label, and about values that contradict, followed."""
+"""Hints of the VIA reader about regions without a label, and about contradictory values, followed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def via(said: Callable[[str], Region] = _same, *options: str, box: bool = True, 
 
 
 def _broken() -> list[str]:
-    """Write a project with a third image, whose regions are no list."""
+    """Write a project with a third image, whose regions are not a list."""
     arguments = via()
     images("src", "a.png", "b.png", "c.png")
     document = json.loads(Path("src/via.json").read_text())
@@ -40,7 +40,7 @@ def _broken() -> list[str]:
 
 
 def _numbered() -> list[str]:
-    """Write a project whose fish are numbered, and have a second one with a nose in front."""
+    """Write a project with numbered fish, of which one has a second one with a nose in front."""
     arguments = via(lambda one: {"label": one, "nr": "1"})
     document = json.loads(Path("src/via.json").read_text())
     for entry in document["_via_img_metadata"].values():
@@ -55,7 +55,7 @@ def _numbered() -> list[str]:
 
 
 def _lost_view() -> list[str]:
-    """Write a VIA 3 project, a region of which is of a view that is not there."""
+    """Write a VIA 3 project in which a region's view does not exist."""
     images("src")
     x, y, w, h = BOX
     boxed = {"z": [], "xy": [2, x, y, w, h], "av": {"1": "fish"}}

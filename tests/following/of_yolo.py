@@ -8,13 +8,13 @@ from pathlib import Path
 from tests.following.case import BOTH, NAMES, Case, fish
 from tests.following.sources import SKELETON, yolo, yolo_line
 
-# nose and tail exchanged, as the columns of some sources are.
+# nose and tail swapped, as the columns of some sources are.
 OTHER_ORDER = ("tail", "nose", "left-fin", "right-fin")
 ORDER = ",".join(OTHER_ORDER)
 
 
 def _listed_elsewhere() -> list[str]:
-    """List the images in a text file that is out of the source."""
+    """List the images in a text file outside the source."""
     arguments = yolo(train="../lists/train.txt")
     Path("lists").mkdir()
     Path("lists/train.txt").write_text("./images/a.png\n./images/b.png\n")
@@ -50,7 +50,7 @@ def _twice() -> list[str]:
 
 
 def _unknown_class() -> list[str]:
-    """Give one line another class, which has no name."""
+    """Give one line another class, without a name."""
     arguments = yolo()
     with Path("src/labels/a.txt").open("a") as file:
         file.write(yolo_line(first="7"))
@@ -58,7 +58,7 @@ def _unknown_class() -> list[str]:
 
 
 CASES = [
-    Case("two YAML files", _two_yaml, ("SRC: src/fish.yaml",), again=("src/fish.yaml", *SKELETON)),
+    Case("two YAML files", _two_yaml, ("such as src/fish.yaml",), again=("src/fish.yaml", *SKELETON)),
     Case("no kpt_shape", lambda: yolo(kpt_shape=None), ("--kpt-shape K,3",), {"K": "4"}),
     Case(
         "no visibility",

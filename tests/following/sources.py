@@ -1,4 +1,4 @@
-"""Sources that show one fish in each of two images, in several formats, with what a case changes in them."""
+"""Sources that show one fish in each of two images, in several formats, with the changes for a case."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def images(folder: str, *names: str, size: tuple[int, int] = SIZE) -> None:
 
 
 def shape(label: str, *points: Sequence[float], kind: str = "", **more: Any) -> dict[str, Any]:
-    """Return a labelme shape; one point is a point, two are a rectangle."""
+    """Return a labelme shape; one point makes a point, two make a rectangle."""
     told = kind or ("point" if len(points) == 1 else "rectangle")
     return {"label": label, "points": [list(one) for one in points], "shape_type": told, "group_id": None, **more}
 
@@ -64,7 +64,7 @@ def labelme(
 
 
 def coco_document(change: Change = lambda _: None) -> dict[str, Any]:
-    """Return a COCO file of both images."""
+    """Return a COCO file for both images."""
     keypoints = [value for name in NAMES for value in (*POINTS[name], 2)]
     document: dict[str, Any] = {
         "images": [{"id": i, "file_name": f"{name}.png", "width": SIZE[0], "height": SIZE[1]}

@@ -1,6 +1,6 @@
-"""Every hint of ``convert`` that names an option is typed as it is printed: right, or another clear finding.
+"""Types every hint of ``convert`` that names an option as printed: the result is right, or another clear finding.
 
-A hint that no case prints fails the last test: what it says has been tried by nobody.
+A hint that no case prints fails the last test: no one has tried it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ALL = [
     for case in cases
 ]
 
-# Definitions whose texts name an option without being a hint of convert, or whose hint is followed elsewhere -> why.
+# Definitions whose texts name an option but are no hints of convert, or whose hint is tested elsewhere -> why.
 ELSEWHERE = {
     "posetools.cli.convert": "the help of the options",
     "posetools.cli.hints": "the table of options",
@@ -56,15 +56,15 @@ ELSEWHERE = {
     "posetools.formats.labelme.pages._mixed": "no texts are known that no one code page of the list fits",
     "posetools.scale.shards.Processes": "a process that the system ended: tests/scale/test_shards.py",
 }
-# A way on that is to leave it out.
+# Options that a hint says to remove.
 LEFT_OUT = ("--one-object-per-image",)
 OF_SLEAP = ("posetools.formats.sleap", "posetools.formats.sources.scratch")
-# These are said at other places in cli.convert.
+# These messages come from other places in cli.convert.
 SAID = "posetools.cli.convert._print"
 
 
 class Walk(NamedTuple):
-    """What came of a case: of both conversions, what the second was told, what lies in its output, what went wrong."""
+    """A followed case: both conversions, the second one's arguments, its output's content, and any problem."""
 
     first: Done
     then: Done
@@ -74,7 +74,7 @@ class Walk(NamedTuple):
 
 
 def walk(case: Case, folder: Path) -> Walk:
-    """Convert the source of a case, type what is said, and convert again."""
+    """Convert the source of a case, type what the hint says, and convert again."""
     with contextlib.chdir(folder):
         words, first = case.first()
         try:
@@ -87,7 +87,7 @@ def walk(case: Case, folder: Path) -> Walk:
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Walk]:
-    """Return what came of every case, by table and name."""
+    """Return the walk of every case, by table and name."""
     return {
         f"{table}: {case.name}": walk(case, tmp_path_factory.mktemp(table))
         for table, cases in TABLES.items()
@@ -100,7 +100,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Walk]:
 def test_what_a_hint_says_is_right_or_another_finding(name: str, case: Case, walked: dict[str, Walk]) -> None:
     done = walked[name]
     assert not done.problem
-    # Where nothing is looked for in the words, something is refused at least.
+    # A case that expects no text must at least be refused.
     assert case.said or done.first.status
     if isinstance(case.want, str):
         assert done.then.status in (1, 2) and case.want in done.then.words, done.then.words
@@ -122,7 +122,7 @@ def test_every_option_of_a_way_on_is_one(walked: dict[str, Walk]) -> None:
 
 
 def hints() -> Iterator[Message]:
-    """Yield the texts of convert that say to type an option of it; a refusal of the option's own value says none."""
+    """Yield the texts of convert that name one of its options, without refusals of the option's own value."""
     own = options_of()["convert"]
     for message in messages():
         if "convert" not in commands_of(message) or re.fullmatch(r"\s*--[a-z-]+\s*", message.text):
@@ -141,7 +141,7 @@ def _as_printed(text: str) -> re.Pattern[str]:
 
 
 def _is_printed(message: Message, lines: Collection[str]) -> bool:
-    """Return whether each line of a text that names an option is within a line that was printed."""
+    """Return whether each line of a text that names an option was printed as part of a line."""
     wanted = [_as_printed(line) for line in message.text.splitlines() if list(mentions(line))]
     return all(any(one.search(line) for line in lines) for one in wanted)
 
@@ -158,7 +158,7 @@ def test_every_hint_is_printed_by_a_case(walked: dict[str, Walk]) -> None:
 
 
 def test_the_hints_are_found() -> None:
-    """The test above is worth something only while texts are found in the code."""
+    """The test above is useful only if texts are found in the code."""
     texts = [each.text for each in hints()]
     assert len(texts) > 60
     assert any("--label-pattern" in text for text in texts) and any("--kpt-order" in text for text in texts)

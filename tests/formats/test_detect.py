@@ -1,4 +1,4 @@
-"""Formats are detected though files that are empty, broken or of others sort first; else those are named."""
+"""Format detection works although empty, broken or foreign files sort first; otherwise the message names them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_files_that_sort_first_are_named_and_the_good_ones_read(tmp_path: Path, 
     assert done.status == 1 and "fits" not in done.err, done.err
     assert set(re.findall(r"0\d\.json", done.out)) == set(names)
     assert "move it out of the source" in done.words and "E310" in done.out
-    # As the hint says.
+    # As in the hint.
     for name in names:
         (source / name).rename(tmp_path / name)
     assert run("convert", source, "--out", tmp_path / "out").status == 0

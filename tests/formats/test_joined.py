@@ -1,4 +1,4 @@
-"""Findings of one cause are one finding with counts, and what its hint says to type reads the source."""
+"""Findings with one cause are one finding with counts, and typing what its hint says reads the source."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def save(folder: str, name: str, *shapes: Json, **more: Any) -> None:
 
 
 def bee(*more: Json, **labels: str) -> list[Json]:
-    """Return a bee with other labels for some of its parts, and further shapes."""
+    """Return a bee with some labels changed, and further shapes."""
     names = [labels.get(name, name) for name in ("bee", "head", "thorax", "sting")]
     places = ((20, 30), (50, 60), (80, 90))
     points = [point(name, x, y, 1) for name, (x, y) in zip(names[1:], places, strict=True)]
@@ -59,7 +59,7 @@ def hint_of(out: Path = Path("out")) -> Finding:
 
 
 def typed(hint: str, *wanted: str) -> list[str]:
-    """Return the options named so in a hint, each with its value; placeholders are left out."""
+    """Return some options of a hint with their values; placeholders are left out."""
     words = shlex.split(hint.replace("; ", " "))
     pairs = [words[at : at + 2] for at, word in enumerate(words) if word in wanted]
     return [word for pair in pairs if "NAME" not in pair[1] and pair[1] != "FILE" for word in pair]
@@ -86,7 +86,7 @@ def test_unknown_labels_are_one_table() -> None:
     assert lines[at + 2] == "'mark0': 8 in 8 files, first hive/i00.json: shapes[6]"
     assert "'stign': 1, first hive/z.json: shapes[3]; may be 'sting'" in lines[at:]
     assert convert("hive", "--workers", "2").out == done.out
-    # What the hint says to type is typed.
+    # Type what the hint says.
     hint = lines[at + 8]
     words = typed(hint, "--map", "--ignore")
     assert words == ["--map", "stign=sting", "--ignore", "wing", "--ignore", "mark*", "--ignore", "driver's"]
@@ -145,7 +145,7 @@ def test_labels_with_a_visibility_are_read_by_the_pattern_of_the_table() -> None
     done = convert()
     assert done.status == 1 and "E301 unknown-label (1)" in done.out
     words = typed(done.words, "--ignore")
-    pattern = re.search(r"(--label-pattern '[^']+') reads what labels say", done.words)
+    pattern = re.search(r"(--label-pattern '[^']+') reads the rest of the label", done.words)
     assert pattern and words == ["--ignore", "wing"]
     assert convert("hive", *shlex.split(pattern[1]), *words).status == 0
     assert written(Path("out"))["train"].visibility.tolist() == [[1, 2, 2]] * 2
@@ -180,8 +180,8 @@ def test_keypoints_of_another_object_of_the_name(bees: Path, name: str) -> None:
     dataset = make_dataset(bees / "images", skeleton=load_skeleton("other.yaml"), images=["a.jpg", "b.jpg"])
     source = write_source(Path("hive"), name, {"all": dataset})
     done = convert(str(source))
-    assert "keypoints must be those of skeleton bee, got none of them: this is another object" in done.words
-    command = re.search(r"`posetools ([^`]+)` describes it; then add (--skeleton \S+);", done.words)
+    assert "keypoints must be those of skeleton bee, got none of them but" in done.words
+    command = re.search(r"`posetools ([^`]+)` creates its skeleton; then add (--skeleton \S+);", done.words)
     assert command and command[2] == "--skeleton bee-2.yaml" and run(*shlex.split(command[1])).status == 0
     again = run("convert", source, *shlex.split(command[2]), "--out", "out", "--val", "0")
     assert again.status == 0, again.out
@@ -197,7 +197,7 @@ def test_a_set_of_another_object(boxes: bool) -> None:
         save("hive", name, *shapes)
     done = convert()
     assert done.status == 1 and "nothing was written: 1 error" in done.out
-    assert "labels must be those of skeleton bee, got none of them: this is another object, with" in done.words
+    assert "labels must be those of skeleton bee, got none of them but" in done.words
     command = re.search(r"`posetools ([^`]+)`", done.words)
     category = "hand" if boxes else "object"
     assert command and f"then add --skeleton {category}.yaml" in done.words
@@ -211,7 +211,7 @@ def test_a_set_of_another_object(boxes: bool) -> None:
 def test_names_in_other_letters_are_no_other_object() -> None:
     save("hive", "a", *bee(bee="Bee", head="Head", thorax="Thorax", sting="Sting"))
     done = convert()
-    assert "this is another object" not in done.words
+    assert "got none of them but" not in done.words
     words = typed(done.words, "--map")
     assert words == ["--map", "Bee=bee", "--map", "Head=head", "--map", "Thorax=thorax", "--map", "Sting=sting"]
     assert convert("hive", *words).status == 0 and points_of() == [[20, 50, 80]]
@@ -223,9 +223,9 @@ def test_values_that_were_taken_for_others_are_counted_over_all_files() -> None:
         save("hive", name, *shapes, **({"imageWidth": "320"} if name > "b" else {}))
     done = convert()
     assert done.status == 0 and "W324 repaired (2)" in done.out
-    assert "hive/a.json: a group_id as a text or a fraction was taken for an integer, an empty one for none" in done.out
+    assert "hive/a.json: a group_id as a string or a float was read as an integer, an empty one as none" in done.out
     assert "(16 in 4 files, this is the first)" in done.words
-    assert "hive/c.json: a size as a text or a fraction was taken for an integer (2 in 2 files" in done.words
+    assert "hive/c.json: a size as a string or a float was read as an integer (2 in 2 files" in done.words
     assert points_of() == [[20, 50, 80]] * 4
 
 
@@ -315,8 +315,8 @@ def test_a_set_of_another_object_in_every_format(bees: Path, name: str) -> None:
     more = FOREIGN[name]
     done = convert(str(source), "--from", name, *more)
     assert done.status == 1 and "nothing was written: 1 error" in done.out, done.out
-    assert "this is another object" in done.words
-    command = re.search(r"`posetools ([^`]+)` describes it; then add (--skeleton [^\s;]+)", done.words)
+    assert "got none of them but" in done.words
+    command = re.search(r"`posetools ([^`]+)` creates its skeleton; then add (--skeleton [^\s;]+)", done.words)
     assert command and run(*shlex.split(command[1])).status == 0
     again = run("convert", source, "--from", name, *shlex.split(command[2]), "--out", "out", "--val", "0", *more)
     assert again.status == 0, again.out
@@ -332,9 +332,9 @@ def test_an_object_of_another_label_with_the_keypoints_is_mapped(bees: Path, nam
     dataset = make_dataset(bees / "images", skeleton=load_skeleton("wasp.yaml"), images=["a.jpg", "b.jpg"])
     source = write_source(Path("hive"), name, {"all": dataset})
     done = convert(str(source), "--from", name)
-    assert done.status == 1 and "this is another object" not in done.words
+    assert done.status == 1 and "got none of them but" not in done.words
     words = typed(done.words, "--map")
-    # CVAT's boxes are called after their skeleton.
+    # CVAT's boxes have their skeleton's name.
     assert set(words) == {"--map", "wasp=bee", *(["wasp-box=bee"] if name == "cvat" else [])}
     assert convert(str(source), "--from", name, *words).status == 0
     assert len(points_of()) == len(dataset)
@@ -393,12 +393,12 @@ def test_no_label_forges_a_line_of_the_table() -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 30])
 def test_images_that_are_missing_are_one_error(number: int) -> None:
-    """As where the images are on another disk: what to type is said once."""
+    """As when the images are on another disk: the hint appears once."""
     for index in range(number):
         save("hive", f"{index:02}", *bee())
         Path(f"hive/{index:02}.jpg").unlink()
     done = convert()
-    assert done.status == 1 and "E121 image-missing (1)" in done.words
+    assert done.status == 1 and "E121 picture-missing (1)" in done.words
     assert done.words.count("--image-root DIR searches a further folder") == 1
     if number > 1:
         assert f"hive: images must be where the annotations say, or in a further folder ({number})" in done.words

@@ -133,7 +133,7 @@ def test_categories_take_these_alone(tmp_path: Path) -> None:
 
 
 def test_a_wildcard_never_fits_a_name_of_the_skeleton(tmp_path: Path) -> None:
-    """The hint for `left-ea?` names it; typed, it must not take `left-ear` with it."""
+    """The hint for `left-ea?` names it; the typed option must not match `left-ear`."""
     points = {"nose": [[150, 150]], "left-ear": [[200, 120]], "left-ea?": [[210, 120]]}
     source = labelme(tmp_path / "source", {"dog": [[100, 100], [300, 300]], **points})
     done = run("convert", source, "--out", tmp_path / "out", "--skeleton", dog(tmp_path), "--ignore", "left-ea?")

@@ -1,4 +1,4 @@
-"""What a format is said to lose is what is lost, and nothing else: written, read again, compared."""
+"""The reported losses of a format are exactly the actual ones: written, read again, compared."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def needs(name: str) -> None:
 
 @pytest.fixture
 def source(tmp_path: Path) -> dict[str, Dataset]:
-    """Return three splits with all that a Dataset can hold but crowds; one image of each is without objects."""
+    """Return three splits with everything a Dataset can hold but crowds; one image of each has no objects."""
     skeleton = load_skeleton("car8")
     points = [point.model_copy(update={"sigma": SIGMA}) for point in skeleton.keypoints]
     skeleton = skeleton.model_copy(update={"keypoints": tuple(points)})
@@ -59,7 +59,7 @@ def source(tmp_path: Path) -> dict[str, Dataset]:
 
 
 def lost_parts(before: Dataset, after: Dataset) -> set[str]:
-    """Return which parts of a Dataset differ from what was written; both in the order of their images' names."""
+    """Return which parts of a Dataset changed in writing; both in the order of their images' names."""
     same_boxes = np.allclose(before.boxes, after.boxes, atol=1e-6)
     own = (after.boxes[:, 2:] - after.boxes[:, :2]).prod(axis=1)
     found = {
@@ -141,10 +141,10 @@ def test_parts_of_the_skeleton_that_are_said_to_be_lost_are_in_no_file_of_the_fo
     [
         (
             "labelme",
-            ["labelme has no splits: that of 9 images is lost (test 3, train 3, val 3)", "labelme has no area: 6"],
+            ["labelme has no splits: lost for 9 images (test 3, train 3, val 3)", "labelme has no area: 6"],
         ),
-        ("via", ["VIA has no splits: that of 9 images is lost (test 3, train 3, val 3)"]),
-        ("yolo-pose", ["YOLO-pose has no area: 6 of another size than width x height lost"]),
+        ("via", ["VIA has no splits: lost for 9 images (test 3, train 3, val 3)"]),
+        ("yolo-pose", ["YOLO-pose has no area: 6 other than width x height lost"]),
         ("deeplabcut", ["DeepLabCut has no boxes: 12 lost", "DeepLabCut has no occluded keypoints: "]),
         ("sleap", ["SLEAP has no boxes: 12 lost", "SLEAP has no occluded keypoints: "]),
         ("coco", []),

@@ -1,4 +1,4 @@
-"""What shards of a source are when they are joined: the same as if all had been read at once."""
+"""Joined shards of a source are the same as if all had been read at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = [f"{letter}/{number}.jpg" for letter in "dbca" for number in range(5)]
 
 
 def reading_of(name: str, *, origin: str = "source", file: str = "", objects: int | None = None) -> FileReading:
-    """Return what the annotation file of an image gives: as many objects as its number says, each at its own place."""
+    """Return the reading of an image's file with the given number of objects, each in a different place."""
     at = NAMES.index(name)
     rows = [
         Row((at, number, at + 9.5, number + 8.25), [(at + k, number, k % 3) for k in range(8)], f"shapes[{number}]")
@@ -31,7 +31,7 @@ def reading_of(name: str, *, origin: str = "source", file: str = "", objects: in
 
 
 def shards(seed: int) -> list[ShardReading]:
-    """Return all images in shards of any sizes, an empty one among them."""
+    """Return all images in shards of different sizes, including an empty one."""
     rng = np.random.default_rng(seed)
     edges = sorted(rng.integers(0, len(NAMES) + 1, 4).tolist())
     return [
@@ -51,7 +51,7 @@ def expected(names: list[str]) -> list[tuple[str, float, float, str]]:
 
 def told(dataset: Dataset) -> list[tuple[str, float, float, str]]:
     for one in dataset:
-        # The keypoints of the object and not of another one; those that are not labeled are nothing.
+        # The keypoints are the object's own; unlabeled ones are zeros.
         assert one.keypoints[1].tolist() == [one.box[0] + 1, one.box[1], 1] and not one.keypoints[0].any()
     return [(one.image.file_name, one.box[0], one.box[1], str(one.origin)) for one in dataset]
 

@@ -97,7 +97,7 @@ def _of_rows(mapping: str, old: str, new: str) -> list[str]:
     return _changed(table(WITH_VISIBILITY + mapping, *CUSTOM), "src/points.csv", old, new)
 
 
-# (format and value, what writes the source, what is right, a word by which W324 counts it)
+# (format and value, function that writes the source, expected result, a word in the W324 message)
 READ: list[tuple[str, Callable[[], list[str]], Objects, str]] = [
     ("labelme: a size as text and as a fraction", lambda: labelme(imageWidth="100", imageHeight=80.0), BOTH, "size"),
     ("labelme: no size", lambda: labelme(imageWidth=None, imageHeight=None), BOTH, ""),

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz``: run campaigns, and print what came of them."""
+"""``python -m tests.fuzz``: run campaigns, and print the results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fuzz.targets import TARGETS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 1 when a case failed."""
+    """Return the exit status: 1 if a case failed."""
     asked = _parser().parse_args(arguments)
     console = Console()
     if asked.case is not None:

@@ -1,4 +1,4 @@
-"""Many cases in processes of their own, each with limits on time and memory; one that is killed names its case."""
+"""Many cases in separate processes, each with limits on time and memory; a killed process names its case."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from tests.fuzz.samples import sample
 from tests.fuzz.tree import write_tree
 
 _MEMORY = 1 << 30
-# A case that its own alarm cannot end, because it never comes back from a library, is killed after this many seconds.
+# A case that hangs in a library, so that its own alarm cannot end it, is killed after this many seconds.
 _KILLED_AFTER = 3 * SECONDS
 _BLOCK = 250
 
 
 @dataclass
 class Tally:
-    """What came of a campaign.
+    """The result of a campaign.
 
     Attributes:
         name: the target.
         succeeded: cases that were read, with or without findings.
         refused: cases that ended in a PosetoolsError.
         seconds: of work, summed over the workers.
-        failures: number of the case -> what did not hold.
+        failures: number of the case -> what was wrong.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Tally:
 
 
 def run_campaign(name: str, cases: int, *, seed: int, workers: int, into: Path, tell: Callable[[str], None]) -> Tally:
-    """Run the cases 0, 1, ... of a target; each failure is a folder below ``into``."""
+    """Run cases 0, 1, ... of a target; each failure is a folder below ``into``."""
     tally = Tally(name)
     waiting = [range(start, min(start + _BLOCK, cases)) for start in range(0, cases, _BLOCK)][::-1]
     running: list[_Worker] = []
@@ -77,7 +77,7 @@ def run_campaign(name: str, cases: int, *, seed: int, workers: int, into: Path, 
 
 
 class _Worker:
-    """A process that runs a block of cases and tells each before it begins and after it ended."""
+    """A process that runs a block of cases, and reports each before its start and after its end."""
 
     def __init__(self, name: str, numbers: range, seed: int, into: Path) -> None:
         context = multiprocessing.get_context("spawn")
@@ -90,11 +90,11 @@ class _Worker:
         theirs.close()
         self.done = numbers.start
         self.since = time.monotonic()
-        # Starting takes a while, which is no case's fault.
+        # Starting takes a while, which does not count.
         self.grace = 60
 
     def collect(self, tally: Tally) -> bool:
-        """Take what the process has told; return whether it is still at work."""
+        """Collect the process' reports; return whether it is still running."""
         try:
             while self.pipe.poll():
                 number, how, problem, seconds = self.pipe.recv()
@@ -119,7 +119,7 @@ class _Worker:
         return False
 
     def left(self) -> range:
-        """Return the numbers that are still to be run."""
+        """Return the numbers of the remaining cases."""
         return range(self.done, self.numbers.stop)
 
 
@@ -140,7 +140,7 @@ def _work(name: str, numbers: range, seed: int, folder: Path, into: Path, pipe: 
 
 
 def _limit_memory() -> None:
-    """Allow a gigabyte beside what is mapped already, which libraries reserve without using it."""
+    """Limit memory to a gigabyte beyond what is already mapped, as libraries reserve memory without using it."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) if Path("/proc/self").is_dir() else 0
     limit = pages * resource.getpagesize() + _MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

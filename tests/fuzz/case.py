@@ -1,4 +1,4 @@
-"""One case: a valid source, damaged as its number says, read, and held against what must hold."""
+"""One case: a valid source, damaged by its number, read, and checked."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ How = Literal["succeeded", "refused", "failed"]
 
 
 class TooLongError(BaseException):
-    """A case ran longer than it may; not an Exception, so that nothing takes it for its own."""
+    """A case ran too long; not an Exception, so that no code handles it as its own."""
 
 
 @dataclass
 class Outcome:
-    """How a case ended.
+    """The result of a case.
 
     Attributes:
         how: read (perhaps with findings), refused with a PosetoolsError, or failed.
-        problem: what did not hold; empty when all did.
+        problem: what was wrong; empty if nothing was.
         damaged: the source.
         said: the error's text, or the findings.
     """
@@ -48,12 +48,12 @@ class Outcome:
 
 
 def decider(seed: int, name: str, number: int) -> Random:
-    """Return what decides all that is random in a case: the same number gives the same case."""
+    """Return the random generator of a case: the same number gives the same case."""
     return Random(f"{seed} {name} {number}")
 
 
 def run_case(name: str, random: Random, folder: Path, *, alarm: bool = True) -> Outcome:
-    """Run one case in ``folder``, whose ``src`` and ``out`` are made anew."""
+    """Run one case in ``folder``, in which ``src`` and ``out`` are created again."""
     target, whole = TARGETS[name], sample(name)
     damaged = damage(random, whole, mind=target.mind)
     source, out = folder / "src", folder / "out"
@@ -65,7 +65,7 @@ def run_case(name: str, random: Random, folder: Path, *, alarm: bool = True) -> 
     watch = Watch(frozenset(damaged.vanishing), changing)
     outcome = Outcome("succeeded", damaged)
     try:
-        # A warning is a line of Python on the user's screen, and mostly a number that is none.
+        # A warning prints Python code to the user's screen, and usually means an invalid number.
         with watched(watch), warnings.catch_warnings(action="error"), _alarm(alarm):
             read = target.work(source, out, random)
     except PosetoolsError as exc:
@@ -88,8 +88,8 @@ def run_case(name: str, random: Random, folder: Path, *, alarm: bool = True) -> 
 
 
 def _of_error(text: str, folder: Path) -> str:
-    # The names of images are seen from the source; and of a conversion of which one image is left no file is at
-    # fault, nor of an extra that is missing.
+    # Names of images are relative to the source. No file is at fault if a conversion has only one image left, or if an
+    # extra is missing.
     others = (": file_name must be", "a split needs at least 2 images", "reading ")
     if str(folder) in text or "--" in text or any(other in text for other in others):
         return ""
@@ -104,7 +104,7 @@ def _of_findings(read: Read) -> str:
 
 
 def _lost(name: str, damaged: Damaged, read: Read, source: Path) -> str:
-    """Return which objects are neither read nor told of. With more than one finding for one object it proves less."""
+    """Return the lost objects: neither read nor reported. Several findings on one object make this less exact."""
     if name not in CLAIMS or read.objects is None or damaged.vanishing:
         return ""
     claims = list(CLAIMS[name](damaged.tree))

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz.guided``: atheris decides what is done to a source, and keeps what reaches new branches."""
+"""``python -m tests.fuzz.guided``: atheris chooses the damage to a source, and keeps inputs that reach new branches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class ByteRandom(Random):
-    """A Random whose every decision is read from bytes; when they run out, it is always the first choice."""
+    """A Random that reads its decisions from bytes; after the last byte it always takes the first choice."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(0)
@@ -27,7 +27,7 @@ class ByteRandom(Random):
         return int.from_bytes(piece.ljust(size, b"\0"), "little") & ((1 << k) - 1)
 
     def random(self) -> float:
-        """Return the next 16 bits as a share of 1."""
+        """Return the next 16 bits as a fraction of 1."""
         return self.getrandbits(16) / (1 << 16)
 
     def _randbelow(self, n: int) -> int:
@@ -35,10 +35,10 @@ class ByteRandom(Random):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fuzz one target for a while; return the exit status: 1 when a case failed."""
+    """Fuzz one target for a while; return the exit status: 1 if a case failed."""
     asked = _parser().parse_args(arguments)
     if importlib.util.find_spec("atheris") is None:
-        print("atheris is not installed, which `python -m tests.fuzz` does not need", file=sys.stderr)
+        print("atheris is not installed, use `python -m tests.fuzz` instead, or", file=sys.stderr)
         print("  pip install atheris   (it has wheels for Linux and Python 3.11)", file=sys.stderr)
         return 2
     import atheris
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kept = keep_failure(asked.format, 0, abs(hash(content)), outcome.problem, outcome.damaged, into)
             raise AssertionError(f"{kept}\n{outcome.problem}")
 
-    # libFuzzer ends the process itself, with its own exit status when a case failed.
+    # libFuzzer ends the process itself, with its own exit status if a case failed.
     atheris.Setup([sys.argv[0], f"-max_total_time={asked.seconds}", "-max_len=4096", "-verbosity=0"], one)
     atheris.Fuzz()
     return 0
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.guided", description=__doc__)
-    parser.add_argument("--format", required=True, help="as of `python -m tests.fuzz`")
+    parser.add_argument("--format", required=True, help="as in `python -m tests.fuzz`")
     parser.add_argument("--seconds", type=int, default=60, help="for how long (default 60)")
     parser.add_argument("--failures", metavar="DIR", help="where a failure is written (default: a temporary folder)")
     return parser

@@ -1,4 +1,4 @@
-"""Ways to damage bytes and documents (JSON and YAML). Each takes a ``Random``, so that a case is its number."""
+"""Ways to damage bytes and documents (JSON and YAML). Each takes a ``Random``, so that a number reproduces a case."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ OTHERS: tuple[Any, ...] = (None, True, False, [], {}, [[]], [None], {"": None}, 
 
 
 def any_value(random: Random) -> Any:
-    """Return a value that hardly fits anywhere, and is nobody else's: what is set into a document is changed there."""
+    """Return a new value that is rarely valid; it is not shared, as values in a document are changed in place."""
     return deepcopy(random.choice(random.choice((NUMBERS, TEXTS, OTHERS))))
 
 
 def mutate_bytes(random: Random, content: bytes) -> bytes:
-    """Return the bytes with one thing done to them that has nothing to do with what they mean."""
+    """Return the bytes with one change that ignores their meaning."""
     return random.choice(_BYTES)(random, content)
 
 
@@ -122,7 +122,7 @@ def _places(node: Any) -> Iterator[Place]:
 
 
 def mutate_document(random: Random, document: Any) -> Any:
-    """Change one thing in a document of dicts and lists, in place; return it, or what stands in its stead."""
+    """Change one thing in a document of dicts and lists, in place; return it, or its replacement."""
     found = places(document)
     if not found or random.random() < 0.01:
         return any_value(random)
@@ -181,7 +181,7 @@ _DOCUMENT: tuple[Callable[[Random, Any, Any], None], ...] = (
 
 
 def json_bytes(random: Random, document: Any) -> bytes:
-    """Return JSON text of a document, in one of the ways that writers have."""
+    """Return a document as JSON text, in one of the styles of other writers."""
     text = json.dumps(document, ensure_ascii=random.random() < 0.5, indent=random.choice((None, None, 1)))
     if random.random() < 0.05:
         text = _twice(random, text)
@@ -189,7 +189,7 @@ def json_bytes(random: Random, document: Any) -> bytes:
 
 
 def _twice(random: Random, text: str) -> str:
-    """Give a key a second time, with another value."""
+    """Repeat a key with another value."""
     at = text.find("{", random.randrange(max(1, len(text))))
     if at < 0 or text[at + 1 : at + 2] in ("}", ""):
         return text
@@ -198,7 +198,7 @@ def _twice(random: Random, text: str) -> str:
 
 
 def mutate_json(random: Random, content: bytes) -> bytes:
-    """Return a JSON file with one to three things changed in its document; what is no JSON is changed as bytes."""
+    """Return a JSON file with one to three changes to its document; invalid JSON is changed as bytes."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):

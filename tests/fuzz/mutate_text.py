@@ -107,7 +107,7 @@ def _change_rows(random: Random, rows: list[list[str]]) -> None:
 
 
 def mutate_lines(random: Random, content: bytes) -> bytes:
-    """Return lines of words between blanks with words or lines changed."""
+    """Return lines of words separated by blanks with words or lines changed."""
     if random.random() < 0.2:
         return mutate_bytes(random, content)
     lines = [line.split(" ") for line in content.decode("utf-8", "replace").split("\n")]
@@ -186,7 +186,7 @@ def mutate_zip(random: Random, content: bytes) -> bytes:
 
 @cache
 def png(width: int, height: int) -> bytes:
-    """Return a black PNG of one bit a pixel."""
+    """Return a black PNG with one bit per pixel."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -198,7 +198,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def mutate_image(random: Random, content: bytes) -> bytes:
-    """Return an image that is empty, cut, huge, of another kind, or has other bytes."""
+    """Return an image that is empty, truncated, huge, in another format, or has other bytes."""
     changes: tuple[Callable[[], bytes], ...] = (
         lambda: b"",
         lambda: content[: random.randrange(len(content) + 1)],

@@ -1,4 +1,4 @@
-"""Ways to damage a folder: entries that are missing, twice, links, pipes, folders, or gone when they are opened."""
+"""Ways to damage a folder: missing or duplicate entries, links, pipes, folders, and files that vanish when opened."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _NAMES = ("a\nb", "🚗", "a b", "x" * 240, "%41", "..a", "-a", "é", "\udcff", 
 
 @dataclass
 class Damaged:
-    """A source to which things were done.
+    """A damaged source.
 
     Attributes:
-        tree: what is there.
-        vanishing: base names that are gone when they are opened.
-        done: what was done, in words.
+        tree: its entries.
+        vanishing: base names of files that vanish when opened.
+        done: the damage, in words.
     """
 
     tree: Tree
@@ -43,12 +43,12 @@ class Damaged:
 
 
 def damage(random: Random, tree: Tree, *, mind: str) -> Damaged:
-    """Return a copy of the tree with a few things done to it.
+    """Return a copy of the tree with some damage.
 
     Args:
-        random: decides what.
+        random: chooses the damage.
         tree: a valid source.
-        mind: the annotation file, at which most of it is aimed; further ones are found by their endings.
+        mind: the annotation file, which gets most of the damage; more are found by their extensions.
     """
     damaged = Damaged(dict(tree))
     for _ in range(random.choice((1, 1, 1, 2, 3))):

@@ -1,7 +1,7 @@
-"""The objects of a source that is damaged but can be parsed, counted without posetools' readers.
+"""The objects of a damaged source that can still be parsed, counted without posetools' readers.
 
-A claim is one object: the file it is in and the places of which a finding must name one when it is not read. What
-cannot be parsed here has no claims; that its reader says so is held elsewhere.
+A claim is one object: its file, and the places of which a finding must name one if it is not read. Files that cannot be
+parsed here have no claims; other tests check that the reader reports them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.fuzz.tree import Tree
 
 
 def is_same(one: str, other: str) -> bool:
-    """Return whether two names are of one file, links followed."""
+    """Return whether two names are the same file, with symlinks resolved."""
     return os.path.realpath(one) == os.path.realpath(other)
 
 
@@ -33,8 +33,8 @@ class Claim:
 
     Attributes:
         file: the file below the source.
-        places: a finding of this file that names one of these has the object; so does one without a place.
-        image: the name of its image; a finding of that has the object too.
+        places: a finding on this file that names one of these covers the object; so does one without a place.
+        image: the name of its image; a finding on that covers the object too.
     """
 
     file: str
@@ -42,16 +42,16 @@ class Claim:
     image: object = ""
 
     def is_in(self, finding: Finding, root: str) -> bool:
-        """Return whether the finding tells of this object."""
+        """Return whether the finding covers this object."""
         if not finding.code.startswith("E") and finding.code not in ("W322", "W323", "W337"):
             return False
         if (finding.code == "E301" and finding.details) or " files, this is the first)" in finding.message:
-            # One finding of a run: all unknown labels, or shapes of several files; what depends on them included.
+            # One finding for the whole run: all unknown labels, or shapes of several files, including their dependents.
             return True
-        # A file may have been read by the name of a link to it.
+        # A file may have been read through a link to it.
         same = finding.file == f"{root}/{self.file}" or is_same(finding.file, f"{root}/{self.file}")
         if not same and not finding.file.endswith("/data.yaml"):
-            # A finding of an image that cannot be read.
+            # A finding on an image that cannot be read.
             named = str(self.image).replace("\\", "/").rpartition("/")[2]
             return bool(named) and finding.file.rpartition("/")[2] == named
         # One finding for all objects with the same mistake names some of them.
@@ -59,9 +59,9 @@ class Claim:
             return True
         if "left out" in finding.message and self.image and repr(self.image) in finding.message:
             return True
-        if finding.code == "W323" and "label files are of images that no split lists" in finding.message:
+        if finding.code == "W323" and "label files belong to images that no split lists" in finding.message:
             return True
-        # A place names shapes, or what the whole file hangs by.
+        # A place names shapes, or what the whole file depends on.
         inner = any(
             mark in finding.place for mark in ("shapes[", "annotations[", "region", "line ", "image[", "tasks[")
         )
@@ -69,14 +69,14 @@ class Claim:
 
 
 def missing(claims: Sequence[Claim], findings: Iterable[Finding], root: str) -> list[Claim]:
-    """Return the objects of which no finding tells."""
+    """Return the objects without a finding."""
     told = list(findings)
     return [claim for claim in claims if not any(claim.is_in(finding, root) for finding in told)]
 
 
 def _files(tree: Tree, *suffixes: str) -> Iterator[tuple[str, bytes]]:
     for name, content in tree.items():
-        # What begins with a dot is hidden, and not looked at.
+        # Names that start with a dot are hidden, and not read.
         if isinstance(content, bytes) and PurePosixPath(name).suffix in suffixes and "/." not in f"/{name}":
             yield name, content
 
@@ -109,7 +109,7 @@ def coco(tree: Tree) -> Iterator[Claim]:
         if name.endswith("_coco.json") and "/" not in name:
             images = [entry for entry in _list(document, "images") if isinstance(entry, dict)]
             for index, entry in enumerate(_list(document, "annotations")):
-                # The finding of its image has an object too.
+                # A finding on its image covers an object too.
                 number = entry.get("image_id") if isinstance(entry, dict) else None
                 image = next((image.get("file_name") for image in images if image.get("id") == number), "")
                 yield Claim(name, (f"annotations[{index}]",), image)
@@ -131,7 +131,7 @@ def cvat(tree: Tree) -> Iterator[Claim]:
 
 
 def yolo_pose(tree: Tree) -> Iterator[Claim]:
-    """Yield each line that holds something."""
+    """Yield each line with content."""
     for name, content in _files(tree, ".txt"):
         try:
             lines = content.decode("utf-8-sig").split("\n")
@@ -190,7 +190,7 @@ def _rows(content: bytes) -> list[tuple[int, list[str]]]:
 
 
 def deeplabcut(tree: Tree) -> Iterator[Claim]:
-    """Yield each row in which at least two points, not in one line with an axis, are labeled."""
+    """Yield each row with at least two labeled points that do not form an axis-parallel line."""
     for name, content in _files(tree, ".csv"):
         rows = _rows(content) if PurePosixPath(name).name.startswith("CollectedData") else []
         for number, row in rows[3:] if len(rows) > 3 and rows[2][1][:1] == ["coords"] else ():
@@ -203,7 +203,7 @@ def deeplabcut(tree: Tree) -> Iterator[Claim]:
 
 
 def custom(tree: Tree) -> Iterator[Claim]:
-    """Yield each object that has an image, a name and a box in one row."""
+    """Yield each object with an image, a name and a box in one row."""
     content = tree.get("cars.csv")
     rows = _rows(content) if isinstance(content, bytes) else []
     seen: dict[tuple[str, str], list[int]] = {}

@@ -1,4 +1,4 @@
-"""One small valid source of each kind, as a tree in memory; the images have 32 x 24 pixels."""
+"""One small valid source of each format, as a tree in memory; images have 32 x 24 pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FLAT = CAR8.model_copy(update={"name": "car8-flat", "template": None})
 
 @cache
 def sample(name: str) -> Tree:
-    """Return the valid source that the cases of this target begin with."""
+    """Return the valid source from which a target's cases start."""
     with tempfile.TemporaryDirectory() as folder:
         return SAMPLES.get(name, _written)(name, Path(folder))
 
@@ -69,7 +69,7 @@ def _custom(_: str, folder: Path) -> Tree:
 
 
 def _via3(_: str, folder: Path) -> Tree:
-    """Return VIA's sample as VIA 3 holds it."""
+    """Return VIA's sample in VIA 3's form."""
     tree = dict(sample("via"))
     del folder
     tables: dict[str, dict[str, Any]] = {"project": {}, "attribute": {}, "file": {}, "view": {}, "metadata": {}}
@@ -91,7 +91,7 @@ def _via3(_: str, folder: Path) -> Tree:
 
 def _validate(_: str, folder: Path) -> Tree:
     tree = _written("coco", folder)
-    # Without the template, whose fit takes a hundred times as long as all else.
+    # Without the template, whose fit takes a hundred times as long as everything else.
     record = {"posetools": "0.1.0", "skeleton": json.loads(FLAT.model_dump_json())}
     return {**tree, "conversion.json": json.dumps(record).encode()}
 

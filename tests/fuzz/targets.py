@@ -1,4 +1,4 @@
-"""What is fuzzed: for each format, and each other kind of file that posetools reads, what is done with a source."""
+"""The fuzzed targets: each format, and each other kind of file that posetools reads, with the code that reads it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from posetools.formats.options import ReadOptions
 from posetools.prediction.read import read_predictions
 from tests.fuzz.samples import CAR8
 
-# The share of the cases of a format that convert, and so write, what others only read.
+# The fraction of a format's cases that convert, and so also write, instead of only reading.
 _CONVERTED = 0.15
 
 
 @dataclass(frozen=True)
 class Read:
-    """How a case ended that was not refused.
+    """The result of a case that was not refused.
 
     Attributes:
-        findings: what was found.
-        objects: how many objects were read; None where they are not counted.
+        findings: the findings.
+        objects: how many objects were read; None if they are not counted.
         points: how many labeled keypoints they have.
         ignored: how many shapes were left out on purpose.
     """
@@ -46,13 +46,13 @@ Work: TypeAlias = Callable[[Path, Path, Random], Read]
 
 @dataclass(frozen=True)
 class Target:
-    """One thing that is fuzzed.
+    """One target.
 
     Attributes:
         name: as on the command line.
-        mind: the kind of file at which most damage is aimed, by its ending.
-        work: takes the source, a folder to write into and what decides, and reads.
-        needs: a module without which nothing is read.
+        mind: the extension of the file that gets most of the damage.
+        work: reads a source, given a folder to write into and a random generator.
+        needs: a module that reading requires.
     """
 
     name: str

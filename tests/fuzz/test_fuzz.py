@@ -1,4 +1,4 @@
-"""A sample of the fuzzer's cases, and proofs that it would see what it looks for."""
+"""A sample of the fuzzer's cases, and proof that it would detect failures."""
 
 from __future__ import annotations
 

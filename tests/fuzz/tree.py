@@ -1,4 +1,4 @@
-"""Sources held in memory, written anew for each case, and a watch over what is opened and changed while one is read."""
+"""Sources in memory, written again for each case, and a watch over files opened and changed during a case."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Link:
 
 @dataclass(frozen=True)
 class Fifo:
-    """A pipe that nobody writes into."""
+    """A pipe without a writer."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder without anything in it."""
+    """An empty folder."""
 
 
 Entry: TypeAlias = bytes | Link | Fifo | Folder
-# Path below the case's folder, with forward slashes -> what is there.
+# Path below the case's folder, with forward slashes -> its content.
 Tree: TypeAlias = dict[str, Entry]
 
 
 def write_tree(tree: Tree, folder: Path) -> None:
-    """Write the entries; one whose place is taken by another is left out."""
+    """Write the entries; one whose path is taken is left out."""
     for name, entry in tree.items():
         path = folder / name
         try:
@@ -49,7 +49,7 @@ def write_tree(tree: Tree, folder: Path) -> None:
             else:
                 path.mkdir()
         except (OSError, ValueError):
-            # A name that the file system cannot hold, or a file where the folder would be: no such entry.
+            # The file system does not support the name, or a file is in place of the folder: leave out the entry.
             continue
 
 
@@ -61,13 +61,13 @@ def read_tree(folder: Path) -> Tree:
 
 
 def clear(folder: Path) -> None:
-    """Make the folder an empty one."""
+    """Empty the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
 
 def listing(folder: Path) -> list[tuple[str, int, int]]:
-    """Return path, size and time of change of everything below a folder."""
+    """Return path, size and modification time of everything below a folder."""
     found = []
     for at, folders, files in os.walk(folder):
         for name in (*folders, *files):
@@ -78,12 +78,12 @@ def listing(folder: Path) -> list[tuple[str, int, int]]:
 
 @dataclass
 class Watch:
-    """What happens to files while a case runs.
+    """The file activity during a case.
 
     Attributes:
-        vanishing: base names that are removed the moment they are opened.
-        allowed: the folder in which files may be written; what is written elsewhere is in ``outside``.
-        outside: what was written elsewhere.
+        vanishing: base names of files that are removed the moment they are opened.
+        allowed: the folder in which files may be written.
+        outside: paths written elsewhere.
     """
 
     vanishing: frozenset[str] = frozenset()
@@ -92,7 +92,7 @@ class Watch:
     _busy: bool = False
 
     def saw(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Take one audit event of the interpreter."""
+        """Handle one audit event of the interpreter."""
         if self._busy:
             return
         self._busy = True
@@ -100,7 +100,7 @@ class Watch:
             if event == "open":
                 self._opened(*arguments[:3])
             elif event in _CHANGES:
-                # What is named by a folder that is open (rmtree does so) was seen when that was opened.
+                # A path relative to an open folder (as in rmtree) was checked when that was opened.
                 held = any(isinstance(one, int) and one >= 0 for one in arguments[-2:]) and event != "os.mkdir"
                 for path in () if held else arguments[_CHANGES[event]]:
                     self._changed(event, path)
@@ -128,7 +128,7 @@ class Watch:
             self.outside.append(f"{event} {text}")
 
 
-# Event -> which of its arguments are paths that change.
+# Event -> which of its arguments are changed paths.
 _CHANGES = {
     "os.mkdir": slice(1),
     "os.remove": slice(1),
@@ -148,9 +148,9 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
 
 @contextmanager
 def watched(watch: Watch) -> Iterator[Watch]:
-    """Let ``watch`` see what the interpreter does with files."""
+    """Send the interpreter's file events to ``watch``."""
     if not _hooked:
-        # A hook cannot be taken out again; one is enough.
+        # A hook cannot be removed; one is enough.
         sys.addaudithook(_hook)
         _hooked.append(True)
     _watches.append(watch)

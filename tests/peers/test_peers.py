@@ -1,8 +1,8 @@
-"""What posetools writes, opened by other tools' own readers.
+"""posetools' output, opened by other tools' own readers.
 
-They are no dependency of anything here: a test is skipped where its tool is not installed. ``make test-peers`` has an
-environment with all of them. The window of labelme is opened when POSETOOLS_LABELME names the program, under the
-display that DISPLAY names (``xvfb-run`` gives one).
+They are not dependencies: a test is skipped if its tool is not installed. ``make test-peers`` has an environment with
+all of them. labelme's window is opened if POSETOOLS_LABELME names the program, on the display in DISPLAY
+(``xvfb-run`` provides one).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from posetools.formats.labelme import format as labelme
 from posetools.formats.options import ReadOptions
 from tests.build import make_dataset
 
-# Other people's code warns of what its own neighbors have changed.
+# Third-party code warns about changes in its own dependencies.
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
 CAR8 = load_skeleton("car8")
 # supervision keeps float32, Datumaro two decimals.
@@ -56,7 +56,7 @@ def of_image(dataset: Dataset, name: str) -> slice:
 
 
 def as_datumaro_wants(source: Path, folder: Path) -> Path:
-    """Copy our COCO folder into COCO's own layout, which Datumaro goes by."""
+    """Copy our COCO folder into COCO's own layout, which Datumaro expects."""
     (folder / "annotations").mkdir(parents=True)
     shutil.copyfile(source / "train_coco.json", folder / "annotations/person_keypoints_train.json")
     shutil.copytree(source / "images", folder / "images/train")
@@ -142,7 +142,7 @@ def test_sleap_io_reads_our_deeplabcut(tmp_path: Path, dataset: Dataset) -> None
     assert len(labels.labeled_frames) == 2
 
 
-@pytest.mark.skipif("POSETOOLS_LABELME" not in os.environ, reason="POSETOOLS_LABELME names no labelme program")
+@pytest.mark.skipif("POSETOOLS_LABELME" not in os.environ, reason="POSETOOLS_LABELME must name a labelme program")
 def test_a_labelme_window_opens_our_files(tmp_path: Path, dataset: Dataset) -> None:
     folder = tmp_path / "labelme"
     labelme.write({"all": dataset}, folder, "copy")
@@ -153,7 +153,7 @@ def test_a_labelme_window_opens_our_files(tmp_path: Path, dataset: Dataset) -> N
     with log.open("w") as stream:
         window = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)
         try:
-            # The window stays open until it is closed, with a message in it when it cannot read the file.
+            # The window stays open until it is closed; it shows a message if it cannot read the file.
             with pytest.raises(subprocess.TimeoutExpired):
                 window.wait(timeout=12)
         finally:

@@ -1,4 +1,4 @@
-"""Data sets in a bucket: s3fs and a server that speaks S3 (moto's), over HTTP, in processes of their own."""
+"""Data sets in a bucket: s3fs and an S3 server (moto's), over HTTP, in separate processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROOT = Path(posetools.__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[dict[str, str]]:
-    """Start the server; give the variables that tell s3fs of it."""
+    """Start the server; give the environment variables for s3fs."""
     pytest.importorskip("s3fs")
     moto = pytest.importorskip("moto.server")
     running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
@@ -93,8 +93,8 @@ def test_faults_are_one_sentence(server: Mapping[str, str], tmp_path: Path) -> N
     done = posetools_run(server, "convert", "s3://nosuch/set", "--out", tmp_path / "out")
     said = "error: s3://nosuch/set: SRC must be an existing file or folder, but there is none\n"
     assert (done.returncode, done.stderr) == (2, said)
-    nobody = {**server, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
-    done = posetools_run(nobody, "convert", "s3://labelme/set", "--out", tmp_path / "out")
+    anonymous = {**server, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
+    done = posetools_run(anonymous, "convert", "s3://labelme/set", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr.startswith("error: s3://labelme/set: cannot be read: ")
     assert "Traceback" not in done.stderr

@@ -1,7 +1,7 @@
-"""The images and annotations of a COCO file as columns, and what collects them batch by batch.
+"""The images and annotations of a COCO file as columns, and the classes that collect them batch by batch.
 
-A quarter of a million annotations as objects take a gigabyte, as columns a tenth of it: rows are decoded some thousands
-at a time, put into the columns, and dropped.
+A quarter of a million annotations take a gigabyte as objects, and a tenth of that as columns: some thousand rows at a
+time are decoded, added to the columns, and dropped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from posetools.formats.coco.model import CocoAnnotation, CocoImage
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ImageColumns:
-    """The M images that keep to the model.
+    """The M images that are valid.
 
     Attributes:
         position: (M,) index in the file's list.
@@ -46,7 +46,7 @@ class ImageColumns:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AnnotationColumns:
-    """The N annotations that keep to the model.
+    """The N annotations that are valid.
 
     Attributes:
         position: (N,) index in the file's list.
@@ -57,7 +57,7 @@ class AnnotationColumns:
         areas: (N,) in square pixels.
         iscrowd: (N,) booleans.
         num_keypoints: (N,) as the file says.
-        keypoints: all numbers of all rows, one after the other.
+        keypoints: the numbers of all rows, concatenated.
         starts: (N + 1,) where each row's numbers start in ``keypoints``.
     """
 
@@ -77,7 +77,7 @@ class AnnotationColumns:
 
     @property
     def lengths(self) -> Ints:
-        """(N,) how many numbers each row's keypoints are."""
+        """(N,) the number of keypoint values in each row."""
         return np.diff(self.starts)
 
     def points(self, rows: Ints, k: int) -> Floats:
@@ -89,7 +89,7 @@ class AnnotationColumns:
         """
         points: Floats
         if len(rows) == len(self):
-            # Those of all rows are there already.
+            # No selection, so no copy is needed.
             points = self.keypoints.reshape(len(rows), k, 3)
         else:
             points = self.keypoints[self.starts[rows][:, None] + np.arange(3 * k)].reshape(len(rows), k, 3)
@@ -116,7 +116,7 @@ class ImageRows:
         self._names.extend([row.file_name for row in rows])
 
     def columns(self) -> ImageColumns:
-        """Return all of them."""
+        """Return the columns."""
         sizes = _sealed(self._sizes).reshape(-1, 2)
         return ImageColumns(_sealed(self._position), _sealed(self._ids), sizes, tuple(self._names))
 
@@ -127,7 +127,7 @@ class AnnotationRows:
     def __init__(self) -> None:
         self._position, self._ids, self._images, self._categories = array("q"), array("q"), array("q"), array("q")
         self._boxes, self._areas, self._crowds, self._counts = array("d"), array("d"), array("b"), array("q")
-        # An array grows in place, by a sixteenth at a time: the numbers are never in memory twice.
+        # An array grows in place, by a sixteenth at a time: no second copy of the numbers is in memory.
         self._numbers, self._lengths = array("d"), array("q")
 
     def add(self, position: Sequence[int], rows: Sequence[CocoAnnotation]) -> None:
@@ -145,7 +145,7 @@ class AnnotationRows:
         _extend(self._numbers, [row.keypoints for row in rows], sum(lengths))
 
     def columns(self) -> AnnotationColumns:
-        """Return all of them."""
+        """Return the columns."""
         return AnnotationColumns(
             position=_sealed(self._position),
             ids=_sealed(self._ids),
@@ -161,13 +161,13 @@ class AnnotationRows:
 
 
 def _extend(numbers: array[float], lists: Sequence[Sequence[float]], count: int) -> None:
-    # numpy reads a row of numbers twice as fast as an array does.
+    # numpy reads a row of numbers twice as fast as array does.
     new = np.fromiter(itertools.chain.from_iterable(lists), dtype=np.float64, count=count)
     numbers.frombytes(new.view(np.uint8).data)
 
 
 def _sealed(numbers: array[Any]) -> NDArray[Any]:
-    """Return an array of numpy's on the same memory, read-only."""
+    """Return a read-only numpy view of an array's memory."""
     view: NDArray[Any] = np.asarray(numbers)
     view.flags.writeable = False
     return view

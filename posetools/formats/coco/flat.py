@@ -1,7 +1,7 @@
-"""COCO files in which every keypoint is an object of a category of its own, joined to the objects by their boxes.
+"""COCO files in which every keypoint is an object with its own category, joined to the objects by their boxes.
 
-RectLabel writes such files, and CVAT from a task with flat points. A keypoint belongs to an object when it is in
-exactly one box of the object's category. It is visible unless its object says that it is occluded.
+RectLabel writes such files, and so does CVAT for a task with plain points. A keypoint belongs to an object if it is in
+exactly one box of the object's category. It is visible unless its object is marked as occluded.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from posetools.formats.coco.model import Note, drawn_box, raw_place
 from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import number_in
 
-# A keypoint's own box is this small beside that of its object; a larger one is no point.
+# Maximum size of a keypoint's own box relative to its object's; a larger box is no point.
 _TINY = 0.1
 _IN_ONE_BOX = "a keypoint must be in exactly one box of the object's category"
 _IN_NO_BOX = f"{_IN_ONE_BOX}, got none"
-_EXPORT_KEYPOINTS = "export with keypoints that belong to objects: from CVAT as 'CVAT for images 1.1'"
+_EXPORT_KEYPOINTS = "export keypoints as parts of objects (in CVAT: format 'CVAT for images 1.1')"
 _SHOWN_NAMES = 6
 
 
@@ -40,12 +40,12 @@ class _Box:
 def join_categories(
     document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions
 ) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
-    """Return a document whose objects have their keypoints, and what is to be said; one of the usual kind stays.
+    """Return a document whose objects have their keypoints, and notes; a regular document stays as it is.
 
     Args:
-        document: the file, as parsed, with plain values; it stays as it is.
-        skeleton: its keypoints are looked for among the categories.
-        options: names, and whether such keypoints are joined.
+        document: the parsed file; it is not changed.
+        skeleton: its keypoints are searched for among the categories.
+        options: names, and whether to join such keypoints.
     """
     points, ours = _roles(document["categories"], skeleton, options)
     if len(points) < 2:
@@ -60,7 +60,7 @@ def join_categories(
 def _one_each(
     document: Mapping[str, Any], points: Mapping[int, str], ours: set[int], skeleton: Skeleton
 ) -> tuple[Mapping[str, Any], set[int]]:
-    """Return a document with an object, without a box, in every image that has keypoints alone."""
+    """Return a document with an object without a box added to every image that has only keypoints."""
     annotations, categories = list(document["annotations"]), list(document["categories"])
     known = [entry for entry in annotations if _has_ids(entry)]
     drawn = {entry["image_id"] for entry in known if entry["category_id"] in ours}
@@ -78,7 +78,7 @@ def _one_each(
 
 
 def _roles(categories: Sequence[Any], skeleton: Skeleton, options: ReadOptions) -> tuple[dict[int, str], set[int]]:
-    """Return category id -> its keypoint, and the ids of the object's category; none where that has names."""
+    """Return category id -> its keypoint, and the object's category ids; empty if that category names keypoints."""
     points: dict[int, str] = {}
     ours: set[int] = set()
     for entry in categories:
@@ -97,10 +97,10 @@ def _roles(categories: Sequence[Any], skeleton: Skeleton, options: ReadOptions) 
 def _told(points: Mapping[int, str], skeleton: Skeleton) -> Note:
     names = list(dict.fromkeys(points.values()))
     listed = first_names(names, _SHOWN_NAMES)
-    message = f"keypoints were exported as objects of a category each: {len(names)} of the categories are {listed}"
+    message = f"keypoints must belong to objects, got {len(names)} categories that are keypoints: {listed}"
     hint = (
-        f"`posetools convert --keypoints-from categories` joins them, where each is in exactly one box of category "
-        f"{skeleton.category.name!r} (with --one-object-per-image --box-from keypoints, where every image shows one "
+        f"`posetools convert --keypoints-from categories` joins them if each is in exactly one box of category "
+        f"{skeleton.category.name!r} (with --one-object-per-image --box-from keypoints if every image shows one "
         f"object); else {_EXPORT_KEYPOINTS}"
     )
     return "E127", "categories", message, hint
@@ -133,9 +133,9 @@ def _joined(
         for entry in document["categories"]
     ]
     message = (
-        f"{len(gone)} keypoints, exported as objects of a category each, were joined to the {len(boxes)} "
-        f"{'objects, one in each image' if one_object else f'boxes of {skeleton.category.name!r} that they are in'}, "
-        f"{_seen(found)}; places are those without them"
+        f"{len(gone)} keypoints with their own categories were joined to the {len(boxes)} "
+        f"{'objects, one in each image' if one_object else f'boxes of {skeleton.category.name!r} around them'}, "
+        f"{_seen(found)}; the places are those without these keypoints"
     )
     hint = "check a few of them: posetools view"
     joined = {**document, "annotations": new, "categories": categories}
@@ -156,7 +156,7 @@ def _boxes(annotations: Sequence[Any], ours: set[int], *, one_object: bool) -> I
         if not _has_ids(entry) or entry["category_id"] not in ours:
             continue
         if one_object:
-            # All points of the image are its own.
+            # The box covers the whole image: all of its points belong to the object.
             yield _Box(i, entry["image_id"], (-math.inf, -math.inf, math.inf, math.inf))
         elif drawn := drawn_box(entry.get("bbox")):
             x, y, width, height = drawn
@@ -171,7 +171,7 @@ def _numbers(value: Any, count: int) -> list[float] | None:
 
 
 def _assign(entry: Mapping[str, Any], name: str, boxes: Sequence[_Box], found: dict[int, dict[str, _Point]]) -> str:
-    """Give a keypoint to its object, or return what is wrong with it."""
+    """Give a keypoint to its object, or return the problem."""
     at = _point(entry)
     if at is None:
         return "a keypoint's object must have a bbox or a segmentation of one point"
@@ -182,7 +182,7 @@ def _assign(entry: Mapping[str, Any], name: str, boxes: Sequence[_Box], found: d
     (box,) = around
     x1, y1, x2, y2 = box.corners
     if width > max(1.0, _TINY * (x2 - x1)) or height > max(1.0, _TINY * (y2 - y1)):
-        return "a keypoint's own box must be tiny, for it to be a point"
+        return "a keypoint's own box must be tiny"
     if name in found[box.index]:
         return f"a box must have every keypoint at most once, got {show_value(name)} again"
     found[box.index][name] = x, y, _visibility(entry)
@@ -190,14 +190,14 @@ def _assign(entry: Mapping[str, Any], name: str, boxes: Sequence[_Box], found: d
 
 
 def _visibility(entry: Mapping[str, Any]) -> int:
-    """Return what a keypoint's object says of its visibility: in keypoints of its own, or in CVAT's attribute."""
+    """Return a keypoint's visibility: from its object's own keypoints, or from CVAT's attribute."""
     own, attributes = _numbers(entry.get("keypoints"), 3), entry.get("attributes")
     occluded = isinstance(attributes, dict) and attributes.get("occluded") in (True, 1, "true")
     return Visibility.HIDDEN if occluded or (own and own[2] == 1) else Visibility.VISIBLE
 
 
 def _point(entry: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    """Return a keypoint's x, y, and the width and height of what it was drawn as."""
+    """Return a keypoint's x, y, and the width and height of its shape."""
     outline = entry.get("segmentation")
     if isinstance(outline, list) and len(outline) == 1 and (numbers := _numbers(outline[0], 2)):
         return (numbers[0], numbers[1]), (0.0, 0.0)

@@ -4,39 +4,39 @@ A COCO file is one JSON object with the lists ``images``, ``annotations`` and ``
 model.py has its models, schemas/coco_keypoints.schema.json the JSON Schema made from them.
 
 Reading
-- A source is a folder with ``*_coco.json`` (``train_coco.json`` and ``val_coco.json`` and ``images/``, as posetools
-  writes them), or else with ``annotations/*.json``, or else with ``*.json``, or else with ``train/*.json``,
-  ``valid/*.json`` and ``test/*.json``, as Roboflow exports; or one or several COCO files.
-- ``file_name`` is seen from ``images/`` beside the file, then from the file's folder; of a file in ``annotations/``
-  also from ``images/`` and the folder above it, and from those of the split's name in both (``train2017/``).
+- A source is one or several COCO files, or a folder. In a folder the first match counts: ``*_coco.json`` (as posetools
+  writes, with ``images/``), ``annotations/*.json``, ``*.json``, or ``train/*.json``,
+  ``valid/*.json`` and ``test/*.json`` as Roboflow exports.
+- ``file_name`` is relative to ``images/`` next to the file, else to the file's folder; for a file in ``annotations/``
+  also to ``images/`` and the folder above it, and to the folders named after the split in both (``train2017/``).
   Backslashes count as slashes. A name that leaves the source folder is a finding (E125), unless --image-root has the
   image.
 - An image's split is the one word train, val or test in the file's name (``train_coco``, ``instances_train2017``),
-  else its folder's (``valid``).
-- Of a COCO release, ``instances_X.json`` is left out where ``person_keypoints_X.json`` is beside it (W323): it has the
+  else in its folder's name (``valid``).
+- In a COCO release, ``instances_X.json`` is left out if ``person_keypoints_X.json`` is next to it (W323): it has the
   same objects.
-- A value of another type that has one meaning (``iscrowd: false``, ids as text, a width that the image's header gives)
-  is taken for it, one warning (W324) for each kind. --kpt-order names the keypoints of a category that has no names for
-  them, or another number. --assume-visible takes keypoints that are x, y alone, or have a score or a depth for a
-  visibility (most of a category's points), as visible, and (0, 0) and negative numbers as not labeled.
-- Keypoints that are objects of a category each (E127) are joined by --keypoints-from categories, where each is in
+- A value of another type with one meaning (``iscrowd: false``, ids as text, a width that the image's header gives)
+  is converted, with one warning (W324) for each kind. --kpt-order names the keypoints of a category with no names or
+  the wrong number of names. --assume-visible reads keypoints with x, y only, or with a score or a depth as
+  visibility (in most of a category's points), as visible, and (0, 0) and negative numbers as not labeled.
+- Keypoints that are objects with their own categories (E127) are joined by --keypoints-from categories if each is in
   exactly one box of the object's category.
-- --drop-crowds leaves groups (``iscrowd`` 1) out, and counts them.
-- Objects of the skeleton's category are read; --map gives other names to it, --ignore leaves a category out and counts
+- --drop-crowds leaves out crowds (``iscrowd`` 1), and counts them.
+- Objects of the skeleton's category are read; --map maps other names to it, --ignore leaves out a category and counts
   its objects; any other object is a finding (E301).
-- Keypoints go by the names in the category, onto the skeleton's (--map, --ignore). Points that the file does not have
-  are not labeled. An object without keypoints has none labeled.
-- ``area`` is kept. Where it is missing or at most 1 it becomes the box's; wrong num_keypoints and a missing iscrowd
-  are put right; each is a warning (W324). Ids, also those of categories, are given anew when written.
-- Segmentations and unknown keys are not carried over, which is said once per file with counts (W323).
-- What breaks the models is a finding with its place, and the rest of the file is read. The finding of an image or a
-  category has its objects, which are not listed again. Two images of one id are both left out under --keep-going. A
+- Keypoints are matched by name to the skeleton's (--map, --ignore). Points that the file does not have
+  are not labeled, and neither are those of an object without keypoints.
+- ``area`` is kept. If missing or at most 1, it becomes the box's area; wrong num_keypoints and a missing iscrowd
+  are corrected; each is a warning (W324). Images, objects and categories get new ids when written.
+- Segmentations and unknown keys are not carried over, which is reported once per file with counts (W323).
+- An entry that is invalid is a finding with its place, and the rest of the file is read. The finding of an image or a
+  category covers its objects. Two images with one id are both left out under --keep-going. An
   image that is listed twice, in one file or in two, is left out with a finding for each entry (E313).
 
 Writing
-- ``images/`` and ``{split}_coco.json``. The ids of images, sorted by name, and of objects start at 1 and run on from
-  split to split. ``bbox`` is [x, y, width, height] to 1e-9 px, from which reading gets the very same corners;
-  ``keypoints`` are 3K numbers; ``segmentation`` is empty; ``area``, ``iscrowd`` and ``num_keypoints`` are always there.
+- ``images/`` and ``{split}_coco.json``. The ids of images, sorted by name, and of objects start at 1 and continue from
+  split to split. ``bbox`` is [x, y, width, height] to 1e-9 px, which reads back as the same corners;
+  ``keypoints`` are 3K numbers; ``segmentation`` is empty; ``area``, ``iscrowd``, ``num_keypoints`` are always written.
 - One category: the skeleton's, with its id, its keypoints, and its links as 1-based pairs.
 """
 
@@ -60,10 +60,10 @@ __all__ = ["FORMAT", "detect", "read_split", "shards", "write", "write_split"]
 
 
 def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
-    """Yield what the COCO files in these folders (or these files) hold.
+    """Yield the content of COCO files, or of folders with COCO files.
 
     Raises:
-        RequestError: a source is not there or has no COCO file, or an option can mean nothing.
+        RequestError: a source does not exist or has no COCO file, or an option is invalid.
     """
     options = settled(skeleton, options)
     roots: dict[Path, tuple[Path, Path]] = {}
@@ -83,12 +83,12 @@ def _lookup(path: Path, root: Path, options: ReadOptions) -> ImageLookup:
 
 
 def read_split(path: Path, images_folder: Path, skeleton: Skeleton, options: ReadOptions | None = None) -> ReadResult:
-    """Return one COCO file of a data set that posetools made; its images are not opened.
+    """Return one COCO file of a posetools data set, without opening its images.
 
     Args:
         path: the file.
-        images_folder: the folder that the file names are seen from; links in it may lead anywhere.
-        skeleton: what the keypoints are.
+        images_folder: the folder that file names are relative to; symlinks in it may lead anywhere.
+        skeleton: the skeleton of the keypoints.
         options: other names, and what to ignore; None for neither.
     """
     lookup = TrustedImages(path, images_folder)

@@ -1,9 +1,9 @@
-"""COCO files whose keypoints lack visibility or names: found out here, and supplied where the user says how.
+"""Detects COCO keypoints that lack visibility or names, and adds these as the user's options say.
 
-- x, y alone, or a score or a depth as the third number: ``--assume-visible`` takes every such point as visible.
-- A category without names for the keypoints of its objects: ``--kpt-order`` names them.
+- x, y only, or a score or a depth as the third number: ``--assume-visible`` reads every such point as visible.
+- A category that does not name its objects' keypoints: ``--kpt-order`` names them.
 
-Without the option one finding says what the file has.
+Without the option, one finding describes the file.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from posetools.formats.coco.values import MISSING_MARK
 from posetools.formats.labels import is_category
 from posetools.formats.options import ReadOptions
 
-# Fractions are up to 1, and a little more for points that are outside.
+# Fractions are at most 1, and a little more for points outside.
 _EDGE = 1.5
 _SEEN_VALUES = frozenset({0, 1, 2})
-_VISIBLE_HINT = "takes every point as visible, and (0, 0) and negative numbers as not labeled"
+_VISIBLE_HINT = "reads every point as visible, and (0, 0) and negative numbers as not labeled"
 _SHOWN_PLACES = 5
-_ORDERED = "the first of its names is that of the first keypoint in the file"
+_ORDERED = "its first name is for the first keypoint in the file"
 
 
 def has_visibility(table: CocoTable) -> bool:
-    """Return whether every third number of a file's keypoints is a visibility."""
+    """Return whether every third keypoint value of a file is a visibility."""
     columns = table.annotations
     return not (columns.lengths % 3).any() and bool(np.isin(columns.keypoints[2::3], tuple(_SEEN_VALUES)).all())
 
 
 def has_marks(table: CocoTable) -> bool:
-    """Return whether a keypoint is at (-1, -1), the mark of a missing one, and labeled all the same."""
+    """Return whether a keypoint is at (-1, -1), the mark of a missing one, but has a labeled visibility."""
     columns = table.annotations
     if (columns.lengths % 3).any():
         return False
@@ -51,7 +51,7 @@ def in_fractions(document: Mapping[str, Any]) -> tuple[Note, ...]:
     objects = [entry for entry in document["annotations"] if isinstance(entry, dict)]
     labeled = 0
     for entry in objects:
-        # The first object of nearly every file ends this.
+        # Nearly every valid file stops here at its first object.
         box = drawn_box(entry.get("bbox"))
         if box is None or max(box) > 1:
             return ()
@@ -65,26 +65,26 @@ def in_fractions(document: Mapping[str, Any]) -> tuple[Note, ...]:
     if not labeled:
         return ()
     message = f"bbox and keypoints must be in pixels, got fractions of the image (0 to 1) in all {len(objects)} objects"
-    hint = "cannot be read, because whether bbox has the center or the corner is not said: multiply by width and height"
+    hint = "convert to pixels: multiply by the image's width and height (bbox may hold its center or its corner)"
     return (("E108", "annotations", message, hint),)
 
 
 def assume_visible(
     document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions
 ) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
-    """Return a COCO document in which every keypoint has a visibility, and what was done or is to be decided.
+    """Return a COCO document in which every keypoint has a visibility, and notes on changes or missing options.
 
     Args:
-        document: the file, as parsed, with plain values; it stays as it is.
-        skeleton: the objects of other categories are left alone.
-        options: names, the order of the keypoints, and whether points are taken as visible.
+        document: the parsed file; it is not changed.
+        skeleton: objects of other categories are not changed.
+        options: names, the order of the keypoints, and whether points are read as visible.
     """
     numbers = _numbers_of_keypoints(document, skeleton, options)
     objects = {i: found for i, entry in enumerate(document["annotations"]) if (found := _values(entry, numbers))}
     pairs = {i: values for i, (values, number) in objects.items() if len(values) == 2 * number}
     triples = {i: values for i, (values, number) in objects.items() if len(values) == 3 * number}
     given = [value for values in triples.values() for value in values[2::3] if value]
-    # A wrong visibility here and there is a mistake of its own.
+    # A few wrong visibilities are separate mistakes.
     other = triples if 2 * sum(value not in _SEEN_VALUES for value in given) > len(given) else {}
     if not pairs and not other:
         return document, ()
@@ -95,14 +95,14 @@ def assume_visible(
         for i, values in of.items():
             keypoints = _visible(values, size)
             annotations[i] = {**annotations[i], "keypoints": keypoints, "num_keypoints": keypoints[2::3].count(2)}
-    message = f"keypoints of {len(pairs) + len(other)} objects have no visibility: labeled ones were taken as visible"
+    message = f"keypoints of {len(pairs) + len(other)} objects have no visibility: labeled ones were read as visible"
     return {**document, "annotations": annotations}, (
         ("W324", "annotations", message, f"--assume-visible {_VISIBLE_HINT}"),
     )
 
 
 def _numbers_of_keypoints(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> dict[int, int]:
-    """Return category id -> how many keypoints it has, of the skeleton's categories."""
+    """Return category id -> number of keypoints, for the skeleton's categories."""
     numbers: dict[int, int] = {}
     for entry in document["categories"]:
         name, category = (entry.get("name"), entry.get("id")) if isinstance(entry, dict) else (None, None)
@@ -116,7 +116,7 @@ def _numbers_of_keypoints(document: Mapping[str, Any], skeleton: Skeleton, optio
 
 
 def _number_of_pairs(annotations: Sequence[Any], category: int) -> int:
-    """Return how many pairs the objects of a category without names have; 0 where they need not be pairs."""
+    """Return the number of (x, y) pairs in each object of a category without names; 0 if they may not be pairs."""
     found = (entry for entry in annotations if isinstance(entry, dict) and entry.get("category_id") == category)
     lengths = {len(entry["keypoints"]) for entry in found if isinstance(entry.get("keypoints"), list)} - {0}
     length = lengths.pop() if len(lengths) == 1 else 0
@@ -124,7 +124,7 @@ def _number_of_pairs(annotations: Sequence[Any], category: int) -> int:
 
 
 def _values(entry: Any, numbers: Mapping[int, int]) -> tuple[list[Any], int] | None:
-    """Return an object's numbers, and how many keypoints its category has, where both are as they should be."""
+    """Return an object's keypoint values and its category's number of keypoints, if both are valid."""
     category = entry.get("category_id") if isinstance(entry, dict) else None
     number = numbers.get(category) if isinstance(category, int) else None
     values = entry.get("keypoints") if number else None
@@ -144,8 +144,8 @@ def _visible(values: Sequence[float], size: int) -> list[float]:
 def _refusals(annotations: Sequence[Any], pairs: Mapping[int, Any], other: Mapping[int, Sequence[Any]]) -> list[Note]:
     notes: list[Note] = []
     for code, found, got in (
-        ("E106", pairs, "x and y alone"),
-        ("E107", other, "a third number that is none (a score or a depth?)"),
+        ("E106", pairs, "x and y only"),
+        ("E107", other, "another third number (a score or a depth?)"),
     ):
         if found:
             first = min(found)
@@ -154,7 +154,7 @@ def _refusals(annotations: Sequence[Any], pairs: Mapping[int, Any], other: Mappi
             place = raw_place("annotations", first, annotations[first])
             objects = f"{len(found)} objects, the first is {place}" if len(found) > 1 else place
             message = f"keypoints must be x, y and visibility (0, 1 or 2), got {got} in {objects}{example}"
-            # Not of that object alone: none of the file is read.
+            # Concerns the whole file: none of it is read.
             notes.append((code, "annotations", message, f"--assume-visible {_VISIBLE_HINT}"))
     return notes
 
@@ -162,11 +162,11 @@ def _refusals(annotations: Sequence[Any], pairs: Mapping[int, Any], other: Mappi
 def name_keypoints(
     document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions
 ) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
-    """Return a COCO document whose categories name their keypoints, and the errors of those that cannot be named.
+    """Return a COCO document whose categories name their keypoints, and errors for those that cannot be named.
 
     Args:
-        document: the file, as parsed; it stays as it is.
-        skeleton: the categories that are not its own are left alone.
+        document: the parsed file; it is not changed.
+        skeleton: other categories are not changed.
         options: the order of the keypoints, and other names.
     """
     lengths = _numbers_of_points(document["annotations"])
@@ -191,7 +191,7 @@ def name_keypoints(
         if options.kpt_order is not None and len(options.kpt_order) == number:
             categories[i] = {**entry, "keypoints": list(options.kpt_order)}
             if foreign:
-                notes.append(("W336", place, f"keypoints are named {_shown(names)}: --kpt-order names them", _ORDERED))
+                notes.append(("W336", place, f"keypoints are named {_shown(names)}: renamed by --kpt-order", _ORDERED))
         else:
             notes.append(_unnamed(place, number, names, skeleton, options.kpt_order))
     return {**document, "categories": categories}, tuple(notes)
@@ -203,21 +203,21 @@ def _only_category(
     skeleton: Skeleton,
     order: Sequence[str] | None,
 ) -> tuple[list[Any], list[Note]]:
-    """Return the category of the objects of a file that lists none: one, whose keypoints the user names."""
+    """Return the one category of the objects of a file without categories; the user names its keypoints."""
     used = Counter(entry.get("category_id") for entry in annotations if isinstance(entry, dict))
     number = next(iter(used)) if len(used) == 1 else None
     if type(number) is not int or number < 0:
         return [], []
     name, objects = skeleton.category.name, f"{used[number]} object{'s' * (used[number] > 1)} of category {number}"
     if order is not None:
-        message = f"categories lists none: the {objects} were taken for {name!r}, with the keypoints of --kpt-order"
+        message = f"categories is empty: the {objects} were read as {name!r} with the keypoints of --kpt-order"
         category = {"id": number, "name": name, "keypoints": list(order)}
-        return [category], [("W324", "categories", message, "the source stays as it is")]
+        return [category], [("W324", "categories", message, "the source is not changed")]
     message = f"categories must list the category of the objects, got none for the {objects}"
     points = lengths.get(number, {})
     fits = set(points) <= {skeleton.num_keypoints}
     named = ",".join(skeleton.names) if fits else "a,b,c"
-    hint = f"`posetools convert --kpt-order {named}` takes them for {name!r} with these keypoints, in the file's order"
+    hint = f"`posetools convert --kpt-order {named}` reads them as {name!r} with these keypoints, in the file's order"
     return [], [("E111", "categories", message, hint)]
 
 
@@ -238,7 +238,7 @@ def _shown(names: Sequence[Any]) -> str:
 
 
 def _numbers_of_points(annotations: Sequence[Any]) -> Mapping[int, Mapping[int, int]]:
-    """Return category id -> numbers of keypoints, with how many of its objects have each; none that is no number."""
+    """Return category id -> number of keypoints -> number of objects, where all values come in threes."""
     found: dict[int, Counter[int]] = {}
     odd: set[int] = set()
     for entry in annotations:
@@ -254,22 +254,22 @@ def _numbers_of_points(annotations: Sequence[Any]) -> Mapping[int, Mapping[int, 
 def _differing(place: str, numbers: Mapping[int, int]) -> Note:
     listed = ", ".join(f"{number} in {count}" for number, count in sorted(numbers.items())[:_SHOWN_PLACES])
     more = ", ..." * (len(numbers) > _SHOWN_PLACES)
-    message = f"keypoints must be as many in every object where they have no names, got {listed} objects{more}"
-    hint = "which point is which cannot be known: export with names, from CVAT with a skeleton, or label the rest again"
+    message = f"the number of unnamed keypoints must be the same in every object, got {listed} objects{more}"
+    hint = "export with keypoint names (from CVAT with a skeleton), or label the other objects again"
     return "E113", place, message, hint
 
 
 def _unnamed(place: str, number: int, names: Sequence[Any], skeleton: Skeleton, order: Sequence[str] | None) -> Note:
     if order is not None:
         rule = f"{number} names, as many as the objects have keypoints"
-        message, hint = must_be("--kpt-order", rule, len(order)), "name all of them, in the order of the file"
+        message, hint = must_be("--kpt-order", rule, len(order)), "list all names in the file's order"
     else:
         got = f"{len(names)} names" if names else "no names"
         got = f"the numbers {_shown(names)} for names" if len(names) == number else got
-        message = f"keypoints must be the names of the objects' keypoints, got {number} keypoints and {got}"
+        message = f"keypoints must name all keypoints of the objects, got {number} keypoints and {got}"
         if number == skeleton.num_keypoints:
             listed = ",".join(skeleton.names)
-            hint = f"`posetools convert --kpt-order {listed}` names them, if the file has them in this order"
+            hint = f"`posetools convert --kpt-order {listed}` names them, if this is the file's order"
         else:
-            hint = f"`posetools convert --kpt-order a,b,c` names them: {number} names, in the order of the file"
+            hint = f"`posetools convert --kpt-order a,b,c` names them: {number} names in the file's order"
     return "E113", place, message, hint

@@ -1,8 +1,8 @@
-"""The COCO keypoint file as pydantic models, the schema of record, and what they say as findings.
+"""The COCO keypoint file as pydantic models, which define the schema, and their errors as findings.
 
 ``schemas/coco_keypoints.schema.json`` is generated from CocoFile. COCO is a foreign format: unknown keys are allowed
-and kept. What a model cannot say, because it needs the skeleton or another entry of the file (3K numbers, the ids that
-an annotation refers to, visibility, num_keypoints), posetools/checks/structure.py checks.
+and kept. Rules that need the skeleton or another entry of the file (3K numbers, referenced ids, visibility,
+num_keypoints) are in posetools/checks/structure.py.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from posetools.errors import Place, join_place, must_be
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-# Any other visibility than these and 0 is an error (E107), which says nothing of the point.
+# Any visibility other than these and 0 is an error (E107).
 LABELED_VALUES = (1, 2)
 MIN_AREA = 1
-# Columns are of 64 bits.
+# Columns hold 64-bit integers.
 MAX_ID = 2**63 - 1
 
 Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
@@ -33,7 +33,7 @@ PixelCount = Annotated[int, Field(ge=1, le=MAX_COORDINATE)]
 Id = Annotated[int, Field(ge=0, le=MAX_ID)]
 Count = Annotated[int, Field(ge=0, le=MAX_ID)]
 Index = Annotated[int, Field(ge=0, lt=2**31)]
-# Strict tuples refuse the lists that JSON arrays become in Python; the numbers in them stay strict.
+# Strict tuples would refuse the lists that JSON arrays become in Python; the numbers in them stay strict.
 CocoBox = Annotated[tuple[Coordinate, Coordinate, Side, Side], Field(strict=False)]
 Edge = Annotated[tuple[Index, Index], Field(strict=False)]
 Edges = Annotated[tuple[Edge, ...], Field(strict=False)]
@@ -69,7 +69,7 @@ class CocoAnnotation(_CocoEntry):
 
 
 class CocoCategory(_CocoEntry):
-    """One category; that of the skeleton names its keypoints."""
+    """One category; the skeleton's category names its keypoints."""
 
     id: Id
     name: Annotated[str, Field(min_length=1)]
@@ -89,7 +89,7 @@ class CocoFile(_CocoEntry):
 
 
 def struct_of(model: type[BaseModel]) -> type[Any]:
-    """Return a struct of msgspec's that asks the same of the fields that must be there: numbers, texts, lists."""
+    """Return a msgspec struct with the same rules for the required fields: numbers, texts, lists."""
     fields = model.model_fields.items()
     required = [(name, _as_msgspec(field.annotation, field.metadata)) for name, field in fields if field.is_required()]
     return msgspec.defstruct(model.__name__, required, frozen=True, gc=False)
@@ -107,12 +107,12 @@ def _as_msgspec(kind: Any, limits: Sequence[Any]) -> Any:
 
 
 def plain_number(value: float) -> float | int:
-    """Return a number as JSON text shows it best: 3 instead of 3.0."""
+    """Return a number as in the shortest JSON text: 3 instead of 3.0."""
     return int(value) if value.is_integer() else value
 
 
 def drawn_box(value: object) -> tuple[float, float, float, float] | None:
-    """Return x, y, width, height in pixels of an annotation's ``bbox``, where it is a box with a size; else None."""
+    """Return x, y, width, height in pixels of an annotation's ``bbox`` if it is a box with a size; else None."""
     if not isinstance(value, list) or len(value) != 4 or not all(map(is_coordinate, value)):
         return None
     x, y, width, height = value
@@ -120,16 +120,16 @@ def drawn_box(value: object) -> tuple[float, float, float, float] | None:
 
 
 def lacks_size(value: object) -> bool:
-    """Return whether an annotation's ``bbox`` is one of width or height 0, as programs write it round one point."""
+    """Return whether an annotation's ``bbox`` has width or height 0, as programs write around a single point."""
     return isinstance(value, list) and len(value) == 4 and all(map(is_coordinate, value)) and min(value[2:]) == 0
 
 
 def is_coordinate(value: object) -> bool:
-    """Return whether a value is a number of pixels that the models take."""
+    """Return whether a value is a valid number of pixels."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_COORDINATE
 
 
-# What each field must be; the models say the same to pydantic.
+# The rule for each field, in words; the models implement the same rules.
 _COCO_RULES: dict[tuple[str, str], str] = {
     ("images", "id"): "an integer of at least 0",
     ("images", "file_name"): "a path inside images/, as text",
@@ -156,7 +156,7 @@ _ITEM_RULES: dict[tuple[str, str], str] = {
     ("categories", "skeleton"): "a pair of 1-based indices into keypoints",
 }
 _TOP_RULES = {"info": "an object", "licenses": "a list"}
-# The code of a value of the right type that is out of range.
+# The code for a value of the right type that is out of range.
 _RANGE_CODES: dict[tuple[str, str], str] = {
     ("images", "file_name"): "E125",
     ("images", "width"): "E123",
@@ -173,9 +173,9 @@ _LOWER_TYPES = frozenset({"greater_than", "greater_than_equal", "string_too_shor
 _UPPER_TYPES = frozenset({"less_than", "less_than_equal"})
 
 AREA_HINT = (
-    "OKS divides by area: with an area of 0 or 1, AP is 0 for predictions that are a pixel off, and AP(M) = AP(L) = -1 "
-    "for all; without one evaluation stops with KeyError: 'area'. `posetools validate --fix` writes the box's width "
-    "times height"
+    "OKS divides by area: with area 0 or 1, AP is 0 for predictions that are a pixel off, and AP(M) = AP(L) = -1; "
+    "without area, evaluation stops with KeyError: 'area'. `posetools validate --fix` writes width x height of "
+    "the box"
 )
 COUNT_HINT = (
     "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; `posetools validate --fix` "
@@ -184,38 +184,38 @@ COUNT_HINT = (
 EDGES_HINT = (
     "COCO's edges are 1-based; `posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based"
 )
-_REDRAW = "draw it again, or take the annotation out"
+_REDRAW = "draw it again, or remove the annotation"
 _CODE_HINTS = {
-    "E101": "COCO's readers stop with a KeyError here, or drop the entry without a word",
-    "E103": "JSON has no NaN and no infinity; label the object again, or take the annotation out",
+    "E101": "COCO readers stop with a KeyError here, or silently drop the entry",
+    "E103": "JSON has no NaN and no infinity; label the object again, or remove the annotation",
     "E104": AREA_HINT,
     "E105": COUNT_HINT,
-    "E108": f"MMDet and MMPose drop such a box without a word; {_REDRAW}",
-    "E110": "add the image to images, or take the annotation out",
+    "E108": f"MMDet and MMPose silently drop such a box; {_REDRAW}",
+    "E110": "add the image to images, or remove the annotation",
     "E114": EDGES_HINT,
-    "E115": "0 is an object, 1 a group of them; `posetools validate --fix` writes 0 where it is missing",
+    "E115": "0 is one object, 1 a crowd; `posetools validate --fix` writes 0 where it is missing",
     "E123": "width and height are those of the upright image",
-    "E125": "write the path as seen from images/",
+    "E125": "write the path relative to images/",
 }
-# `posetools convert` repairs what the box or the keypoints say: what it still refuses, --fix cannot mend either.
+# `posetools convert` already repairs what it can from boxes and keypoints; --fix cannot repair the rest either.
 _READING_HINTS = {
-    "E104": "OKS divides by area, and that of the box is no more than 1: draw it again, or take the annotation out",
-    "E105": "correct the keypoints: the count is made from them",
-    "E115": "0 is an object, 1 a group of them",
+    "E104": "OKS divides by area, and the box's area is at most 1: draw it again, or remove the annotation",
+    "E105": "correct the keypoints: num_keypoints counts them",
+    "E115": "0 is one object, 1 a crowd",
 }
-# A field -> the one that it is made from where it is missing or of no use.
+# A field -> the field that it is computed from if it is missing or invalid.
 _MADE_FROM = {"area": "bbox", "num_keypoints": "keypoints"}
 _BBOX_HINT = "`posetools convert --box-from keypoints` makes boxes from the labeled keypoints"
-_ID_HINT = "ids are integers; text or fractions fail in the evaluation: number the entries 1, 2, 3, ..."
+_ID_HINT = "number the entries 1, 2, 3, ...: text and fractions fail in evaluation"
 
-# What a step of reading says of a file: code, place, message, hint.
+# A note of a reading step: code, place, message, hint.
 Note = tuple[str, str, str, str]
 
 
 def own_errors(errors: Sequence[ErrorDetails]) -> list[tuple[ErrorDetails, int]]:
-    """Return the first thing that pydantic said of each field of an annotation, and how many more there are of it.
+    """Return the first pydantic error of each field of an annotation, with the number of further ones.
 
-    What is said of a field that is made from another one is left out where that one is refused too.
+    Errors on a computed field are left out if the field that it is computed from is invalid too.
     """
     fields: dict[object, list[ErrorDetails]] = {}
     for error in errors:
@@ -236,14 +236,14 @@ def finding_from(
     reading: bool = False,
     more: int = 0,
 ) -> Finding:
-    """Return the finding for one error of pydantic's in a COCO file.
+    """Return the finding for one pydantic error in a COCO file.
 
     Args:
-        error: what pydantic said.
-        loc: where it is in the file: list, index, field, index in it, as far as it goes.
-        found: the entry that it is in, or the whole file when it is in none.
+        error: pydantic's error.
+        loc: its location in the file: list, index, field, index in it, as far as known.
+        found: the entry that it is in, or the whole file if it is in none.
         path: the file.
-        reading: whether `posetools convert` reads the file, rather than `validate` checks it.
+        reading: True for `posetools convert`, False for `validate`.
         more: how many more values of the field are wrong.
     """
     if len(loc) < 3:
@@ -264,7 +264,7 @@ def finding_from(
 
 
 def _box_can_be_made(entry: object) -> bool:
-    """Return whether an annotation has no box, or one without size, and a labeled keypoint to make one from."""
+    """Return whether an annotation has no box, or one without size, but a labeled keypoint to make one from."""
     if not isinstance(entry, Mapping):
         return False
     box, keypoints = entry.get("bbox"), entry.get("keypoints")
@@ -276,7 +276,7 @@ def _box_can_be_made(entry: object) -> bool:
 
 
 def raw_place(kind: str, position: int, entry: object) -> Place:
-    """Return the place of an entry, with its id and name where they are what they should be."""
+    """Return the place of an entry, with its id and name if they are valid."""
     if not isinstance(entry, Mapping):
         return Place.entry(kind, position)
     number, name = entry.get("id"), entry.get({"images": "file_name", "categories": "name"}.get(kind, ""))
@@ -290,7 +290,7 @@ def _without_field(error: ErrorDetails, loc: tuple[int | str, ...], document: ob
         return Finding("E101", str(path), "", f"{loc[0]} must be a list, but is missing", hint)
     if not loc:
         rule = "an object with the lists images, annotations and categories"
-        hint = "give the COCO file itself, or the folder that it is in"
+        hint = "give the COCO file, or the folder that it is in"
         return Finding("E102", str(path), "", must_be("the file", rule, document), hint)
     is_entry = len(loc) == 2
     place = Place.entry(str(loc[0]), int(loc[1])) if is_entry else str(loc[0])
@@ -308,7 +308,7 @@ def _field_problem(error: ErrorDetails, loc: tuple[int | str, ...]) -> tuple[str
     if of == "missing" and not is_item:
         return _MISSING_CODES.get(field, "E101"), field, whole
     if of in ("missing", "too_long"):
-        # A missing number is told at its own index, one too many at the list.
+        # A missing number is reported at its index, a surplus one at the list.
         listed = join_place(loc[2:-1]) if of == "missing" else name
         return ("E114", listed, _ITEM_RULES[kind, field]) if field == "skeleton" else ("E102", listed, whole)
     if of == "finite_number":

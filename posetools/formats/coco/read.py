@@ -40,20 +40,20 @@ from posetools.formats.options import ReadOptions
 from posetools.formats.shards import ImageSource, ShardReading
 from posetools.scale.shards import SHARD, cut
 
-# What finds the images of a file.
+# Finds the images of a file.
 Lookup: TypeAlias = ImageLookup | TrustedImages
-# Places that are listed in one finding.
+# How many places one finding lists.
 _SHOWN_PLACES = 5
 
 
 class KeypointColumns(NamedTuple):
-    """How a category's keypoints become the skeleton's.
+    """The mapping of a category's keypoints to the skeleton's.
 
     Attributes:
-        number: how many the category has.
+        number: how many keypoints the category has.
         source: indices in the category.
-        target: likewise in the skeleton, one for each of ``source``.
-        ignored: index in the category -> name, of those left out on purpose.
+        target: indices in the skeleton, one for each in ``source``.
+        ignored: index in the category -> name, for those left out on purpose.
     """
 
     number: int
@@ -64,19 +64,19 @@ class KeypointColumns(NamedTuple):
 
 @dataclass(eq=False)
 class Reading:
-    """What one COCO file gave.
+    """The content of one COCO file.
 
     Attributes:
         table: the file as columns.
         split: the split that its name declares, or None.
-        images: row in ``table.images`` -> the image, for those that can be used.
-        columns: category id -> its keypoints, for the categories that are the skeleton's.
-        findings: what could not be read, and what is odd.
+        images: row in ``table.images`` -> the image, for usable images.
+        columns: category id -> its keypoints, for the skeleton's categories.
+        findings: errors and warnings.
         ignored: label -> how many were left out on purpose.
         ignored_ids: the ids of the categories left out on purpose.
-        drop_crowds: whether groups of objects are left out on purpose.
+        drop_crowds: whether crowds are left out.
         broken: the ids of the images in which an object could not be read.
-        measured: index in the file's list of images -> what was found, for those that were opened for their size.
+        measured: index in the file's list of images -> the result, for images that were opened for their size.
     """
 
     table: CocoTable
@@ -96,12 +96,12 @@ class Reading:
 
 
 def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Lookup) -> Reading:
-    """Return what one COCO file holds.
+    """Return the content of one COCO file.
 
     Args:
         path: the file.
-        skeleton: what its keypoints are mapped onto, by name.
-        options: names, what to ignore, where boxes come from, and who is told how far it is.
+        skeleton: the skeleton that keypoints are mapped to, by name.
+        options: names, what to ignore, where boxes come from, and the progress listener.
         lookup: finds the images.
     """
     try:
@@ -123,11 +123,11 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     document, settled = _settled(document, skeleton, options, complete=strict is not None and has_visibility(strict))
     refused = [note for note in settled if note[0].startswith("E")]
     if refused:
-        # Without its keypoints, no image of the file must become one without objects.
+        # Without its keypoints, the file's images must not count as images without objects.
         findings = [Finding(code, str(path), place, message, hint) for code, place, message, hint in refused]
         return Reading(table_from({name: [] for name in LISTS}, path), None, findings=findings)
     prepared = prepare(document, skeleton, options)
-    # What nothing changed is not checked again.
+    # Unchanged entries are not checked twice.
     kept = strict is not None and _has_same_entries(prepared.document, original)
     table = strict if strict and kept else table_from(prepared.document, path, reading=True)
     reading = Reading(table, split_of(path), ignored=prepared.ignored, ignored_ids=prepared.ignored_ids)
@@ -147,12 +147,12 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
 def _settled(
     document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions, *, complete: bool
 ) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
-    """Return a document whose objects have keypoints with names and visibility, and what was done or must be asked.
+    """Return a document whose objects have named keypoints with visibility, and notes on changes or missing options.
 
     Args:
-        document: the file, as parsed, with plain values.
-        skeleton: what the keypoints are.
-        options: what the user said of them.
+        document: the parsed file.
+        skeleton: the skeleton.
+        options: the user's options.
         complete: whether every keypoint is known to have a visibility.
     """
     if fractions := in_fractions(document):
@@ -160,14 +160,14 @@ def _settled(
     document, joined = join_categories(document, skeleton, options)
     document, seen = (document, ()) if complete else assume_visible(document, skeleton, options)
     if any(code.startswith("E") for code, *_ in seen):
-        # How many keypoints there are is not known yet.
+        # The number of keypoints is not known yet.
         return document, (*joined, *seen)
     document, unnamed = name_keypoints(document, skeleton, options)
     return document, (*joined, *seen, *unnamed)
 
 
 def _leave_unlabeled(reading: Reading, document: Mapping[str, Any]) -> None:
-    """Leave out images without objects that the file says nobody labeled (PoseTrack's ``is_labeled``)."""
+    """Leave out images without objects that the file marks as unlabeled (PoseTrack's ``is_labeled``)."""
     said = {
         i for i, entry in enumerate(document["images"]) if isinstance(entry, dict) and entry.get("is_labeled") is False
     }
@@ -180,14 +180,14 @@ def _leave_unlabeled(reading: Reading, document: Mapping[str, Any]) -> None:
         del reading.images[row]
     if rows:
         images = f"{len(rows)} image{'s' * (len(rows) > 1)} without objects"
-        message = f"is_labeled is false in {images}: not labeled yet, left out"
+        message = f"is_labeled is false in {images}: left out as unlabeled"
         reading.add("W322", columns.place(rows[0]), message)
 
 
 def _measure(
     lookup: Lookup, measured: dict[int, FoundImage | Finding], position: int, file_name: str, place: str
 ) -> tuple[int, int] | None:
-    """Return the size in an image's header, and keep what was found; None when no image is opened."""
+    """Return the size in an image's header, and keep the result; None if no image is opened."""
     found = measured[position] = lookup.find(file_name, UNKNOWN_SIZE, place)
     if isinstance(found, Finding):
         return NOT_FOUND
@@ -195,7 +195,7 @@ def _measure(
 
 
 def shards_of(readings: Sequence[Reading], skeleton: Skeleton) -> Iterator[ShardReading]:
-    """Yield what each file gave; an image that is listed twice is left out of all."""
+    """Yield the reading of each file; an image that is listed twice is left out of all."""
     _refuse_doubles(readings)
     for reading in readings:
         dataset = _dataset(reading, skeleton)
@@ -214,7 +214,7 @@ def _has_same_entries(document: Mapping[str, Any], other: Mapping[str, Any]) -> 
 
 
 def _take_refused(reading: Reading, prepared: PreparedDocument) -> None:
-    """Add what the models say of the file, but for the objects left out on purpose, and mark the images of the rest."""
+    """Add the table's findings, except on objects left out on purpose, and mark the images of the others as broken."""
     table = reading.table
     untold = {finding for at in prepared.left_out for finding in table.refused.get(at, ())}
     reading.findings += [finding for finding in table.findings if finding not in untold]
@@ -227,7 +227,7 @@ def _take_refused(reading: Reading, prepared: PreparedDocument) -> None:
 def _columns(
     category: CocoCategory, place: str, skeleton: Skeleton, options: ReadOptions, reading: Reading
 ) -> KeypointColumns:
-    """Return how the file's keypoints map onto the skeleton's; names without a meaning become findings."""
+    """Return how the file's keypoints map to the skeleton's; unknown names become findings."""
     source: dict[int, int] = {}
     ignored: dict[int, str] = {}
     file = str(reading.table.path)
@@ -243,7 +243,7 @@ def _columns(
             rule = f"the only one that is {name!r} (keypoints[{source[skeleton.index[name]]}] is)"
             other = (category.keypoints or ())[source[skeleton.index[name]]]
             renamed = next((one for one in (label, other) if one != name), None)
-            hint = f"--map {quoted(f'{renamed}=NAME')} takes {renamed!r} as another keypoint"
+            hint = f"--map {quoted(f'{renamed}=NAME')} maps {renamed!r} to another keypoint"
             hint = hint if renamed else "correct one of the two in the file"
             reading.add("E305", place, must_be(f"keypoints[{i}]", rule, label), hint)
         else:
@@ -258,7 +258,7 @@ def _columns(
 
 def _find_images(reading: Reading, options: ReadOptions, lookup: Lookup) -> None:
     images, seen = reading.table.images, dict[int, int]()
-    # The first alone: where it is found, the others probably are.
+    # The first image alone: the others are probably in the same place.
     for rows in (range(min(1, len(images))), *cut(range(1, len(images)), SHARD)):
         with heads(lookup.ahead([images.file_names[row] for row in rows])):
             _find_some(reading, rows, seen, options, lookup)
@@ -275,7 +275,7 @@ def _find_some(
         if number in seen:
             message = must_be("id", f"unique among the images ({images.place(seen[number])} has it)", number)
             reading.add("E109", place, message, "give every image an id of its own")
-            # Which of the two images the objects are in, nobody knows.
+            # The objects of this id could belong to either image.
             reading.broken.add(number)
             continue
         seen[number] = row
@@ -291,7 +291,7 @@ def _find_some(
 
 
 def _refuse_doubles(readings: Sequence[Reading]) -> None:
-    """Leave out every image that is listed twice: which entry is right is not known."""
+    """Leave out every image that is listed twice: it is not known which entry is right."""
     at: dict[str, list[tuple[Reading, int]]] = {}
     for reading in readings:
         for row, found in reading.images.items():
@@ -302,7 +302,7 @@ def _refuse_doubles(readings: Sequence[Reading]) -> None:
         for reading, row in entries:
             others = [f"{r.table.path}: {r.table.images.place(i)}" for r, i in entries if (r, i) != (reading, row)]
             message = must_be("file_name", f"the only entry of {path}", reading.table.images.file_names[row])
-            hint = "give as SRC only the files to read, or join the entries; none of them is read"
+            hint = "give only the files to read as SRC, or join the entries; none of them is read"
             files = " and ".join(sorted({str(r.table.path) for r, _ in entries}))
             place, what = reading.table.images.place(row), f"an image must be listed once, got several in {files}"
             message += f"; also at {', '.join(others)}"
@@ -311,7 +311,7 @@ def _refuse_doubles(readings: Sequence[Reading]) -> None:
 
 
 def _dataset(reading: Reading, skeleton: Skeleton) -> Dataset:
-    """Return the images and objects of a file; what cannot be read becomes a finding."""
+    """Return the images and objects of a file; unreadable ones become findings."""
     table, listed = reading.table.annotations, sorted(reading.images.items())
     index_of, images = {row: index for index, (row, _) in enumerate(listed)}, reading.table.image_rows()
     keypoints = _keypoints(reading, skeleton)
@@ -335,16 +335,16 @@ def _dataset(reading: Reading, skeleton: Skeleton) -> Dataset:
 
 
 def _usable_rows(reading: Reading, skeleton: Skeleton, images: Ints, keypoints: Mapping[int, Floats]) -> Iterator[int]:
-    """Yield the objects that can be used; others become a finding, but for those that already are."""
+    """Yield the usable objects; the others become findings, unless they already are."""
     table = reading.table.annotations
     for row in range(len(table)):
         if int(table.category_ids[row]) in reading.ignored_ids or (reading.drop_crowds and table.iscrowd[row]):
             continue
         if int(images[row]) not in reading.images:
-            # The finding of an image that is listed has its objects.
+            # The finding of a listed image covers its objects.
             if int(table.image_ids[row]) not in reading.table.image_ids:
                 message = must_be("image_id", "the id of an entry in images", int(table.image_ids[row]))
-                reading.add("E110", table.place(row), message, "add the image to images, or take the annotation out")
+                reading.add("E110", table.place(row), message, "add the image to images, or remove the annotation")
         elif int(table.category_ids[row]) not in reading.columns:
             reading.findings += _category_problem(reading, row, skeleton.category.name)
             reading.broken.add(int(table.image_ids[row]))
@@ -379,11 +379,11 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
         for row, wrong in zip(rows[bad].tolist(), points[bad][:, :, 2], strict=True):
             index = int(np.flatnonzero(~np.isin(wrong, (0, 1, 2)))[0])
             message = must_be(f"keypoints[{3 * index + 2}]", "a visibility of 0, 1 or 2", float(wrong[index]))
-            reading.add("E107", table.place(row), message, "0 not labeled, 1 hidden, 2 visible")
+            reading.add("E107", table.place(row), message, "0 not labeled, 1 labeled but not visible, 2 visible")
             reading.broken.add(int(table.image_ids[row]))
         usable |= dict(zip(rows[~bad].tolist(), mapped[~bad], strict=True))
     if stray:
-        message = f"keypoints must be 0, 0 where the visibility is 0, got coordinates at {stray} of them, left out"
+        message = f"keypoints with visibility 0 must be at 0, 0, got coordinates for {stray}, left out"
         reading.add("W203", "annotations", message, "visibility 1 means labeled but not visible")
     return usable
 
@@ -400,11 +400,11 @@ def _lengths(reading: Reading, rows: Ints, number: int) -> None:
             message += f" in {len(places)} objects: {', '.join(places[:_SHOWN_PLACES])}" + ", ..." * (
                 len(places) > _SHOWN_PLACES
             )
-        reading.add("E106", places[0], message, "the category's keypoints say how many there are")
+        reading.add("E106", places[0], message, "the category defines the number of keypoints")
 
 
 def _category_problem(reading: Reading, row: int, category: str) -> Iterator[Finding]:
-    """Yield what is wrong with an object that is not the skeleton's; the finding of its category itself has it."""
+    """Yield the finding on an object of another category; the finding of an unreadable category covers its objects."""
     table, number = reading.table.annotations, int(reading.table.annotations.category_ids[row])
     place, file = table.place(row), str(reading.table.path)
     named = [each for each in reading.table.categories.values() if each.id == number]

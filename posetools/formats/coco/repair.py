@@ -1,15 +1,15 @@
-"""A COCO document made ready for the models: what a file may leave out is filled in, what can be mended is mended.
+"""Prepares a COCO document for the models: fills in missing optional values, and repairs what can be repaired.
 
-Everything that is changed, left out on purpose, or not carried over is said. What has one right answer is repaired;
-nothing else is touched, and keys and their order stay. ``posetools validate --fix`` makes all of these repairs, the
-COCO reader those of objects:
+Every change is reported, and so is everything left out or not carried over. Only values with a single right answer are
+repaired; keys and their order stay. ``posetools validate --fix`` makes all of these repairs, the COCO reader those of
+objects:
 
-- E104 ``area`` that is missing, or at most 1: the box's width times height, where that is greater than 1;
-- E105 ``num_keypoints`` that is missing or wrong: the number of keypoints with a visibility of 1 or 2;
-- E115 ``iscrowd`` that is missing: 0;
-- E114 a category's edges with a 0 in them, hence 0-based: 1 is added to every index;
-- W201 a box that leaves its image by more than a pixel: it is cut to the image, where something is left of it. Its
-  area is cut with it where it was the box's.
+- E104 ``area`` missing or at most 1: the box's width times height, if greater than 1;
+- E105 ``num_keypoints`` missing or wrong: the number of keypoints with a visibility of 1 or 2;
+- E115 ``iscrowd`` missing: 0;
+- E114 a category's edges contain a 0, so they are 0-based: 1 is added to every index;
+- W201 a box extends more than a pixel outside its image: it is clipped to the image, unless nothing would remain. Its
+area is updated if it was the box's.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ from posetools.formats.reading import Corners
 
 OF_OBJECTS = frozenset({"E104", "E105", "E115"})
 ALL = OF_OBJECTS | {"E114", "W201"}
-# Rounding puts edges of good boxes up to a pixel outside.
+# Rounding puts edges of valid boxes up to a pixel outside.
 OUTSIDE = 1.0
-# A polygon of as many numbers has no area.
+# A polygon with at most this many numbers has no area.
 _LINE = 4
-# How groups that are left out are counted.
+# The name under which crowds that are left out are counted.
 CROWDS = "groups (iscrowd)"
 
 _Entry = dict[str, Any]
@@ -62,9 +62,9 @@ class Repair:
     """One change.
 
     Attributes:
-        code: the finding that it mends.
-        place: where, as in the finding.
-        message: what was changed: ``area set to 1200, was 1.0``.
+        code: the finding that it repairs.
+        place: as in the finding.
+        message: the change: ``area set to 1200, was 1.0``.
     """
 
     code: str
@@ -73,30 +73,30 @@ class Repair:
 
 
 def repair(document: Any, codes: frozenset[str] = ALL) -> tuple[Any, tuple[Repair, ...]]:
-    """Return a COCO document with what can be mended mended, and what was changed; the argument stays as it is."""
+    """Return a repaired COCO document, and the changes; the argument is not changed."""
     if not isinstance(document, dict):
         return document, ()
     repairs: list[Repair] = []
-    mended = dict(document)
+    repaired = dict(document)
     sizes = image_sizes(document)
     if isinstance(document.get("annotations"), list):
-        mended["annotations"] = [
+        repaired["annotations"] = [
             _annotation(entry, i, sizes, codes, repairs) for i, entry in enumerate(document["annotations"])
         ]
     if isinstance(document.get("categories"), list) and "E114" in codes:
-        mended["categories"] = [_category(entry, i, repairs) for i, entry in enumerate(document["categories"])]
-    return (mended, tuple(repairs)) if repairs else (document, ())
+        repaired["categories"] = [_category(entry, i, repairs) for i, entry in enumerate(document["categories"])]
+    return (repaired, tuple(repairs)) if repairs else (document, ())
 
 
 def repairs_at(entries: Iterable[tuple[str, int, Any]], codes: frozenset[str] = ALL) -> frozenset[tuple[str, str]]:
-    """Return the (code, place) of all that can be mended in some entries of a COCO document.
+    """Return the (code, place) of each repairable problem in some entries of a COCO document.
 
     Args:
-        entries: the list's name, the index in it, and the entry; images, which say the sizes, before annotations.
-        codes: what is mended.
+        entries: the list's name, the index in it, and the entry; images, which have the sizes, before annotations.
+        codes: the findings to repair.
     """
     repairs: list[Repair] = []
-    mended: set[tuple[str, str]] = set()
+    repairable: set[tuple[str, str]] = set()
     images: list[Any] = []
     sizes: dict[int, tuple[int, int]] | None = None
     for kind, position, entry in entries:
@@ -107,9 +107,9 @@ def repairs_at(entries: Iterable[tuple[str, int, Any]], codes: frozenset[str] = 
             _annotation(entry, position, sizes, codes, repairs)
         elif "E114" in codes:
             _category(entry, position, repairs)
-        mended.update((done.code, done.place) for done in repairs)
+        repairable.update((done.code, done.place) for done in repairs)
         repairs.clear()
-    return frozenset(mended)
+    return frozenset(repairable)
 
 
 def image_sizes(document: Mapping[str, Any]) -> dict[int, tuple[int, int]]:
@@ -130,9 +130,9 @@ def _annotation(
     if not isinstance(entry, dict):
         return entry
     new: _Entry = {}
-    for code, mend in (("W201", partial(_clipped, sizes=sizes)), ("E105", _counted), ("E115", _crowd), ("E104", _area)):
-        # The area is that of the box as it is cut.
-        if code in codes and (change := mend({**entry, **new} if new else entry)):
+    for code, fix in (("W201", partial(_clipped, sizes=sizes)), ("E105", _counted), ("E115", _crowd), ("E104", _area)):
+        # The area comes last, as it depends on the clipped box.
+        if code in codes and (change := fix({**entry, **new} if new else entry)):
             new |= change
             repairs.append(_told(code, raw_place("annotations", position, entry), entry, change))
     return {**entry, **new} if new else entry
@@ -199,7 +199,7 @@ def _category(entry: Any, position: int, repairs: list[Repair]) -> Any:
     if 0 not in indices or min(indices) < 0 or max(indices) >= len(names):
         return entry
     place = raw_place("categories", position, entry)
-    repairs.append(Repair("E114", place, "skeleton: 1 added to every index, the edges were 0-based"))
+    repairs.append(Repair("E114", place, "skeleton: 1 added to every index of the 0-based edges"))
     return {**entry, "skeleton": [[a + 1, b + 1] for a, b in edges]}
 
 
@@ -212,7 +212,7 @@ def _is_number(value: Any) -> TypeGuard[float]:
 
 
 def _are_numbers(values: list[Any]) -> bool:
-    """Return whether all are numbers as ``_is_number`` says, at a fraction of the time."""
+    """Like ``_is_number`` for all values, but much faster."""
     # Only NaN differs from itself.
     plain = set(map(type, values)) <= {int, float} and all(map(operator.eq, values, values))
     return plain and max(map(abs, values), default=0) <= MAX_COORDINATE**2
@@ -224,15 +224,15 @@ def _is_pair(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PreparedDocument:
-    """A document that is ready.
+    """A prepared document.
 
     Attributes:
         document: the document, changed.
-        ours: the ids of the categories that are the skeleton's.
+        ours: the ids of the skeleton's categories.
         ignored_ids: the ids of the categories left out on purpose.
-        ignored: name of such a category -> how many objects of it there are.
-        left_out: the indices of those objects in the file's list.
-        notes: what was changed, and what is not carried over.
+        ignored: the category's name -> its number of objects.
+        left_out: the indices of these objects in the file's list.
+        notes: changes, and what is not carried over.
     """
 
     document: Mapping[str, Any]
@@ -244,7 +244,7 @@ class PreparedDocument:
 
 
 def prepare(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> PreparedDocument:
-    """Return a COCO document made ready for the models; the argument stays as it is."""
+    """Return a COCO document prepared for the models; the argument is not changed."""
     names = dict(_categories(document))
     ours = frozenset(i for i, name in names.items() if is_category(name, skeleton, options))
     ignored_names = {i: name for i, name in names.items() if i not in ours and name in options.ignore}
@@ -258,11 +258,11 @@ def prepare(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOption
             places[i] = raw_place("annotations", i, entry)
             ignored[CROWDS] += 1
     filled, notes = _fill(document, ours, options)
-    mended, repairs = repair(filled, OF_OBJECTS)
+    repaired, repairs = repair(filled, OF_OBJECTS)
     untold = set(places.values())
     notes += _repaired([done for done in repairs if done.place not in untold])
     return PreparedDocument(
-        document=mended,
+        document=repaired,
         ours=ours,
         ignored_ids=frozenset(ignored_names),
         ignored=ignored,
@@ -273,7 +273,7 @@ def prepare(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOption
 
 def _repaired(repairs: Sequence[Repair]) -> Iterator[Note]:
     """Yield one note for each kind of repair."""
-    hint = "the source stays as it is; the data set that is written has these values"
+    hint = "the source is not changed; the written data set has these values"
     kinds: dict[str, list[Repair]] = {}
     for done in repairs:
         kinds.setdefault(done.code, []).append(done)
@@ -294,7 +294,7 @@ def _category_of(entry: Any) -> int | None:
 
 
 def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOptions) -> tuple[Any, list[Note]]:
-    """Give every object keypoints (none labeled), and a box where the user wants one made from them."""
+    """Give every object keypoints (none labeled), and a box from keypoints if requested."""
     filled: list[Any] = list(document["annotations"])
     bare = [i for i, entry in enumerate(filled) if isinstance(entry, dict) and "keypoints" not in entry]
     for i in bare:
@@ -303,7 +303,7 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
     outlines = {i: box for i, entry in enumerate(filled) if (box := _outline(entry))}
     mine = [i for i in outlines if _category_of(filled[i]) in ours]
     message = "bbox set to the upright extent of the segmentation in {} without one"
-    notes += _done(filled, mine, message, "the source stays as it is")
+    notes += _done(filled, mine, message, "the source is not changed")
     _set_boxes(filled, outlines)
     if options.box_from == "keypoints":
         sizes = image_sizes(document)
@@ -311,11 +311,11 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
         notes += _complete(filled, boxes, sizes, ours)
         mine = [i for i in boxes if _category_of(filled[i]) in ours and filled[i].get("bbox")]
         message = "bbox without a size was replaced by one from keypoints in {}"
-        notes += _done(filled, mine, message, "the source stays as it is")
+        notes += _done(filled, mine, message, "the source is not changed")
         _set_boxes(filled, boxes)
     mine = [i for i in bare if _category_of(filled[i]) in ours]
-    message = f"keypoints set to none labeled in {len(mine)} objects without any"
-    notes += _done(filled, mine, message, "they train the detector, not the pose estimator")
+    message = f"no labeled keypoints in {len(mine)} objects without any"
+    notes += _done(filled, mine, message, "they only train the detector")
     return {**document, "annotations": filled}, notes
 
 
@@ -325,7 +325,7 @@ def _set_boxes(entries: list[Any], boxes: Mapping[int, Corners]) -> None:
 
 
 def _done(entries: Sequence[Any], rows: Sequence[int], message: str, hint: str) -> Iterator[Note]:
-    """Yield the note on what was done to some objects, where it was done to any; ``{}`` is their number."""
+    """Yield the note on changed objects, if there are any; ``{}`` in the message is their number."""
     if rows:
         number = f"{len(rows)} object{'s' * (len(rows) > 1)}"
         first = raw_place("annotations", rows[0], entries[rows[0]])
@@ -333,7 +333,7 @@ def _done(entries: Sequence[Any], rows: Sequence[int], message: str, hint: str) 
 
 
 def _outline(entry: Any) -> Corners | None:
-    """Return the upright extent of an object's polygons, where it has no box."""
+    """Return the upright extent of an object's polygons if it has no box."""
     polygons = entry.get("segmentation") if isinstance(entry, dict) else None
     if not polygons or not isinstance(polygons, list) or not _lacks_box(entry):
         return None
@@ -348,7 +348,7 @@ def _outline(entry: Any) -> Corners | None:
 
 
 def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptions) -> Corners | None:
-    """Return the box round an object's labeled points, where it has none of its own."""
+    """Return the box around an object's labeled points if it has none."""
     if not isinstance(entry, dict) or not _lacks_box(entry) or not _has_image(entry):
         return None
     keypoints, size = entry["keypoints"], sizes.get(entry["image_id"])
@@ -361,14 +361,14 @@ def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptio
     if not points:
         return None
     x, y, _ = points[0]
-    # A box without size is a finding of its own, which says what to do where nothing is in the image.
+    # A box without size gives a finding of its own, with the fix for points outside the image.
     return box_round(points, options, size) or (x, y, x, y)
 
 
 def _complete(
     entries: Sequence[Any], boxes: dict[int, Corners], sizes: Mapping[int, tuple[int, int]], ours: frozenset[int]
 ) -> Iterator[Note]:
-    """Give each ThinBox among the boxes (index of an entry -> its box) its size; yield the note on those of ours."""
+    """Give each ThinBox among the boxes (index of an entry -> its box) its size; yield the note on the skeleton's."""
     thin: dict[int, list[int]] = {}
     for i, box in boxes.items():
         if isinstance(box, ThinBox):
@@ -400,7 +400,7 @@ def _complete(
 
 
 def _lacks_box(entry: Mapping[str, Any]) -> bool:
-    """Return whether an object has no box, or one without size, as programs write it round a single point."""
+    """Return whether an object has no box, or one without size as programs write around a single point."""
     box = entry.get("bbox")
     if not box:
         return box is None or isinstance(box, list)
@@ -412,7 +412,7 @@ def _has_image(entry: Mapping[str, Any]) -> bool:
 
 
 def _not_carried(document: Mapping[str, Any], ours: frozenset[int]) -> Iterator[Note]:
-    """Yield one note on all keys that a Dataset has no room for."""
+    """Yield one note on all keys that a Dataset cannot hold."""
     counts = Counter[str]()
     for kind, model in (("annotations", CocoAnnotation), ("images", CocoImage)):
         for entry in document[kind]:
@@ -422,5 +422,5 @@ def _not_carried(document: Mapping[str, Any], ours: frozenset[int]) -> Iterator[
                 counts.update(["annotations.segmentation"] if entry.get("segmentation") else [])
     if counts:
         listed = ", ".join(f"{key} ({number})" for key, number in sorted(counts.items()))
-        hint = "boxes, areas, iscrowd and keypoints are carried over; keep the source for the rest"
-        yield "W323", "", f"keys must be those of COCO keypoints to be carried over, got also {listed}", hint
+        hint = "boxes, areas, iscrowd and keypoints are carried over; keep the source"
+        yield "W323", "", f"keys must be those of COCO keypoints to be converted, got also {listed}", hint

@@ -1,4 +1,4 @@
-"""Where COCO files and their images lie: which files of a folder are COCO, their splits, and image look-up."""
+"""Finds COCO files and their images: which files of a folder are COCO, their splits, and image lookup."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from posetools.formats.sources.locate import (
 )
 
 ANNOTATIONS = "annotations"
-# Of an image whose size the file does not give.
+# For an image whose size is not in the file.
 UNKNOWN_SIZE = (0, 0)
 
-# labelme files say so in their first bytes, and a folder may hold many thousands of them.
+# labelme files have this in their first bytes, and a folder may hold many thousands of them.
 _HEAD_BYTES = 4096
 _LOOKED_AT = 5
-# Most names are so; the others cost more.
+# A fast check that most names pass.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 
 
@@ -44,10 +44,10 @@ class FoundImage:
 
     Attributes:
         path: the file.
-        name: its name in the Dataset, if no other image wants it.
-        origin: what is put before the name when another image wants it too.
+        name: its name in the Dataset, unless another image has the same.
+        origin: the prefix of the name if another image has the same.
         size: (width, height) of the upright image.
-        notes: what is odd about it.
+        notes: warnings.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class FoundImage:
 
 
 class ImageLookup:
-    """Finds the images of one COCO file: below images/ beside it, beside it, or where a COCO release has them."""
+    """Finds the images of one COCO file: below images/ next to it, next to it, or as in a COCO release."""
 
     def __init__(
         self, path: Path, root: Path, image_roots: Sequence[Path] = (), *, trust: bool = False, needed: bool = True
@@ -69,8 +69,8 @@ class ImageLookup:
             path: the file.
             root: the source folder.
             image_roots: further folders that the user allowed.
-            trust: take the sizes in the file for the images', and open none.
-            needed: whether an image must be there all the same.
+            trust: use the file's image sizes, and open no image.
+            needed: whether an image must exist even so.
         """
         self.path = path
         self.root = root
@@ -82,13 +82,13 @@ class ImageLookup:
         self._roots = (root, *image_roots)
 
     def find(self, file_name: str, size: tuple[int, int], place: str, *, below: str = "") -> FoundImage | Finding:
-        """Return the image ``file_name``, which is said to be of ``size`` (width, height), or why there is none.
+        """Return the image ``file_name`` of the given ``size`` (width, height), or a finding if there is none.
 
         Args:
             file_name: as written.
             size: as written.
             place: the place in the file that names it.
-            below: a folder that it is looked for in first.
+            below: a folder to search first.
         """
         match = self._look([f"{below}/{file_name}", file_name] if below else [file_name])
         name = safe_name(file_name)
@@ -96,7 +96,7 @@ class ImageLookup:
         if missing and name and self._trust and not self._needed:
             return FoundImage(self.path.parent / name, name, self._origin(None), size)
         if isinstance(match, Finding):
-            # A name that leaves the folder is a fault of the COCO file itself; a link that does is none.
+            # A name that leaves the folder is an error in the COCO file; a link that leaves it is not.
             leaves = match.code == "E308" and not isinstance(match, UnsettledImage) and safe_name(file_name) is None
             return replace(match, place=place, code="E125" if leaves else match.code)
         found_name, origin = self._name(match), self._origin(match.folder)
@@ -128,7 +128,7 @@ class ImageLookup:
         links = [path for path in named if is_sane(path) and path.is_symlink()]
         if match.code != "E121" or not links:
             return match
-        # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
+        # Unlike Path.resolve, realpath does not fail on circular links.
         target = Path(os.path.realpath(links[0]))
         message = f"file_name must be an image inside {self.root}, got {file_name!r}, a link to {target}"
         return Finding("E308", str(self.path), "", message, allowing(target))
@@ -148,7 +148,7 @@ class ImageLookup:
 
 
 class TrustedImages:
-    """The images of a data set of posetools' own: below one folder, with the sizes in the file; none is opened."""
+    """The images of a posetools data set: in one folder, with sizes from the file; none is opened."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.path = path
@@ -160,16 +160,16 @@ class TrustedImages:
         yield from ()
 
     def find(self, file_name: str, size: tuple[int, int], place: str) -> FoundImage | Finding:
-        """Return the image, or a finding when its name leaves the folder."""
+        """Return the image, or a finding if its name leaves the folder."""
         name = safe_name(file_name)
         if name is None:
             message = must_be("file_name", f"a path that stays in {self.folder}", file_name)
-            return Finding("E125", str(self.path), place, message, "write the path as seen from images/")
+            return Finding("E125", str(self.path), place, message, "write the path relative to images/")
         return FoundImage(self.folder / name, name, self.folder.parent.name, size)
 
 
 def safe_name(file_name: str) -> str | None:
-    """Return a file name, with forward slashes, that cannot leave the folder it is seen from; None when it could."""
+    """Return a file name with forward slashes that cannot leave its folder; None if it could."""
     if _PLAIN_NAME.fullmatch(file_name):
         return file_name
     relative = portable_path(file_name)
@@ -179,7 +179,7 @@ def safe_name(file_name: str) -> str | None:
 
 
 def image_folders(path: Path) -> tuple[Path, ...]:
-    """Return the folders that the file names in the COCO file ``path`` may be seen from, in the order to try them."""
+    """Return the folders that file names in the COCO file ``path`` may be relative to, in search order."""
     beside = path.parent
     folders = [beside / IMAGES, beside]
     if beside.name == ANNOTATIONS:
@@ -191,23 +191,23 @@ def image_folders(path: Path) -> tuple[Path, ...]:
 
 
 def split_in(stem: str) -> str | None:
-    """Return the split that a file's name declares: exactly one of its words is train, val or test."""
+    """Return the split in a file's name: exactly one of its words is train, val or test."""
     words = [SPLIT_WORDS[word] for word in re.findall(r"[a-z]+", stem.lower()) if word in SPLIT_WORDS]
     return words[0] if len(words) == 1 else None
 
 
 def split_of(path: Path) -> str | None:
-    """Return the split that a COCO file declares: by its name, else by the name of the folder that it is in."""
+    """Return the split of a COCO file: by its name, else by its folder's name."""
     return split_in(path.stem) or split_folder(path.parent.name)
 
 
 def root_of(path: Path) -> Path:
-    """Return the folder that the images of a COCO file may not leave: its own, or the one above ``annotations/``."""
+    """Return the folder that contains all images of a COCO file: its own, or the one above ``annotations/``."""
     return path.parent.parent if path.parent.name == ANNOTATIONS else path.parent
 
 
 def is_coco(path: Path) -> bool | None:
-    """Return whether a .json file has the three lists of COCO; None when it is not readable as JSON."""
+    """Return whether a .json file has COCO's three lists; None if it is not readable as JSON."""
     try:
         with path.open("rb") as file:
             if b'"shapes"' in file.read(_HEAD_BYTES):
@@ -222,26 +222,25 @@ def is_coco(path: Path) -> bool | None:
 
 
 def _has_keypoints(document: Mapping[str, Any]) -> bool:
-    """Return whether a document whose categories are missing has keypoints; COCO's captions have none."""
+    """Return whether a document without categories has keypoints; COCO's captions have none."""
     first = next(iter(document["annotations"]), None)
     return document.get("categories") is None and isinstance(first, dict) and isinstance(first.get("keypoints"), list)
 
 
 def detect(path: Path) -> bool:
-    """Return whether a path is a COCO file, or a folder that has one where COCO files lie."""
+    """Return whether a path is a COCO file, or a folder with COCO files in one of the usual locations."""
     if path.is_dir():
-        # At a URL each look costs a round trip.
+        # At a URL each check costs a round trip.
         most = _LOOKED_AT if is_url(path) else None
         return any(is_coco(file) for group in _groups(path) for file in group[:most])
     return path.suffix.lower() == ".json" and path.is_file() and bool(is_coco(path))
 
 
 def files_of(source: Path) -> tuple[Path, ...]:
-    """Return the COCO files of a source: itself, or those of the first place in the folder that has any.
+    """Return the COCO files of a source: itself, or those in the folder's first location that has any.
 
-    The places are ``*_coco.json``, ``annotations/*.json``, ``*.json``, and ``*.json`` in ``train/``, ``valid/``,
-    ``test/`` and the like. A file there that is not JSON counts, so
-    that it is reported; one that is JSON without the lists of COCO does not.
+    The locations are ``*_coco.json``, ``annotations/*.json``, ``*.json``, and ``*.json`` in ``train/``, ``valid/``,
+    ``test/`` and the like. A file that is not JSON counts, so that it is reported; JSON without COCO's lists does not.
 
     Raises:
         RequestError: there is none.
@@ -259,17 +258,17 @@ def files_of(source: Path) -> tuple[Path, ...]:
 
 
 def _groups(folder: Path) -> Iterator[list[Path]]:
-    """Yield the .json files of each place where COCO files lie; a later place is looked at when asked for."""
+    """Yield the .json files of each location, searching later ones only on demand."""
     for pattern in ("*_coco.json", f"{ANNOTATIONS}/*.json", "*.json"):
         yield sorted(path for path in folder.glob(pattern) if is_url(path) or path.is_file())
     if not is_url(folder) and folder.is_dir():
-        # Names alone are looked at: there may be hundreds of thousands of other files.
+        # Only names are read: there may be hundreds of thousands of other files.
         splits = [folder / name for name in os.listdir(folder) if split_folder(name)]  # noqa: PTH208 (half the time)
         yield sorted(path for split in splits for path in split.glob("*.json") if path.is_file())
 
 
 def without_twins(files: Sequence[Path]) -> tuple[tuple[Path, ...], list[Finding]]:
-    """Return the files but those of a COCO release whose objects another one has with keypoints, and a note on each."""
+    """Return the files without those of a COCO release whose objects another file has with keypoints, and notes."""
     names = {(path.parent, path.name) for path in files}
     kept: list[Path] = []
     notes: list[Finding] = []
@@ -278,6 +277,6 @@ def without_twins(files: Sequence[Path]) -> tuple[tuple[Path, ...], list[Finding
         if not path.name.startswith("instances_") or (path.parent, twin) not in names:
             kept.append(path)
             continue
-        message = f"left out: {twin} beside it has the same objects with their keypoints"
-        notes.append(Finding("W323", str(path), "", message, "name the file itself to read it"))
+        message = f"left out: {twin} has the same objects with keypoints"
+        notes.append(Finding("W323", str(path), "", message, "give the file as SRC to read it"))
     return tuple(kept), notes

@@ -1,10 +1,9 @@
-"""One COCO file as columns: every entry that keeps to the models, and a finding for every one that does not.
+"""One COCO file as columns: all valid entries, and a finding for each invalid one.
 
-Checks and the reader work on these arrays. A file is read once, and its entries are objects only a batch at a time;
-places and messages are made only for what is wrong. The structs that model.py makes of its models are several times as
-fast as these; an entry that a struct refuses goes to the model, whose word counts. So an entry with a mistake costs its
-own time only, and nothing is judged by the structs alone that the models would judge otherwise: a test compares the two
-on generated files.
+The checks and the reader use these arrays. A file is read once, and its entries are objects only one batch at a time;
+places and messages are made only for problems. The structs that model.py derives from its models are several times
+faster than the models. An entry that a struct refuses goes to the model, which decides, so only an invalid entry is
+slow. A test compares structs and models on generated files.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ LISTS = ("images", "annotations", "categories")
 
 _EntryModel = type[CocoImage | CocoAnnotation | CocoCategory]
 _STRUCTS: dict[_EntryModel, type[Any]] = {model: struct_of(model) for model in (CocoImage, CocoAnnotation)}
-# What refuses: msgspec and the models values, both of them text that is no JSON, nesting, integers of too many digits.
+# msgspec and the models refuse values; both refuse invalid JSON, deep nesting, and integers with too many digits.
 _REFUSED = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
-# Entries that are objects at once; more do not stay in the processor's caches.
+# How many entries are objects at once; more would not stay in the processor's caches.
 _FILE_BATCH = 1024
 _TEXT_CHUNK = 1 << 20
 _STRIDE = 64
@@ -54,12 +53,12 @@ _AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
 def has_lists(document: object) -> TypeGuard[Mapping[str, Any]]:
-    """Return whether a parsed document has the three lists of a COCO file."""
+    """Return whether a parsed document has COCO's three lists."""
     return isinstance(document, Mapping) and all(isinstance(document.get(name), list) for name in LISTS)
 
 
 class RawFile(msgspec.Struct, frozen=True, gc=False):
-    """A COCO file whose entries are still text; what may be missing is UNSET."""
+    """A COCO file whose entries are still text; optional keys may be UNSET."""
 
     images: list[msgspec.Raw]
     annotations: list[msgspec.Raw]
@@ -74,17 +73,17 @@ class CocoTable:
 
     Attributes:
         path: the file.
-        findings: what does not keep to the models; those entries are not in the columns.
-        refused: index of an annotation among those in the file -> its findings, for those that have any.
+        findings: errors on invalid entries, which are not in the columns.
+        refused: index of an annotation in the file -> its findings, for invalid annotations.
         readable: whether the three lists are there; without them the columns are empty.
         images: the images.
         annotations: the objects.
         categories: place in the file -> the category.
-        image_ids: the ids of all images, those with findings included.
-        category_ids: likewise of the categories.
-        num_images: how many images the file lists, those with findings included.
-        num_annotations: likewise of the annotations.
-        num_categories: likewise of the categories.
+        image_ids: the ids of all images, including invalid ones.
+        category_ids: the ids of all categories, including invalid ones.
+        num_images: how many images the file lists, including invalid ones.
+        num_annotations: how many annotations the file lists, including invalid ones.
+        num_categories: how many categories the file lists, including invalid ones.
     """
 
     path: Path
@@ -123,7 +122,7 @@ def read_table(path: Path) -> CocoTable:
             head = {name: parse(text) for name, text in beside.items() if isinstance(text, msgspec.Raw)}
             return _Reading(path).table(head, {name: getattr(raw, name) for name in LISTS}, raw=True)
         except RecursionError:
-            # An entry that is nested more deeply than Python's json goes.
+            # An entry that is nested more deeply than Python's json allows.
             pass
     return table_from(read_json(path), path)
 
@@ -134,15 +133,15 @@ def table_from(document: object, path: Path, *, reading: bool = False) -> CocoTa
     Args:
         document: the file, as parsed.
         path: the file, for the findings.
-        reading: whether it is read to be converted: findings then leave out what the reader makes from other fields.
+        reading: True when converting: findings then leave out fields that the reader computes from others.
     """
     return _Reading(path, reading=reading).of_document(document)
 
 
 def clean_table(document: object, path: Path) -> CocoTable | None:
-    """Return a parsed COCO document as columns where all of it keeps to the models; None at the first entry that fails.
+    """Return a parsed COCO document as columns if all of it is valid; None at the first invalid entry.
 
-    What it returns has values of the models' types alone, so that no other meaning needs to be looked for.
+    All values in the result have the models' types, so no conversion is needed.
     """
     try:
         return _Reading(path, strict=True).of_document(document)
@@ -151,19 +150,19 @@ def clean_table(document: object, path: Path) -> CocoTable | None:
 
 
 def unreadable_table(path: Path, error: InputError) -> CocoTable:
-    """Return the table without rows of a file that cannot be read, with the finding that says why."""
+    """Return the empty table of an unreadable file, with the finding that says why."""
     found = _Reading(path)
-    hint = "write the file again with the tool that it comes from"
+    hint = "export the file again"
     found.findings.append(Finding("E310", str(path), error.place, error.problem, hint))
     return found.empty()
 
 
 def read_entries(path: Path, wanted: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, int, Any]]:
-    """Yield some entries of the lists of a COCO file as they are, parsed one by one: list, index, entry.
+    """Yield some entries of a COCO file's lists, parsed one by one: list, index, entry.
 
     Args:
         path: the file.
-        wanted: the list's name -> indices in ascending order; those beyond its end, and those of no list, are left out.
+        wanted: the list's name -> ascending indices; missing ones are skipped.
 
     Raises:
         InputError: the file cannot be read or is not JSON.
@@ -177,7 +176,7 @@ def read_entries(path: Path, wanted: Mapping[str, Sequence[int]]) -> Iterator[tu
 
 
 def split_text(content: bytes) -> RawFile | None:
-    """Return the lists of a COCO file, or None for what msgspec refuses, or reads though Python's json would not."""
+    """Return the lists of a COCO file, or None for content that msgspec refuses, or that only Python's json refuses."""
     if not (content.isascii() or _is_utf8(content)) or _has_long_number(content):
         return None
     start = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
@@ -188,7 +187,7 @@ def split_text(content: bytes) -> RawFile | None:
 
 
 def _is_utf8(content: bytes) -> bool:
-    # In pieces, for as text it may take four times the memory. msgspec looks only into the strings that it keeps.
+    # In chunks, as the decoded text may take four times the memory. msgspec checks only the strings that it keeps.
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for start in range(0, len(content), _TEXT_CHUNK):
@@ -199,38 +198,38 @@ def _is_utf8(content: bytes) -> bool:
 
 
 def _has_long_number(content: bytes) -> bool:
-    """Return whether there may be an integer of more digits than Python makes an int of, in a key that is skipped."""
-    # So long a run of digits shows in every 64th byte too.
+    """Return whether a skipped key may hold an integer with more digits than Python converts."""
+    # A run of digits that long also shows in every 64th byte.
     longest = sys.get_int_max_str_digits() // _STRIDE
     return bool(longest) and b"0" * longest in content[::_STRIDE].translate(_AS_ZEROS)
 
 
 def parse(raw: msgspec.Raw) -> Any:
-    """Return what a piece of text that ``split_text`` gave holds."""
+    """Return the value of a piece of text from ``split_text``."""
     try:
         return msgspec.json.decode(raw)
     except _REFUSED:
-        # A number like 1e400 is infinite for Python.
+        # Python reads a number like 1e400 as infinity.
         return json.loads(str(memoryview(raw), "utf-8"))
 
 
 class _Reading:
-    """What has been read of a file so far: what keeps to the models in rows, and findings of the rest."""
+    """Collects the content of a file: rows for valid entries, findings for the others."""
 
     def __init__(self, path: Path, *, reading: bool = False, strict: bool = False) -> None:
         """Begin to read.
 
         Args:
             path: the file.
-            reading: whether it is read to be converted, rather than checked.
-            strict: raise what the models say first, a ValidationError, rather than collect findings.
+            reading: True when converting, False when checking.
+            strict: raise the first ValidationError instead of collecting findings.
         """
         self.path, self._reading, self._strict = path, reading, strict
         self.findings: list[Finding] = []
         self._refused: dict[int, tuple[Finding, ...]] = {}
         self._images, self._annotations = ImageRows(), AnnotationRows()
         self._categories: dict[Place, CocoCategory] = {}
-        # The list's name -> the ids of its entries with findings, where they are integers.
+        # The list's name -> the integer ids of its invalid entries.
         self._ids: dict[str, set[int]] = defaultdict(set)
 
     def of_document(self, document: Any) -> CocoTable:
@@ -241,14 +240,14 @@ class _Reading:
         return self.empty()
 
     def empty(self) -> CocoTable:
-        """Return the columns of a file without the three lists."""
+        """Return empty columns, for a file without the three lists."""
         return self._made(dict.fromkeys(LISTS, 0), readable=False)
 
     def table(self, head: Mapping[str, Any], lists: Mapping[str, Sequence[Any]], *, raw: bool) -> CocoTable:
         """Return the columns of three lists.
 
         Args:
-            head: what else is in the file, as parsed.
+            head: the rest of the file, as parsed.
             lists: the entries by the list's name.
             raw: whether these are still text.
         """
@@ -260,7 +259,7 @@ class _Reading:
         return self._made({name: len(lists[name]) for name in LISTS})
 
     def _check(self, part: object, document: object) -> None:
-        """Check what is beside the lists of a document, or why it is no COCO file."""
+        """Check what is outside the lists of a document, or report why it is no COCO file."""
         try:
             CocoFile.model_validate(part)
         except ValidationError as exc:
@@ -278,7 +277,7 @@ class _Reading:
         *,
         raw: bool,
     ) -> None:
-        """Add the entries of one list that keep to the model, a batch at a time."""
+        """Add the valid entries of one list, one batch at a time."""
         decode = _decoder(model, raw=raw)
         for start in range(0, len(entries), _FILE_BATCH):
             batch = entries[start : start + _FILE_BATCH]
@@ -296,7 +295,7 @@ class _Reading:
                 add(range(start, start + len(batch)), made)
 
     def _judge(self, kind: str, position: int, entry: object, model: _EntryModel, rows: dict[int, Any]) -> None:
-        """Put an entry that a struct refused into the rows, if the model does not refuse it too."""
+        """Add an entry that a struct refused to the rows if the model accepts it; else report it."""
         try:
             rows[position] = model.model_validate(entry)
         except ValidationError as exc:
@@ -338,7 +337,7 @@ class _Reading:
 
 
 def _decoder(model: _EntryModel, *, raw: bool) -> Callable[[Any], Any]:
-    """Return what makes an object of an entry, text or parsed, or refuses it."""
+    """Return the function that makes an object from an entry, text or parsed, or refuses it."""
     struct = _STRUCTS.get(model)
     if struct is None:
         return (lambda entry: model.model_validate(parse(entry))) if raw else model.model_validate
@@ -348,7 +347,7 @@ def _decoder(model: _EntryModel, *, raw: bool) -> Callable[[Any], Any]:
     def converted(entry: object) -> Any:
         row = msgspec.convert(entry, struct)
         if model is CocoImage:
-            # Half of a surrogate pair, which JSON can hold, is no text: UnicodeEncodeError.
+            # JSON can hold half of a surrogate pair, which is not valid text: UnicodeEncodeError.
             row.file_name.encode()
         return row
 
@@ -356,6 +355,6 @@ def _decoder(model: _EntryModel, *, raw: bool) -> Callable[[Any], Any]:
 
 
 def _at(document: object, loc: tuple[int | str, ...]) -> object:
-    """Return the entry that a place is in, or the document when it is in none."""
+    """Return the entry that a location is in, or the document if it is in none."""
     entry: object = document[loc[0]][loc[1]] if isinstance(document, Mapping) and len(loc) > 1 else document
     return entry

@@ -1,7 +1,7 @@
-"""Values of a COCO file that have one meaning though they are of another type: read as what they mean, and counted.
+"""Values of a COCO file with one meaning but another type: converted, and counted.
 
-Programs write ``iscrowd: false``, ``num_keypoints: 8.0``, ``[[x, y, v], ...]``, ids as text, null for a key that may be
-missing. Each kind is one warning (W324) per file. A value with two meanings stays as it is, for the models to refuse.
+Programs write ``iscrowd: false``, ``num_keypoints: 8.0``, ``[[x, y, v], ...]``, ids as text, or null for an optional
+key. Each kind is one warning (W324) per file. A value with two meanings is kept, and the models refuse it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from posetools.errors import Place
 from posetools.formats.coco.model import LABELED_VALUES, MAX_ID, Note, raw_place
 from posetools.formats.plain_numbers import number_in, whole_number
 
-# The index of an entry in images, its file name and its place -> the image's size, or None when no image is opened.
+# Index of an entry in images, its file name and its place -> the image's size, or None if no image is opened.
 Measure = Callable[[int, str, str], tuple[int, int] | None]
 
 _PLAIN_TYPES = frozenset({int, float})
-_UNCHANGED_HINT = "the source stays as it is"
+_UNCHANGED_HINT = "the source is not changed"
 _NO_VALUE = object()
-# The name of a category that cannot be read and that no object has.
+# The name of an unreadable category without objects.
 _UNREAD = "(not read)"
-# What some programs write as both coordinates of a keypoint that is missing.
+# Some programs write this as both coordinates of a missing keypoint.
 MISSING_MARK = -1
-# The size of an image that cannot be opened: its own finding says why.
+# The size of an image that cannot be opened; a separate finding says why.
 NOT_FOUND = (1, 1)
 
 
 @dataclass(slots=True)
 class _RepairCounts:
-    """What was taken for what: the list and the words -> how often, and the first place."""
+    """The conversions: (list, description) -> count and first place."""
 
     kinds: dict[tuple[str, str], tuple[int, Place]] = field(default_factory=dict)
 
@@ -48,11 +48,11 @@ class _RepairCounts:
 
 
 def plain_values(document: Mapping[str, Any], measure: Measure) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
-    """Return a COCO document with such values as what they mean, and what was taken for what.
+    """Return a COCO document with such values converted, and notes on the conversions.
 
     Args:
-        document: the file, as parsed; it stays as it is.
-        measure: finds the size of an image that the file gives no size of.
+        document: the parsed file; it is not changed.
+        measure: returns the size of an image if the file does not give it.
     """
     counted = _RepairCounts()
     images = [_image(entry, i, measure, counted) for i, entry in enumerate(document["images"])]
@@ -67,7 +67,7 @@ def plain_values(document: Mapping[str, Any], measure: Measure) -> tuple[Mapping
 
 
 def _is_kept(key: str, value: Any) -> bool:
-    """Return whether a key beside the lists is what the models expect; nothing reads it."""
+    """Return whether a key outside the lists is valid; nothing reads it."""
     return not (key == "info" and not isinstance(value, dict)) and not (
         key == "licenses" and not isinstance(value, list)
     )
@@ -83,7 +83,7 @@ def _image(entry: Any, position: int, measure: Measure, counted: _RepairCounts) 
         number = whole_number(value)
         if number is not None and type(value) is not int:
             new[key] = number
-            counted.add(f"{key} of another type was taken for the whole number that it says", place)
+            counted.add(f"{key} of another type was read as a whole number", place)
     if any(new.get(key) is None for key in ("width", "height")) and isinstance(entry.get("file_name"), str):
         size = measure(position, entry["file_name"], place)
         if size is not None:
@@ -92,19 +92,19 @@ def _image(entry: Any, position: int, measure: Measure, counted: _RepairCounts) 
                 old if old is not None else own for old, own in zip(given, size, strict=True)
             )
             if size != NOT_FOUND:
-                counted.add("a missing width or height was taken from the image's header", place)
+                counted.add("a missing width or height was read from the image's header", place)
     return new
 
 
 def _categories(document: Mapping[str, Any], counted: _RepairCounts) -> list[Any]:
-    """Return the categories without what nothing reads; one that no object has need not be right."""
+    """Return the categories without unused keys; one without objects may be invalid."""
     given = document["categories"]
     used = [entry.get("category_id") for entry in document["annotations"] if isinstance(entry, dict)]
     taken = {_text(number) for number in (*used, *(_id_of(entry) for entry in given))}
     free = (number for number in itertools.count() if str(number) not in taken)
     categories = [_category(entry, i, counted) for i, entry in enumerate(given)]
     wanted = {_text(number) for number in used}
-    # In their places, so that those of the others stay.
+    # Keep the indices of the others.
     return [
         entry if _is_whole(entry) or _text(_id_of(entry)) in wanted else {"id": next(free), "name": _UNREAD}
         for entry in categories
@@ -126,13 +126,13 @@ def _is_whole(entry: Any) -> bool:
 
 
 def _category(entry: Any, position: int, counted: _RepairCounts) -> Any:
-    """Return a category without what nothing reads and the models refuse, and with names as texts."""
+    """Return a category without unused invalid keys, and with names as texts."""
     if not isinstance(entry, dict):
         return entry
     new = dict(entry)
     names = [new.get("name"), *_listed(new.get("keypoints"))]
     if any(type(name) is int for name in names):
-        counted.add("a name that is a number was taken for its digits", raw_place("categories", position, entry))
+        counted.add("a number as a name was read as text", raw_place("categories", position, entry))
         new["name"] = _digits(new.get("name"))
         if isinstance(new.get("keypoints"), list):
             new["keypoints"] = [_digits(name) for name in new["keypoints"]]
@@ -184,21 +184,21 @@ def _annotation(entry: Any, position: int, counted: _RepairCounts) -> Any:
     crowd = entry.get("iscrowd", 0)
     if type(crowd) is not int and (number := _crowd(crowd)) is not None:
         change["iscrowd"] = number
-        tell("iscrowd of another type (false, null, text) was taken for 0 or 1")
+        tell("iscrowd of another type (false, null, text) was read as 0 or 1")
     area = entry.get("area", 0)
     if type(area) not in _PLAIN_TYPES:
         if area is None:
             drop.append("area")
-            tell("area null was taken for missing")
+            tell("area null was read as missing")
         elif (said := number_in(area)) is not None:
             change["area"] = said
-            tell("area as text was taken for the number that it says")
+            tell("area as text was read as a number")
     box = entry.get("bbox")
     if isinstance(box, list) and not set(map(type, box)) <= _PLAIN_TYPES:
         numbers = [number_in(value) for value in box]
         if all(value is not None for value in numbers):
             change["bbox"] = numbers
-            tell("bbox of texts was taken for the numbers that they say")
+            tell("bbox as text was read as numbers")
     _keypoints(entry, change, drop, tell)
     _count(entry, change, drop, tell)
     if not change and not drop:
@@ -225,9 +225,9 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
     if set(map(type, values)) == {list} and all(len(point) == 3 for point in values):
         values = [value for point in values for value in point]
         change["keypoints"] = values
-        tell("keypoints as [[x, y, v], ...] were taken for x, y, v in one list")
+        tell("keypoints as [[x, y, v], ...] were read as one list")
     elif set(map(type, values)) == {list} and all(len(point) == 2 for point in values):
-        # Whether these are visible is not said: that is asked for.
+        # The visibility is missing, which is handled later.
         change["keypoints"] = [value for point in values for value in point]
         return
     if not len(values) % 3 and MISSING_MARK in values:
@@ -235,18 +235,18 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
         if marked is not values:
             values = change["keypoints"] = marked
             drop.append("num_keypoints")
-            tell("keypoints at (-1, -1), the mark of a missing one, were taken for unlabeled")
+            tell("keypoints at (-1, -1), the mark of a missing one, were read as unlabeled")
     if len(values) % 3 or _are_plain(values):
         return
     numbers = _unlabeled(values, _lacks_coordinates)
     if numbers is not values:
-        tell("keypoints without coordinates and with v = 0 were taken for unlabeled")
+        tell("keypoints without coordinates and with v = 0 were read as unlabeled")
         change["keypoints"] = numbers
     if any(isinstance(value, str) for value in numbers):
         said = [number_in(value) if isinstance(value, str) else value for value in numbers]
         if all(value is not None or old is None for value, old in zip(said, numbers, strict=True)):
             change["keypoints"] = said
-            tell("keypoints of texts were taken for the numbers that they say")
+            tell("keypoints as text were read as numbers")
 
 
 def _are_plain(values: list[Any]) -> bool:
@@ -255,7 +255,7 @@ def _are_plain(values: list[Any]) -> bool:
 
 
 def _unlabeled(values: list[Any], is_none: Callable[[Any, Any, Any], bool]) -> list[Any]:
-    """Return the numbers with 0, 0, 0 for the points that are none; the same list where all are."""
+    """Return the numbers with 0, 0, 0 for unlabeled points; the same list if there are none."""
     numbers = list(values)
     for at in range(0, len(values), 3):
         if is_none(*values[at : at + 3]):
@@ -264,7 +264,7 @@ def _unlabeled(values: list[Any], is_none: Callable[[Any, Any, Any], bool]) -> l
 
 
 def _is_mark(x: Any, y: Any, seen: Any) -> bool:
-    """Return whether a point is at (-1, -1) and said to be labeled."""
+    """Return whether a point is at (-1, -1) and has a labeled visibility."""
     return bool(x == y == MISSING_MARK and seen != 0)
 
 
@@ -283,18 +283,18 @@ def _count(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str], te
         return
     if (number := whole_number(said)) is not None:
         change["num_keypoints"] = number
-        tell("num_keypoints of another type was taken for the whole number that it says")
+        tell("num_keypoints of another type was read as a whole number")
     elif said is None:
         values = change.get("keypoints", entry.get("keypoints"))
         if isinstance(values, list) and not len(values) % 3:
             change["num_keypoints"] = sum(value in LABELED_VALUES for value in values[2::3])
         else:
             drop.append("num_keypoints")
-        tell("num_keypoints null was taken for missing")
+        tell("num_keypoints null was read as missing")
 
 
 class _Ids:
-    """The ids of a list whose entries are given whole numbers as ids, in place; what refers to them is looked up."""
+    """The ids of a list, converted to whole numbers in place, and their lookup for references."""
 
     def __init__(
         self, kind: str, entries: list[Any], counted: _RepairCounts, referred: frozenset[int] = frozenset()
@@ -306,7 +306,7 @@ class _Ids:
         free = max((number for number in used if 0 <= number < MAX_ID - len(entries)), default=0) + 1
         for at, number in enumerate(given):
             if number is None and kind == "annotations" and isinstance(entries[at], dict):
-                # Nothing refers to it.
+                # No entry refers to it.
                 while free in used:
                     free += 1
                 used.add(free)
@@ -315,14 +315,14 @@ class _Ids:
             elif isinstance(number, str) or (isinstance(number, float) and number.is_integer()):
                 key = (type(number), number)
                 new = self._exact.get(key, whole_number(number))
-                # A number that something refers to must not become another entry's.
+                # A new id must not be one that a reference uses.
                 while free in used or free in referred:
                     free += 1
                 if new is None or not 0 <= new < MAX_ID or (new in used and key not in self._exact):
                     new = free
                 used.add(new)
                 self._add(number, new)
-                counted.add("an id of another type was taken as an id like any other", Place.entry(kind, at))
+                counted.add("an id of another type was converted to a whole number", Place.entry(kind, at))
                 entries[at] = {**entries[at], "id": new}
             elif type(number) is int:
                 self._add(number, number)
@@ -332,7 +332,7 @@ class _Ids:
         self._same.setdefault(_text(number), set()).add(new)
 
     def find(self, number: Any) -> int | None:
-        """Return the new id that a reference means, or None when none or several fit."""
+        """Return the new id that a reference means, or None if none or several match."""
         if not isinstance(number, int | float | str) or isinstance(number, bool):
             return None
         if (exact := self._exact.get((type(number), number))) is not None:
@@ -347,7 +347,7 @@ def _text(number: Any) -> str:
 
 
 def _linked(kind: str, entries: list[Any], key: str, annotations: list[Any], counted: _RepairCounts) -> list[Any]:
-    """Give the entries whole numbers as ids, and return the annotations with references to these."""
+    """Convert the entries' ids to whole numbers, and return the annotations with updated references."""
     references = (entry.get(key) for entry in annotations if isinstance(entry, dict))
     ids = _Ids(kind, entries, counted, frozenset(number for number in references if type(number) is int))
     linked: list[Any] = []
@@ -359,8 +359,8 @@ def _linked(kind: str, entries: list[Any], key: str, annotations: list[Any], cou
             continue
         place = Place.entry("annotations", at)
         if type(old) is int:
-            counted.add(f"{key}: a number was taken for the id of another type that it matches", place)
+            counted.add(f"{key}: a number was matched with an id of another type", place)
         elif new == whole_number(old):
-            counted.add(f"{key} of another type was taken for the whole number that it says", place)
+            counted.add(f"{key} of another type was read as a whole number", place)
         linked.append({**entry, key: new})
     return linked

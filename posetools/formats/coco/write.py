@@ -1,6 +1,6 @@
 """Writing COCO keypoint files; the format is described in posetools/formats/coco/format.py.
 
-A file is written slice by slice: its text is never whole in memory.
+A file is written in slices, so that its whole text is never in memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from posetools.files.disk import Transfer, transfer, write_chunks
 from posetools.files.urls import as_path, fetch, is_url
 from posetools.formats.coco.sources import safe_name
 
-# Images that are fetched from a URL at once.
+# How many images are fetched from URLs at once.
 _FETCHED_TOGETHER = 256
 
 
@@ -49,7 +49,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def write(splits: Mapping[str, Split], folder: Path, images: Transfer) -> None:
-    """Write ``images/`` and one COCO file per split; ids run on from split to split, train and val first.
+    """Write ``images/`` and one COCO file per split; ids continue from split to split, train and val first.
 
     Raises:
         InputError: an image is in two splits, has a name that leaves the folder, or no known file.
@@ -86,11 +86,11 @@ def category_entry(skeleton: Skeleton) -> dict[str, Any]:
 
 
 class _Text:
-    """The text of a COCO file, piece by piece, so that a data set need not fit into the memory.
+    """The text of a COCO file in chunks, so that a data set does not need to fit into memory.
 
     Attributes:
-        next_image: the id that follows those of the images.
-        next_annotation: likewise; known when all pieces are made.
+        next_image: the first free image id.
+        next_annotation: the first free annotation id; known when all chunks are made.
     """
 
     def __init__(self, split: Split, first_image: int, first_annotation: int) -> None:
@@ -124,7 +124,7 @@ class _Text:
 
 
 def _columns(dataset: Dataset, first_image: int) -> tuple[Iterable[Any], ...]:
-    """Return the values of each field of the annotations but for the first."""
+    """Return the values of all annotation fields but the first."""
     visibility, keypoints = dataset.visibility, np.empty(dataset.keypoints.shape, dtype=object)
     keypoints[:, :, :2], keypoints[:, :, 2] = dataset.keypoints[:, :, :2], visibility
     # 0 rather than 0.0, as most files have it.
@@ -141,12 +141,12 @@ def _columns(dataset: Dataset, first_image: int) -> tuple[Iterable[Any], ...]:
 
 
 def _listed(batches: Iterable[Sequence[msgspec.Struct]]) -> Iterator[bytes]:
-    """Yield entries as those of a JSON list, one a line."""
+    """Yield entries as a JSON list, one per line."""
     before = b"\n"
     for entries in batches:
         if entries:
             yield before
-            # msgspec 0.22 never lets go of an iterator that is no list.
+            # msgspec 0.22 leaks a reference to an iterator that is not a list.
             yield _ENCODER.encode_lines(entries)[:-1].replace(b"\n", b",\n")
             before = b",\n"
     if before != b"\n":
@@ -154,7 +154,7 @@ def _listed(batches: Iterable[Sequence[msgspec.Struct]]) -> Iterator[bytes]:
 
 
 def _bring(images: Iterable[Image], split: str, seen: dict[str, str], folder: Path, how: Transfer) -> None:
-    """Bring each image to the folder; ``seen`` says which names are taken, and by which split."""
+    """Copy or link each image into the folder; ``seen`` maps the names that are taken to their splits."""
     remote: dict[Path, Path] = {}
     for name, path in ((image.file_name, image.path) for image in images):
         if (other := seen.setdefault(name, split)) != split:
@@ -164,8 +164,8 @@ def _bring(images: Iterable[Image], split: str, seen: dict[str, str], folder: Pa
         if how == "none":
             continue
         if not path:
-            problem = must_be("path", "an image file, which goes to images/", None)
-            raise InputError(name, "", problem, hint="read the data set with its images, and write it then")
+            problem = must_be("path", "an image file for images/", None)
+            raise InputError(name, "", problem, hint="read the data set with its images before writing it")
         if is_url(path):
             remote[folder / name] = as_path(path)
         else:

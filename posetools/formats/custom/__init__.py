@@ -1,1 +1,1 @@
-"""A table of one's own, read by a mapping."""
+"""Custom tables, read by a mapping."""

@@ -1,19 +1,19 @@
-"""custom: a table of one's own, CSV or JSON lines, read by a mapping in TOML (custom_mapping). Read only.
+"""custom: a CSV or JSON-lines table, read by a mapping in TOML (mapping.py). Read only.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/custom/test_custom.py has one test for each point.
+Rules for reading; docs/formats.md explains them to users, tests/formats/custom/test_custom.py tests each of them.
 
-- ``--mapping FILE`` says which column is what. Columns that it does not name are not read. In JSON lines a column can
+- ``--mapping FILE`` maps the columns. Columns that it does not name are not read. In JSON lines a column can
   be a path into the object: ``box.0``, ``points.lfb.x``.
-- [point]: one row per point. Rows with the same image and object (columns.object) are one object; without that column
-  all rows of an image are. The box may stand in any of them, and must be the same wherever it stands; a row without
-  a point's name is one for the box alone.
-- [points]: one row per object, a column each for x, y and visibility of each keypoint.
-- A point whose x and y are empty is not labeled. Words of the visibility column are compared as text; 2.0 is 2, and
-  ``Visible`` is ``visible`` where the mapping has only one of them (W324). Without such a column the points are refused
-  unless the user takes them as visible.
-- Without [box], or where its four cells are empty, the object is a finding unless its box comes from the keypoints.
-- Fractions and percentages are of the upright image and become pixels to 1e-9.
-- A row that holds nothing but an image makes that an image without objects.
+- [point]: one row per point. Rows with the same image and object (columns.object) form one object; without that column
+  all rows of an image do. The box may be in any of them, and must be the same in all; a row without
+  a point's name only gives the box.
+- [points]: one row per object, one column each for x, y and visibility of each keypoint.
+- A point whose x and y are empty is not labeled. Words in the visibility column are compared as text; 2.0 is 2, and
+  ``Visible`` is ``visible`` if the mapping has only one of them (W324). Without such a column, points are refused
+  unless --assume-visible is given.
+- Without [box], or if its four cells are empty, the object is a finding unless its box comes from the keypoints.
+- Fractions and percentages refer to the upright image and are converted to pixels, to 1e-9.
+- A row with only an image makes that an image without objects.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _SPLIT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
-    """Yield what these tables (or the tables in these folders) hold.
+    """Yield the content of these tables, or of the tables in these folders.
 
     Raises:
-        RequestError: no mapping is given, a source is not there or holds no table, or an option must be given.
+        RequestError: no mapping is given, a source does not exist or holds no table, or a required option is missing.
         InputError: the mapping breaks a rule.
     """
     if options.mapping is None:
-        raise RequestError("--mapping FILE.toml must be given with the format custom, got none")
+        raise RequestError("--mapping FILE.toml must be given with format custom, got none")
     mapping = read_mapping(options.mapping)
     _check_names(mapping, options.mapping, skeleton, options)
     options = settled(skeleton, replace(options, names={**mapping.names, **options.names}))
@@ -63,7 +63,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     if not mapping.has_visibility and not options.assume_visible:
         raise RequestError(
             f"{options.mapping}: visibility must be a column of the points, got none\n"
-            "  --assume-visible takes every labeled point as visible"
+            "  --assume-visible reads every labeled point as visible"
         )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
@@ -77,7 +77,7 @@ FORMAT = Format(
     name="custom",
     title="custom",
     detect=lambda _: False,
-    signs="never told by signs: --from custom --mapping FILE.toml",
+    signs="never auto-detected: --from custom --mapping FILE.toml",
     shards=shards,
     lacks=frozenset({"splits"}),
 )
@@ -93,7 +93,7 @@ def _check_names(mapping: TableMapping, path: Path, skeleton: Skeleton, options:
     for name in listed:
         meant = options.names.get(name, mapping.names.get(name, name))
         if meant not in skeleton.index and name not in options.ignore:
-            problem = must_be("a name", f"a keypoint of skeleton {skeleton.name}, by itself or by [names]", name)
+            problem = must_be("a name", f"a keypoint of skeleton {skeleton.name}, or mapped to one in [names]", name)
             raise InputError(path, "points.names", problem, hint=f"--ignore {name!r} leaves the columns out")
 
 
@@ -106,8 +106,8 @@ def _read_file(
         text = read_bytes(source.file).decode("utf-8-sig" if mapping.encoding == "utf-8" else mapping.encoding)
         rows = list(_csv_rows(text, mapping) if mapping.file == "csv" else _json_rows(text, file, findings))
     except UnicodeDecodeError as exc:
-        problem = f"text must be {mapping.encoding}, as the mapping says, which byte {exc.start} is not"
-        return [FileReading(source.file, findings=[Finding("E310", file, "", problem, "encoding in the mapping")])]
+        problem = f"text must be {mapping.encoding}, as the mapping says, got another encoding at byte {exc.start}"
+        return [FileReading(source.file, findings=[Finding("E310", file, "", problem, "set encoding in the mapping")])]
     except (InputError, csv.Error) as exc:
         problem = exc.problem if isinstance(exc, InputError) else f"is not valid CSV: {exc}"
         place = exc.place if isinstance(exc, InputError) else ""
@@ -116,8 +116,9 @@ def _read_file(
     missing = [column for column in needed if not any(column in row.cells for row in rows)]
     if missing and rows:
         have = sorted({column for row in rows for column in row.cells})
-        message = must_be("the columns", f"with {', '.join(missing)}, as {options.mapping} says", have)
-        return [FileReading(source.file, findings=[*findings, Finding("E310", file, "", message, "correct one")])]
+        message = must_be("the columns", f"a list with {', '.join(missing)}, as {options.mapping} says", have)
+        wrong = Finding("E310", file, "", message, "correct the table or the mapping")
+        return [FileReading(source.file, findings=[*findings, wrong])]
     by_image: dict[str, list[CustomRow]] = {}
     for row in rows:
         by_image.setdefault(row.text(mapping.columns.picture), []).append(row)
@@ -163,7 +164,7 @@ def _json_rows(text: str, file: str, findings: list[Finding]) -> Iterator[Custom
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield every value inside a JSON value with its path: ``points.lfb.x``, ``box.0``."""
+    """Yield every value in a JSON value with its path: ``points.lfb.x``, ``box.0``."""
     if isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in items:

@@ -1,4 +1,4 @@
-"""The mapping of the custom format: a TOML file that says what the columns of a table are.
+"""The mapping of the custom format: a TOML file that describes the columns of a table.
 
 ::
 
@@ -6,8 +6,8 @@
     units = "pixel"                   # or "fraction" or "percent" of the image
 
     [columns]
-    picture = "image"                 # the image's path, seen from the table
-    object = "car"                    # what the rows of one object share (left out: one object per image)
+    picture = "image"                 # the image's path, relative to the table
+    object = "car"                    # identifies the rows of an object (optional; else one object per image)
 
     [point]                           # one row per point; or [points], one row per object (see Points)
     name = "part"
@@ -15,11 +15,11 @@
     y = "y"
     visibility = "state"
 
-    [box]                             # may be left out (--box-from keypoints)
+    [box]                             # optional (--box-from keypoints)
     columns = ["left", "top", "width", "height"]
     convention = "xywh"               # or xyxy, cxcywh
 
-    [visibility]                      # left out: 0, 1 and 2 mean themselves
+    [visibility]                      # optional; default: 0, 1 and 2
     0 = ["absent"]
     1 = ["occluded"]
     2 = ["visible"]
@@ -27,7 +27,7 @@
     [names]                           # names in the table -> names in the skeleton
     lfb = "left-front-bumper"
 
-Parsed with tomllib, checked by pydantic: a key that does not exist is an error, as is one that is missing.
+Parsed with tomllib, checked by pydantic: an unknown key is an error, and so is a missing one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _MappingPart(BaseModel):
 
 
 class ColumnNames(_MappingPart):
-    """What a row is about: its image, and if wanted its object, category and split."""
+    """The columns that identify a row: its image, and optionally its object, category and split."""
 
     picture: Text
     object: Text | None = None
@@ -72,9 +72,9 @@ class PointColumns(_MappingPart):
 
 
 class ObjectColumns(_MappingPart):
-    """One row per object: patterns of column names in which ``{name}`` stands for the keypoint's name in the table.
+    """One row per object: patterns of column names in which ``{name}`` is the keypoint's name in the table.
 
-    ``names`` are those names; left out, the skeleton's own.
+    ``names`` are those names; default: the skeleton's.
     """
 
     x: Text
@@ -96,7 +96,7 @@ class ObjectColumns(_MappingPart):
 
 
 class BoxColumns(_MappingPart):
-    """The four columns of a box, and what they mean."""
+    """The four columns of a box, and their convention."""
 
     columns: tuple[Text, Text, Text, Text] = Field(strict=False)
     convention: Literal["xyxy", "xywh", "cxcywh"]
@@ -104,18 +104,18 @@ class BoxColumns(_MappingPart):
 
 
 class TableMapping(_MappingPart):
-    """What the columns of a table are.
+    """The columns of a table.
 
     Attributes:
         file: CSV with a header, or a JSON object per line.
         delimiter: of a CSV file.
         encoding: of the file.
-        units: of all coordinates; a box can have its own.
-        columns: what a row is about.
-        point: how a point is told when each row is one.
-        points: how the points are told when each row is an object.
-        box: how the box is told, if it is.
-        visibility: 0, 1 and 2 -> the words that mean it.
+        units: of all coordinates; a box may have its own.
+        columns: the columns that identify a row.
+        point: the point's columns if each row is a point.
+        points: the points' columns if each row is an object.
+        box: the box's columns, if any.
+        visibility: 0, 1 and 2 -> their words.
         names: name in the table -> name in the skeleton (or of the category).
     """
 
@@ -163,7 +163,7 @@ class TableMapping(_MappingPart):
 
     @cached_property
     def words(self) -> dict[str, Visibility]:
-        """What the words of the visibility column mean; numbers mean themselves when nothing is said."""
+        """The meaning of words in the visibility column; by default numbers mean themselves."""
         given = {cell_text(word): Visibility(int(key)) for key, words in self.visibility.items() for word in words}
         return given or {str(int(value)): value for value in Visibility}
 
@@ -184,7 +184,7 @@ class TableMapping(_MappingPart):
 
 
 def cell_text(value: object) -> str:
-    """Return a cell as text, so that a number, a truth value and the same as text are one thing."""
+    """Return a cell as text, so that numbers, booleans and their texts compare equal."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -198,7 +198,7 @@ def read_mapping(path: Path) -> TableMapping:
     """Return the mapping in a TOML file.
 
     Raises:
-        InputError: the file cannot be read, is no TOML, or breaks a rule.
+        InputError: the file cannot be read, is not TOML, or breaks a rule.
     """
     document = read_toml(path)
     try:

@@ -1,7 +1,7 @@
-"""From the rows of one image in a table of one's own to its objects, by the mapping.
+"""From a table's rows for one image to its objects, by the mapping.
 
-Every row ends in an object, in a finding, or in ``ignored``; a row that holds nothing but the image says that it is
-one without objects.
+Every row ends up in an object, in a finding, or in ``ignored``; a row with only an image says that it has no
+objects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import Corners, PointXYV, Row
 
 _ROW_ADVICE = "correct the row"
-# What a column of integers becomes in programs that have no empty integer.
+# Programs without an empty integer write integer columns this way.
 _WHOLE_TEXT = re.compile(r"[0-9]\.0+")
 
 
@@ -40,12 +40,12 @@ class CustomRow(NamedTuple):
     cells: Mapping[str, Any]
 
     def text(self, column: str | None) -> str:
-        """Return a cell as text, empty where there is none."""
+        """Return a cell as text, empty if there is none."""
         return "" if column is None else cell_text(self.cells.get(column))
 
 
 class Cells(NamedTuple):
-    """Where a point stands: its name in the table, and its columns."""
+    """The location of a point: its name in the table, and its columns."""
 
     name: str
     x: str
@@ -70,10 +70,10 @@ class RowsOfImage:
         size: (width, height) of the upright image.
         mapping: what the columns are.
         skeleton: the skeleton.
-        options: the user's options, with the mapping's names among theirs.
-        findings: what cannot be read, and what is odd.
+        options: the user's options, with the mapping's names added.
+        findings: errors and warnings.
         ignored: label -> how many points or rows are left out on purpose.
-        repaired: what was read as what it means -> how often, in the whole table.
+        repaired: conversion -> how often, in the whole table.
     """
 
     file: str
@@ -100,8 +100,8 @@ class RowsOfImage:
         for (name, what), places in self._unknown.items():
             self._refuse_label(name, what, places)
         if self._unlabeled:
-            message = "points with visibility 0 must have no coordinates, got some, which are not carried over"
-            self._find("W203", Place.several(*self._unlabeled), message, "visibility 1 means hidden but labeled")
+            message = "points with visibility 0 must have no coordinates, got some: left out"
+            self._find("W203", Place.several(*self._unlabeled), message, "visibility 1 means labeled but not visible")
         return [row for row in found if row is not None]
 
     def _find(self, code: str, place: str, message: str, hint: str = "") -> None:
@@ -132,7 +132,7 @@ class RowsOfImage:
             return
         if told and self.mapping.columns.object and not key:
             self._find(
-                "E311", row.place, must_be(self.mapping.columns.object, "what tells the object", key), _ROW_ADVICE
+                "E311", row.place, must_be(self.mapping.columns.object, "an object's identifier", key), _ROW_ADVICE
             )
             return
         one = objects.setdefault(key, _ObjectRows(row.place))
@@ -205,17 +205,17 @@ class RowsOfImage:
             one.points.setdefault(keypoint, []).append(((px, py, int(visibility)), row.place))
 
     def _visibility(self, word: str) -> Visibility | None:
-        """Return what a word means: as the mapping says, else written as a fraction (2.0) or with other capitals."""
+        """Return the meaning of a word: as in the mapping, or as a fraction (2.0), or in another letter case."""
         words = self.mapping.words
         if word in words:
             return words[word]
         whole = words.get(word.rstrip("0").removesuffix(".")) if _WHOLE_TEXT.fullmatch(word) else None
         alike = {value for known, value in words.items() if known.casefold() == word.casefold()}
         if whole is not None:
-            self.repaired["a visibility as a fraction was taken for an integer"] += 1
+            self.repaired["a visibility as a fraction was read as an integer"] += 1
         elif len(alike) == 1:
             (whole,) = alike
-            self.repaired["a word of visibility with other capitals was taken for that of the mapping"] += 1
+            self.repaired["a visibility word in another letter case was read as the mapping's"] += 1
         return whole
 
     def _scale(self, units: Units | None) -> Any:
@@ -241,7 +241,7 @@ class RowsOfImage:
         if box is None and self.options.box_from == "keypoints":
             box = box_round(points, self.options, self.size)
         if box is None and (self.mapping.box or one.points):
-            hint = "give its cells a value, or make boxes from points with --box-from keypoints"
+            hint = "fill in its cells, or make boxes from points with --box-from keypoints"
             if self.options.box_from == "keypoints":
                 hint = "none of its labeled points is in the image: correct the row"
             self._find("E306", one.place, must_be("an object", "one with a box", "none"), hint)
@@ -251,7 +251,7 @@ class RowsOfImage:
         name = self.skeleton.names[keypoint]
         hint = "none of them is read: correct the name of one"
         if self.mapping.columns.object is None and self.mapping.point:
-            hint = "columns.object in the mapping says which column tells the objects of an image apart"
+            hint = "set columns.object in the mapping to the column that identifies objects"
         message = must_be(name, "at most one point of an object", f"{len(places)} points")
         self._find("E305", Place.several(*places), message, hint)
 

@@ -1,11 +1,11 @@
-"""The first step of reading CVAT's XML: parse the bytes, and take the document apart into the entries of its images.
+"""The first step of reading CVAT's XML: parse the bytes, and split the document into the entries of its images.
 
-The file is parsed by defusedxml, which refuses a document type with entities before anything is expanded.
+defusedxml parses the file: it refuses a document type with entities before anything is expanded.
 
-CVAT for video 1.1 has tracks, of which each has a shape in every frame that shows it; CVAT lists every frame of a
-track, also those between its key frames, and ends it with a shape that is outside. It names no images: the frames of a
-video are ``frame_000012.PNG``, those of other tasks have names that the file does not say. Files of other programs may
-list the key frames alone; where each object is in between is then not known, and they are refused.
+CVAT for video 1.1 has tracks. A track has a shape in every frame that shows it; CVAT lists every frame of a track,
+also those between its key frames, and ends it with a shape that is outside. It names no images: the frames of a video
+are ``frame_000012.PNG``, those of other tasks have names that are not in the file. Files of other programs may list
+only key frames; they are refused, because the position in between is unknown.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _ImageElement(BaseModel):
 
 
 def parse_document(data: bytes, file: str) -> tuple[list[CvatImage], list[Finding]]:
-    """Return the images of a CVAT file, and what of it cannot be read.
+    """Return the images of a CVAT file, and findings on what cannot be read.
 
     Args:
         data: the file's content.
@@ -70,7 +70,7 @@ def parse_document(data: bytes, file: str) -> tuple[list[CvatImage], list[Findin
         problem = f"must be XML in a known encoding without a document type, got {type(exc).__name__}"
         return [], [Finding("E310", file, "", problem, _EXPORT_IMAGES)]
     if root.tag != "annotations":
-        rule = "a CVAT file: an element annotations with image elements"
+        rule = "a CVAT file: an annotations element with image elements"
         return [], [Finding("E310", file, "", must_be("the file", rule, root.tag), _EXPORT_IMAGES)]
     repairs = Counter[str]()
     tracks, entries = len(root.findall("track")), root.findall("image")
@@ -103,7 +103,7 @@ def _image(index: int, element: Element, file: str, repairs: Counter[str]) -> Cv
     return CvatImage(place, image.name, size, image.subset, shapes_in(element, repairs), image.task_id)
 
 
-WAY_ON = "export the task from CVAT as 'CVAT for images 1.1': its tracks then are shapes of each frame"
+WAY_ON = "export the task from CVAT as 'CVAT for images 1.1': it writes tracks as shapes of each frame"
 # Names that a message lists.
 _SHOWN_FRAMES = 3
 _FRAME = re.compile(r"\d{1,9}", re.ASCII)
@@ -121,17 +121,17 @@ class _ImageKey(NamedTuple):
 class _Track(NamedTuple):
     place: str
     task: str
-    # Each frame that is listed, and whether the object is in it.
+    # Each listed frame, and whether the object is in it.
     frames: Sequence[tuple[int, bool]]
 
 
 def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[CvatImage], list[Finding]]:
-    """Return the frames that show an object of some track, each as an image, and what cannot be read.
+    """Return the frames with an object of some track, each as an image, and findings.
 
     Args:
         root: the document.
         file: its name, for the findings.
-        repairs: counts what was taken for something else.
+        repairs: counts unusual values that were read.
     """
     shapes: dict[_ImageKey, list[CvatShape]] = defaultdict(list)
     tracks: list[_Track] = []
@@ -140,7 +140,7 @@ def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[Cva
         frames = []
         for number, outside, shape in _shapes_of(track, f"track[{index}]", repairs):
             if not _FRAME.fullmatch(number):
-                message = must_be("frame", "the number of a frame", number)
+                message = must_be("frame", "a frame number", number)
                 findings.append(Finding("E311", file, Place.field(shape.place, "frame"), message, WAY_ON))
                 continue
             if outside not in ("0", "1"):
@@ -152,7 +152,7 @@ def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[Cva
                 shapes[_ImageKey(track.get("task_id", ""), track.get("subset", ""), int(number))].append(shape)
         tracks.append(_Track(f"track[{index}]", track.get("task_id", ""), sorted(frames)))
     if findings:
-        # The frame that lacks the shape is not known, and would be one with an object too few.
+        # It is unknown which frame lacks the shape; that frame would have an object too few.
         return [], findings
     gap = _gap(tracks)
     if gap is not None:
@@ -169,17 +169,17 @@ def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[Cva
 
 
 def told_missing(frames: Sequence[CvatImage], file: str, *, of: int) -> Finding:
-    """Return the finding for frames of a file, of which it has ``of``, without images."""
+    """Return the finding on frames without images, of ``of`` frames in the file."""
     listed = first_names([frame.name for frame in frames], _SHOWN_FRAMES)
     message = f"each of its {of} frames must have an image in images/, got none for {len(frames)}: {listed}"
     shapes = sum(len(frame.shapes) for frame in frames)
-    hint = f"{WAY_ON}, and it names its images; --image-root DIR searches a further folder for the frames"
+    hint = f"{WAY_ON} and names the images; --image-root DIR searches another folder for the frames"
     code, place = ("E310", "track[0]") if len(frames) == of else ("E121", "")
     return Finding(code, file, place, f"{message} ({shapes} shapes left out)", hint)
 
 
 def _shapes_of(track: Element, at: str, repairs: Counter[str]) -> Iterator[tuple[str, str, CvatShape]]:
-    """Yield the shapes of a track: the frame and "outside" (0 where it is not said), as written, and the shape."""
+    """Yield the shapes of a track: the frame and "outside" (0 where missing), as written, and the shape."""
     said: dict[str, str] = {key: value for key, value in track.attrib.items() if key in ("label", "group_id")}
     numbers: Counter[str] = Counter()
     for element in track:
@@ -197,7 +197,7 @@ def _shapes_of(track: Element, at: str, repairs: Counter[str]) -> Iterator[tuple
 
 
 def _gap(tracks: Sequence[_Track]) -> tuple[str, str] | None:
-    """Return the place of a track that leaves out frames, and the sentence about it."""
+    """Return the place of a track that leaves out frames, and the message."""
     of_task: dict[str, set[int]] = defaultdict(set)
     for track in tracks:
         of_task[track.task].update(frame for frame, _ in track.frames)
@@ -213,7 +213,7 @@ def _gap(tracks: Sequence[_Track]) -> tuple[str, str] | None:
 
 
 def _size(root: Element) -> tuple[int, int]:
-    """Return the (width, height) of the frames, where the file says one."""
+    """Return the (width, height) of the frames, where the file gives it."""
     found = [
         (one.findtext("width", "").strip(), one.findtext("height", "").strip()) for one in root.iter("original_size")
     ]

@@ -5,28 +5,26 @@ Read as follows; docs/formats.md explains it to users, tests/formats/cvat/test_c
 - An object is a ``skeleton`` labeled with the category, and the ``box`` of the same ``group_id`` (0 is none; ids count
   per image). CVAT's skeletons have no box of their own, and CVAT gives a box another label than a skeleton: it is
   ``<category>-box``, or the category, or what the user maps to it. A skeleton without a group belongs to the one box
-  around it that can only be its own (see formats/joining/); without such a box the object is a finding, unless the user
-  has boxes made from keypoints. A box without a skeleton is an object without labeled keypoints; polygons, ellipses
+  around it that can only be its own (see formats/joining/); without such a box the object is a finding, unless boxes
+  are made from keypoints. A box without a skeleton is an object without labeled keypoints; polygons, ellipses
   and masks are boxes as in labelme.
-- A skeleton's point with ``outside="1"`` is not labeled, with ``occluded="1"`` hidden, else visible. ``points``
+- A skeleton's point with ``outside="1"`` is unlabeled, with ``occluded="1"`` occluded, else visible. ``points``
   elements on their own (of tasks without skeletons) belong to boxes by group_id or by containment, as in labelme; one
-  with several pairs labeled with the category is the keypoints in the user's order; one whose label means nothing is
+  with several pairs labeled with the category is the keypoints in the user's order; one with an unknown label is
   named by its only attribute that is a keypoint's name (W324).
-- A box that is turned becomes the upright one round it. Its rotation, attributes of elements and tags are not carried
-  over, which is said once. A point's attributes ``occluded``, ``visible`` and ``visibility`` (and those that
-  are called as --hidden-flag says) say its visibility; a mark for hidden points that is off says nothing.
-- Values in another spelling with one meaning are read and counted (W324).
-- Images are looked for in ``images/<subset>/`` and ``images/`` beside the file, then beside it. ``subset`` is the
-  split if it is the word train, val or test. Width and height must be the image's, which says them where they are
-  missing.
-- An image that is listed without shapes is one without objects. 'CVAT for video' (tracks, document.py) is read if
-  the frames are in ``images/``; a frame without a shape is then not known to be labeled. CVAT exports any task for
-  images too.
+- A rotated box becomes its upright bounding box. Rotation, attributes of elements and tags are not carried over,
+  which is reported once. A point's attributes ``occluded``, ``visible`` and ``visibility`` (and those named with
+  --hidden-flag) set its visibility; a mark for occluded points that is off has no effect.
+- Unambiguous values in another spelling are read and counted (W324).
+- Images are searched in ``images/<subset>/`` and ``images/`` next to the file, then next to it. ``subset`` is the
+  split if it is train, val or test. Width and height must be the image's; where missing, the image's are used.
+- An image listed without shapes has no objects. 'CVAT for video' (tracks, document.py) is read if the frames are in
+  ``images/``; a frame without a shape then counts as not labeled yet. CVAT exports any task for images too.
 
 Written: ``annotations.xml`` and ``images/<subset>/``; per object with labeled keypoints a skeleton, and its box, with
 a group_id of their own in the whole file; the labels with their sublabels and drawing, as CVAT's label constructor has
-them. Numbers have all their digits; CVAT itself writes two decimals. CVAT holds no iscrowd (refused) and no area of its
-own (width times height again when read).
+them. Numbers have all their digits; CVAT itself writes two decimals. CVAT cannot store iscrowd (refused) or areas
+(width times height when read again).
 """
 
 from __future__ import annotations
@@ -67,27 +65,27 @@ from posetools.formats.wildcards import LabelNames
 _HEAD_BYTES = 4096
 # Bytes; no file system has a longer name.
 _LONGEST_NAME = 255
-_SHORTER = "no file system holds it: give the image a shorter name, here and in the file"
+_SHORTER = "rename the image, here and in the file: no file system allows names this long"
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _CVAT_WORDING = Wording(
     tool="CVAT",
     join="select the box and the skeleton (or points) in CVAT and group them (key G)",
-    part="give each object a group of its own: ungroup them (Shift+G) and group each box with its skeleton",
+    part="give each object its own group: ungroup them (Shift+G) and group each box with its skeleton",
 )
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
-    """Return whether the path is a CVAT file, or a folder with one among the .xml files that are looked at."""
+    """Return whether the path is a CVAT file, or a folder with one among the .xml files that are checked."""
     if path.is_dir():
         return any(map(_is_cvat, files_to_detect(path, ".xml", widely=widely)))
     return _is_xml(path) and _is_cvat(path)
 
 
 def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
-    """Yield what the CVAT files in these folders (or these files) hold.
+    """Yield the content of the CVAT files in these folders (or of these files).
 
     Raises:
-        RequestError: a source is not there or holds no CVAT file, or an option can mean nothing.
+        RequestError: a source is missing or has no CVAT file, or an option does not apply.
     """
     options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
@@ -122,7 +120,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write ``annotations.xml`` and the images.
 
     Raises:
-        InputError: CVAT cannot hold something (see the module's text).
+        InputError: CVAT cannot store something (see the module docstring).
         OutputError: a file cannot be written.
     """
     check_holdable(splits, "CVAT", image_name)
@@ -169,7 +167,7 @@ def _open(source: SourceFile, image: CvatImage, lookup: ImageLookup) -> FileRead
     if isinstance(found, Finding):
         return FileReading(source.file, findings=[replace(found, message=f"{found.message} ({_lost(image)})")])
     subset = f"{image.subset}/"
-    # The name may have another ending than is written.
+    # The found file may have another suffix than the file says.
     in_subset = image.subset and found.name.startswith(subset) and _depth(found.name) == _depth(subset + image.name)
     return FileReading(
         source.file,
@@ -223,7 +221,7 @@ def _check_names(images: Iterable[Image]) -> None:
 
 
 def _with_tasks(readings: Sequence[FileReading], tasks: Sequence[str]) -> list[FileReading]:
-    """Return the readings with a hint of their own where one image is that of several tasks of a project."""
+    """Return the readings, with a hint of their own where several tasks of a project share an image."""
     of_image: dict[tuple[Path, str], set[str]] = defaultdict(set)
     for reading, task in zip(readings, tasks, strict=True):
         of_image[reading.file, reading.identity].add(task)
@@ -233,8 +231,8 @@ def _with_tasks(readings: Sequence[FileReading], tasks: Sequence[str]) -> list[F
         if len(known) > 1 and any(finding.code == "E313" for finding in reading.findings):
             listed = ", ".join(sorted(known, key=lambda task: (len(task), task)))
             hint = (
-                f"a project's export has one image for all that are called so in a subset (tasks {listed}): "
-                "export each task from CVAT by itself, and give all exports to convert"
+                "export each task from CVAT by itself, and give all exports to convert: a project's export "
+                f"has one image for all of the same name in a subset (tasks {listed})"
             )
             findings = [replace(one, hint=hint) if one.code == "E313" else one for one in reading.findings]
             reading = replace(reading, findings=findings)

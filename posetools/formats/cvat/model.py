@@ -1,7 +1,7 @@
 """The shapes of CVAT's XML as pydantic models, and the check of every element.
 
-An element that breaks the rules loses itself only; the others of its image are read. Values in another spelling that
-have one meaning are read and counted.
+An element that breaks the rules does not lose the others of its image. Unambiguous values in another spelling are
+read and counted.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class CvatEllipse(_LabeledElement):
 
 
 class Mask(_LabeledElement):
-    """A mask, of which only the extent is of interest."""
+    """A mask, of which only the extent is used."""
 
     left: CvatCoordinate
     top: CvatCoordinate
@@ -83,7 +83,7 @@ class Mask(_LabeledElement):
 
 
 class OtherElement(_LabeledElement):
-    """A skeleton, a tag, or a shape of which only the label is of interest."""
+    """A skeleton, a tag, or a shape of which only the label is used."""
 
 
 CvatValue: TypeAlias = CvatBox | PointSet | CvatOutline | CvatEllipse | Mask | OtherElement
@@ -101,25 +101,25 @@ _ELEMENT_MODELS: dict[str, type[CvatValue]] = {
 }
 _FLAG = "0 or 1"
 _CVAT_RULES = {
-    "label": "a text",
+    "label": "a string",
     "group_id": "an integer",
     "occluded": _FLAG,
     "outside": _FLAG,
     "rotation": "a finite number of degrees",
-    "points": f"pairs x,y of finite numbers of at most {MAX_COORDINATE} px, with ; between them",
+    "points": f"x,y pairs of finite numbers of at most {MAX_COORDINATE} px, separated by ;",
 }
 _NUMBER_RULE = f"a finite number of at most {MAX_COORDINATE} px"
 
 
 @dataclass(frozen=True, slots=True)
 class BadElement:
-    """An element that breaks a rule, with what is known of it all the same.
+    """An element that breaks a rule, with what is still known of it.
 
     Attributes:
         label: its label, if it has one.
         group_id: its group, if that can be read.
         field: the attribute.
-        problem: the sentence about it.
+        problem: the message.
     """
 
     label: str | None
@@ -134,7 +134,7 @@ class CvatShape:
 
     Attributes:
         kind: its tag.
-        place: ``box[0]``: its tag and its number among those of that tag; of a skeleton's point with the skeleton's.
+        place: ``box[0]``: its tag and its index among those of that tag; a point's begins with its skeleton's.
         value: the element, or what is wrong with it.
         attributes: CVAT's attributes: name -> text.
         parts: a skeleton's points.
@@ -158,7 +158,7 @@ class CvatImage:
         subset: as written, empty when there is none.
         shapes: its elements in their order.
         task: the id of its task, as written; empty when there is none.
-        is_frame: whether it is a frame of a video, whose name is not written but CVAT's.
+        is_frame: whether it is a frame of a video, with CVAT's name for it.
     """
 
     place: str
@@ -186,9 +186,9 @@ def shapes_in(parent: Element, repairs: Counter[str], prefix: str = "") -> list[
 def shape_of(
     element: Element, place: str, repairs: Counter[str], said: Mapping[str, str], *, is_part: bool = False
 ) -> CvatShape:
-    """Return the shape of an element of which ``said`` has some attributes, as a track has its label."""
+    """Return the shape of an element; ``said`` adds attributes, such as its track's label."""
     attributes = {one.get("name", ""): (one.text or "").strip() for one in element.findall("attribute")}
-    # A skeleton in a skeleton is no shape of CVAT's; its parts are left out with it.
+    # CVAT has no skeleton in a skeleton; its parts are left out with it.
     parts = shapes_in(element, repairs, f"{place}.") if element.tag == "skeleton" and not is_part else ()
     value = _check(element.tag, {**element.attrib, **said} if said else element.attrib, repairs)
     return CvatShape(element.tag, place, value, attributes, parts)
@@ -202,7 +202,7 @@ def _check(kind: str, attributes: Mapping[str, str], repairs: Counter[str]) -> C
         error = exc.errors(include_url=False)[0]
     else:
         if isinstance(value, CvatBox) and (value.xtl > value.xbr or value.ytl > value.ybr):
-            changes.append("exchanged corners of a box were put in order")
+            changes.append("swapped corners of a box were put in order")
         if changes:
             repairs.update(changes)
         return value
@@ -218,20 +218,20 @@ def _check(kind: str, attributes: Mapping[str, str], repairs: Counter[str]) -> C
 
 _FLAGS = {"true": "1", "yes": "1", "on": "1", "1.0": "1", "false": "0", "no": "0", "off": "0", "0.0": "0"}
 _NONE = frozenset({"", "none", "null", "nan"})
-# What CVAT itself writes, told apart at a glance.
+# What CVAT itself writes; a quick check.
 _PLAIN_PAIRS = re.compile(r"-?\d+(?:\.\d+)?,-?\d+(?:\.\d+)?(?:;-?\d+(?:\.\d+)?,-?\d+(?:\.\d+)?)*", re.ASCII)
 _SEPARATOR = re.compile(r"\s*,\s*|\s+")
-_HALF_SIZE = "a size without its other half was not used: the image says both"
+_HALF_SIZE = "a width or height alone was ignored: the image gives both"
 _NO_SIZE = "a missing size was taken from the image"
 
 
 def lenient_shape(attributes: Mapping[str, str]) -> tuple[Mapping[str, str], list[str]]:
-    """Return the attributes of a shape as CVAT writes them where they have one meaning, and what was changed."""
+    """Return the attributes of a shape, unambiguous values as CVAT writes them, and the changes."""
     changes: list[str] = []
     made = attributes
     for field, (kind, change) in _ATTRIBUTE_CHANGES.items():
         text = made.get(field)
-        # Most attributes are so, of each of many thousand points.
+        # Skips most attributes of many thousand points.
         if text is None or text == "0" or text == "1":
             continue
         value = change(text)
@@ -243,7 +243,7 @@ def lenient_shape(attributes: Mapping[str, str]) -> tuple[Mapping[str, str], lis
 
 
 def lenient_image(attributes: Mapping[str, str], repairs: Counter[str]) -> dict[str, str]:
-    """Return the attributes of an image entry likewise; the size is left out unless both its sides are said."""
+    """Return the attributes of an image entry as CVAT writes them; half a size is dropped."""
     made = dict(attributes)
     said = [side for side in ("width", "height") if made.get(side, "").strip().casefold() not in _NONE]
     if len(said) < 2:
@@ -254,7 +254,7 @@ def lenient_image(attributes: Mapping[str, str], repairs: Counter[str]) -> dict[
         value = whole(made[side])
         if isinstance(value, int) and str(value) != made[side]:
             made[side] = str(value)
-            repairs["a size as a fraction was taken for an integer"] += 1
+            repairs["a size as a float was read as an integer"] += 1
     return made
 
 
@@ -277,7 +277,7 @@ def _plain_number(text: str) -> str | None:
 
 
 def _plain_pairs(text: str) -> str:
-    """Return pairs as CVAT writes them: other white space and empty pairs say nothing."""
+    """Return pairs as CVAT writes them, without other white space and empty pairs."""
     if _PLAIN_PAIRS.fullmatch(text):
         return text
     pairs = [_SEPARATOR.split(pair.strip()) for pair in text.split(";") if pair.strip()]
@@ -285,9 +285,9 @@ def _plain_pairs(text: str) -> str:
 
 
 _ATTRIBUTE_CHANGES: dict[str, tuple[str, Callable[[str], str | None]]] = {
-    "group_id": ("a group_id as a fraction was taken for an integer, an empty one for none", _plain_group),
-    "occluded": ("occluded or outside as a word or a fraction was taken for 0 or 1, an empty one for 0", _plain_flag),
-    "outside": ("occluded or outside as a word or a fraction was taken for 0 or 1, an empty one for 0", _plain_flag),
-    "rotation": ("an empty rotation was taken for none", _plain_number),
-    "points": ("points with other white space, or a separator too many, were read as pairs", _plain_pairs),
+    "group_id": ("a group_id as a float was read as an integer, an empty one as none", _plain_group),
+    "occluded": ("occluded or outside as a word or a float was read as 0 or 1, an empty one as 0", _plain_flag),
+    "outside": ("occluded or outside as a word or a float was read as 0 or 1, an empty one as 0", _plain_flag),
+    "rotation": ("an empty rotation was read as none", _plain_number),
+    "points": ("points with other white space or extra separators were read as pairs", _plain_pairs),
 }

@@ -1,10 +1,10 @@
 """From the elements of one image of a CVAT file to shapes that labelme's rules can join.
 
 A skeleton is its points with one group; the box of that group is the object's. CVAT keeps group_id per task, 0 is none.
-A skeleton without a group is a group that has no name (Together), whose box formats/joining/ finds.
+A skeleton without a group gets a SharedGroup, whose box formats/joining/ finds.
 
-What an attribute of a point says about its visibility is read as in labelme. An attribute may also name the
-keypoint, of a point whose label means nothing of its own.
+A point's visibility attributes are read as in labelme. An attribute may also name the keypoint of a point whose label
+is unknown.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ class _Skeleton:
 
 @dataclass
 class ImageShapes:
-    """Takes the elements of one image apart; each ends in ``shapes``, in ``findings`` or in ``ignored``.
+    """Sorts the elements of one image into ``shapes``, ``findings`` and ``ignored``.
 
     Attributes:
         file: the file's name, for findings.
         image: the image's entry.
         skeleton: the skeleton.
         labels: how labels are read.
-        shapes: what labelme's rules join.
-        findings: what they need not see.
+        shapes: for labelme's rules to join.
+        findings: on all that these rules do not check.
         ignored: label -> how many shapes are left out on purpose.
-        dropped: what is not carried over -> how often it is there.
-        repairs: what was taken for something else -> how often.
+        dropped: what is not carried over -> how often it occurs.
+        repairs: unusual values that were read -> how often.
     """
 
     file: str
@@ -111,7 +111,7 @@ class ImageShapes:
             self.dropped[f"tag {label!r}"] += 1
 
     def _skeleton(self, shape: CvatShape) -> list[_Skeleton]:
-        """Return the skeleton if it is one of ours; otherwise say why not."""
+        """Return the skeleton if it is of the category; else add a finding."""
         value, label, place = shape.value, shape.value.label, Place.within(self.image.place, shape.place)
         if label is not None and self.labels.is_ignored(label):
             self.ignored[label] += 1
@@ -133,11 +133,13 @@ class ImageShapes:
 
     def _unknown_skeleton(self, label: str, place: str, rule: str) -> UnknownLabel:
         category = self.labels.category
-        # It can mean one thing only, so that the line to type is complete.
-        typed = f"--map '{label}={category}' takes it so; --ignore '{label}' leaves it out with its points; "
+        # It can only be the category, so the hint is complete.
+        typed = (
+            f"--map '{label}={category}' maps it to the category; --ignore '{label}' leaves it out with its points; "
+        )
         advice = None
         if not near_name(label, [category]):
-            advice = Advice(f"{typed}--skeleton FILE where the object is another")
+            advice = Advice(f"{typed}--skeleton FILE for another object")
         return unknown_label(label, [category], file=self.file, place=place, field="label", rule=rule, advice=advice)
 
     def _joined(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:
@@ -156,7 +158,7 @@ class ImageShapes:
             else:
                 rule = f"one skeleton and its box in group {group}"
                 message = must_be("the group", rule, f"{len(same)} skeletons")
-                self._find("E307", same, message, "give each object a group of its own")
+                self._find("E307", same, message, "give each object its own group")
         for one in (one for one in skeletons if one.group is None):
             if one.is_empty:
                 self._refuse_empty(one)
@@ -194,7 +196,7 @@ class ImageShapes:
         return self.labels.read(label).name in self.labels.index
 
     def _seen(self, shape: CvatShape, value: CvatValue, made: Shape) -> Shape:
-        """Return a shape that is no single point with what is said of the visibility of the keypoints that it holds."""
+        """Return a shape other than a single point, with the visibility of its keypoints."""
         if not self._is_keypoint(value.label) and shape.kind not in ("points", "polyline"):
             return made
         said = {name: text for name, text in shape.attributes.items() if self._tells(name, text)}
@@ -207,7 +209,7 @@ class ImageShapes:
         said = {name: text for name, text in shape.attributes.items() if self._tells(name, text)}
         name = self._name_in(shape) or value.label
         if name != value.label:
-            self.repairs[f"points labeled {value.label!r} were named by an attribute, which is a keypoint's name"] += 1
+            self.repairs[f"points labeled {value.label!r} were named by an attribute that is a keypoint's name"] += 1
         self._note(shape, rotation=value.rotation, named=name != value.label)
         if len(value.points) == 1:
             point = point_shape(name, *value.points[0], group, hidden=value.occluded)
@@ -215,18 +217,18 @@ class ImageShapes:
                 point = point.model_copy(update={"attributes": said})
             self.shapes.append(PlacedShape(shape.place, point))
         else:
-            # formats/joining/ says that a keypoint is one pair of coordinates.
+            # formats/joining/ reports that a keypoint is one pair.
             many = made_shape(value.label, "point", value.points, group)
             self.shapes.append(PlacedShape(shape.place, self._seen(shape, value, many)))
 
     def _tells(self, name: str, text: str) -> bool:
-        """Return whether an attribute says something of a point's visibility; a mark that is off is CVAT's default."""
+        """Return whether an attribute sets a point's visibility; a mark that is off is CVAT's default."""
         if name.casefold() in self.labels.hidden and text.casefold() in _FALSE_OR_EMPTY:
             return False
         return of_key(name, text, self.labels.hidden) is not None
 
     def _name_in(self, shape: CvatShape) -> str | None:
-        """Return the keypoint that an attribute names, of points whose label means nothing of its own."""
+        """Return the keypoint that an attribute names, for a point with an unknown label."""
         label = shape.value.label or ""
         is_one = isinstance(shape.value, PointSet) and len(shape.value.points) == 1
         if not is_one or self.labels.is_ignored(label) or self.labels.read(label).name in self.labels.index:
@@ -235,7 +237,7 @@ class ImageShapes:
         return named[0] if len(named) == 1 else None
 
     def _note(self, shape: CvatShape, *, rotation: float = 0.0, occluded: bool = False, named: bool = False) -> None:
-        """Count what a Dataset has no room for; ``named``: an attribute is the keypoint's name."""
+        """Count what a Dataset cannot store; ``named``: an attribute is the keypoint's name."""
         label = shape.value.label or ""
         if self.labels.is_ignored(label):
             return
@@ -246,7 +248,7 @@ class ImageShapes:
             if not is_mark and not is_name:
                 self.dropped[f"attribute {name!r}"] += 1
         if rotation:
-            self.dropped[f"rotation of {shape.kind} elements (a box becomes the upright one round it)"] += 1
+            self.dropped[f"rotation of {shape.kind} elements (a box becomes its upright bounding box)"] += 1
         if occluded:
             self.dropped["occluded of box elements"] += 1
 

@@ -14,7 +14,7 @@ ANNOTATIONS_XML = "annotations.xml"
 
 # CVAT draws a skeleton's template in a square of 100 by 100.
 _MIDDLE, _RADIUS = 50.0, 40.0
-# A split of this name is no subset: everything is in one.
+# A split of this name is not a subset: it is the only one.
 _ALL = "all"
 
 
@@ -24,7 +24,7 @@ def box_label(skeleton: Skeleton) -> str:
 
 
 def image_name(split: str, file_name: str) -> str:
-    """Return where an image of a split lies below ``images/``."""
+    """Return the path of a split's image below ``images/``."""
     return file_name if split == _ALL else f"{split}/{file_name}"
 
 
@@ -124,7 +124,7 @@ def _object(dataset: Dataset, row: int, group: int) -> Iterator[str]:
     middle = ((x1 + x2) / 2, (y1 + y2) / 2)
     for name, (x, y, visibility) in zip(skeleton.names, dataset.keypoints[row].tolist(), strict=True):
         absent = visibility == Visibility.NOT_LABELED
-        # CVAT keeps a place for points that are outside; there a person finds them when they are switched on.
+        # CVAT stores a position for points that are outside and shows them there when they are switched on.
         x, y = middle if absent else (x, y)
         yield (
             f'      <points label={quoteattr(name)} source="manual" outside="{int(absent)}" '

@@ -1,25 +1,25 @@
 """DeepLabCut: the labels of a project, ``CollectedData_<scorer>.csv`` or ``.h5`` in each video's folder.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/deeplabcut/ has one test for each point.
+Rules for reading; docs/formats.md explains them to users, tests/formats/deeplabcut/ tests each of them.
 
-- A row is an image, an individual with at least one labeled point in it an object; a file without ``individuals`` has
-  one. ``single`` (DeepLabCut's body parts that no animal has) is an individual like any other. NaN is not labeled. A
-  row without a labeled point is an image without objects.
-- DeepLabCut holds no boxes: they come from the keypoints when the user says so, and every object is a finding
-  otherwise. It holds no visibility: points are visible when the user says so, and reading is refused otherwise.
-- The body parts are the skeleton's keypoints, or are mapped or left out by name; so can be individuals. A body part
-  that means nothing is reported once per file.
-- The image ``labeled-data/video/img.png`` is looked for in the project (the folder that holds labeled-data), beside
-  the file, and as seen from the file. Its name in the data set is ``video/img.png``.
-- In a folder only files called CollectedData are read, and an .h5 file only where there is no .csv of that name: where
-  both are, they must hold the same (twins.py). .h5 needs the extra ``deeplabcut``. It is read without
-  pandas, which would unpickle parts of it: no file can run code.
-- Lines of a .csv file that end early, semicolons and the like: table.py.
-- Files with ``likelihood`` are predictions and refused.
+- A row is an image, and an individual with at least one labeled point in it is an object; a file without
+  ``individuals`` has one. ``single`` (DeepLabCut's body parts of no animal) is an individual like any other. NaN means
+  not labeled. A row without a labeled point is an image without objects.
+- DeepLabCut has no boxes: they come from the keypoints with --box-from keypoints, else every object is a finding. It
+  has no visibility: points are visible with --assume-visible, else reading is refused.
+- The body parts are the skeleton's keypoints, or are mapped or left out by name; so are individuals. An unknown body
+  part is reported once per file.
+- The image ``labeled-data/video/img.png`` is searched for in the project (the folder with labeled-data), next to the
+  file, and relative to the file. Its name in the data set is ``video/img.png``.
+- In a folder only files named CollectedData are read, and an .h5 file only without a .csv of the same name: if both
+  exist, their content must be the same (twins.py). .h5 needs the extra ``deeplabcut``. It is read without pandas, which
+  would unpickle parts of it: a file cannot run code.
+- table.py handles .csv lines that end early, semicolons and the like.
+- Files with ``likelihood`` are predictions, and are refused.
 
-Written: ``labeled-data/<folder>/CollectedData_posetools.csv`` with the images beside it, and the .h5 file where the
-extra is installed. Individuals are written when an image has several objects. Not held, and therefore not written:
-boxes, areas, which points are hidden, splits. Refused: iscrowd, and objects without a labeled point.
+Written: ``labeled-data/<folder>/CollectedData_posetools.csv`` with the images next to it, and the .h5 file if the
+extra is installed. Individuals are written if an image has several objects. DeepLabCut cannot hold, so not written:
+boxes, areas, occluded keypoints, splits. Refused: iscrowd, and objects without a labeled point.
 """
 
 from __future__ import annotations
@@ -65,36 +65,36 @@ from posetools.formats.target import check_holdable, check_labeled, put_text, sl
 
 LABELED_DATA = "labeled-data"
 SCORER = "posetools"
-# Where images go that lie in no folder.
+# The folder for images that are in no folder.
 _FRAMES = "frames"
 _STEM = f"CollectedData_{SCORER}"
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
-    """Return whether the path is a DeepLabCut file, or a folder with one among the .csv and .h5 files looked at."""
+    """Return whether the path is a DeepLabCut file, or a folder with one among the .csv and .h5 files checked."""
     if path.is_dir():
         return any(map(_is_collected, files_to_detect(path, ".csv", ".h5", widely=widely)))
     return path.is_file() and (_is_collected(path) or (path.suffix.lower() == ".csv" and is_csv_table(path)))
 
 
 def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
-    """Yield what the DeepLabCut files in these folders (or these files) hold.
+    """Yield the content of DeepLabCut files, or of the files in these folders.
 
     Raises:
-        RequestError: a source is not there or holds no such file, or an option must be given or can mean nothing.
+        RequestError: a source does not exist or holds no such file, or an option is missing or invalid.
         MissingExtraError: an .h5 file needs packages that are not installed.
     """
     options = settled(skeleton, options)
     files, images = list_sources(sources, _is_to_be_read, "DeepLabCut's CollectedData files (.csv or .h5)")
     if not options.assume_visible:
         raise RequestError(
-            f"{files[0].file}: the points must have a visibility, but DeepLabCut holds none\n"
-            "  --assume-visible takes every labeled point as visible"
+            f"{files[0].file}: points must have a visibility, but DeepLabCut has none\n"
+            "  --assume-visible reads every labeled point as visible"
         )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
     twins = Twins()
-    # Who names a .csv file itself has chosen between it and the .h5 file.
+    # Users who give a .csv file have chosen it over its .h5 file.
     named = {os.path.realpath(source) for source in sources}
     for done, source in enumerate(files, start=1):
         table = read_table(source.file)
@@ -111,10 +111,10 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
-    """Write labeled-data/ with a CSV file and the images per folder, all splits into one.
+    """Write labeled-data/ with a CSV file and the images in each folder; all splits go into one.
 
     Raises:
-        InputError: DeepLabCut cannot hold something (see the module's text).
+        InputError: DeepLabCut cannot hold something (see the module's docstring).
         OutputError: a file cannot be written.
     """
     check_holdable(splits, "DeepLabCut", lambda _, name: _written_name(name))
@@ -153,7 +153,7 @@ FORMAT = Format(
 
 
 def _left_out(readings: Sequence[FileReading], finding: Finding) -> list[FileReading]:
-    """Return the readings of a file without what is in them, the first with the finding that says why."""
+    """Return a file's readings without their content, the first with the finding that says why."""
     none = [FileReading(reading.file, identity=reading.identity) for reading in readings]
     return [replace(none[0], findings=[finding]), *none[1:]]
 
@@ -174,7 +174,7 @@ def _is_to_be_read(path: Path) -> bool:
 
 @dataclass
 class _Rows:
-    """Reads the rows of one file; every labeled point ends in a reading, in a finding, or in ``ignored``."""
+    """Reads the rows of one file; every labeled point ends up in a reading, in a finding, or in ``ignored``."""
 
     source: SourceFile
     table: Table
@@ -191,7 +191,7 @@ class _Rows:
         return str(self.source.file)
 
     def read(self, opener: Opener) -> list[FileReading]:
-        """Return a reading per row, and one more with what concerns the file."""
+        """Return a reading per row, and one for the file itself."""
         self._check_twice()
         self._others = dict.fromkeys(self._other_individuals(), 0)
         readings = [self._read_row(row, opener) for row in self.table.rows]
@@ -203,13 +203,13 @@ class _Rows:
             found = unknown_label(name, known, file=self.file, place="bodyparts", field="a body part", rule=rule)
             self.findings.append(replace(found, of="point", number=times))
         if self._boxless:
-            hint = "--box-from keypoints makes each box round its labeled points"
-            message = f"an object must have a box, got {len(self._boxless)} without: DeepLabCut's files hold no boxes"
+            hint = "--box-from keypoints makes boxes from labeled points"
+            message = f"an object must have a box, got {len(self._boxless)} without: DeepLabCut files have no boxes"
             self.findings.append(Finding("E306", self.file, self._boxless[0], message, hint))
         return [*readings, FileReading(self.source.file, findings=self.findings, ignored=self.ignored)]
 
     def _check_twice(self) -> None:
-        """Refuse a file in which two body parts of an individual become one keypoint."""
+        """Refuse a file in which two body parts of an individual map to one keypoint."""
         parts: dict[tuple[str, str], list[str]] = defaultdict(list)
         for column in self.table.columns:
             if not any(label in self.options.ignore for label in (column.individual, column.bodypart)):
@@ -221,7 +221,7 @@ class _Rows:
                 raise InputError(self.source.file, "bodyparts", problem, hint=f"{ways} leaves one out")
 
     def _other_individuals(self) -> set[str]:
-        """Return the individuals that have none of the keypoints, where others have some: another kind of object."""
+        """Return individuals that have none of the keypoints, if others have some: they are another kind of object."""
         all_ = {column.individual for column in self.table.columns}
         fitting = {column.individual for column in self.table.columns if self._name(column) in self.skeleton.index}
         return {label for label in all_ - fitting if label not in self.options.ignore} if fitting else set()
@@ -232,7 +232,7 @@ class _Rows:
                 parts = ", ".join(column.bodypart for column in self.table.columns if column.individual == name)
                 field_name = f"individual {name!r} ({times} labeled points left out)"
                 message = must_be(field_name, f"one with keypoints of skeleton {self.skeleton.name}", parts)
-                hint = f"--ignore {shlex.quote(name)} leaves it out; --map OLD=NAME gives its body parts names"
+                hint = f"--ignore {shlex.quote(name)} leaves it out; --map OLD=NAME maps its body parts"
                 self.findings.append(Finding("E301", self.file, "individuals", message, hint))
 
     def _name(self, column: Column) -> str:
@@ -240,13 +240,13 @@ class _Rows:
 
     def _read_row(self, row: TableRow, opener: Opener) -> FileReading:
         texts = [row.image.replace("\\", "/")]
-        # DeepLabCut writes the path as seen from the project, two folders above the file.
+        # DeepLabCut writes the path relative to the project, two folders above the file.
         texts = [f"../../{texts[0]}", PurePosixPath(texts[0]).name, texts[0]]
         findings: list[Finding] = []
         objects = {} if row.problem else self._objects(row, findings)
         reading = opener.open(self.source, texts, place=row.place, objects=len(objects), what="objects")
         if row.problem:
-            hint = "correct the line, or remove it"
+            hint = "correct or remove the line"
             lost = [Finding("E309", self.file, row.place, row.problem, hint)]
             return FileReading(self.source.file, identity=reading.identity, findings=lost)
         if reading.image is None:
@@ -259,7 +259,7 @@ class _Rows:
                 continue
             box = box_round(points, self.options, reading.size)
             if box is None:
-                hint = "correct its points, or remove them"
+                hint = "correct or remove its points"
                 message = must_be("an object", f"one with a labeled point in {row.image}", "none")
                 findings.append(Finding("E306", self.file, place, message, hint))
             else:
@@ -290,22 +290,22 @@ class _Rows:
         return objects
 
     def _point(self, row: TableRow, column: Column, findings: list[Finding]) -> PointXYV | None:
-        """Return a point, or None when it is not labeled or cannot be read."""
+        """Return a point, or None if it is not labeled or cannot be read."""
         x, y = cell_number(row.values[column.x]), cell_number(row.values[column.y])
         if x is not None and y is not None and math.isnan(x) and math.isnan(y):
             return None
         if x is None or y is None or math.isnan(x) or math.isnan(y):
             owner = f"{column.individual}: {column.bodypart}" if column.individual else column.bodypart
-            rule = f"two numbers of at most {MAX_COORDINATE}, or both left empty"
+            rule = f"two numbers of at most {MAX_COORDINATE}, or both empty"
             value = [row.values[column.x], row.values[column.y]]
-            hint = "correct it in DeepLabCut, or remove the point there"
+            hint = "correct or remove the point in DeepLabCut"
             findings.append(Finding("E311", self.file, row.place, must_be(f"{owner} (x, y)", rule, value), hint))
             return None
         return x, y, int(Visibility.VISIBLE)
 
 
 def _written_name(name: str) -> str:
-    """Return where an image goes: DeepLabCut knows one folder below labeled-data/."""
+    """Return the path for an image: DeepLabCut supports one folder below labeled-data/."""
     *folders, last = PurePosixPath(name).parts
     return f"{LABELED_DATA}/{'__'.join(folders) or _FRAMES}/{last}"
 

@@ -1,17 +1,17 @@
-"""DeepLabCut's .h5 files, read without pandas, which unpickles parts of such a file: reading it could run code.
+"""Reads DeepLabCut's .h5 files without pandas, which unpickles parts of such a file and so could run code.
 
-pandas writes a table in one of two layouts, and both are read here with h5py, which never unpickles:
+pandas writes a table in one of two layouts. This module reads both with h5py, which never unpickles:
 
-- ``fixed`` (what DeepLabCut writes): arrays of the levels and codes of both axes, and blocks of numbers.
-- ``table`` (what older versions wrote): one array of records. The names of its columns are pickled lists of tuples of
-  text; they are read by an unpickler that looks up no name at all, so that it can build nothing but such plain values.
+- ``fixed`` (written by DeepLabCut): arrays with the levels and codes of both axes, and blocks of numbers.
+- ``table`` (older versions): one array of records. The names of its columns are pickled lists of tuples of
+  text; an unpickler that looks up no names reads them, so it can build only such plain values.
 
-Refused: arrays of pickled objects, pickles that name a class or a function, links and arrays that lead to other files,
-and arrays larger than LARGEST_BYTES, whatever the file itself is large.
+Refused: arrays of pickled objects, pickles that name a class or a function, links and arrays in other files,
+and arrays larger than LARGEST_BYTES, however large the file is.
 
-h5py takes a number of 8 bytes whose description in the file is damaged for one of 16, but gives an array of records
-with such a field the room that the file declares. HDF5 then writes beyond the array, over what else is in the memory.
-And a file of a few bytes can declare an array of any size.
+If the description of an 8-byte number is damaged, h5py reads it as 16 bytes, but allocates an array of records with
+the size that the file declares. HDF5 then writes beyond the array, over other memory. And a file of a few bytes can
+declare an array of any size.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from typing import Any
 
 from posetools.errors import MissingExtraError, first_line, must_be, show_value
 
-# A file of a few bytes can declare an array of any size. A million images with sixteen points need 256 MB.
+# Protects from tiny files that declare huge arrays. A million images with sixteen points need 256 MB.
 LARGEST_BYTES = 1 << 29
 LEVELS = ("scorer", "individuals", "bodyparts", "coords")
 _TABLE_RULE = f"a table with the column levels {', '.join(LEVELS)}"
-# What h5py raises for damaged files, what a pickle can raise, and what wrong shapes and types end in here.
+# h5py's errors for damaged files, pickle errors, and the errors that wrong shapes and types cause here.
 _BROKEN_H5 = (
     OSError,
     RuntimeError,
@@ -49,9 +49,9 @@ class H5Table:
     """The table in a file.
 
     Attributes:
-        heads: of each level of the columns, by its name, the text per column.
-        images: per row the parts of the image's path.
-        values: per row one number per column.
+        heads: for each level of the columns, by its name, the text per column.
+        images: per row, the parts of the image's path.
+        values: per row, one number per column.
     """
 
     heads: Mapping[str, list[str]]
@@ -60,7 +60,7 @@ class H5Table:
 
 
 class _RefusedError(Exception):
-    """What the file holds is not read; the text says what."""
+    """The file's content is not read; the text says why."""
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -79,21 +79,21 @@ def read_frame(path: Path) -> H5Table | str:
     except ImportError as exc:
         raise MissingExtraError("reading DeepLabCut's .h5 files", "deeplabcut", exc.name or "h5py") from exc
     if not path.is_file():
-        # Opening a pipe would wait until somebody writes into it.
-        return "must be a file, but is none"
+        # Opening a pipe would wait for a writer.
+        return "must be a regular file"
     try:
         with h5py.File(path, "r") as file:
             return _frame(file)
     except _RefusedError as exc:
         return str(exc)
     except _BROKEN_H5 as exc:
-        return f"is not a table as pandas writes it: {show_value(first_line(exc))}"
+        return f"is not a pandas table: {show_value(first_line(exc))}"
 
 
 def _frame(file: Any) -> H5Table:
     groups = [node for node in (_child(file, name) for name in file) if "pandas_type" in node.attrs]
     if len(groups) != 1:
-        raise _RefusedError(must_be("the file", "one table of pandas", len(groups)))
+        raise _RefusedError(must_be("the file", "one pandas table", len(groups)))
     kind = _attribute(groups[0], "pandas_type")
     if kind == "frame":
         return _fixed(groups[0])
@@ -152,7 +152,7 @@ def _columns(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:
 
 
 def _checked(names: Sequence[str], keys: Sequence[Any]) -> list[tuple[str, ...]]:
-    """Return the columns' names, once each is one text per level and no two are one."""
+    """Return the columns' names after checking that each is one text per level and all are different."""
     if not set(names) <= set(LEVELS) or len(set(names)) != len(names) or len(names) < 2:
         raise _RefusedError(must_be("the file", _TABLE_RULE, names))
     checked = []
@@ -161,12 +161,12 @@ def _checked(names: Sequence[str], keys: Sequence[Any]) -> list[tuple[str, ...]]
             raise _RefusedError(must_be("a column's name", f"{len(names)} texts", key))
         checked.append(key)
     if len(set(checked)) != len(checked):
-        raise _RefusedError(must_be("the columns", "different ones", "two of one name"))
+        raise _RefusedError(must_be("the columns", "all different", "two with one name"))
     return checked
 
 
 def _multi(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Return the names of an axis' levels, and per place on the axis one text per level."""
+    """Return the names of an axis' levels, and one text per level for each position on the axis."""
     names, levels = [], []
     for level in range(int(group.attrs[f"{axis}_nlevels"])):
         name = f"{axis}_level{level}"
@@ -174,13 +174,13 @@ def _multi(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:
         texts = _texts(_array(group, name))
         codes = _array(group, f"{axis}_label{level}").tolist()
         if any(not isinstance(code, int) or not 0 <= code < len(texts) for code in codes):
-            raise _RefusedError(must_be(f"{axis}_label{level}", f"places in {len(texts)} texts", codes))
+            raise _RefusedError(must_be(f"{axis}_label{level}", f"indices of {len(texts)} texts", codes))
         levels.append([texts[code] for code in codes])
     return names, list(zip(*levels, strict=True))
 
 
 def _child(group: Any, name: str) -> Any:
-    """Return what stands in a group, once it stands in this very file."""
+    """Return a member of a group after checking that it is in this file."""
     import h5py
 
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -189,7 +189,7 @@ def _child(group: Any, name: str) -> Any:
 
 
 def _array(group: Any, name: str) -> Any:
-    """Return an array, once it is of plain values, in this file, and not too large."""
+    """Return an array after checking that it has plain values, is in this file, and is not too large."""
     import h5py
 
     node = _child(group, name)
@@ -233,22 +233,22 @@ def _plain(node: Any, name: str) -> Any:
     return _PlainUnpickler(io.BytesIO(value)).load()
 
 
-# Deflate packs no more into a byte.
+# Maximum compression ratio of deflate.
 _UNPACKED = 1032
 
 
 def has_room(array: Any) -> bool:
-    """Return whether the array that h5py makes for a dataset has room for what HDF5 writes into it."""
+    """Return whether h5py's array for a dataset is large enough for what HDF5 writes into it."""
     import h5py
 
     return bool(h5py.h5t.py_create(array.dtype).get_size() <= array.dtype.itemsize)
 
 
 def harmful_array(path: Path) -> tuple[str, str] | None:
-    """Return the name of an array that must not be read and what is wrong with it, or None when there is none.
+    """Return the name of an array that must not be read, and why, or None if there is none.
 
     Raises:
-        OSError, RuntimeError, LookupError, TypeError, ValueError: the file is no HDF5 file, or damaged elsewhere.
+        OSError, RuntimeError, LookupError, TypeError, ValueError: not an HDF5 file, or damaged elsewhere.
     """
     import h5py
 
@@ -260,7 +260,7 @@ def harmful_array(path: Path) -> tuple[str, str] | None:
         if not has_room(node):
             return name, must_be(name, "an array of numbers or text", "numbers that fit in no array")
         if node.size is not None and node.nbytes > most:
-            return name, must_be(name, f"of at most {most} bytes, which is all that the file can hold", node.nbytes)
+            return name, must_be(name, f"of at most {most} bytes, the most that the file can hold", node.nbytes)
         return None
 
     with h5py.File(path, "r") as file:

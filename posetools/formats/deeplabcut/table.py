@@ -1,18 +1,18 @@
-"""DeepLabCut's tables taken apart, CSV and H5: columns (individual, body part, coordinate), rows (image, values).
+"""Parses DeepLabCut's tables, CSV and H5: columns (individual, body part, coordinate), rows (image, values).
 
-A CSV has header lines that begin with ``scorer``, ``individuals`` (several animals only), ``bodyparts`` and ``coords``;
-the image is one column with a path, or three (``labeled-data``, the video's folder, the file). H5 holds the same as a
-pandas table, which is read by h5.py without pandas, and written with it.
+A CSV has header lines that start with ``scorer``, ``individuals`` (only with several animals), ``bodyparts`` and
+``coords``; the image is one column with a path, or three (``labeled-data``, the video's folder, the file). H5 has the
+same content as a pandas table; h5.py reads it without pandas, and pandas writes it.
 
-In a CSV, what has one meaning is read, and counted once per file (W324):
+In a CSV, deviations with one meaning are read, and counted once per file (W324):
 
-- a line that ends early: the cells that are missing are empty;
-- empty cells beyond those of the header, as spreadsheets leave them: they are left out;
-- ``;`` or a tab between the cells, which the header shows, and decimal commas, when no number has a point and one of
-  them cannot be a thousands separator;
+- a line that ends early: missing cells are empty;
+- empty cells beyond the header's, as spreadsheets write them: ignored;
+- ``;`` or a tab between the cells, as in the header, and decimal commas, if no number has a point and at least one
+  comma cannot be a thousands separator;
 - words for an empty cell, such as ``NA``.
 
-A byte order mark, quotes, any line ends and empty lines are CSV like any other.
+Byte order marks, quotes, any line endings and empty lines are normal CSV.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from posetools.errors import InputError, counted, must_be
 from posetools.files.disk import read_text
 from posetools.formats.deeplabcut.h5 import LEVELS, read_frame
 
-# The animal of a file that has no line ``individuals``.
+# The individual's name in a file without a line ``individuals``.
 ONLY = ""
 
 
 class Column(NamedTuple):
-    """One body part of one individual, and where its x and y stand among the values of a row."""
+    """One body part of one individual, and the positions of its x and y in a row's values."""
 
     individual: str
     bodypart: str
@@ -50,8 +50,8 @@ class TableRow(NamedTuple):
     Attributes:
         image: its path with slashes.
         values: the values, as text or number.
-        place: the place in the file.
-        problem: why the values cannot be read; empty when they can.
+        place: its place in the file.
+        problem: why the values cannot be read; empty if they can.
     """
 
     image: str
@@ -62,12 +62,12 @@ class TableRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         columns: the body parts, in their order.
         rows: the images, in their order.
-        findings: what was repaired.
+        findings: what was converted.
     """
 
     columns: Sequence[Column]
@@ -76,7 +76,7 @@ class Table:
 
 
 def is_csv_table(path: Path) -> bool:
-    """Return whether a .csv file begins as DeepLabCut's do: ``scorer``, then ``individuals`` or ``bodyparts``."""
+    """Return whether a .csv file starts like DeepLabCut's: ``scorer``, then ``individuals`` or ``bodyparts``."""
     if not path.is_file():
         return False
     try:
@@ -110,13 +110,13 @@ def _columns(heads: Mapping[str, list[str]], file: str) -> list[Column] | Findin
     individuals = heads.get("individuals") or [ONLY] * len(heads["coords"])
     if not len(individuals) == len(heads["bodyparts"]) == len(heads["coords"]):
         lengths = {name: len(line) for name, line in heads.items()}
-        return Finding("E310", file, "", must_be("the header's lines", "of one length", lengths), DLC_ADVICE)
+        return Finding("E310", file, "", must_be("the header's lines", "equally long", lengths), DLC_ADVICE)
     places: dict[tuple[str, str], dict[str, int]] = {}
     for place, (individual, part, coord) in enumerate(
         zip(individuals, heads["bodyparts"], heads["coords"], strict=True)
     ):
         if coord not in ("x", "y"):
-            hint = "files with likelihood are predictions; CollectedData files hold labels"
+            hint = "files with likelihood are predictions; give CollectedData files, which hold labels"
             return Finding("E310", file, "coords", must_be("coords", "x and y", coord), hint)
         if coord in places.setdefault((individual, part), {}):
             rule = f"one column {coord} of {part!r}" + (f" of {individual!r}" if individual else "")
@@ -140,10 +140,10 @@ def _read_h5(path: Path) -> Table | Finding:
 
 
 def csv_text(table: Table, scorer: str) -> str:
-    """Return a table as DeepLabCut's CSV: three columns that say which image, numbers with all their digits.
+    """Return a table as DeepLabCut's CSV: three columns for the image, numbers with all their digits.
 
     Args:
-        table: with images whose paths have three parts; NaN where a point is not labeled.
+        table: its images have paths with three parts; NaN where a point is not labeled.
         scorer: who labeled.
     """
     several = any(column.individual for column in table.columns)
@@ -190,7 +190,7 @@ def write_h5(table: Table, scorer: str, path: Path) -> bool:
 DLC_ADVICE = "save it again in DeepLabCut, or move it out of the source"
 _FIRST_CELL = re.compile(r'\s*"?(?:scorer|individuals|bodyparts|coords)"?([,;\t])')
 _COMMA = re.compile(r"\s*[+-]?\d+,(\d+)\s*")
-# What pandas takes for an empty cell, besides NaN, which is a number.
+# Words that pandas reads as an empty cell; NaN is a number.
 _EMPTY = frozenset({"na", "n/a", "#n/a", "<na>", "null", "none"})
 
 
@@ -202,12 +202,12 @@ class _Repairs:
     commas: list[str] = field(default_factory=list)
 
     def findings(self, file: str, width: int) -> Iterator[Finding]:
-        rule = f"a line must have {width} cells as the header"
+        rule = f"a line must have {width} cells like the header"
         for places, message in (
-            (self.short, f"{rule}, got fewer in %s: the missing cells are taken as empty"),
-            (self.long, f"{rule}, got more in %s: the cells beyond are empty and were left out"),
-            (self.words, "an empty cell must be empty or NaN, got another word in %s: taken as empty"),
-            (self.commas, "numbers must have a decimal point, got decimal commas in %s: read as such"),
+            (self.short, f"{rule}, got fewer in %s: missing cells were read as empty"),
+            (self.long, f"{rule}, got more in %s: further empty cells were ignored"),
+            (self.words, "an empty cell must be empty or NaN, got another word in %s: read as empty"),
+            (self.commas, "numbers must have a decimal point, got decimal commas in %s: read as decimal points"),
         ):
             if places:
                 count = counted(len(places), "line")
@@ -226,11 +226,11 @@ def _read_csv(path: Path) -> Table | Finding:
             continue
         if "coords" not in heads:
             if cells[0] not in LEVELS:
-                rule = f"a header that begins with one of {', '.join(LEVELS)}"
+                rule = f"a header that starts with one of {', '.join(LEVELS)}"
                 return Finding("E310", str(path), place, must_be("the line", rule, cells[0]), DLC_ADVICE)
             heads[cells[0]] = _without_empty_end(cells)
             if "coords" in heads:
-                # The columns under which the header is empty, and the first, say which image it is.
+                # The first column, and those with an empty header, identify the image.
                 index = next((at for at, text in enumerate(heads["coords"]) if at and text), 1)
                 width = len(heads["coords"])
             continue
@@ -259,11 +259,11 @@ def _without_empty_end(cells: list[str]) -> list[str]:
 def _line(cells: list[str], index: int, width: int, place: str, repairs: _Repairs) -> TableRow:
     image = "/".join(cells[:index])
     if len(cells) < index or not image.strip("/ "):
-        rule = f"one that names an image in {index} cells"
+        rule = f"an image in the first {index} cells"
         return TableRow(image, [], place, must_be("the line", rule, cells[:index]))
     if len(cells) > width:
         if any(map(str.strip, cells[width:])):
-            return TableRow(image, [], place, must_be("the line", f"{width} cells as the header", len(cells)))
+            return TableRow(image, [], place, must_be("the line", f"{width} cells like the header", len(cells)))
         repairs.long.append(place)
     elif len(cells) < width:
         repairs.short.append(place)
@@ -275,7 +275,7 @@ def _line(cells: list[str], index: int, width: int, place: str, repairs: _Repair
 
 
 def _read_commas(rows: list[TableRow], repairs: _Repairs, file: str) -> Finding | None:
-    """Give numbers with a decimal comma a point; return a finding where a comma may be something else."""
+    """Replace decimal commas by points; return a finding if a comma may be something else."""
     texts = [[str(cell) for cell in row.values] for row in rows]
     found = [(at, match) for at, row in enumerate(texts) for cell in row if (match := _COMMA.fullmatch(cell))]
     if not found:
@@ -283,8 +283,8 @@ def _read_commas(rows: list[TableRow], repairs: _Repairs, file: str) -> Finding 
     pointed = next((cell for row in texts for cell in row if "." in cell), None)
     if pointed is not None or all(len(match[1]) == 3 for _, match in found):
         at, match = found[0]
-        got = f"{match[0].strip()!r}" + (f" beside {pointed.strip()!r}" if pointed else "")
-        message = f"numbers must have a decimal point, got {got}: a comma may mark thousands there"
+        got = f"{match[0].strip()!r}" + (f" and {pointed.strip()!r}" if pointed else "")
+        message = f"numbers must have a decimal point, got {got}: the comma may be a thousands separator"
         return Finding("E310", file, rows[at].place, message, "save the table with decimal points")
     for at in sorted({at for at, _ in found}):
         values = [cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in texts[at]]

@@ -1,7 +1,7 @@
-"""The .h5 file that DeepLabCut keeps beside each .csv file: it must hold the same, for only one of them is read.
+"""Compares each .csv file with the .h5 file next to it: they must have the same content, as only one is read.
 
-DeepLabCut trains on the .h5 file, people edit the .csv file: where the two differ, nobody but the user knows which one
-is right. Where they hold the same, as in every project that nobody has edited, nothing is said.
+DeepLabCut trains on the .h5 file, and users edit the .csv file: if they differ, only the user knows which one is
+right. If they are the same, as in any project without edits, there is no message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from posetools.errors import MissingExtraError, must_be
 from posetools.formats.deeplabcut.table import Table, read_table
 from posetools.formats.plain_numbers import cell_number
 
-# A .csv file may hold fewer digits than the .h5 file beside it.
+# A .csv file may have fewer digits than its .h5 file.
 _SAME_NUMBER = 1e-3
 
 # An image's file name, an individual, a body part.
@@ -26,22 +26,22 @@ _CellKey: TypeAlias = tuple[str, str, str]
 
 @dataclass
 class Twins:
-    """Compares .csv files with the .h5 files beside them.
+    """Compares .csv files with the .h5 files next to them.
 
     Attributes:
         unknown: .csv files whose .h5 file could not be compared.
-        reason: why the first of these could not.
+        reason: why the first of them could not.
     """
 
     unknown: list[Path] = field(default_factory=list)
     reason: str = ""
 
     def compare(self, path: Path, table: Table) -> Finding | None:
-        """Return the finding when a .csv file and the .h5 file beside it differ.
+        """Return the finding if a .csv file and its .h5 file differ.
 
         Args:
             path: the .csv file.
-            table: what it holds.
+            table: its content.
         """
         twin = path.with_suffix(".h5")
         if not twin.is_file():
@@ -57,25 +57,25 @@ class Twins:
         difference = _difference(table, other)
         if difference is None:
             return None
-        message = must_be("the file", f"the same as {twin.name} beside it", difference)
-        hint = f"give the file that is right as the source instead of its folder: {path} or {twin}"
-        return Finding("E313", str(path), "", f"{message}; none of the two is read", hint)
+        message = must_be("the file", f"the same as {twin.name} next to it", difference)
+        hint = f"give the correct file as SRC instead of its folder: {path} or {twin}"
+        return Finding("E313", str(path), "", f"{message}; neither is read", hint)
 
     def findings(self) -> list[Finding]:
-        """Return what is to be said once for all files: that some were not compared."""
+        """Return the finding on all files that were not compared."""
         if not self.unknown:
             return []
         number = len(self.unknown)
         pairs = "1 pair was" if number == 1 else f"{number} pairs were"
         message = (
-            f"the .csv file must hold what the .h5 file beside it holds, but {pairs} not compared "
+            f"the .csv file must be the same as its .h5 file, but {pairs} not compared "
             f"(the first: {self.reason}): the .csv files are read"
         )
-        return [Finding("W334", str(self.unknown[0]), "", message, "give the .csv file itself if it is the right one")]
+        return [Finding("W334", str(self.unknown[0]), "", message, "give the .csv file as SRC if it is correct")]
 
 
 def _difference(table: Table, other: Table) -> str | None:
-    """Return the first difference in words, with how many there are; None when there is none."""
+    """Return a message with the first difference and the number of differences; None if there are none."""
     here, there = _points(table), _points(other)
     images, others = _images(table), _images(other)
     alone = sorted(images ^ others)
@@ -99,7 +99,7 @@ def _name(image: str) -> str:
 
 
 def _points(table: Table) -> dict[_CellKey, tuple[float | None, float | None]]:
-    """Return the points that are labeled; None for what is no number."""
+    """Return the points that are labeled; None for an invalid number."""
     found: dict[_CellKey, tuple[float | None, float | None]] = {}
     for row in table.rows:
         if row.problem:

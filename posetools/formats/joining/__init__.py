@@ -1,1 +1,1 @@
-"""From shapes to objects: which points belong to which box, in labelme, CVAT, Label Studio and VIA."""
+"""From shapes to objects: assigns points to boxes for labelme, CVAT, Label Studio and VIA."""

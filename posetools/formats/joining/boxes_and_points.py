@@ -1,6 +1,6 @@
-"""Points and boxes of one image, and the points just outside of a box: what labelme's rules join objects from.
+"""The points and boxes of one image, and points just outside a box.
 
-A shape that outlines an object gives the upright rectangle around it, unless a rectangle beside it is its box.
+A shape that outlines an object gives the upright rectangle around it, unless another rectangle is its box.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from posetools.formats.joining.shape_labels import Group
 from posetools.formats.labelme.model import SoundShape
 from posetools.formats.reading import Corners, PointXYV
 
-# How far outside of its box a point may lie, as a share of the box's width or height: boxes are drawn by eye, and an
-# object's own points stick out by a few percent; what is a tenth away is another object's, or a mistake.
+# How far outside its box a point may be, as a fraction of the box's width or height. Boxes are drawn by eye, and points
+# of the object stick out by a few percent; a point that is 10% outside belongs to another object, or is a mistake.
 NEAR_BOX = 0.1
-# Points that one message names.
+# How many points one message lists.
 SHOWN_POINTS = 5
 
 
 class BoxKind(Enum):
-    """What a box is."""
+    """The role of a box."""
 
     OBJECT = "an object's box"
     IGNORED = "a box left out on purpose"
@@ -37,7 +37,7 @@ class BoxKind(Enum):
 
 @dataclass(slots=True)
 class Point:
-    """A labeled keypoint; ``index`` is that of its shape."""
+    """A labeled keypoint; ``index`` is its shape's."""
 
     index: int
     group: Group | None
@@ -48,7 +48,7 @@ class Point:
 
 @dataclass(slots=True)
 class Box:
-    """A box with the points that it has so far; ``index`` is that of its shape."""
+    """A box with its points so far; ``index`` is its shape's."""
 
     index: int
     group: Group | None
@@ -70,7 +70,7 @@ class Box:
         return x1 <= point.value[0] <= x2 and y1 <= point.value[1] <= y2
 
     def misses(self, point: Point) -> float:
-        """Return how far the point is outside, as a share of the box's width or height; 0 inside."""
+        """Return how far the point is outside, as a fraction of the box's width or height; 0 inside."""
         if self.corners is None:
             return math.inf
         x1, y1, x2, y2 = self.corners
@@ -86,7 +86,7 @@ class Box:
         return math.hypot(max(x1 - x, x - x2, 0.0), max(y1 - y, y - y2, 0.0))
 
     def has(self, keypoint: int) -> bool:
-        """Return whether one of its points has that name."""
+        """Return whether it already has a point of that keypoint."""
         return any(point.keypoint == keypoint for point in self.points)
 
 
@@ -96,11 +96,11 @@ def overlap(one: Corners, other: Corners) -> bool:
 
 
 def just_missed(points: Sequence[Point], boxes: Sequence[Box]) -> tuple[list[tuple[Point, Box]], list[Point]]:
-    """Return the points in no box with the only box that they just miss and that lacks their name; and the rest.
+    """Pair points outside all boxes with the only box that is near and lacks their keypoint; also return the rest.
 
     Args:
-        points: those that no box holds.
-        boxes: all of the image, with the points that they have already.
+        points: points that are in no box.
+        boxes: all boxes of the image, with their points so far.
     """
     near = [(p, [b for b in boxes if not b.has(p.keypoint) and b.misses(p) <= NEAR_BOX]) for p in points]
     wanted = Counter((box.index, point.keypoint) for point, around in near for box in around)
@@ -116,10 +116,10 @@ def just_missed(points: Sequence[Point], boxes: Sequence[Box]) -> tuple[list[tup
 
 
 def told_near(owned: Sequence[tuple[Point, Box]], named: Callable[[int], str]) -> str:
-    """Return which points lie just outside of which boxes, and how far, in words."""
+    """Return a message: which points are just outside which boxes, and how far."""
     shown = [
-        f"{named(point.index)} ({point.label}) lies {box.distance(point):.3g} px, {box.misses(point):.1%} of its "
-        f"side, outside {named(box.index)}"
+        f"{named(point.index)} ({point.label}) is {box.distance(point):.3g} px ({box.misses(point):.1%} of its side) "
+        f"outside {named(box.index)}"
         for point, box in owned[:SHOWN_POINTS]
     ]
     more = f"; and {len(owned) - SHOWN_POINTS} more" if len(owned) > SHOWN_POINTS else ""
@@ -127,7 +127,7 @@ def told_near(owned: Sequence[tuple[Point, Box]], named: Callable[[int], str]) -
 
 
 def told_outside(points: Sequence[Point], rule: str) -> str:
-    """Return that points are in no box, and where the first of them are, in words."""
+    """Return a message: which points are in no box, and the coordinates of the first ones."""
     if len(points) == 1:
         return must_be(f"point {points[0].label!r}", rule, list(points[0].value[:2]))
     shown = ", ".join(f"{point.label!r} at {list(point.value[:2])}" for point in points[:SHOWN_POINTS])
@@ -135,16 +135,16 @@ def told_outside(points: Sequence[Point], rule: str) -> str:
     return f"{len(points)} points must be {rule}, got {shown}{more}"
 
 
-# Corners written by other tools are upright to within this many pixels.
+# Tolerance in pixels for the corners of upright rectangles from other tools.
 _UPRIGHT_PIXELS = 1.0
-# Shapes that outline an object -> the fewest points that say where it is.
+# Shapes that outline an object -> the minimum number of points.
 _OUTLINES = {"oriented_rectangle": 4, "rotation": 4, "polygon": 3, "mask": 2, "circle": 2, "ellipse": 2}
-# From this intersection over union on, a rectangle and an outline are drawn around the same object.
+# From this intersection over union on, a rectangle and an outline show the same object.
 _SAME_OUTLINE = 0.8
 
 
 def is_outline(shape: SoundShape) -> bool:
-    """Return whether a shape of the category may outline an object, whose box then is the upright one around it."""
+    """Return whether a shape of the category may outline an object, whose box is then the upright one around it."""
     if len(shape.points) < _OUTLINES.get(shape.shape_type, math.inf):
         return False
     x1, y1, x2, y2 = around(shape)
@@ -152,14 +152,14 @@ def is_outline(shape: SoundShape) -> bool:
 
 
 def extent(shape: SoundShape) -> Corners:
-    """Return the upright rectangle round the points of a shape."""
+    """Return the upright rectangle around a shape's points."""
     xs = [x for x, _ in shape.points]
     ys = [y for _, y in shape.points]
     return min(xs), min(ys), max(xs), max(ys)
 
 
 def around(shape: SoundShape) -> Corners:
-    """Return the upright rectangle round a shape; a circle is its center and a point of its edge."""
+    """Return the upright rectangle around a shape; a circle is its center and a point on its edge."""
     if shape.shape_type != "circle" or len(shape.points) != 2:
         return extent(shape)
     (x, y), edge = shape.points
@@ -191,12 +191,12 @@ def is_upright(shape: SoundShape) -> bool:
 
 
 class SettledOutlines(NamedTuple):
-    """What the outlines of an image are.
+    """The roles of an image's outlines.
 
     Attributes:
-        objects: boxes of objects that have no rectangle.
+        objects: boxes of objects without a rectangle.
         doubles: outlines of objects that have a rectangle, or another outline in the same group.
-        unclear: outlines that lie over a rectangle and may be another object.
+        unclear: outlines that overlap a rectangle and may be another object.
     """
 
     objects: list[Box]
@@ -205,12 +205,12 @@ class SettledOutlines(NamedTuple):
 
 
 def settle(outlines: Sequence[Box], rectangles: Sequence[Box], pointed: Collection[Group]) -> SettledOutlines:
-    """Return what each outline of an image is.
+    """Return the role of each outline of an image.
 
     Args:
-        outlines: a box around each.
-        rectangles: the boxes that are drawn as such.
-        pointed: the groups of the image's points: an outline in one of them is an object.
+        outlines: a box around each of them.
+        rectangles: the boxes drawn as rectangles.
+        pointed: the groups that have points: an outline in one of them is an object.
     """
     result = SettledOutlines([], [], [])
     joined: dict[Group, int] = {}
@@ -226,7 +226,7 @@ def settle(outlines: Sequence[Box], rectangles: Sequence[Box], pointed: Collecti
         if one.group is not None and one.group in grouped:
             result.doubles.append(one)
         elif one.group is not None and one.group in joined:
-            # An object that is cut in two by what is before it.
+            # An object that something in front of it divides in two.
             number = joined[one.group]
             result.objects[number] = replace(result.objects[number], corners=_around_both(result.objects[number], one))
             result.doubles.append(one)

@@ -1,6 +1,6 @@
-"""Labels that say more than a name (``left-ear-occluded``, ``nose:1``, ``car-2``), and the --label-pattern for them.
+"""Labels that say more than a name (``left-ear-occluded``, ``nose:1``, ``car-2``), and --label-pattern for them.
 
-A --map of such a label to the bare name loses the visibility or the object's number, so the hint names the pattern.
+Mapping such a label to the name would lose the visibility or the object's number, so the hint gives the pattern.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LABEL_ENDINGS = (
     ),
 )
 _BASE_LABEL = re.compile(rf"(.*?[^\W_])({_BREAK}+[^\W\d][\w-]*[)\]]?)")
-# Of these separators a digit behind a keypoint's name is as a rule its visibility.
+# After one of these separators, a digit behind a keypoint's name usually is its visibility.
 _OF_VISIBILITY = ":"
 
 
@@ -30,11 +30,11 @@ class LabelParts:
     """A label taken apart.
 
     Attributes:
-        name: what it begins with.
-        says: what the rest says: ``visibility``, ``instance``, or both.
+        name: the name at its start.
+        says: what the rest gives: ``visibility``, ``instance``, or both.
         pattern: the regular expression that reads it.
-        other: the pattern of the other meaning, where the rest is a number with two; else empty.
-        hides: whether the rest says something else than visible.
+        other: the pattern for the other meaning if the rest is an ambiguous number; else empty.
+        hides: whether the rest means anything but visible.
     """
 
     name: str
@@ -44,7 +44,7 @@ class LabelParts:
     hides: bool = True
 
     def options(self, mapped_to: str | None = None) -> str:
-        """Return what to type, with the name mapped where that is needed."""
+        """Return what to type, including --map if the name is mapped."""
         mapping = f"--map '{self.name}={mapped_to}' " if mapped_to and mapped_to != self.name else ""
         return mapping + typed_pattern(self.pattern)
 
@@ -52,14 +52,14 @@ class LabelParts:
 def extended(
     label: str, known: Collection[str], hidden: Collection[str], *, points: Collection[str], any_name: bool = False
 ) -> LabelParts | None:
-    """Return a label that is a known name with a visibility or a number behind it; None when it is none.
+    """Return a label taken apart if it is a known name followed by a visibility or a number; else None.
 
     Args:
-        label: the label, which is no known name.
+        label: the label, which is not a known name.
         known: all names.
         hidden: the words that mean hidden, in lower case.
-        points: those names that have a visibility.
-        any_name: whether any text with a word of visibility behind it will do.
+        points: the names that have a visibility.
+        any_name: whether any text before a visibility word counts as a name.
     """
     for name in sorted(known, key=len, reverse=True):
         if name and label.startswith(name):
@@ -74,12 +74,12 @@ def extended(
 
 
 def typed_pattern(pattern: str) -> str:
-    """Return a pattern with its option, as it is typed in a shell."""
+    """Return a pattern with its option, quoted for a shell."""
     return f"--label-pattern {shlex.quote(pattern)}"
 
 
 def as_typed(label: str) -> str:
-    """Return a label in quotes, as it is typed in a shell."""
+    """Return a label in quotes, for a shell."""
     return shlex.quote(label) if "'" in label else f"'{label}'"
 
 
@@ -89,7 +89,7 @@ class Advice:
 
     Attributes:
         text: the hint.
-        pattern: the --label-pattern that reads it, where that is one thing; else empty.
+        pattern: the --label-pattern that reads it, if there is one; else empty.
     """
 
     text: str
@@ -100,15 +100,15 @@ def advice(found: LabelParts, label: str, *, has_pattern: bool) -> Advice:
     """Return the hint for a label that cannot be read without a pattern."""
     leave = f"--ignore {as_typed(label)} leaves it out"
     if has_pattern:
-        text = f"extend --label-pattern by the {found.says} behind {found.name!r}, as in {found.options()}; {leave}"
+        text = f"add the {found.says} after {found.name!r} to --label-pattern, as in {found.options()}; {leave}"
         return Advice(text)
     if found.other:
         first, second = ("visibility", "number of the object") if found.says == "visibility" else (
             "number of the object", "visibility",
         )  # fmt: skip
-        ways = f"where the number is the {first}, {found.options()} reads it; where it is the {second}"
+        ways = f"if the number is the {first}, {found.options()} reads it; if it is the {second}"
         return Advice(f"{ways}, {typed_pattern(found.other)}; {leave}")
-    text = f"{found.options()} reads the {found.says} behind {found.name!r}, which --map would lose; {leave}"
+    text = f"{found.options()} reads the {found.says} after {found.name!r}, which --map would lose; {leave}"
     return Advice(text, found.pattern)
 
 
@@ -148,7 +148,7 @@ def _read(
 
 
 def _numbered_object(label: str, known: Collection[str], points: Collection[str]) -> LabelParts | None:
-    """Return a label that begins with an object and its number, and ends with a keypoint's name: ``dog1_nose``."""
+    """Return a label that starts with an object and its number, and ends with a keypoint's name: ``dog1_nose``."""
     for category in (name for name in known if name not in points):
         found = re.fullmatch(rf"{re.escape(category)}({_BREAK}*)\d{{1,9}}({_BREAK}+)(.+)", label)
         if found and found[3] in points:
@@ -166,7 +166,7 @@ def _group(word: str, hidden: Collection[str]) -> str:
 
 
 def _whole(ending: str, known: Collection[str]) -> str:
-    """Return the pattern; the names are spelled out where one of them would itself be taken apart."""
+    """Return the pattern; names are listed in it if one of them would itself be taken apart."""
     pattern = f"(?P<name>.+?){ending}"
     if any(re.fullmatch(pattern, name) for name in known):
         names = "|".join(map(_literal, sorted(known, key=lambda one: (-len(one), one))))
@@ -175,5 +175,5 @@ def _whole(ending: str, known: Collection[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Return a text for a pattern, with no more backslashes than it needs."""
+    """Return a text for a pattern, with as few backslashes as possible."""
     return re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", text)

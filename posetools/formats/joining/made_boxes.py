@@ -1,12 +1,11 @@
-"""The boxes of objects that have none in the source: ``--box-from keypoints``.
+"""Boxes for objects that have none in the source: ``--box-from keypoints``.
 
-A box is the extent of the object's labeled points, each side moved outwards by the margin (``--box-margin``: a share
-of the sides, pixels, or both), cut to the image. One point, or points on one line, give a box with a side of at most
-1 px, which MMDet drops. Such a side becomes as long as the image's other objects (the median of their longer sides: how
-the object lies is not known); where the image has none, LEAST_SHARE of the image's shorter side, and at least
-LEAST_PIXELS. The box stays centered on its points
-where the image has room for that, and always holds those that are in the image. The rule looks at one image alone, so
-that a shard of a source gives what the whole source gives.
+A box is the extent of the object's labeled points, each side moved outwards by the margin (``--box-margin``: a fraction
+of the sides, pixels, or both), clipped to the image. One point, or points on a line, give a box with a side of at most
+1 px, which MMDet drops. Such a side becomes as long as the image's other objects (the median of their longer sides, as
+the object's orientation is unknown); if the image has no others, LEAST_SHARE of the image's shorter side, and at least
+LEAST_PIXELS. The box stays centered on its points if the image has room for that, and always contains those in the
+image. The rule uses one image only, so that a shard of a source gives the same boxes as the whole source.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from posetools.formats.reading import Corners, PointXYV
 
 LEAST_SHARE = 0.05
 LEAST_PIXELS = 2.0
-# A side of at most so many pixels is none: MMDet drops the box, and COCO's area must be greater than 1.
+# A side of at most this length counts as none: MMDet drops the box, and COCO's area must be greater than 1.
 _THIN = 1.0
 
 
@@ -45,11 +44,11 @@ class BoxCompletion:
     """How boxes with a short side were completed.
 
     Attributes:
-        count: how many boxes there are.
+        count: how many boxes.
         by_others: how many of them have the size of other objects.
-        shortest: the shortest side that was given, in pixels.
-        longest: the longest.
-        first: where the first of them came from.
+        shortest: the shortest new side, in pixels.
+        longest: the longest new side, in pixels.
+        first: the place of the first of them.
     """
 
     count: int
@@ -69,18 +68,18 @@ class BoxCompletion:
 
     @property
     def message(self) -> str:
-        """What was done, in words."""
+        """The completion as a message."""
         sizes = (
             f"{self.shortest:.4g}" if self.shortest == self.longest else f"{self.shortest:.4g} to {self.longest:.4g}"
         )
         reasons = []
         if self.by_others:
-            reasons.append(f"as the image's other objects ({self.by_others})")
+            reasons.append(f"like the image's other objects ({self.by_others})")
         if self.count > self.by_others:
             reasons.append(f"{LEAST_SHARE:.0%} of the image ({self.count - self.by_others})")
         return (
             "a box from keypoints must have width and height, got one point or points on one line in "
-            f"{counted(self.count, 'object')}: a side without length is now {sizes} px, "
+            f"{counted(self.count, 'object')}: sides without length were set to {sizes} px, "
             f"{' or '.join(reasons)}"
         )
 
@@ -90,18 +89,18 @@ class BoxCompletion:
         return Finding("W333", self.first.file, self.first.place, self.message, MARGIN_HINT)
 
 
-MARGIN_HINT = "this is the first; --box-margin 20px makes each box 20 px wider than its points on every side"
+MARGIN_HINT = "this is the first; --box-margin 20px adds 20 px to each side of a box from keypoints"
 
 
 def box_round(keypoints: Sequence[PointXYV], options: ReadOptions, size: tuple[int, int]) -> Corners | None:
-    """Return the box round the labeled keypoints; None when there is none of them, or nothing of it in the image.
+    """Return the box around the labeled keypoints; None if there are none, or if none of it is in the image.
 
-    A box with a short side is a ThinBox; ``complete`` gives it its size.
+    A box with a short side is a ThinBox; ``complete`` sets its size.
 
     Args:
         keypoints: K triples x, y, visibility.
         options: its margins.
-        size: (width, height) of the image, to which the box is cut.
+        size: (width, height) of the image, to which the box is clipped.
     """
     values = np.array(keypoints, dtype=np.float64)
     if not (values[:, 2] > Visibility.NOT_LABELED).any():
@@ -109,21 +108,21 @@ def box_round(keypoints: Sequence[PointXYV], options: ReadOptions, size: tuple[i
     x1, y1, x2, y2 = box_from_keypoints(values, options.box_margin, size, pixels=options.box_margin_px).tolist()
     if x2 - x1 > _THIN and y2 - y1 > _THIN:
         return x1, y1, x2, y2
-    # Cutting to the image moves a box that lies outside it onto its edge.
+    # Clipping would move a box outside the image onto its edge.
     labeled = values[values[:, 2] > Visibility.NOT_LABELED, :2]
     inside = (labeled.max(axis=0) >= 0) & (labeled.min(axis=0) <= size)
     return ThinBox(x1, y1, x2, y2) if inside.all() else None
 
 
 def complete(boxes: Sequence[Corners], size: tuple[int, int]) -> tuple[list[Corners], list[float], bool]:
-    """Return the boxes of one image with a length for every short side of a ThinBox.
+    """Return the boxes of one image with every short side of a ThinBox completed.
 
     Args:
         boxes: of all objects of the image.
         size: (width, height) of the image.
 
     Returns:
-        The boxes; the lengths that were given; whether they are those of other objects.
+        The boxes; the new lengths; whether these come from other objects.
     """
     others = np.array([box for box in boxes if not isinstance(box, ThinBox)], dtype=np.float64).reshape(-1, 4)
     length = max(LEAST_SHARE * min(size), LEAST_PIXELS)

@@ -1,18 +1,18 @@
-"""From the shapes of one image to its objects, in labelme, CVAT, Label Studio and VIA: which points have which box.
+"""From the shapes of one image to its objects: assigns points to boxes for labelme, CVAT, Label Studio and VIA.
 
-With a group (``group_id``, or the instance that a label names) points belong to the rectangle of their group. Without
-one, a point belongs to the one box that can be its own: of the boxes that hold points of one name, and lack it, there
-must be a single way to give each point one (``only_assignment``). What has more than one reading is a finding:
+With a group (``group_id``, or the instance in a label) points belong to the rectangle of their group. Without
+one, a point belongs to the only possible box: of the boxes that contain points of one keypoint, and lack it, there
+must be a single way to give each point one (``only_assignment``). Ambiguous cases are findings:
 
-- several boxes could own the point, or none holds it (one that just misses it owns it, if it is the only one);
-- two points without group have one box and the same name, or the box has that name already;
-- the smallest box is left out on purpose while one that is read holds the point too;
-- a box that holds the point could not be read, or some shape that could be a box: told at that shape's own finding.
+- several boxes are possible, or none contains the point (a box just next to it is used if it is the only one);
+- two points without a group have one box and the same keypoint, or the box has that keypoint already;
+- the smallest box is left out on purpose while another one also contains the point;
+- a box around the point, or a shape that could be a box, could not be read: reported in that shape's finding.
 
-Points of a group without a rectangle belong to the one rectangle without group that holds, or just misses, all of them;
-so do points that one element holds (a CVAT skeleton, keypoints in their order), unless several boxes hold them.
+Points of a group without a rectangle belong to the one rectangle without a group that contains, or just misses, all of
+them; so do points of one element (a CVAT skeleton, keypoints in their order), unless several boxes contain them.
 
-Plain floats throughout: a file has a handful of shapes, for which arrays cost more than they save.
+Uses plain floats: with the few shapes of a file, arrays cost more than they save.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from posetools.formats.labelme.model import AnyShape
 from posetools.formats.options import ReadOptions
 from posetools.formats.reading import Corners, PointXYV, Row
 
-# The group of everything, where an image shows one object.
+# The group of all shapes if an image shows one object.
 _THE_ONE = "the image"
 _ONE_OBJECT = "--one-object-per-image"
 _ABSENT: PointXYV = (0.0, 0.0, 0)
@@ -51,14 +51,14 @@ _ABSENT: PointXYV = (0.0, 0.0, 0)
 
 @dataclass
 class FileShapes:
-    """Joins the shapes of one image to objects; every shape ends in rows, in the report or in ``ignored``.
+    """Joins the shapes of one image to objects; every shape ends up in rows, in the report or in ``ignored``.
 
     Attributes:
         size: (width, height) of the image.
         skeleton: the skeleton.
-        labels: how labels are read.
+        labels: how to read labels.
         options: the user's options.
-        report: what cannot be read, and what is odd.
+        report: errors and warnings.
         ignored: label -> how many shapes are left out on purpose.
     """
 
@@ -70,7 +70,7 @@ class FileShapes:
     ignored: Counter[str] = field(default_factory=Counter)
     _boxes: list[Box] = field(default_factory=list)
     _points: list[Point] = field(default_factory=list)
-    # The boxes in which there is no point without a group, once that is asked: it is for each group without a box.
+    # The boxes without loose points in them; computed once, as every group without a box needs it.
     _quiet: list[Box] | None = None
     # Why points without a group could have several boxes -> these points.
     _ambiguous: dict[str, list[Point]] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class FileShapes:
         sorter.sort(shapes)
         self._boxes, self._points, self.ignored = sorter.boxes, sorter.points, sorter.ignored
         if self.options.one_object:
-            # What is left out on purpose is no part of the object, and does not take its points along.
+            # Shapes that are left out on purpose are not part of the object, and keep their points.
             for box in self._boxes:
                 if box.kind is not BoxKind.IGNORED:
                     box.group = _THE_ONE
@@ -126,9 +126,9 @@ class FileShapes:
         return rows
 
     def _houses(self, groups: Mapping[Group, Sequence[Point]]) -> tuple[dict[Group, Box], set[Group]]:
-        """Return the box of each group that the source has no name for: the one around it that can only be its own.
+        """Return the box of each unnamed group: the only possible one around it.
 
-        Also the groups that are reported, for more than one box could be theirs.
+        Also return the groups that are reported because several boxes are possible.
         """
         free = {box.index: box for box in self._boxes if box.kind is BoxKind.OBJECT and not box.points}
         around = {
@@ -141,18 +141,18 @@ class FileShapes:
         for same in (*contested, *([group] for group in rest)):
             for group in same:
                 others = [*map(self.report.named, holders[group]), *(name(one) for one in same if one != group)]
-                rule = "in one box that can only be its own, or joined with it"
+                rule = "in only one possible box, or joined with it"
                 message = must_be(name(group), rule, " and ".join(others))
                 self.report.tell("E304", name(group), message, words.join)
         decided = [name(group) for group in given if len(holders[group]) > 1]
         if decided:
             message = f"{words.group} must be given where boxes overlap, got none for {', '.join(decided)}"
-            hint = f"each went to the only box that can be its own; to settle it, {words.join}"
+            hint = f"each was assigned to the only possible box; to be explicit, {words.join}"
             self.report.find("W321", Place.several(*decided), message, hint)
         return {group: free[index] for group, index in given.items()}, {*holders} - {*given}
 
     def _free_homes(self, groups: Mapping[Group, Sequence[Point]]) -> dict[Group, Box]:
-        """Return the free box of each group without one: the only one that holds, or just misses, all its points."""
+        """Return the free box of each group without one: the only one that contains, or just misses, all its points."""
         free = self._without_points()
         near = {
             group: [
@@ -171,15 +171,15 @@ class FileShapes:
             homes[group] = next(box for box in free if box.index == index)
             indices = [index, *(point.index for point in groups[group])]
             word, join = self.report.words.group, self.report.words.join
-            message = f"{word} must be that of the points, got none: the only free box around all of them"
-            self.report.find("W330", sorted({*indices}), message, f"it was taken as theirs; to say so, {join}")
+            message = f"{word} must join the points with their box, got none: used the only free box around all"
+            self.report.find("W330", sorted({*indices}), message, f"to be explicit, {join}")
         return homes
 
     def _refuse_several(self, group: Group, boxes: Sequence[Box], points: Sequence[Point]) -> None:
         indices = sorted({*(box.index for box in boxes), *(point.index for point in points)})
         what, hint = self._name(group), self.report.words.part
         if self.options.one_object:
-            what, hint = "the image", f"leave out {_ONE_OBJECT} if it shows several objects; else delete the wrong box"
+            what, hint = "the image", f"leave out {_ONE_OBJECT} if it shows several objects, or delete the wrong box"
         self.report.tell("E307", indices, f"{what} must have one rectangle, got {len(boxes)}", hint)
         for box in boxes:
             box.kind = BoxKind.UNREAD
@@ -200,7 +200,7 @@ class FileShapes:
         makes = self.options.box_from == "keypoints"
         free = self._free_for(points, makes=makes)
         if free:
-            problem += f"; {self.report.named(free[0].index)}, which has no points, may be theirs"
+            problem += f"; {self.report.named(free[0].index)} has no points and may be theirs"
             self.report.tell("E304", indices, problem, self.report.words.join)
             return []
         if makes:
@@ -216,17 +216,17 @@ class FileShapes:
         return []
 
     def _without_points(self) -> list[Box]:
-        """Return the boxes that have no points, and hold none without a group that might be theirs."""
+        """Return the boxes without points, and without loose points in them that may be theirs."""
         if self._quiet is None:
             loose = [point for point in self._points if point.group is None]
             self._quiet = [box for box in self._boxes if not any(map(box.holds, loose))]
         return [box for box in self._quiet if box.kind is BoxKind.OBJECT and not box.points]
 
     def _free_for(self, points: Sequence[Point], *, makes: bool) -> list[Box]:
-        """Return the boxes without points that may be that of these: a box made of them would be a second one.
+        """Return the boxes without points that may belong to these points: a box made from them would be a second one.
 
-        Those are the boxes that the points' extent or the box to be made of them overlaps. Where none is to be made,
-        any box without a group too: the hint would have another one made.
+        These are the boxes that overlap the points' extent or the box to be made from them. If no box is made, any box
+        without a group counts too, as the hint suggests making one.
         """
         xs, ys = [point.value[0] for point in points], [point.value[1] for point in points]
         extents: list[Corners] = [(min(xs), min(ys), max(xs), max(ys))]
@@ -260,18 +260,18 @@ class FileShapes:
         if self.options.one_object:
             what, hint = "the image", f"leave out {_ONE_OBJECT} if it shows several objects"
         message = must_be(what, "of one object with each keypoint once", f"several of {names}")
-        hint = f"{hint}; else delete or relabel the wrong points"
+        hint = f"{hint}, or delete or relabel the wrong points"
         self.report.tell("E305", indices, message, hint)
 
     def _refuse_twice(self, keypoint: int, points: Sequence[Point], also: int | None = None) -> None:
         name = self.skeleton.names[keypoint]
         indices = [point.index for point in points]
-        got = f"{len(points)} points" if also is None else f"one more beside {self.report.named(also)}"
+        got = f"{len(points)} points" if also is None else f"another one in {self.report.named(also)}"
         hint = "none of them is read: delete or relabel the wrong one"
         self.report.tell("E305", indices, must_be(name, "at most one point of an object", got), hint)
 
     def _place_loose(self, points: Sequence[Point]) -> None:
-        """Give each point without group to the one box that can be its own, or report why not."""
+        """Give each point without a group to the only possible box, or report why not."""
         unknown = [box.index for box in self._boxes if box.corners is None]
         clear: dict[int, list[tuple[Point, list[Box]]]] = defaultdict(list)
         outside: list[Point] = []
@@ -298,13 +298,13 @@ class FileShapes:
             self._place_outside(outside)
 
     def _place_outside(self, points: Sequence[Point]) -> None:
-        """Give points in no box to the only box that they just miss and that lacks their name; report the rest."""
+        """Give points in no box to the only box that is near and lacks their keypoint; report the rest."""
         owned, lost = just_missed(points, self._boxes)
         if owned:
             self._note_near(owned)
         flat = [box for box in self._boxes if box.kind is BoxKind.UNREAD and not box.area]
         if lost and flat:
-            # Nobody knows what a box without width or height was to hold; that is told at the box.
+            # The content of a box without width or height is unknown; the box's own finding reports it.
             self.report.dependents[flat[0].index] += _indices(lost)
         elif lost:
             self._refuse_outside(lost)
@@ -314,7 +314,7 @@ class FileShapes:
             box.points.append(point)
         message = told_near(owned, self.report.named)
         join = self.report.words.join
-        hint = f"each was given to that rectangle, the only one so near without its name; to settle it, {join}"
+        hint = f"each was assigned to the only rectangle near it without this keypoint; to be explicit, {join}"
         self.report.find("W327", [point.index for point, _ in owned], message, hint)
 
     def _refuse_outside(self, points: Sequence[Point]) -> None:
@@ -323,11 +323,11 @@ class FileShapes:
         one_each = len({one.keypoint for one in self._points}) == len(self._points)
         hint = f"move it into its box, or {self.report.words.join}"
         if one_each and all(box.kind is BoxKind.IGNORED for box in self._boxes):
-            hint = f"where every image shows one object, {_ONE_OBJECT} says so; else {hint}"
+            hint = f"if every image shows one object, add {_ONE_OBJECT}; else {hint}"
         self.report.tell("E303", [point.index for point in points], message, hint)
 
     def _assign(self, keypoint: int, placed: Sequence[tuple[Point, list[Box]]]) -> list[tuple[Point, list[Box], Box]]:
-        """Return points of one name with the boxes around them and the one that can only be theirs; report the rest."""
+        """Return points of one keypoint with the boxes around them and the only possible box; report the rest."""
         boxes = {box.index: box for _, holders in placed for box in holders}
         free = {point.index: [b.index for b in holders if not b.has(keypoint)] for point, holders in placed}
         given, contested, rest = only_assignment(free)
@@ -337,7 +337,7 @@ class FileShapes:
         for point, holders in placed:
             names = [self.report.named(box.index) for box in holders]
             if point.index in rest and len(holders) > 1:
-                reason = f"{', '.join(names[:-1])} and {names[-1]} hold {{them}}, and each could own {{them}}"
+                reason = f"{', '.join(names[:-1])} and {names[-1]} contain {{them}}"
                 self._ambiguous.setdefault(reason, []).append(point)
             elif point.index in rest:
                 taken = next((one.index for one in holders[0].points if one.keypoint == keypoint), None)
@@ -347,17 +347,17 @@ class FileShapes:
     def _note_several(self, decided: Sequence[tuple[Point, list[Box], Box]]) -> None:
         named, words = self.report.named, self.report.words
         shown = [
-            f"{named(point.index)} ({point.label}) lies in {self.report.all_named(b.index for b in holders)} "
-            f"and was given to {named(box.index)}"
+            f"{named(point.index)} ({point.label}) is in {self.report.all_named(b.index for b in holders)} "
+            f"and was assigned to {named(box.index)}"
             for point, holders, box in decided[:SHOWN_POINTS]
         ]
         more = f"; and {len(decided) - SHOWN_POINTS} more" if len(decided) > SHOWN_POINTS else ""
         message = f"{words.group} must be given where boxes overlap, got none for {len(decided)} points: "
-        hint = f"no other choice gives each box each name once; to settle it, {words.join}"
+        hint = f"no other choice gives each box each keypoint once; to be explicit, {words.join}"
         self.report.find("W321", [point.index for point, _, _ in decided], message + "; ".join(shown) + more, hint)
 
     def _is_clear(self, point: Point, holders: Sequence[Box]) -> bool:
-        """Return whether boxes that can be read hold it; else the point is counted as ignored, or reported."""
+        """Return whether readable boxes contain the point; if not, count it as ignored, or report it."""
         smallest = holders[0]
         unread = [box for box in holders if box.kind is BoxKind.UNREAD]
         if unread:
@@ -372,10 +372,10 @@ class FileShapes:
         return False
 
     def _refuse_ambiguous(self) -> None:
-        """ShapeReport the points that could have several boxes: one finding for those of the same boxes."""
+        """Report the points with several possible boxes: one finding for those with the same boxes."""
         for reason, points in self._ambiguous.items():
             several = len(points) > 1
-            rule = f"in one rectangle that can only be {'their' if several else 'its'} own"
+            rule = "in only one possible rectangle"
             message = f"{told_outside(points, rule)}: {reason.format(them='them' if several else 'it')}"
             self.report.tell("E304", [point.index for point in points], message, self.report.words.join)
 
@@ -394,7 +394,7 @@ class FileShapes:
 
 
 def _may_be_of(box: Box, points: Sequence[Point]) -> bool:
-    """Return whether a box that cannot be read is around all points, so that it may be theirs."""
+    """Return whether an unreadable box contains all points, so that it may be theirs."""
     return box.kind is BoxKind.UNREAD and box.corners is not None and all(map(box.holds, points))
 
 
@@ -405,7 +405,7 @@ def _order(group: Group) -> tuple[int, int, str]:
 
 
 def _indices(points: Iterable[Point]) -> list[int]:
-    """Return the shapes of points, each once: one shape may hold several."""
+    """Return the shapes of points, each once: one shape may have several points."""
     return sorted({point.index for point in points})
 
 
@@ -413,18 +413,18 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 def only_assignment(holders: Mapping[_Key, Sequence[int]]) -> tuple[dict[_Key, int], list[list[_Key]], list[_Key]]:
-    """Return the box of each point of one name, where there is a single way to give every point a box of its own.
+    """Return the box of each point of one keypoint, where there is a single way to give every point its own box.
 
-    A point with one box left owns it, which may leave another point with one. When all that remain have two boxes or
-    more, each of them could also have another: from a matching that covers the points, a second one is reached by
-    following, from any point, a box it does not own to the point that does, until a box is free or comes again.
+    A point with one box left gets it, which may leave another point with one. If all remaining points have two boxes or
+    more, each of them could also have another: starting from a matching that covers the points, follow from any point a
+    box it does not own to the point that does, until a box is free or repeats; this gives a second matching.
 
     Args:
-        holders: point -> the boxes that may own it, none twice.
+        holders: point -> the boxes that may own it, without repetition.
 
     Returns:
-        Point -> its box, for the points that can only have that one; the groups of points that have one box left, the
-        same; and all others.
+        Point -> its box, for points with only one possible box; the groups of points that have the same single box
+        left; and all others.
     """
     left = {point: set(boxes) for point, boxes in holders.items()}
     given: dict[_Key, int] = {}

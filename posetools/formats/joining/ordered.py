@@ -1,4 +1,4 @@
-"""Keypoints that are told by their order alone: ``--kpt-order`` names them."""
+"""Keypoints identified only by their order: ``--kpt-order`` names them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from posetools.formats.options import ReadOptions
 
 
 class NameProblem(NamedTuple):
-    """What is wrong with names in their order: a sentence, and a hint."""
+    """A problem with names in their order: a sentence, and a hint."""
 
     problem: str
     hint: str
@@ -23,7 +23,7 @@ Order = tuple[int | None, ...]
 
 
 def in_skeleton(order: Sequence[str], skeleton: Skeleton, options: ReadOptions) -> Order | NameProblem:
-    """Return which keypoints of the skeleton these names are, with the user's names and omissions."""
+    """Return the skeleton's keypoints for these names, after the user's --map and --ignore."""
     keypoints: list[int | None] = []
     for label in order:
         name = options.names.get(label, label)
@@ -33,11 +33,11 @@ def in_skeleton(order: Sequence[str], skeleton: Skeleton, options: ReadOptions) 
             problem = must_be("the keypoints' names", f"names of skeleton {skeleton.name}", label)
             quoted = shlex.quote(f"{label}=NAME")
             names = ", ".join(skeleton.names)
-            hint = f"--map {quoted} takes it as one of {names}; --ignore {shlex.quote(label)} skips it"
+            hint = f"--map {quoted} maps it to one of {names}; --ignore {shlex.quote(label)} skips it"
             return NameProblem(problem, hint)
         elif skeleton.index[name] in keypoints:
             return NameProblem(
-                must_be("the keypoints' names", "each keypoint once", list(order)), f"{name!r} stands there twice"
+                must_be("the keypoints' names", "each keypoint once", list(order)), f"{name!r} is there twice"
             )
         else:
             keypoints.append(skeleton.index[name])
@@ -45,10 +45,10 @@ def in_skeleton(order: Sequence[str], skeleton: Skeleton, options: ReadOptions) 
 
 
 def stated_order(skeleton: Skeleton, options: ReadOptions) -> Order | None:
-    """Return the keypoints of ``--kpt-order``; None when it is not given.
+    """Return the keypoints of ``--kpt-order``; None if it is not given.
 
     Raises:
-        RequestError: its names are not those of the skeleton.
+        RequestError: its names are not the skeleton's.
     """
     if options.kpt_order is None:
         return None
@@ -59,8 +59,8 @@ def stated_order(skeleton: Skeleton, options: ReadOptions) -> Order | None:
 
 
 def advice(skeleton: Skeleton, count: int | None) -> str:
-    """Return the hint that names the option for ``count`` points of each object; None: their number is not known."""
+    """Return the hint that gives the option for ``count`` points per object; None if their number is unknown."""
     if count == skeleton.num_keypoints:
-        return f"--kpt-order {shlex.quote(','.join(skeleton.names))} names them, if each object has them in this order"
+        return f"--kpt-order {shlex.quote(','.join(skeleton.names))} names them, if this is their order in each object"
     number = "" if count is None else f"{count} "
     return f"--kpt-order A,B,... names the {number}points of each object in their order"

@@ -1,4 +1,4 @@
-"""What one shape of a labelme file says: a box, a keypoint, something left out on purpose, or nothing we know."""
+"""The meaning of one labelme shape: a box, a keypoint, left out on purpose, or unknown."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from posetools.formats.options import ReadOptions
 
 
 class SharedGroup(NamedTuple):
-    """The group of points that one element holds, or that were drawn one after another; the source has no name for it.
+    """The group of points in one element, or of points drawn one after another, without a name in the source.
 
     Attributes:
-        first: the index of the shape that is, or begins, it.
-        name: the place of the element, where it is no shape of its own.
+        first: the index of its first shape.
+        name: the element's place, if it is not a shape itself.
     """
 
     first: int
     name: str = ""
 
 
-# A group_id, or the instance that a label names.
+# A group_id, or the instance in a label.
 Group: TypeAlias = int | str | SharedGroup
 
-# Keys beside labelme's own that some writers give a shape.
+# Keys that some writers add to a labelme shape.
 VISIBILITY_KEYS = ("visible", "occluded", "visibility")
 _SPOKEN = ("0", "1", "2", "visible")
 
@@ -55,16 +55,16 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True)
 class Labels:
-    """How the labels of a source are read.
+    """How to read a source's labels.
 
     Attributes:
-        category: the name that rectangles have.
-        index: the names that points have, with their index.
+        category: the label of rectangles.
+        index: the labels of points, with their index.
         names: label or name in the source -> name in the skeleton.
-        ignored: labels and names that are left out.
-        pattern: how a label is taken apart, or None.
-        hidden: words and flags, in lower case, that mean "labelled but hidden".
-        order: the keypoints of points without names, in their order; None when the user states none.
+        ignored: labels and names to leave out.
+        pattern: how to take a label apart, or None.
+        hidden: words and flags, in lower case, that mean "labeled but not visible".
+        order: the keypoints of unnamed points, in their order; None if the user gives none.
     """
 
     category: str
@@ -77,11 +77,11 @@ class Labels:
 
     @classmethod
     def of(cls, skeleton: Skeleton, options: ReadOptions) -> Labels:
-        """Return how labels are read for a skeleton and the user's options.
+        """Return how to read labels for a skeleton and the user's options.
 
         Raises:
-            RequestError: the label pattern is no regular expression, or has no group ``name``; or the order of
-                keypoints has other names than the skeleton.
+            RequestError: the label pattern is not a regular expression, or has no group ``name``; or the order of
+                keypoints has names that the skeleton lacks.
         """
         return cls(
             category=skeleton.category.name,
@@ -94,7 +94,7 @@ class Labels:
         )
 
     def read(self, text: str) -> Label:
-        """Return what a label says; where the pattern finds no name, the label is the object's own."""
+        """Return the meaning of a label; if the pattern finds no name, it is the object's label."""
         found = self.pattern.fullmatch(text) if self.pattern else None
         if found is None:
             return Label(self.names.get(text, text))
@@ -113,7 +113,7 @@ class Labels:
         return (found["name"] or self.category) in self.ignored or frozenset.__contains__(self.ignored, text)
 
     def visibility(self, shape: SoundShape, word: str | None) -> Visibility | UnclearVisibility | None:
-        """Return a point's visibility by its label's word, flags, keys, description; None: the word is unknown."""
+        """Return a point's visibility from its label's word, flags, keys, description; None: the word is unknown."""
         if word is None:
             return self.visibility_of(shape)
         said = of_word(word, self.hidden)
@@ -122,7 +122,7 @@ class Labels:
         return agreed([Statement(f"{word!r} in the label", said), *self._statements(shape)])
 
     def visibility_of(self, shape: SoundShape) -> Visibility | UnclearVisibility:
-        """Return a point's visibility by its flags, keys and description."""
+        """Return a point's visibility from its flags, keys and description."""
         return agreed(list(self._statements(shape)))
 
     def _statements(self, shape: SoundShape) -> Iterator[Statement]:
@@ -138,13 +138,13 @@ class Labels:
         yield from (one for one in said if one is not None)
 
     def advice(self, name: str) -> Advice | None:
-        """Return how to read an unknown name that is a known one with more behind it; None for any other."""
+        """Return how to read an unknown label that starts with a known name; None for any other."""
         known = (self.category, *self.index, *(one for one in self.names if "*" not in one and "?" not in one))
         found = extended(name, known, self.hidden, points={*known} - {self.category})
         return advice(found, name, has_pattern=self.pattern is not None) if found else None
 
     def loss(self, text: str) -> LabelParts | None:
-        """Return what the user's mapping of a label to a name loses, if it loses something."""
+        """Return what is lost when the user maps a label to a name, if anything."""
         name = self.names.get(text)
         if name is None or (self.pattern and self.pattern.fullmatch(text)):
             return None
@@ -167,6 +167,6 @@ def _compile(pattern: str | None) -> re.Pattern[str] | None:
         raise RequestError(f"{must_be('--label-pattern', 'a regular expression', pattern)}\n  {exc}") from exc
     unknown = set(compiled.groupindex) - {"name", "instance", "visibility"}
     if "name" not in compiled.groupindex or unknown:
-        rule = "a regular expression with the group (?P<name>...) and, if wanted, instance and visibility"
+        rule = "a regular expression with the group (?P<name>...) and optionally instance and visibility"
         raise RequestError(must_be("--label-pattern", rule, pattern))
     return compiled

@@ -1,8 +1,8 @@
-"""Reading the shapes of one image of another tool by labelme's rules: which points belong to which rectangle.
+"""Reads one image's shapes from another tool by labelme's rules: assigns points to rectangles.
 
-CVAT and Label Studio hold what labelme holds, under other names: rectangles, points, and something that joins them.
-Their readers translate each shape into labelme's, and here objects.py joins them, with the places of the tool's own
-file and the tool's words.
+CVAT and Label Studio have the same content as labelme, under other names: rectangles, points, and groups. Their readers
+convert each shape to labelme's form, and objects.py joins them, with places in the tool's own file and in the tool's
+words.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from posetools.formats.reading import FileReading
 
 
 class PlacedShape(NamedTuple):
-    """A shape in labelme's terms, and its place in the entry of its image (``box[2]``)."""
+    """A shape in labelme's form, and its place in its image's entry (``box[2]``)."""
 
     place: str
     shape: AnyShape
 
 
 class EntryReading(NamedTuple):
-    """What one image's entry of a file gave, and the place of that entry."""
+    """The content of one image's entry in a file, and the entry's place."""
 
     reading: FileReading
     place: str
@@ -40,7 +40,7 @@ class EntryReading(NamedTuple):
 def made_shape(
     label: str, kind: str, points: Sequence[tuple[float, float]], group: Group | None, **marks: Any
 ) -> Shape:
-    """Return a shape of what a reader's own model has checked; its group may be a text, which labelme's never is."""
+    """Return a shape that a reader's own model has validated; its group may be text, unlike labelme's."""
     return Shape.model_construct(label=label, shape_type=kind, points=list(points), group_id=group, **marks)
 
 
@@ -57,11 +57,11 @@ def point_shape(
     """Return a point.
 
     Args:
-        label: the keypoint's name, or what the user maps to it.
+        label: the keypoint's name, or a label that the user maps to it.
         x: in pixels.
         y: in pixels.
-        group: that of its rectangle, or None.
-        hidden: whether the tool itself says that the point is labeled but hidden.
+        group: its rectangle's group, or None.
+        hidden: whether the tool itself marks the point as labeled but not visible.
         flags: further marks that may say so.
         description: a text that may say so.
     """
@@ -85,16 +85,16 @@ def read_shapes(
     options: ReadOptions,
     wording: Wording,
 ) -> FileReading:
-    """Return the reading of one image with the objects that these shapes are.
+    """Return an image's reading with these shapes joined to objects.
 
     Args:
-        reading: of the image, with what was found in its entry so far.
+        reading: the image's reading so far.
         shapes: its shapes in their order.
         place: the place of the entry in the file.
         skeleton: the skeleton.
-        labels: how labels are read.
+        labels: how to read labels.
         options: the user's options.
-        wording: how the tool calls things.
+        wording: the tool's words.
     """
     report = ShapeReport(str(reading.file), wording, place, [one.place for one in shapes])
     group = FileShapes(reading.size, skeleton, labels, options, report)
@@ -104,7 +104,7 @@ def read_shapes(
 
 
 def settle_doubles(entries: Sequence[EntryReading]) -> list[FileReading]:
-    """Return the readings, those of one image all without it and with a finding: which is right is not known."""
+    """Return the readings; entries of the same image lose it and get a finding, as it is not known which is right."""
     by_image: dict[str, list[int]] = defaultdict(list)
     for index, (reading, _) in enumerate(entries):
         if reading.image is not None:
@@ -114,9 +114,9 @@ def settle_doubles(entries: Sequence[EntryReading]) -> list[FileReading]:
         for index in group if len(group) > 1 else ():
             reading, place = entries[index]
             others = " and ".join(_named(entries[i], reading) for i in group if i != index)
-            rule = f"the entry must be the only one of {reading.image}, got {others} besides"
+            rule = f"the entry must be the only one of {reading.image}, got {others} too"
             lost = f"{rule}; none of them is read ({reading.objects} shapes here)"
-            hint = "take all but one of them out of the source"
+            hint = "remove all but one of them from the source"
             cause = "an image must have one entry"
             finding = CauseFinding("E313", str(reading.file), place, lost, hint, cause=cause)
             readings[index] = replace(reading, image=None, rows=(), findings=[*reading.findings, finding])
@@ -131,15 +131,15 @@ def _named(entry: EntryReading, beside: FileReading) -> str:
 def rotated_corners(
     x: float, y: float, width: float, height: float, degrees: float, *, about_center: bool
 ) -> list[tuple[float, float]]:
-    """Return the four corners of a rectangle turned clockwise, as an image shows it.
+    """Return the four corners of a rectangle rotated clockwise, as seen in the image.
 
     Args:
-        x: of its left side before it is turned, in pixels.
-        y: of its upper side before it is turned, in pixels.
+        x: of its left side before rotation, in pixels.
+        y: of its upper side before rotation, in pixels.
         width: in pixels.
         height: in pixels.
-        degrees: by how much it is turned.
-        about_center: whether about its center, else about its upper left corner.
+        degrees: the rotation.
+        about_center: whether it is rotated about its center, else about its upper left corner.
     """
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     px, py = (x + width / 2, y + height / 2) if about_center else (x, y)
@@ -148,16 +148,16 @@ def rotated_corners(
 
 
 def ellipse_corners(cx: float, cy: float, rx: float, ry: float, degrees: float = 0.0) -> list[tuple[float, float]]:
-    """Return two opposite corners of the upright rectangle round an ellipse.
+    """Return two opposite corners of the upright rectangle around an ellipse.
 
-    A point of it is (rx cos t, ry sin t), turned; the largest x over all t is the length of (rx cos a, ry sin a).
+    Its points are (rx cos t, ry sin t), rotated; the largest x over all t is the length of (rx cos a, ry sin a).
 
     Args:
-        cx: of its center, in pixels.
-        cy: of its center, in pixels.
+        cx: its center, in pixels.
+        cy: its center, in pixels.
         rx: one half axis, in pixels; ``ry`` the other.
         ry: see ``rx``.
-        degrees: by how much ``rx`` is turned from the x axis.
+        degrees: the rotation of ``rx`` from the x axis.
     """
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     half_width, half_height = math.hypot(rx * cos, ry * sin), math.hypot(rx * sin, ry * cos)
@@ -165,6 +165,6 @@ def ellipse_corners(cx: float, cy: float, rx: float, ry: float, degrees: float =
 
 
 def hull(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return two opposite corners of the upright rectangle round these points."""
+    """Return two opposite corners of the upright rectangle around these points."""
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
     return [(min(xs), min(ys)), (max(xs), max(ys))]

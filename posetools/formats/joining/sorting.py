@@ -1,4 +1,4 @@
-"""What each shape of an image is: a box, a keypoint, an outline, keypoints in their order, or left out on purpose."""
+"""Finds the role of each shape of an image: box, keypoint, outline, keypoints in their order, or left out."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from posetools.formats.labelme.model import AnyShape, BadShape, SoundShape
 from posetools.formats.labels import unknown_label
 from posetools.formats.options import ReadOptions
 
-# Shapes that hold several points, and say of none what it is.
+# Shapes with several points that do not name them.
 _LIST_SHAPES = frozenset({"linestrip", "line", "polyline", "points", "point"})
-_NAMELESS = "points must say which keypoint they are"
-# Shapes around a keypoint, of which the center is meant.
+_NAMELESS = "points must name their keypoint"
+# Shapes drawn around a keypoint; the keypoint is their center.
 _ROUND = frozenset({"circle", "ellipse"})
 
 
 class _UnnamedPoint(NamedTuple):
-    """A point without a keypoint's name: its shape, its group, and its number among such points drawn in a row."""
+    """A point without a keypoint's name: its shape, its group, and the number of its run of such points."""
 
     at: int
     shape: SoundShape
@@ -49,14 +49,14 @@ class _UnnamedPoint(NamedTuple):
 
 @dataclass
 class Sorter:
-    """Sorts the shapes of one image; every shape ends in ``boxes``, ``points``, ``ignored`` or the report.
+    """Sorts the shapes of one image; every shape ends up in ``boxes``, ``points``, ``ignored`` or the report.
 
     Attributes:
         skeleton: the skeleton.
-        labels: how labels are read.
+        labels: how to read labels.
         options: the user's options.
-        report: what cannot be read, and what is odd.
-        boxes: the boxes, those that are left out on purpose or cannot be read among them.
+        report: errors and warnings.
+        boxes: the boxes, including unreadable ones and those left out on purpose.
         points: the labeled keypoints.
         ignored: label -> how many shapes are left out on purpose.
     """
@@ -78,7 +78,7 @@ class Sorter:
     _dropped: dict[str, list[int]] = field(default_factory=dict)
     _unclear: dict[str, list[int]] = field(default_factory=dict)
     _lost: list[tuple[int, str, LabelParts]] = field(default_factory=list)
-    # What a shape must be and is -> the shapes.
+    # (required, actual shape type) -> the shapes.
     _misdrawn: dict[tuple[str, str], list[tuple[int, SoundShape]]] = field(default_factory=dict)
 
     def sort(self, shapes: Sequence[AnyShape]) -> None:
@@ -135,7 +135,7 @@ class Sorter:
             self._refuse(index, shape, label.name, group)
 
     def _kind(self, index: int, shape: SoundShape, name: str) -> str:
-        """Return what a shape is read as; its label and points decide where it says nothing (hence polygon)."""
+        """Return how to read a shape; where its type says nothing, its label and points decide (hence polygon)."""
         kind, count = shape.shape_type, len(shape.points)
         if kind == "points" and count == 1:
             return "point"
@@ -154,7 +154,7 @@ class Sorter:
         return read_as
 
     def _is_list(self, shape: SoundShape) -> bool:
-        """Return whether a shape of the category holds keypoints, or may do so, in their order."""
+        """Return whether a shape of the category holds, or may hold, keypoints in their order."""
         if shape.shape_type in _LIST_SHAPES:
             return len(shape.points) > 1
         if shape.shape_type != "polygon" or self._names_points or self.options.box_from == "outlines":
@@ -181,7 +181,7 @@ class Sorter:
             self.points.append(Point(index, group, self.skeleton.names[keypoint], keypoint, value))
 
     def _name_unnamed(self) -> None:
-        """Give points without names those of the user's order: as many in one group, or drawn in a row, as it has."""
+        """Name unnamed points by the user's order; each group, or run of points, must match its length."""
         if self._unnamed and self.labels.order is None:
             self._refuse_unnamed()
             return
@@ -200,11 +200,9 @@ class Sorter:
         if len(run) % count or (single and len(run) != count):
             indices = [one.at for one in run]
             where = "in a row" if group is None else "of one object"
-            problem = must_be(f"points without names {where}", f"{count}, as --kpt-order names", len(run))
+            problem = must_be(f"points without names {where}", f"{count}, as in --kpt-order", len(run))
             hint = "add the missing ones, or label each point with its name"
-            self.report.tell(
-                "E302", indices, problem, hint, "points without names must be as many as --kpt-order names"
-            )
+            self.report.tell("E302", indices, problem, hint, "points without names must be as many as in --kpt-order")
             return
         for start in range(0, len(run), count):
             own = SharedGroup(run[start].at) if group is None else group
@@ -218,27 +216,27 @@ class Sorter:
     def _refuse_unnamed(self) -> None:
         number, each = len(self._unnamed), self.skeleton.num_keypoints
         got = f"{number} points" if number > 1 else "a point"
-        problem = f"points must be labeled with names of keypoints, got {got} labeled {self._unnamed[0].shape.label!r}"
+        problem = f"points must be labeled with keypoint names, got {got} labeled {self._unnamed[0].shape.label!r}"
         hint = advice(self.skeleton, each if number % each == 0 else None)
-        hint = f"label each with its name; or {hint}"
+        hint = f"label each with its name, or {hint}"
         self.report.tell("E302", [one.at for one in self._unnamed], problem, hint, _NAMELESS)
 
     def _report_unordered(self) -> None:
         for (kind, count), indices in self._unordered.items():
             order = self.labels.order
             what = f"{'points' if kind == 'point' else kind} of {self.labels.category!r}"
-            problem = f"{what} must say which keypoint each of its {count} points is, got no names"
+            problem = f"{what} must name the keypoint of each of its {count} points, got no names"
             hint = advice(self.skeleton, count)
             if order is not None:
-                problem = must_be(what, f"{len(order)} points, as --kpt-order names", count)
+                problem = must_be(what, f"{len(order)} points, as in --kpt-order", count)
                 hint = f"add the missing ones, or {self.report.words.correct}"
             if kind == "polygon":
-                hint += "; --box-from outlines takes it as the outline of an object"
+                hint += "; --box-from outlines reads it as an object's outline"
             number = f" ({len(indices)})" if len(indices) > 1 else ""
             self.report.tell("E302", indices, problem + number, hint, _NAMELESS)
 
     def _settle_outlines(self) -> None:
-        """Make boxes of the outlines of objects that have no rectangle."""
+        """Make boxes from outlines of objects without a rectangle."""
         if not self._outlines:
             return
         rectangles = [box for box in self.boxes if box.kind is BoxKind.OBJECT]
@@ -248,10 +246,8 @@ class Sorter:
             over = self.report.all_named(one.index for one in rectangles)
             problem = must_be(self.report.named(box.index), f"the outline of {over}, or of another object", "either")
             words = self.report.words
-            hint = f"to make it that of a rectangle, {words.join}; to make it another object, give it points of its own"
-            self.report.tell(
-                "E302", [box.index], problem, hint, "outlines beside rectangles must be those of one object"
-            )
+            hint = f"for the same object, {words.join}; for another object, give it its own points"
+            self.report.tell("E302", [box.index], problem, hint, "outlines over rectangles must belong to one object")
             box.kind = BoxKind.UNREAD
         self.boxes += found.unclear
         self._outlines = found.objects + found.doubles
@@ -259,16 +255,16 @@ class Sorter:
     def _report_losses(self) -> None:
         self._warn_of_maps()
         outlines = sorted(box.index for box in self._outlines)
-        count, untyped = self.report.count, "a shape without a shape_type was taken for what its label and points are"
-        count("W324", self._centers, "a shape around a keypoint was taken for its center")
-        count("W323", outlines, "the outlines of objects are not carried over: upright boxes are")
+        count, untyped = self.report.count, "a shape without a shape_type was read by its label and points"
+        count("W324", self._centers, "a shape around a keypoint was read as its center")
+        count("W323", outlines, "outlines of objects were replaced by upright boxes")
         count("W324", self._untyped, untyped)
         for said, indices in sorted(self._unclear.items()):
-            problem = must_be("visibility", "said once, or with one meaning", said)
+            problem = must_be("visibility", "given once, or with one meaning", said)
             count("E311", indices, problem, self.report.words.agree)
         word = self.report.words.flag
         for flag, indices in sorted(self._dropped.items()):
-            lost = f"{word} {flag!r} says nothing that COCO keypoints hold here; it is not carried over"
+            lost = f"{word} {flag!r} has no place in COCO keypoints here: left out"
             count("W323", indices, lost)
 
     def _note_loss(self, index: int, shape: SoundShape) -> None:
@@ -281,10 +277,10 @@ class Sorter:
             return
         _, label, lost = self._lost[0]
         name = self.labels.names.get(label)
-        message = must_be("--map", f"of labels that say no {lost.says} to keep it", f"{label}={name}")
+        message = must_be("--map", f"of labels without {lost.says}", f"{label}={name}")
         count = f" ({len(self._lost)} shapes of this file)" if len(self._lost) > 1 else ""
-        hint = f"leave that --map out, and type {lost.options(name)}"
-        cause = f"--map loses the {lost.says} that labels say"
+        hint = f"replace that --map by {lost.options(name)}"
+        cause = f"--map loses the {lost.says} in labels"
         self.report.tell("W328", [index for index, _, _ in self._lost], f"{message}: it is lost{count}", hint, cause)
 
     def _refuse(self, index: int, shape: SoundShape, name: str, group: Group | None) -> None:
@@ -303,7 +299,7 @@ class Sorter:
         self.report.findings.append(replace(found, of=shape.shape_type))
 
     def _report_misdrawn(self) -> None:
-        """ShapeReport known names on shapes of the wrong type: one finding for those of a type."""
+        """Report known names on shapes of the wrong type: one finding per type."""
         for (wanted, got), drawn in self._misdrawn.items():
             labels = list(dict.fromkeys(shape.label for _, shape in drawn))
             it, each, its, of = "it", "it", "its", repr(labels[0])
@@ -311,7 +307,7 @@ class Sorter:
                 it, each, its, of = "them", "each", "their", "keypoints"
             hint = f"draw {each} as a {wanted} in {self.report.words.tool}, or delete {it}"
             if wanted == "point" and (got == "rectangle" or any(is_outline(shape) for _, shape in drawn)):
-                hint = f"--keypoints-from categories takes {its} center; or {hint}"
+                hint = f"--keypoints-from categories reads {its} center; or {hint}"
             problem = must_be(f"shape_type of {of}", repr(wanted), got)
             self.report.count("E302", [index for index, _ in drawn], problem, hint)
 
@@ -319,7 +315,7 @@ class Sorter:
         if not is_upright(shape):
             rule = "2 opposite or 4 upright corners of a rectangle with width and height"
             value = [list(point) for point in shape.points]
-            self.report.find_in(index, "points", must_be("points", rule, value), "draw the rectangle anew")
+            self.report.find_in(index, "points", must_be("points", rule, value), "draw the rectangle again")
             self.boxes.append(Box(index, group, BoxKind.UNREAD, extent(shape) if shape.points else None))
             return
         self._note_flags(index, shape, frozenset())
@@ -328,7 +324,7 @@ class Sorter:
     def _add_point(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
         if len(shape.points) != 1 and index not in self._centers[-1:]:
             value = [list(point) for point in shape.points]
-            hint = "draw each point as a shape of its own" if len(value) > 1 else self.report.words.correct
+            hint = "draw each point as its own shape" if len(value) > 1 else self.report.words.correct
             self.report.find_in(index, "points", must_be("points", "one pair (x, y)", value), hint)
             return
         visibility = self._seen(index, shape, label)
@@ -340,12 +336,12 @@ class Sorter:
         self.points.append(Point(index, group, shape.label, keypoint, (x, y, visibility)))
 
     def _seen(self, index: int, shape: SoundShape, label: Label) -> int | None:
-        """Return a point's visibility; None when what is said of it has no single reading, which is reported."""
+        """Return a point's visibility; None, with a finding, if it is ambiguous or unknown."""
         visibility = self.labels.visibility(shape, label.visibility)
         if visibility is None:
             rule = f"one of {self.labels.visibility_words}"
             problem = must_be("visibility in the label", rule, label.visibility)
-            self.report.find_in(index, "label", problem, "--hidden-flag WORD adds a word that means hidden")
+            self.report.find_in(index, "label", problem, "--hidden-flag WORD adds a word for labeled but not visible")
             return None
         if isinstance(visibility, UnclearVisibility):
             self._unclear.setdefault(visibility.problem, []).append(index)

@@ -1,7 +1,7 @@
-"""What flags, keys and free words say about the visibility of a point: with negations, and with contradictions found.
+"""Reads the visibility of a point from flags, keys and free text, including negations and contradictions.
 
-A statement is one place that says something: a flag, a key of the shape, the description, a word in the label. All
-statements about a point must agree; a text with two readings ("not fully occluded") is refused, not guessed.
+A statement comes from one place: a flag, a key of the shape, the description, or a word in the label. All statements
+on a point must agree; an ambiguous text ("not fully occluded") is refused, not guessed.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from posetools.core.dataset import Visibility
 
-# Flags and keys that say "can be seen" when they are on, and their values as numbers or words.
+# Flags and keys that mean "visible" when on, and whose values are numbers or words.
 SEEN = frozenset({"visible"})
-# The key whose number is COCO's: 0 not labeled, 1 labeled but hidden, 2 visible.
+# The key with COCO's number: 0 not labeled, 1 labeled but not visible, 2 visible.
 SCALE = frozenset({"visibility"})
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 _NUMBER_WORDS = {"0": Visibility.NOT_LABELED, "1": Visibility.HIDDEN, "2": Visibility.VISIBLE}
 _OPPOSITE_VISIBILITY = {Visibility.HIDDEN: Visibility.VISIBLE, Visibility.VISIBLE: Visibility.HIDDEN}
-# Between a negation and its word these change nothing.
+# These change nothing between a negation and its word.
 _FILLERS = frozenset({"at", "all", "is", "be", "really"})
 _NOT = frozenset({"not", "non", "no", "never", "isn't", "isnt", "un"})
 _CLAUSE = re.compile(r"[,;\n|]+|\.(?:\s|$)")
@@ -28,20 +28,20 @@ _TOKEN_PATTERN = re.compile(r"[:=]|[^\s:=]+")
 
 
 class UnclearVisibility(NamedTuple):
-    """A point whose visibility has no single reading; ``problem`` is what was said."""
+    """A point with an ambiguous visibility; ``problem`` is the text."""
 
     problem: str
 
 
 class Statement(NamedTuple):
-    """What one place says: the place as messages show it, and the visibility; None where it has no single reading."""
+    """One statement: its source as shown in messages, and the visibility; None if ambiguous."""
 
     source: str
     visibility: Visibility | None
 
 
 def agreed(statements: Collection[Statement]) -> Visibility | UnclearVisibility:
-    """Return the visibility that all statements give; visible when there is none."""
+    """Return the visibility that all statements agree on; visible if there are none."""
     unread = [one.source for one in statements if one.visibility is None]
     if unread:
         return UnclearVisibility(unread[0])
@@ -52,7 +52,7 @@ def agreed(statements: Collection[Statement]) -> Visibility | UnclearVisibility:
 
 
 def of_flags(flags: Mapping[str, bool], hidden: Collection[str]) -> Iterator[Statement]:
-    """Yield what flags say. A flag that is off is labelme's default, so ``occluded: false`` alone says nothing."""
+    """Yield the statements of flags. Off is labelme's default, so ``occluded: false`` alone says nothing."""
     seen_off = any(not on and flag.casefold() in SEEN for flag, on in flags.items())
     for flag, on in flags.items():
         name, source = flag.casefold(), f"flag {flag!r} {str(on).lower()}"
@@ -67,12 +67,12 @@ def of_flags(flags: Mapping[str, bool], hidden: Collection[str]) -> Iterator[Sta
 
 
 def says_of_visibility(flag: str, hidden: Collection[str]) -> bool:
-    """Return whether a flag is one of those that say something of the visibility."""
+    """Return whether a flag concerns visibility."""
     return _meaning(flag.casefold(), hidden) is not None
 
 
 def of_key(key: str, value: object, hidden: Collection[str]) -> Statement | None:
-    """Return what a key such as ``occluded``, ``visible`` or ``visibility`` says; None when it says nothing."""
+    """Return the statement of a key such as ``occluded``, ``visible`` or ``visibility``; None if it makes none."""
     name = key.casefold()
     if value is None or value == "" or not (name in SEEN or name in SCALE or name in hidden):
         return None
@@ -85,7 +85,7 @@ def of_key(key: str, value: object, hidden: Collection[str]) -> Statement | None
 
 
 def of_text(text: str, hidden: Collection[str]) -> Statement | None:
-    """Return what a description says; None when it says nothing about visibility."""
+    """Return the statement of a description; None if it does not concern visibility."""
     said = set(_spoken(text.casefold(), hidden))
     if not said:
         return None
@@ -93,7 +93,7 @@ def of_text(text: str, hidden: Collection[str]) -> Statement | None:
 
 
 def of_word(word: str, hidden: Collection[str]) -> Visibility | None:
-    """Return what the word of visibility in a label says; None when it is not understood."""
+    """Return the meaning of a visibility word in a label; None if unknown."""
     text = word.casefold()
     if text in _NUMBER_WORDS:
         return _NUMBER_WORDS[text]
@@ -113,7 +113,7 @@ def _value(name: str, text: str, hidden: Collection[str]) -> Visibility | None:
 
 
 def _spoken(text: str, hidden: Collection[str]) -> Iterator[Visibility | None]:
-    """Yield what each word about visibility says; None for one with two readings."""
+    """Yield the visibility for each word about it; None for an ambiguous word."""
     for clause in _CLAUSE.split(text):
         tokens = _TOKEN_PATTERN.findall(clause)
         for at, token in enumerate(tokens):
@@ -126,7 +126,7 @@ def _spoken(text: str, hidden: Collection[str]) -> Iterator[Visibility | None]:
                     yield _value(name, value, hidden)
                     continue
             meaning = _meaning(token.strip(".!?()[]\"'"), hidden)
-            # The value behind "visibility:" has been read with it.
+            # The value after "visibility:" has been read already.
             if meaning is None or (at >= 2 and tokens[at - 1] in ":=" and tokens[at - 2] in ("v", *SCALE)):
                 continue
             yield _negated(meaning, tokens[:at])
@@ -145,7 +145,7 @@ def _meaning(word: str, hidden: Collection[str]) -> Visibility | None:
 
 @lru_cache(maxsize=16)
 def _words(hidden: frozenset[str]) -> dict[str, Visibility]:
-    """Return the words that mean something alone, with their negated forms."""
+    """Return the words with a meaning of their own, with their negations."""
     words = {"invisible": Visibility.HIDDEN}
     for plain, meaning in ((SEEN, Visibility.VISIBLE), (hidden, Visibility.HIDDEN)):
         for word in plain:

@@ -1,4 +1,4 @@
-"""How a labeling tool calls what is said of its shapes, and the findings of one image in these words."""
+"""The terms of a labeling tool, and the findings of one image in these terms."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from posetools.formats.joined import CauseFinding, RepeatedFinding, add_dependen
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The words of a tool; the defaults are labelme's.
+    """The terms of a tool; the defaults are labelme's.
 
     Attributes:
         tool: its name.
-        shape: what it calls a shape.
-        group: what joins a point to its box.
-        flag: what it calls a mark of a shape.
-        join: what to do so that a point and its box are one object.
-        part: what to do so that several boxes are several objects.
-        agree: what to do about a point of which several things are said.
+        shape: its term for a shape.
+        group: its term for what joins a point to its box.
+        flag: its term for a mark of a shape.
+        join: how to make a point and its box one object.
+        part: how to make several boxes several objects.
+        agree: how to correct a point with contradictory statements.
     """
 
     tool: str = "labelme"
@@ -32,19 +32,19 @@ class Wording:
     flag: str = "flag"
     join: str = "give both the same group_id"
     part: str = "give each object a group_id of its own"
-    agree: str = "correct it, so that all that is said of the point agrees"
+    agree: str = "correct the point's contradictory marks"
 
     @property
     def correct(self) -> str:
-        """What to do about a shape that cannot be read."""
+        """How to correct a shape that cannot be read."""
         return f"correct the {self.shape} in {self.tool}, or delete it"
 
 
 LABELME_WORDING = Wording()
-# What errors of several images have in common.
+# The common cause of errors in several images.
 _CAUSES = {
     "E303": "points must be in a box, or joined with one",
-    "E304": "points must have one box that can only be their own",
+    "E304": "points must have only one possible box",
     "E305": "an object must have each keypoint once",
     "E306": "the points of an object must have a box",
     "E307": "an object must have one box",
@@ -53,21 +53,21 @@ _CAUSES = {
 
 @lru_cache(maxsize=1024)
 def shape_name(index: int) -> str:
-    """Return what messages call a shape of a labelme file."""
+    """Return the name of a labelme shape in messages."""
     return f"shapes[{index}]"
 
 
 @dataclass(slots=True)
 class ShapeReport:
-    """What is found in the shapes of one image.
+    """Collects the findings on one image's shapes.
 
     Attributes:
         file: the annotation file's name.
-        words: those of its tool.
-        entry: the place of the image's entry in the file; empty where a file is one image.
+        words: its tool's terms.
+        entry: the place of the image's entry in the file; empty if the file is for one image.
         places: the place of each shape in the entry; empty for labelme's ``shapes[3]``.
-        findings: what was found so far.
-        dependents: a shape that could be a box and was not read -> the points that cannot be read for that reason.
+        findings: the findings so far.
+        dependents: an unreadable shape that could be a box -> the points that therefore cannot be read.
     """
 
     file: str
@@ -78,7 +78,7 @@ class ShapeReport:
     dependents: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def named(self, index: int) -> str:
-        """Return what a shape is called in messages."""
+        """Return a shape's name in messages."""
         return self.places[index] if self.places else shape_name(index)
 
     def all_named(self, indices: Iterable[int]) -> str:
@@ -86,7 +86,7 @@ class ShapeReport:
         return " and ".join(map(self.named, indices))
 
     def at(self, *names: str) -> str:
-        """Return the place of what is called so in the entry, as a place in the file."""
+        """Return the place in the file of these parts of the entry."""
         return Place.within(self.entry, *names) if self.entry else Place.several(*names)
 
     def place_of(self, index: int) -> str:
@@ -94,24 +94,24 @@ class ShapeReport:
         return str(self.at(self.named(index)))
 
     def find(self, code: str, shapes: Iterable[int] | str, message: str, hint: str = "") -> None:
-        """Add a finding at some shapes, or at what is called so in the entry."""
+        """Add a finding on some shapes, or on a part of the entry."""
         self.findings.append(Finding(code, self.file, self._place(shapes), message, hint))
 
     def find_in(self, index: int, field: str, message: str, hint: str) -> None:
-        """Add a finding at a value of a shape that cannot be read, or at the shape where the field is empty."""
+        """Add a finding on an invalid value of a shape, or on the shape if the field is empty."""
         place = reduce(Place.field, field.split(".") if field else (), self.at(self.named(index)))
         self.findings.append(Finding("E311", self.file, place, message, hint))
 
     def tell(self, code: str, shapes: Iterable[int] | str, message: str, hint: str, cause: str = "") -> None:
-        """Add a finding that is one with those of other images of the same cause, by its code where none is said."""
+        """Add a finding that is joined with those of other images with the same cause; by default the code's cause."""
         cause = cause or _CAUSES[code]
         self.findings.append(CauseFinding(code, self.file, self._place(shapes), message, hint, cause=cause, way=hint))
 
     def count(self, code: str, indices: Sequence[int], message: str, hint: str = "") -> None:
-        """Add a finding at some shapes, if there are any, that is one with those of other images in the same words."""
+        """Add a finding on some shapes, if any, that is joined with those of other images with the same message."""
         if indices:
             place, number = self._place(indices), len(indices)
-            # Of errors and flags the places say how many there are.
+            # In errors and on flags, the places already give the count.
             text = f"{message} ({number})" if code == "W324" else message
             self.findings.append(RepeatedFinding(code, self.file, place, text, hint, what=message, number=number))
 
@@ -119,6 +119,6 @@ class ShapeReport:
         return self.at(*([shapes] if isinstance(shapes, str) else map(self.named, shapes)))
 
     def close(self) -> None:
-        """Tell of the dependents at the findings on what they depend on."""
+        """Add the dependents to the findings on the shapes that they depend on."""
         for index, points in self.dependents.items():
             add_dependents(self.findings, self.named(index), list(map(self.named, points)))

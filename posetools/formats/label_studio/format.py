@@ -5,27 +5,26 @@ Read as follows; docs/formats.md explains it to users, tests/formats/label_studi
 - An object is a rectangle labeled with the category; its keypoints are the key points labeled with the keypoints'
   names whose ``parentID`` is the rectangle's id, or that a relation joins to it. Points without either belong to a
   rectangle that holds them, as in labelme (see formats/joining/). JSON-MIN has no ids.
-- Label Studio has no visibility of its own. A point is hidden when a choice per region says so (``occluded``), or its
-  meta information or a text per region holds that word, or its label by the user's pattern; else it is visible. Other
-  words and the controls ``visible`` and ``visibility`` are read by visibility_words. A keypoint that an object does not
-  have is not labeled.
+- Label Studio has no visibility. A point is occluded when a choice per region says so (``occluded``), or its meta
+  information or a text per region has that word, or its label by the user's pattern; else it is visible. Other words
+  and the controls ``visible`` and ``visibility`` are read by visibility_words. A missing keypoint is unlabeled.
 - Percent of ``original_width`` and ``original_height`` become pixels to 1e-9; both must be the image's upright size
-  (the image's where they are missing). ``image_rotation`` must be 0.
-- A rectangle that is turned becomes the upright one round it, which is said once, as is everything else that
-  is not carried over (choices and texts, relations of other regions, predictions, drafts).
-- A task's one annotation is read. Canceled ones are counted as left out; of several the one that is marked as ground
-  truth is read, or one of those that agree in everything; else none (E313). A task without one is not labeled yet; an
-  annotation without regions makes its image one without objects.
+  (where missing, the image's is used). ``image_rotation`` must be 0.
+- A rotated rectangle becomes its upright bounding box. This is reported once, as is everything else that is not
+  carried over (choices and texts, relations of other regions, predictions, drafts).
+- A task's only annotation is read. Canceled ones are counted as left out; of several, the one marked as ground truth
+  is read, or one of those that are equal; else none (E313). A task without one is not labeled yet; an annotation
+  without regions is an image without objects.
 - A file may hold one task, an object with ``tasks``, or one annotation with its task inside, which Label Studio writes
-  to cloud storages. Values in another type with one meaning are read and counted (W324, values.py).
-- The image is the value of ``data.image``, or of the only key that holds an image's address. Addresses lead to a
-  server, so its file is looked for by path and by name beside the JSON file and in ``images/`` there, then by name in
-  the folders that the user allows; with and without the eight digits that Label Studio puts before an upload's name.
-- ``data.split`` (or ``subset``) is the split if it is the word train, val or test.
+  to cloud storages. Unambiguous values of another type are read and counted (W324, values.py).
+- The image is the value of ``data.image``, or of the only key with an image's address. Addresses are on a server, so
+  the file is searched by path and by name next to the JSON file and in ``images/`` there, then by name in the
+  ``--image-root`` folders; with and without the eight digits that Label Studio puts before an upload's name.
+- ``data.split`` (or ``subset``) is the split if it is train, val or test.
 
 Written: ``tasks.json`` with images as local files (``images/...`` below the document root), the choice ``occluded``
-on hidden points, and ``labeling_interface.xml`` for the project's settings. Label Studio holds no iscrowd (refused),
-and no area of its own (width times height again when read).
+on occluded points, and ``labeling_interface.xml`` for the project's settings. Label Studio cannot store iscrowd
+(refused) or areas (width times height when read again).
 """
 
 from __future__ import annotations
@@ -72,24 +71,24 @@ _STUDIO_WORDING = Wording(
     shape="region",
     group="parentID",
     join="give the point its rectangle as parent: drag it onto the rectangle in Label Studio's list of regions",
-    part="give each rectangle an id of its own",
+    part="give each rectangle a unique id",
 )
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
-    """Return whether the path is a Label Studio export, or a folder with one among the .json files looked at."""
+    """Return whether the path is a Label Studio export, or a folder with one among the .json files checked."""
     if path.is_dir():
-        # In cloud storages a file may be called by the number of its annotation alone.
+        # In cloud storages a file may be named by its annotation's number alone.
         numbered = (one for one in files_to_detect(path, *"0123456789", widely=widely) if one.name.isdigit())
         return any(map(_is_export, chain(files_to_detect(path, ".json", widely=widely), numbered)))
     return _is_json(path) and _is_export(path)
 
 
 def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
-    """Yield what the Label Studio exports in these folders (or these files) hold.
+    """Yield the content of the Label Studio exports in these folders (or of these files).
 
     Raises:
-        RequestError: a source is not there or holds no export, or an option can mean nothing.
+        RequestError: a source is missing or has no export, or an option does not apply.
     """
     options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
@@ -115,7 +114,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write ``tasks.json``, ``labeling_interface.xml`` and ``images/``.
 
     Raises:
-        InputError: Label Studio cannot hold something (see the module's text).
+        InputError: Label Studio cannot store something (see the module docstring).
         OutputError: a file cannot be written.
     """
     check_holdable(splits, "Label Studio", lambda _, name: name)
@@ -153,7 +152,7 @@ def _is_export(path: Path, *, damaged: bool = False) -> bool:
 
 
 def _is_wanted(path: Path) -> bool:
-    """Return whether a file of a folder is read: one that is broken is, so that it is reported."""
+    """Return whether a file of a folder is read; broken files are, so that they are reported."""
     return _is_json(path) and _is_export(path, damaged=True)
 
 
@@ -178,7 +177,7 @@ def _read_task(
         return replace(reading, image=None, findings=[Finding(code, str(file), task.place, message, hint)])
     if task.regions is None:
         message = "the task must have an annotation, got none that is not canceled: not labeled yet, left out"
-        hint = "submit it without regions if it shows no object"
+        hint = "submit it without regions if it has no objects"
         found = CauseFinding("W322", str(file), task.place, message, hint, cause=UNLABELED)
         return replace(reading, image=None, findings=[found])
     wrong = _wrong_size(reading, task)
@@ -212,19 +211,19 @@ def _open(source: SourceFile, task: StudioTask, opener: Opener, options: ReadOpt
     found = reading.findings[0] if reading.findings else None
     if found is None or found.code not in ("E121", "E308") or isinstance(found, UnsettledImage):
         return reading
-    rule = "the address of an image whose file is there"
+    rule = "the address of an existing image file"
     message = f"{must_be(task.key, rule, task.image)} ({objects} regions left out)"
     hint = (
-        f"looked for {' and '.join(texts[:4]) or 'nothing'} beside the file; "
-        "--image-root DIR searches a further folder by the end of the path"
+        "--image-root DIR searches another folder by the end of the path; "
+        f"searched next to the file: {' and '.join(texts[:4]) or 'nothing'}"
     )
     if not texts:
-        hint = "images inside the JSON file are not read: save them as files, and give the tasks their names"
+        hint = "save the images as files and name these in the tasks: images inside the JSON file are not read"
     return replace(reading, findings=[replace(found, code="E121", message=message, hint=hint)])
 
 
 def _places(address: str) -> Iterator[str]:
-    """Yield where the file of an address may lie, seen from the JSON file."""
+    """Yield where the file of an address may be, relative to the JSON file."""
     if address.startswith("data:"):
         return
     path = _path_in(address)
@@ -240,7 +239,7 @@ def _places(address: str) -> Iterator[str]:
 
 
 def _names(address: str) -> list[str]:
-    """Return what the file of an address may be called in an image root: the folders of an upload are the server's."""
+    """Return names that the file of an address may have in an image root; an upload's folders are the server's."""
     if address.startswith("data:"):
         return []
     path = _path_in(address)
@@ -251,7 +250,7 @@ def _names(address: str) -> list[str]:
 
 
 def _path_in(address: str) -> str:
-    """Return the path in an address: of a local file below the document root, of a bucket's key, or as it is."""
+    """Return the path in an address: of a local file below the document root, of a bucket's key, or as is."""
     try:
         parts = urlsplit(address)
     except ValueError:

@@ -1,9 +1,9 @@
-"""Label Studio's JSON: parse the bytes, take every task and region apart, check each value with pydantic.
+"""Label Studio's JSON: parse the bytes, split it into tasks and regions, check each value with pydantic.
 
 The full export (JSON) is a list of tasks with ``annotations``, each with a list ``result``. JSON-MIN is a list of tasks
-whose regions stand beside the data, without ids. A region's entries in ``result`` share an ``id``: its shape with the
-label, and what was said of it (choices, a text). A region that breaks a rule loses itself only. Values in another type
-that have one meaning are read and counted (values.py).
+whose regions are next to the data, without ids. A region's entries in ``result`` share an ``id``: its shape with the
+label, and its choices and texts. A region that breaks a rule does not lose the others. Unambiguous values of another
+type are read and counted (values.py).
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from posetools.formats.label_studio.values import (
 from posetools.formats.plain_numbers import whole
 
 _CANCELED = "canceled annotations"
-_BESIDE_TRUTH = "annotations beside the one marked as ground truth"
+_BESIDE_TRUTH = "annotations other than the ground truth"
 _EXPORT_JSON = "export the project from Label Studio as JSON (or JSON-MIN)"
 _VIDEO = re.compile(r"\.(mp4|avi|mov|mkv|webm|m4v)([?#].*)?$", re.IGNORECASE)
-# Entries of a result that say something about a region or about the image, and are no shapes.
+# Entries of a result that describe a region or the image and are not shapes.
 _SAYINGS = frozenset(
     {"choices", "textarea", "labels", "number", "rating", "taxonomy", "datetime", "pairwise", "ranker"}
 )
-# Those of them that say the label or the visibility.
+# Those that can hold the label or the visibility.
 _UNDERSTOOD = frozenset({"choices", "textarea", "labels"})
 _STUDIO_RULES = {
-    "points": "a list of pairs of percent",
+    "points": "a list of (x, y) pairs in percent",
     "rotation": "a finite number of degrees",
     "rle": "the bytes of a brush region, each 0 to 255",
 }
@@ -93,13 +93,13 @@ class Ellipse(_Value):
 
 
 class Brush(_Value):
-    """What was painted, packed as shapes.py says."""
+    """The painted pixels, packed as described in shapes.py."""
 
     rle: list[Annotated[int, Field(strict=True, ge=0, le=255)]] | None = None
 
 
 class OtherShape(_Value):
-    """A shape of which only the label is of interest."""
+    """A shape of which only the label is used."""
 
 
 PercentShape: TypeAlias = Rectangle | PercentPoint | Outline | Ellipse | Brush | OtherShape
@@ -115,7 +115,7 @@ _REGION_MODELS: dict[str, type[PercentShape]] = {
 
 @dataclass(frozen=True, slots=True)
 class BadRegion:
-    """What is wrong with a region: the field and the sentence about it."""
+    """What is wrong with a region: the field and the message."""
 
     field: str
     problem: str
@@ -132,10 +132,10 @@ class Region:
         id: its id, or None.
         parent: the id of its parent, or None.
         value: its shape, or what is wrong with it.
-        choices: what was chosen for it, each with the name of the control.
-        text: what was written about it.
-        labels: all its labels, when it has several; ``value`` then says that this is wrong.
-        drawn: its shape all the same.
+        choices: its choices, each after the name of the control.
+        text: its texts.
+        labels: all its labels when it has several; ``value`` is then the error.
+        drawn: its shape in that case.
     """
 
     place: str
@@ -158,12 +158,12 @@ class StudioTask:
         place: ``tasks[3] (id 7)``.
         key: where the image is named (``data.image``).
         image: its address as written.
-        split: what ``data`` says of its split, or empty.
-        size: (original_width, original_height), or None when no region says.
+        split: the split in ``data``, or empty.
+        size: (original_width, original_height), or None when no region has it.
         regions: of its one annotation; None when it has none.
-        problem: why its regions cannot be read: code, sentence, hint; or None.
+        problem: why its regions cannot be read: code, message, hint; or None.
         ignored: which annotations are left out on purpose -> how many regions they have.
-        dropped: what is not carried over -> how often it is there.
+        dropped: what is not carried over -> how often it occurs.
     """
 
     place: str
@@ -178,15 +178,15 @@ class StudioTask:
 
 
 def is_export(document: object) -> bool:
-    """Return whether a JSON document holds a task of Label Studio's: one, for others may be damaged."""
+    """Return whether a JSON document has at least one Label Studio task; others may be damaged."""
     return any(map(is_task, tasks_of(document) or ()))
 
 
 def parse_document(data: bytes, file: str) -> tuple[list[StudioTask], list[Finding]]:
-    """Return the tasks of an export, and what of it cannot be read.
+    """Return the tasks of an export, and findings on what cannot be read.
 
     Args:
-        data: the file's content, UTF-8, or what its byte order mark says.
+        data: the file's content, UTF-8 or in the encoding of its byte order mark.
         file: its name, for the findings.
     """
     try:
@@ -196,7 +196,7 @@ def parse_document(data: bytes, file: str) -> tuple[list[StudioTask], list[Findi
     found_tasks = tasks_of(document)
     if found_tasks is None:
         got = sorted(document) if isinstance(document, dict) else document
-        return [], [Finding("E310", file, "", must_be("the file", "a list of Label Studio's tasks", got), _EXPORT_JSON)]
+        return [], [Finding("E310", file, "", must_be("the file", "a list of Label Studio tasks", got), _EXPORT_JSON)]
     tasks: list[StudioTask] = []
     findings: list[Finding] = []
     repairs = Counter[str]()
@@ -206,7 +206,7 @@ def parse_document(data: bytes, file: str) -> tuple[list[StudioTask], list[Findi
         first = read.get(number) if isinstance(number, int) else None
         if first is not None and first[0] == raw:
             first[1].ignored["regions of copies of a task"] += len(first[1].regions or ())
-            repairs["a task that is in the file more than once, with equal annotations, was read once"] += 1
+            repairs["a task that the file repeats, with equal annotations, was read once"] += 1
             continue
         task = _task(index, raw, repairs)
         if isinstance(task, StudioTask):
@@ -228,13 +228,13 @@ def _task(index: int, raw: Any, repairs: Counter[str]) -> StudioTask | tuple[str
     data: Json = raw["data"] if has_data else {k: v for k, v in raw.items() if isinstance(v, str)}
     name = _image_field(data)
     if name is None:
-        rule = "an object that names one image (key image, or the only value that is an image's address)"
+        rule = "an object that names one image (in the key image, or as the only image address)"
         return must_be("data", rule, sorted(data)), _way_to_image(data)
     if _VIDEO.search(data[name]):
         return must_be(f"data.{name}", "the address of an image", data[name]), _way_to_image(data)
     split = next((data[key] for key in ("split", "subset") if isinstance(data.get(key), str)), "")
     task = StudioTask(place, f"data.{name}" if has_data else name, data[name], split)
-    # Some programs write the image beside the annotations.
+    # Some programs write the image next to the annotations.
     is_full = has_data or (not is_minimal(raw) and not {"annotations", "completions"}.isdisjoint(raw))
     return _full(task, raw, repairs) if is_full else _minimal(task, raw, repairs)
 
@@ -250,9 +250,9 @@ def _way_to_image(data: Json) -> str:
     """Return what to do about data that names no image, or several."""
     texts = [value for value in data.values() if isinstance(value, str)]
     if any(_VIDEO.search(text) for text in texts):
-        return "tasks on videos cannot be read: label their frames, as images"
+        return "label the frames as images: video tasks cannot be read"
     if any(map(_is_address, texts)):
-        return "rename the key of the image that was labeled to image"
+        return "rename the key of the labeled image to image"
     return "rename the key of the image to image"
 
 
@@ -269,7 +269,7 @@ def _full(task: StudioTask, raw: Json, repairs: Counter[str]) -> StudioTask:
     task = replace(task, ignored=ignored, dropped=dropped)
     if isinstance(annotations, dict) and isinstance(annotations.get("result"), list):
         annotations = [annotations]
-        repairs["an annotation that is not in a list was taken for the only one"] += 1
+        repairs["an annotation outside a list was read as the only one"] += 1
     if annotations is not None and not isinstance(annotations, list):
         return replace(task, problem=("E311", must_be("annotations", "a list", annotations), _EXPORT_JSON))
     kept: list[tuple[int, Json]] = []
@@ -285,8 +285,8 @@ def _full(task: StudioTask, raw: Json, repairs: Counter[str]) -> StudioTask:
     read = _only(kept, ignored, dropped, repairs)
     if read is None and kept:
         numbers = ", ".join(f"annotations[{index}] of {_regions_in(one)} regions" for index, one in kept)
-        message = f"{must_be('the task', 'annotated once', numbers)}; none of them is read"
-        hint = "in Label Studio mark the right one as ground truth, delete all but one, or cancel (skip) the others"
+        message = f"{must_be('the task', 'annotated once', numbers)}; none is read"
+        hint = "mark the right one as ground truth in Label Studio, delete all but one, or cancel (skip) the others"
         return replace(task, problem=("E313", message, hint))
     if read is None:
         return task
@@ -297,17 +297,15 @@ def _full(task: StudioTask, raw: Json, repairs: Counter[str]) -> StudioTask:
 def _only(
     kept: Sequence[tuple[int, Json]], ignored: Counter[str], dropped: Counter[str], repairs: Counter[str]
 ) -> tuple[int, Json] | None:
-    """Return the annotation that is read: the only one, the only ground truth, or one of several that say the same."""
+    """Return the annotation that is read: the only one, the only ground truth, or one of several that are equal."""
     truths = [one for one in kept if one[1].get("ground_truth") is True]
     if len(kept) > 1 and len(truths) == 1:
         ignored[_BESIDE_TRUTH] += sum(_regions_in(one) for index, one in kept if index != truths[0][0])
         dropped[_BESIDE_TRUTH] += len(kept) - 1
         return truths[0]
     if len(kept) > 1 and agree([one["result"] for _, one in kept]):
-        ignored["annotations that agree in everything with the one that is read"] += sum(
-            _regions_in(one) for _, one in kept[1:]
-        )
-        repairs["a task with annotations that agree in everything was read once"] += 1
+        ignored["annotations equal to the one that is read"] += sum(_regions_in(one) for _, one in kept[1:])
+        repairs["a task with equal annotations was read once"] += 1
         return kept[0]
     return kept[0] if len(kept) == 1 else None
 
@@ -376,7 +374,7 @@ def _related(
 
 
 def _owned(region: Region, related: Sequence[str]) -> Region:
-    """Return a keypoint's region with the parent that its relations say, or what is wrong when they disagree."""
+    """Return a keypoint's region with the parent from its relations, or the error when they disagree."""
     owners = dict.fromkeys([*([region.parent] if region.parent else []), *related])
     if len(owners) > 1:
         problem = must_be("parentID and relations of a keypoint", "one rectangle", list(owners))
@@ -385,7 +383,7 @@ def _owned(region: Region, related: Sequence[str]) -> Region:
 
 
 def _by_region(entries: Sequence[Any]) -> tuple[list[tuple[int, Any]], dict[str | None, list[Json]]]:
-    """Return the entries that are shapes, with their index, and what is said by region's id."""
+    """Return the entries that are shapes, with their index, and the others by region id."""
     shapes: list[tuple[int, Any]] = []
     said: dict[str | None, list[Json]] = defaultdict(list)
     for index, entry in enumerate(entries):
@@ -412,8 +410,8 @@ def _sized(task: StudioTask, regions: Sequence[Region], entries: Sequence[Any]) 
         shown = " and ".join(" x ".join(size) for size in sizes)
         problem = ("E311", must_be("original_width and original_height", rule, shown), _EXPORT_JSON)
     elif turned:
-        rule = "0, for else it is not known in which frame the regions are"
-        hint = "turn the image back in Label Studio; turn the file itself before it is labeled"
+        rule = "0 (otherwise the frame of the regions is unknown)"
+        hint = "rotate the image back in Label Studio; rotate the file itself before labeling"
         problem = ("E311", must_be("image_rotation", rule, turned[0]), hint)
     size = (whole[0], whole[1]) if whole and whole[0] and whole[1] else None
     return replace(task, size=size, regions=tuple(regions), problem=problem)
@@ -429,7 +427,7 @@ def _region(place: str, entry: Any, said: Sequence[Json]) -> Region:
         problem = must_be("a region", "an object with type and value", entry)
         return Region(place, "", None, None, None, BadRegion("", problem))
     kind = name.removesuffix("labels")
-    # <RectangleLabels> writes the label into the shape, <Rectangle> with <Labels> beside it.
+    # <RectangleLabels> writes the label into the shape, <Rectangle> with <Labels> next to it.
     beside = [one for one in said if one["type"] == "labels"]
     labels = list(_texts([{"value": value}], name) if kind != name else _texts(beside, "labels"))
     several = len(labels) > 1
@@ -452,7 +450,7 @@ def _region(place: str, entry: Any, said: Sequence[Json]) -> Region:
 
 
 def _numbered(said: Json) -> list[str]:
-    """Return the number of a control that is called as visibility is: 0, 1 or 2."""
+    """Return the number of a control that is named like a visibility: 0, 1 or 2."""
     value = said.get("value")
     name = (_text_in(said, "from_name") or "").casefold()
     if said.get("type") != "number" or name not in SEEN | SCALE or not isinstance(value, dict):

@@ -1,9 +1,9 @@
 """From the regions of one Label Studio task to shapes that labelme's rules can join, in pixels.
 
-A brush region is runs of bits, as thi.ng's rle-pack packs the four channels of a mask:
-32 bits say how many values there are (4 for each pixel, row by row), 5 the bits of a value less one, 4 times 4 the bits
-of each of four kinds of length less one. Then come runs: a bit for "one value" or "one after the other", 2 bits for the
-kind of length, the length less one, and the value or values. A pixel is painted where its fourth value is not 0.
+A brush region is a bit stream, as thi.ng's rle-pack packs the four channels of a mask: 32 bits for the number of
+values (4 per pixel, row by row), 5 for the bits of a value minus one, 4 times 4 for the bits of each of four kinds of
+length minus one. Then come runs: a bit for "one value" or "one after the other", 2 bits for the kind of length, the
+length minus one, and the value or values. A pixel is painted if its fourth value is not 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from posetools.formats.joining.visibility_words import SCALE, SEEN, of_text
 from posetools.formats.label_studio.model import BadRegion, Brush, Ellipse, Outline, PercentPoint, Rectangle, Region
 from posetools.formats.labelme.model import AnyShape, Shape
 
-# Choices that say something only with the name of their control.
+# Choices that mean something only with their control's name.
 _BARE = frozenset({"0", "1", "2", "true", "false", "yes", "no", "on", "off"})
 _Pairs = Sequence[tuple[float, float]]
 
@@ -38,12 +38,12 @@ def shapes_of(
 ) -> list[PlacedShape]:
     """Return the regions of one image as labelme's shapes.
 
-    A rectangle's group is its own id, a point's that of its parent, or of the region of the category that this is in.
+    A rectangle's group is its id, a point's the id of its nearest ancestor of the category, or of its parent.
 
     Args:
-        regions: what was drawn.
+        regions: the regions.
         size: (width, height) of the image in pixels.
-        labels: how labels are read, and what means hidden.
+        labels: how labels are read, and what means occluded.
         dropped: counts what is not carried over.
     """
     told = [_with_one_label(region, labels) if region.labels else region for region in regions]
@@ -51,7 +51,7 @@ def shapes_of(
     owners = [_owner(region, by_id, labels) if _is_point(region, labels) else region.id for region in told]
     parents = {owner for region, owner in zip(told, owners, strict=True) if _is_point(region, labels) and owner}
     if not parents <= by_id.keys():
-        # Of points whose parent is deleted, a region that is nobody's parent may be the new one.
+        # The parent of these points was deleted; a region without points may be the new one.
         ids = Counter(region.id for region in told)
         free = {number for number in by_id if number not in parents and ids[number] == 1}
         owners = [None if owner in free else owner for owner in owners]
@@ -59,7 +59,7 @@ def shapes_of(
 
 
 def _with_one_label(region: Region, labels: Labels) -> Region:
-    """Return a region with the only one of its labels that is known or left out; what else they say is a choice."""
+    """Return a region with its only label that is known or ignored; its other labels become choices."""
     known = {*labels.index, labels.category}
     ignored = [label for label in region.labels if labels.is_ignored(label)]
     named = ignored[:1] or [label for label in region.labels if labels.read(label).name in known]
@@ -75,7 +75,7 @@ def _is_point(region: Region, labels: Labels) -> bool:
 
 
 def _owner(region: Region, by_id: Mapping[str, Region], labels: Labels) -> str | None:
-    """Return the id of the nearest region of the category that a keypoint is in; of its parent where there is none."""
+    """Return the id of a keypoint's nearest ancestor of the category; of its parent when there is none."""
     at, seen = region.parent, set[str]()
     while at is not None and at in by_id and at not in seen:
         seen.add(at)
@@ -117,7 +117,7 @@ def _placed(
 
 
 def _visibility(region: Region, labels: Labels) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield the choices that say something of a keypoint's visibility, each with what it says."""
+    """Yield the choices that set a keypoint's visibility, each with its text."""
     for name, choice in region.choices:
         controls = SEEN | SCALE | labels.hidden
         text = f"{name}: {choice}" if name.casefold() in controls and choice.casefold() in _BARE else choice
@@ -126,11 +126,11 @@ def _visibility(region: Region, labels: Labels) -> Iterator[tuple[tuple[str, str
 
 
 def _brush(region: Region, value: Brush, size: tuple[int, int], group: Group | None) -> AnyShape:
-    """Return a mask of which only the extent is known; a brush where not even that is."""
+    """Return a mask of which only the extent is known; a brush when even that is unknown."""
     try:
         extent = None if value.rle is None else brush_extent(value.rle, size)
     except ValueError as exc:
-        problem = must_be("rle", f"what Label Studio packs of a brush in an image of {size[0]} x {size[1]}", str(exc))
+        problem = must_be("rle", f"a brush packed by Label Studio for an image of {size[0]} x {size[1]}", str(exc))
         return bad_shape(region.label, group, "value.rle", problem, is_point=False)
     if extent is None:
         return made_shape(region.label or "", region.kind, [], group)
@@ -138,7 +138,7 @@ def _brush(region: Region, value: Brush, size: tuple[int, int], group: Group | N
 
 
 def _ellipse(value: Ellipse, size: tuple[int, int]) -> list[tuple[float, float]]:
-    """Return two opposite corners of the upright rectangle round an ellipse, which turns in pixels, not in percent."""
+    """Return two opposite corners of an ellipse's upright bounding box; it rotates in pixels, not in percent."""
     [(x, y), (rx, ry)] = _pixels([(value.x, value.y), (value.radiusX, value.radiusY)], size)
     corners = ellipse_corners(x, y, rx, ry, value.rotation or 0.0)
     return [(round(left, DECIMALS), round(top, DECIMALS)) for left, top in corners]
@@ -150,7 +150,7 @@ def _corners(region: Region, value: Rectangle, size: tuple[int, int], labels: La
     if not value.rotation:
         return corners
     if not labels.is_ignored(region.label or ""):
-        dropped["rotation of rectangles (each becomes the upright one round it)"] += 1
+        dropped["rotation of rectangles (each becomes its upright bounding box)"] += 1
     (x1, y1), (x2, y2) = corners
     return hull(rotated_corners(x1, y1, x2 - x1, y2 - y1, value.rotation, about_center=False))
 
@@ -161,20 +161,20 @@ def _pixels(points: _Pairs, size: tuple[int, int]) -> list[tuple[float, float]]:
 
 
 def brush_extent(rle: Sequence[int], size: tuple[int, int]) -> tuple[float, float, float, float] | None:
-    """Return x1, y1, x2, y2 in pixels round what is painted, pixels with their whole width; None when nothing is.
+    """Return x1, y1, x2, y2 around the painted pixels, each counted in full; None when there are none.
 
     Args:
         rle: the bytes of the region.
         size: (width, height) of the image.
 
     Raises:
-        ValueError: the bytes are not such runs for an image of this size.
+        ValueError: the bytes are not a brush of an image of this size.
     """
     width = size[0]
     columns: list[int] = []
     rows: list[int] = []
     for start, end, value in _runs(bytes(rle), 4 * size[0] * size[1]):
-        # Of pixel q the fourth value is at 4 q + 3.
+        # The fourth value of pixel q is at 4 q + 3.
         first, last = start // 4, (end - 4) // 4
         if not value or first > last:
             continue
@@ -186,7 +186,7 @@ def brush_extent(rle: Sequence[int], size: tuple[int, int]) -> tuple[float, floa
 
 
 def _runs(data: bytes, count: int) -> Iterator[tuple[int, int, int]]:
-    """Yield where each run of values begins and ends, and the value."""
+    """Yield the start, the end and the value of each run."""
     at = 0
 
     def read(bits: int) -> int:
@@ -199,7 +199,7 @@ def _runs(data: bytes, count: int) -> Iterator[tuple[int, int, int]]:
         return (word >> (-end % 8)) & ((1 << bits) - 1)
 
     if read(32) != count:
-        raise ValueError("of another size")
+        raise ValueError("another size")
     word_size = read(5) + 1
     length_sizes = [read(4) + 1 for _ in range(4)]
     start = 0

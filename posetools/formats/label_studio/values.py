@@ -1,6 +1,6 @@
-"""What others write for Label Studio's JSON that has one meaning: ids as numbers, numbers as texts, a single task.
+"""Label Studio's JSON as other programs write it: ids as numbers, numbers as strings, a single task.
 
-What is changed is counted by kind; anything else is left as it is, for the models to refuse.
+Changes are counted by kind; anything else is left as it is, for the models to refuse.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _NUMBER_KEYS = frozenset({"x", "y", "width", "height", "rotation", "radiusX", "r
 
 
 def tasks_of(document: object) -> list[Any] | None:
-    """Return the tasks in a JSON document: a list of them, one alone, or what Label Studio writes to a cloud storage.
+    """Return the tasks in a JSON document: a list, a single task, or a file of a cloud storage; None for others.
 
-    There it writes one annotation per file, with its task inside. None when the document is none of these.
+    To a cloud storage, Label Studio writes one annotation per file, with its task inside.
     """
     if isinstance(document, list):
         return [_with_annotation(one) for one in document]
@@ -36,7 +36,7 @@ def tasks_of(document: object) -> list[Any] | None:
 
 
 def is_task(raw: object) -> bool:
-    """Return whether an object is a task: by its annotations, or by what JSON-MIN writes beside the data."""
+    """Return whether an object is a task: by its annotations, or by JSON-MIN's keys next to the data."""
     if not isinstance(raw, dict):
         return False
     full = isinstance(raw.get("data"), dict) and not {"annotations", "completions", "predictions"}.isdisjoint(raw)
@@ -44,28 +44,28 @@ def is_task(raw: object) -> bool:
 
 
 def is_minimal(raw: Mapping[str, Any]) -> bool:
-    """Return whether a task is one of JSON-MIN, whose regions are beside the data."""
+    """Return whether a task is one of JSON-MIN, whose regions are next to the data."""
     return {"annotation_id", "annotator"} <= raw.keys()
 
 
 def agree(results: Sequence[Sequence[Any]]) -> bool:
-    """Return whether annotations say the same, whatever the ids of their regions are and where they come from."""
+    """Return whether annotations are equal, apart from the ids and the origin of their regions."""
     return len({_told(result) for result in results}) == 1
 
 
 def lenient_annotation(raw: Mapping[str, Any], repairs: Counter[str]) -> dict[str, Any]:
-    """Return an annotation with the marks that decide whether it is read as true and false."""
+    """Return an annotation with its canceled and ground truth marks as true and false."""
     made = dict(raw)
     for key in ("was_cancelled", "skipped", "ground_truth"):
         value = flag(made.get(key))
         if isinstance(value, bool) and not isinstance(made[key], bool):
             made[key] = value
-            repairs[f"{key} as a number or a word was taken for true or false"] += 1
+            repairs[f"{key} as a number or a string was read as true or false"] += 1
     return made
 
 
 def lenient_entry(raw: Any, repairs: Counter[str]) -> Any:
-    """Return an entry of ``result`` with its values in Label Studio's types where they have one meaning."""
+    """Return an entry of ``result`` with unambiguous values in Label Studio's types."""
     if not isinstance(raw, dict):
         return raw
     made = dict(raw)
@@ -76,7 +76,7 @@ def lenient_entry(raw: Any, repairs: Counter[str]) -> Any:
         value = whole(given)
         if type(value) is int and abs(value) < _LARGEST_ID:
             made[key] = str(value)
-            repairs["an id as a number was taken for a text"] += 1
+            repairs["an id as a number was read as a string"] += 1
     lenient_sizes(made, repairs)
     value = raw.get("value")
     if isinstance(value, dict):
@@ -85,7 +85,7 @@ def lenient_entry(raw: Any, repairs: Counter[str]) -> Any:
 
 
 def lenient_sizes(entry: dict[str, Any], repairs: Counter[str]) -> None:
-    """Put the size of the image and its rotation, as an entry has them, into numbers; half a size says nothing."""
+    """Turn the image's size and rotation in an entry into numbers, in place; half a size is dropped."""
     for key in (*_SIZE_KEYS, "image_rotation"):
         given = entry.get(key)
         if given is None or type(given) is int:
@@ -93,31 +93,31 @@ def lenient_sizes(entry: dict[str, Any], repairs: Counter[str]) -> None:
         value = 0 if key == "image_rotation" and given == "" else whole(given)
         if type(value) is int:
             entry[key] = value
-            repairs["a size or rotation of the image as a text or a fraction was taken for an integer"] += 1
+            repairs["an image size or rotation as a string or a float was read as an integer"] += 1
     missing = [entry.get(key) in (None, "") for key in _SIZE_KEYS]
     if any(missing):
         if not all(missing):
-            repairs["a size without its other half was not used: the image says both"] += 1
+            repairs["a width or height alone was ignored: the image gives both"] += 1
         for key in _SIZE_KEYS:
             entry.pop(key, None)
 
 
 def lenient_value(raw: dict[str, Any], repairs: Counter[str]) -> dict[str, Any]:
-    """Return the value of an entry likewise."""
+    """Return the value of an entry with unambiguous values in Label Studio's types."""
     changed: dict[str, Any] = {}
     for key, given in raw.items():
         if isinstance(given, str):
             value = coordinate(given) if key in _NUMBER_KEYS else given
             if value is not given:
                 changed[key] = value
-                repairs["percent as texts were taken for numbers"] += 1
+                repairs["percentages as strings were read as numbers"] += 1
             elif key.endswith("labels"):
-                repairs["a label that is not in a list was taken for the only one"] += 1
+                repairs["a label outside a list was read as the only one"] += 1
         elif key == "points":
             points = pairs(given)
             if points != given:
                 changed[key] = points
-                repairs["percent as texts were taken for numbers"] += 1
+                repairs["percentages as strings were read as numbers"] += 1
     if raw.get("rotation") == "":
         changed["rotation"] = None
     return {**raw, **changed} if changed else raw
@@ -141,7 +141,7 @@ def _annotations(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _with_annotation(raw: Any) -> Any:
-    """Return the task of an annotation that has its task inside, with the annotation; anything else as it is."""
+    """Return the task inside an annotation, with the annotation; anything else as is."""
     task = raw.get("task") if isinstance(raw, dict) else None
     if not isinstance(task, dict) or not isinstance(raw.get("result"), list) or "data" in raw:
         return raw

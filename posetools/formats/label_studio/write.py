@@ -18,7 +18,7 @@ INTERFACE = "labeling_interface.xml"
 LOCAL_FILES = "/data/local-files/?d="
 OCCLUDED = "occluded"
 
-# Percent of the image's width; only the drawing.
+# Percent of the image's width; only for drawing.
 _POINT_SIZE = 0.5
 
 

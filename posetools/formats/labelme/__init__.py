@@ -1,1 +1,1 @@
-"""labelme: a JSON file beside each image."""
+"""labelme: one JSON file next to each image."""

@@ -1,7 +1,7 @@
-"""Images that a labelme file holds inside itself (``imageData``), where the file that ``imagePath`` names is not there.
+"""Images embedded in labelme files (``imageData``), used when the file that ``imagePath`` names is missing.
 
-labelme shows ``imageData`` before it looks for ``imagePath``, so it is the image that was labeled. It is written out
-for as long as a conversion runs, byte for byte, under the name in ``imagePath`` with the ending of what it is.
+labelme shows ``imageData`` before it looks for ``imagePath``, so it is the image that was labeled. A conversion writes
+it to a scratch folder, byte for byte, under the name in ``imagePath`` with the suffix of its real type.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from posetools.formats.sources.scratch import write_scratch
 from posetools.imaging.header import Header, header_of, without_warnings
 
 _IMAGE_ENDINGS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif"}
-# What an image may be called differently, and still be of its kind.
+# Other suffixes of the same image type.
 _SAME_ENDING = {".jpeg": ".jpg", ".tiff": ".tif"}
-# What base64 has in front of it in a URL.
+# The prefix of base64 in a data URL.
 _DATA_URL = re.compile(r"data:[\w/+.;=-]{0,100},")
-# What some systems have in no name of a file.
+# Characters that some systems forbid in file names.
 _UNUSUAL = re.compile(r'[\x00-\x1f\x7f:*?"<>|\ud800-\udfff]')
 # Bytes.
 _LONGEST_IMAGE_NAME = 200
@@ -41,11 +41,11 @@ class EmbeddedImage(NamedTuple):
     """The image of a labelme file.
 
     Attributes:
-        path: where it is.
+        path: the image file.
         header: its header.
-        identity: tells it from every other image.
-        beside: the path that gives it its name: the same, or for an image inside the file one beside it.
-        notes: what is odd about it.
+        identity: unique to the image.
+        beside: the path that names it: ``path``, or for an embedded image one next to the file.
+        notes: findings about it.
     """
 
     path: Path
@@ -58,11 +58,11 @@ class EmbeddedImage(NamedTuple):
 def embedded_image(
     document: Document, missing: Finding, file: Path, root: Path, options: ReadOptions
 ) -> EmbeddedImage | Finding:
-    """Return the image inside a labelme file, or why it has none.
+    """Return the image embedded in a labelme file, or a finding when there is none.
 
     Args:
         document: the file.
-        missing: why the image that it names is not there; what is returned when it holds none.
+        missing: the finding on the missing image file; returned when nothing is embedded.
         file: its path.
         root: the source folder.
         options: the user's options.
@@ -73,10 +73,10 @@ def embedded_image(
     if not document.image:
         return missing
     if not options.need_images:
-        hint = "posetools convert --images copy writes such images into the output"
+        hint = "run posetools convert --images copy to write these images into the output"
         return _inside(document, file, root, "which is not copied", hint)
     if options.scratch is None:
-        hint = "posetools convert without --cluster writes such images into the output"
+        hint = "run posetools convert without --cluster to write these images into the output"
         return _inside(document, file, root, "which is not read here", hint)
     try:
         content = binascii.a2b_base64(_DATA_URL.sub("", document.image, count=1))
@@ -86,7 +86,7 @@ def embedded_image(
                 ending = _IMAGE_ENDINGS.get(image.format or "", ".png")
     except (InputError, ValueError) as exc:
         reason = exc.problem if isinstance(exc, InputError) else f"is not base64: {exc}"
-        return replace(missing, message=f"{missing.message}; imageData holds none either: {reason}")
+        return replace(missing, message=f"{missing.message}; imageData holds no image either: {reason}")
     name = _name(document.image_path, file, ending)
     path = write_scratch(options.scratch, file, name, content)
     identity = _identity(document.image_path, file, content)
@@ -103,7 +103,7 @@ def _name(image: str, file: Path, ending: str) -> str:
 
 
 def _identity(image: str, file: Path, content: bytes) -> str:
-    """Return what is equal for two files of one image: its path and its content."""
+    """Return a key that files of the same image share: its path and content."""
     relative = portable_path(image)
     path = image if relative is None else os.path.normpath(os.path.realpath(file.parent) / relative)
     return f"{path}#{digest_of(content)}"
@@ -116,9 +116,9 @@ def _inside(document: Document, file: Path, root: Path, why: str, hint: str) -> 
 
 
 def _note(name: str, file: Path, root: Path) -> Finding:
-    hint = "--image-root DIR takes image files of a further folder instead"
+    hint = "--image-root DIR takes the image files from another folder instead"
     return _found(
-        "W324", "{images} taken from imageData, as imagePath names no file that is there", name, file, root, hint
+        "W324", "{images} taken from imageData, because the file in imagePath is missing", name, file, root, hint
     )
 
 

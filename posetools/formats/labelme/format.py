@@ -8,20 +8,19 @@ Read as follows. docs/formats.md explains each point to users; tests/formats/lab
 - Points belong to the rectangle with the same ``group_id`` (0 is a group like any other; ids count per file), or with
   the same ``instance`` in the label, when a label pattern is given. Points without group belong to the smallest
   rectangle that holds them: see formats/joining/, which also says when that is ambiguous and hence a finding.
-- A point is visible (2) unless it is marked hidden (1): by a flag that is on, by a word of the description, by
-  X-AnyLabeling's ``difficult``, or by the ``visibility`` part of the label pattern. A keypoint that an object does not
-  have is not labeled (0).
+- A point is visible (2) unless it is marked occluded (1): by a flag that is on, a word in the description,
+  X-AnyLabeling's ``difficult``, or the ``visibility`` part of the label pattern. A missing keypoint is unlabeled (0).
 - Coordinates are pixels of the upright image (after EXIF rotation), (0, 0) its corner; points may lie outside it.
-- The image is ``imagePath`` seen from the JSON file, with backslashes counted as slashes; it must lie in the source
-  folder, or be found by name in a folder that the user allows. ``imageWidth`` and ``imageHeight``, when given, must be
-  its upright size. Where there is no such image, it is the one in ``imageData``: see embedded.py.
-- A file is UTF-8, or what its byte order mark says, or in a code page: see pages.py.
-- A file without shapes makes its image one without objects. An image that no file names is not labeled yet: it is
-  reported and left out. Files and folders whose name begins with a dot are not looked at.
+- The image is ``imagePath`` relative to the JSON file, with backslashes read as slashes; it must be in the source
+  folder, or be found by name in an ``--image-root`` folder. ``imageWidth`` and ``imageHeight``, when given, must be
+  its upright size. If that file is missing, ``imageData`` is used: see embedded.py.
+- The encoding is UTF-8, that of the byte order mark, or a code page: see pages.py.
+- A file without shapes is an image without objects. An image that no file names is not labeled yet: it is
+  reported and left out. Files and folders whose name begins with a dot are ignored.
 
-Written: a rectangle and its points per object, joined by ``group_id`` (0, 1, ...), the flag ``occluded`` on hidden
-points, ``imageData`` null, one JSON beside each image. labelme holds no iscrowd (refused), no area of its own
-(width times height again when read), no splits (merged into one folder).
+Written: a rectangle and its points per object, joined by ``group_id`` (0, 1, ...), the flag ``occluded`` on occluded
+points, ``imageData`` null, one JSON next to each image. labelme cannot store iscrowd (refused), areas (width times
+height when read again) or splits (merged into one folder).
 """
 
 from __future__ import annotations
@@ -56,17 +55,17 @@ from posetools.scale.shards import SHARD, Engine, cut, engine_for, run_shards
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
-    """Return whether the path is a labelme file, or a folder with one among the .json files that are looked at."""
+    """Return whether the path is a labelme file, or a folder with one among the .json files that are checked."""
     if path.is_dir():
         return any(map(_is_labelme, files_to_detect(path, ".json", widely=widely)))
     return _is_json(path) and _is_labelme(path)
 
 
 def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
-    """Yield what the labelme files in these folders (or these files) hold.
+    """Yield the content of the labelme files in these folders (or of these files).
 
     Raises:
-        RequestError: a source is not there or holds no .json file, or an option can mean nothing.
+        RequestError: a source is missing or has no .json file, or an option does not apply.
         InputError: a folder cannot be read.
     """
     options = settled(skeleton, options)
@@ -83,10 +82,10 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
-    """Write one JSON file beside each image, all splits into one folder.
+    """Write one JSON file next to each image, all splits into one folder.
 
     Raises:
-        InputError: labelme cannot hold something (see the module's text).
+        InputError: labelme cannot store something (see the module docstring).
         OutputError: a file cannot be written.
     """
     check_holdable(splits, "labelme", lambda _, name: str(PurePosixPath(name).with_suffix(".json")))
@@ -122,14 +121,14 @@ def _is_labelme(path: Path) -> bool:
         document = some_reading(read_bytes(path), str(path))
     except InputError:
         return False
-    # E311 is a wrong size in what otherwise has labelme's keys.
+    # E311 is a wrong size in a file that has labelme's keys.
     return isinstance(document, Document) or document.code == "E311"
 
 
 def _shards(
     reader: ShardReader, shards: Iterable[Sequence[LabelmeSource]], engine: Engine, progress: Progress
 ) -> Iterator[ShardReading]:
-    """Yield what the files hold: first those in UTF-8, then all others, which are settled together."""
+    """Yield the files' content: first those in UTF-8, then all others, once their code page is known."""
     foreign: list[LabelmeSource] = []
     for reading, others in run_shards(reader, shards, engine, progress, "reading labelme files"):
         foreign += others
@@ -144,20 +143,20 @@ def _shards(
 
 
 def _portable(options: ReadOptions) -> ReadOptions:
-    """Return the options without what cannot go to another process."""
+    """Return the options without what cannot be sent to another process."""
     return replace(options, progress=silent, engine=None)
 
 
 def _without_file(listing: Listing, named: Container[str]) -> list[Finding]:
     if not listing.images:
         return []
-    # A file that could not be read does not say which image it is of; its name does.
+    # A file that could not be read does not name its image; its own name does.
     stems = listing.stems()
     alone = [path for path in listing.images if path[: path.rfind(".")] not in stems]
     if not alone:
         return []
     unique = {real(path): path for path in alone}
     message = "the image must be named by a labelme file, got none: not labeled yet, left out"
-    hint = "save it in labelme without shapes if it shows no object"
+    hint = "save it in labelme without shapes if it has no objects"
     lone = (path for identity, path in unique.items() if identity not in named)
     return [CauseFinding("W322", path, "", message, hint, cause=UNLABELED) for path in lone]

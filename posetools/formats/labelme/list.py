@@ -1,4 +1,4 @@
-"""Which files of a source are labelme's, and which images lie beside them."""
+"""The labelme files of a source, and the images next to them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class LabelmeFolder:
 
     Attributes:
         start: its path, with a separator at the end.
-        real: the same, with every link followed.
-        prefix: what the names of its images in the Dataset begin with; None when it leads out of the source.
+        real: the same, with links resolved.
+        prefix: the start of its images' names in the Dataset; None when it is outside the source.
         root: the source folder.
-        origin: that folder's own name.
+        origin: the source folder's name.
     """
 
     start: str
@@ -35,28 +35,28 @@ class LabelmeFolder:
     origin: str
 
 
-# An annotation file: its name, and the folder that it is in. Bare, for there may be millions, sent to other processes.
+# An annotation file: its name and its folder. A bare tuple, because millions may be sent to other processes.
 LabelmeSource: TypeAlias = tuple[str, LabelmeFolder]
 
 
 @dataclass(slots=True)
 class Listing:
-    """The files of some sources, each once, by whatever links they can be reached.
+    """The files of some sources, each once, even if several links lead to it.
 
     Attributes:
-        images: the images beside the annotation files, as far as these have been listed.
+        images: the images next to the annotation files listed so far.
     """
 
     images: list[str] = field(default_factory=list)
     _listed: list[tuple[LabelmeFolder, list[str]]] = field(default_factory=list)
-    # Folder, with every link followed -> the names in it that have been listed.
+    # Folder, with links resolved -> the names listed in it.
     _seen: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def files(self, sources: Sequence[Path]) -> Iterator[LabelmeSource]:
         """Yield the annotation files of some sources, folder by folder.
 
         Raises:
-            RequestError: a source is not there, or holds no .json file.
+            RequestError: a source is missing or has no .json file.
             InputError: a folder cannot be read.
         """
         for source in sources:
@@ -93,7 +93,7 @@ class Listing:
             raise RequestError(must_be(str(source), "a folder with labelme's .json files", "none in it"))
 
     def _new(self, folder: LabelmeFolder, entries: Sequence[DirectoryEntry]) -> tuple[LabelmeFolder, list[str]]:
-        """Return the folder with the names of the files that have not been listed, perhaps by another path."""
+        """Return the folder with the names of files not listed before, by this or another path."""
         names = []
         here = self._seen[folder.real]
         for name, _, is_link in entries:
@@ -109,7 +109,7 @@ class Listing:
 
 
 def root_of(source: Path) -> Path:
-    """Return the folder that a source's images must lie in: itself, or the one that the file is in."""
+    """Return the folder that a source's images must be in: the source, or the file's folder."""
     return source if source.is_dir() else source.parent
 
 
@@ -121,5 +121,5 @@ def _folder(at: str, real_folder: str, root: Path) -> LabelmeFolder:
 
 
 def _with_end(path: Path) -> str:
-    """Return the path with a separator at its end, also where it is the root of all."""
+    """Return the path with a trailing separator, also for the root directory."""
     return str(path / "_")[:-1]

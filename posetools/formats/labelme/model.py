@@ -1,14 +1,13 @@
 """labelme's JSON as pydantic models, and the first two steps of reading it: parse the bytes, check every shape.
 
-The pydantic models are the schema. What a file holds is decoded by msgspec into the same fields under the same bounds;
-whatever that refuses, the models decide: in one call, and when that fails too, shape by shape, so that one bad shape
-does not lose the others. msgspec's structs are the narrower of the two: they know the keys that labelme and
-X-AnyLabeling write and refuse all others, because it skips over unknown ones without looking whether they are sound. A
-test holds that both ways accept and refuse the same. Unknown keys are ignored, and so is an ``imageData`` that is no
-text.
+The pydantic models are the schema. msgspec decodes a file into the same fields with the same bounds; what it refuses,
+the models decide: the whole file first, then shape by shape, so that one bad shape does not lose the others. msgspec's
+structs are stricter: they accept only the keys that labelme and X-AnyLabeling write, because msgspec skips unknown
+keys without checking their values. A test holds that both ways accept and refuse the same. Unknown keys are ignored,
+and so is an ``imageData`` that is not a string.
 
-Where the models refuse a file, values in another type than labelme's that have one meaning are read: ``"1"`` for 1,
-``[]`` for no flags. What is changed is counted by kind, and anything else is left as it is.
+Where the models refuse a file, unambiguous values of another type are read: ``"1"`` as 1, ``[]`` as no flags. Changes
+are counted by kind; anything else is left as it is.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ LabelmePixels = Annotated[int, Field(strict=True, gt=0, le=MAX_COORDINATE)]
 
 
 class Shape(BaseModel):
-    """One shape of a labelme file, with the fields that say something about boxes and keypoints."""
+    """One shape of a labelme file, with the fields that matter for boxes and keypoints."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     label: StrictStr
     points: list[tuple[LabelmeCoordinate, LabelmeCoordinate]]
     group_id: StrictInt | None = None
-    # labelme's own default for files that do not say.
+    # labelme's default.
     shape_type: StrictStr = "polygon"
     flags: dict[str, StrictBool] | None = None
     description: StrictStr | None = None
-    # X-AnyLabeling's mark for hidden points.
+    # X-AnyLabeling's mark for occluded points.
     difficult: StrictBool | None = None
-    # What other writers say of a point's visibility, read by visibility_words whatever its type.
+    # Visibility as other programs write it, of any type; read by visibility_words.
     attributes: Any = None
     visible: Any = None
     occluded: Any = None
@@ -66,14 +65,14 @@ class _LabelmeDocument(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class BadShape:
-    """A shape that breaks the format's rules, with what is known of it all the same.
+    """A shape that breaks the format's rules, with what is still known of it.
 
     Attributes:
-        label: its label, when that is a text.
+        label: its label, when that is a string.
         group_id: its group, when that is an integer.
-        is_point: whether it certainly is a point, and so hides no box.
+        is_point: whether it is certainly a point, and so cannot be a box.
         field: the place in the shape (``points[1]``), empty for the shape as a whole.
-        problem: the sentence about it.
+        problem: the message.
     """
 
     label: str | None
@@ -83,14 +82,14 @@ class BadShape:
     problem: str
 
 
-# The pydantic models again, for msgspec. What comes from JSON holds no cycles, and so needs no garbage collector.
+# The pydantic models again, for msgspec. Values from JSON have no cycles, so they need no garbage collector.
 _QuickCoordinate = Annotated[float, msgspec.Meta(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
 _QuickPixels = Annotated[int, msgspec.Meta(gt=0, le=MAX_COORDINATE)]
 _Scalar: TypeAlias = str | int | float | bool | None
 
 
 class QuickShape(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
-    """What Shape is, decoded many times faster, in labelme's order; other keys are read and not looked at."""
+    """Shape, decoded many times faster, in labelme's key order; the other keys are not used."""
 
     label: str
     points: list[tuple[_QuickCoordinate, _QuickCoordinate]]
@@ -104,14 +103,14 @@ class QuickShape(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=Tr
     direction: float | None = None
     attributes: dict[str, _Scalar] | None = None
     kie_linking: list[list[int]] | None = None
-    # With one of these keys the models decide.
+    # A file with one of these keys goes to the models.
     visible: ClassVar[None] = None
     occluded: ClassVar[None] = None
     visibility: ClassVar[None] = None
 
 
 class QuickDocument(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What _LabelmeDocument is; the other keys are read and not looked at."""
+    """_LabelmeDocument for msgspec; the other keys are not used."""
 
     version: str | None = None
     flags: dict[str, bool] | None = None
@@ -138,7 +137,7 @@ class Document:
         image_path: ``imagePath`` as written.
         size: (imageWidth, imageHeight), or None when the file does not say.
         shapes: the shapes in their order.
-        repairs: what values of other types were taken for, and how many.
+        repairs: values of other types that were read, and how many.
         image: ``imageData``, the image itself in base64, or empty.
     """
 
@@ -150,19 +149,19 @@ class Document:
 
 
 _LABELME_RULES = {
-    "label": "a text",
+    "label": "a string",
     "group_id": "an integer or null",
-    "shape_type": "a text",
-    "flags": "an object of true and false, or null",
-    "description": "a text or null",
+    "shape_type": "a string",
+    "flags": "an object of booleans, or null",
+    "description": "a string or null",
     "difficult": "true, false or null",
 }
-_NAMED_GROUP = "a group_id as a text was taken for the name of a group"
+_NAMED_GROUP = "a group_id as a string was read as a group name"
 _FILE_ADVICE = "correct the file in labelme, or move it out of the source"
 
 
 def quick_document(content: bytes) -> QuickDocument | None:
-    """Return a labelme file in which all is usual; None when the models have to decide.
+    """Return a labelme file with only usual content; None when the models have to decide.
 
     Args:
         content: UTF-8 without a byte order mark.
@@ -178,20 +177,20 @@ def parse_document(data: bytes, file: str) -> Document | Finding:
     """Return the labelme file with these bytes, or why it cannot be read.
 
     Args:
-        data: the file's content, UTF-8 or what its byte order mark says.
+        data: the file's content, UTF-8 or in the encoding of its byte order mark.
         file: its name, for the finding.
     """
     try:
         content = unmarked(data)
     except UnicodeDecodeError as exc:
-        problem = "text must be what its byte order mark says, which this byte is not"
+        problem = "text must be encoded as its byte order mark says, got another byte"
         return Finding("E310", file, f"byte {exc.start}", problem, _FILE_ADVICE)
     quick = quick_document(content)
     return slow_document(content, file) if quick is None else _document(quick)
 
 
 def slow_document(content: bytes, file: str) -> Document | Finding:
-    """Return what ``parse_document`` does, by the pydantic models alone; ``content`` is without a byte order mark."""
+    """Return what ``parse_document`` does, with the pydantic models alone; ``content`` has no byte order mark."""
     try:
         document = _LabelmeDocument.model_validate_json(content)
     except ValidationError:
@@ -222,7 +221,7 @@ def _take_apart(content: bytes, file: str) -> Document | Finding:
         return Finding("E310", file, "", must_be("the file", rule, keys), _FILE_ADVICE)
     image = raw.get("imagePath")
     if not isinstance(image, str):
-        return Finding("E310", file, "imagePath", must_be("imagePath", "a text", image), _FILE_ADVICE)
+        return Finding("E310", file, "imagePath", must_be("imagePath", "a string", image), _FILE_ADVICE)
     repairs: Counter[str] = Counter()
     size = _size(raw, repairs, file)
     if isinstance(size, Finding):
@@ -243,11 +242,11 @@ def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, i
     width, height = sizes.values()
     if width is None or height is None:
         if width is not height:
-            repairs["a size without its other half was not used: the image says both"] += 1
+            repairs["a width or height alone was ignored: the image gives both"] += 1
         return None
     changed = sum(type(sizes[key]) is not type(said[key]) for key in said)
     if changed:
-        repairs["a size as a text or a fraction was taken for an integer"] += changed
+        repairs["a size as a string or a float was read as an integer"] += changed
     return width, height
 
 
@@ -259,7 +258,7 @@ def _check_shape(raw: Any) -> AnyShape:
     group = raw.get("group_id") if isinstance(raw, dict) else None
     try:
         if isinstance(group, str):
-            # Labelme's groups are numbers; a name is one group as well.
+            # labelme's groups are numbers; a name works as a group too.
             return Shape.model_validate({**raw, "group_id": None}).model_copy(update={"group_id": group})
         return Shape.model_validate(raw)
     except ValidationError as exc:
@@ -288,14 +287,14 @@ _BOOLS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def lenient_shape(raw: Any, repairs: Counter[str]) -> Any:
-    """Return a shape with the values that have one meaning in labelme's types; count what was changed."""
+    """Return a shape with unambiguous values in labelme's types; count the changes."""
     if not isinstance(raw, dict):
         return raw
     made = dict(raw)
     for key, (kind, change) in _VALUE_CHANGES.items():
         if key in raw:
             value = change(raw[key])
-            # 1 equals True, and a list of the one a list of the other.
+            # 1 == True, and [1] == [True].
             if repr(value) != repr(raw[key]):
                 made[key] = value
                 repairs[kind] += 1
@@ -308,7 +307,7 @@ def _group(value: Any) -> Any:
 
 
 def flag(value: Any) -> Any:
-    """Return the true or false that a value is, as a number or a text; else the value itself."""
+    """Return a number or string that means true or false as a bool; any other value as is."""
     # 1.0 and True are equal to 1, and mean the same here.
     if isinstance(value, int | float) and value in (0, 1):
         return bool(value)
@@ -332,26 +331,26 @@ def _label(value: Any) -> Any:
 
 
 def pairs(value: Any) -> Any:
-    """Return a list of points with texts as numbers; else the value itself."""
+    """Return a list of points with strings as numbers; any other value as is."""
     if not isinstance(value, list) or not all(isinstance(point, list) for point in value):
         return value
     return [[coordinate(number) for number in point] for point in value]
 
 
 def coordinate(value: Any) -> Any:
-    """Return the number that a text is; else the value itself."""
+    """Return the number that a string holds; any other value as is."""
     return float(value) if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value.strip()) else value
 
 
 _VALUE_CHANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "label": ("a label as a number was taken for its digits", _label),
-    "points": ("coordinates as texts were taken for numbers", pairs),
-    "group_id": ("a group_id as a text or a fraction was taken for an integer, an empty one for none", _group),
-    "flags": ("flags as names, 0, 1 or texts were taken for true and false", _flags),
-    "description": ("a description as a number was taken for a text", _plain_text),
-    "difficult": ("difficult as 0, 1 or a text was taken for true or false", flag),
+    "label": ("a label as a number was read as a string", _label),
+    "points": ("coordinates as strings were read as numbers", pairs),
+    "group_id": ("a group_id as a string or a float was read as an integer, an empty one as none", _group),
+    "flags": ("flags as names, 0, 1 or strings were read as true and false", _flags),
+    "description": ("a description as a number was read as a string", _plain_text),
+    "difficult": ("difficult as 0, 1 or a string was read as true or false", flag),
     "shape_type": (
-        "a shape_type of null was taken for a missing one",
+        "a shape_type of null was read as missing",
         lambda value: "polygon" if value is None else value,
     ),
 }

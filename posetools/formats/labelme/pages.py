@@ -1,9 +1,9 @@
-"""labelme files that are not UTF-8: which code page they are in.
+"""labelme files that are not UTF-8: find their code page.
 
-Before version 4.2.11 labelme wrote the system's code page. The files of one source are settled together, after all
-others have been read: by what the user says (``--encoding``), or else by what the text means. A code page is taken when
-it is the only one in which labels are names that the user gave, or paths are images that exist. Where text that is read
-has several readings and none of them is known, all these files are one finding with the options to choose from.
+Before version 4.2.11 labelme wrote the system's code page. The files of one source are decided together, after all
+others have been read: by ``--encoding``, or else by the text. A code page is used when it is the only one in which
+labels are names that the user gave, or paths are images that exist. Where several readings are possible and none is
+confirmed, all these files are one finding with the options to choose from.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from posetools.formats.sources.code_pages import PAGES, fitting, foreign_pieces,
 from posetools.formats.sources.locate import ImageFinder, Match, PathFrom
 from posetools.formats.wildcards import fits
 
-# What of a file is known under a code page: the number of a shape, or None for the image.
+# What a code page makes known in a file: the index of a shape, or None for the image.
 KnownImage: TypeAlias = tuple[Path, int | None]
 
 _LABEL_WORD = re.compile(r"\w+")
-_OTHER_ENCODING = "--encoding NAME says another encoding"
-# Files that are parsed to learn what their text means, and bytes of them in all.
+_OTHER_ENCODING = "--encoding NAME sets another encoding"
+# Files parsed to find the code page, and their bytes in all.
 _SAMPLE_FILES, _SAMPLE_BYTES = 200, 64 << 20
 # Files, code pages and texts that a message lists.
 _LISTED_FILES, _OFFERED, _SHOWN_TEXTS = 3, 4, 3
-# The image in a file is ASCII, and most of the file.
+# The embedded image is ASCII, and most of the file.
 _IMAGE_DATA = re.compile(rb'"imageData"\s*:\s*"[\w+/=:;,\s]*(?:\\[/nr][\w+/=:;,\s]*)*"')
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What was settled.
+    """The code pages of the sources.
 
     Attributes:
         pages: source folder -> the code page of its files.
-        files: the files that can be read so.
-        findings: why others cannot, and what was taken by what it means.
+        files: the files that can be read with them.
+        findings: why others cannot, and which code pages were detected.
         lost: the others.
     """
 
@@ -57,7 +57,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What tells a right reading: the user's names that are not ASCII, which no other reading gives by chance."""
+    """The user's names that are not ASCII: a reading with one is right, no other gives it by chance."""
 
     labels: Labels
     known: frozenset[str]
@@ -68,7 +68,7 @@ class _Names:
         return cls(labels, frozenset(name for name in names if not name.isascii()))
 
     def holds(self, shape: AnyShape) -> bool:
-        """Return whether a shape's label or one of its words is the user's."""
+        """Return whether the user gave a shape's label or one of its words."""
         if isinstance(shape, BadShape):
             return False
         found = self.labels.pattern.fullmatch(shape.label) if self.labels.pattern else None
@@ -81,7 +81,7 @@ class _Names:
         return any(not word.isascii() and word.casefold() in self.labels.hidden for word in words)
 
     def meaning(self, document: Document) -> object:
-        """Return what of a file decides about the data set; equal for two readings of the same meaning."""
+        """Return what of a file affects the data set; equal for two readings with the same meaning."""
         return document.image_path, [
             (shape.label, shape.group_id, None if isinstance(shape, BadShape) else self.labels.visibility_of(shape))
             for shape in document.shapes
@@ -95,8 +95,8 @@ class _Files:
     Attributes:
         fitting: each file, with the code pages that fit it.
         pieces: all of their text that is not ASCII.
-        misfits: the same of those that no code page fits, or not the one that the user says.
-        sample: some of them, with their content but the image.
+        misfits: the same of those that no code page fits, or not the one given.
+        sample: some of them, with their content except the image.
     """
 
     fitting: list[tuple[LabelmeSource, tuple[str, ...]]] = field(default_factory=list)
@@ -110,7 +110,7 @@ class _Files:
         try:
             content = read_bytes(path)
         except InputError:
-            # Gone since: whoever reads it next says so.
+            # Deleted since: the next read reports it.
             content = b""
         pieces = foreign_pieces(content)
         found = tuple(page for page in pages if _decodes(content, page)) if given else tuple(fitting(pieces, pages))
@@ -140,8 +140,8 @@ def settle(
     Args:
         sources: files that are not UTF-8.
         labels: the names that the user gave.
-        encoding: what the user says; None: what the text tells.
-        finders: source folder -> what finds images in it.
+        encoding: the user's; None to detect it.
+        finders: source folder -> its image finder.
     """
     settled, names = Settlement(), _Names.of(labels)
     by_root: dict[Path, _Files] = {}
@@ -162,12 +162,12 @@ def settle(
 
 
 def some_reading(data: bytes, file: str, encoding: str | None = None) -> Document | Finding:
-    """Return a labelme file in the first reading that makes it one, for what is the same in all: that it is labelme's.
+    """Return a labelme file in the first encoding that makes it one; it only tells that the file is labelme's.
 
     Args:
         data: the file's content, in any encoding.
         file: its name, for the finding.
-        encoding: what the user says; None for all that fit.
+        encoding: the user's; None for all that fit.
     """
     document = parse_document(data, file)
     if isinstance(document, Document) or data.isascii() or is_utf8(data):
@@ -177,7 +177,7 @@ def some_reading(data: bytes, file: str, encoding: str | None = None) -> Documen
             read = parse_document(data.decode(page).encode(), file)
         except ValueError:
             continue
-        # E311 is a wrong size in what otherwise has labelme's keys.
+        # E311 is a wrong size in a file that has labelme's keys.
         if isinstance(read, Document) or read.code == "E311":
             return read
     return document
@@ -193,31 +193,30 @@ def _page_of(root: Path, files: _Files, names: _Names, finder: ImageFinder) -> t
     documents = _documents(files.sample, known)
     known = {page: texts for page, texts in known.items() if page in documents}
     if not any(documents.values()):
-        # They are no labelme files in any: each is reported on its own.
+        # Not labelme files in any code page: each is reported on its own.
         return next(iter(known)), None
     told = {page: _evidence(documents[page], names, finder) for page in known}
-    # A reading that knows what all others know, and more; two may know the same and differ in nothing that counts.
+    # Readings that confirm all that the others do; several may, if they differ in nothing that matters.
     likely = [page for page in known if all(told[page] >= told[other] for other in known)]
     meanings = [[names.meaning(document) for _, document in documents[page]] for page in likely]
     listed, number = _listed(files.readable), len(files.readable)
     if likely and all(meaning == meanings[0] for meaning in meanings):
         page = likely[0]
         return page, Finding("W324", str(root), "", _taken(page, told[page], number, listed), _OTHER_ENCODING)
-    why = "and neither its labels nor its images" if number == 1 else "and neither labels nor images"
-    message = f"{_are(number)} not UTF-8, {why} say which encoding it is: {listed}"
+    message = f"{_are(number)} not UTF-8, and labels and images do not show the encoding: {listed}"
     return None, Finding("E310", str(root), "", message, _offer(known, documents))
 
 
 def _taken(page: str, told: frozenset[KnownImage], number: int, listed: str) -> str:
     if not told:
-        return f"{_are(number)} not UTF-8, in text that says nothing about objects: {listed}"
+        return f"{_are(number)} not UTF-8, in text that does not affect objects: {listed}"
     why = "labels are known names" if any(shape is not None for _, shape in told) else "images are found"
     files, are, were = ("1 file", "is", "was") if number == 1 else (f"{number} files", "are", "were")
     return f"{files} that {are} not UTF-8 {were} read as {page}, in which the {why}: {listed}"
 
 
 def _documents(sample: Sequence[tuple[Path, bytes]], pages: Iterable[str]) -> dict[str, list[tuple[Path, Document]]]:
-    """Return what the files hold in each code page, for those pages in which the most of them are labelme's."""
+    """Return the files as read in each code page, for the pages in which most of them are labelme's."""
     found: dict[str, list[tuple[Path, Document]]] = {page: [] for page in pages}
     for path, content in sample:
         for page, documents in found.items():
@@ -229,7 +228,7 @@ def _documents(sample: Sequence[tuple[Path, bytes]], pages: Iterable[str]) -> di
 
 
 def _evidence(documents: Sequence[tuple[Path, Document]], names: _Names, finder: ImageFinder) -> frozenset[KnownImage]:
-    """Return what tells that a reading is right."""
+    """Return the evidence that a reading is right."""
     told: set[KnownImage] = set()
     for path, document in documents:
         told.update((path, number) for number, shape in enumerate(document.shapes) if names.holds(shape))
@@ -241,11 +240,11 @@ def _evidence(documents: Sequence[tuple[Path, Document]], names: _Names, finder:
 
 
 def _offer(known: Mapping[str, Sequence[str]], documents: Mapping[str, Sequence[tuple[Path, Document]]]) -> str:
-    """Return the options to choose from, with what the text is under each."""
+    """Return the options to choose from, with the text under each."""
     shown = {page: _texts([document for _, document in documents[page]]) or known[page] for page in known}
     order = sorted(known, key=lambda page: -likeness(shown[page]))
     read = [f"--encoding {page} reads {', '.join(map(repr, _short(shown[page])))}" for page in order[:_OFFERED]]
-    return "; ".join(read) + ("; further encodings fit" if len(order) > _OFFERED else "")
+    return "; ".join(read) + ("; other encodings fit" if len(order) > _OFFERED else "")
 
 
 def _texts(documents: Sequence[Document]) -> list[str]:
@@ -260,30 +259,32 @@ def _short(texts: Sequence[str]) -> list[str]:
 
 
 def _mixed(root: Path, files: _Files) -> Finding:
-    """Return the finding of files of which no code page fits all."""
+    """Return the finding on files that no single code page fits."""
     by_pages: dict[tuple[str, ...], list[LabelmeSource]] = {}
     for source, pages in files.fitting:
         if pages:
             by_pages.setdefault(pages, []).append(source)
     some = [f"--encoding {pages[0]} fits {_listed(sources)}" for pages, sources in by_pages.items()]
-    hint = f"put the files of each encoding into a folder of their own; {'; '.join(some[:_OFFERED])}"
+    hint = f"move the files of each encoding to a separate folder; {'; '.join(some[:_OFFERED])}"
     number, listed = len(files.readable), _listed(files.readable)
-    return Finding("E310", str(root), "", f"{number} files are not UTF-8, and no one encoding fits all: {listed}", hint)
+    return Finding(
+        "E310", str(root), "", f"{number} files are not UTF-8, and no single encoding fits all: {listed}", hint
+    )
 
 
 def _none_fits(root: Path, files: _Files, encoding: str | None) -> Finding:
-    said = f"neither UTF-8 nor {encoding}" if encoding else "neither UTF-8 nor in a code page of Windows"
+    said = f"neither UTF-8 nor {encoding}" if encoding else "neither UTF-8 nor in a Windows code page"
     pages = fitting(files.misfits)[:_OFFERED] if encoding else []
     hint = f"{' or '.join(f'--encoding {page}' for page in pages)} fits"
     if not pages:
-        hint = "replace the files, which may be damaged; or --encoding NAME says another encoding"
+        hint = "replace the files, which may be damaged; or --encoding NAME sets another encoding"
     elif files.readable:
-        hint += "; put the files of each encoding into a folder of their own"
+        hint += "; move the files of each encoding to a separate folder"
     return Finding("E310", str(root), "", f"{_are(len(files.others))} {said}: {_listed(files.others)}", hint)
 
 
 def _listed(sources: Sequence[LabelmeSource]) -> str:
-    """Return the names of some files, as seen from their source."""
+    """Return the names of some files, relative to their source."""
     names = [f"{folder.prefix or ''}{name}" for name, folder in sources[:_LISTED_FILES]]
     more = f" and {len(sources) - _LISTED_FILES} more" if len(sources) > _LISTED_FILES else ""
     return f"{', '.join(names)}{more}"

@@ -1,6 +1,6 @@
-"""From labelme files to a ShardReading: what a process does with a shard of them.
+"""From labelme files to a ShardReading: what a process does with a shard.
 
-Most files are usual: the image lies beside them, every shape has a group, every group is one rectangle and points of
+Most files are usual: the image is next to them, every shape has a group, every group is one rectangle and points with
 different names. Those are read in one pass over their shapes. All others go through formats/joining/, which knows all
 conventions and has a finding for whatever it cannot read; a test holds that both ways read the same.
 """
@@ -50,19 +50,19 @@ from posetools.formats.sources.locate import (
 from posetools.imaging.header import Header
 from posetools.scale.shards import no_collection
 
-# A name of so many characters is short enough in any encoding.
+# A name up to this many characters is short enough in any encoding.
 _SURELY_SHORT = LONGEST_NAME // 4
 _VISIBLE = int(Visibility.VISIBLE)
-# A path that is the name of a file, whatever the platform; a colon may be that of a drive.
+# A bare file name on any platform; a colon may belong to a drive.
 _IS_A_NAME = re.compile(r"\.*[^.\\/:\0][^\\/:\0]*").fullmatch
 
 
 @dataclass(frozen=True)
 class ShardReader:
-    """Reads a shard of labelme files; goes to other processes.
+    """Reads a shard of labelme files; sent to other processes.
 
     Attributes:
-        finders: source folder -> what finds images in it.
+        finders: source folder -> its image finder.
         skeleton: the skeleton.
         labels: how labels are read.
         options: the user's options.
@@ -76,7 +76,7 @@ class ShardReader:
     pages: Mapping[Path, str] = field(default_factory=dict)
 
     def __call__(self, shard: Sequence[LabelmeSource]) -> tuple[ShardReading, list[LabelmeSource]]:
-        """Return what the files hold, and those that are not UTF-8: put off until it is known what they are in."""
+        """Return the files' content, and the files that are not UTF-8, put off until their code page is known."""
         builder, foreign = ShardBuilder(self.skeleton), list[LabelmeSource]()
         remote = [self.named(one) for one in shard] if any(map(is_url, {folder.start for _, folder in shard})) else []
         with no_collection(), fetched(remote), heads(self._named_images(remote)):
@@ -87,12 +87,12 @@ class ShardReader:
 
     @staticmethod
     def named(source: LabelmeSource) -> str:
-        """Return what a message calls a file."""
+        """Return a file's name in messages."""
         name, folder = source
         return folder.start + name
 
     def _named_images(self, paths: Sequence[str]) -> Iterator[str]:
-        """Yield the images beside these files that will be looked at, as far as a look at the files tells."""
+        """Yield the images next to these files that will be opened, as far as the files name them."""
         for path in () if self._trusts_all else paths:
             try:
                 quick = quick_document(read_bytes(path))
@@ -102,7 +102,7 @@ class ShardReader:
                 yield path[: path.rfind("/") + 1] + quick.imagePath
 
     def _read(self, path: str, folder: LabelmeFolder, builder: ShardBuilder) -> bool:
-        """Add what a file holds; return whether it is known what it is in, for else nothing is added."""
+        """Add a file's content; return False, and add nothing, when its encoding is unknown."""
         try:
             data = read_bytes(path)
         except InputError as exc:
@@ -114,7 +114,7 @@ class ShardReader:
             if page is None:
                 return False
             with suppress(UnicodeDecodeError):
-                # It fits, unless the file was changed since; then it is refused as one that is not UTF-8.
+                # It fits, unless the file has changed since; then it is refused as not UTF-8.
                 data = data.decode(page).encode()
             quick = quick_document(data)
         if quick is None or not self._add_usual(path, folder, quick, builder):
@@ -122,7 +122,7 @@ class ShardReader:
         return True
 
     def _add_usual(self, file: str, folder: LabelmeFolder, document: QuickDocument, builder: ShardBuilder) -> bool:
-        """Add a file in which all is usual; return whether it is, for else nothing is added."""
+        """Add a file with only usual content; return False, and add nothing, for any other."""
         prefix, named, shapes = folder.prefix, document.imagePath, document.shapes
         if prefix is None or not _IS_A_NAME(named):
             return False
@@ -138,7 +138,7 @@ class ShardReader:
         try:
             objects = self._usual.objects(shapes)
         except (KeyError, ValueError):
-            # A label that means nothing, or a shape that is of another kind than its label.
+            # An unknown label, or a shape whose type does not fit its label.
             return False
         if self.options.one_object and len(objects) > 1:
             return False
@@ -149,7 +149,7 @@ class ShardReader:
         return True
 
     def _size(self, path: str, document: QuickDocument) -> tuple[int | None, int | None]:
-        """Return the image's size when it is what the file says, if that says one; else None twice."""
+        """Return the image's size if the file gives the same or none; else None twice."""
         said = document.imageWidth, document.imageHeight
         if self.options.trust_sizes:
             return said
@@ -217,7 +217,7 @@ class ShardReader:
     def _find(self, document: Document, file: Path, root: Path) -> Match | Finding:
         relative = portable_path(document.image_path)
         if self._trusts_all and document.size is not None and relative is not None:
-            # Nobody needs the image: it is enough that its name stays in the source.
+            # The image is not opened: it is enough that its path stays in the source.
             path, top = _normal(file.parent / relative), _normal(root)
             if relative.parts and is_sane(path) and path.is_relative_to(top):
                 return Match(path, file.parent)
@@ -234,8 +234,8 @@ class UsualShapes:
     """Reads the shapes of a file in one pass, when all of them are usual.
 
     Attributes:
-        columns: label -> where its x, y, visibility stand in an object's numbers; -1 for the box.
-        empty: the numbers of an object of which no keypoint is labeled.
+        columns: label -> the index of its x, y, visibility in an object's numbers; -1 for the box.
+        empty: the numbers of an object without labeled keypoints.
         labels: how visibility is read.
     """
 
@@ -261,13 +261,13 @@ class UsualShapes:
         """Return the objects of one file, in the order of their rectangles.
 
         Raises:
-            KeyError: a label means nothing.
+            KeyError: a label is unknown.
             ValueError: a shape is not usual.
         """
         columns, empty = self.columns, self.empty
         by_group: dict[int | None, list[float]] = {}
         objects: dict[int | None, Object] = {}
-        # As a rule the shapes of a group follow each other.
+        # The shapes of a group usually follow each other.
         numbers, last = empty, object()
         for index, shape in enumerate(shapes):
             column, group = columns[shape.label], shape.group_id
@@ -293,10 +293,10 @@ class UsualShapes:
         return list(objects.values())
 
     def _marked(self, shape: QuickShape) -> int:
-        """Return the visibility of a point that something more is said of.
+        """Return the visibility of a point with flags, a description or the like.
 
         Raises:
-            ValueError: a flag that is on does not mean hidden, or what is said has no single meaning.
+            ValueError: a flag that is on does not mean occluded, or the visibility is unclear.
         """
         if any(on and flag not in self.labels.hidden for flag, on in (shape.flags or {}).items()):
             raise ValueError
@@ -307,7 +307,7 @@ class UsualShapes:
 
 
 def _is_file(path: str) -> bool:
-    """Return whether the path is certainly a file of its own, and no link to one."""
+    """Return whether the path is certainly a file and not a link to one."""
     if is_url(path):
         return as_path(path).is_file()
     try:
@@ -321,9 +321,9 @@ def _normal(path: Path) -> Path:
 
 
 def _unseen(file: Path) -> Finding:
-    message = "must be a person's labels, but holds a model's predictions, which nobody has saved since"
+    message = "must be labels that a person saved, got a model's predictions, not saved since"
     return Finding(
-        "W325", str(file), "", message, "look at it in labelme, and save it: its flag `checked` says it is right"
+        "W325", str(file), "", message, "review it in labelme and save it; the flag `checked` marks it as right"
     )
 
 

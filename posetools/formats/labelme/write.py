@@ -1,13 +1,13 @@
 """One labelme file as a document: of labeled objects, or of predicted ones for a human to correct.
 
-A rectangle and its points per object, joined by ``group_id`` (0, 1, ...); the flag ``occluded`` on hidden points;
-``imageData`` null; the image lies beside the file.
+A rectangle and its points per object, joined by ``group_id`` (0, 1, ...); the flag ``occluded`` on occluded points;
+``imageData`` null; the image is next to the file.
 
-A file that a model wrote has a mark, which tells predictions nobody has looked at from a person's labels.
+A file that a model wrote has a mark, which separates unreviewed predictions from a person's labels.
 
-labelme keeps top-level keys that it does not know, so the mark stays in a file that a person saves. What tells is the
-digest in it: it is that of the whole text, which differs after any save, even one that changes no shape, for labelme
-writes its own version and no line feed at the end.
+labelme keeps top-level keys that it does not know, so the mark stays in a file that a person saves. The digest in it
+shows a save: it covers the whole text, which any save changes, even one that changes no shape, because labelme writes
+its own version and no newline at the end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LabelmeObject(NamedTuple):
 
     Attributes:
         box: x1, y1, x2, y2 in pixels.
-        keypoints: K triples x, y, visibility; a point that is not labeled is not drawn.
+        keypoints: K triples x, y, visibility; unlabeled keypoints are not drawn.
         description: of the rectangle.
         descriptions: of the points, K of them or none.
     """
@@ -53,7 +53,7 @@ def labelme_document(
     """Return the content of the labelme file of one image.
 
     Args:
-        file_name: the image's; its last part is written, for the file lies beside it.
+        file_name: the image's; its last part is written, as the file is next to it.
         size: (width, height) of the upright image in pixels.
         objects: what is in the image; none for an image without objects.
         skeleton: the names.
@@ -83,10 +83,10 @@ def labelme_document(
 def predicted_objects(
     boxes: Floats, scores: Floats, keypoints: Floats, keypoint_scores: Floats, *, kpt_thr: float
 ) -> list[LabelmeObject]:
-    """Return N predicted objects as they are drawn for correction: all points, unsure ones marked as hidden.
+    """Return N predicted objects as drawn for correction: all points, unsure ones marked as occluded.
 
-    Every shape's description says its score (``score 0.93``). An object whose box has no width or height is left out:
-    labelme holds no such rectangle (``flat_boxes`` counts them).
+    Every shape's description is its score (``score 0.93``). An object whose box has no width or height is left out:
+    labelme cannot store such a rectangle (``flat_boxes`` counts them).
 
     Args:
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
@@ -118,7 +118,7 @@ def predicted_objects(
 
 
 def flat_boxes(boxes: Floats) -> Bools:
-    """Return for each of (N, 4) boxes whether labelme cannot hold it, because it has no width or height: (N,)."""
+    """Return for each of (N, 4) boxes whether labelme cannot store it, because it has no width or height: (N,)."""
     corners = boxes.round(_PIXEL_DECIMALS)
     flat: Bools = (corners[:, 2:] <= corners[:, :2]).any(axis=1)
     return flat
@@ -152,7 +152,7 @@ def _shape(
 
 
 MARK = "posetools"
-# What a labelme file has of its own; every other key is somebody's.
+# The keys that labelme and posetools write; every other key is the user's.
 OWN_KEYS = frozenset({"version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", MARK})
 
 _DIGEST = "digest"
@@ -163,7 +163,7 @@ def marked_text(document: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
 
     Args:
         document: the document, without a mark.
-        facts: what the mark says besides the digest.
+        facts: what the mark holds next to the digest.
 
     Raises:
         ValueError: it holds a number that is not finite.
@@ -176,7 +176,7 @@ def marked_text(document: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
 
 
 def is_untouched(data: bytes) -> bool:
-    """Return whether the file with this content is as a model wrote it: nobody has saved it since."""
+    """Return whether this content is as a model wrote it, not saved since."""
     if f'"{MARK}"'.encode() not in data:
         return False
     try:
@@ -191,6 +191,6 @@ def is_untouched(data: bytes) -> bool:
 
 
 def _blank(data: bytes, digest: str) -> bytes:
-    # The last one is the mark's: labelme_text keeps the order of keys, and the mark is the last of them.
+    # The last digest is the mark's: labelme_text keeps the key order, and the mark comes last.
     head, _, tail = data.rpartition(json.dumps(digest, ensure_ascii=False).encode())
     return head + b'""' + tail

@@ -1,1 +1,1 @@
-"""SLEAP: .slp files, by sleap-io."""
+"""SLEAP: .slp files, through sleap-io."""

@@ -1,25 +1,23 @@
 """SLEAP: ``.slp`` files, read and written by sleap-io (extra ``sleap``).
 
-Read as follows; docs/formats.md explains it to users, tests/formats/sleap/test_sleap.py has one test for each point.
+Rules for reading; docs/formats.md explains them to users, tests/formats/sleap/test_sleap.py tests each of them.
 
-- An instance that a person placed is an object; the nodes are the skeleton's keypoints, or are mapped or left out by
-  name. Predicted instances are not read and counted in a finding.
-- A node is labeled when SLEAP calls it visible and it has coordinates. SLEAP keeps coordinates of nodes that are not
-  visible, also of those that nobody placed: they are not labeled here, and noted.
-- SLEAP holds no boxes and no hidden points: as for DeepLabCut the user says that boxes come from keypoints and that
-  points are visible.
-- Frames with predicted instances only are left out: nobody has labeled them.
-- Frames of a video file, and images inside a ``.slp`` package, are written out as images (``sleap_videos``).
-- Of several skeletons those are read whose nodes the skeleton has.
+- A user instance is an object; the nodes are the skeleton's keypoints, or are mapped or left out by name. Predicted
+  instances are not read, and counted in a finding.
+- A node is labeled if SLEAP marks it visible and it has coordinates. SLEAP also keeps coordinates of nodes that are not
+  visible, even of those that were never placed: they are read as not labeled, with a note.
+- SLEAP has no boxes and no occluded points: as for DeepLabCut, --box-from keypoints makes boxes and --assume-visible
+  makes points visible.
+- Frames with only predicted instances are left out as unlabeled.
+- Frames of a video file, and images in a ``.slp`` package, are written as images (frames.py).
+- Of several skeletons, those with nodes of the posetools skeleton are read.
 
-Written: ``labels.slp`` with one video that is the list of images beside it; all splits in one. Not held, and
-therefore not written: boxes, areas, which points are hidden, images' sizes, splits. Refused: iscrowd, and objects
-without a labeled point.
+Written: ``labels.slp`` with one video, the list of the images next to it; all splits go into one. SLEAP cannot hold, so
+not written: boxes, areas, occluded keypoints, image sizes, splits. Refused: iscrowd, and objects without a
+labeled point.
 
-Which of the skeletons in a .slp file are the one that is read: those with nodes that it has.
-
-A file may have one skeleton for flies and another for mice. Those that have none of the keypoints are an error until
-the user leaves them out, by ``--ignore NAME`` or by ``--categories`` with the names of those to take.
+A file may have one skeleton for flies and another for mice. A skeleton with none of the keypoints is an error until the
+user leaves it out, with ``--ignore NAME`` or with ``--categories`` and the names of the skeletons to read.
 """
 
 from __future__ import annotations
@@ -52,8 +50,7 @@ from posetools.formats.sources.many import Opener, SourceFile, list_sources, wit
 from posetools.formats.target import check_holdable, check_labeled, slices
 
 LABELS_FILE = "labels.slp"
-# What sleap-io, and h5py below it, raise on a file that is damaged: sleap-io takes what stands in it for granted, and
-# fails where that does not hold.
+# Errors that sleap-io, and h5py below it, raise for a damaged file: sleap-io does not validate its content.
 _BROKEN_SLP = (
     OSError,
     RuntimeError,
@@ -77,18 +74,18 @@ def detect(path: Path) -> bool:
 
 
 def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
-    """Yield what these .slp files (or those in these folders) hold.
+    """Yield the content of .slp files, or of those in these folders.
 
     Raises:
-        RequestError: a source is not there or holds no .slp file, or an option must be given or can mean nothing.
+        RequestError: a source does not exist or holds no .slp file, or an option is missing or invalid.
         MissingExtraError: sleap-io is not installed.
     """
     options = settled(skeleton, options)
     files, images = list_sources(sources, _is_slp, "SLEAP's .slp files")
     if not options.assume_visible:
         raise RequestError(
-            f"{files[0].file}: the points must have a visibility, but SLEAP holds no hidden ones\n"
-            "  --assume-visible takes every labeled point as visible"
+            f"{files[0].file}: points must have a visibility, but SLEAP has no occluded points\n"
+            "  --assume-visible reads every labeled point as visible"
         )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
@@ -103,10 +100,10 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
-    """Write one .slp file and the images, all splits into one folder.
+    """Write one .slp file and the images; all splits go into one folder.
 
     Raises:
-        InputError: SLEAP cannot hold something (see the module's text).
+        InputError: SLEAP cannot hold something (see the module's docstring).
         OutputError: a file cannot be written.
         MissingExtraError: sleap-io is not installed.
     """
@@ -159,10 +156,10 @@ def _sleap_io(what: str) -> Any:
 
 def _load(path: Path) -> Any | Finding:
     sio = _sleap_io("reading SLEAP files")
-    advice = "save it anew in SLEAP, or move it out of the source"
+    advice = "save it again in SLEAP, or move it out of the source"
     if not path.is_file():
-        # Opening a pipe would wait until somebody writes into it.
-        return Finding("E310", str(path), "", "must be a file, but is none", advice)
+        # Opening a pipe would wait for a writer.
+        return Finding("E310", str(path), "", "must be a regular file", advice)
     try:
         harmful = harmful_array(path)
         if harmful:
@@ -175,7 +172,7 @@ def _load(path: Path) -> Any | Finding:
 
 @dataclass
 class _Frames:
-    """Reads the frames of one file; every instance ends in a reading or in a finding."""
+    """Reads the frames of one file; every instance ends up in a reading or in a finding."""
 
     source: SourceFile
     skeleton: Skeleton
@@ -190,7 +187,7 @@ class _Frames:
     _boxless: int = 0
 
     def read(self, labels: Any, opener: Opener) -> list[FileReading]:
-        """Return a reading per frame, and one more with what concerns the file."""
+        """Return a reading per frame, and one for the file itself."""
         self._others, findings = _other_skeletons(labels, str(self.source.file), self.skeleton, self.options)
         self.findings += findings
         by_video: dict[int, list[tuple[str, Any]]] = {}
@@ -216,19 +213,19 @@ class _Frames:
             found = unknown_label(name, known, file=file, place="nodes", field="a node", rule=rule)
             self.findings.append(replace(found, of="point", number=times))
         if self._boxless:
-            hint = "--box-from keypoints makes each box round its labeled points"
-            message = f"an instance must have a box, got {self._boxless} without: SLEAP's files hold no boxes"
+            hint = "--box-from keypoints makes boxes from labeled points"
+            message = f"an instance must have a box, got {self._boxless} without: SLEAP files have no boxes"
             self._find("E306", "", message, hint)
         if self._predicted:
-            more = f"; {self._unlabeled} frames with nothing else are left out" if self._unlabeled else ""
-            self._find("W323", "", f"{self._predicted} predicted instances are no labels; they are not read{more}")
+            more = f"; {self._unlabeled} frames with nothing else were left out" if self._unlabeled else ""
+            self._find("W323", "", f"{self._predicted} predicted instances are no labels: left out{more}")
         if self._unseen:
-            message = f"{self._unseen} points that SLEAP calls not visible are not labeled here; their coordinates"
-            self._find("W323", "", f"{message} are not carried over")
+            message = f"{self._unseen} points not visible in SLEAP were read as not labeled: coordinates left out"
+            self._find("W323", "", message)
         instances = [one for frame in labels.labeled_frames for one in frame.instances]
         tracked = sum(one.track is not None and not _is_prediction(one) for one in instances)
         if tracked:
-            self._find("W323", "", f"{tracked} instances have a track, which is not carried over")
+            self._find("W323", "", f"{tracked} instances have a track, which is left out")
 
     def _find(self, code: str, place: str, message: str, hint: str = "") -> None:
         self.findings.append(Finding(code, str(self.source.file), place, message, hint))
@@ -240,7 +237,7 @@ class _Frames:
         if not 0 <= frame.frame_idx < len(names):
             rule = "a sequence of image files that has the frame"
             message = f"{must_be('the video', rule, frame.frame_idx)} ({lost} instances left out)"
-            hint = "export the frames as images, and the labels with them"
+            hint = "export the labels again together with their frames as images"
             return FileReading(
                 self.source.file, findings=[Finding("E121", str(self.source.file), place, message, hint)]
             )
@@ -254,7 +251,7 @@ class _Frames:
     def _read_decoded(
         self, videos: Videos, video: Any, place: str, frames: Sequence[tuple[str, Any]]
     ) -> list[FileReading]:
-        """Read the frames of a video that is a file, or that is inside one."""
+        """Read frames that are decoded from a video file or from the package."""
         found = [(at, frame, self._objects(frame, at)) for at, frame in frames]
         wanted = {int(frame.frame_idx): len(frame.instances) for _, frame, objects in found if objects is not None}
         if not wanted:
@@ -273,7 +270,7 @@ class _Frames:
         return replace(reading, rows=list(self._rows(objects, reading, place)))
 
     def _seen_from_file(self, name: str) -> str:
-        """Return a path as seen from the file: sleap-io gives what is written, or the same made absolute."""
+        """Return a path relative to the file: sleap-io gives the written path, or its absolute form."""
         path = PurePath(name)
         folder = PurePath(self.source.file.absolute().parent)
         return str(path.relative_to(folder)) if path.is_absolute() and path.is_relative_to(folder) else name
@@ -286,12 +283,12 @@ class _Frames:
             self._unlabeled += 1
             return None
         if any(self._others.get(id(one.skeleton)) == "" for one in labeled):
-            # An object that could not be read: the image would be one without it.
+            # One object cannot be read, so the image must not count as an image without it.
             return None
         return [self._points(one, place) for one in labeled if not self._is_other(one)]
 
     def _is_other(self, instance: Any) -> bool:
-        """Return whether an instance is of a skeleton that is left out; it is counted where that is on purpose."""
+        """Return whether an instance's skeleton is not read; count it if it is left out on purpose."""
         name = self._others.get(id(instance.skeleton))
         if name:
             self.ignored[name] += 1
@@ -312,9 +309,7 @@ class _Frames:
                 self._unknown[name] += 1
             elif max(map(abs, xy)) > MAX_COORDINATE:
                 rule = f"two numbers of at most {MAX_COORDINATE} px"
-                self._find(
-                    "E311", place, must_be(f"{name} (x, y)", rule, xy), "correct it in SLEAP, or remove the point"
-                )
+                self._find("E311", place, must_be(f"{name} (x, y)", rule, xy), "correct or remove the point in SLEAP")
             else:
                 values[keypoint] = (xy[0], xy[1], int(Visibility.VISIBLE))
         return values
@@ -337,7 +332,7 @@ def _is_prediction(instance: Any) -> bool:
 
 
 def _video(names: list[str], size: tuple[int, int], sio: Any) -> Any:
-    """Return a sequence of images that are seen from the file, not opened: it is moved into its place afterwards."""
+    """Return a sequence of images relative to the file, not opened, as it is moved into place later."""
     width, height = size
     metadata = {
         "type": "ImageVideo",
@@ -360,16 +355,16 @@ def _instances(dataset: Dataset, rows: range, nodes: Any, sio: Any) -> Iterator[
         yield sio.Instance.from_numpy(np.where(labeled, points[:, :2], np.nan), skeleton=nodes)
 
 
-# Nodes that a message lists.
+# How many nodes a message lists.
 _LISTED_NODES = 6
 
 
 def _other_skeletons(
     labels: Any, file: str, skeleton: Skeleton, options: ReadOptions
 ) -> tuple[Mapping[int, str], list[Finding]]:
-    """Return the skeletons that are not read, and the finding for those that nobody left out on purpose.
+    """Return the skeletons that are not read, and a finding on those that the user has not left out.
 
-    The first are the ``id`` of a skeleton -> the name to count its instances by, empty for those in the finding.
+    The first maps the ``id`` of a skeleton to the name under which its instances are counted, empty with a finding.
     """
     instances = (one for frame in labels.labeled_frames for one in frame.instances)
     times = Counter(id(one.skeleton) for one in instances if not _is_prediction(one))
@@ -385,7 +380,7 @@ def _other_skeletons(
 
     foreign = [key for key in rest if not any(map(fits, nodes[key]))]
     if not foreign or len(foreign) == len(rest):
-        # Where none fits, each of their nodes is told.
+        # If no skeleton fits, each of their nodes is reported.
         return others, []
     listed = "; ".join(
         f"{names[key]!r} with {', '.join(nodes[key][:_LISTED_NODES])} ({times[key]} instances left out)"

@@ -1,17 +1,17 @@
-"""The frames of a SLEAP video as encoded images: those inside a .slp package, and those of a video file.
+"""The frames of a SLEAP video as encoded images: from a .slp package, or from a video file.
 
-A package keeps one encoded image per row: PNG or JPEG bytes, as variable-length rows or padded with zeros, or plain
-pixels (``format`` hdf5). ``frame_numbers`` beside them says which frame of the video each row is. The bytes are given
-as they are, with two exceptions, which are encoded again as PNG, without loss:
+A package has one encoded image per row: PNG or JPEG bytes, as variable-length rows or padded with zeros, or raw
+pixels (``format`` hdf5). ``frame_numbers`` gives the video frame of each row. The bytes are returned unchanged, except
+in two cases, where they are losslessly encoded again as PNG:
 
-- colors: OpenCV, which SLEAP encodes with, takes the first channel for blue, but was given red first. Such rows say
-  ``channel_order`` BGR; files before format 1.4 do not say it, and are all so (sleap-io reads them likewise).
-- an EXIF orientation, which SLEAP does not apply and OpenCV does when it trains.
+- colors: SLEAP encodes with OpenCV, which expects blue first but was given red first. Such rows have
+  ``channel_order`` BGR; in files before format 1.4, which lack it, all rows are so (sleap-io reads them the same way).
+- an EXIF orientation, which SLEAP ignores and OpenCV applies in training.
 
-A video file is decoded from its first frame on, never by seeking, which is not exact in many formats.
+A video file is decoded from its first frame on: seeking is not exact in many formats.
 
-A video is found as seen from the .slp file, beside it by its name, or by its name in an ``--image-root``; in none of
-these it is one finding for all of its frames. The images are called ``<video>_<frame>.png``.
+A video is searched for relative to the .slp file, next to it by name, and by name in each ``--image-root``; a missing
+one is a single finding for all of its frames. Its images are named ``<video>_<frame>.png``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from posetools.formats.sources.scratch import images_refused, write_scratch
 from posetools.imaging.header import header_of, without_warnings
 from posetools.imaging.video import frames_at, is_video, opencv
 
-# From this version of the file's format on, packages say the order of their channels.
+# Packages give the order of channels since this format version.
 _SAYS_ORDER = 1.4
 _MAGIC = {b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg"}
 
@@ -52,7 +52,7 @@ class SleapFrame(NamedTuple):
     Attributes:
         number: its index in the video.
         content: an encoded image.
-        ending: of its kind: ``.png``.
+        ending: of its format: ``.png``.
         size: (width, height) in pixels.
     """
 
@@ -69,16 +69,16 @@ class FrameError(Exception):
 def embedded_frames(
     path: Path, dataset: str, wanted: Collection[int], input_format: str
 ) -> Iterator[SleapFrame | FrameError]:
-    """Yield the wanted frames that an HDF5 file holds, or why one cannot be read; one that it lacks is left out.
+    """Yield the wanted frames in an HDF5 file, or an error for an unreadable one; missing frames are skipped.
 
     Args:
-        path: the file, which holds no harmful array (``hdf5.harmful_array``).
-        dataset: the rows' name in the file, or that of the group around them; empty where there is one such array.
+        path: the file, without harmful arrays (``h5.harmful_array``).
+        dataset: the name of the rows or their group in the file; empty if there is only one such array.
         wanted: indices of frames.
-        input_format: ``channels_first`` for plain pixels that are (channels, width, height).
+        input_format: ``channels_first`` for raw pixels in the order (channels, width, height).
 
     Raises:
-        FrameError: the rows are nothing that SLEAP writes.
+        FrameError: SLEAP does not write such rows.
         OSError, RuntimeError, LookupError, TypeError, ValueError: the file is damaged.
     """
     import h5py
@@ -88,7 +88,7 @@ def embedded_frames(
         if isinstance(rows, h5py.Group):
             rows = _child(rows, "video")
         if not isinstance(rows, h5py.Dataset) or rows.external or rows.is_virtual or not has_room(rows):
-            raise FrameError(must_be(dataset, "an array of images in the file itself", "another thing"))
+            raise FrameError(must_be(dataset, "an array of images in the file itself", "something else"))
         places = _places(rows)
         is_encoded = str(rows.attrs.get("format", "hdf5")) != "hdf5"
         order = _channel_order(file, rows)
@@ -119,7 +119,7 @@ def decoded_frames(path: Path, wanted: Collection[int]) -> Iterator[SleapFrame]:
 
 
 def _only_rows(file: Any) -> str:
-    """Return the name of the images in a file, where its user does not say it and there is one such array."""
+    """Return the name of the images in a file if it is not given and there is only one such array."""
     import h5py
 
     names: list[str] = []
@@ -137,7 +137,7 @@ def _only_rows(file: Any) -> str:
 
 
 def _child(group: Any, name: str) -> Any:
-    """Return what a name in a file leads to, once every step of it stays in this very file."""
+    """Return the object at a name in a file after checking that every part of the path is in this file."""
     import h5py
 
     for part in filter(None, name.split("/")):
@@ -148,7 +148,7 @@ def _child(group: Any, name: str) -> Any:
 
 
 def _places(rows: Any) -> Mapping[int, int] | None:
-    """Return frame -> row; None when the rows are all frames of the video."""
+    """Return frame -> row; None if the rows are all frames of the video."""
     if "frame_numbers" not in rows.parent:
         return None
     numbers = _child(rows.parent, "frame_numbers")
@@ -203,14 +203,14 @@ def _image(pixels: Any, input_format: str) -> Pillow.Image:
 
 def _as_png(index: int, image: Pillow.Image) -> SleapFrame:
     file = io.BytesIO()
-    # The orientation is not written: these are the pixels that SLEAP showed.
+    # The orientation is dropped: these are the pixels that SLEAP showed.
     image.info.pop("exif", None)
     image.save(file, "PNG")
     return SleapFrame(index, file.getvalue(), ".png", image.size)
 
 
 _PACKAGES = frozenset({".slp", ".h5", ".hdf5"})
-_EXPORT_PACKAGE = "in SLEAP, File > Export Labels Package writes a .pkg.slp that holds the images and is read here"
+_EXPORT_PACKAGE = "in SLEAP, File > Export Labels Package writes a .pkg.slp with the images; convert that"
 _LONGEST_VIDEO_NAME = 100
 
 
@@ -221,7 +221,7 @@ class Videos:
     Attributes:
         source: the file.
         options: the user's options.
-        broken: what reading a damaged HDF5 file raises.
+        broken: the errors that reading a damaged HDF5 file raises.
     """
 
     source: SourceFile
@@ -231,17 +231,17 @@ class Videos:
     _known: dict[str, list[Path]] | None = None
 
     def read(self, video: Any, place: str, lost: Mapping[int, int]) -> tuple[dict[int, FileReading], list[Finding]]:
-        """Return a reading with an image and without objects for each frame that could be read, and why others not.
+        """Return a reading with an image and without objects for each readable frame, and a finding on the others.
 
         Args:
-            video: a video of sleap-io that is no list of images; its backend is not open.
-            place: of the video.
-            lost: frame index -> how many instances are lost with it.
+            video: a sleap-io video that is not a list of images; its backend is not open.
+            place: the video's place.
+            lost: frame index -> how many instances are lost if it cannot be read.
 
         Raises:
-            RequestError: the images are not to be copied.
+            RequestError: images are not to be copied.
             OutputError: an image cannot be written.
-            MissingExtraError: OpenCV is needed and not installed.
+            MissingExtraError: OpenCV is needed but not installed.
         """
         if not self.options.need_images:
             raise images_refused("none")
@@ -254,15 +254,15 @@ class Videos:
         return done, [Finding("E121", str(self.source.file), place, f"{problem} {counts}", hint)]
 
     def _read_into(self, done: dict[int, FileReading], video: Any, lost: Mapping[int, int]) -> tuple[str, str]:
-        """Read the frames of a video; return what is to be said of those that it lacks, and what helps."""
+        """Read the frames of a video; return the problem and the fix for missing frames."""
         text, metadata = str(video.filename), video.backend_metadata or {}
         is_own = metadata.get("filename") == "."
         path = self.source.file if is_own else self._find(text)
         if isinstance(path, str):
-            hint = f"--image-root DIR finds a video of this name in a further folder; or {_EXPORT_PACKAGE}"
+            hint = f"--image-root DIR finds a video of this name in another folder; or {_EXPORT_PACKAGE}"
             return f"{must_be('the video', 'an existing file', text)}: {path}", hint
         if metadata.get("crop") is not None:
-            hint = "write the cropped frames into a video or a .pkg.slp of their own"
+            hint = "save the cropped frames as a video or a .pkg.slp"
             return must_be("the video", "a whole video", "a crop of one"), hint
         if self.options.scratch is None:
             return must_be("the video", "a list of image files here", text), "posetools convert writes frames as images"
@@ -316,14 +316,14 @@ class Videos:
             return
         size = shape[2], shape[1]
         if min(size) > 0 and frame.size != size:
-            raise FrameError(must_be("the video", f"of (width, height) {size}, as it was labeled", frame.size))
+            raise FrameError(must_be("the video", f"of (width, height) {size}, as when labeled", frame.size))
 
     def _reading(
         self, frame: SleapFrame, path: Path, stem: str, metadata: Mapping[str, Any], objects: int
     ) -> FileReading:
         name = f"{stem}_{frame.number:06d}{frame.ending}"
         if self.options.scratch is None:
-            raise FrameError("there is no folder for its images")
+            raise FrameError("it has no folder for its images")
         return FileReading(
             self.source.file,
             image=write_scratch(self.options.scratch, self.source.file, name, frame.content),
@@ -335,10 +335,10 @@ class Videos:
         )
 
     def _stem(self, video: Any, *, is_own: bool) -> str:
-        """Return what the images of a video are called, which no other video of the file is."""
+        """Return the base name of a video's images, which no other video of the file has."""
         told = video.source_video.filename if is_own and video.source_video is not None else video.filename
         if isinstance(told, list):
-            # A sequence of images that was embedded: its folder says more than its first image.
+            # The folder of an embedded image sequence says more than its first image.
             told = str(PurePosixPath(str(told[0]).replace("\\", "/")).parent) if told else ""
         stem = plain = _plain(PurePosixPath(str(told).replace("\\", "/")).stem)
         number = 1
@@ -363,7 +363,7 @@ class Videos:
             found = [path for path, parts in zip(found, shared, strict=True) if parts == max(shared)]
         if len(found) > 1:
             return f"{found[0]} and {found[1]} have this name; give a narrower --image-root"
-        return found[0] if found else f"looked for it beside {self.source.file.name} and in every --image-root"
+        return found[0] if found else f"not found next to {self.source.file.name} or in any --image-root"
 
     def _in_roots(self) -> dict[str, list[Path]]:
         if self._known is None:
@@ -377,5 +377,5 @@ class Videos:
 
 
 def _plain(stem: str) -> str:
-    """Return a name that any system can have."""
+    """Return a name that is valid on any system."""
     return re.sub(r"[^\w. -]", "_", stem)[:_LONGEST_VIDEO_NAME].strip(". ") or "video"

@@ -8,15 +8,15 @@ Read as follows; docs/formats.md explains it to users, tests/formats/via/test_vi
 - VIA has no fixed attributes. The label is ``region_attributes``'s ``label``, else ``name``, else ``class``; the object
   (what a rectangle and its points share) is ``object``, ``group``, ``instance`` or ``group_id``; the visibility is
   ``visibility`` (0, 1, 2, visible, occluded, hidden), or ``visible``, ``occluded`` or ``hidden`` (yes or no, or a
-  checkbox), which must agree; all in any case of letters. The user can name others. Attributes that say nothing to a
-  reader of keypoints are noted. Regions without a label are one finding for the file (via_unlabeled).
-- Values of another type that have one meaning are read, and counted for the file (W324; regions.py).
+  checkbox), which must agree; letter case does not matter. ``--attribute`` names others. All other attributes are
+  reported. Regions without a label are one finding per file (unlabeled.py).
+- Unambiguous values of another type are read and counted per file (W324; regions.py).
 - The image is ``filename`` in the project's ``default_filepath``, else ``filename`` (VIA 3: ``src``, else ``fname``),
-  both seen from the file; or found in a folder that the user allows. ``size`` (bytes) is not compared.
+  both relative to the file; or found in an ``--image-root`` folder. ``size`` (bytes) is not compared.
 - VIA 1's files (``regions`` as an object) and VIA 3's image projects are read as well, videos are not.
 
-Written: ``via_project.json``, a project that VIA 2 opens, with the images below it; all splits in one. VIA holds
-no iscrowd (refused), no area of its own, no splits. Boxes come back to 1e-9 px, points exactly.
+Written: ``via_project.json``, a project that VIA 2 opens, with the images below it; all splits in one. VIA cannot
+store iscrowd (refused), areas or splits. When read again, boxes are equal to 1e-9 px, points exactly.
 """
 
 from __future__ import annotations
@@ -71,16 +71,16 @@ PROJECT = "via_project.json"
 
 
 def _words(attribute: str) -> Wording:
-    """Return VIA's words, where that attribute tells the objects of an image apart."""
+    """Return VIA's words, with the attribute that separates the objects of an image."""
     return Wording(
         tool="VIA",
         shape="region",
         group="object",
         flag="attribute",
         join=f"give both the same value of the attribute {attribute}",
-        part=f"give each object a value of the attribute {attribute} of its own",
-        agree="--attribute visibility=NAME says which attribute decides, --hidden-flag WORD which word means occluded; "
-        "else correct it in VIA",
+        part=f"give each object its own value of the attribute {attribute}",
+        agree="--attribute visibility=NAME chooses the attribute, --hidden-flag WORD the word that means occluded; "
+        "or correct it in VIA",
     )
 
 
@@ -88,17 +88,17 @@ _VIA_WORDING = _words("object")
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
-    """Return whether the path is a VIA file, or a folder with one among the .json and .csv files that are looked at."""
+    """Return whether the path is a VIA file, or a folder with one among the .json and .csv files that are checked."""
     if path.is_dir():
         return any(map(_is_via, files_to_detect(path, ".json", ".csv", widely=widely)))
     return _may_be(path) and _is_via(path)
 
 
 def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
-    """Yield what the VIA files in these folders (or these files) hold.
+    """Yield the content of the VIA files in these folders (or of these files).
 
     Raises:
-        RequestError: a source is not there or holds no VIA file, or an option can mean nothing.
+        RequestError: a source is missing or has no VIA file, or an option does not apply.
     """
     options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
@@ -126,7 +126,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write a VIA 2 project and the images, all splits into one folder.
 
     Raises:
-        InputError: VIA cannot hold something (see the module's text).
+        InputError: VIA cannot store something (see the module docstring).
         OutputError: a file cannot be written.
     """
     check_holdable(splits, "VIA", lambda _, name: name)
@@ -165,13 +165,13 @@ def _may_be(path: Path) -> bool:
 
 
 def _is_via(path: Path, *, damaged: bool = False) -> bool:
-    """Return whether a file is VIA's; ``damaged`` says what to take one for that has its words and is no JSON."""
+    """Return whether a file is VIA's; ``damaged`` is the answer for invalid JSON with its keys."""
     data = b""
     try:
         if path.suffix.lower() == ".csv":
             return set(VIA_COLUMNS) <= set(header_of(read_text(path).partition("\n")[0])[0])
         data = unmarked(read_bytes(path))
-        # Asked of other formats' files too, which can be large: only what may be VIA's is parsed.
+        # Other formats' files come here too, and can be large: only what may be VIA's is parsed.
         if b'"regions"' not in data and b'"attribute"' not in data:
             return False
         raw = from_json(data)
@@ -197,12 +197,12 @@ def _parse(file: Path, reader: RegionReader) -> ViaContent:
 
 
 def _wording(entries: Sequence[ViaEntry], roles: Roles) -> Wording:
-    """Return VIA's words; where an attribute without a role may number the objects, what to do names it."""
+    """Return VIA's words; the advice names an attribute without a role that may number the objects."""
     if "object" in roles.asked:
         return _words(roles.names["object"][0])
     if not (name := _numbering(entries)):
         return _VIA_WORDING
-    typed = f"--attribute {shlex.quote(f'object={name}')} takes {name} as the object"
+    typed = f"--attribute {shlex.quote(f'object={name}')} uses {name} as the object"
     return replace(_VIA_WORDING, join=f"{_VIA_WORDING.join}; {typed}, if it is the same for a box and its points")
 
 
@@ -233,7 +233,7 @@ def _read_entry(
     file = source.file
     texts, named = [*entry.paths, entry.image], [entry.image]
     if "://" in entry.image:
-        # An image on the web may be here as well, by its name.
+        # An image on the web may also be a local file of that name.
         texts.append(named_in(entry.image).name)
     count = len(entry.regions)
     reading = opener.open(source, texts, place=entry.place, objects=count, what="regions", named=named)
@@ -251,7 +251,7 @@ def _read_entry(
     if not entry.notes:
         return reading
     listed = ", ".join(entry.notes)
-    message = f"file attributes ({listed}) say nothing that COCO keypoints hold here; they are not carried over"
+    message = f"file attributes ({listed}) are not carried over: COCO keypoints cannot store them"
     note = RepeatedFinding("W323", str(file), entry.image, message, what=message)
     return replace(reading, findings=[*reading.findings, note])
 

@@ -1,9 +1,9 @@
-"""VIA's files taken apart: a project, or VIA 2's JSON or CSV export, as images with their regions (regions.py).
+"""Split VIA's files (a project, or VIA 2's JSON or CSV export) into images with their regions (regions.py).
 
 A project of VIA 3 holds tables by id: ``file`` (an image, a video, a sound), ``view`` (the files shown together),
 ``attribute`` (its name, and its options by id) and ``metadata``: a region ``xy`` of a view, ``[shape, numbers ...]``,
-at times ``z``, with values by the attribute's id in ``av``; without ``xy`` it speaks of the whole file. A video's
-regions are those of moments and not of images, and are not read.
+sometimes ``z``, with values by the attribute's id in ``av``; without ``xy`` it describes the whole file. Regions of a
+video belong to times, not images, and are not read.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class ViaEntry:
 
     Attributes:
         image: its file name as written.
-        place: where the name stands.
+        place: the place of the name.
         regions: its regions in their order.
-        notes: names of file attributes that say something.
+        notes: names of file attributes with a value.
         problem: what is wrong with the entry as a whole, or empty.
-        paths: where the image is rather than there, if it is.
+        paths: where to search the image first.
     """
 
     image: str
@@ -97,7 +97,7 @@ def metadata_of(raw: Any) -> dict[str, Any] | None:
 
 
 def header_of(line: str) -> tuple[list[str], str]:
-    """Return the columns that the first line of a CSV file names, and what separates them."""
+    """Return the columns that the first line of a CSV file names, and their separator."""
     separator = ";" if line.count(";") > line.count(",") else ","
     return [name.strip('" \r\n') for name in line.removeprefix("#").split(separator)], separator
 
@@ -106,7 +106,7 @@ def parse_csv(text: str, file: str, reader: RegionReader) -> ViaContent:
     """Return the entries of VIA's CSV export."""
     separator = header_of(text.partition("\n")[0])[1]
     if separator != ",":
-        reader.repairs["semicolons between the columns were taken for commas"] += 1
+        reader.repairs["semicolons between the columns were read as commas"] += 1
     rows = csv.DictReader(io.StringIO(text.removeprefix("#"), newline=""), strict=True, delimiter=separator)
     entries: dict[tuple[str, str], ViaEntry] = {}
     counts: dict[tuple[str, str], str] = {}
@@ -152,13 +152,13 @@ def _add_row(entry: ViaEntry, row: Mapping[str, str], line: str, reader: RegionR
 
 
 def _in_order(entry: ViaEntry, ids: Sequence[str]) -> ViaEntry:
-    """Return an entry with its regions as their ids count them, whatever the order of the lines."""
+    """Return an entry with its regions in the order of their ids, not of the lines."""
     order = _counting(ids)
     return replace(entry, regions=[entry.regions[at] for at in order])
 
 
 def _counting(ids: Sequence[str]) -> list[int]:
-    """Return the order of regions by their ids; that in which they are where some id is no number."""
+    """Return the order of regions by their ids; the order of the lines if some id is not a number."""
     numbers = [whole(one) for one in ids]
     if any(not isinstance(number, int) for number in numbers):
         return list(range(len(ids)))
@@ -169,9 +169,9 @@ def _counted(entry: ViaEntry, count: str, reader: RegionReader) -> ViaEntry:
     number = count.strip()
     if whole(number) == len(entry.regions) or not number:
         if number != str(len(entry.regions)):
-            reader.repairs["a region_count as a fraction, or missing, was taken for the number of lines"] += 1
+            reader.repairs["a region_count as a float, or missing, was read as the number of lines"] += 1
         return entry
-    rule = f"{len(entry.regions)}, as many as there are lines of the image"
+    rule = f"{len(entry.regions)}, the number of lines of the image"
     return replace(entry, problem=must_be("region_count", rule, count))
 
 
@@ -186,13 +186,13 @@ def _folder(raw: Mapping[str, Any]) -> str:
 def _entry(key: str, raw: Any, folder: str, reader: RegionReader) -> ViaEntry:
     where = f"{METADATA}[{key!r}]"
     if not isinstance(raw, dict) or not isinstance(raw.get("filename"), str):
-        return ViaEntry("", where, problem=must_be("the entry", "an object with filename (a text) and regions", raw))
+        return ViaEntry("", where, problem=must_be("the entry", "an object with filename (a string) and regions", raw))
     name = raw["filename"]
     regions = raw.get("regions")
     if regions is None or regions == "":
-        reader.repairs["regions that are missing, null or empty were taken for none"] += 1
+        reader.repairs["regions that are missing, null or empty were read as none"] += 1
         regions = []
-    # VIA 1 wrote an object with the keys 0, 1, ... in the place of a list.
+    # VIA 1 wrote an object with the keys 0, 1, ... instead of a list.
     if isinstance(regions, dict):
         listed: Any = [list(regions.values())[at] for at in _counting(list(regions))]
     else:
@@ -211,13 +211,13 @@ def _region(raw: Any, reader: RegionReader) -> AnyShape:
 
 
 def said_by(attributes: Any) -> list[str]:
-    """Return the names of the attributes of an image that say something."""
+    """Return the names of an image's attributes with a value."""
     items: Iterable[tuple[Any, Any]] = attributes.items() if isinstance(attributes, dict) else ()
     return [str(name) for name, value in items if (any(value.values()) if isinstance(value, dict) else value)]
 
 
 TABLES = ("attribute", "file", "view", "metadata")
-# What VIA calls the shapes and their numbers, by VIA 3's number of the shape; 8 and 9 are told by points of their edge.
+# VIA 3's number of a shape -> VIA's names of the shape and its numbers; 8 and 9 are given by points on their edge.
 _VIA3_SHAPES: Mapping[int, tuple[str, tuple[str, ...]]] = {
     1: ("point", ("cx", "cy")),
     2: ("rect", ("x", "y", "width", "height")),
@@ -232,7 +232,7 @@ _CHECKBOX, _CHOICES = 2, (3, 4)
 # Where a file is: by a path or an address in ``src``.
 _BY_SOURCE = (2, 3)
 
-# One of the metadata: its id, and what it is.
+# An entry of metadata: its id and its content.
 _Via3Region: TypeAlias = tuple[str, Mapping[str, Any]]
 
 
@@ -269,7 +269,7 @@ def parse_via3(raw: Mapping[str, Any], file: str, reader: RegionReader) -> ViaCo
             entries.append(_via3_entry(view, source, own, tables["attribute"], reader))
     findings = [_of_video(file, files, moments)] if files else []
     if lost:
-        problem = must_be("vid", "a view that the project has", f"{len(lost)} of metadata with another")
+        problem = must_be("vid", "a view of the project", f"{len(lost)} in metadata with another")
         place = f"metadata[{lost[0]!r}]"
         findings.append(Finding("E311", file, place, problem, f"{VIA_ADVICE}; --keep-going reads the others"))
     return entries, findings
@@ -279,10 +279,10 @@ def _of_video(file: str, names: Sequence[str], moments: int) -> Finding:
     unique = list(dict.fromkeys(names))
     shown = f"{unique[0]}{f' and {len(unique) - 1} more' if len(unique) > 1 else ''}"
     message = (
-        f"the project must be one of images, got one of VIA 3 with video or sound ({shown}): its {moments} regions are "
-        "at times and not in images, and no export of VIA 3 holds keypoints"
+        f"the project must be of images, got a VIA 3 project with video or audio ({shown}): its {moments} regions "
+        "belong to times, not images, and no VIA 3 export has keypoints"
     )
-    hint = "write the frames as images, such as by `ffmpeg -i VIDEO -vf fps=5 frames/%05d.png`, and label these in VIA"
+    hint = "write the frames as images (`ffmpeg -i VIDEO -vf fps=5 frames/%05d.png`) and label these in VIA"
     return Finding("E310", file, "file", message, hint)
 
 
@@ -290,10 +290,10 @@ def _file_of(view: Any, files: Mapping[str, Any]) -> dict[str, Any] | str:
     """Return the file that a view shows, or what is wrong with the view."""
     shown = view.get("fid_list") if isinstance(view, dict) else None
     if not isinstance(shown, list) or len(shown) != 1:
-        return must_be("fid_list", "a list of one file, for it is not known which of several has the regions", shown)
+        return must_be("fid_list", "a list of one file (it is unknown which of several has the regions)", shown)
     source = files.get(str(whole(shown[0])))
     if not isinstance(source, dict) or not isinstance(source.get("fname"), str):
-        return must_be("the file of the view", f"in the table file under {shown[0]!r}, with fname (a text)", source)
+        return must_be("the file of the view", f"in the table file under {shown[0]!r}, with fname (a string)", source)
     return source
 
 
@@ -317,7 +317,7 @@ def _via3_entry(
         if raw.get("xy"):
             shapes.append(PlacedShape(Place.within(name, f"metadata[{key!r}]"), _shape(raw["xy"], said, reader)))
         elif isinstance(said, dict):
-            # Without a shape it speaks of the whole image.
+            # Without a shape it describes the whole image.
             notes |= {note: True for note, value in said.items() if says(value)}
     if isinstance(source, str):
         return ViaEntry("", f"view[{view!r}]", shapes, problem=source)
@@ -328,7 +328,7 @@ def _via3_entry(
 
 
 def _said(values: Any, attributes: Mapping[str, Any]) -> Any:
-    """Return the values of attributes by their names, those of options as texts; what is no table as it is."""
+    """Return the values of attributes by their names, options as strings; anything but an object as is."""
     if not isinstance(values, dict):
         return values
     said: dict[str, Any] = {}
@@ -354,17 +354,17 @@ def _shape(xy: Any, said: Any, reader: RegionReader) -> AnyShape:
     numbers = [coordinate(number) for number in xy[1:]] if isinstance(xy, list) else []
     shape = _named(whole(xy[0]), numbers) if numbers else None
     if shape is None:
-        rule = "a list of a shape of VIA 3 (1 to 9) and as many numbers as it has"
+        rule = "a list of a VIA 3 shape (1 to 9) and its numbers"
         # A shape without a name, for the label alone.
         is_point = isinstance(xy, list) and whole(xy[0]) == 1
         return bad("xy", rule, xy, reader.read({"name": ""}, said).label, is_point=is_point)
     if any(isinstance(number, str) for number in xy[1:]):
-        reader.repairs["coordinates as texts were taken for numbers"] += 1
+        reader.repairs["coordinates as strings were read as numbers"] += 1
     return reader.read(shape, said)
 
 
 def _named(shape: Any, numbers: Sequence[Any]) -> dict[str, Any] | None:
-    """Return a shape as VIA 2 has it, or None when it is none."""
+    """Return a shape as VIA 2 writes it; None when it is not a shape."""
     if not isinstance(shape, int) or isinstance(shape, bool):
         return None
     if shape in _VIA3_SHAPES:

@@ -1,8 +1,8 @@
-"""A region of VIA as the Shape that formats/joining/ knows: a rectangle, a point, an outline, or something else.
+"""VIA regions as the Shape that formats/joining/ reads: a rectangle, a point, an outline, or something else.
 
-VIA has no fixed attributes: which of them holds the label, the object and the visibility is decided by ROLES, or by the
-user. A region without a label is a Region whose label is empty; one that breaks a rule is a BadShape, and the others of
-its image are read all the same. Values of another type than VIA's that have one meaning are read, and counted.
+VIA has no fixed attributes: ROLES, or the user, decides which of them hold the label, the object and the visibility. A
+region without a label is a ViaRegion with an empty label; one that breaks a rule is a BadShape, and the others of its
+image are still read. Unambiguous values of another type are read and counted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from posetools.formats.joining.visibility_words import SCALE, SEEN, says_of_visi
 from posetools.formats.labelme.model import AnyShape, BadShape, Shape, coordinate, flag
 from posetools.formats.plain_numbers import whole
 
-# Role -> the attributes that are looked at, the first that says something decides; of the visibility all must agree.
+# Role -> its attributes. The first with a value decides; those of the visibility must all agree.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "label": ("label", "name", "class"),
     "object": ("object", "group", "instance", "group_id"),
@@ -39,14 +39,14 @@ ViaPoints = list[tuple[float, float]]
 
 
 class ViaRegion(Shape):
-    """A region as a shape. Its object can be a text, and ``attributes`` holds what is said of its visibility."""
+    """A region as a shape. Its object can be a string, and ``attributes`` holds its visibility."""
 
-    # VIA's attributes are texts; formats/joining/ takes both for a group.
+    # VIA's attributes are strings; formats/joining/ accepts both as a group.
     group_id: int | str | None = None  # type: ignore[assignment]
-    # The attribute that the label is from; of a region without a label: attribute -> its text.
+    # The attribute of the label. ``said`` is for a region without a label: attribute -> its text.
     named: str = ""
     said: Mapping[str, str] = {}
-    # The attributes that have no role -> their texts.
+    # Attribute without a role -> its text.
     others: Mapping[str, str] = {}
 
 
@@ -54,8 +54,8 @@ class Roles(NamedTuple):
     """Which attributes hold what.
 
     Attributes:
-        names: role -> names of attributes, in the order they are looked at.
-        hidden: words in lower case that mean "labeled but hidden".
+        names: role -> names of attributes, in the order they are tried.
+        hidden: words in lower case that mean "labeled but not visible".
         asked: the roles whose attribute the user named.
     """
 
@@ -65,14 +65,14 @@ class Roles(NamedTuple):
 
     @classmethod
     def of(cls, given: Mapping[str, str], hidden: frozenset[str]) -> Roles:
-        """Return the roles, an attribute that the user gives to one taken from the others.
+        """Return the roles; an attribute that the user gives to one is removed from the others.
 
         Args:
             given: role -> an attribute, or several separated by commas.
-            hidden: words in lower case that mean "labeled but hidden".
+            hidden: words in lower case that mean "labeled but not visible".
 
         Raises:
-            RequestError: there is no such role.
+            RequestError: a role is unknown.
         """
         unknown = [role for role in given if role not in ROLES]
         if unknown:
@@ -91,8 +91,8 @@ class RegionReader:
 
     Attributes:
         roles: which attributes hold what.
-        parts: what the file calls a region's shape and its attributes.
-        repairs: what values of other types were taken for, and how many.
+        parts: the file's keys of a region's shape and its attributes.
+        repairs: values of other types that were read, and how many.
     """
 
     roles: Roles
@@ -134,12 +134,12 @@ class RegionReader:
         if isinstance(attributes, dict):
             return attributes
         if attributes is None or attributes in ("", []):
-            self.repairs[f"{self.parts[1]} that are missing, null or empty were taken for no attributes"] += 1
+            self.repairs[f"{self.parts[1]} that are missing, null or empty were read as no attributes"] += 1
             return {}
         return None
 
     def _first(self, role: str, said: Mapping[str, Any]) -> tuple[str, Any]:
-        """Return the first attribute of a role that says something, in any case of letters; none: an empty name."""
+        """Return the first attribute of a role with a value, in any letter case; an empty name if none has."""
         for name in self.roles.names[role]:
             alike = [other for other in said if other != name and other.casefold() == name.casefold()]
             for key in (name, *alike):
@@ -148,19 +148,19 @@ class RegionReader:
         return "", None
 
     def _label(self, value: Any) -> str | None:
-        """Return the label, an empty one for none; None when it is not one."""
+        """Return the label, empty when missing; None when it is invalid."""
         word = self._word(value)
         if isinstance(word, int | float) and not isinstance(word, bool):
-            self.repairs["a label as a number was taken for its digits"] += 1
+            self.repairs["a label as a number was read as a string"] += 1
             return str(whole(word))
         if not isinstance(word, str):
             return "" if word is None else None
         if word != word.strip():
-            self.repairs["spaces around a label were left out"] += 1
+            self.repairs["spaces around a label were removed"] += 1
         return word.strip()
 
     def _text(self, value: Any) -> str:
-        """Return an attribute that may be a label as a text, empty if it says nothing or several things."""
+        """Return an attribute that may be a label as a string; empty if it has no value or several."""
         if not says(value):
             return ""
         word = _chosen(value) if isinstance(value, dict) else value
@@ -168,14 +168,14 @@ class RegionReader:
         return str(word) if isinstance(word, str | int | float) else ""
 
     def _word(self, value: Any) -> Any:
-        """Return the one choice of a checkbox or list, and any other value as it is."""
+        """Return the one choice of a checkbox or list, and any other value as is."""
         if isinstance(value, dict):
             if any(not isinstance(on, bool) for on in value.values()):
-                self.repairs["choices as 0, 1 or texts were taken for true and false"] += 1
+                self.repairs["choices as 0, 1 or strings were read as true and false"] += 1
             words = _chosen(value)
             return words[0] if len(words) == 1 else words
         if isinstance(value, list) and len(value) == 1:
-            self.repairs["a list of one value was taken for that value"] += 1
+            self.repairs["a list of one value was read as that value"] += 1
             return value[0]
         return value
 
@@ -185,7 +185,7 @@ class RegionReader:
         word = self._word(value)
         number = whole(word)
         if isinstance(word, float) or (isinstance(word, str) and "." in word and number is not word):
-            self.repairs["an object's number as a fraction was taken for an integer"] += 1
+            self.repairs["an object's number as a float was read as an integer"] += 1
         text = str(number).strip()
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
@@ -199,7 +199,7 @@ class RegionReader:
         word = self._word(value)
         number = whole(word)
         if isinstance(word, bool | float) or (isinstance(word, str) and "." in word and number is not word):
-            self.repairs["a visibility as a fraction, true or false was taken for VIA's text"] += 1
+            self.repairs["a visibility as a float, true or false was read as VIA's text"] += 1
         return number
 
     def _key(self, name: str) -> str:
@@ -207,7 +207,7 @@ class RegionReader:
         return name if name.casefold() in SEEN | SCALE | self.roles.hidden else "visibility"
 
     def _flag_name(self, name: str) -> str:
-        """Return the name by which an attribute that is not carried over is named, and not taken for visibility."""
+        """Return a name for an attribute that is not carried over, which is not read as visibility."""
         return f"{self.parts[1]}.{name}" if says_of_visibility(name, self.roles.hidden) else name
 
     def _points(self, kind: str, shape: Mapping[str, Any]) -> ViaPoints | _ShapeProblem:
@@ -237,7 +237,7 @@ class RegionReader:
             if side == 0:
                 return _ShapeProblem(f".{name}", "a number greater than 0", 0)
         if width < 0 or height < 0:
-            self.repairs["a rectangle with a negative width or height was taken for the same drawn the other way"] += 1
+            self.repairs["a rectangle with a negative width or height was read as drawn the other way"] += 1
         return [
             (min(x, x + width) + 0.0, min(y, y + height) + 0.0),
             (max(x, x + width) + 0.0, max(y, y + height) + 0.0),
@@ -263,7 +263,7 @@ class RegionReader:
         if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MAX_COORDINATE:
             return None
         if isinstance(raw, str):
-            self.repairs["coordinates as texts were taken for numbers"] += 1
+            self.repairs["coordinates as strings were read as numbers"] += 1
         # A negative zero becomes zero.
         return float(value) + 0.0
 
@@ -286,7 +286,7 @@ def _chosen(choices: Mapping[str, Any]) -> list[str]:
 
 
 def says(value: object) -> bool:
-    """Return whether an attribute says something: VIA writes empty texts and empty choices for those left alone."""
+    """Return whether an attribute has a value: VIA writes empty strings and choices for unset ones."""
     if isinstance(value, dict):
         return bool(_chosen(value))
     if isinstance(value, float) and math.isnan(value):

@@ -1,6 +1,6 @@
-"""Regions of VIA without a label: one finding for a file, with what to type so that they are read.
+"""VIA regions without a label: one finding per file, with the options that read them.
 
-Images with such a region are not read further: what is missing would be found wrong once more in each of them.
+Images with such a region are not read further: each of them would repeat the same error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAMED_PLACES = 3
 
 
 def unsettled(entry: ViaEntry, labels: Labels, options: ReadOptions) -> list[tuple[str, ViaRegion]]:
-    """Return the regions without a label that no option says what to make of, after their places."""
+    """Return the regions without a label that no option covers, after their places."""
     regions = ((place, shape) for place, shape in entry.regions if isinstance(shape, ViaRegion))
     return [(place, region) for place, region in regions if _is_unsettled(region, labels, options)]
 
@@ -41,7 +41,7 @@ def _is_unsettled(region: ViaRegion, labels: Labels, options: ReadOptions) -> bo
 def finding_of(
     file: str, entries: Sequence[ViaEntry], roles: Roles, labels: Labels, options: ReadOptions
 ) -> Finding | None:
-    """Return the finding on all regions of a file without a label; None when there is none.
+    """Return the finding on all regions of a file without a label; None when all have one.
 
     Args:
         file: the file.
@@ -69,24 +69,24 @@ def finding_of(
 
 
 def _hint(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
-    leave = "--ignore '' leaves such regions out"
+    leave = "--ignore '' leaves these regions out"
     by_attribute = _of_attributes(regions, labeled, roles, labels)
     if by_attribute:
         return f"{by_attribute}; {leave}"
     others = {_is_point(one) for one in labeled}
     kinds = {_is_point(one) for one in regions}
-    typed = ["label them in VIA, as the others are"] if kinds & others else []
+    typed = ["label them in VIA like the others"] if kinds & others else []
     if any(not _is_point(one) and not _is_line(one) for one in regions):
-        # Quoted in any case: zsh takes a bare = for a command.
-        typed.append(f"--map '={labels.category}' takes those that are no points as {labels.category!r}")
+        # Always quoted: zsh reads a bare = as a command.
+        typed.append(f"--map '={labels.category}' maps those that are not points to {labels.category!r}")
     if True in kinds - others or any(map(_is_line, regions)):
         order = shlex.quote(",".join(labels.index))
-        typed.append(f"--kpt-order {order} takes the points of each object in this order, as the keypoints")
+        typed.append(f"--kpt-order {order} reads the points of each object as keypoints in this order")
     return f"{'; '.join(typed)}; {leave}"
 
 
 def _of_attributes(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
-    """Return which attributes to take as the label: those with names of the skeleton, or one that has no other role."""
+    """Return which attributes to use as the label: those with names of the skeleton, or one without another role."""
     known = {labels.category, *labels.index}
     chosen = _covering(regions, lambda _, text: labels.read(text).name in known)
     fits = bool(chosen)
@@ -98,15 +98,15 @@ def _of_attributes(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], ro
     values = Counter(one.said[name] for one in regions for name in chosen if name in one.said)
     shown = ", ".join(repr(text[:40]) for text, _ in values.most_common(_NAMED_PLACES))
     shown += ", ..." if len(values) > _NAMED_PLACES else ""
-    # What has a label already keeps it.
+    # Regions that have a label keep it.
     known_by = Counter(one.named for one in labeled if isinstance(one, ViaRegion))
     names = ",".join([*(name for name, _ in known_by.most_common()), *chosen])
-    typed = f"--attribute {shlex.quote(f'label={names}')} takes {_listed(chosen, 'and')} ({shown}) as the label"
-    return typed if fits else f"{typed}, and --map 'OLD=NEW' its values as names of the skeleton"
+    typed = f"--attribute {shlex.quote(f'label={names}')} uses {_listed(chosen, 'and')} ({shown}) as the label"
+    return typed if fits else f"{typed}; --map 'OLD=NEW' renames its values to names of the skeleton"
 
 
 def _covering(regions: Sequence[ViaRegion], fits: Callable[[str, str], bool]) -> list[str]:
-    """Return attributes that fit, each the one of most regions that have none of those before it."""
+    """Return attributes that fit, each the most frequent in the regions that have none of those before it."""
     chosen: list[str] = []
     while regions:
         counts = Counter(

@@ -1,4 +1,4 @@
-"""Which numbers of a YOLO-pose line are which keypoint: declared, never told by how many there are."""
+"""Maps the numbers of a YOLO-pose line to keypoints: by declaration, never by their count."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from posetools.formats.yolo_pose.data_yaml import YoloSet
 
 @dataclass(frozen=True, slots=True)
 class LineColumns:
-    """What a data set's lines are made of.
+    """The parts of a data set's lines.
 
     Attributes:
         dims: numbers per point: 2 (x, y) or 3 (x, y, visibility).
-        keypoints: for each point of a line its index in the skeleton, None for one left out on purpose.
-        classes: class index -> name, or None when classes have no names.
+        keypoints: for each point of a line, its index in the skeleton, or None if left out on purpose.
+        classes: class index -> name, or None if classes have no names.
     """
 
     dims: int
@@ -30,33 +30,33 @@ class LineColumns:
 
     @property
     def per_line(self) -> int:
-        """How many numbers a line has."""
+        """The number of values in a line."""
         return 5 + len(self.keypoints) * self.dims
 
 
 def declare_columns(source: YoloSet, skeleton: Skeleton, options: ReadOptions, findings: list[Finding]) -> LineColumns:
-    """Return the columns of a data set, by data.yaml and by the user's options.
+    """Return the columns of a data set from data.yaml and the user's options.
 
     Args:
         source: the data set.
         skeleton: the skeleton.
-        options: the user's options, which overrule data.yaml.
-        findings: what data.yaml gets wrong and the options, or the names of the points, put right is added here.
+        options: the user's options, which override data.yaml.
+        findings: receives errors in data.yaml that the options or the points' names correct.
 
     Raises:
-        RequestError: what is missing must be given as an option, or an option contradicts data.yaml.
+        RequestError: an option is required, or an option contradicts data.yaml.
         InputError: data.yaml contradicts itself or the skeleton.
     """
     count, dims = _shape(source, options, findings)
     if dims == 2 and not options.assume_visible:
         raise RequestError(
             f"{source.where}: kpt_shape must be [{count}, 3] to hold visibility, got [{count}, 2]\n"
-            "  --assume-visible takes every point as visible, and (0, 0) as not labeled"
+            "  --assume-visible reads every point as visible, and (0, 0) as not labeled"
         )
     classes = source.declared.names
     order = _order(source, skeleton, options, count)
     if len(order) != count:
-        problem = must_be("the keypoints' names", f"{count}, as kpt_shape says", list(order))
+        problem = must_be("the keypoints' names", f"{count}, as in kpt_shape", list(order))
         raise _refusal(source, options, problem, f"--kpt-order A,B,... names the {count} columns in their order")
     keypoints = in_skeleton(order, skeleton, options)
     if isinstance(keypoints, NameProblem):
@@ -70,11 +70,11 @@ def _shape(source: YoloSet, options: ReadOptions, findings: list[Finding]) -> tu
     if declared is None and options.kpt_shape is None:
         raise RequestError(
             f"{source.where}: kpt_shape must be declared in data.yaml or given, got neither\n"
-            "  --kpt-shape K,3 (or K,2) says how many points a line has and whether with visibility; "
-            "--kpt-order says which they are"
+            "  --kpt-shape K,3 (or K,2) gives the number of points per line, with (or without) visibility; "
+            "--kpt-order names them"
         )
     if declared is not None and options.kpt_shape is not None and declared != options.kpt_shape:
-        problem = must_be("kpt_shape", f"{list(options.kpt_shape)} as --kpt-shape says", list(declared))
+        problem = must_be("kpt_shape", f"{list(options.kpt_shape)} as in --kpt-shape", list(declared))
         findings.append(Finding("W336", str(source.where), "kpt_shape", problem, "--kpt-shape is used"))
     shape = options.kpt_shape or declared or (0, 0)
     return shape[0], shape[1]
@@ -89,13 +89,13 @@ def _order(source: YoloSet, skeleton: Skeleton, options: ReadOptions, count: int
         own = [names[index] for index in names if is_category(classes.get(index, ""), skeleton, options)]
         if not own or any(other != own[0] for other in own):
             problem = must_be("kpt_names", f"one list for the class {skeleton.category.name!r}", dict(names))
-            raise InputError(source.where, "kpt_names", problem, hint="--kpt-order A,B,... says the order instead")
+            raise InputError(source.where, "kpt_names", problem, hint="--kpt-order A,B,... gives the order instead")
         return own[0]
     if count != skeleton.num_keypoints:
         raise RequestError(
-            f"{source.where}: kpt_shape must be {skeleton.num_keypoints} points as skeleton {skeleton.name} has, "
-            f"got {count}\n  --kpt-order A,B,... names the {count} points in the order of the columns; "
-            "--skeleton FILE reads another skeleton"
+            f"{source.where}: kpt_shape must be {skeleton.num_keypoints} points like skeleton {skeleton.name}, "
+            f"got {count}\n  --kpt-order A,B,... names the {count} points in column order; "
+            "--skeleton FILE sets another skeleton"
         )
     return skeleton.names
 
@@ -109,8 +109,8 @@ def _check_flips(
 ) -> None:
     """Compare flip_idx with the skeleton: a difference means other points, another order, or a wrong flip_idx.
 
-    Exporters that know no left and right write the identity, which says nothing where the points have names; an order
-    that the user states is right whatever flip_idx says.
+    Exporters that do not know left and right write the identity, which means nothing if the points have names. An order
+    given by the user overrides flip_idx.
     """
     got = source.declared.flip_idx
     if got is None:
@@ -121,7 +121,7 @@ def _check_flips(
         if mirrored is not None and mirrored in keypoints:
             expected.append(keypoints.index(mirrored))
         else:
-            # The mirrored point is in no column, so that nothing can be said: what the file says is right.
+            # The mirrored point has no column, so there is nothing to compare with.
             expected.append(got[column] if column < len(got) else column)
     if got == expected:
         return
@@ -132,12 +132,10 @@ def _check_flips(
         findings.append(Finding("W336", str(source.where), "flip_idx", problem, hint))
         return
     order = ",".join(skeleton.names) if len(keypoints) == skeleton.num_keypoints else "A,B,..."
-    hint = (
-        f"--kpt-order {order} states the order of the columns (this one is the skeleton's); flip_idx is then not used"
-    )
+    hint = f"--kpt-order {order} gives the column order (here the skeleton's); flip_idx is then ignored"
     if skeleton.flip_indices == tuple(range(skeleton.num_keypoints)):
         hint = (
-            f"the skeleton has no left/right pairs: write `swap: NAME` in both of a pair, if these are any; else {hint}"
+            f"the skeleton has no left/right pairs: add `swap: NAME` to both points of each pair, if any; else {hint}"
         )
     raise InputError(source.where, "flip_idx", problem, hint=hint)
 

@@ -1,9 +1,9 @@
-"""YOLO-pose's data.yaml: its keys, each brought into one form, and the images that it declares for each split.
+"""YOLO-pose's data.yaml: its keys in one normal form, and the images that it declares for each split.
 
-Paths are seen from ``path``, and where that leads nowhere from data.yaml's own folder; ``../train/images``, as some
-exporters write it, is found below that folder first. Lines of a text file are seen from the file's folder, else from
-``path``. A path of another machine is found by the longest part at its end that is a path in the data set's folder. A
-split whose folder is missing is left out with a warning, unless it is ``train``.
+Paths are relative to ``path``, and if that leads nowhere to data.yaml's own folder; ``../train/images``, as some
+exporters write it, is searched for below that folder first. Lines of a text file are relative to its folder, else to
+``path``. A path from another machine is matched by its longest ending that exists in the data set's folder. A
+split whose folder is missing is left out with a warning, except ``train``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from posetools.formats.plain_numbers import whole
 from posetools.formats.sources.locate import ImageFinder, Match, PathFrom, is_sane
 from posetools.imaging.header import is_image
 
-# The key under which names of keypoints stand that are not told apart by class.
+# The key for keypoint names that are the same for all classes.
 _EVERY_CLASS = -1
 
 
@@ -47,7 +47,7 @@ def _whole_numbers(value: object) -> object:
 
 
 def _texts(value: object) -> object:
-    """Return names of classes that are written as numbers, or as the one name that there is, as texts in a list."""
+    """Return class names as a list of texts, whether written as numbers or as a single name."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, list):
@@ -57,7 +57,7 @@ def _texts(value: object) -> object:
     return value
 
 
-# What may be written in more than one way with the same meaning.
+# Keys that may be written in several ways with the same meaning.
 _PLAIN_FORMS: Mapping[str, Callable[[object], object]] = {
     "kpt_shape": _whole_numbers,
     "flip_idx": lambda value: _whole_numbers(value) or None,
@@ -68,7 +68,7 @@ Entries = Annotated[list[StrictStr], BeforeValidator(lambda value: [value] if is
 
 
 class DataYaml(BaseModel):
-    """The keys of data.yaml that say something about boxes and keypoints, each brought into one form."""
+    """The keys of data.yaml about boxes and keypoints, each in one normal form."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -82,12 +82,12 @@ class DataYaml(BaseModel):
     kpt_names: Annotated[dict[int, list[StrictStr]], BeforeValidator(_by_class)] | None = None
 
     def entries(self) -> dict[str, list[str]]:
-        """Return for each declared split its folders and text files."""
+        """Return the folders and text files of each declared split."""
         given = {"train": self.train, "val": self.val, "test": self.test}
         return {split: texts for split, texts in given.items() if texts and any(texts)}
 
     def keypoint_names(self) -> dict[int, list[str]] | None:
-        """Return class index -> names in the order of the columns, or None."""
+        """Return class index -> names in column order, or None."""
         if self.kpt_names is not None and _EVERY_CLASS in self.kpt_names:
             return dict.fromkeys(self.names or {0: ""}, self.kpt_names[_EVERY_CLASS])
         return self.kpt_names
@@ -100,8 +100,8 @@ class YoloSet:
     Attributes:
         root: its folder.
         file: its data.yaml, or None.
-        declared: what that declares (nothing, when there is none).
-        findings: values in it that were read as what they mean.
+        declared: its content (empty if there is none).
+        findings: converted values.
     """
 
     root: Path
@@ -111,18 +111,18 @@ class YoloSet:
 
     @property
     def where(self) -> Path:
-        """What messages about the declaration name."""
+        """The path that messages on the declaration name."""
         return self.file or self.root
 
     @property
     def home(self) -> Path:
-        """The folder that data.yaml's ``path`` names."""
+        """The folder in data.yaml's ``path``."""
         text = self.declared.path or "."
         return self.root / (portable_path(text) or text)
 
 
 def read_yaml(path: Path) -> tuple[DataYaml, tuple[Finding, ...]]:
-    """Return what a YAML file declares, and what was read as what it means.
+    """Return the declaration in a YAML file, and the converted values.
 
     Raises:
         InputError: it is not YAML, or breaks a rule.
@@ -147,12 +147,12 @@ IMAGES = "images"
 def declared_images(
     source: YoloSet, image_roots: Sequence[Path], findings: list[Finding]
 ) -> Iterator[tuple[Path, Path, str]]:
-    """Yield the declared images, the folders that their names are seen from, and their splits.
+    """Yield the declared images, the folders that their names are relative to, and their splits.
 
     Args:
         source: the data set.
-        image_roots: further folders in which images may lie.
-        findings: takes what is wrong with the declaration.
+        image_roots: further folders with images.
+        findings: receives errors in the declaration.
 
     Raises:
         InputError: a declared folder or text file does not exist.
@@ -169,12 +169,12 @@ def declared_images(
 
 @dataclass
 class _DeclaredSplits:
-    """What data.yaml names, looked for on this machine."""
+    """Searches for the paths in data.yaml on this machine."""
 
     source: YoloSet
     image_roots: Sequence[Path]
     findings: list[Finding]
-    # Folders that may not be read, and the place that names each.
+    # Folders that must not be read, with the place that names each.
     _outside: dict[Path, str] = field(default_factory=dict)
 
     @property
@@ -187,18 +187,18 @@ class _DeclaredSplits:
 
     @cached_property
     def finder_of_others(self) -> ImageFinder:
-        """Finds what an absolute path of another machine means, by its end."""
+        """Finds an absolute path from another machine by its end."""
         return ImageFinder(self.source.root, self.roots)
 
     def find(self, text: str, split: str, place: str) -> Path | None:
-        """Return the folder or text file that is named; None, and a finding, where it is missing."""
+        """Return the named folder or text file; None, with a finding, if it is missing."""
         tried = list(dict.fromkeys(self._candidates(text)))
         there = [candidate for candidate in tried if candidate.exists()]
         if there:
             inside = [candidate for candidate in there if self._is_allowed(candidate)]
             found = (inside or there)[0]
             if found != there[0]:
-                message = f"{must_be(place, 'a path in the data set', text)}, and {there[0]} is there as well"
+                message = f"{must_be(place, 'a path in the data set', text)}, and {there[0]} exists too"
                 self._note(place, message, f"{found} is read")
             return found
         elsewhere = _by_its_end(self.source.root, text)
@@ -208,19 +208,19 @@ class _DeclaredSplits:
         problem = must_be(place, "an existing folder or text file", text)
         hint = f"looked for at {', '.join(map(str, tried))}"
         if split == "train":
-            hint += "; correct it there, or --image-root DIR looks for it in DIR too"
+            hint += "; correct the path, or --image-root DIR looks for it in DIR too"
             if (self.source.root / IMAGES).is_dir():
-                hint += f"; without train and val there, {IMAGES}/ is read as it lies"
+                hint += f"; without train and val in the file, {IMAGES}/ is read by its folders"
             raise InputError(self.source.where, place, problem, hint=hint)
         self._note(place, f"{problem}: left out", hint)
         return None
 
     def images(self, entry: Path, place: str) -> list[tuple[Path, Path]]:
-        """Return the images in a folder, or in a text file's lines, and where their names are seen from."""
+        """Return the images in a folder or listed in a text file, and the folders that their names are relative to."""
         if entry.is_dir() and self._is_allowed(entry):
             return [(path, entry) for path in walk_files(entry) if is_image(path)]
         if entry.is_dir():
-            # Not even listed: it may be the whole disk.
+            # Do not even list it: it may be the whole disk.
             self._outside[entry] = place
             return []
         if not self._is_allowed(entry):
@@ -230,7 +230,7 @@ class _DeclaredSplits:
         return list(self._listed_in(entry))
 
     def refused(self) -> list[Finding]:
-        """Return one finding for all folders that may not be read."""
+        """Return one finding for all folders that must not be read."""
         if not self._outside:
             return []
         places = list(self._outside.values())
@@ -289,9 +289,9 @@ def _above(folder: Path) -> Path:
 
 
 def _by_its_end(root: Path, text: str) -> Path | None:
-    """Return what an absolute path of another machine means here: the longest part at its end that is in the folder.
+    """Return the local path for an absolute path from another machine: its longest ending in the folder.
 
-    ``images`` alone says nothing: every split may end so.
+    ``images`` alone is not enough: every split may end with it.
     """
     if portable_path(text) is not None:
         return None

@@ -1,27 +1,27 @@
-"""YOLO-pose: a text file per image, a line per object, everything in fractions of the image.
+"""YOLO-pose: one text file per image, one line per object, all in fractions of the image.
 
-A line is ``class cx cy w h`` and then K points of two (``x y``) or three numbers (``x y v``). Read as follows;
-yolo_layout says where files are looked for, yolo_columns which point is which.
+A line is ``class cx cy w h`` and then K points of two (``x y``) or three numbers (``x y v``). layout.py says where
+files are searched for, columns.py which point is which. Rules for reading:
 
-- ``kpt_shape`` and ``flip_idx`` are declared in data.yaml, or ``kpt_shape`` is given as an option; a line that has
-  another count of numbers is a finding. The columns' order is the option's, else ``kpt_names``'s, else the skeleton's
-  own when K and ``flip_idx`` agree with it. Keypoints of the skeleton without a column are not labeled.
-- The class whose name is the skeleton's category is read (class 0 where classes have no names), others must be left
-  out by name. A class without a name goes by its number.
-- ``v`` is 0 (not labeled), 1 (hidden) or 2 (visible). Points without ``v`` are refused unless the user takes them as
-  visible; (0, 0) then means not labeled, and so do negative numbers (ultralytics masks them) and NaN. Lines with
-  scores for ``v`` (most of it fractions) are read in the same way.
-- A point at (-1, -1), the mark of a missing one, is not labeled whatever ``v`` says. A line of class and box alone is
+- ``kpt_shape`` and ``flip_idx`` are declared in data.yaml, or ``kpt_shape`` is given as an option; a line with another
+  count of numbers is a finding. The columns' order is the option's, else that of ``kpt_names``, else the skeleton's
+  if K and ``flip_idx`` agree with it. Keypoints of the skeleton without a column are not labeled.
+- The class named like the skeleton's category is read (class 0 if classes have no names); other classes must be left
+  out by name. A class without a name is identified by its number.
+- ``v`` is 0 (not labeled), 1 (labeled but not visible) or 2 (visible). Points without ``v`` are refused unless the user
+  reads them as visible; then (0, 0) means not labeled, and so do negative numbers (ultralytics masks them) and NaN.
+  Lines with scores for ``v`` (mostly fractions) are read in the same way.
+- A point at (-1, -1), the mark of a missing one, is not labeled whatever ``v`` is. A line with only class and box is
   an object without labeled keypoints. Both are counted (W324).
-- Fractions are of the upright image (after EXIF rotation) and become pixels to 1e-9. The center and the sides of a
-  box lie in [0, 1]; labeled points may lie outside.
-- An image without a label file, or with an empty one, is one without objects (the former is reported).
+- Fractions refer to the upright image (after EXIF rotation) and are converted to pixels, to 1e-9. The center and the
+  sides of a box are in [0, 1]; labeled points may be outside.
+- An image with an empty label file is one without objects; so is one without a label file, which is reported.
 - The split that data.yaml or the folders declare is kept.
 
 Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx``, ``names``, ``kpt_names``
-and paths that are seen from its own folder; points that are not labeled as ``0 0 0``; numbers with all their digits.
-YOLO-pose holds no iscrowd (refused), no area of its own (width times height again when read), and no labeled point or
-box center outside the image (refused: ultralytics skips such images).
+and paths relative to its folder; unlabeled points as ``0 0 0``; numbers with all their digits. YOLO-pose cannot hold
+iscrowd (refused), an area (width times height when read again), or a labeled point or box center outside the image
+(refused: ultralytics skips such images).
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ from posetools.formats.yolo_pose.layout import (
 from posetools.progress import silent
 from posetools.scale.shards import SHARD, cut, engine_for, run_shards
 
-# What rounding in other tools may add to a fraction.
+# Rounding in other tools may add this much to a fraction.
 _SLACK = 1e-6
 # Class, center and size.
 _BOX_ALONE = 5
-# What some programs write as both coordinates of a keypoint that is missing.
+# Some programs write this as both coordinates of a missing keypoint.
 _MISSING_COORDINATE = -1.0
-# No box in fractions has a larger number; a box in pixels has.
+# Boxes in fractions have no larger numbers; boxes in pixels do.
 _LARGEST_FRACTION = 2
 
 
@@ -92,10 +92,10 @@ class _Task(NamedTuple):
 
 
 def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
-    """Yield what these YOLO-pose folders (or data.yaml files) hold.
+    """Yield the content of YOLO-pose folders, or of data.yaml files.
 
     Raises:
-        RequestError: a source is not there or has no images, or something must be given as an option.
+        RequestError: a source does not exist or has no images, or an option is required.
         InputError: data.yaml cannot be read, or contradicts itself or the skeleton.
     """
     options = settled(skeleton, options)
@@ -123,7 +123,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
 
     Raises:
         RequestError: a split is not one of train, val and test.
-        InputError: YOLO-pose cannot hold something (see the module's text).
+        InputError: YOLO-pose cannot hold something (see the module's docstring).
         OutputError: a file cannot be written.
     """
     unknown = sorted(set(splits) - set(YOLO_SPLITS))
@@ -156,13 +156,13 @@ FORMAT = Format(
 
 
 def _check_classes(source: YoloSet, columns: LineColumns, skeleton: Skeleton, options: ReadOptions) -> None:
-    """Refuse a data set none of whose named classes is the category: every line of it would be a finding."""
+    """Refuse a data set without a class for the category: every line of it would be a finding."""
     if columns.classes is None or any(is_category(name, skeleton, options) for name in columns.classes.values()):
         return
     names = list(columns.classes.values())
-    problem = must_be("names", f"classes with the category {skeleton.category.name!r} of the skeleton", names)
+    problem = must_be("names", f"a list with the skeleton's category {skeleton.category.name!r}", names)
     near = names[0] if names else "OLD"
-    raise InputError(source.where, "names", problem, hint=f"--map '{near}={skeleton.category.name}' takes it so")
+    raise InputError(source.where, "names", problem, hint=f"--map '{near}={skeleton.category.name}' maps it")
 
 
 def _read_images(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadOptions) -> ShardReading:
@@ -184,8 +184,8 @@ def _read_image(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> Fil
         except InputError as exc:
             lines.findings.append(Finding("E310", str(label), exc.place, exc.problem, "save it as UTF-8"))
     else:
-        message = f"the image must have a label file, got none at {label}: taken as one without objects"
-        hint, cause = "an empty label file says that it shows none", "images without a label file have no objects"
+        message = f"the image must have a label file, got none at {label}: read as without objects"
+        hint, cause = "an empty label file means no objects", "images without a label file have no objects"
         lines.findings.append(CauseFinding("W322", str(image), "", message, hint, cause=cause))
     return FileReading(
         label,
@@ -204,7 +204,7 @@ def _read_image(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> Fil
 
 @dataclass
 class _Lines:
-    """Reads one label file; every line ends in ``rows``, in ``findings`` or in ``ignored``."""
+    """Reads one label file; every line ends up in ``rows``, in ``findings`` or in ``ignored``."""
 
     file: str
     size: tuple[int, int]
@@ -246,7 +246,7 @@ class _Lines:
         ]
 
     def _visibility(self, points: Floats) -> Floats:
-        """Return the (N, K) visibilities of (N, K, 2 or 3) points, and make those that are missing zeros."""
+        """Return the (N, K) visibilities of (N, K, 2 or 3) points, and set missing points to zero in place."""
         scores = 0
         missing = np.isnan(points).any(axis=2) | (points[:, :, :2] == _MISSING_COORDINATE).all(axis=2)
         if self.columns.dims == 2:
@@ -254,7 +254,7 @@ class _Lines:
             visibility = np.where((points == 0).all(axis=2), Visibility.NOT_LABELED, Visibility.VISIBLE)
         else:
             visibility = points[:, :, 2].copy()
-            # Only lines of scores have such a number.
+            # Only lines with scores have a value between 0 and 1.
             scored = ((visibility > 0) & (visibility < 1)).any(axis=1)
             seen = np.where((points[:, :, :2] == 0).all(axis=2), Visibility.NOT_LABELED, Visibility.VISIBLE)
             visibility[scored] = seen[scored]
@@ -264,9 +264,9 @@ class _Lines:
         visibility[missing] = Visibility.NOT_LABELED
         points[missing] = 0
         notes = {
-            "lines with scores for visibility read as --assume-visible says": scores,
+            "lines with scores for visibility read by --assume-visible": scores,
             "keypoints with negative numbers or NaN read as not labeled": int(marked.sum()),
-            "lines of class and box alone read as objects without labeled keypoints": self._boxes_alone,
+            "lines with only class and box read as objects without labeled keypoints": self._boxes_alone,
         }
         self.findings += repaired(self.file, notes)
         return visibility
@@ -275,7 +275,7 @@ class _Lines:
         self.findings.append(Finding(code, self.file, f"line {number}", message, hint))
 
     def _repeat(self, code: str, number: int, message: str, hint: str, what: str) -> None:
-        """Add a finding that is told once for all lines of a run."""
+        """Add a finding that is reported once for all lines of a run."""
         self.findings.append(RepeatedFinding(code, self.file, f"line {number}", message, hint, what=what))
 
     def _is_read(self, number: int, token: str) -> bool:
@@ -334,16 +334,16 @@ class _Lines:
 
     def _refuse(self, number: int, problem: str, values: Sequence[float]) -> None:
         if self._has_scores(values):
-            hint = "scores? --assume-visible takes every point of such lines as visible, and (0, 0) as not labeled"
+            hint = "scores? --assume-visible reads every point of such lines as visible, and (0, 0) as not labeled"
             self._repeat("E311", number, problem, hint, "visibility must be 0, 1 or 2, got fractions in lines")
         elif max(values[1:_BOX_ALONE]) > _LARGEST_FRACTION:
-            hint = "pixels? YOLO has fractions: divide x and w by the image's width, y and h by its height"
+            hint = "pixels? divide x and w by the image's width, y and h by its height"
             self._repeat("E311", number, problem, hint, "a box must be in fractions of the image, got larger numbers")
         else:
             self._find("E311", number, problem, "correct the line; all but class and visibility are fractions")
 
     def _has_scores(self, values: Sequence[float]) -> bool:
-        """Return whether most of a line's third numbers are fractions; one alone is a mistake."""
+        """Return whether most third numbers of a line are fractions; a single one is a mistake."""
         seen = [value for value in values[_BOX_ALONE + 2 :: 3] if value] if self.columns.dims > 2 else []
         return 2 * sum(0 < value < 1 for value in seen) > len(seen)
 
@@ -370,19 +370,19 @@ class _Lines:
         numbers = [number for number, wrong in zip(self._numbers, odd.tolist(), strict=True) if wrong]
         if numbers:
             listed = ", ".join(f"line {number}" for number in numbers)
-            message = "points with visibility 0 must be 0 0 0, got coordinates, which are not carried over"
+            message = "points with visibility 0 must be 0 0 0, got coordinates: left out"
             hint = "visibility 1 means labeled but not visible"
             found = RepeatedFinding("W203", self.file, listed, message, hint, what=message, number=len(numbers))
             self.findings.append(found)
 
 
 def _shape_hint(numbers: int) -> str:
-    """Return what to type where a line has another count of numbers than declared."""
+    """Return what to type if a line does not have the declared count of numbers."""
     points = numbers - _BOX_ALONE
     fitting = [f"--kpt-shape {points // dims},{dims}" for dims in (3, 2) if points > 0 and points % dims == 0]
     if not fitting:
-        return "correct the line: after class and box it must have 2 or 3 numbers for each keypoint"
-    return f"{' or '.join(fitting)} reads lines of {numbers} numbers, if all are so; else correct the line"
+        return "correct the line: class, box, then 2 or 3 numbers for each keypoint"
+    return f"{' or '.join(fitting)} reads lines of {numbers} numbers if all lines are so; else correct the line"
 
 
 def _as_number(token: str, *, nan: bool = False) -> float | None:
@@ -402,9 +402,9 @@ def _check_inside(dataset: Dataset) -> None:
         points = normalize_points(labeled, instance.image.size)
         for name, values, shown in (("box", box, instance.box), ("keypoints", points, labeled)):
             if ((values < 0) | (values > 1)).any():
-                rule = f"in the image of {instance.image.size} pixels for YOLO-pose (a box: its center and its size)"
+                rule = f"in the image of {instance.image.size} pixels for YOLO-pose (of a box, center and size)"
                 problem = must_be(name, rule, shown.tolist())
-                hint = "ultralytics skips the whole image otherwise; correct the object, or leave it out"
+                hint = "correct or delete the object; ultralytics would skip the whole image"
                 raise InputError(instance.image.file_name, str(instance.origin), problem, hint=hint)
 
 
@@ -429,4 +429,4 @@ def _data_yaml(skeleton: Skeleton, splits: Sequence[str]) -> str:
         "kpt_names": {0: list(skeleton.names)},
     }
     text = yaml.safe_dump(document, default_flow_style=None, sort_keys=False, allow_unicode=True, width=10_000)
-    return f"# Paths are seen from this file's folder: without `path`, ultralytics reads it so.\n{text}"
+    return f"# Paths are relative to this file's folder.\n{text}"

@@ -1,13 +1,13 @@
-"""What a YOLO-pose data set declares, and where its images and label files lie.
+"""The declaration of a YOLO-pose data set, and the locations of its images and label files.
 
-``data.yaml`` declares the splits (``train``, ``val``, ``test``; see ``yolo_declared``), ``kpt_shape`` (how many points,
+``data.yaml`` declares the splits (``train``, ``val``, ``test``; see data_yaml.py), ``kpt_shape`` (how many points,
 2 or 3 numbers each), ``flip_idx``, the classes' ``names`` and, in newer files, ``kpt_names``.
 
-Without splits in data.yaml, or without data.yaml, the folders say it: ``images/`` with ``labels/``, either of them with
-``train/``, ``val/``, ``test/`` in it, or ``train/images`` with ``train/labels`` and so on; ``valid`` counts as val.
+Without splits in data.yaml, or without data.yaml, the folders define them: ``images/`` with ``labels/``, each with
+``train/``, ``val/``, ``test/`` in it, or ``train/images`` with ``train/labels`` and so on; ``valid`` means val.
 
 The label file of an image has the same path with the last ``images`` folder replaced by ``labels``, and ends in .txt.
-Where there is none, the .txt file beside the image is it.
+If it does not exist, the .txt file next to the image is used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DATA_YAML = ("data.yaml", "data.yml")
 LABELS_FOLDER = "labels"
 
 _YAML_ENDINGS = (".yaml", ".yml")
-# LabelImg's list of classes lies among the labels and is none.
+# LabelImg's list of classes is among the labels, but is no label file.
 _NO_LABELS = frozenset({"classes.txt"})
 
 
@@ -42,9 +42,9 @@ class YoloImage:
 
     Attributes:
         image: the file.
-        label: where its label file is, if it has one.
-        base: the folder that its name is seen from.
-        split: the split that it is declared for, or None.
+        label: its label file, which may not exist.
+        base: the folder that its name is relative to.
+        split: the declared split, or None.
     """
 
     image: Path
@@ -68,14 +68,14 @@ def open_source(source: Path) -> YoloSet:
     if len(files) > 1:
         named = ", ".join(path.name for path in files)
         problem = must_be(str(source), "a folder with one YAML file that declares kpt_shape", named)
-        raise RequestError(f"{problem}\n  give the one that is meant as SRC: {quoted(files[0])}, or another")
+        raise RequestError(f"{problem}\n  give one of them as SRC, such as {quoted(files[0])}")
     if files:
         return YoloSet(source, files[0], *read_yaml(files[0]))
     return YoloSet(source, None, DataYaml())
 
 
 def _yaml_files(folder: Path) -> list[Path]:
-    """Return data.yaml; else the files in the folder that declare kpt_shape, whatever they are called."""
+    """Return data.yaml; else the files in the folder that declare kpt_shape, under any name."""
     named = [folder / name for name in DATA_YAML if (folder / name).is_file()]
     if named:
         return named[:1]
@@ -84,7 +84,7 @@ def _yaml_files(folder: Path) -> list[Path]:
 
 
 def _names_in(folder: Path) -> list[str]:
-    # Names alone are looked at: there may be hundreds of thousands of images.
+    # Only names are read: there may be hundreds of thousands of images.
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208 (half the time)
     except OSError as exc:
@@ -92,7 +92,7 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def is_yolo_pose(path: Path) -> bool:
-    """Return whether the path is or holds a YAML file with kpt_shape, or a folder of images and one of labels."""
+    """Return whether the path is or contains a YAML file with kpt_shape, or has image and label folders."""
     if path.is_file():
         return path.suffix.lower() in _YAML_ENDINGS and "kpt_shape" in yaml_keys(path)
     if not path.is_dir():
@@ -104,7 +104,7 @@ def is_yolo_pose(path: Path) -> bool:
 
 
 def label_path(image: Path, roots: Iterable[Path]) -> Path:
-    """Return where the label file of an image is: the last ``images`` folder below its root replaced by ``labels``."""
+    """Return the path of an image's label file: the last ``images`` folder below its root replaced by ``labels``."""
     for root in roots:
         below = _below(image, root)
         if below is not None:
@@ -119,12 +119,12 @@ def label_path(image: Path, roots: Iterable[Path]) -> Path:
 def list_images(
     source: YoloSet, image_roots: Sequence[Path], *, new_split: bool
 ) -> tuple[list[YoloImage], list[Finding]]:
-    """Return the images of a data set in order, each once, and what is wrong with the list.
+    """Return the images of a data set in order, each once, and findings on the list.
 
     Args:
         source: the data set.
-        image_roots: further folders in which images may lie.
-        new_split: whether train and val are split again, so that it does not matter what is listed in both.
+        image_roots: further folders with images.
+        new_split: whether train and val are split again, so that duplicates between them do not matter.
 
     Raises:
         InputError: a declared folder or text file does not exist.
@@ -147,7 +147,7 @@ def list_images(
 
 
 def _below(path: Path, root: Path) -> Path | None:
-    """Return a path as seen from a folder: as written, else with links followed; None when it is not in it."""
+    """Return a path relative to a folder: as written, else with symlinks resolved; None if it is not in it."""
     for real in (os.path.abspath, os.path.realpath):
         seen = Path(real(path))
         if seen.is_relative_to(real(root)):
@@ -160,12 +160,12 @@ def _has_labels(folder: Path) -> bool:
 
 
 def _with_labels_beside(source: YoloSet, listed: Sequence[YoloImage], findings: list[Finding]) -> list[YoloImage]:
-    """Return the images with the label files beside those that have none where label files lie."""
+    """Return the images with the label files next to them, for images without one in the labels folder."""
     found: list[YoloImage] = []
     beside: list[Path] = []
     for one in listed:
         label = one.image.with_suffix(".txt")
-        # What the system says costs less when it is asked for a text.
+        # os.path on texts is faster than Path.
         if os.path.isfile(one.label) or not os.path.isfile(label):  # noqa: PTH113
             found.append(one)
         else:
@@ -173,7 +173,7 @@ def _with_labels_beside(source: YoloSet, listed: Sequence[YoloImage], findings: 
             beside.append(label)
     if beside:
         files = "1 label file" if len(beside) == 1 else f"{len(beside)} label files"
-        message = f"read {files} beside the images, as there are none in {LABELS_FOLDER}/, the first {beside[0]}"
+        message = f"read {files} next to the images, as there are none in {LABELS_FOLDER}/, the first {beside[0]}"
         findings.append(Finding("W324", str(source.where), "", message))
     return found
 
@@ -191,15 +191,15 @@ def _by_folders(root: Path) -> Iterator[YoloImage]:
 
 
 def _split_folders(root: Path) -> list[tuple[Path, str]]:
-    """Return the folders in one that are called after a split, train first, with their splits."""
+    """Return the subfolders named after a split, train first, with their splits."""
     found = [(root / name, split) for name in _names_in(root) if (split := split_folder(name))]
     return sorted(found, key=lambda each: (YOLO_SPLITS.index(each[1]), each[0]))
 
 
 def _once(source: YoloSet, found: Iterable[YoloImage], findings: list[Finding], *, new_split: bool) -> list[YoloImage]:
-    """Return each image once; what a second split lists again is an error, for it is trained on and evaluated.
+    """Return each image once; an image in a second split is an error, as it would be in training and evaluation.
 
-    Where train and val are split again it is none: an image that test lists is test's, and others are split.
+    If train and val are split again, it is not: an image that test lists goes to test, and the others are split.
     """
     first: dict[str, YoloImage] = {}
     again: dict[tuple[str, str], list[Path]] = {}
@@ -214,7 +214,7 @@ def _once(source: YoloSet, found: Iterable[YoloImage], findings: list[Finding], 
         rule = f"images that {split} does not list"
         got = f"{len(images)} of them again, the first {images[0]}"
         message = f"{other} must list {rule}, got {got}"
-        code, hint = "E126", "--val 0.1 splits anew: each image once, those of test in test only"
+        code, hint = "E126", "--val 0.1 splits again: each image once, those of test in test only"
         if new_split:
             code, hint = "W336", "each is read once" + (", for test" if other == "test" else "")
         findings.append(Finding(code, str(source.where), other, message, hint))
@@ -222,20 +222,20 @@ def _once(source: YoloSet, found: Iterable[YoloImage], findings: list[Finding], 
 
 
 def _own_labels(listed: Sequence[YoloImage], findings: list[Finding]) -> list[YoloImage]:
-    """Return the images whose label file is theirs alone."""
+    """Return the images whose label file belongs to them only."""
     by_label: dict[Path, list[Path]] = {}
     for one in listed:
         by_label.setdefault(one.label, []).append(one.image)
     for label, images in by_label.items():
         if len(images) > 1:
             got = " and ".join(path.name for path in images)
-            message = f"the label file must be of one image, got {got}: none of them is read"
+            message = f"the label file must belong to one image, got {got}: none of them is read"
             findings.append(Finding("E313", str(label), "", message, "rename all but one of the images"))
     return [one for one in listed if len(by_label[one.label]) == 1]
 
 
 def _unused_labels(source: YoloSet, listed: Sequence[YoloImage]) -> list[Finding]:
-    """Return findings for label files that belong to no image, or to images that no split lists."""
+    """Return findings on label files without an image, and on those of images that no split lists."""
     used = {one.label for one in listed}
     files = walk_files(source.root)
     others = {label_path(path, [source.root]) for path in files if is_image(path)}
@@ -248,17 +248,17 @@ def _unused_labels(source: YoloSet, listed: Sequence[YoloImage]) -> list[Finding
         if path in others:
             left_out.append(path)
             continue
-        message = f"the label file must be that of an image in {IMAGES}/, got no image of that name: left out"
-        what = f"label files must be those of images in {IMAGES}/: left out"
+        message = f"the label file must belong to an image in {IMAGES}/, got no image of that name: left out"
+        what = f"label files must belong to images in {IMAGES}/: left out"
         findings.append(RepeatedFinding("W337", str(path), "", message, what=what))
     if left_out:
-        message = f"{len(left_out)} label files are of images that no split lists, the first {left_out[0]}: left out"
-        findings.append(Finding("W323", str(source.where), "", message, "list their folder as a split to read them"))
+        message = f"{len(left_out)} label files belong to images that no split lists, the first {left_out[0]}: left out"
+        findings.append(Finding("W323", str(source.where), "", message, "declare their folder as a split to read them"))
     return findings
 
 
 def outside(path: Path, roots: Sequence[Path], what: str = "the image") -> Finding | None:
-    """Return a finding when a file lies, with every link followed, in none of the folders that may be read."""
+    """Return a finding if a file, with symlinks resolved, is in none of the folders that may be read."""
     if any(is_inside(path, root) for root in roots):
         return None
     message = must_be(what, f"inside {roots[0]}", str(path))

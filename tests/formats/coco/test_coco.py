@@ -43,7 +43,7 @@ def places_in(document: Mapping[str, Any]) -> list[str]:
 def is_conserved(result: ReadResult, document: Mapping[str, Any]) -> bool:
     """Return whether every annotation is in the Dataset, in the findings, or counted as ignored."""
     if any(finding.code == "E113" for finding in result.findings):
-        # Keypoints without names refuse the file as a whole.
+        # Unnamed keypoints refuse the whole file.
         return True
     told = [*map(str, result.dataset.origins), *(finding.place for finding in result.findings)]
     lost = [
@@ -55,7 +55,7 @@ def is_conserved(result: ReadResult, document: Mapping[str, Any]) -> bool:
 
 
 def has_reported_parent(entry: Any, result: ReadResult, document: Mapping[str, Any]) -> bool:
-    """Return whether an error is about the image or the category of an annotation: it has the annotation too."""
+    """Return whether an error is about an annotation's image or category: it covers the annotation too."""
     errors = [finding.place for finding in result.findings if finding.code.startswith("E")]
     return isinstance(entry, dict) and any(
         isinstance(parent, dict)
@@ -66,7 +66,7 @@ def has_reported_parent(entry: Any, result: ReadResult, document: Mapping[str, A
     )
 
 
-# Writing and reading back.
+# Round trip.
 
 
 def test_what_was_written_is_read_back_exactly(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_mmdet_and_mmpose_open_what_was_written(tmp_path: Path) -> None:
     ("image", "part"),
     [
         (Image("../x.jpg", 320, 240, path=Path("x.jpg")), "file_name must be a path that stays in images/, got '../x"),
-        (Image("x.jpg", 320, 240), "path must be an image file, which goes to images/, got None"),
+        (Image("x.jpg", 320, 240), "path must be an image file for images/, got None"),
     ],
 )
 def test_the_writer_refuses_images_it_cannot_place(tmp_path: Path, image: Image, part: str) -> None:
@@ -193,7 +193,7 @@ def test_the_writer_refuses_one_name_in_two_splits(tmp_path: Path) -> None:
         coco.write({"train": dataset, "val": dataset}, tmp_path / "out", "copy")
 
 
-# What is COCO, and where its files and images lie.
+# Detection, and the locations of files and images.
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_detect_takes_coco_and_nothing_else(tmp_path: Path) -> None:
 
 
 def release(tmp_path: Path) -> Path:
-    """Make a folder as COCO is released: annotations/, train2017/ and val2017/, one file name in both."""
+    """Make a folder like a COCO release: annotations/, train2017/ and val2017/, one file name in both."""
     root = tmp_path / "release"
     for split in ("train", "val"):
         name = f"instances_{split}2017"
@@ -318,7 +318,7 @@ def test_a_link_out_of_the_source_is_an_error_that_names_image_root(tmp_path: Pa
     assert len(found.dataset) == 6
 
 
-# Names, categories, and what is put right.
+# Names, categories, and repairs.
 
 
 def test_keypoints_are_mapped_by_name(tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_another_category_is_a_finding_or_ignored_and_counted(tmp_path: Path) ->
 
     def add_truck(document: Document) -> None:
         document["categories"].append({"id": 7, "name": "truck"})
-        # An object of a detection data set: no keypoints, no area, and a wrong box besides.
+        # An object of a detection data set: no keypoints, no area, and also a wrong box.
         document["annotations"][2] = {"id": 3, "image_id": 2, "category_id": 7, "bbox": [1, 2, 0, 4]}
         document["annotations"][3].update(category_id=7, keypoints=[])
 
@@ -554,7 +554,7 @@ BROKEN_FILE: dict[str, tuple[Change, str, str, str]] = {
         lambda d: d["categories"][0].pop("keypoints"),
         "E113",
         "categories[0] (id 1, car)",
-        "keypoints must be ",
+        "keypoints must name ",
     ),
     "category": (
         lambda d: d["categories"][0].update(keypoints=3),
@@ -572,7 +572,7 @@ BROKEN_FILE: dict[str, tuple[Change, str, str, str]] = {
         lambda d: d["images"][0].update(file_name="x.jpg"),
         "E121",
         "images[0] (id 1, x.jpg)",
-        "an existing pict",
+        "an existing imag",
     ),
     "no width": (
         lambda d: d["images"][0].update(width="wide"),
@@ -604,7 +604,7 @@ def test_the_finding_of_a_broken_entry_has_its_objects(tmp_path: Path, case: str
     found = [f for f in result.findings if f.code == code and f.place == place]
     assert len(found) == 1
     assert part in found[0].message
-    # Without its id, the objects of the second image are of none.
+    # Without its id, no object belongs to the second image.
     assert not {"E110", "E111"} & set(codes(result)) or case == "image id"
     if isinstance(document.get("images"), list) and isinstance(document["annotations"], list):
         assert is_conserved(result, document)
@@ -642,7 +642,7 @@ def _shared_sample(factory: pytest.TempPathFactory) -> Path:
     return _SAMPLE["folder"]
 
 
-# A data set of posetools' own, without its images.
+# A posetools data set without its images.
 
 
 def test_read_split_opens_no_image(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The fast reading of COCO files says what pydantic says, on thousands of generated files.
+"""Fast reading of COCO files gives the same result as pydantic, on thousands of generated files.
 
-POSETOOLS_CASES sets how many; a case that fails is made again from its number alone.
+POSETOOLS_CASES sets how many; the number of a failing case reproduces it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LISTS = ("images", "annotations", "categories")
 Plain = dict[str, Any]
 
 LONG = "1" * 5000
-# Values as JSON text, sound and broken ones.
+# Values as JSON text, valid and broken.
 _VALUES = r"""
 0 -0 -0.0 1 -1 2 3 7 0.5 -0.5 1.0 1e0 1E2 1.5e+2 1e-7 2147483647 2147483648 9007199254740993 9223372036854775807
 9223372036854775808 18446744073709551615 18446744073709551616 -9223372036854775809 1000000 1000000.0 1000001
@@ -51,7 +51,7 @@ EXTRA_KEYS = ("x", "segmentation", "model_config", "__class__", "é", "", "id ",
 
 
 def whole() -> dict[str, Any]:
-    """Return a small, sound file."""
+    """Return a small valid file."""
     annotation = {
         "image_id": 1,
         "category_id": 1,
@@ -74,7 +74,7 @@ def whole() -> dict[str, Any]:
 
 
 class Maker:
-    """Makes one file out of a number: a sound one with some changes, first of values, then of the text."""
+    """Generates one file from a number: a valid one with changes, first to values, then to the text."""
 
     def __init__(self, number: int) -> None:
         self.random = random.Random(number)
@@ -183,7 +183,7 @@ def other_encoding(content: bytes, rng: random.Random) -> bytes:
 
 
 def by_pydantic(path: Path) -> Plain:
-    """Return what the models alone make of a file, all of it at once."""
+    """Return the result of the models alone, for the whole file at once."""
     text = read_text(path)
     try:
         file = CocoFile.model_validate_json(text)
@@ -255,7 +255,7 @@ def frozen(values: Sequence[Any] | None) -> tuple[Any, ...] | None:
 
 
 def plain_columns(columns: ImageColumns | AnnotationColumns) -> dict[str, Any]:
-    """Return columns as what compares equal only when every bit does."""
+    """Return columns in a form that is equal only if every bit is."""
     values = {name: getattr(columns, name) for name in columns.__slots__}
     return {
         name: value if isinstance(value, tuple) else (value.dtype.str, value.shape, value.tobytes())
@@ -299,7 +299,7 @@ def test_what_is_read_is_what_pydantic_reads(tmp_path: Path, start: int) -> None
 
 
 def test_the_cases_are_of_all_kinds(tmp_path: Path) -> None:
-    """Read by msgspec alone, with entries that pydantic judges, refused by msgspec as a whole, and no JSON."""
+    """The file is read by msgspec alone, has entries for pydantic, is refused by msgspec as a whole, or is not JSON."""
     kinds = set()
     for number in range(300):
         content = Maker(number).make()

@@ -253,7 +253,7 @@ def test_keypoints_as_categories_are_named_as_such_and_joined_when_asked(place: 
     content = flat(boxes=TWO, points=[("beak", 20, 20), ("tail", 30, 25), ("beak", 100, 30)])
     done = place.convert(content)
     assert done.status == 1
-    assert "keypoints were exported as objects of a category each" in done.words
+    assert "keypoints must belong to objects, got" in done.words
     assert "E104" not in done.words
     assert "--keypoints-from categories" in done.words
     done = place.convert(content, "--keypoints-from", "categories")

@@ -1,4 +1,4 @@
-"""What is said of a COCO file that cannot be read as it is: each cause once, with a way on that works when typed."""
+"""Messages on COCO files that cannot be read as they are: each cause once, with a hint that works when typed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_box_without_size_can_be_made_from_the_keypoints(place: Place, box: li
     assert "`posetools convert --box-from keypoints`" in done.words
     done = place.convert(content, "--box-from", "keypoints")
     assert done.status == 0, done.words
-    # 40 by 20 px round the points, a tenth more on each side.
+    # 40 by 20 px around the points, and a tenth more on each side.
     assert place.objects()[0]["bbox"] == [26, 38, 48, 24]
 
 
@@ -187,7 +187,7 @@ def test_keypoints_without_visibility_are_asked_for_once_and_the_option_settles_
     assert done.status == 0, done.words
     for one in place.objects():
         assert one["keypoints"] == [30, 40, 2, 50.5, 60, 2, 0, 0, 0]
-        # 20.5 by 20 px round the two, a tenth more on each side.
+        # 20.5 by 20 px around both, and a tenth more on each side.
         assert one["bbox"] == [27.95, 38, 24.6, 24]
 
 
@@ -238,7 +238,7 @@ def test_an_image_never_gets_the_id_that_objects_of_no_image_refer_to(place: Pla
 def test_pairs_without_names_are_asked_for_one_after_the_other(place: Place) -> None:
     pairs = {"keypoints": [30, 40, 50.5, 60, 70, 42, 75, 45], "num_keypoints": 4}
     content = document(heron(1, **pairs), heron(2, 2, **pairs), keypoints=...)
-    assert "x and y alone in 2 objects" in place.convert(content).words
+    assert "x and y only in 2 objects" in place.convert(content).words
     done = place.convert(content, "--assume-visible")
     assert "got 4 keypoints and no names" in done.words
     done = place.convert(content, "--assume-visible", "--kpt-order", "beak,tail,crest,foot", "--ignore", "foot")
@@ -251,7 +251,7 @@ def test_a_category_with_boxes_alone_needs_no_names(place: Place, names: object)
     boxes = (heron(i, i, keypoints=..., num_keypoints=...) for i in (1, 2))
     done = place.convert(document(*boxes, keypoints=names))
     assert done.status == 0, done.words
-    assert "they train the detector" in done.words
+    assert "they only train the detector" in done.words
     assert [one["bbox"] for one in place.objects()] == [[20, 30, 60, 40]] * 2
 
 
@@ -266,7 +266,7 @@ def test_a_point_at_the_mark_of_a_missing_one_is_unlabeled(place: Place, seen: i
     change = {"keypoints": [*POINTS[:6], -1, -1, seen]}
     done = place.convert(document(heron(1, **change), heron(2, 2)))
     assert done.status == 0, done.words
-    assert "keypoints at (-1, -1), the mark of a missing one, were taken for unlabeled (once" in done.words
+    assert "keypoints at (-1, -1), the mark of a missing one, were read as unlabeled (once" in done.words
     one, two = place.objects()
     assert (one["keypoints"], one["num_keypoints"]) == ([*POINTS[:6], 0, 0, 0], 2)
     assert two["keypoints"] == POINTS
@@ -283,5 +283,5 @@ def test_objects_of_no_listed_category_are_taken_as_the_user_says(place: Place, 
     assert "--kpt-order beak,tail,crest" in done.words
     done = place.convert(content, "--kpt-order", "tail,beak,crest")
     assert done.status == 0, done.words
-    assert "the 2 objects of category 5 were taken for 'heron'" in done.words
+    assert "the 2 objects of category 5 were read as 'heron'" in done.words
     assert place.objects()[0]["keypoints"] == [*POINTS[3:6], *POINTS[:3], *POINTS[6:]]

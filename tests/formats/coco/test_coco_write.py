@@ -1,4 +1,4 @@
-"""What the COCO writer writes, byte for byte against Python's own json, in whatever pieces it comes."""
+"""The COCO writer's output, byte for byte against Python's json, for any slicing."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.build import make_dataset
 from tests.coco_sample import other_skeleton
 
 CAR8 = load_skeleton("car8")
-# Of objects in each image; the third has none.
+# Number of objects in each image; the third has none.
 COUNTS = (2, 1, 0, 3)
 
 
 def dataset(skeleton: Skeleton = CAR8) -> Dataset:
-    """Return four images with odd names, and objects with whole and broken numbers."""
+    """Return four images with odd names, and objects with whole and fractional numbers."""
     builder, rng = DatasetBuilder(skeleton), np.random.default_rng(5)
     for number, (name, count) in enumerate(zip(("a.jpg", 'b "b".png', "sub/ü\n.jpg", "z.jpg"), COUNTS, strict=True)):
         builder.add_image(Image(name, 300 + number, 200))
@@ -43,12 +43,12 @@ def dataset(skeleton: Skeleton = CAR8) -> Dataset:
 
 
 def flat(points: list[list[float]]) -> list[float]:
-    """Return x, y and visibility of each point: fractions of pixels, a whole number, and nothing but 0 for none."""
+    """Return x, y and visibility of each point: fractions of pixels, a whole number, and zeros if unlabeled."""
     return [value for x, y, seen in points for value in ((x, y, int(seen)) if seen else (0, 0, 0))]
 
 
 def text_by_hand(data: Dataset, first_image: int, first_annotation: int) -> str:
-    """Return the file as a person would write it down."""
+    """Return the file as a person would write it."""
     annotations: list[dict[str, Any]] = []
     for row in range(len(data)):
         x1, y1, x2, y2 = data.boxes[row].tolist()
@@ -126,7 +126,7 @@ def test_the_category_is_the_skeletons() -> None:
 
 @dataclass(frozen=True)
 class InSlices:
-    """A data set that comes in several Datasets, as from processes that read."""
+    """A data set in several Datasets, as from worker processes."""
 
     data: Dataset
 
@@ -226,8 +226,7 @@ def test_an_image_without_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         write({"train": dataset()}, tmp_path / "d", "copy")
     assert str(caught.value) == (
-        "a.jpg: path must be an image file, which goes to images/, got None\n"
-        "  read the data set with its images, and write it then"
+        "a.jpg: path must be an image file for images/, got None\n  read the data set with its images before writing it"
     )
     assert caught.value.place == ""
 

@@ -1,4 +1,4 @@
-"""custom: tables of one's own in every form that a mapping can describe, and every way to break one."""
+"""custom: tables in every form that a mapping can describe, and every way to break one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def read(folder: Path, table: str, mapping: str = LONG, name: str = "cars.csv", 
 
 
 def cells(dataset: Dataset) -> dict[str, list[Any]]:
-    """Return what a table can hold of a data set, by columns of the wide form."""
+    """Return what a table can hold of a data set, given the columns of the wide form."""
     columns: dict[str, list[Any]] = {"image": [], "x1": [], "y1": [], "x2": [], "y2": []}
     for instance in dataset:
         columns["image"].append(instance.image.file_name)
@@ -235,12 +235,12 @@ def test_words_of_visibility(tmp_path: Path, word: str, code: int | None) -> Non
         (lambda t: t.replace(",,,,\nb", ",1,2,3,4\nb"), "E307", "the box must be the same in every row of an object"),
         (lambda t: t.replace("10,20,100,80", ",,,"), "E306", "an object must be one with a box, got 'none'"),
         (lambda t: t.replace(TWO, "lfb"), "E305", "left-front-bumper must be at most one point of an object"),
-        (lambda t: t.replace("a.jpg,1,lfb", "a.jpg,,lfb"), "E311", "car must be what tells the object, got ''"),
+        (lambda t: t.replace("a.jpg,1,lfb", "a.jpg,,lfb"), "E311", "car must be an object's identifier, got ''"),
         (lambda t: t.replace("1,lfb", "1,"), "E311", "part must be the name of a point, got ''"),
         (lambda t: t.replace("b.jpg", "c.jpg"), "E121", "image must be an existing image, got 'c.jpg'"),
         (lambda t: t.replace("b.jpg", "../c.jpg"), "E308", "image must be a path inside"),
         (lambda t: t.replace("b.jpg", ""), "E309", "image must be an image's path, got ''"),
-        (lambda t: t.replace("state", "seen"), "E310", "the columns must be with state, as "),
+        (lambda t: t.replace("state", "seen"), "E310", "the columns must be a list with state, as "),
         (lambda t: t.replace("top", "left"), "E310", "the columns must be all different"),
         (lambda t: t.replace("b.jpg,", "b.jpg"), "E310", "the line must be 10 values, got 9"),
         (lambda t: t.replace("b.jpg", 'b"x'), None, ""),
@@ -313,7 +313,7 @@ def test_ways_to_break_a_mapping(tmp_path: Path, mapping: str, said: str) -> Non
 
 def test_a_mapping_must_be_given_and_be_there(tmp_path: Path) -> None:
     save(tmp_path, TABLE)
-    with pytest.raises(RequestError, match=r"--mapping FILE\.toml must be given with the format custom"):
+    with pytest.raises(RequestError, match=r"--mapping FILE\.toml must be given with format custom"):
         custom.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions())
     with pytest.raises(InputError, match=r"nowhere\.toml: cannot be read"):
         custom.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions(mapping=tmp_path / "nowhere.toml"))

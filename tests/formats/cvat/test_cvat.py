@@ -140,7 +140,7 @@ def test_a_skeleton_that_sticks_out_of_its_box_a_little_makes_no_second_object(t
 def test_a_flat_point_just_outside_the_only_box_is_its_own(tmp_path: Path) -> None:
     result = read(tmp_path, box(0, 0, 50, 50), point(LFT, 52, 9), point(LRT, 9, 9))
     assert visibility(result, 0) == {LFT: 2, LRT: 2} and codes(result) == [("W327", "image[0] (a.jpg): points[0]")]
-    assert "lies 2 px, 4.0% of its side, outside box[0]" in texts(result)
+    assert "is 2 px (4.0% of its side) outside box[0]" in texts(result)
 
 
 def test_a_group_wins_over_containment(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_box_alone_is_an_object_without_keypoints(tmp_path: Path) -> None:
     ("shapes", "code", "place", "part"),
     [
         ([box(0, 0, 50, 50), skeleton(point(LFT, 9, 9)), skeleton(point(LFT, 19, 9))], "E304", "skeleton[0]",
-         "in one box that can only be its own, or joined with it, got 'box[0] and skeleton[1]'"),
+         "in only one possible box, or joined with it, got 'box[0] and skeleton[1]'"),
         ([box(0, 0, 50, 50), box(1, 1, 51, 51), skeleton(point(LFT, 9, 9))], "E304", "skeleton[0]",
          "got 'box[0] and box[1]'"),
         ([box(0, 0, 50, 50, group_id=1), skeleton(point(LFT, 9, 9), group_id=1),
@@ -207,7 +207,7 @@ def test_what_is_ambiguous_is_told(tmp_path: Path, shapes: list[str], code: str,
 
 
 def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
-    color = tag("attribute", "red", name="colour")
+    color = tag("attribute", "red", name="color")
     shapes = [
         box(0, 0, 50, 50, color, occluded=1, group_id=1),
         skeleton(point(LFT, 9, 9, color), point(LRT, 19, 9, tag("attribute", "true", name="Occluded")), group_id=1),
@@ -249,11 +249,11 @@ def test_other_shapes(tmp_path: Path, shape: str, code: str, part: str) -> None:
 # (text to replace, its replacement, code, place of the finding after the image's, parts of message and hint)
 MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     (f'label="{LFT}" source="manual" outside="0" occluded="0" points="30.5,80.25"', 'points="30.5,80.25"', "E311",
-     ": skeleton[0].points[0].label", ["label must be a text, got None", "correct the shape in CVAT, or delete it"]),
+     ": skeleton[0].points[0].label", ["label must be a string, got None", "correct the shape in CVAT, or delete it"]),
     (f'label="{LRT}"', 'label="left-rear-tyre"', "E301", ": skeleton[0].points[1]",
      ["got 'left-rear-tyre'", "did you mean 'left-rear-tire'?", "--map 'left-rear-tyre=left-rear-tire'"]),
     ('points="30.5,80.25"', 'points="30.5"', "E311", ": skeleton[0].points[0].points",
-     ["points must be pairs x,y of finite numbers of at most 1000000 px, with ; between them, got '30.5'"]),
+     ["points must be x,y pairs of finite numbers of at most 1000000 px, separated by ;, got '30.5'"]),
     ('points="30.5,80.25"', 'points="nan,80"', "E311", ": skeleton[0].points[0].points", ["got 'nan,80'"]),
     ('points="30.5,80.25"', 'points="1e9,80"', "E311", ": skeleton[0].points[0].points", ["got '1e9,80'"]),
     ('points="30.5,80.25"', 'points=""', "E311", ": skeleton[0].points[0].points", ["got ''"]),
@@ -266,7 +266,7 @@ MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     ('xtl="10" ', "", "E311", ": box[0].xtl", ["got None"]),
     ('xbr="110"', 'xbr="10"', "E311", ": box[0].points", ["2 opposite or 4 upright corners of a rectangle with width"]),
     ('group_id="1"', 'group_id="x"', "E311", ": box[0].group_id", ["group_id must be an integer, got 'x'"]),
-    ('<skeleton label="car" ', "<skeleton ", "E311", ": skeleton[0].label", ["label must be a text, got None"]),
+    ('<skeleton label="car" ', "<skeleton ", "E311", ": skeleton[0].label", ["label must be a string, got None"]),
     ('name="a.jpg"', 'name="b.jpg"', "E121", "", ["an existing image, got 'b.jpg'", "4 shapes left out"]),
     ('name="a.jpg"', 'name="../a.jpg"', "E125", "", ["got '../a.jpg'", "--image-root DIR allows"]),
     ('width="320"', 'width="640"', "E123", "", ["must be (320, 240), the size of a.jpg, got (640, 240)", "4 shapes"]),
@@ -304,7 +304,7 @@ EXTERNAL = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><annotations
         (BOMB, "", "without a document type, got DTDForbidden"),
         (EXTERNAL, "", "without a document type, got DTDForbidden"),
         ('<?xml version="1.0" encoding="klingon"?><annotations/>', "", "in a known encoding"),
-        ("<a><annotations/></a>", "", "a CVAT file: an element annotations with image elements, got 'a'"),
+        ("<a><annotations/></a>", "", "a CVAT file: an annotations element with image elements, got 'a'"),
         ('<annotations><track id="0" label="car"/><track id="1"/></annotations>', "track[0]",
          "must be one with a shape that is not outside in some track, got '2 tracks'"),
         ('<annotations><track id="0" label="car"/><image name="a.jpg"/></annotations>', "track[0]",
@@ -353,7 +353,7 @@ def test_an_image_that_is_listed_twice_is_left_out(tmp_path: Path) -> None:
     save(tmp_path, document(VALID, image(name="b.jpg"), VALID))
     result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E313", "image[0] (a.jpg)"), ("E313", "image[2] (a.jpg)")]
-    assert "images/a.jpg, got image[2] (a.jpg) besides; none of them is read (4 shapes here)" in texts(result)
+    assert "images/a.jpg, got image[2] (a.jpg) too; none of them is read (4 shapes here)" in texts(result)
     assert [i.file_name for i in result.dataset.images] == ["b.jpg"]
 
 

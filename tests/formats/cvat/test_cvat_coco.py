@@ -1,4 +1,4 @@
-"""CVAT's export 'COCO Keypoints 1.0', made by hand from its documented layout, is read by the COCO reader as it is."""
+"""CVAT's export 'COCO Keypoints 1.0', made by hand from its documented layout, is read by the COCO reader as is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.build import make_image
 CAR8 = load_skeleton("car8")
 Json = dict[str, Any]
 
-# outside, occluded and visible, as CVAT writes them; a point that is outside keeps its place.
+# outside, occluded and visible, as CVAT writes them; an outside point keeps its position.
 KEYPOINTS = [50.0, 60.0, 2, 120.0, 60.0, 1, 55.0, 90.0, 2, 80.0, 80.0, 0, *([0.0, 0.0, 0] * 4)]
 
 
@@ -96,7 +96,7 @@ def test_a_project_with_subsets(tmp_path: Path) -> None:
 
 
 def test_a_box_of_the_group_and_masks_are_exported_in_its_place(tmp_path: Path) -> None:
-    """A box or polygon that is grouped with the skeleton gives the bbox; the polygon is not carried over."""
+    """A box or polygon grouped with the skeleton gives the bbox; the polygon is not carried over."""
     make_image(tmp_path / "images/default/sub/a.jpg")
     outline = [[40.0, 40.0, 140.0, 40.0, 140.0, 100.0]]
     save(tmp_path, export(bbox=[40.0, 40.0, 100.0, 60.0], area=3000.0, segmentation=outline), "default")

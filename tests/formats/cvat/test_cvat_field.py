@@ -1,4 +1,4 @@
-"""CVAT files as other programs and older versions write them: what the command makes of them, on a dog."""
+"""CVAT files as other programs and older versions write them: what the command reads, on a dog."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DOG = "".join(
         ),
     )
 )
-# What DOG is in COCO, by hand.
+# DOG in COCO, by hand.
 BOX, KEYPOINTS = [10, 20, 100, 70], [30.5, 80.25, 2, 90, 80, 1, 0, 0, 0]
 
 
@@ -40,7 +40,7 @@ def dog(folder: Path) -> Path:
 
 
 def convert(folder: Path, *sources: Path, more: tuple[str, ...] = ("--val", "0")) -> tuple[Done, list[dict[str, Any]]]:
-    """Return what the command said, and the objects that it wrote, with the names of their images."""
+    """Return the command's output, and the objects that it wrote, with the names of their images."""
     given = sources or (folder / "src",)
     out = folder / "out"
     done = run("convert", *given, "--skeleton", dog(folder), "--out", out, "--overwrite", *more)
@@ -60,19 +60,19 @@ def source(folder: Path, *shapes: str, **more: Any) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('group_id="1"', 'group_id="1.0"', "a group_id as a fraction was taken for an integer"),
-        ('group_id="1"', 'group_id=""', "an empty one for none (2)"),
-        ('group_id="1"', 'group_id="None"', "an empty one for none (2)"),
-        ('occluded="1"', 'occluded="True"', "occluded or outside as a word or a fraction was taken for 0 or 1"),
-        ('occluded="1"', 'occluded="yes"', "occluded or outside as a word or a fraction was taken for 0 or 1"),
-        ('outside="1"', 'outside="1.0"', "occluded or outside as a word or a fraction was taken for 0 or 1"),
-        ('points="30.5,80.25"', 'points=" 30.5 , 80.25 ;;"', "points with other white space, or a separator too many"),
-        ('points="30.5,80.25"', 'points="30.5 80.25"', "points with other white space, or a separator too many"),
-        ('xtl="10" ytl="20" xbr="110" ybr="90"', 'xtl="110" ytl="90" xbr="10" ybr="20"', "exchanged corners of a box"),
-        ('width="320"', 'width="320.0"', "a size as a fraction was taken for an integer (1)"),
+        ('group_id="1"', 'group_id="1.0"', "a group_id as a float was read as an integer"),
+        ('group_id="1"', 'group_id=""', "an empty one as none (2)"),
+        ('group_id="1"', 'group_id="None"', "an empty one as none (2)"),
+        ('occluded="1"', 'occluded="True"', "occluded or outside as a word or a float was read as 0 or 1"),
+        ('occluded="1"', 'occluded="yes"', "occluded or outside as a word or a float was read as 0 or 1"),
+        ('outside="1"', 'outside="1.0"', "occluded or outside as a word or a float was read as 0 or 1"),
+        ('points="30.5,80.25"', 'points=" 30.5 , 80.25 ;;"', "points with other white space or extra separators"),
+        ('points="30.5,80.25"', 'points="30.5 80.25"', "points with other white space or extra separators"),
+        ('xtl="10" ytl="20" xbr="110" ybr="90"', 'xtl="110" ytl="90" xbr="10" ybr="20"', "swapped corners of a box"),
+        ('width="320"', 'width="320.0"', "a size as a float was read as an integer (1)"),
         (' width="320" height="240"', "", "a missing size was taken from the image (1)"),
-        (' width="320"', "", "a size without its other half was not used: the image says both (1)"),
-        ('width="320"', 'width=""', "a size without its other half was not used: the image says both (1)"),
+        (' width="320"', "", "a width or height alone was ignored: the image gives both (1)"),
+        ('width="320"', 'width=""', "a width or height alone was ignored: the image gives both (1)"),
     ],
 )  # fmt: skip
 def test_a_value_with_one_meaning_is_read_and_counted(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -105,8 +105,8 @@ def test_attribute_and_switch_that_disagree_are_refused(tmp_path: Path) -> None:
     shape = point("nose", 30, 40, tag("attribute", "true", name="visible"), occluded=1)
     source(tmp_path, box(10, 20, 110, 90, label="dog"), shape)
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "visibility must be said once, or with one meaning" in done.words
-    # The box of a switch that nobody touched says nothing.
+    assert done.status == 1 and "visibility must be given once, or with one meaning" in done.words
+    # An untouched checkbox has no effect.
     shape = point("nose", 30, 40, tag("attribute", "false", name="occluded"), occluded=1)
     source(tmp_path, box(10, 20, 110, 90, label="dog"), shape)
     assert convert(tmp_path)[1][0]["keypoints"][:3] == [30, 40, 1]
@@ -120,9 +120,9 @@ def test_an_attribute_names_the_keypoint_of_a_point_whose_label_means_nothing(tm
     source(tmp_path, box(10, 20, 110, 90, label="dog"), *shapes)
     done, objects = convert(tmp_path)
     assert [one["keypoints"] for one in objects] == [[30, 40, 2, 0, 0, 0, 60, 40, 2]]
-    assert "points labeled 'landmark' were named by an attribute, which is a keypoint's name (2)" in done.words
+    assert "points labeled 'landmark' were named by an attribute that is a keypoint's name (2)" in done.words
     assert "attribute 'by' (2)" in done.words and "attribute 'part'" not in done.words
-    # A label that is a keypoint's name counts, whatever an attribute says.
+    # A label that is a keypoint's name takes precedence over an attribute.
     source(
         tmp_path, box(10, 20, 110, 90, label="dog"), point("nose", 30, 40, tag("attribute", "left-ear", name="near"))
     )
@@ -132,7 +132,7 @@ def test_an_attribute_names_the_keypoint_of_a_point_whose_label_means_nothing(tm
 def test_the_hint_for_a_skeleton_of_another_label_is_typed(tmp_path: Path) -> None:
     source(tmp_path, DOG.replace('label="dog"', 'label="pose"'))
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "--map 'pose=dog' takes it so" in done.words
+    assert done.status == 1 and "--map 'pose=dog' maps it to the category" in done.words
     _, objects = convert(tmp_path, more=("--val", "0", "--map", "pose=dog"))
     assert [(one["bbox"], one["keypoints"]) for one in objects] == [(BOX, KEYPOINTS)]
 
@@ -163,7 +163,8 @@ def test_tasks_of_a_project_that_share_an_image_s_name_are_exported_by_themselve
     save(tmp_path / "src", document(*entries))
     done, _ = convert(tmp_path)
     assert done.status == 1 and done.words.count("E313") == 2
-    assert "(tasks 9, 10): export each task from CVAT by itself, and give all exports to convert" in done.words
+    assert "export each task from CVAT by itself, and give all exports to convert" in done.words
+    assert "(tasks 9, 10)" in done.words
 
 
 def test_the_frames_of_a_video_have_no_ending_in_the_file(tmp_path: Path) -> None:
@@ -205,8 +206,8 @@ def test_the_box_of_another_name_is_one_finding_whose_map_reads_it(tmp_path: Pat
     nose = skeleton(point("nose", 30, 80), label="dog")
     source(tmp_path, box(10, 20, 110, 90, label=label), nose)
     done, _ = convert(tmp_path)
-    assert done.status == 1 and f"--map '{label}=dog' takes it so" in done.words
-    # The skeleton in it has no box, which is the same cause.
+    assert done.status == 1 and f"--map '{label}=dog' maps it" in done.words
+    # The skeleton in it has no box, for the same cause.
     assert "E306" not in done.words and "1 point that depends on it is not read either" in done.words
     done, objects = convert(tmp_path, more=("--val", "0", "--map", f"{label}=dog"))
     assert [(one["bbox"], one["keypoints"][:3]) for one in objects] == [(BOX, [30, 80, 2])], done.words
@@ -237,7 +238,7 @@ def test_a_pattern_of_the_hint_reads_the_points_too(tmp_path: Path) -> None:
     ]  # fmt: skip
     source(tmp_path, *shapes)
     done, _ = convert(tmp_path)
-    pattern = re.findall(r"--label-pattern '([^']+)' reads what labels say", done.words)
+    pattern = re.findall(r"--label-pattern '([^']+)' reads the rest of the label", done.words)
     assert done.status == 1 and len(pattern) == 1, done.words
     done, objects = convert(tmp_path, more=("--val", "0", "--label-pattern", pattern[0]))
     assert [one["keypoints"][:3] for one in objects] == [[30, 80, 2], [170, 80, 2]], done.words
@@ -256,7 +257,7 @@ def test_names_with_the_category_before_them_are_mapped_by_the_hint(tmp_path: Pa
 def test_one_point_in_an_image_names_the_option_for_one_object(tmp_path: Path) -> None:
     source(tmp_path, point("nose", 30, 80))
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "--one-object-per-image says so" in done.words
+    assert done.status == 1 and "add --one-object-per-image" in done.words
     done, objects = convert(tmp_path, more=("--val", "0", "--one-object-per-image", "--box-from", "keypoints"))
     # 5% of the shorter side.
     assert [(one["bbox"], one["keypoints"][:3]) for one in objects] == [([24, 74, 12, 12], [30, 80, 2])], done.words

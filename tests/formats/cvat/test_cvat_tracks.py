@@ -1,4 +1,4 @@
-"""CVAT for video 1.1, as CVAT exports the task of a video: tracks of a dog, read where the frames are there."""
+"""CVAT for video 1.1, as CVAT exports the task of a video: tracks of a dog, read if the frames exist."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_tracks_are_the_shapes_of_each_frame(tmp_path: Path) -> None:
         ("frame_000001.PNG", [20, 20, 100, 70], [40, 80, 2, 40, 80, 1, 0, 0, 0]),
         ("frame_000001.PNG", [200, 200, 10, 20], [0] * 9),
     ]
-    # Nobody says that the last frame, in which nothing is left, was labeled.
+    # The last frame, which shows no object, counts as not labeled.
     assert "frame_000002.PNG: the image must be named by a CVAT file, got none" in done.words
 
 
@@ -76,10 +76,10 @@ def test_a_finding_names_the_place_in_the_file(tmp_path: Path) -> None:
 def test_frames_without_images_are_one_finding(tmp_path: Path) -> None:
     source(tmp_path, *tracks(), frames=(0,))
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "E121 image-missing (1)" in done.words
+    assert done.status == 1 and "E121 picture-missing (1)" in done.words
     assert "each of its 2 frames must have an image in images/, got none for 1: frame_000001.PNG" in done.words
     assert "(3 shapes left out)" in done.words
-    # What the hint names: the frames are elsewhere.
+    # As the hint says: the frames are in another folder.
     make_image(tmp_path / "video/frame_000001.PNG", SIZE)
     done, objects = convert(tmp_path, more=("--val", "0", "--image-root", str(tmp_path / "video")))
     assert done.status == 0 and len(objects) == 3, done.words
@@ -90,13 +90,13 @@ def test_without_any_frame_the_export_to_choose_is_said(tmp_path: Path) -> None:
     make_image(tmp_path / "src/images/first.jpg", SIZE)
     done, _ = convert(tmp_path)
     assert done.status == 1 and "E310 unreadable-file (1)" in done.words
-    assert "export the task from CVAT as 'CVAT for images 1.1': its tracks then are shapes of each frame" in done.words
+    assert "export the task from CVAT as 'CVAT for images 1.1': it writes tracks as shapes of each frame" in done.words
 
 
 @pytest.mark.parametrize(("old", "new", "told"), [
     # The box is in frames 0 and 2, and was in 1 when the video was labeled.
     (frame_box(1), "", "track[0] must be a track with every frame up to one that is outside, got 'frame 0, then 2'"),
-    # It never ends, though the video goes on.
+    # It never ends, although the video continues.
     (frame_box(1) + frame_box(2, outside=1), "", "got 'frame 0, then 2'"),
 ])  # fmt: skip
 def test_key_frames_alone_are_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -126,7 +126,7 @@ def test_frames_of_another_size_are_refused(tmp_path: Path) -> None:
 def test_a_frame_that_is_no_number_is_told(tmp_path: Path, frame: str) -> None:
     source(tmp_path, *[track.replace(' frame="1"', f' frame="{frame}"', 1) for track in tracks()[:1]], tracks()[2])
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "frame must be the number of a frame" in done.words
+    assert done.status == 1 and "frame must be a frame number" in done.words
 
 
 def test_a_box_that_may_be_outside_is_told(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_box_that_may_be_outside_is_told(tmp_path: Path) -> None:
 
 
 def test_tasks_of_a_project_have_frames_of_their_own(tmp_path: Path) -> None:
-    """The second task is shorter: its track goes on to its own last frame."""
+    """The second task is shorter: its track continues to its own last frame."""
     made = [
         tag("track", "".join(map(frame_box, range(4))), label="dog", task_id=1, subset="train"),
         tag("track", "".join(map(frame_box, range(2))), label="dog", task_id=2, subset="val"),

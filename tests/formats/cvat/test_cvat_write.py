@@ -96,7 +96,7 @@ def test_written_file(tmp_path: Path) -> None:
 
 
 def test_the_drawing_of_the_skeleton_is_that_of_cvat(tmp_path: Path) -> None:
-    """CVAT's label constructor: a circle per sub-label, in their order, and lines between the circles' numbers."""
+    """CVAT's label constructor: a circle per sublabel, in their order, and lines between the circles' numbers."""
     cvat.write({"all": make_dataset(tmp_path / "in")}, tmp_path / "out", "copy")
     root = ET.parse(tmp_path / "out/annotations.xml").getroot()
     drawing = ET.fromstring(f"<svg>{root.findtext('meta/task/labels/label/svg')}</svg>")
@@ -135,8 +135,8 @@ def crowd(folder: Path) -> Dataset:
 @pytest.mark.parametrize(
     ("make", "part"),
     [
-        (crowd, "iscrowd must be 0, for CVAT has no groups of objects, got 1"),
-        (lambda _: make_dataset(), "path must be an image file, which CVAT stands beside, got None"),
+        (crowd, "iscrowd must be 0 (CVAT has no crowds), got 1"),
+        (lambda _: make_dataset(), "path must be an image file for the CVAT annotations, got None"),
         (
             lambda folder: make_dataset(folder, images=["a\x01.jpg"]),
             "file_name must be text that XML can hold, without control characters, got 'a\\x01.jpg'",
@@ -192,7 +192,7 @@ def test_every_shape_is_in_the_data_set_in_a_finding_or_counted(
     for number, label in enumerate(boxes):
         assert label == "bus" or f"box[{number}]" in f"{told} {' '.join(map(str, result.dataset.origins))}"
     assert told.count("polygon[") == len(root.findall("image/polygon"))
-    # A point is labeled in the data set, or named in a finding, or counted, unless its skeleton is so as a whole.
+    # A point is labeled in the data set, named in a finding, or counted, unless its whole skeleton is.
     whole = set(re.findall(r"skeleton\[(\d+)\](?!\.)", told))
     skeletons = root.findall("image/skeleton")
     read = [one for i, one in enumerate(skeletons) if str(i) not in whole and one.get("label") != "bus"]

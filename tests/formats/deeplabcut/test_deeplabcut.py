@@ -1,4 +1,4 @@
-"""DeepLabCut: single and several animals, CSV and H5, every way to break a file, and what comes back."""
+"""DeepLabCut: single and several animals, CSV and H5, every way to break a file, and round trips."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def names(dataset: Dataset) -> list[str]:
 
 
 def visible(dataset: Dataset) -> Dataset:
-    """Return what DeepLabCut keeps of a data set: every labeled point visible, its box and area round them."""
+    """Return what DeepLabCut keeps of a data set: labeled points, all visible, with box and area around them."""
     points = dataset.keypoints.copy()
     points[:, :, 2] = np.minimum(points[:, :, 2], 1) * 2
     shown = [row[row[:, 2] > 0, :2] for row in points]
@@ -133,7 +133,7 @@ def test_single_is_an_individual_and_its_body_parts_are_told_once(tmp_path: Path
 
 def test_what_the_format_does_not_hold_must_be_said(tmp_path: Path) -> None:
     path = save(tmp_path, SINGLE)
-    with pytest.raises(RequestError, match=r"must have a visibility, but DeepLabCut holds none\n  --assume-visible"):
+    with pytest.raises(RequestError, match=r"must have a visibility, but DeepLabCut has none\n  --assume-visible"):
         read(path, assume_visible=False)
     result = read(path, box_from="annotation")
     assert [finding.code for finding in result.findings] == ["E306"] and len(result.dataset) == 0
@@ -157,16 +157,24 @@ def test_two_body_parts_of_one_keypoint(tmp_path: Path) -> None:
         (lambda text: text.replace(f"{TWO},{TWO}", "nose,nose"), "E301", "got 'nose'"),
         (lambda text: text.replace("img2.png", "img3.png"), "E121", "an existing image"),
         (lambda text: text.replace("img2.png", "img1.png"), "E313", "the only annotation"),
-        (lambda text: text.replace(",,,,", ",,,,,7"), "E309", "must be 5 cells as the header, got 6"),
-        (lambda text: text.replace("labeled-data/clip/img2.png,", ",5"), "E309", "names an image in 1 cells, got ['']"),
-        (lambda text: text.replace("10.5,20", '"10,5",20').replace("60", "60.5"), "E310", "got '10,5' beside '60.5'"),
-        (lambda text: text.replace("10.5,20", '"1,100",20'), "E310", "got '1,100': a comma may mark thousands there"),
+        (lambda text: text.replace(",,,,", ",,,,,7"), "E309", "must be 5 cells like the header, got 6"),
+        (
+            lambda text: text.replace("labeled-data/clip/img2.png,", ",5"),
+            "E309",
+            "an image in the first 1 cells, got ['']",
+        ),
+        (lambda text: text.replace("10.5,20", '"10,5",20').replace("60", "60.5"), "E310", "got '10,5' and '60.5'"),
+        (
+            lambda text: text.replace("10.5,20", '"1,100",20'),
+            "E310",
+            "got '1,100': the comma may be a thousands separator",
+        ),
         (lambda text: text.replace("coords,x,y", "coords,x,x"), "E310", "one column x of"),
         (lambda text: text.replace("x,y,x,y", "x,y,x,likelihood"), "E310", "coords must be x and y, got 'likelihood'"),
-        (lambda text: text.replace("coords", "likes"), "E310", "a header that begins with one of"),
+        (lambda text: text.replace("coords", "likes"), "E310", "a header that starts with one of"),
         (lambda text: text.replace("bodyparts", "individuals"), "E310", "lines with one 'bodyparts'"),
         (lambda text: text.replace("scorer,me,me", 'scorer,"me"x,me'), "E310", "is not valid CSV"),
-        (lambda text: text.replace(f"bodyparts,{ONE},", "bodyparts,"), "E310", "of one length"),
+        (lambda text: text.replace(f"bodyparts,{ONE},", "bodyparts,"), "E310", "equally long"),
         (lambda _: "", "E310", "lines with one 'bodyparts'"),
     ],
 )
@@ -188,10 +196,10 @@ labeled-data/clip/img2.png,30,40.5,,
     ("change", "repaired"),
     [
         (lambda text: text, []),
-        (lambda text: text.replace("40.5,,", "40.5"), ["fewer in 1 line: the missing cells are taken as empty"]),
-        (lambda text: text.replace("\n", ",,\n"), ["more in 2 lines: the cells beyond are empty and were left out"]),
+        (lambda text: text.replace("40.5,,", "40.5"), ["fewer in 1 line: missing cells were read as empty"]),
+        (lambda text: text.replace("\n", ",,\n"), ["more in 2 lines: further empty cells were ignored"]),
         (lambda text: text.replace("80\n", "80,,\n"), ["got more in 1 line"]),
-        (lambda text: text.replace("40.5,,", "40.5,NA,NaN"), ["got another word in 1 line: taken as empty"]),
+        (lambda text: text.replace("40.5,,", "40.5,NA,NaN"), ["got another word in 1 line: read as empty"]),
         (lambda text: text.replace(",", ";").replace(".5", ",5").replace(".25", ",25"), ["decimal commas in 2 lines"]),
         (lambda text: text.replace(",", "\t"), []),
         (lambda text: text.replace("\n", "\r\n"), []),
@@ -239,7 +247,7 @@ def test_files_of_several_folders(tmp_path: Path) -> None:
 
 
 def _beside(folder: Path, text: str) -> Path:
-    """Save a .csv file with the .h5 file of the same labels beside it, as DeepLabCut does."""
+    """Save a .csv file with the matching .h5 file next to it, as DeepLabCut does."""
     import pandas as pd
 
     path = save(folder, text)
@@ -286,7 +294,7 @@ def test_h5_beside_csv_that_cannot_be_compared(tmp_path: Path) -> None:
     path.with_suffix(".h5").write_text("nothing")
     (finding,) = read(tmp_path).findings
     assert (finding.code, finding.file) == ("W334", str(path)) and "but 1 pair was not compared" in finding.message
-    assert "the .csv files are read" in finding.message and finding.hint.startswith("give the .csv file itself")
+    assert "the .csv files are read" in finding.message and finding.hint.startswith("give the .csv file as SRC")
     assert read(path).findings == ()
 
 
@@ -390,7 +398,7 @@ def test_h5_with_numbers_that_h5py_would_write_beyond_their_array(tmp_path: Path
 def test_h5_that_is_none(tmp_path: Path) -> None:
     result = read(save(tmp_path, "nothing", "CollectedData_me.h5"))
     assert [finding.code for finding in result.findings] == ["E310"]
-    assert "is not a table as pandas writes it" in result.findings[0].message
+    assert "is not a pandas table" in result.findings[0].message
 
 
 @needs_h5
@@ -412,8 +420,8 @@ def test_pandas_reads_the_csv_as_deeplabcut_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda d: replace(d, iscrowd=np.array([True, False, False, False])), "DeepLabCut has no groups of objects"),
-        (lambda d: replace(d, keypoints=d.keypoints * 0), "one with a labeled keypoint, for DeepLabCut holds nothing"),
+        (lambda d: replace(d, iscrowd=np.array([True, False, False, False])), "DeepLabCut has no crowds"),
+        (lambda d: replace(d, keypoints=d.keypoints * 0), "one with a labeled keypoint, as DeepLabCut holds only"),
     ],
 )
 def test_what_it_cannot_hold_is_refused(tmp_path: Path, change: Callable[[Dataset], Dataset], said: str) -> None:
@@ -435,4 +443,4 @@ def test_converting_by_its_signs(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "CollectedData_me.h5"
     os.mkfifo(path)
-    assert read_frame(path) == "must be a file, but is none"
+    assert read_frame(path) == "must be a regular file"

@@ -1,4 +1,4 @@
-"""Types of a damaged HDF5 file for which h5py makes too small an array."""
+"""Types in a damaged HDF5 file for which h5py allocates too small an array."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from posetools.formats.deeplabcut.h5 import harmful_array
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("h5py") is None, reason="needs h5py")
-# How HDF5 describes a float64; the exponent bias of 1023 stands at its end.
+# HDF5's description of a float64; it ends with the exponent bias of 1023.
 _FLOAT64 = bytes.fromhex("3f000800000000004000340b0034ff03")
 
 
 def strange_floats(content: bytes) -> Iterator[bytes]:
-    """Yield an HDF5 file with one of its descriptions of float64 damaged, for each of them."""
+    """Yield HDF5 files, each with a different damaged description of float64."""
     for found in re.finditer(re.escape(_FLOAT64), content):
         yield content[: found.end() - 2] + b"\x96\x03" + content[found.end() :]
 

@@ -17,7 +17,7 @@ from tests.cli.run import run
 
 SIZE = (320, 240)
 NAMES = ("nose", "left_ear", "tail")
-# Of each image its dogs, of each dog its labeled points by name.
+# For each image its dogs, and for each dog its labeled points by name.
 Dogs = Sequence[dict[str, tuple[float, float]]]
 WHOLE = {"nose": (100.0, 60.0), "left_ear": (140.0, 50.0), "tail": (120.0, 130.0)}
 POINT = {"nose": (200.0, 100.0)}
@@ -138,7 +138,7 @@ FORMATS = [labelme, coco, deeplabcut, custom, via, cvat]
 def boxes(
     tmp_path: Path, make: Callable[[Path, Sequence[Dogs]], list[str | Path]], images: Sequence[Dogs], *more: str
 ) -> Any:
-    """Return the sorted boxes of each image as written by ``convert``, and the findings in its record."""
+    """Return the sorted boxes of each image written by ``convert``, and the findings in its record."""
     source, out = tmp_path / "source", tmp_path / "out"
     for folder in (source, out):
         shutil.rmtree(folder, ignore_errors=True)
@@ -168,10 +168,10 @@ def test_an_object_of_one_point_or_line_has_the_size_of_the_images_others(
     # The whole dog is 40 px wide and 80 px high.
     found, said = boxes(tmp_path, make, [[WHOLE, POINT], [LINE, WHOLE]], "--box-margin", "0")
     assert found["img0.png"] == [[100, 50, 40, 80], [160, 60, 80, 80]]
-    # Centered on x = 10 it would begin at -30.
+    # Centered on x = 10 it would start at -30.
     assert found["img1.png"] == [[0, 20, 80, 60], [100, 50, 40, 80]]
     assert len(said) == 1, said
-    assert "2 objects: a side without length is now 80 px, as the image's other objects (2)" in said[0]["message"]
+    assert "2 objects: sides without length were set to 80 px, like the image's other objects (2)" in said[0]["message"]
     assert "--box-margin 20px" in said[0]["hint"]
 
 
@@ -183,7 +183,8 @@ def test_without_others_it_is_a_share_of_the_image(
     # 0.05 of 240 px.
     assert found["img0.png"] == [[194, 94, 12, 12]] and found["img1.png"] == [[308, 228, 12, 12]]
     assert (
-        len(said) == 1 and "in 2 objects: a side without length is now 12 px, 5% of the image (2)" in said[0]["message"]
+        len(said) == 1
+        and "in 2 objects: sides without length were set to 12 px, 5% of the image (2)" in said[0]["message"]
     )
 
 

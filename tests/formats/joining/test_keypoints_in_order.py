@@ -1,4 +1,4 @@
-"""--kpt-order: keypoints that are told by their order alone, and outlines that could be taken for them."""
+"""--kpt-order: keypoints identified only by their order, and outlines that look like them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def objects(folder: Path) -> list[dict[str, Any]]:
     ],
 )
 def test_points_get_the_names_of_the_order(tmp_path: Path, write: Any) -> None:
-    """Both objects, in every tool; without the option it is one error, which names it."""
+    """Both objects, from every tool; without the option there is one error, which names it."""
     folder = tmp_path / "src"
     folder.mkdir()
     write(folder)
@@ -129,7 +129,7 @@ def test_points_get_the_names_of_the_order(tmp_path: Path, write: Any) -> None:
 
 
 def test_via_points_without_any_label(tmp_path: Path) -> None:
-    """The hints lead to the boxes from points, one after another."""
+    """The hints lead to boxes from points, one after another."""
     folder = tmp_path / "src"
     folder.mkdir()
     via(folder, labels=False)
@@ -145,7 +145,7 @@ def test_a_missing_point_shifts_no_names(tmp_path: Path) -> None:
     folder.mkdir()
     labelme(folder, kind="point", boxes=False, more=[{"label": "chair", "points": [[9, 9]], "shape_type": "point"}])
     ran = convert(folder, "--kpt-order", ORDER, "--box-from", "keypoints")
-    assert ran.status == 1 and "points without names in a row must be 3, as --kpt-order names, got 7" in ran.words
+    assert ran.status == 1 and "points without names in a row must be 3, as in --kpt-order, got 7" in ran.words
 
 
 def test_a_column_may_be_left_out(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_names_of_the_order_are_the_skeletons(tmp_path: Path, order: str, part: 
 
 
 def test_a_triangle_around_named_points_is_an_outline(tmp_path: Path) -> None:
-    """Three corners and three keypoints: the points with names say that the corners are none."""
+    """Three corners and three keypoints: the named points show that the corners are not keypoints."""
     folder = tmp_path / "src"
     folder.mkdir()
     seat = {"label": "seat", "points": [[150, 200]], "shape_type": "point"}

@@ -1,4 +1,4 @@
-"""Labels with a visibility or a number behind the name: the pattern that the hint names reads them when it is typed."""
+"""Labels with a visibility or a number after the name: the pattern in the hint reads them when typed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "left-front-tire"
 
 
 def typed(result: ReadResult, at: int = 0) -> list[str]:
-    """Return the patterns that the hint of a finding names, as a shell would pass them."""
+    """Return the patterns in a finding's hint, as a shell would pass them."""
     words = shlex.split(result.findings[at].hint.replace(";", " ; "))
     return [words[i + 1] for i, word in enumerate(words) if word == "--label-pattern"]
 

@@ -154,13 +154,13 @@ def test_rectangle_and_labels_as_tags_of_their_own(tmp_path: Path) -> None:
         ([dot("k", LFT, 9, 9)], [("E303", "[0]")], "labeled 'car', or joined with one, got [28.8, 21.6]"),
         ([dot("k", LFT, 9, 9, "gone")], [("E306", "[0]")], "group 'gone' must have one rectangle"),
         ([rect("r", 0, 0, 9, 9), rect("s", 0, 0, 9, 9), dot("k", LFT, 5, 5)], [("E304", "[2]")],
-         "hold it, and each could own it"),
+         "contain it"),
         ([rect("r", 0, 0, 9, 9), dot("k", LFT, 5, 5, "r"), dot("l", LFT, 6, 6, "r")], [("E305", "[1], [2]")],
          "at most one point of an object"),
-        ([rect("r", 0, 0, 9, 9), rect("r", 20, 0, 9, 9)], [("E307", "[0], [1]")], "give each rectangle an id"),
+        ([rect("r", 0, 0, 9, 9), rect("r", 20, 0, 9, 9)], [("E307", "[0], [1]")], "give each rectangle a unique id"),
         ([rect("r", 0, 0, 9, 9, "bus")], [("E301", "[0]")], "got 'bus'"),
         ([entry("polygonlabels", "p", {"points": [[1, 1], [9, 1], [9, 9]], "polygonlabels": ["car"]})],
-         [("W323", "[0]")], "the outlines of objects are not carried over"),
+         [("W323", "[0]")], "outlines of objects were replaced"),
         ([entry("brushlabels", "p", {"format": "rle", "brushlabels": [LFT]})], [("E302", "[0]")],
          "must be 'point', got 'brush'"),
     ],
@@ -190,7 +190,7 @@ def relation(one: str, other: str, direction: str = "right") -> Json:
 
 
 def test_a_relation_says_whose_a_point_is(tmp_path: Path) -> None:
-    """As dlc2labelstudio writes it: the point lies in both boxes, and the smaller one is not its own."""
+    """As dlc2labelstudio writes it: the point is in both boxes, and the smaller one is not its own."""
     boxes = [rect("outer", 0, 0, 80, 80), rect("inner", 10, 10, 30, 30)]
     points = [dot("k1", LFT, 20, 20), dot("k2", LRT, 25, 25), dot("k3", LFT, 30, 30)]
     relations = [relation("k1", "outer"), relation("outer", "k2", "left"), relation("k3", "inner", "bi")]
@@ -213,7 +213,7 @@ def test_points_of_a_deleted_parent_make_no_second_object(tmp_path: Path) -> Non
     for options in ({}, {"box_from": "keypoints"}):
         result = read(tmp_path, rect("a", 0, 0, 50, 50), dot("k", LFT, 9, 9, "gone"), **options)
         assert [finding.code for finding in result.findings] == ["W330"] and len(result.dataset) == 1
-        assert visibility(result) == {LFT: 2} and "the only free box around all of them" in texts(result)
+        assert visibility(result) == {LFT: 2} and "the only free box around all" in texts(result)
         # A rectangle that has points of its own is no free one, and of two that hold them either may be theirs.
         shapes = [rect("a", 0, 0, 50, 50), dot("k", LFT, 9, 9, "gone"), dot("l", LRT, 9, 9, "a")]
         result = read(tmp_path, *shapes)
@@ -302,7 +302,7 @@ def test_addresses_of_images(tmp_path: Path, address: str, file: str) -> None:
     make_image(tmp_path / "src" / file, SIZE)
     save(tmp_path / "src", [task(rect("r", 0, 0, 50, 50), image=address)])
     result = label_studio.FORMAT.read([tmp_path / "src"], CAR8, ReadOptions())
-    # A folder that is named and is another one is said.
+    # A named folder that differs is reported.
     other = "cars" in address and "cars" not in file
     assert [finding.code for finding in result.findings] == ["W332"] * other
     assert [(i.file_name, i.path) for i in result.dataset.images] == [
@@ -329,7 +329,7 @@ def test_two_tasks_of_one_image_are_both_left_out(tmp_path: Path) -> None:
     save(tmp_path, [*valid(), task(rect("r", 0, 0, 50, 50), image="/data/upload/2/ffff0000-a.jpg") | {"id": 8}])
     result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [(f.code, f.place) for f in result.findings] == [("E313", "tasks[0] (id 7)"), ("E313", "tasks[1] (id 8)")]
-    assert "got tasks[1] (id 8) besides; none of them is read (5 shapes here)" in texts(result)
+    assert "got tasks[1] (id 8) too; none of them is read (5 shapes here)" in texts(result)
 
 
 def test_json_min(tmp_path: Path) -> None:

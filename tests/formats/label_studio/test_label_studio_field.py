@@ -1,4 +1,4 @@
-"""Label Studio's JSON as other programs and older versions write it: what the command makes of it, on a dog."""
+"""Label Studio's JSON as other programs and older versions write it: what the command reads, on a dog."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def save(folder: Path, document: Any, name: str = "project-1.json") -> Path:
 
 
 def copied() -> Any:
-    """Return the regions of a copy: Label Studio gives them ids of their own."""
+    """Return the regions of a copy: Label Studio gives them new ids."""
     text = json.dumps(regions())
     for old, new in (('"r"', '"r2"'), ('"e"', '"e2"'), ('"manual"', '"prediction"')):
         text = text.replace(old, new)
@@ -88,19 +88,19 @@ def without_width(one: Json) -> None:
 @pytest.mark.parametrize(
     ("document", "told"),
     [
-        (each(as_texts), "percent as texts were taken for numbers (14)"),
-        (each(numbered), "an id as a number was taken for a text (6)"),
-        (each(single_label), "a label that is not in a list was taken for the only one (3)"),
-        (each(without_width), "a size without its other half was not used: the image says both (4)"),
-        (set_all(original_width="320", original_height=240.0), "as a text or a fraction was taken for an integer (8)"),
-        (set_all(image_rotation="0"), "a size or rotation of the image as a text or a fraction"),
-        (set_all(image_rotation=0.0), "a size or rotation of the image as a text or a fraction"),
+        (each(as_texts), "percentages as strings were read as numbers (14)"),
+        (each(numbered), "an id as a number was read as a string (6)"),
+        (each(single_label), "a label outside a list was read as the only one (3)"),
+        (each(without_width), "a width or height alone was ignored: the image gives both (4)"),
+        (set_all(original_width="320", original_height=240.0), "as a string or a float was read as an integer (8)"),
+        (set_all(image_rotation="0"), "an image size or rotation as a string or a float"),
+        (set_all(image_rotation=0.0), "an image size or rotation as a string or a float"),
         ([task(*regions()) | {"annotations": task(*regions())["annotations"][0]}],
-         "an annotation that is not in a list was taken for the only one (1)"),
+         "an annotation outside a list was read as the only one (1)"),
         ([task(*regions()) | {"annotations": [{"was_cancelled": "False", "result": regions()}]}],
-         "was_canceled as a number or a word was taken for true or false (1)"),
+         "was_cancelled as a number or a string was read as true or false (1)"),
         ([task(*regions()) | {"annotations": [{"result": regions()}, {"result": copied()}]}],
-         "a task with annotations that agree in everything was read once (1)"),
+         "a task with equal annotations was read once (1)"),
     ],
 )  # fmt: skip
 def test_a_value_with_one_meaning_is_read_and_counted(tmp_path: Path, document: Any, told: str) -> None:
@@ -152,8 +152,8 @@ def test_of_several_annotations_the_ground_truth_is_read(tmp_path: Path) -> None
     save(tmp_path, document)
     done, objects = convert(tmp_path)
     assert [(one["bbox"], one["keypoints"]) for one in objects] == [(BOX, KEYPOINTS)]
-    assert "got also annotations beside the one marked as ground truth (2)" in done.words
-    # Without one, or with two, the hint says what to do.
+    assert "got also annotations other than the ground truth (2)" in done.words
+    # With no ground truth or two, the hint says what to do.
     for truths in (0, 2):
         annotations = [
             one | {"ground_truth": index < truths} for index, one in enumerate(document[0]["annotations"][:2])
@@ -186,7 +186,7 @@ def test_a_choice_says_the_visibility_of_a_keypoint(tmp_path: Path, control: str
 def test_choices_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     save(tmp_path, [task(*regions()[:2], choice("n", "visible", "occluded"))])
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "visibility must be said once, or with one meaning" in done.words
+    assert done.status == 1 and "visibility must be given once, or with one meaning" in done.words
 
 
 def packed(mask: np.ndarray[Any, Any]) -> list[int]:
@@ -224,11 +224,11 @@ def test_a_brush_that_cannot_be_unpacked_is_told(tmp_path: Path, rle: list[int])
     save(tmp_path, [task(brush)])
     done, _ = convert(tmp_path)
     assert done.status == 1 and "E311" in done.words
-    assert "rle must be what Label Studio packs of a brush in an image of 320 x 240" in done.words
+    assert "rle must be a brush packed by Label Studio for an image of 320 x 240" in done.words
 
 
 def test_ellipses_and_brushes_have_the_corners_of_their_upright_extent(tmp_path: Path) -> None:
-    """The ellipse is 32 x 24 px in radius, with its center at (160, 120); turned by 90 degrees these are exchanged."""
+    """The ellipse is 32 x 24 px in radius, with its center at (160, 120); turned by 90 degrees these are swapped."""
     skeleton = load_skeleton(dog(tmp_path))
     mask = np.zeros((SIZE[1], SIZE[0]), int)
     mask[20:31, 40:61] = 255
@@ -266,7 +266,7 @@ def test_of_several_labels_the_only_known_one_counts(tmp_path: Path, more: tuple
 
 
 def test_a_keypoint_belongs_to_the_object_that_its_parent_is_in(tmp_path: Path) -> None:
-    """Both dogs hold the nose; its parent is the face of the first, which is left out on purpose."""
+    """Both dogs contain the nose; its parent is the face of the first, which is ignored on purpose."""
     face = rect("f", 11, 11, 20, 45, "face", parentID="r")
     made = [rect("r", 10, 10, 40, 50, "dog"), rect("q", 10, 10, 60, 60, "dog"), dot("n", "nose", 12.5, 50, "f"), face]
     made.append(dot("e", "left-ear", 45, 50, "n"))
@@ -277,21 +277,21 @@ def test_a_keypoint_belongs_to_the_object_that_its_parent_is_in(tmp_path: Path) 
         ([32, 24, 192, 144], [0, 0, 0, 0, 0, 0]),
     ], done.words
     assert "left out on purpose: face (1)" in done.words
-    # Regions that are each other's parents are in no object.
+    # Regions that are each other's parents belong to no object.
     made[3]["parentID"], made[2]["parentID"] = "n", "f"
     save(tmp_path, [task(*made)])
     assert convert(tmp_path, more=("--val", "0", "--ignore", "face"))[0].status in (0, 1)
 
 
 @pytest.mark.parametrize(("data", "hint"), [
-    ({"video": "dogs.mp4"}, "tasks on videos cannot be read: label their frames, as images"),
-    ({"left": "a.jpg", "right": "b.jpg"}, "rename the key of the image that was labeled to image"),
+    ({"video": "dogs.mp4"}, "label the frames as images: video tasks cannot be read"),
+    ({"left": "a.jpg", "right": "b.jpg"}, "rename the key of the labeled image to image"),
 ])  # fmt: skip
 def test_data_that_names_no_image_or_several_says_the_way_on(tmp_path: Path, data: Json, hint: str) -> None:
     save(tmp_path, [task(*regions()) | {"data": data}])
     done, _ = convert(tmp_path)
     assert done.status == 1 and hint in done.words
-    # What the hint says is done.
+    # Do what the hint says.
     if "left" in data:
         save(tmp_path, [task(*regions()) | {"data": {"image": "a.jpg", "right": "b.jpg"}}])
         assert [one["keypoints"] for one in convert(tmp_path)[1]] == [KEYPOINTS]
@@ -317,9 +317,9 @@ def test_a_task_that_is_exported_twice_is_read_once(tmp_path: Path) -> None:
     save(tmp_path, [one, one, one])
     done, objects = convert(tmp_path)
     assert [(ob["bbox"], ob["keypoints"]) for ob in objects] == [(BOX, KEYPOINTS)], done.words
-    assert "a task that is in the file more than once, with equal annotations, was read once (2)" in done.words
+    assert "a task that the file repeats, with equal annotations, was read once (2)" in done.words
     assert "regions of copies of a task (6)" in done.words
-    # With other annotations it is not known which of them is right.
+    # With different annotations it is unknown which is right.
     save(tmp_path, [one, task(*regions()[:2])])
     done, _ = convert(tmp_path)
     assert (
@@ -335,7 +335,7 @@ def test_a_shape_around_a_keypoint_has_its_parent_and_visibility(tmp_path: Path,
     if kind == "ellipse":
         value = {"x": 12.5, "y": 50, "radiusX": 0.5, "radiusY": 1, "rotation": 0, "ellipselabels": ["nose"]}
         around = entry("ellipselabels", "n", value, parentID="r")
-    # The smaller rectangle holds it too, but is not its parent.
+    # The smaller rectangle contains it too, but is not its parent.
     other = rect("q", 11, 40, 10, 15, "dog")
     save(tmp_path, [task(rect("r", 10, 10, 40, 50, "dog"), other, around, choice("n", "occluded"))])
     done, objects = convert(tmp_path, more=("--val", "0", "--keypoints-from", "categories"))
@@ -375,15 +375,15 @@ def test_two_separators_are_one_pattern_that_reads_both(tmp_path: Path) -> None:
     points = (dot("n", "nose-visible", 12.5, 50, "r"), dot("e", "left-ear_occluded", 45, 50, "r"))
     save(tmp_path, [task(rect("r", 10, 10, 40, 50, "dog"), *points)])
     done, _ = convert(tmp_path)
-    pattern = re.findall(r"--label-pattern '([^']+)' reads what labels say", done.words)
+    pattern = re.findall(r"--label-pattern '([^']+)' reads the rest of the label", done.words)
     assert done.status == 1 and len(pattern) == 1, done.words
     done, objects = convert(tmp_path, more=("--val", "0", "--label-pattern", pattern[0]))
     assert [(one["bbox"], one["keypoints"]) for one in objects] == [(BOX, KEYPOINTS)], done.words
 
 
 @pytest.mark.parametrize(("address", "way"), [
-    ("/data/upload/1/dog.mp4", "tasks on videos cannot be read: label their frames, as images"),
-    ("data:image/png;base64,AAAA", "images inside the JSON file are not read: save them as files"),
+    ("/data/upload/1/dog.mp4", "label the frames as images: video tasks cannot be read"),
+    ("data:image/png;base64,AAAA", "save the images as files and name these in the tasks"),
 ])  # fmt: skip
 def test_an_address_of_no_image_file_says_what_to_do(tmp_path: Path, address: str, way: str) -> None:
     save(tmp_path, [task(*regions(), image=address)])

@@ -46,11 +46,11 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("0.annotations.0.result", {}, "E311", "", ["annotations[0] must be an object with the list result"]),
     ("0.annotations", {}, "E311", "", ["annotations must be a list, got {}"]),
     ("0.data.image", "/data/upload/1/b.jpg", "E121", ": data.image",
-     ["data.image must be the address of an image whose file is there, got '/data/upload/1/b.jpg'",
-      "5 regions left out", "looked for images/b.jpg and b.jpg beside the file; --image-root DIR"]),
+     ["data.image must be the address of an existing image file, got '/data/upload/1/b.jpg'",
+      "5 regions left out", "--image-root DIR searches another", "next to the file: images/b.jpg and b.jpg"]),
     ("0.data.image", "data:image/png;base64,AAAA", "E121", ": data.image", ["got 'data:image/png;base64,AAAA'"]),
     ("0.data.image", "http://[", "E121", ": data.image", ["got 'http://['"]),
-    ("0.data.image", "../../a\0.jpg", "E121", ": data.image", ["whose file is there"]),
+    ("0.data.image", "../../a\0.jpg", "E121", ": data.image", ["an existing image file"]),
 ]  # fmt: skip
 
 
@@ -72,9 +72,9 @@ def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str,
     ("content", "code", "place", "part"),
     [
         (b'[{"a": 1,', "E310", "line 1, column 9", "is not valid JSON in UTF-8"),
-        (b"{}", "E310", "", "must be a list of Label Studio's tasks, got []"),
+        (b"{}", "E310", "", "must be a list of Label Studio tasks, got []"),
         (b"[5]", "E311", "tasks[0]", "a task must be an object, got 5"),
-        (b'[{"data": {"text": "x"}, "annotations": []}]', "E311", "tasks[0]", "names one image (key image"),
+        (b'[{"data": {"text": "x"}, "annotations": []}]', "E311", "tasks[0]", "names one image (in the key image"),
         (b'[{"data": {"a": "a.jpg", "b": "b.jpg"}, "annotations": []}]', "E311", "tasks[0]", "got ['a', 'b']"),
     ],
 )

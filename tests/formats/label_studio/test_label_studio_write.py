@@ -25,7 +25,7 @@ from tests.build import make_dataset, make_image, without_split
 from tests.formats.label_studio.test_label_studio import LFT, LRT, SIZE, dot, rect, save, task
 
 CAR8 = load_skeleton("car8")
-# The tags of Label Studio that the interface is made of.
+# The Label Studio tags of the interface.
 TAGS = {"View", "Image", "RectangleLabels", "KeyPointLabels", "Label", "Choices", "Choice"}
 
 # Warnings that name what was read.
@@ -138,7 +138,7 @@ def same_name(folder: Path) -> dict[str, Dataset]:
 @pytest.mark.parametrize(
     ("make", "part"),
     [
-        (crowd, "iscrowd must be 0, for Label Studio has no groups of objects, got 1"),
+        (crowd, "iscrowd must be 0 (Label Studio has no crowds), got 1"),
         (same_name, "file_name must be the only image with the Label Studio file a.jpg, got 'a.jpg'"),
     ],
 )

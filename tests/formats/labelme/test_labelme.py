@@ -200,7 +200,7 @@ def test_names_are_mapped_and_labels_ignored(tmp_path: Path) -> None:
         tmp_path, *shapes, names={"Auto": "car", "lft": "left-front-tire"}, ignore=frozenset({"mirror", "truck"})
     )
     assert result.findings == ()
-    # The point of the truck goes with its rectangle.
+    # The truck's point is left out with its rectangle.
     assert result.ignored == {"left-front-tire": 1, "mirror": 1, "truck": 1}
     assert visibility(result.dataset) == {"left-front-tire": 2}
 

@@ -1,4 +1,4 @@
-"""How people number, group and draw a dog in labelme: what is read, and what the messages say to type is right."""
+"""How people number, group and draw a dog in labelme: what is read, and whether the hints are right."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dog(label: str = "{}", right: float = 0, **more: Any) -> list[dict[str, Any]
 
 
 def convert(folder: Path, shapes: list[dict[str, Any]], *options: str) -> tuple[Done, list[Any]]:
-    """Return what the command says of one image, and the objects written: box and keypoints."""
+    """Return the command's output for one image, and the objects written: box and keypoints."""
     source, skeleton, out = folder / "src", folder / "dog.yaml", folder / "out"
     if not skeleton.exists():
         run("skeleton", "new", skeleton, "--names", ",".join(POINTS), "--category", "dog")
@@ -55,7 +55,7 @@ def patterns(done: Done) -> list[str]:
 def test_the_number_of_an_object_tells_what_those_of_its_points_are(tmp_path: Path, labels: tuple[str, str]) -> None:
     shapes = [*dog(labels[0]), *dog(labels[1], 200)]
     done, objects = convert(tmp_path, shapes)
-    assert objects == [] and "another object" not in done.out + done.err
+    assert objects == [] and "got none of them but" not in done.out + done.err
     (pattern,) = patterns(done)
     done, objects = convert(tmp_path, shapes, "--label-pattern", pattern)
     assert objects == [WHOLE, OTHER]
@@ -67,7 +67,7 @@ def test_a_number_behind_points_alone_has_both_patterns(tmp_path: Path) -> None:
         one["label"] += f"-{number}"
     done, _ = convert(tmp_path, shapes)
     instance, visibility = patterns(done)
-    assert "another object" not in done.out + done.err and "skeleton new" not in done.out + done.err
+    assert "got none of them but" not in done.out + done.err and "skeleton new" not in done.out + done.err
     _, objects = convert(tmp_path, shapes, "--label-pattern", visibility)
     assert objects == [(WHOLE[0], [150, 150, 1, 200, 120, 2, 240, 130, 2])]
     done, _ = convert(tmp_path, shapes, "--label-pattern", instance, "--overwrite")
@@ -92,13 +92,13 @@ def test_a_pattern_that_reads_some_labels_is_to_be_extended(tmp_path: Path) -> N
     shapes[2]["label"] += "(occluded)"
     done, _ = convert(tmp_path, shapes, "--label-pattern", "(?P<name>.+?)_(?P<visibility>occluded)")
     said = done.out + done.err
-    assert "extend --label-pattern by the visibility behind 'left-ear'" in said
+    assert "add the visibility after 'left-ear' to --label-pattern" in said
 
 
 def test_groups_may_have_names(tmp_path: Path) -> None:
     done, objects = convert(tmp_path, [*dog(group_id="rex"), *dog(right=200, group_id=" bello ")])
     assert objects == [WHOLE, OTHER]
-    assert "a group_id as a text was taken for the name of a group (8)" in done.out + done.err
+    assert "a group_id as a string was read as a group name (8)" in done.out + done.err
 
 
 def test_keypoints_drawn_as_boxes_are_one_finding(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_keypoints_drawn_as_boxes_are_one_finding(tmp_path: Path) -> None:
     done, _ = convert(tmp_path, shapes)
     said = done.out + done.err
     assert said.count("must be 'point', got 'rectangle'") == 1
-    assert "--keypoints-from categories takes their center; or draw each as a point in labelme, or delete them" in said
+    assert "--keypoints-from categories reads their center; or draw each as a point in labelme, or delete them" in said
     _, objects = convert(tmp_path, shapes, "--keypoints-from", "categories")
     assert objects == [WHOLE]
 
@@ -118,7 +118,7 @@ def test_points_of_two_equal_boxes_are_one_finding(tmp_path: Path) -> None:
     done, objects = convert(tmp_path, [*dog(), dog()[0]])
     said = done.out + done.err
     assert objects == [] and said.count("E304 ambiguous-point (1)") == 1
-    assert "shapes[0] and shapes[4] hold them, and each could own them" in said
+    assert "shapes[0] and shapes[4] contain them" in said
 
 
 def test_a_box_without_size_is_told_without_its_points(tmp_path: Path) -> None:

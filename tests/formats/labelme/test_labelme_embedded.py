@@ -1,4 +1,4 @@
-"""Images that exist only inside labelme files: written out with the data set, byte for byte, or one clear finding."""
+"""Images that exist only inside labelme files: written with the data set, byte for byte, or one clear finding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def encoded(kind: str = "JPEG", color: str = "teal", size: tuple[int, int] = SIZ
 
 
 def save(folder: Path, name: str, image: str, content: bytes | str | None, **more: Any) -> Path:
-    """Write a file with one kite, and the image in it."""
+    """Write a file with one kite and its image embedded."""
     data = base64.b64encode(content).decode() if isinstance(content, bytes) else content
     shapes = [
         {"label": "kite", "points": [[10, 20], [110, 90]], "group_id": 0, "shape_type": "rectangle", "flags": {}},
@@ -70,7 +70,7 @@ def test_they_are_written_out_byte_for_byte(tmp_path: Path) -> None:
     src = tmp_path / "src"
     jpeg, png, third = encoded(), encoded("PNG", "red"), encoded("JPEG", "blue")
     save(src, "a", "a.JPEG", jpeg)
-    # labelme stores what is no JPEG as PNG; paths of other systems and outside the source name no file here.
+    # labelme stores all but JPEG as PNG; paths of other systems and outside the source name no file here.
     save(src / "sub", "b", "..\\photos\\b.bmp", png)
     save(src, "c", "C:\\Users\\me\\c.jpg", "data:image/jpeg;base64," + base64.b64encode(third).decode())
     result = converted(tmp_path)
@@ -122,9 +122,9 @@ def test_without_a_copy_it_is_one_finding_that_says_what_to_type(tmp_path: Path)
         save(src, name, f"{name}.jpg", encoded())
     args = ("convert", src, "--out", tmp_path / "out", "--skeleton", kite(tmp_path), "--val", "0")
     done = run(*args, "--images", "none")
-    assert done.status == 1 and "E121 image-missing (1)" in done.out
+    assert done.status == 1 and "E121 picture-missing (1)" in done.out
     assert "3 images are only in imageData, which is not copied: a.jpg (2 shapes left out), b" in done.out
-    assert "--images copy writes such images into the output" in done.out
+    assert "--images copy to write these images into the output" in done.out
     with pytest.raises(RequestError, match="--images must be copy"):
         converted(tmp_path, images="symlink")
     assert run(*args, "--images", "copy").status == 0
@@ -141,11 +141,11 @@ def test_labelme_is_written_from_them_too(tmp_path: Path) -> None:
     ("content", "problem"),
     [
         ("", "imagePath must be an existing image, got 'a.jpg' (2 shapes left out)"),
-        ("not base64!", "imageData holds none either"),
-        ("\u2603", "imageData holds none either: is not base64"),
-        (b"no image at all", "imageData holds none either: image cannot be read"),
-        (encoded()[:300], "imageData holds none either: image cannot be read"),
-        (encoded("GIF"), "imageData holds none either: image cannot be read: OpenCV"),
+        ("not base64!", "imageData holds no image either"),
+        ("\u2603", "imageData holds no image either: is not base64"),
+        (b"no image at all", "imageData holds no image either: image cannot be read"),
+        (encoded()[:300], "imageData holds no image either: image cannot be read"),
+        (encoded("GIF"), "imageData holds no image either: image cannot be read: OpenCV"),
         # A header that declares 30,000 by 30,000 pixels in a few bytes.
         (b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0\x30\x75\0\0\x30\x75\0\0\x01\0\x18\0" + bytes(24), "exceeds limit"),
     ],

@@ -1,4 +1,4 @@
-"""Which points belong to which rectangle: groups, containment, and what is ambiguous; nothing is ever lost."""
+"""Which points belong to which rectangle: groups, containment and ambiguity; nothing is ever lost."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def labeled(result: ReadResult) -> list[dict[str, int]]:
 
 
 def test_points_in_two_boxes_go_where_they_must(tmp_path: Path) -> None:
-    """The inner box can own neither a second tire, nor the point that only the outer one holds."""
+    """The inner box can own neither a second tire nor the point that only the outer one contains."""
     shapes = [OUTER, INNER, point(LFT, 60, 60), point(LFT, 9, 9), point(LRT, 150, 60)]
     result = read(tmp_path, *shapes)
     assert labeled(result) == [{LFT: 2, LRT: 2}, {LFT: 2}]
     assert result.dataset.keypoints[0, CAR8.index[LFT]].tolist() == [9, 9, 2]
     assert codes(result) == [("W321", "shapes[2]")]
-    assert "shapes[2] (left-front-tire) lies in shapes[1] and shapes[0] and was given to shapes[1]" in message(result)
+    assert "shapes[2] (left-front-tire) is in shapes[1] and shapes[0] and was assigned to shapes[1]" in message(result)
 
 
 def test_a_point_that_two_boxes_could_own_is_refused(tmp_path: Path) -> None:
     result = read(tmp_path, OUTER, INNER, point(LFT, 60, 60), point(LRT, 150, 60))
     assert labeled(result) == [{LRT: 2}, {}]
     assert codes(result) == [("E304", "shapes[2]")]
-    assert "shapes[1] and shapes[0] hold it, and each could own it" in message(result)
+    assert "shapes[1] and shapes[0] contain it" in message(result)
 
 
 def test_points_of_a_group_join_the_only_free_box_around_them(tmp_path: Path) -> None:
-    """A rectangle whose group was forgotten: with boxes from points, too, it is one object and not two."""
+    """A rectangle whose group was forgotten is one object, not two, also with boxes from points."""
     near = point(LRT, 60, -4, 3)
     for options in ({}, {"box_from": "keypoints"}):
         result = read(tmp_path, box(0, 0, 100, 100), point(LFT, 9, 9, 3), near, **options)
@@ -83,7 +83,7 @@ def test_no_second_box_is_made_beside_a_free_one(tmp_path: Path, shapes: list[Js
     ("margin", "made"), [(0.0, True), (0.7, False)], ids=["beside the free box", "over the free box"]
 )
 def test_the_box_that_would_be_made_decides(tmp_path: Path, margin: float, made: bool) -> None:
-    """Points beside a free box have a box of their own, unless that, with its margin, lies over the free one."""
+    """Points next to a free box get their own box, unless that box, with its margin, overlaps the free one."""
     shapes = [box(60, 0, 99, 50), point(LFT, 9, 9, 3), point(LRT, 40, 30, 3)]
     result = read(tmp_path, *shapes, box_from="keypoints", box_margin=margin)
     assert (len(result.dataset), codes(result)) == ((2, []) if made else (1, [("E304", "shapes[1], shapes[2]")]))
@@ -92,13 +92,13 @@ def test_the_box_that_would_be_made_decides(tmp_path: Path, margin: float, made:
 def test_boxes_from_points_are_not_recommended_beside_a_free_box(tmp_path: Path) -> None:
     result = read(tmp_path, box(60, 60, 99, 99), point(LFT, 9, 9, 3), point(LRT, 20, 30, 3))
     assert codes(result) == [("E304", "shapes[1], shapes[2]")]
-    assert "shapes[0], which has no points, may be theirs" in message(result) and "--box-from" not in message(result)
+    assert "shapes[0] has no points and may be theirs" in message(result) and "--box-from" not in message(result)
 
 
 def test_a_point_just_outside_the_only_box_is_its_own(tmp_path: Path) -> None:
     result = read(tmp_path, box(0, 0, 100, 50), point(LFT, 104, 30), point(LRT, 9, 9))
     assert labeled(result) == [{LFT: 2, LRT: 2}] and codes(result) == [("W327", "shapes[1]")]
-    assert "shapes[1] (left-front-tire) lies 4 px, 4.0% of its side, outside shapes[0]" in message(result)
+    assert "shapes[1] (left-front-tire) is 4 px (4.0% of its side) outside shapes[0]" in message(result)
 
 
 @pytest.mark.parametrize(
@@ -138,17 +138,17 @@ def test_groups_may_leave_their_box(tmp_path: Path) -> None:
         pytest.param([OUTER, point(LFT, 250, 9)], [("E303", "shapes[1]")],
                      "must be in a rectangle labeled 'car', or joined with one, got [250.0, 9.0]", id="outside"),
         pytest.param([INNER, INNER, point(LFT, 60, 60)], [("E304", "shapes[2]")],
-                     "shapes[0] and shapes[1] hold it", id="two equal boxes"),
+                     "shapes[0] and shapes[1] contain it", id="two equal boxes"),
         pytest.param([OUTER, INNER, point(LFT, 60, 60), point(LFT, 70, 70)],
                      [("E304", "shapes[2], shapes[3]")],
-                     "shapes[1] and shapes[0] hold them, and each could own them",
+                     "shapes[1] and shapes[0] contain them",
                      id="two for one box, another could be meant"),
         pytest.param([OUTER, box(50, 50, 100, 100, 4), point(LFT, 60, 60, 4), point(LFT, 70, 70)],
-                     [("W321", "shapes[3]")], "was given to shapes[0]", id="name taken by a grouped point"),
+                     [("W321", "shapes[3]")], "was assigned to shapes[0]", id="name taken by a grouped point"),
         pytest.param([INNER, point(LFT, 60, 60), point(LFT, 70, 70)], [("E305", "shapes[1], shapes[2]")],
                      "left-front-tire must be at most one point of an object, got '2 points'", id="twice in one box"),
         pytest.param([box(50, 50, 100, 100, 4), point(LFT, 60, 60, 4), point(LFT, 70, 70)], [("E305", "shapes[2]")],
-                     "got 'one more beside shapes[1]'", id="one too many for the only box"),
+                     "got 'another one in shapes[1]'", id="one too many for the only box"),
         pytest.param([OUTER, INNER, point(LFT, 60, 60), point(LFT, 70, 70), point(LFT, 9, 9)],
                      [("E305", "shapes[2], shapes[3]")], "got '2 points'", id="outer box has its own"),
         pytest.param([OUTER, INNER | {"label": "bus"}, point(LFT, 60, 60)],
@@ -156,7 +156,7 @@ def test_groups_may_leave_their_box(tmp_path: Path) -> None:
                      id="smallest box has an unknown label"),
         pytest.param([OUTER, INNER | {"points": [[1, float("nan")], [5, 5]]}, point(LFT, 60, 60)],
                      [("E311", "shapes[1].points[0], shapes[2]")], "1 point that depends on it is not read either",
-                     id="nobody knows what a broken box holds"),
+                     id="the extent of a broken box is unknown"),
         pytest.param([OUTER, box(50, 50, 100, 100, 1), box(0, 0, 9, 9, 1), point(LFT, 60, 60)],
                      [("E307", "shapes[1], shapes[2], shapes[3]")], "1 point that depends on it is not read either",
                      id="the smallest box shares its group"),
@@ -195,13 +195,13 @@ def test_a_broken_box_loses_its_points_but_no_other_object(tmp_path: Path) -> No
     assert "; 1 point that depends on it is not read either" in message(result)
 
 
-# What a mutation puts in place of a value, or adds.
+# What a mutation replaces a value with, or adds.
 JUNK: list[Any] = [None, 0, -1, 3.5, float("nan"), 1e300, "", "car", LFT, "bus", [], {}, [[1, 2]], [["a", 2]], True]
 
 
 @st.composite
 def documents(draw: st.DrawFn) -> Json:
-    """A file of some boxes and points, of which some values are replaced, deleted or doubled."""
+    """A file of some boxes and points, with some values replaced, deleted or doubled."""
     groups = st.one_of(st.none(), st.integers(0, 2))
     side = st.integers(-20, 300)
     shapes: list[Json] = []
@@ -247,7 +247,7 @@ def test_every_shape_is_read_or_reported_or_counted(content: Json, ignore: set[s
     doubles = [
         int(index)
         for finding in shapes.report.findings
-        if "the outlines of objects" in finding.message
+        if "outlines of objects" in finding.message
         for index in re.findall(r"shapes\[(\d+)\]", finding.place)
         if f"shapes[{index}]" not in {row.place for row in rows}
     ]
@@ -259,7 +259,7 @@ def test_every_shape_is_read_or_reported_or_counted(content: Json, ignore: set[s
 @given(content=documents())
 def test_the_fast_way_refuses_what_the_thorough_way_refuses(content: Json) -> None:
     quick = parse_document(json.dumps(content).encode(), "a.json")
-    # A wrong shape more forces the thorough way for all the others.
+    # One more shape, a wrong one, forces the full reader for all the others.
     thorough = parse_document(json.dumps({**content, "shapes": [*content["shapes"], 0]}).encode(), "a.json")
     assert isinstance(quick, Document) and isinstance(thorough, Document)
     assert [_fields(shape) for shape in quick.shapes] == [_fields(shape) for shape in thorough.shapes[:-1]]

@@ -40,12 +40,12 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
      "skeleton car8, got 'left-front-tyre'", "did you mean 'left-front-tire'?",
      "--map 'left-front-tyre=left-front-tire'", "--ignore 'left-front-tyre'"]),
     ("shapes.1.label", "qqq", "E301", "shapes[1]", ["got 'qqq'", "--map 'qqq=NAME'", "--ignore 'qqq'"]),
-    ("shapes.1.label", ..., "E311", "shapes[1].label", ["label must be a text, got None"]),
+    ("shapes.1.label", ..., "E311", "shapes[1].label", ["label must be a string, got None"]),
     ("shapes.1.shape_type", "ellipse", "E302", "shapes[1]",
      ["shape_type of 'left-front-tire' must be 'point', got 'ellipse'"]),
-    ("shapes.1.label", "car", "E302", "shapes[1]", ["points must be labeled with names of keypoints, got a",
+    ("shapes.1.label", "car", "E302", "shapes[1]", ["points must be labeled with keypoint names, got a",
      "point labeled 'car'", "--kpt-order A,B,... names"]),
-    ("shapes.1.shape_type", 3, "E311", "shapes[1].shape_type", ["shape_type must be a text, got 3"]),
+    ("shapes.1.shape_type", 3, "E311", "shapes[1].shape_type", ["shape_type must be a string, got 3"]),
     ("shapes.1.points", [], "E311", "shapes[1].points", ["points must be one pair (x, y), got []"]),
     ("shapes.1.points", 3, "E311", "shapes[1].points", ["points must be a list of (x, y) pairs, got 3"]),
     ("shapes.1.points.0", [NAN, 3], "E311", "shapes[1].points[0]",
@@ -55,14 +55,14 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("shapes.1.points.0", [True, 3], "E311", "shapes[1].points[0]", ["got [True, 3]"]),
     ("shapes.1.points.0", [1, 2, 3], "E311", "shapes[1].points[0]", ["got [1, 2, 3]"]),
     ("shapes.1.group_id", 9, "E306", "shapes[1]", ["group 9 must have one rectangle labeled 'car', got none for"]),
-    ("shapes.1.label", True, "E311", "shapes[1].label", ["label must be a text, got True"]),
+    ("shapes.1.label", True, "E311", "shapes[1].label", ["label must be a string, got True"]),
     ("shapes.1.points.0", ["3a", 3], "E311", "shapes[1].points[0]", ["got ['3a', 3]"]),
     ("shapes.1.group_id", [1], "E311", "shapes[1].group_id", ["group_id must be an integer or null, got [1]"]),
     ("shapes.1.group_id", "a", "E306", "shapes[1]", ["group 'a' must have one rectangle labeled 'car', got none for"]),
     ("shapes.1.group_id", 0.5, "E311", "shapes[1].group_id", ["group_id must be an integer or null, got 0.5"]),
-    ("shapes.1.flags", [1], "E311", "shapes[1].flags", ["flags must be an object of true and false, or null"]),
+    ("shapes.1.flags", [1], "E311", "shapes[1].flags", ["flags must be an object of booleans, or null"]),
     ("shapes.1.flags", {"occluded": 2}, "E311", "shapes[1].flags", ["flags must be", "got {'occluded': 2}"]),
-    ("shapes.1.description", [], "E311", "shapes[1].description", ["description must be a text or null, got []"]),
+    ("shapes.1.description", [], "E311", "shapes[1].description", ["description must be a string or null, got []"]),
     ("shapes.1.difficult", "no", "E311", "shapes[1].difficult", ["difficult must be true, false or null, got 'no'"]),
     ("imageWidth", 10**400, "E311", "imageWidth", ["imageWidth must be a positive integer of at most 1000000 px"]),
     ("imageWidth", "wide", "E311", "imageWidth", ["imageWidth must be a positive integer", "got 'wide'"]),
@@ -74,12 +74,12 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("shapes.3.points", [[0, 30], [30, 0], [60, 30], [30, 60]], "E311", "shapes[3].points", ["4 upright corners"]),
     ("shapes.3.points", POLYGON, "E311", "shapes[3].points", ["2 opposite or 4 upright corners"]),
     ("shapes.3.shape_type", "linestrip", "E302", "shapes[3]",
-     ["linestrip of 'car' must say which keypoint each of its 2 points is, got no names", "--kpt-order A,B,..."]),
+     ["linestrip of 'car' must name the keypoint of each of its 2 points, got no names", "--kpt-order A,B,..."]),
     ("shapes.3.label", "left-rear-tire", "E302", "shapes[3]", ["must be 'point', got 'rectangle'"]),
     ("shapes.3.label", "bus", "E301", "shapes[3]", ["got 'bus'"]),
     ("shapes.3.group_id", 0, "E307", "shapes[0], shapes[1], shapes[2], shapes[3]",
      ["group 0 must have one rectangle, got 2"]),
-    ("imagePath", ..., "E310", "imagePath", ["imagePath must be a text, got None"]),
+    ("imagePath", ..., "E310", "imagePath", ["imagePath must be a string, got None"]),
     ("imagePath", "", "E121", "imagePath", ["imagePath must be an existing image, got ''"]),
     ("imagePath", "b.jpg", "E121", "imagePath", ["an existing image, got 'b.jpg'", "--image-root", "5 shapes left"]),
     ("imagePath", "a\0.jpg", "E121", "imagePath", ["an existing image"]),
@@ -102,7 +102,7 @@ def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str,
     change(at, value)(content)
     file = save(tmp_path, content)
     result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
-    # Points that cannot be read without the shape are told with it.
+    # Points that cannot be read without the shape are reported with it.
     found = [one for one in result.findings if one.code == code and f"{one.place}, ".startswith(f"{place}, ")]
     assert len(found) == 1, result.findings
     assert found[0].file == str(file)
@@ -131,14 +131,14 @@ def test_files_that_are_not_labelme(tmp_path: Path, content: bytes, place: str, 
         assert part in result.findings[0].message
 
 
-# (place to change, its value, what was taken for what, the visibility of the changed point)
+# (place to change, its value, what was read as what, the visibility of the changed point)
 REPAIRS: list[tuple[str, object, str, int]] = [
-    ("imageWidth", 320.0, "a size as a text or a fraction", 2),
-    ("imageHeight", "240", "a size as a text or a fraction", 2),
-    ("imageWidth", None, "a size without its other half", 2),
-    ("imageHeight", ..., "a size without its other half", 2),
-    ("shapes.1.group_id", 0.0, "a group_id as a text or a fraction", 2),
-    ("shapes.1.group_id", "0", "a group_id as a text or a fraction", 2),
+    ("imageWidth", 320.0, "a size as a string or a float", 2),
+    ("imageHeight", "240", "a size as a string or a float", 2),
+    ("imageWidth", None, "a width or height alone", 2),
+    ("imageHeight", ..., "a width or height alone", 2),
+    ("shapes.1.group_id", 0.0, "a group_id as a string or a float", 2),
+    ("shapes.1.group_id", "0", "a group_id as a string or a float", 2),
     ("shapes.1.flags", [], "flags as names", 2),
     ("shapes.1.flags", ["occluded"], "flags as names", 1),
     ("shapes.1.flags", {"occluded": 1}, "flags as names", 1),
@@ -146,7 +146,7 @@ REPAIRS: list[tuple[str, object, str, int]] = [
     ("shapes.1.flags", {"occluded": 0}, "flags as names", 2),
     ("shapes.1.description", 5, "a description as a number", 2),
     ("shapes.1.difficult", 1, "difficult as 0, 1", 1),
-    ("shapes.1.points", [["30.5", "80.25"]], "coordinates as texts", 2),
+    ("shapes.1.points", [["30.5", "80.25"]], "coordinates as strings", 2),
     ("shapes.1.shape_type", ..., "a shape without a shape_type", 2),
     ("shapes.1.shape_type", None, "a shape without a shape_type", 2),
     ("shapes.0.shape_type", ..., "a shape without a shape_type", 2),

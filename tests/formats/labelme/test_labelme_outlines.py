@@ -1,4 +1,4 @@
-"""Objects that are outlined by other shapes than rectangles, and keypoints drawn as circles."""
+"""Objects outlined by shapes other than rectangles, and keypoints drawn as circles."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def outline(*points: tuple[float, float], group: int | None = None) -> Json:
 
 
 BOX = box(0, 0, 100, 100)
-# Of a box of 100 x 100 px it covers 85 % and 60 %.
+# They cover 85 % and 60 % of a box of 100 x 100 px.
 ALIKE, HALF = ([(0, 0), (width, 0), (width, 100), (0, 100)] for width in (85, 60))
 AWAY = [(200, 0), (250, 0), (250, 50), (200, 50)]
 
@@ -43,7 +43,7 @@ AWAY = [(200, 0), (250, 0), (250, 50), (200, 50)]
 @pytest.mark.parametrize(
     ("shapes", "expected", "boxes"),
     [
-        pytest.param([BOX, outline(*ALIKE)], "W323", [BOX], id="of the rectangle that it all but covers"),
+        pytest.param([BOX, outline(*ALIKE)], "W323", [BOX], id="of the rectangle that it almost covers"),
         pytest.param([box(0, 0, 100, 100, 4), outline(*HALF, group=4)], "W323", [BOX], id="of the same group"),
         pytest.param([BOX, outline(*HALF)], "E302", [BOX], id="may be another object"),
         pytest.param([BOX, outline(*AWAY)], "W323", [BOX, box(200, 0, 250, 50)], id="another object"),
@@ -59,10 +59,10 @@ def test_outlines_beside_rectangles(tmp_path: Path, shapes: list[Json], expected
 
 
 def test_a_box_around_a_keypoint(tmp_path: Path) -> None:
-    """Its center is the keypoint, when the user says so; the refusal names the option."""
+    """Its center is the keypoint, with an option that the error names."""
     shapes = [BOX, box(40, 50, 44, 54) | {"label": NAME}]
     refused = read(tmp_path, *shapes)
-    assert codes(refused) == [("E302", "shapes[1]")] and "--keypoints-from categories takes its center" in message(
+    assert codes(refused) == [("E302", "shapes[1]")] and "--keypoints-from categories reads its center" in message(
         refused
     )
     result = read(tmp_path, *shapes, keypoints_from="categories")

@@ -1,4 +1,4 @@
-"""labelme files in the code page of the system that they were written on, and in UTF-16: read, or asked about once."""
+"""labelme files in the code page of the system they were written on, and in UTF-16: read, or asked about once."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.cli.run import run
 from tests.converting import convert_one, instances, write_source, written
 
 NAMES = ("beak", "left-wing", "right-wing")
-# A bird in the languages whose Windows wrote such files: the category, then the keypoints, as labels.
+# A bird in languages whose Windows wrote such files: the labels of the category, then of the keypoints.
 LANGUAGES = {
     "gbk": ("鸟", "嘴", "左翼", "右翼"),
-    # Its second byte is a backslash, which no reading but the right one survives.
+    # Its second byte is a backslash, which only the right reading survives.
     "cp932": ("鳥", "表", "左翼", "右翼"),
     "cp949": ("새", "부리", "왼날개", "오른날개"),
     "cp950": ("鳥", "功", "左翼", "右翼"),
@@ -60,7 +60,7 @@ def document(labels: tuple[str, ...], image: str = "a.jpg", **more: Any) -> dict
 
 
 def save(folder: Path, encoding: str, name: str, content: dict[str, Any], image: str | None = None) -> Path:
-    """Write a file as labelme did, and its image."""
+    """Write a file as labelme wrote it, and its image."""
     path = folder / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(json.dumps(content, ensure_ascii=False, indent=2).encode(encoding))
@@ -87,7 +87,7 @@ def converted(tmp_path: Path, src: Path, **options: Any) -> ConvertResult:
 
 
 def check(tmp_path: Path, number: int = 2) -> None:
-    """The birds are in the data set, with the numbers that were drawn."""
+    """The birds are in the data set, with the coordinates that were drawn."""
     dataset = written(tmp_path / "out")["train"]
     assert dataset.boxes.tolist() == [[10, 20, 110, 90]] * number
     assert dataset.keypoints.tolist() == [[[30, 40, 2], [50, 60, 2], [70, 80, 1]]] * number
@@ -125,9 +125,9 @@ def test_unknown_labels_are_one_question_that_names_what_they_read_as(tmp_path: 
     labels = LANGUAGES["gbk"]
     done = run("convert", src, "--out", tmp_path / "out", "--skeleton", bird(tmp_path))
     assert done.status == 1 and "E310 unreadable-file (1)" in done.out
-    assert "2 files are not UTF-8, and neither labels nor images say which encoding it is: a.json, b.json" in done.out
+    assert "2 files are not UTF-8, and labels and images do not show the encoding: a.json, b.json" in done.out
     assert "--encoding gbk reads '鸟', '嘴', '左翼'; --encoding" in done.out
-    # What the hint offers is typed: first the right one, which shows the labels, then a wrong one, which does so too.
+    # Type what the hint offers: first the right encoding, then a wrong one; both show the labels.
     for page in ("gbk", "cp949"):
         done = run("convert", src, "--out", tmp_path / "out", "--skeleton", bird(tmp_path), "--encoding", page)
         assert done.status == 1 and "E301" in done.out and ("'鸟'" in done.out) is (page == "gbk")
@@ -177,7 +177,7 @@ def test_text_that_nothing_reads_is_no_question(tmp_path: Path) -> None:
     save(src, "cp1252", "a", content)
     result = converted(tmp_path, src)
     (found,) = result.findings
-    assert found.code == "W324" and "1 file is not UTF-8, in text that says nothing about objects" in found.message
+    assert found.code == "W324" and "1 file is not UTF-8, in text that does not affect objects" in found.message
     check(tmp_path, 1)
 
 
@@ -210,7 +210,7 @@ def test_files_of_two_code_pages_are_named(tmp_path: Path) -> None:
     result = converted(tmp_path, src, names=mapped(LANGUAGES["cp932"]), encoding="cp932")
     (found,) = result.findings
     assert found.code == "E310" and "1 file is neither UTF-8 nor cp932: c.json" in found.message
-    assert "into a folder of their own" in found.hint and not result.written
+    assert "to a separate folder" in found.hint and not result.written
 
 
 def test_two_sources_may_have_two_code_pages(tmp_path: Path) -> None:
@@ -259,9 +259,7 @@ def test_damaged_files_are_reported_beside_those_that_are_read(tmp_path: Path) -
     result = converted(tmp_path, src, names=mapped(LANGUAGES["gbk"]))
     told = {(finding.code, finding.file) for finding in result.findings}
     assert told == {("W324", str(src)), ("E310", str(src)), ("E310", str(src / "c.json"))}
-    assert any(
-        "1 file is neither UTF-8 nor in a code page of Windows: d.json" in each.message for each in result.findings
-    )
+    assert any("1 file is neither UTF-8 nor in a Windows code page: d.json" in each.message for each in result.findings)
     assert not result.written and result.files == 4
 
 

@@ -1,4 +1,4 @@
-"""The quick way through labelme files accepts and refuses what the pydantic models do, and reads the same from them."""
+"""The quick reader of labelme files accepts, refuses and reads the same as the pydantic models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 
 CAR8 = load_skeleton()
-# So many files are made; POSETOOLS_CASES asks for more.
+# The number of files; POSETOOLS_CASES sets it.
 CASES = int(os.environ.get("POSETOOLS_CASES", "3000"))
 _BOM = b"\xef\xbb\xbf"
 
@@ -157,7 +157,7 @@ def test_both_ways_accept_and_refuse_the_same() -> None:
             continue
         assert (one.image, one.size) == (other.image, other.size), data
         assert list(map(_fields, one.shapes)) == list(map(_fields, other.shapes)), data
-    # Both ways are taken often.
+    # Both readers are used often.
     assert CASES / 4 < quick < CASES * 3 / 4
 
 
@@ -165,7 +165,7 @@ def test_both_ways_accept_and_refuse_the_same() -> None:
 def test_both_ways_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: bool) -> None:
     for seed in range(CASES):
         data = _content(seed)
-        # Each file names an image of its own: what two files say of one image is left out.
+        # Each file names its own image: two files of one image are left out.
         (tmp_path / f"{seed}.json").write_bytes(data.replace(b'"a.jpg"', b'"%d.jpg"' % seed))
     options = ReadOptions(trust_sizes=True, need_images=not trust)
     if not trust:
@@ -223,7 +223,7 @@ def test_names_and_ignored_labels_mean_the_same(
 def test_options_mean_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]) -> None:
     for seed in range(300):
         (tmp_path / f"{seed}.json").write_bytes(_content(seed).replace(b'"a.jpg"', b'"%d.jpg"' % seed))
-    options = ReadOptions(**{"trust_sizes": True, "need_pictures": False, **more})
+    options = ReadOptions(**{"trust_sizes": True, "need_images": False, **more})
     quick = labelme.FORMAT.read([tmp_path], CAR8, options)
     monkeypatch.setattr(labelme_read, "quick_document", lambda _: None)
     slow = labelme.FORMAT.read([tmp_path], CAR8, options)

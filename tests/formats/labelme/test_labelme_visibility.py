@@ -1,4 +1,4 @@
-"""Visibility in labelme files, in all the words that people and programs use for it."""
+"""Visibility in labelme files, in all words that people and programs use for it."""
 
 from __future__ import annotations
 

@@ -108,7 +108,10 @@ def leads_out(folder: Path) -> dict[str, Dataset]:
 @pytest.mark.parametrize(
     ("make", "parts"),
     [
-        (crowd, ["a.jpg: a.jpg: object 1: iscrowd must be 0", "labelme has no groups", "got 1", "such objects out"]),
+        (
+            crowd,
+            ["a.jpg: a.jpg: object 1: iscrowd must be 0", "labelme has no crowds", "got 1", "leaves these objects out"],
+        ),
         (same_stem, ["a.png: file_name must be the only image with the labelme file a.json, got 'a.jpg'", "rename"]),
         (same_name, ["a.jpg: file_name must be the only image with the labelme file a.json, got 'a.jpg'"]),
         (flat_box, ["a.jpg: somewhere: box must be x1, y1, x2, y2 with width and height, got [5.0, 5.0, 5.0, 9.0]"]),
@@ -138,11 +141,11 @@ def names(result_dataset: Dataset) -> list[str]:
 
 
 def test_a_file_as_source_takes_its_folder_as_root(tmp_path: Path) -> None:
-    make_image(tmp_path / "in/pictures/a.jpg")
-    file = save(tmp_path / "in", valid() | {"imagePath": "pictures\\a.jpg"})
+    make_image(tmp_path / "in/photos/a.jpg")
+    file = save(tmp_path / "in", valid() | {"imagePath": "photos\\a.jpg"})
     make_image(tmp_path / "in/unlabelled.jpg")
     result = labelme.FORMAT.read([file], CAR8, ReadOptions())
-    assert result.findings == () and names(result.dataset) == ["pictures/a.jpg"]
+    assert result.findings == () and names(result.dataset) == ["photos/a.jpg"]
 
 
 def test_image_in_a_sibling_folder(tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ def test_ten_cars_with_hidden_points() -> None:
     ]
     assert len(dataset) == 10 and result.files == 3
     visibility = dataset.visibility
-    # A car hides part of itself: every whole one shows some points and hides others.
+    # A car occludes part of itself: every whole one shows some points and hides others.
     whole = visibility[(visibility > 0).all(axis=1)]
     assert len(whole) >= 5
     assert ((whole == 1).any(axis=1) & (whole == 2).any(axis=1)).all()
-    # Points outside the image are absent in the files, so what is labeled lies in it.
+    # The files have no points outside the image, so all labeled points are in it.
     for instance in dataset:
         labeled = instance.keypoints[instance.keypoints[:, 2] > 0, :2]
         assert len(labeled) >= 2

@@ -1,4 +1,4 @@
-"""SLEAP's .slp files, written and read by sleap-io: what comes back, and every way to break one."""
+"""SLEAP's .slp files, written and read by sleap-io: round trips, and every way to break one."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_signs_and_options(tmp_path: Path) -> None:
     path = tmp_path / "labels.slp"
     path.touch()
     assert sleap.detect(tmp_path) and sleap.detect(path)
-    with pytest.raises(RequestError, match=r"SLEAP holds no hidden ones\n  --assume-visible"):
+    with pytest.raises(RequestError, match=r"SLEAP has no occluded points\n  --assume-visible"):
         read(path, assume_visible=False)
     with pytest.raises(RequestError, match=r"a folder with SLEAP's \.slp files, got 'none in it'"):
         read(make_image(tmp_path / "other/a.jpg").parent)
@@ -81,7 +81,7 @@ def test_read_gives_back_the_points_that_write_wrote(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "in", images=names, per_image=2, seed=3)
     (tmp_path / "made").mkdir()
     sleap.write({"train": dataset}, tmp_path / "made", "copy")
-    # As convert does: the folder gets its place when all is written.
+    # As in convert: the folder is moved into place when everything is written.
     (tmp_path / "made").rename(tmp_path / "out")
     result = read(tmp_path / "out")
     assert result.findings == () and result.files == 1
@@ -135,9 +135,9 @@ def _elsewhere(labels: Any, _: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "codes", "said"),
     [
-        (_unseen, ["W323", "W333"], "1 points that SLEAP calls not visible are not labeled here"),
+        (_unseen, ["W323", "W333"], "1 points not visible in SLEAP were read as not labeled"),
         (_far, ["E311", "W333"], f"{ONE} (x, y) must be two numbers of at most 1000000 px, got [inf, 1e+300]"),
-        (_predict, ["W323"], "1 predicted instances are no labels; they are not read"),
+        (_predict, ["W323"], "1 predicted instances are no labels: left out"),
         (_beyond, ["E121"], "a sequence of image files that has the frame, got 5 (1 instances left out)"),
         (_elsewhere, ["E121"], "an existing image, got 'c.png' (1 instances left out)"),
     ],
@@ -172,8 +172,8 @@ def test_an_edge_of_no_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda d: replace(d, iscrowd=np.array([True, False, False, False])), "SLEAP has no groups of objects"),
-        (lambda d: replace(d, keypoints=d.keypoints * 0), "one with a labeled keypoint, for SLEAP holds nothing else"),
+        (lambda d: replace(d, iscrowd=np.array([True, False, False, False])), "SLEAP has no crowds"),
+        (lambda d: replace(d, keypoints=d.keypoints * 0), "one with a labeled keypoint, as SLEAP holds only keypoints"),
     ],
 )
 def test_what_it_cannot_hold_is_refused(tmp_path: Path, change: Callable[[Dataset], Dataset], said: str) -> None:
@@ -204,7 +204,7 @@ def test_an_array_that_is_larger_than_any_memory(tmp_path: Path) -> None:
         file.create_dataset("tracks_json", shape=(1 << 54,), maxshape=(None,), dtype=h5py.string_dtype())
     (finding,) = (one for one in read(tmp_path).findings if one.code == "E310")
     assert (finding.file, finding.place) == (str(path), "tracks_json")
-    assert "which is all that the file can hold" in finding.message
+    assert "the most that the file can hold" in finding.message
 
 
 @needs_sleap
@@ -217,4 +217,4 @@ def test_a_damaged_file_and_a_pipe(tmp_path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     (finding,) = (one for one in read(tmp_path).findings if one.code == "E310")
-    assert (finding.file, finding.message) == (str(path), "must be a file, but is none")
+    assert (finding.file, finding.message) == (str(path), "must be a regular file")

@@ -1,4 +1,4 @@
-"""SLEAP's packages and videos as sleap-io writes them: their labeled frames become images, pixel by pixel."""
+"""SLEAP's packages and videos as sleap-io writes them: labeled frames become images, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SIZE = (96, 64)
 NODES = ("head", "left_wing", "right_wing")
 POINTS = np.array([[20.5, 10], [50, 40], [60, 20]])
 OPTIONS = ("--assume-visible", "--box-from", "keypoints")
-# The frames that are labeled, of twelve.
+# The labeled frames, of twelve.
 LABELED = (3, 7)
 
 
 def make_video(path: Path, *, frames: int = 12, seed: int = 0, size: tuple[int, int] = SIZE) -> Path:
-    """Write a video with colors, every frame of which is another."""
+    """Write a color video in which every frame is different."""
     random = np.random.default_rng(seed)
     with new_video(path, 10, size) as writer:
         for _ in range(frames):
@@ -63,7 +63,7 @@ def save(labels: Any, path: Path, **how: Any) -> Path:
 
 
 def package(folder: Path, **how: Any) -> Path:
-    """Write a package; its video is gone afterwards."""
+    """Write a package, and remove its video."""
     video = make_video(folder / "fly.avi")
     path = save(make_labels(video), folder / "labels.pkg.slp", embed="user", **how)
     video.unlink()
@@ -88,12 +88,12 @@ def convert(source: Path, folder: Path, *more: str | Path) -> Done:
 
 
 def images(out: Path) -> dict[str, Any]:
-    """Return the pixels of every image that was written: red, green, blue."""
+    """Return the pixels of every written image: red, green, blue."""
     return {path.name: np.array(Pillow.open(path).convert("RGB")) for path in sorted((out / "images").rglob("*.*"))}
 
 
 def by_sleap(path: Path, video: int = 0) -> dict[int, Any]:
-    """Return the labeled frames as the program that wrote the file gives them: red, green, blue."""
+    """Return the labeled frames as sleap-io gives them: red, green, blue."""
     import sleap_io as sio
 
     labels = sio.load_slp(str(path))
@@ -102,7 +102,7 @@ def by_sleap(path: Path, video: int = 0) -> dict[int, Any]:
 
 
 def read(path: Path, folder: Path, **options: Any) -> tuple[ReadResult, list[str]]:
-    """Return what is read, and the codes of the findings."""
+    """Return the result of reading, and the codes of the findings."""
     with scratch_folder() as scratch:
         given = {"assume_visible": True, "box_from": "keypoints", "scratch": scratch, **options}
         result = sleap.FORMAT.read([path], fly(folder), ReadOptions(**given))
@@ -177,7 +177,7 @@ def _file(content: bytes) -> Any:
 
 
 def _channels_first(path: Path) -> None:
-    """Keep the pixels in a file of their own, as (channels, width, height), without their name."""
+    """Store the raw pixels in a separate file, as (channels, width, height), without their name."""
     import h5py
 
     _pixels(path)
@@ -214,7 +214,7 @@ def test_pixels_in_a_file_of_their_own(tmp_path: Path) -> None:
     found = images(tmp_path / "out")
     assert sorted(found) == ["pixels_000000.png", "pixels_000001.png"]
     for place, at in enumerate(LABELED):
-        # They were taken from the encoded file, whose red and blue are exchanged.
+        # They were taken from the encoded file, in which red and blue are swapped.
         np.testing.assert_array_equal(found[f"pixels_{place:06d}.png"], expected[at][..., ::-1])
 
 
@@ -284,7 +284,7 @@ def test_a_video_that_was_moved_is_found_where_the_user_says(tmp_path: Path) -> 
     assert done.status == 1 and "E121" in done.out and "--image-root DIR finds a video of this name" in done.words
     assert "(2 frames with 2 instances left out)" in done.words and "old/fly.avi" in done.words
     assert convert(source, tmp_path, "--image-root", tmp_path / "elsewhere").status == 0
-    # Another video of that name: the one whose path ends as the file says, else an error that names both.
+    # Another video of that name: the path that ends as in the file is used, else the error names both.
     (tmp_path / "elsewhere/other").mkdir()
     make_video(tmp_path / "elsewhere/other/fly.avi", seed=9)
     done = convert(source, tmp_path, "--image-root", tmp_path / "elsewhere")
@@ -305,7 +305,7 @@ def test_beside_the_file_by_its_name(tmp_path: Path) -> None:
         ({"frames": 5}, "frame 7 must be a frame of the video, got 'fly.avi' that has none (1 frames with 1 instances"),
         (
             {"size": (64, 96)},
-            "the video must be of (width, height) (96, 64), as it was labeled, got (64, 96) (2 frames",
+            "the video must be of (width, height) (96, 64), as when labeled, got (64, 96) (2 frames",
         ),
     ],
 )
@@ -379,9 +379,9 @@ def test_predictions_and_tracks(tmp_path: Path) -> None:
     result, codes = read(save(labels, tmp_path / "labels.slp", embed=False), tmp_path)
     assert codes == ["W323", "W323"]
     said = {finding.message for finding in result.findings}
-    message = "3 predicted instances are no labels; they are not read; 1 frames with nothing else are left out"
-    assert said == {message, "1 instances have a track, which is not carried over"}
-    # Frame 10 was labeled as one without flies; nobody has labeled frame 9.
+    message = "3 predicted instances are no labels: left out; 1 frames with nothing else were left out"
+    assert said == {message, "1 instances have a track, which is left out"}
+    # Frame 10 was labeled as one without flies; frame 9 is unlabeled.
     assert [image.file_name[4:-4] for image in result.dataset.images] == ["000003", "000007", "000010"]
     assert len(result.dataset) == 2
 

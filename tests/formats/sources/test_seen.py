@@ -60,7 +60,7 @@ def test_each_kind_of_file_is_named(tmp_path: Path, kind: str) -> None:
     lines = [line.strip() for line in done.err.splitlines()]
     assert any(line.startswith(said) or said in line for line in lines[1:]), done.err
     # What was seen comes first, then how formats are recognized, in one line.
-    assert lines[-2].startswith("docs/convert.md says how each format is recognized: labelme, yolo-pose, ")
+    assert lines[-2].startswith("docs/convert.md lists what identifies each format: labelme, yolo-pose, ")
     assert lines[-1] == "--from NAME says which it is" and len(lines) == 4
 
 

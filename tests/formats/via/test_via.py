@@ -1,4 +1,4 @@
-"""VIA 2: every way to write an object that is read, every way to break one, and what comes back."""
+"""VIA 2: every way to write an object that is read, every way to break one, and the round trip."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_attributes_that_the_user_names(tmp_path: Path) -> None:
     result = read(path, attributes={"label": "part", "object": "id", "visibility": "seen"})
     assert visibilities(result) == [1, 0]
     assert [finding.code for finding in result.findings] == ["W323"]
-    assert "attribute 'label' says nothing" in result.findings[0].message
+    assert "attribute 'label' has no place" in result.findings[0].message
     with pytest.raises(RequestError, match="--attribute must be ROLE=NAME with a role of label, object, visibility"):
         read(path, attributes={"colour": "x"})
 
@@ -224,9 +224,9 @@ def _replace(index: int, region: Any) -> Callable[[list[dict[str, Any]]], Any]:
         ),
         (_set(1, "region", label=["a", "b"]), ["E311"], "region_attributes.label must be one label, got ['a', 'b']"),
         (_set(1, "region", label={"a": True, "b": True}), ["E311"], "region_attributes.label must be one label"),
-        (_set(1, "region", visibility="perhaps"), ["E311"], "--hidden-flag WORD which word means occluded"),
+        (_set(1, "region", visibility="perhaps"), ["E311"], "--hidden-flag WORD the word that means occluded"),
         (_set(2, "region", hidden="no"), ["E311"], "visibility 'occluded' and hidden 'no'"),
-        (_set(1, "region", make="VW"), ["W323"], "attribute 'make' says nothing"),
+        (_set(1, "region", make="VW"), ["W323"], "attribute 'make' has no place"),
         (_set(1, "region", object="2"), ["E306"], "group 2 must have one rectangle labeled 'car'"),
         (_set(2, "region", label=FRONT), ["E305"], "at most one point of an object"),
         (_set(1, "shape", cx="left"), ["E311"], "shape_attributes.cx must be a finite number, got 'left'"),
@@ -285,7 +285,7 @@ def test_every_region_is_in_the_data_set_in_a_finding_or_counted(tmp_path: Path)
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
-        ({"region_count": "7"}, "E311", "region_count must be 3, as many as there are lines of the image, got '7'"),
+        ({"region_count": "7"}, "E311", "region_count must be 3, the number of lines of the image, got '7'"),
         ({"region_attributes": "{"}, "E311", "region_attributes must be JSON, got '{'"),
         ({"region_shape_attributes": "[]"}, "E311", "shape_attributes must be an object"),
         ({"filename": "b.jpg"}, "E121", "filename must be an existing image, got 'b.jpg'"),
@@ -340,7 +340,7 @@ def test_a_source_without_via_files(tmp_path: Path) -> None:
 
 def test_what_via_cannot_hold_is_refused(tmp_path: Path) -> None:
     dataset = replace(make_dataset(tmp_path / "in"), iscrowd=np.array([False, True, False, False]))
-    with pytest.raises(InputError, match="VIA has no groups of objects"):
+    with pytest.raises(InputError, match="VIA has no crowds"):
         via.write({"train": dataset}, tmp_path / "out", "copy")
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,4 @@
-"""VIA 3: image projects are read as VIA 2's are, videos are refused and named."""
+"""VIA 3: image projects are read as VIA 2's, videos are refused by name."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_a_project_is_detected_and_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("regions", "eye", "counted"),
     [
-        (with_region([1, "15", "25.5"]), [15, 25.5, 1], "coordinates as texts were taken for numbers (1)"),
+        (with_region([1, "15", "25.5"]), [15, 25.5, 1], "coordinates as strings were read as numbers (1)"),
         (with_region(["1", 15, 25.5]), [15, 25.5, 1], ""),
-        (with_region([3, 15, 25.5, 4]), [15, 25.5, 1], "taken for its center (1)"),
-        (with_region([9, 18, 25, 15, 28, 12, 25]), [15, 25, 1], "taken for its center (1)"),
+        (with_region([3, 15, 25.5, 4]), [15, 25.5, 1], "read as its center (1)"),
+        (with_region([9, 18, 25, 15, 28, 12, 25]), [15, 25, 1], "read as its center (1)"),
         (with_region([1, 15, 25.5], **{"1": "eye"}), [15, 25.5, 1], ""),
         (with_region([1, 15, 25.5], **{"2": "8"}), [15, 25.5, 2], ""),
         (with_region([1, 15, 25.5], **{"2": 7}), [15, 25.5, 1], ""),
@@ -106,13 +106,13 @@ def test_where_the_image_is(tmp_path: Path, file: Any) -> None:
     (source / "a.jpg").rename(source / ("b.jpg" if "://" in file["fname"] else "pond/b.jpg"))
     done, objects = convert(source)
     assert list(objects.values()) == list(READ.values())
-    # In a folder of another name it is said.
+    # A folder of another name is reported.
     assert bool(said(done, ("W332",))) is ("://" in file["fname"])
 
 
 def test_what_speaks_of_the_whole_image_is_noted(tmp_path: Path) -> None:
     done, objects = convert(save(tmp_path, {**REGIONS, "1_x": {"vid": "1", "z": [], "xy": [], "av": {"3": "deep"}}}))
-    assert objects == READ and "file attributes (pond) say nothing" in said(done, ("W323",))[0]
+    assert objects == READ and "file attributes (pond) are not carried over" in said(done, ("W323",))[0]
 
 
 def test_an_image_without_regions_is_one_without_objects(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_regions_without_a_label_name_the_attribute_that_has_it(tmp_path: Path) 
     attributes = {**ATTRIBUTES, "1": {**ATTRIBUTES["1"], "aname": "part"}}
     source = save(tmp_path, attribute=attributes)
     done, objects = convert(source)
-    assert objects == {} and "--attribute label=part takes part ('fish', 'eye', 'tail') as the label" in done.words
+    assert objects == {} and "--attribute label=part uses part ('fish', 'eye', 'tail') as the label" in done.words
     assert convert(source, "--attribute", "label=part")[1] == READ
 
 
@@ -140,7 +140,7 @@ def test_a_video_is_refused_and_named_and_images_beside_it_are_read(tmp_path: Pa
     done, objects = convert(source)
     message, hint = said(done, ("E310",))
     assert done.status == 1 and objects == {}
-    assert "got one of VIA 3 with video or sound (swim.mp4): its 1 regions are at times" in message
+    assert "got a VIA 3 project with video or audio (swim.mp4): its 1 regions belong to times" in message
     assert "ffmpeg" in hint
     done, objects = convert(source, "--keep-going")
     assert done.status == 1 and objects == READ
@@ -153,17 +153,17 @@ def test_a_video_is_refused_and_named_and_images_beside_it_are_read(tmp_path: Pa
             with_region([1, 15]),
             {},
             "E311",
-            "xy must be a list of a shape of VIA 3 (1 to 9) and as many numbers as it has",
+            "xy must be a list of a VIA 3 shape (1 to 9) and its numbers",
         ),
         (with_region([1, 15, "left"]), {}, "E311", "xy.cy must be a finite number, got 'left'"),
-        (with_region([12, 15, 25]), {}, "E311", "xy must be a list of a shape of VIA 3"),
-        (with_region("1"), {}, "E311", "xy must be a list of a shape of VIA 3"),
-        (with_region([9, 1, 1, 2, 2, 3, 3]), {}, "E311", "xy must be a list of a shape of VIA 3"),
-        (with_region([9, 10**400, 1, 2, 2, 3, 3]), {}, "E311", "xy must be a list of a shape of VIA 3"),
+        (with_region([12, 15, 25]), {}, "E311", "xy must be a list of a VIA 3 shape"),
+        (with_region("1"), {}, "E311", "xy must be a list of a VIA 3 shape"),
+        (with_region([9, 1, 1, 2, 2, 3, 3]), {}, "E311", "xy must be a list of a VIA 3 shape"),
+        (with_region([9, 10**400, 1, 2, 2, 3, 3]), {}, "E311", "xy must be a list of a VIA 3 shape"),
         (with_region([5, 1, 1, 2, 2]), {}, "E302", "must be 'point', got 'polyline'"),
         (with_region([1, 15, 25], **{"1": "9"}), {}, "E301", "got '9'"),
-        ({**REGIONS, "x": {"vid": "5", "xy": [1, 2, 3]}}, {}, "E311", "vid must be a view that the project has, got"),
-        ({**REGIONS, "x": 7}, {}, "E311", "vid must be a view that the project has"),
+        ({**REGIONS, "x": {"vid": "5", "xy": [1, 2, 3]}}, {}, "E311", "vid must be a view of the project, got"),
+        ({**REGIONS, "x": 7}, {}, "E311", "vid must be a view of the project"),
         (REGIONS, {"view": {"1": {"fid_list": [1, 1]}}}, "E311", "fid_list must be a list of one file"),
         (REGIONS, {"view": {"1": 3}}, "E311", "fid_list must be a list of one file"),
         (REGIONS, {"file": {}}, "E311", "the file of the view must be in the table file under 1"),

@@ -1,4 +1,4 @@
-"""Regions of VIA without a label: one finding for the file, and what it says to type is followed."""
+"""Regions of VIA without a label: one finding per file, whose hints are followed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def shapes(box: dict[str, Any], eye: dict[str, Any], tail: dict[str, Any]) -> li
 
 
 def typed(done: Done) -> list[str]:
-    """Return the option that the hint of the only error names first, as a shell takes it."""
+    """Return the option that the hint of the only error names first, as typed in a shell."""
     _, hint = said(done, ("E311",))
-    found = re.match(r"(--[a-z-]+) ('[^']*'|\S+) takes", hint)
+    found = re.match(r"(--[a-z-]+) ('[^']*'|\S+) (?:uses|maps|reads) ", hint)
     assert found, hint
     return shlex.split(f"{found[1]} {found[2]}")
 
@@ -53,7 +53,7 @@ def test_the_attribute_with_the_names_of_the_skeleton_is_found(tmp_path: Path, r
 def test_an_attribute_with_other_names_is_taken_and_they_are_mapped(tmp_path: Path) -> None:
     source = save(tmp_path / "src", shapes({"part": "Fisch"}, {"part": "Auge"}, {"part": "Flosse"}))
     done, _ = convert(source)
-    assert typed(done) == ["--attribute", "label=part"] and "--map 'OLD=NEW' its values as names" in done.words
+    assert typed(done) == ["--attribute", "label=part"] and "--map 'OLD=NEW' renames its values" in done.words
     maps = ("--map", "Fisch=fish", "--map", "Auge=eye", "--map", "Flosse=tail")
     assert convert(source, *typed(done), *maps)[1] == {"0.jpg": FISH["0.jpg"]}
 
@@ -70,7 +70,7 @@ def test_rectangles_without_a_label_where_the_points_have_one(tmp_path: Path) ->
 def test_points_are_not_mapped_to_the_category(tmp_path: Path) -> None:
     source = save(tmp_path / "src", shapes({}, {}, {}))
     done, _ = convert(source)
-    assert typed(done) == ["--map", "=fish"] and "--kpt-order eye,tail takes the points" in done.words
+    assert typed(done) == ["--map", "=fish"] and "--kpt-order eye,tail reads the points" in done.words
     done, objects = convert(source, *typed(done))
     assert objects == {} and "got none for 2 (2 point) in 1 image" in done.words
     assert typed(done) == ["--kpt-order", "eye,tail"]
@@ -81,7 +81,7 @@ def test_one_forgotten_label_is_given_in_via_or_left_out(tmp_path: Path) -> None
     regions = shapes({"label": "fish"}, {"label": "eye"}, {"label": "tail"})
     source = save(tmp_path / "src", [*regions, stray], regions)
     done, objects = convert(source)
-    assert objects == {} and "label them in VIA, as the others are; --map '=fish' takes" in done.words
+    assert objects == {} and "label them in VIA like the others; --map '=fish' maps" in done.words
     assert "0.jpg: regions[3]" in said(done, ("E311",))[0]
     assert convert(source, "--ignore", "")[1] == FISH
 
@@ -97,7 +97,7 @@ def test_one_category_alone_leaves_no_region_without_a_label_out_unsaid(tmp_path
     other = rect(70, 20, 9, 9, label="crab")
     source = save(tmp_path / "src", [*shapes({}, {"label": "eye"}, {"label": "tail"}), other])
     done, objects = convert(source, "--categories", "fish")
-    assert objects == {} and "--map '=fish' takes those that are no points" in done.words
+    assert objects == {} and "--map '=fish' maps those that are not points" in done.words
     done, objects = convert(source, "--categories", "fish", "--map", "=fish")
     assert objects == {"0.jpg": FISH["0.jpg"]}
 
@@ -106,7 +106,7 @@ def test_a_polyline_without_a_label_is_keypoints_in_their_order(tmp_path: Path) 
     line = region("polyline", {"all_points_x": [15, 40], "all_points_y": [25, 30]}, {})
     source = save(tmp_path / "src", *[[rect(10, 20, 50, 30, label="fish"), line]] * 2)
     done, _ = convert(source)
-    assert "--kpt-order eye,tail takes" in said(done, ("E311",))[1]
+    assert "--kpt-order eye,tail reads" in said(done, ("E311",))[1]
     done, objects = convert(source, "--kpt-order", "eye,tail")
     assert objects == FISH
 
@@ -116,6 +116,6 @@ def test_an_attribute_that_numbers_the_objects_is_named(tmp_path: Path) -> None:
     other = [rect(20, 25, 60, 40, label="fish", nr="2"), point(25, 35, label="eye", nr="2")]
     source = save(tmp_path / "src", [*fish, *other, point(30, 40, label="tail", nr="2", color="red")])
     done, objects = convert(source)
-    assert objects == {} and "--attribute object=nr takes nr as the object" in said(done, ("E304",))[1]
+    assert objects == {} and "--attribute object=nr uses nr as the object" in said(done, ("E304",))[1]
     _, objects = convert(source, "--attribute", "object=nr")
     assert objects == {"0.jpg": [([10, 20, 50, 30], [15, 25, 2, 0, 0, 0]), ([20, 25, 60, 40], [25, 35, 2, 30, 40, 2])]}

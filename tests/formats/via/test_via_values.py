@@ -1,4 +1,4 @@
-"""VIA's values in another type or spelling: one meaning is read, and counted; two are refused, with a way on."""
+"""VIA's values of another type or spelling: unambiguous ones are read and counted, others refused with a hint."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ HIDDEN: Objects = {"0.jpg": [([10, 20, 50, 30], [15, 25, 1, 0, 0, 0])]}
 @pytest.mark.parametrize(
     ("box", "dot", "counted"),
     [
-        (rect("10", "20.0", 50, " 30 ", label="fish"), point(15, 25, label="eye"), "texts were taken for numbers (3)"),
-        (rect(60, 50, -50, -30, label="fish"), point(15, 25, label="eye"), "the same drawn the other way (1)"),
-        (rect(10, 50, 50, -30, label="fish"), point(15, 25, label="eye"), "the same drawn the other way (1)"),
-        (rect(10, 20, 50, 30, label=["fish"]), point(15, 25, label="eye"), "a list of one value was taken for that"),
-        (rect(10, 20, 50, 30, label={"fish": 1, "x": 0}), point(15, 25, label="eye"), "0, 1 or texts were taken for"),
+        (rect("10", "20.0", 50, " 30 ", label="fish"), point(15, 25, label="eye"), "strings were read as numbers (3)"),
+        (rect(60, 50, -50, -30, label="fish"), point(15, 25, label="eye"), "drawn the other way (1)"),
+        (rect(10, 50, 50, -30, label="fish"), point(15, 25, label="eye"), "drawn the other way (1)"),
+        (rect(10, 20, 50, 30, label=["fish"]), point(15, 25, label="eye"), "a list of one value was read as that"),
+        (rect(10, 20, 50, 30, label={"fish": 1, "x": 0}), point(15, 25, label="eye"), "0, 1 or strings were read as"),
         (rect(10, 20, 50, 30, label="fish"), point(15, 25, label={"eye": "true", "x": "false"}), "true and false (1)"),
-        (rect(10, 20, 50, 30, label="fish "), point(15, 25, label="eye\n"), "spaces around a label were left out (2)"),
+        (rect(10, 20, 50, 30, label="fish "), point(15, 25, label="eye\n"), "spaces around a label were removed (2)"),
         (rect(10, 20, 50, 30, Label="fish"), point(15, 25, NAME="eye", object=float("nan")), ""),
-        (rect(10, 20, 50, 30, label="fish", object=7.0), point(15, 25, label="eye", object="7"), "as a fraction"),
-        (rect(10, 20, 50, 30, label="fish", object="7.0"), point(15, 25, label="eye", object=7), "as a fraction"),
+        (rect(10, 20, 50, 30, label="fish", object=7.0), point(15, 25, label="eye", object="7"), "as a float"),
+        (rect(10, 20, 50, 30, label="fish", object="7.0"), point(15, 25, label="eye", object=7), "as a float"),
     ],
 )
 def test_a_value_with_one_meaning_is_read_and_counted(tmp_path: Path, box: Any, dot: Any, counted: str) -> None:
@@ -63,7 +63,7 @@ def test_two_attributes_that_disagree_are_settled_by_naming_one(tmp_path: Path) 
     source = save(tmp_path / "src", [rect(10, 20, 50, 30, label="fish"), dot])
     done, objects = convert(source)
     assert done.status == 1 and objects == {}
-    assert "--attribute visibility=NAME says which attribute decides" in done.words
+    assert "--attribute visibility=NAME chooses the attribute" in done.words
     assert convert(source, "--attribute", "visibility=visibility")[1] == HIDDEN
 
 
@@ -73,7 +73,7 @@ def test_an_attribute_named_for_the_visibility_decides_alone(tmp_path: Path) -> 
         save(tmp_path / "src", [rect(10, 20, 50, 30, label="fish"), dot]), "--attribute", "visibility=visible"
     )
     assert objects == FISH
-    assert "attribute 'visibility' says nothing" in "".join(said(done, ("W323",)))
+    assert "attribute 'visibility' has no place" in "".join(said(done, ("W323",)))
 
 
 def test_a_word_that_nobody_knows_is_taken_as_the_option_says(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_an_attribute_named_as_a_hidden_flag_is_read(tmp_path: Path) -> None:
 def test_labels_that_are_numbers_are_their_digits(tmp_path: Path) -> None:
     source = save(tmp_path / "src", [rect(10, 20, 50, 30, label=3), point(15, 25, label=8.0)])
     done, objects = convert(source, "--map", "3=fish", "--map", "8=eye")
-    assert objects == FISH and said(done)[0].endswith("a label as a number was taken for its digits (2)")
+    assert objects == FISH and said(done)[0].endswith("a label as a number was read as a string (2)")
 
 
 @pytest.mark.parametrize("none", [None, ""])
@@ -102,7 +102,7 @@ def test_images_without_regions_are_images_without_objects(tmp_path: Path, none:
         save(tmp_path / "src", [rect(10, 20, 50, 30, label="fish"), point(15, 25, label="eye")], none)
     )
     assert objects == {**FISH, "1.jpg": []}
-    assert said(done)[0].endswith("regions that are missing, null or empty were taken for none (1)")
+    assert said(done)[0].endswith("regions that are missing, null or empty were read as none (1)")
 
 
 def test_an_export_in_which_images_without_regions_have_no_such_key(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_a_table_that_another_program_saved(tmp_path: Path, count: str) -> None:
     done, objects = convert(source)
     assert objects == FISH
     assert [line.partition(": ")[2] for line in said(done)] == [
-        "a region_count as a fraction, or missing, was taken for the number of lines (1)",
-        "semicolons between the columns were taken for commas (1)",
+        "a region_count as a float, or missing, was read as the number of lines (1)",
+        "semicolons between the columns were read as commas (1)",
     ]
 
 

@@ -1,4 +1,4 @@
-"""VIA projects of a fish, and what the command makes of them."""
+"""VIA projects of a fish, and what the command reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def point(x: Any, y: Any, **said: Any) -> dict[str, Any]:
 
 
 def save(folder: Path, *images: Any, **settings: Any) -> Path:
-    """Write a project with these regions in the images 0.jpg, 1.jpg, ... beside it."""
+    """Write a project with these regions in the images 0.jpg, 1.jpg, ... next to it."""
     metadata = {}
     for number, regions in enumerate(images):
         make_image(folder / f"{number}.jpg")

@@ -1,4 +1,4 @@
-"""YOLO-pose data sets as they are found: where their data.yaml leads, by the command and what it writes."""
+"""YOLO-pose layouts found in practice: where data.yaml leads, by the command and its output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def put(image: Path, label: Path) -> None:
 
 
 def by_kind(root: Path) -> Path:
-    """Write images/SPLIT and labels/SPLIT, as Ultralytics has it."""
+    """Write images/SPLIT and labels/SPLIT, as Ultralytics does."""
     for split in ("train", "val"):
         for name in "ab":
             put(root / f"images/{split}/{split}_{name}.jpg", root / f"labels/{split}/{split}_{name}.txt")
@@ -37,7 +37,7 @@ def by_kind(root: Path) -> Path:
 
 
 def by_split(root: Path, *, prefix: str = "") -> Path:
-    """Write SPLIT/images and SPLIT/labels, as Roboflow has it."""
+    """Write SPLIT/images and SPLIT/labels, as Roboflow does."""
     for split in ("train", "valid"):
         for name in "ab":
             file = f"{prefix}{split}_{name}"
@@ -59,7 +59,7 @@ def convert(source: Path, tmp_path: Path, *more: str, out: str = "out") -> Done:
 
 
 def written(out: Path) -> Mapping[str, set[str]]:
-    """Return split -> the images in it, each of which has its mug."""
+    """Return split -> its images, each with its mug."""
     found = {}
     for path in sorted(out.glob("*_coco.json")):
         coco = COCO(path)
@@ -120,7 +120,7 @@ def test_a_folder_of_its_own_comes_before_one_outside(tmp_path: Path) -> None:
     done = convert(source, tmp_path)
     assert done.status == 0, done.out
     assert written(tmp_path / "out") == BY_SPLIT
-    assert f"{tmp_path}/train/images is there as well" in done.words
+    assert f"{tmp_path}/train/images exists too" in done.words
 
 
 def test_the_folder_that_a_refusal_names_can_be_given(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_the_folder_that_a_refusal_names_can_be_given(tmp_path: Path) -> None:
     nothing = convert(tmp_path / "my mugs", tmp_path)
     assert nothing.status == 2 and "cfg/mugs.yaml: YAML of YOLO-pose; give this file as SRC" in nothing.err
     done = convert(source / "mugs.yaml", tmp_path, "--keep-going")
-    assert done.status == 1 and "E308 image-outside (1)" in done.out and "train and val must be inside" in done.words
+    assert done.status == 1 and "E308 picture-outside (1)" in done.out and "train and val must be inside" in done.words
     (hint,) = (line.strip() for line in done.out.splitlines() if line.strip().startswith("--image-root"))
     option = shlex.split(hint)[:2]
     assert option == ["--image-root", f"{tmp_path}/my mugs/data"]
@@ -143,7 +143,7 @@ def test_labels_beside_the_images(tmp_path: Path) -> None:
         for name in names:
             put(source / f"images/{split}/{name}", (source / f"images/{split}/{name}").with_suffix(".txt"))
     done = convert(declare(source, "train: images/train\nval: images/val\n"), tmp_path)
-    assert done.status == 0 and "read 4 label files beside the images" in done.words
+    assert done.status == 0 and "read 4 label files next to the images" in done.words
     assert "W322" not in done.out, "they are no images without objects"
     assert written(tmp_path / "out") == BY_KIND
 
@@ -156,10 +156,10 @@ def test_labels_in_their_folder_come_before_those_beside(tmp_path: Path) -> None
 
 
 def test_declared_folders_that_are_not_there(tmp_path: Path) -> None:
-    """The layout is the other one: the refusal says that without the declaration it would be read."""
+    """The folders have the other layout: the message says that they can be read without the declaration."""
     source = declare(by_kind(tmp_path / "mugs"), "train: train/images\nval: val/images\n")
     done = convert(source, tmp_path)
-    assert done.status == 2 and "without train and val there, images/ is read as it lies" in done.words
+    assert done.status == 2 and "without train and val in the file, images/ is read by its folders" in done.words
     declare(source, "")
     assert convert(source, tmp_path).status == 0
     assert written(tmp_path / "out") == BY_KIND
@@ -171,7 +171,7 @@ def test_val_the_same_as_train_is_split_as_the_hint_says(tmp_path: Path) -> None
         Image.fromarray(np.full((48, 64, 3), at, np.uint8)).save(put_label(source / f"mix/{'abcdefgh'[at]}.png"))
     declare(source, "train: mix\nval: mix\n")
     refused = convert(source, tmp_path)
-    assert refused.status == 1 and "--val 0.1 splits anew" in refused.words
+    assert refused.status == 1 and "--val 0.1 splits again" in refused.words
     assert convert(source, tmp_path, "--val", "0.1").status == 0
     found = written(tmp_path / "out")
     assert (len(found["train"]), len(found["val"])) == (7, 1) and not found["train"] & found["val"]

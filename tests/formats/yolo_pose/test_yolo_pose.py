@@ -1,4 +1,4 @@
-"""Reading YOLO-pose: what is declared, how lines are read, and tables of the ways to break a valid data set."""
+"""Reading YOLO-pose: declarations, lines, and tables of ways to break a valid data set."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DATA: dict[str, Any] = {
 
 
 def put(folder: Path, label: str | None, name: str = "a", split: str = "train") -> Path:
-    """Write an image and its label file; return where the latter is."""
+    """Write an image and its label file; return the label file's path."""
     make_image(folder / "images" / split / f"{name}.jpg", SIZE)
     path = folder / "labels" / split / f"{name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def put(folder: Path, label: str | None, name: str = "a", split: str = "train") 
 
 
 def declare(folder: Path, **changes: Any) -> Path:
-    """Write data.yaml (JSON is YAML), with some keys changed, or left out where the value is ``...``."""
+    """Write data.yaml (JSON is YAML) with some keys changed, or removed if the value is ``...``."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {key: value for key, value in (DATA | changes).items() if value is not ...}
     path = folder / "data.yaml"
@@ -56,7 +56,7 @@ def declare(folder: Path, **changes: Any) -> Path:
 
 
 def read(folder: Path, *lines: str, options: ReadOptions | None = None, **changes: Any) -> ReadResult:
-    """Read a data set of two images, of which the first has these lines."""
+    """Read a data set of two images; the first has these lines."""
     put(folder, "".join(f"{line}\n" for line in lines))
     put(folder, "", "b", "val")
     declare(folder, **changes)
@@ -176,8 +176,8 @@ def test_labels_without_images(tmp_path: Path) -> None:
     result = read(tmp_path, LINE)
     found = [(f.code, f.file) for f in result.findings]
     assert found == [("W323", str(tmp_path / "data.yaml")), ("W337", str(stray))]
-    assert f"1 label files are of images that no split lists, the first {unlisted}" in result.findings[0].message
-    assert "the label file must be that of an image in images/" in result.findings[1].message
+    assert f"1 label files belong to images that no split lists, the first {unlisted}" in result.findings[0].message
+    assert "the label file must belong to an image in images/" in result.findings[1].message
 
 
 def test_points_without_visibility(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ LINE_MISTAKES: list[tuple[str, str, list[str]]] = [
     (swap(0, -1), "E311", ["class must be a whole number"]),
     (swap(1, 1.01), "E311", ["cx must be in [0, 1], a fraction of the image, got 1.01"]),
     (swap(2, -0.01), "E311", ["cy must be in [0, 1]", "got -0.01"]),
-    (swap(3, 320), "E311", ["w must be in [0, 1]", "got 320.0", "fractions"]),
+    (swap(3, 320), "E311", ["w must be in [0, 1]", "got 320.0", "divide x and w"]),
     (swap(4, 0), "E311", ["h must be greater than 0, got 0.0"]),
     (swap(1, "nan"), "E311", ["number 2 must be a finite number of at most 1000000, got 'nan'"]),
     (swap(5, "nan"), "E311", ["point 0 must be two numbers, or NaN NaN for a missing one, got [nan, 0.5]"]),
@@ -270,9 +270,9 @@ Change = dict[str, Any]
 DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] = [
     ({"kpt_shape": ...}, {}, RequestError,
      ["data.yaml: kpt_shape must be declared in data.yaml or given", "--kpt-shape K,3", "--kpt-order"]),
-    ({}, {"kpt_shape": (9, 3)}, RequestError, ["kpt_shape must be 8 points as skeleton car8 has, got 9"]),
+    ({}, {"kpt_shape": (9, 3)}, RequestError, ["kpt_shape must be 8 points like skeleton car8, got 9"]),
     ({"kpt_shape": [7, 3], "flip_idx": ...}, {}, RequestError,
-     ["kpt_shape must be 8 points as skeleton car8 has, got 7", "--kpt-order A,B,... names the 7 points"]),
+     ["kpt_shape must be 8 points like skeleton car8, got 7", "--kpt-order A,B,... names the 7 points"]),
     ({"kpt_shape": [8, 4]}, {}, InputError, ["data.yaml: kpt_shape[1]: ", "got 4"]),
     ({"kpt_shape": [0, 3]}, {}, InputError, ["data.yaml: kpt_shape[0]: ", "got 0"]),
     ({"flip_idx": list(range(8))}, {}, InputError,
@@ -280,11 +280,11 @@ DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] =
       "got [0, 1, 2, 3, 4, 5, 6, 7]", "--kpt-order"]),
     ({"flip_idx": [4, 5, 6, 7]}, {}, InputError, ["flip_idx must be [4, 5, 6, 7, 0, 1, 2, 3]", "got [4, 5, 6, 7]"]),
     ({"names": {0: "bus"}}, {}, InputError,
-     ["data.yaml: names must be classes with the category 'car'", "got ['bus']", "--map 'bus=car'"]),
-    ({"names": [7]}, {}, InputError, ["data.yaml: names must be classes with", "got ['7']", "--map '7=car'"]),
+     ["data.yaml: names must be a list with the skeleton's category 'car'", "got ['bus']", "--map 'bus=car'"]),
+    ({"names": [7]}, {}, InputError, ["data.yaml: names must be a list with", "got ['7']", "--map '7=car'"]),
     ({"kpt_names": {0: ["a"] * 8}}, {}, InputError,
      ["data.yaml: kpt_names: the keypoints' names must be names of skeleton car8, got 'a'", "--map a=NAME"]),
-    ({"kpt_names": {0: list(CAR8.names[:7])}}, {}, InputError, ["the keypoints' names must be 8, as kpt_shape says"]),
+    ({"kpt_names": {0: list(CAR8.names[:7])}}, {}, InputError, ["the keypoints' names must be 8, as in kpt_shape"]),
     ({"kpt_names": {1: list(CAR8.names)}}, {}, InputError, ["kpt_names must be one list for the class 'car'"]),
     ({}, {"kpt_order": ("left-front-tire",) * 8}, RequestError, ["--kpt-order: ", "each keypoint once", "twice"]),
     ({}, {"kpt_order": CAR8.names[:3]}, RequestError, ["--kpt-order: the keypoints' names must be 8"]),
@@ -321,7 +321,7 @@ def test_an_image_in_two_splits(tmp_path: Path) -> None:
     assert set(found) == {"E126", "W323"}
     assert (found["E126"].file, found["E126"].place) == (str(tmp_path / "data.yaml"), "val")
     assert "val must list images that train does not list, got 1 of them again" in found["E126"].message
-    assert "--val 0.1 splits anew" in found["E126"].hint
+    assert "--val 0.1 splits again" in found["E126"].hint
     assert names(result) == [("a.jpg", "train")]
     again = yolo_pose.FORMAT.read([tmp_path], CAR8, ReadOptions(new_split=True))
     assert [finding.code for finding in again.findings] == ["W323", "W336"]
@@ -329,7 +329,7 @@ def test_an_image_in_two_splits(tmp_path: Path) -> None:
 
 
 def test_val_is_train_and_val_is_asked_for(tmp_path: Path) -> None:
-    """Ultralytics' own tiny sets list one folder twice; what test lists is never trained on."""
+    """Ultralytics' tiny data sets list one folder twice; an image in test is never used for training."""
     source, out = tmp_path / "set", tmp_path / "out"
     for name in "abcde":
         put(source, LINE, name)
@@ -353,7 +353,7 @@ PAIRS = "0 0.5 0.5 0.25 0.5 0.5 0.5 -1 -1 0 0 0.25 -0.1 nan nan" + " 0.5 0.5" * 
 
 
 def test_missing_points_without_visibility(tmp_path: Path) -> None:
-    """Ultralytics masks negative coordinates of [K, 2] (data/utils.py); (0, 0) and NaN are no places either."""
+    """Ultralytics masks negative coordinates of [K, 2] (data/utils.py); (0, 0) and NaN are no coordinates either."""
     result = read(tmp_path, PAIRS, PAIRS, kpt_shape=[8, 2], options=ReadOptions(assume_visible=True))
     assert result.dataset.visibility.tolist() == [[2, 0, 0, 0, 0, 2, 2, 2]] * 2
     assert result.dataset.keypoints[0, 1].tolist() == [0, 0, 0]
@@ -379,7 +379,7 @@ IDENTITY: dict[str, Any] = {"flip_idx": list(range(8))}
 
 
 def test_a_flip_idx_that_says_nothing(tmp_path: Path) -> None:
-    """Roboflow writes the identity: the refusal names the option, which settles it as typed."""
+    """Roboflow writes the identity: the message names the option, which works as typed."""
     with pytest.raises(InputError) as caught:
         read(tmp_path, LINE, **IDENTITY)
     words = caught.value.hint.split()
@@ -447,7 +447,7 @@ def test_two_images_with_one_label_file(tmp_path: Path) -> None:
     result = read(tmp_path, LINE)
     label = str(tmp_path / "labels/train/a.txt")
     assert [(finding.code, finding.file) for finding in result.findings] == [("E313", label)]
-    assert "must be of one image, got a.jpg and a.png" in result.findings[0].message
+    assert "must belong to one image, got a.jpg and a.png" in result.findings[0].message
     assert names(result) == [("b.jpg", "val")]
 
 

@@ -1,4 +1,4 @@
-"""Writing YOLO-pose, what comes back, detection, worker processes; and nothing is ever lost."""
+"""Writing YOLO-pose, reading it back, detection, worker processes; and nothing is ever lost."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_written_files(tmp_path: Path) -> None:
             assert triple[2] == str(visibility) and (visibility or triple == ["0", "0", "0"])
     text = (tmp_path / "out/data.yaml").read_text()
     document = yaml.safe_load(text)
-    # ultralytics sees a relative path from its own settings folder; without one, from data.yaml's.
+    # ultralytics resolves a relative path in its own settings folder; without one, in data.yaml's.
     assert "path" not in document
     assert (document["train"], document["val"]) == ("images/train", "images/val")
     assert document["kpt_shape"] == [8, 3] and document["flip_idx"] == [4, 5, 6, 7, 0, 1, 2, 3]
@@ -98,10 +98,10 @@ def one_object(folder: Path, box: list[float], point: tuple[float, float]) -> di
 @pytest.mark.parametrize(
     ("make", "error", "parts"),
     [
-        (crowd, InputError, ["a.jpg: a.jpg: object 1: iscrowd must be 0", "YOLO-pose has no groups", "got 1"]),
+        (crowd, InputError, ["a.jpg: a.jpg: object 1: iscrowd must be 0", "YOLO-pose has no crowds", "got 1"]),
         (same_stem, InputError, ["a.png: file_name must be the only image with the YOLO-pose file labels/train/a"]),
         (lambda p: one_object(p, [10, 10, 20, 20], (-3, 9)), InputError,
-         ["a.jpg: somewhere: keypoints must be in the image of (320, 240) pixels", "got [[-3.0, 9.0]]", "skips"]),
+         ["a.jpg: somewhere: keypoints must be in the image of (320, 240) pixels", "got [[-3.0, 9.0]]", "would skip"]),
         (lambda p: one_object(p, [-90, 10, 20, 20], (3, 9)), InputError, ["box must be in the image", "got [-90.0"]),
         (lambda p: one_object(p, [9, 9, 9, 20], (3, 9)), InputError, ["box must be x1, y1, x2, y2 with width and"]),
         (lambda p: {"all": make_dataset(p)}, RequestError,

@@ -1,4 +1,4 @@
-"""YOLO-pose lines that need the user's word: scores for visibility, pixels, pairs that the skeleton lacks."""
+"""YOLO-pose lines that need an option: scores for visibility, pixels, pairs that the skeleton lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOX = "0 0.5 0.5 0.5 0.8"
 
 
 def convert(folder: Path, line: str, *options: str, yaml: str = "") -> Done:
-    """Convert a data set of a gate with three corners in each of two images, and return what was said."""
+    """Convert a data set of a gate with three corners in each of two images, and return the output."""
     for split in ("train", "val"):
         make_image(folder / f"in/images/{split}/{split}.jpg", SIZE, seed=len(split))
         label = folder / f"in/labels/{split}/{split}.txt"
@@ -61,7 +61,7 @@ def test_assume_visible_leaves_what_has_visibility(tmp_path: Path) -> None:
 def test_pixels_are_named_as_such(tmp_path: Path) -> None:
     done = convert(tmp_path, "0 50 25 50 40 30 20 2 70 20 2 0 0 0")
     assert done.status == 1
-    assert "pixels? YOLO has fractions: divide x and w by the image's width, y and h by its height" in done.words
+    assert "pixels? divide x and w by the image's width, y and h by its height" in done.words
 
 
 @pytest.mark.parametrize("order", [(), ("--kpt-order", "near,far,top")])
@@ -72,7 +72,7 @@ def test_pairs_that_the_skeleton_lacks_can_be_written_into_it(tmp_path: Path, or
     if order:
         assert "W336" in done.words
         return
-    assert "write `swap: NAME` in both of a pair" in done.words
+    assert "add `swap: NAME` to both points of each pair" in done.words
     skeleton = (tmp_path / "s.yaml").read_text()
     for one, other in (("near", "far"), ("far", "near")):
         skeleton = skeleton.replace(f"name: {one},", f"name: {one}, swap: {other},")
@@ -87,7 +87,7 @@ def test_pairs_that_the_skeleton_lacks_can_be_written_into_it(tmp_path: Path, or
     [
         ("0 100 80 100 80" + " 20 20 2" * 3, "E311", "a box must be in fractions of the image, got larger numbers"),
         (f"{BOX} 0.1 0.2", "E309", "the line must be 14 numbers (5 and 3 points of 3), got 7"),
-        (BOX, "W324", "lines of class and box alone read as objects without labeled keypoints"),
+        (BOX, "W324", "lines with only class and box read as objects without labeled keypoints"),
         (f"{BOX} 0.1 0.2 0" + " 0.4 0.4 2" * 2, "W203", "points with visibility 0 must be 0 0 0"),
     ],
 )
