@@ -45,6 +45,4 @@ def test_the_core_is_what_is_imported_without_an_extra() -> None:
     found = {module for module, _ in _imported()}
     # The train extra pins numpy to one version.
     assert found - extras | {"numpy"} == _modules(PROJECT["dependencies"])
-    assert _modules(list(CORE)) == _modules(PROJECT["dependencies"]), (
-        "`posetools doctor` must show these"
-    )
+    assert _modules(list(CORE)) == _modules(PROJECT["dependencies"]), "`posetools doctor` must show these"

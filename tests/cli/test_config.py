@@ -28,7 +28,7 @@ def test_the_pair_is_written_and_named(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert run(monkeypatch, "data/cars", *said, "--out", "made") == 0
     out = capsys.readouterr().out
     assert out.splitlines()[:2] == ["made/rtmdet_tiny_car8.py", "made/rtmpose-s_car8.py"]
-    assert "det: 40 images in batches of 4; 200 epochs of 10 iterations: 2000 in all, 200 of them warm-up" in out
+    assert "det: 40 images in batches of 4; 200 epochs of 10 iterations: 2000 in total, 200 of them warm-up" in out
     assert out.splitlines()[-1] == "next: posetools train --stage all data/cars --configs made"
     assert "rtmdet_tiny_8xb32" in Path("made/rtmdet_tiny_car8.py").read_text(encoding="utf-8")
 
@@ -56,7 +56,8 @@ def test_the_table_has_all_iterations(monkeypatch: pytest.MonkeyPatch, capsys: p
     words = " ".join(det.split())
     times = int(words.partition("40 images, ")[2].split()[0])
     assert (
-        f"iterations by the data {30 * 5 * times} 30 epochs of {5 * times}: 40 images, {times} times an epoch" in words
+        f"iterations depends on data {30 * 5 * times} 30 epochs of {5 * times}: 40 images, {times} times per epoch"
+        in words
     )
 
 
@@ -100,7 +101,10 @@ def test_rotation_is_stated_on_the_command_line_or_in_the_toml(monkeypatch: pyte
         (["data/cars", "--epochs", "5", "--stage2-epochs", "6"], ["--stage2-epochs (det): must be at most epochs (5)"]),
         (["data/cars", "--backbone", "stok"], ["--backbone (det): must be stock, none, a URL or", "got 'stok'"]),
         (["data/cars", "--batch-size", "all"], ["--batch-size (det): must be a whole number of at least 1, or auto"]),
-        (["data/cars", "--freeze", "backbone", "--pretrained", "none"], ["--freeze (det): backbone needs weights"]),
+        (
+            ["data/cars", "--freeze", "backbone", "--pretrained", "none"],
+            ["--freeze (det): backbone requires pretrained weights"],
+        ),
         (["data/cars", "--minutes", "0"], ["--minutes: input should be greater than 0, got 0.0"]),
         (["data/cars", "--recipe", "gone.toml"], ["gone.toml: cannot be read"]),
         (["data/cars", "--skeleton", "coco17"], ["categories must be one with the name 'person'", "got ['car']"]),

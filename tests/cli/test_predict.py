@@ -166,8 +166,8 @@ def test_nothing_is_lost_when_the_user_chooses_the_folder_of_the_inputs(bundle: 
         ([], "which models to use must be said"),
         (["--bundle", "cars.zip", "--run", "x"], "one pair of models is needed, got --run, --bundle"),
         (["--det", "a", "b"], "--det and --pose go together, got only --det"),
-        (["--bundle", "cars.zip", "--save-predictions"], "--save-predictions needs --output-root DIR"),
-        (["--bundle", "cars.zip", "--format", "labelme"], "--format labelme needs --output-root DIR"),
+        (["--bundle", "cars.zip", "--save-predictions"], "--save-predictions requires --output-root DIR"),
+        (["--bundle", "cars.zip", "--format", "labelme"], "--format labelme requires --output-root DIR"),
         (
             ["--bundle", "cars.zip", "--ann-file", "x.json", "--output-root", "o"],
             "--ann-file requires --save-predictions",
@@ -182,7 +182,8 @@ def test_nothing_is_lost_when_the_user_chooses_the_folder_of_the_inputs(bundle: 
         ),
         (
             ["--bundle", "cars.zip", "--skeleton", "coco17"],
-            "classes must have the skeleton's category 'person', got ['car', 'van'] `posetools predict --det-cat-id N`",
+            "classes must have the skeleton's category 'person', got ['car', 'van'] "
+            "choose one with `posetools predict --det-cat-id N`",
         ),
         (["--bundle", "nowhere.zip"], "nowhere.zip"),
         (["--bundle", "photos/a.png"], "photos/a.png"),

@@ -147,7 +147,7 @@ def test_the_other_format_of_onnxruntime_is_refused() -> None:
     ("content", "why"),
     [
         (b"\x3a\xff\xff\xff\xff\x0f", "ends after its message"),
-        (b"\x38\x01", "field 7 of ModelProto is no message"),
+        (b"\x38\x01", "field 7 of ModelProto is not a message"),
         (b"\x3b", "wire type 3"),
         (b"\x80", "a number is cut off"),
         (b"\x80" * 11, "more than ten bytes"),
