@@ -98,6 +98,6 @@ def _print(result: ReviewResult, out: Path) -> None:
     console().print(table_of(rows, "", "image", "score", "why", title=title))
     if len(result.chosen) > _LISTED_ROWS:
         say(f"... and {len(result.chosen) - _LISTED_ROWS} more in {out / 'review.csv'}")
-    wrote = f"wrote {out}: review.json, review.csv, sheet.jpg, images/"
-    for line in (*result.notes, wrote, f"next: posetools annotate {out / 'images'}"):
+    wrote = f"wrote {out}: review.json, review.csv, sheet.jpg, pictures/"
+    for line in (*result.notes, wrote, f"next: posetools annotate {out / 'pictures'}"):
         say(line)

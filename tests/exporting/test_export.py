@@ -401,13 +401,13 @@ HEADS = {
     "det": (
         "model = dict(train_cfg=None,\n"
         "    bbox_head=dict(_delete_=True, type='YOLOXHead', num_classes=1, in_channels=96, feat_channels=32))",
-        r"knows the heads RTMDetHead and RTMDetSepBNHead, but this config has YOLOXHead",
+        r"supports the heads RTMDetHead and RTMDetSepBNHead, but this config has YOLOXHead",
     ),
     "pose": (
         "model = dict(head=dict(_delete_=True, type='HeatmapHead', in_channels=384, out_channels=8,\n"
         "    deconv_out_channels=None, loss=dict(type='KeypointMSELoss'),\n"
         "    decoder=dict(type='MSRAHeatmap', input_size=(64, 64), heatmap_size=(2, 2), sigma=2)))",
-        r"knows the heads RTMCCHead and SimCCHead, but this config has HeatmapHead",
+        r"supports the heads RTMCCHead and SimCCHead, but this config has HeatmapHead",
     ),
 }
 

@@ -2,7 +2,7 @@
 
 The terms of scores.py give each image a priority; images are then taken one by one, so that each
 differs from those taken before. The same request on the same data gives the same list. What is written, a folder that
-is there as a whole or not at all: review.json and review.csv (the list with its reasons), sheet.jpg, images/ with
+is there as a whole or not at all: review.json and review.csv (the list with its reasons), sheet.jpg, pictures/ with
 links for labelme (posetools/labeling/review/links.py), and skeleton.yaml where the skeleton is not the default.
 """
 
