@@ -110,7 +110,7 @@ def test_each_function_can_be_called_after_every_module_was_imported(tmp_path: P
     absent = tmp_path / "absent"
     with pytest.raises(PosetoolsError):
         posetools.train(TrainRequest(stage="det", config=absent))
-    with pytest.raises(RequestError, match="one of a run, a bundle and a checkpoint"):
+    with pytest.raises(RequestError, match="exactly one of run, bundle and checkpoint"):
         posetools.evaluate(EvalRequest())
     with pytest.raises(PosetoolsError):
         posetools.open_pair(PipelineOptions(), bundle=absent)

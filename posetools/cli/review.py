@@ -106,6 +106,8 @@ def review(
 
 
 def _print(result: ReviewResult, out: Path) -> None:
+    from posetools.labeling.review.links import LINKED
+
     rows = [
         (str(rank), one.candidate.image.file_name, f"{one.score:.2f}", one.why)
         for rank, one in enumerate(result.chosen[:_LISTED_ROWS], start=1)
@@ -114,6 +116,6 @@ def _print(result: ReviewResult, out: Path) -> None:
     console().print(table_of(rows, "", "image", "score", "why", title=title))
     if len(result.chosen) > _LISTED_ROWS:
         say(f"... and {len(result.chosen) - _LISTED_ROWS} more in {out / 'review.csv'}")
-    wrote = f"wrote {out}: review.json, review.csv, sheet.jpg, images/"
-    for line in (*result.notes, wrote, f"next: posetools annotate {out / 'pictures'}"):
+    wrote = f"wrote {out}: review.json, review.csv, sheet.jpg, {LINKED}/"
+    for line in (*result.notes, wrote, f"next: posetools annotate {out / LINKED}"):
         say(line)

@@ -80,7 +80,7 @@ def own_skeleton(
         InputError: a skeleton file cannot be read or breaks a rule.
     """
     if explicit is not None:
-        return OwnSkeleton(load_skeleton(explicit), str(explicit), "as stated")
+        return OwnSkeleton(load_skeleton(explicit), str(explicit), "set by you")
     local = [path for path in paths if not is_url(path)]
     for path in local:
         if (recorded := _recorded(path if path.is_dir() else path.parent)) is not None:

@@ -51,7 +51,7 @@ def test_chosen_metrics_may_have_blanks(tmp_path: Path) -> None:
     assert run("plot", tmp_path / "pose", "--metrics", "loss, coco/AP .5", "--out", out).status == 0
     wrong = run("plot", tmp_path / "pose", "--metrics", "loss,coco/AP.5", "--out", out)
     assert wrong.status == 2
-    assert wrong.err.startswith("error: --metrics must name what was logged, got 'coco/AP.5'\n  ")
+    assert wrong.err.startswith("error: --metrics must be logged tags, got 'coco/AP.5'\n  ")
 
 
 def test_a_folder_that_is_no_work_folder_is_refused(tmp_path: Path) -> None:

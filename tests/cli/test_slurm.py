@@ -125,10 +125,10 @@ REFUSED = [
     (["--time", "a day"], TRAIN, "--time must be MINUTES, HH:MM:SS or DAYS-HH:MM:SS, got 'a day'"),
     (["--memory", "64 GB"], TRAIN, "--memory must be a number with K, M, G or T, such as 64G, got '64 GB'"),
     (["--partition", "gpu\n#SBATCH x"], TRAIN, "--partition must be a name without blanks"),
-    ([], ["--", "data/cars", "--work-dir", "w"], "--stage det, pose or all must be among the arguments"),
-    ([], ["--", "data/cars", "--stage", "det"], "--work-dir must be among the arguments of `posetools train`"),
-    ([], [*TRAIN, "--gpus=4"], "--gpus: the job says it itself"),
-    ([], [*TRAIN, "--resume"], "--resume: the job says it itself"),
+    ([], ["--", "data/cars", "--work-dir", "w"], "--stage after -- must be det, pose or all, got None"),
+    ([], ["--", "data/cars", "--stage", "det"], "--work-dir must be given after --"),
+    ([], [*TRAIN, "--gpus=4"], "--gpus: is set by the job"),
+    ([], [*TRAIN, "--resume"], "--resume: is set by the job"),
 ]
 
 

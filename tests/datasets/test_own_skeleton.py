@@ -87,7 +87,7 @@ def test_from_labelme_files_to_configs_and_back_to_labelme(program: Path, dogs: 
     assert run("convert", dogs, "--out", "data/dogs", "--skeleton", "dog.yaml", "--val", "0.25").status == 0
     done = run("config", "data/dogs", "--explain")
     assert done.status == 0, done.err
-    assert "rotation 80, 60 15" in done.words and "too few to measure how far they are turned" in done.words
+    assert "rotation 80, 60 15" in done.words and "too few to measure their rotation" in done.words
     assert "car" not in Path("configs/rtmpose-m_dog.py").read_text(encoding="utf-8").lower().replace("card", "")
     # In a data set the record names the keypoints.
     for folder in ("data/dogs", "data/dogs/images"):
@@ -233,5 +233,5 @@ def test_predictions_of_another_object_say_which_skeleton_to_write(dogs: Path) -
     Path("predictions.json").write_text(json.dumps({**document, "thresholds": thresholds}))
     done = run("review", dogs, "--predictions", "predictions.json")
     assert done.status == 2
-    hint = f"--skeleton FILE says which it is; `posetools skeleton new FILE --keypoints {','.join(POINTS)}` writes one"
+    hint = f"choose it with --skeleton FILE; `posetools skeleton new FILE --keypoints {','.join(POINTS)}` writes one"
     assert hint in done.words

@@ -255,4 +255,4 @@ def test_sound_runs_are_left_as_they_are(trained: Trained) -> None:
 def test_a_folder_without_checkpoints_cannot_be_rescued(tmp_path: Path) -> None:
     done = run_command("rescue", tmp_path)
     assert done.status == 2
-    assert f"{tmp_path}: must be a work folder of a run, or a folder of such, got no checkpoint in it" in done.err
+    assert f"{tmp_path}: must be a run's work folder, or a folder of work folders, got no checkpoint in it" in done.err

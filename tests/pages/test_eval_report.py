@@ -86,7 +86,7 @@ def test_the_page_has_tables_curves_and_cases(first: Report, page: Page) -> None
     assert len(page.of("svg", **{"class": "bar"})) == 2 + 2 * 8
     for name in ("why AP of poses is lost", "why AP of boxes is lost", "calibration of scores", "AP, PCK, NME"):
         assert name in page.text
-    for word in ("left/right inversion", "no box", "prediction on nothing"):
+    for word in ("left/right inversion", "no box", "background prediction"):
         assert word in page.text
     shown = page.of("li", **{"class": "item case pair"})
     assert 4 < len(shown) <= NUMBER

@@ -64,7 +64,7 @@ def test_sizes_and_visibility_are_measured_and_crowds_left_out(tmp_path: Path) -
     assert shapes.points == pytest.approx((3, 1, 4))
     assert "images 200 x 100" in str(shapes)
     assert "67 % of them below 32 px" in str(shapes)
-    assert "3.0 visible, 1.0 hidden, 4.0 not labeled" in str(shapes)
+    assert "3.0 visible, 1.0 occluded, 4.0 not labeled" in str(shapes)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_what_cannot_be_measured_is_named(
         (
             lambda d: d.update(annotations=[]),
             RequestError,
-            ["must hold images and objects with labeled keypoints, got 4 images and 0 such objects"],
+            ["must have images and objects with labeled keypoints, got 4 images and 0 such objects"],
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""``posetools verify``: a bundle reproduces what it holds, and what does not is found."""
+"""``posetools verify``: a bundle reproduces its samples, and differences are detected."""
 
 from __future__ import annotations
 

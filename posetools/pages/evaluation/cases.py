@@ -20,7 +20,7 @@ from PIL import ImageDraw
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Floats
 from posetools.evaluation.diagnosis.diagnosis import PoseCase
-from posetools.evaluation.diagnosis.mend import ERROR_NAMES
+from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.report import Report
 from posetools.evaluation.tables import short_names
 from posetools.evaluation.verdict import sure_on_nothing

@@ -16,8 +16,8 @@ from posetools.core.geometry import Floats, Ints
 from posetools.evaluation.calibration import Calibration
 from posetools.evaluation.coco import RECALLS, Evaluation
 from posetools.evaluation.diagnosis.diagnosis import Diagnosis
+from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.diagnosis.match import POINT_KINDS
-from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.report import Report
 from posetools.evaluation.scoring import has_points
 from posetools.evaluation.tables import short_names

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from posetools.evaluation import tables
+from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.diagnosis.match import POINT_KINDS
-from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.report import BOXES, POSES, Report
 from posetools.evaluation.tables import DOUBT, number
 from posetools.evaluation.verdict import evaluation_verdict
