@@ -37,8 +37,8 @@ SUFFIXES = {".md", ".py", ".html", ".toml", ".yml", ".yaml", ""}
 SKIPPED = ("CHANGELOG.md", "LICENSE", "data/", "tests/logs/", "tests/test_words.py", "docs/mutation.md", "docs/cli.md")
 # Code and keys in files are no prose: quoted words, options, dotted and underscored names, paths, assignments.
 QUOTED = re.compile(
-    r"\"[\w.-]+\"|'[\w.-]+'|`[^`\n]+`|--[\w-]+(?: pictures)?|\w+_\w+|(?:[\w/-]+\.)+\w+|\w+\(|/\w+|\w+ = |\b(?:picture|neighbour): "
-    r"|neighbour must be"
+    r"\"[\w.-]+\"|'[\w.-]+'|`[^`\n]+`|--[\w-]+(?: pictures)?|\w+_\w+|(?:[\w/-]*\.)+\w+|\w+\(|/\w+|\w+ = "
+    r"|\b(?:picture|neighbour): |neighbour must be"
 )
 
 
