@@ -1,10 +1,10 @@
-"""The benchmarks of speed and memory, one after the other, and what holds at the end: what ``make bench`` runs.
+"""Run the benchmarks of speed and memory one after the other, then print the verdicts; ``make bench`` runs this.
 
-    python benchmarks/all.py [--files 20000] [--memory-files 200000] [--images 118000] [--pictures 2000]
+    python benchmarks/all.py [--files 20000] [--memory-files 200000] [--images 118000] [--image-files 2000]
                              [--repeats 3] [--only NAME ...] [--profile]
 
-Each program says more of itself with ``--help``. Training is not among them: benchmarks/train.py, crops.py, predict.py.
-The exit status is 1 where a target is missed or a program failed.
+Each program has more help with ``--help``. Not included: training and prediction (train.py, crops.py, predict.py).
+The exit status is 1 if a target is missed or a program failed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OKS_RATIO, DATUMARO_RATIO, IMAGES_RATIO = 5.0, 5.0, 0.8
 
 
 class Program(NamedTuple):
-    """A program, its arguments, and what judges its JSON where it does not judge itself."""
+    """A program, its arguments, and the function that judges its JSON, unless it judges itself."""
 
     arguments: Callable[[argparse.Namespace], list[object]]
     judge: Callable[[Any], None] | None = None
@@ -47,7 +47,7 @@ def _judge_validate(results: Any) -> None:
     by_program = {one["program"]: one for one in results}
     own, peer = by_program["posetools"], by_program["pycocotools"]
     ratio, memory = own["seconds"] / peer["seconds"], own["peak_mb"] / peer["peak_mb"]
-    verdict("validate", "no slower than pycocotools loads", f"{ratio:.2f}x its time", ratio <= 1)
+    verdict("validate", "no slower than loading in pycocotools", f"{ratio:.2f}x its time", ratio <= 1)
     verdict("validate", "no more memory than pycocotools", f"{memory:.2f}x its memory", memory <= 1)
     if "datumaro" in by_program:
         faster = by_program["datumaro"]["seconds"] / own["seconds"]
@@ -80,7 +80,7 @@ PROGRAMS = {
         _judge_validate,
     ),
     "pictures": Program(
-        lambda o: ["--pictures", o.images, "--repeats", o.repeats] + (["--profile"] if o.profile else []),
+        lambda o: ["--images", o.image_files, "--repeats", o.repeats] + (["--profile"] if o.profile else []),
         _judge_images,
     ),
     "oks": Program(lambda o: ["--repeats", o.repeats], _judge_oks),
@@ -88,7 +88,7 @@ PROGRAMS = {
 
 
 def run(name: str, options: argparse.Namespace, scratch: Path) -> bool:
-    """Run one program; return whether it came to its end."""
+    """Run one program; return whether it finished."""
     program, found = PROGRAMS[name], scratch / f"{name}.json"
     words = [str(word) for word in program.arguments(options)] + (["--json", str(found)] if program.judge else [])
     print(f"\n== benchmarks/{name}.py {' '.join(words)}", flush=True)
@@ -96,19 +96,19 @@ def run(name: str, options: argparse.Namespace, scratch: Path) -> bool:
     if program.judge and found.exists():
         program.judge(json.loads(found.read_text(encoding="utf-8")))
         return True
-    # A program that judges itself ends with 1 where a target is missed, which its verdict says.
+    # A program that judges itself exits with 1 if a target is missed, which its verdict says.
     return program.judge is None and done.returncode in (0, 1)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=20_000, help="labelme files to convert")
-    parser.add_argument("--memory-files", type=int, default=200_000, help="the same, for the memory; 0 leaves it out")
+    parser.add_argument("--memory-files", type=int, default=200_000, help="the same, for memory; 0: skip")
     parser.add_argument("--images", type=int, default=118_000, help="of the COCO file to validate")
-    parser.add_argument("--pictures", type=int, default=2_000, help="image files to check")
+    parser.add_argument("--image-files", type=int, default=2_000, help="image files to check")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(PROGRAMS), default=list(PROGRAMS), metavar="NAME")
-    parser.add_argument("--profile", action="store_true", help="where the time goes, too")
+    parser.add_argument("--profile", action="store_true", help="also print where the time goes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         gathered = Path(folder) / "verdicts"

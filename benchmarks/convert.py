@@ -1,26 +1,26 @@
-"""How fast labelme files become COCO files: against reading and decoding them, a peer, and two processes against one.
+"""Speed of converting labelme to COCO: against reading and decoding the files, a peer, and two processes against one.
 
     python benchmarks/convert.py [--files 20000] [--embedded 2000] [--peer-files 2000] [--memory-files 0]
                                  [--repeats 3] [--peer PYTHON] [--folder DIR] [--profile]
 
-The files are made first (benchmarks/labelme_files.py): three cars with eight points each, without images. All is
-measured in fresh processes, in turns; the best of the repeats counts. One process is held against another by the
-processor's seconds, which other work on the machine changes least (the files are in memory, nobody waits for a disk);
-two workers by the clock.
+The files are generated first (benchmarks/labelme_files.py): three cars with eight points each, without images.
+Everything is measured in fresh processes, in turns; the best of the repeats counts. Single processes are compared by
+CPU seconds, which other work on the machine changes least (the files are in memory, so there is no waiting for disks);
+two workers by wall clock.
 
-floor       reads the files and decodes them with msgspec into structs that have the fields of a labelme file, drops
-            each, and makes nothing of it. Imports, the list of files and a warm-up are left out.
-one worker  ``convert`` with sizes trusted and images left where they are: from the call, in a process
-            that has done nothing but import, to the finished data set. The list of files is in it.
-two workers the same with two processes. Their start-up is what a conversion of the first thousand files takes with
-            two workers beyond half of what it takes with one; from 5,000 files on it is taken off, and printed.
+floor       reads the files, decodes them with msgspec into structs with the fields of a labelme file, and drops them.
+            Without imports, the list of files and a warm-up.
+one worker  ``convert`` with trusted sizes and without copying images: from the call, in a process that has only
+            imported, to the finished data set. Includes the list of files.
+two workers the same with two processes. Their start-up is the time for the first thousand files with two workers,
+            minus half of the time with one; from 5,000 files on it is subtracted, and printed.
 command     ``python -m posetools convert``, with everything.
-machine     what two processes that only compute reach of twice one, in the same turns: two workers cannot do better.
-peer        labelme2coco 0.2.6, which makes boxes of everything and opens no image either: from the call of its
-            ``convert``. ``--peer`` is a Python that has it (.venv-peers/bin/python after ``make test-peers``).
-memory      with ``--memory-files``: the most that a process held, by its own high water mark, one worker.
+machine     speed-up of two processes that only compute, in the same turns: the limit for two workers.
+peer        labelme2coco 0.2.6, which converts everything to boxes and opens no images: from the call of its
+            ``convert``. ``--peer`` is a Python with it (.venv-peers/bin/python after ``make test-peers``).
+memory      with ``--memory-files``: the peak memory of a process (high-water mark), one worker.
 
-The run fails where a target is missed. ``--profile`` prints where the time of one worker goes.
+The run fails if a target is missed. ``--profile`` prints where the time of one worker goes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ print(json.dumps([time.perf_counter() - begin[0], time.process_time() - begin[1]
 
 
 class Took(NamedTuple):
-    """What a process took: seconds on the clock and of the processor, and the most memory in MB."""
+    """The cost of a process: wall-clock and CPU seconds, and peak memory in MB."""
 
     clock: float
     cpu: float
@@ -67,7 +67,7 @@ class Took(NamedTuple):
 
 
 class Watch:
-    """Tells how long it has been running."""
+    """A stopwatch."""
 
     def __init__(self) -> None:
         self._begin = time.perf_counter(), time.process_time()
@@ -115,7 +115,7 @@ def floor(folder: Path) -> Took:
 
 
 def asked(source: Path, out: Path, workers: int) -> Any:
-    """Return what is asked of posetools, with all loaded that it takes: formats are loaded when they are looked up."""
+    """Return the request, with its formats loaded (they are loaded on look-up)."""
     from posetools.datasets.convert import ConvertRequest
     from posetools.formats import FORMATS
     from posetools.formats.options import ReadOptions
@@ -145,7 +145,7 @@ def ours(source: Path, out: Path, workers: int, progress: Callable[[str, int, in
 
 
 def spin(_: Path) -> Took:
-    """Compute something that does not matter."""
+    """Compute something."""
     watch, x = Watch(), 1
     for _number in range(_SPINS):
         x = x * 5 & 1023
@@ -153,9 +153,9 @@ def spin(_: Path) -> Took:
 
 
 def high_water() -> float:
-    """Return the most memory that this process held, in MB."""
+    """Return the peak memory of this process, in MB."""
     try:
-        # ru_maxrss begins, on Linux, with what the parent held when it started this process.
+        # On Linux, ru_maxrss starts with the parent's memory at the start of this process.
         with Path("/proc/self/status").open(encoding="ascii") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
     except OSError:
@@ -184,12 +184,12 @@ def finished(process: subprocess.Popen[str]) -> Took:
 
 
 def part(name: str, folder: Path, out: Path, workers: int) -> None:
-    """Do one part in this process and print what it took."""
+    """Run one part in this process and print its cost."""
     print(json.dumps(ours(folder, out, workers) if name == "ours" else {"floor": floor, "spin": spin}[name](folder)))
 
 
 def two_spins(folder: Path) -> Took:
-    """Return what the slower of two processes took that compute at the same time."""
+    """Return the cost of the slower of two processes that compute at the same time."""
     processes = [started("spin", folder) for _ in range(2)]
     return max(finished(process) for process in processes)
 
@@ -211,7 +211,7 @@ def whole_command(folder: Path, out: Path) -> Took:
 
 
 def best(works: dict[str, Callable[[], Took]], repeats: int) -> dict[str, Took]:
-    """Return the least of each, measured in turns."""
+    """Return the minimum of each, measured in turns."""
     least: dict[str, Took] = {}
     for _ in range(repeats):
         for name, work in works.items():
@@ -238,7 +238,7 @@ def plain(folder: Path, files: int, scratch: Path, repeats: int) -> list[bool]:
         repeats,
     )
     one, two, base = took["one worker"], took["two workers"], took["floor"]
-    # Of few files a conversion is all start-up, and what is taken off would be as much as what is left.
+    # With few files nearly all time is start-up.
     enough = files >= 5 * PER_FOLDER
     start = max(0.0, took["two workers, few"].clock - took["one worker, few"].clock / 2) if enough else 0.0
     net = two.clock - start
@@ -249,7 +249,7 @@ def plain(folder: Path, files: int, scratch: Path, repeats: int) -> list[bool]:
         print(f"{name:32} {clock:7.2f} {files / clock:8.0f} {clock / base.clock:6.2f}", end="")
         print(f" {cpu:7.2f} {cpu / base.cpu:6.2f}")
     print(f"{'two workers without start-up':32} {net:7.2f} {files / net:8.0f} {net / base.clock:6.2f}")
-    print("the processor's seconds of two workers are those of the process that joins and writes")
+    print("the CPU seconds of two workers are those of the process that joins and writes")
     print(f"start-up of two workers {start:.2f} s; two processes that only compute reach {reach:.2f} times one")
     print(f"a million files: {1e6 / files * one.clock:.0f} s with one worker, {1e6 / files * net:.0f} s with two")
     ratio, faster = one.cpu / base.cpu, one.clock / net
@@ -272,7 +272,7 @@ def embedded(folder: Path, files: int, scratch: Path, repeats: int) -> list[bool
 
 
 def against_peer(python: str, folder: Path, files: int, scratch: Path, repeats: int) -> list[bool]:
-    """Measure labelme2coco on the same number of files, and posetools beside it."""
+    """Measure labelme2coco and posetools on the same number of files."""
 
     def peer() -> Took:
         words = [python, "-c", PEER, str(folder), str(scratch / "peer")]
@@ -287,7 +287,7 @@ def against_peer(python: str, folder: Path, files: int, scratch: Path, repeats: 
 
 
 def memory(folder: Path, files: int, scratch: Path) -> list[bool]:
-    """Measure what a process holds at most."""
+    """Measure the peak memory of a process."""
     seconds, _, held = measured("ours", folder, scratch / "out")
     print(f"\n{files} files: {seconds:.1f} s, {held:.0f} MB at most")
     rule = f"under {MEMORY_MB:.0f} MB"
@@ -295,7 +295,7 @@ def memory(folder: Path, files: int, scratch: Path) -> list[bool]:
 
 
 def profile(folder: Path, out: Path) -> None:
-    """Print where the processor's time of one worker goes, by stage."""
+    """Print the CPU time of one worker by stage."""
     from posetools.files.disk import read_bytes
     from posetools.formats.labelme.model import quick_document
 
@@ -315,7 +315,7 @@ def profile(folder: Path, out: Path) -> None:
     whole = ours(folder, out, 1, lambda what, done, _: times.append((what, done, watch.took().cpu))).cpu
     reading = [time for what, _, time in times if what != "writing"]
     begin, end = (next(t for what, done, t in times if what == "writing" and done == n) for n in (0, 1))
-    # The first shard is done when the first word comes; its share is taken off from what was before it.
+    # The first progress comes after the first shard; its share is subtracted from the time before it.
     per_file = (reading[-1] - reading[0]) / max(1, len(paths) - times[0][1])
     start = max(0.0, reading[0] - per_file * times[0][1])
     stages = {
@@ -337,10 +337,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--embedded", type=int, default=2_000, help="files with 400 KB of imageData each")
     parser.add_argument("--peer-files", type=int, default=2_000)
-    parser.add_argument("--memory-files", type=int, default=0, help="200000 take 1.7 GB of disk for a while")
+    parser.add_argument("--memory-files", type=int, default=0, help="200000 temporarily take 1.7 GB of disk")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peer", type=Path, default=ROOT / ".venv-peers/bin/python", metavar="PYTHON")
-    parser.add_argument("--folder", type=Path, help="on the disk that is to be used; all is removed again")
+    parser.add_argument("--folder", type=Path, help="a folder on the disk to use; removed afterwards")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--part", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -369,7 +369,7 @@ def measure(options: argparse.Namespace) -> int:
             make(scratch / "peers", options.peer_files)
             holds += against_peer(str(options.peer), scratch / "peers", options.peer_files, scratch, options.repeats)
         elif options.peer_files:
-            print(f"no labelme2coco: {options.peer} is not there")
+            print(f"no labelme2coco: {options.peer} does not exist")
         if options.memory_files:
             shutil.rmtree(folder)
             make(folder, options.memory_files)

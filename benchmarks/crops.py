@@ -1,15 +1,15 @@
-"""How fast pose training loads large photos with `--cache crops`, against loading the photos.
+"""Speed of loading large photos for pose training with `--cache crops`, against loading the photos.
 
-    python benchmarks/crops.py [--work FOLDER] [--pictures 24] [--cars 3] [--json FILE]
+    python benchmarks/crops.py [--work FOLDER] [--images 24] [--cars 3] [--json FILE]
 
-Photos of 3840x2160 are put together from rendered cars on noise-like ground and saved as JPEG. A pose config is emitted
-for them, and the training pipeline as it is, augmentation included, is run over all objects in this process, several
-times in turn: on the photos, on crops from disk and on crops from memory. The inputs to the network are compared with
-one another: with the same random numbers they are the same bytes.
+3840x2160 photos are composed of rendered cars on a noise-like ground and saved as JPEG. A pose config is emitted for
+them, and its training pipeline, including augmentation, runs over all objects in this process, several times in turn:
+on the photos, on crops from disk and on crops from memory. The inputs of the network are compared: with the same random
+numbers they must be the same bytes.
 
-What is printed: objects a second (the median of the rounds), the ratio to the photos, how long it took to build the
-crops, in images a second beside the time to decode each image once, and how large they are. Files are read from the
-operating system's cache in all three, so it is decoding that is compared, not disks.
+It prints objects per second (the median of the rounds), the ratio to the photos, the time to build the crops next to
+the time to decode each image once, and the size of the crops. All three read files from the operating system's cache,
+so the comparison is of decoding, not of disks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from posetools.training.crops.cache import CropsCache, use_crops_in
 from posetools.training.crops.store import show_bytes
 
 WIDTH, HEIGHT = 3840, 2160
-# Cars are rendered in images of this size, a place in a photo's grid.
+# The size of each rendered car image, a cell in a photo's grid.
 TILE = (960, 720)
 
 
@@ -50,9 +50,9 @@ class Result:
     """One way of loading.
 
     Attributes:
-        name: of it.
-        rate: objects a second.
-        build: seconds that building took.
+        name: its name.
+        rate: objects per second.
+        build: seconds to build the crops.
     """
 
     name: str
@@ -62,11 +62,11 @@ class Result:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, help="keep the photos here, and use them again")
-    parser.add_argument("--pictures", type=int, default=24)
-    parser.add_argument("--cars", type=int, default=3, help="in each, 16 at most")
+    parser.add_argument("--work", type=Path, help="keep the photos here for reuse")
+    parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--cars", type=int, default=3, help="per photo, at most 16")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         data = make_photos((args.work or Path(scratch)).absolute(), args.images, args.cars)
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def measure(data: Path, scratch: Path, rounds: int) -> list[Result]:
-    """Load everything a number of times in each way, and print what came out."""
+    """Load everything several times in each way, and print the results."""
     prepare("this benchmark")
     pair = emit_pair(data, load_skeleton("car8"), RecipeOptions(pose=PoseOptions(size="t")), scratch / "configs")
     ways = {"photos": build(pair.pose), "crops": build(pair.pose), "crops-ram": build(pair.pose)}
@@ -124,7 +124,7 @@ def build(config: Path) -> Any:
 
 
 def load(dataset: Any, seed: int) -> tuple[float, Any]:
-    """Return how long one pass over all objects takes, and what the network gets."""
+    """Return the time of one pass over all objects, and the inputs of the network."""
     inputs = []
     started = time.perf_counter()
     for number in range(len(dataset)):
@@ -134,7 +134,7 @@ def load(dataset: Any, seed: int) -> tuple[float, Any]:
 
 
 def make_photos(work: Path, images: int, cars: int) -> Path:
-    """Put cars that were rendered one by one together in large photos."""
+    """Compose rendered cars into large photos."""
     data = work / f"photos_{images}_{cars}"
     if data.is_dir():
         return data
@@ -162,7 +162,7 @@ def add_photo(
 
     name = f"photo_{number:03d}.jpg"
     folder.mkdir(parents=True, exist_ok=True)
-    # Ground with as much detail as a photo has: what there is to decode.
+    # Ground with as much detail as a real photo, to decode.
     coarse = rng.integers(60, 190, (HEIGHT // 6, WIDTH // 6, 3), dtype=np.uint8)
     photo = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     builder.add_image(Image(name, WIDTH, HEIGHT, path=folder / name))

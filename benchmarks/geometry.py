@@ -1,14 +1,13 @@
-"""How well `posetools validate` finds mistakes by geometry, and how fast: on rendered cars with planted mistakes.
+"""Accuracy and speed of the geometry checks of `posetools validate`, on rendered cars with planted mistakes.
 
     python benchmarks/geometry.py [--cars 4000] [--seed 20260] [--json FILE]
 
-The labels are those of rendered scenes (exact points and visibility; no pixels are painted), with 2 px of noise on
-every point. Checked are a set without mistakes, and one in which 1 car in 20 has one: left and right exchanged, front
-and rear exchanged, or one point moved in any direction by 15 to 40 % of its box's diagonal, the three alike often. Two
-more sets with 1 car in 4 of one kind give steadier shares by number of points. Only cars with five or more labeled
-points count. A mirrored car is found when names are said to be exchanged, a misplaced point when the finding names that
-very point. Run on one core (the numbers of threads are set before numpy is loaded), and timed in the processor's
-seconds.
+The labels are from rendered scenes (exact points and visibility; no pixels are drawn), with 2 px of noise on every
+point. There is one set without mistakes, and one in which 1 car in 20 has one: left and right exchanged, front and rear
+exchanged, or one point moved in any direction by 15 to 40 % of its box's diagonal, equally often. Two more sets with
+1 car in 4 of one kind give more stable rates by number of points. Only cars with at least five labeled points count. A
+mirrored car counts as detected if the finding says that names are exchanged, a misplaced point if the finding names
+that point. It runs on one core (the number of threads is set before numpy is loaded), timed in CPU seconds.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ SETS: dict[str, tuple[Variety, tuple[int, int]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Cars:
-    """N labeled cars, and what was done to them.
+    """N labeled cars, and the mistakes planted in them.
 
     Attributes:
         keypoints: (N, 8, 3) x, y, visibility.
@@ -68,18 +67,18 @@ class Cars:
 
     @property
     def labeled(self) -> Ints:
-        """(N,) how many points are labeled."""
+        """(N,) number of labeled points."""
         counts: Ints = (self.keypoints[:, :, 2] > 0).sum(axis=1)
         return counts
 
     def study(self, template: Body) -> Geometry:
-        """Return what the check says of them."""
+        """Return the findings of the check."""
         sizes = np.tile(np.array(self.size, dtype=np.float64), (len(self), 1))
         return study(template, self.keypoints, self.boxes, sizes)
 
 
 def sample_cars(seed: int, count: int, variety: Variety, size: tuple[int, int], noise: float = NOISE) -> Cars:
-    """Return at least ``count`` cars with five or more labeled points, as rendered images would show them."""
+    """Return at least ``count`` cars with at least five labeled points, as in rendered images."""
     skeleton, keypoints, boxes, number = load_skeleton("car8"), list[Floats](), list[Floats](), 0
     while len(boxes) < count:
         scene = sample_scene(np.random.default_rng([seed, number]), size, variety)
@@ -101,7 +100,7 @@ def sample_cars(seed: int, count: int, variety: Variety, size: tuple[int, int], 
 
 
 def plant(cars: Cars, seed: int, rate: float = 1 / ONE_IN, kinds: tuple[str, ...] = KINDS[1:]) -> Cars:
-    """Return the cars, a share of them with a mistake of one of the kinds."""
+    """Return the cars, a fraction of them with a mistake of one of the kinds."""
     rng = np.random.default_rng([seed, 2])
     keypoints, kind, point = cars.keypoints.copy(), cars.kind.copy(), cars.point.copy()
     names = load_skeleton("car8").names
@@ -121,7 +120,7 @@ def plant(cars: Cars, seed: int, rate: float = 1 / ONE_IN, kinds: tuple[str, ...
 
 
 def score(cars: Cars, found: Geometry, among: Bools | None = None) -> dict[str, float]:
-    """Return counts, recall and precision (1 where nothing was to be found) of some of the cars."""
+    """Return counts, recall and precision (1 if there is nothing to detect) of some of the cars."""
     turned, shifted = np.zeros(len(cars), dtype=np.bool_), np.full(len(cars), -1)
     for one in found.explanations:
         if one.exchange is None:
@@ -190,7 +189,7 @@ def main() -> None:
 
 
 def _print(rows: list[dict[str, object]]) -> None:
-    print(f"\n{rows[0]['set']}: {rows[0]['cars']} cars, {rows[0]['cars_per_second']} cars a second on one core")
+    print(f"\n{rows[0]['set']}: {rows[0]['cars']} cars, {rows[0]['cars_per_second']} cars per second on one core")
     print("points   cars | names exchanged: recall precision   of | misplaced: recall precision   of | false alarms")
     for row in rows:
         print(

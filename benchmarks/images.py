@@ -1,19 +1,17 @@
-"""How fast posetools checks image files (header, size, EXIF, end, twins), against reading the same files one by one.
+"""Speed of checking image files (header, size, EXIF, end, duplicates), against reading the same files one by one.
 
-    python benchmarks/images.py [--pictures 2000] [--size 640 480] [--repeats 3] [--folder DIR] [--profile]
+    python benchmarks/images.py [--images 2000] [--size 640 480] [--repeats 3] [--folder DIR] [--profile]
                                   [--json FILE]
 
-The images are JPEG files of noise, all different and complete. In the first set their lengths differ, as lengths do. In
-the second all are of one length, in the third of one length and begin alike for 64 KB. In the fourth they end alike as
-well, so that every file has to be read as a whole. In the fifth each is followed by a film of 500 KB, as in motion
-photos, so that the end of the image has to be looked for. Timed are posetools' check of all of them, in one process,
-and a plain reader that reads one file after the other from beginning to end, with the files in memory ("warm") and
-without ("cold", where the system drops them when asked; otherwise that row is left out). The best of the repeats
-counts, in turns.
-"MB/s" is the size of all files by the time, so a check that does not need all of a file may be above the reader. The
-run fails where posetools is below 80 % of the reader with the files on the disk, motion photos left out: the end of
-their image is looked for in everything up to it. Last comes what it costs to check
-that images do not end too early, beside what decoding them would cost.
+The images are JPEG files of noise, all different and complete. In the first set the file lengths vary. In the second
+all have the same length, in the third also the same first 64 KB. In the fourth the ends are equal too, so that every
+file must be read completely. In the fifth each is followed by a 500 KB video, as in motion photos, so that the end of
+the image must be searched. It times posetools' check of all of them, in one process, and a plain reader that reads one
+file after the other completely, with the files in memory ("warm") and without ("cold", if the system can drop them;
+otherwise that row is missing). The best of the repeats counts, in turns.
+"MB/s" is the size of all files by the time, so a check that reads only parts may be faster than the reader. The run
+fails if posetools is below 80 % of the reader with the files on disk, except for motion photos, where the end of the
+image is searched. Last it prints the cost of checking that images do not end too early, next to that of decoding them.
 """
 
 from __future__ import annotations
@@ -59,7 +57,7 @@ def make(folder: Path, number: int, size: tuple[int, int], seed: int) -> dict[st
         content, own = buffer.getvalue(), rng.bytes(8)
         if index == 0:
             first, length = content, 5 * len(content) // 4
-        # As in files of several images, the last thing in each is an end marker; noise does not hold one.
+        # The last bytes of each are an end marker, as in files of several images; noise has none.
         contents = {
             SETS[0]: content + bytes(index),
             SETS[1]: content.ljust(length, b"\0") + END,
@@ -91,7 +89,7 @@ def read_all(paths: Sequence[Path]) -> None:
 
 
 def drop(paths: Sequence[Path]) -> bool:
-    """Ask the system to forget the files' content, and return whether it can be asked."""
+    """Drop the files from the system's cache, and return whether that is possible."""
     if not hasattr(os, "posix_fadvise"):
         return False
     for path in paths:
@@ -113,7 +111,7 @@ def compare(name: str, paths: Sequence[Path], size: tuple[int, int], repeats: in
     def check() -> None:
         found = list(check_images(listed, paths[0].parent, silent))
         if found:
-            raise SystemExit(f"{name}: these images are sound, and yet: {found[0]}")
+            raise SystemExit(f"{name}: finding in a valid image: {found[0]}")
 
     results: list[dict[str, object]] = []
     for state in ("cold", "warm"):
@@ -132,7 +130,7 @@ def compare(name: str, paths: Sequence[Path], size: tuple[int, int], repeats: in
 
 
 def each(paths: Sequence[Path], work: Callable[[Path, BinaryIO], object]) -> float:
-    """Return the microseconds that a file takes, opened and in memory; the best of three."""
+    """Return the microseconds per file, opened and in memory; the best of three."""
 
     def all_of_them() -> None:
         for path in paths:
@@ -144,7 +142,7 @@ def each(paths: Sequence[Path], work: Callable[[Path, BinaryIO], object]) -> flo
 
 
 def ends(sets: Mapping[str, Sequence[Path]]) -> dict[str, float]:
-    """Print what the check of the ends costs: microseconds a file, warm."""
+    """Print the cost of checking the ends: microseconds per file, warm."""
 
     def decode(_: Path, file: BinaryIO) -> None:
         Pillow.open(file).load()
@@ -159,14 +157,14 @@ def ends(sets: Mapping[str, Sequence[Path]]) -> dict[str, float]:
             "header and end of a motion photo": each(films, header_of),
             "decoding, for comparison": each(plain, decode),
         }
-    print("\nmicroseconds a file, warm")
+    print("\nmicroseconds per file, warm")
     for step, cost in costs.items():
         print(f"  {step:34} {cost:9.1f}")
     return costs
 
 
 def profile(paths: Sequence[Path]) -> None:
-    """Print what a thousand files cost, step by step, with the files in memory."""
+    """Print the cost of a thousand files by step, with the files in memory."""
     from posetools.checks import inspection
 
     some = [str(path) for path in (paths * (1000 // len(paths) + 1))[:1000]]
@@ -178,7 +176,7 @@ def profile(paths: Sequence[Path]) -> None:
         "digests: read the whole file": lambda: inspection.digests(some),
     }
     read_all(paths)
-    print("\nmicroseconds a file, warm")
+    print("\nmicroseconds per file, warm")
     with without_warnings():
         for step, work in steps.items():
             print(f"  {step:32} {min(seconds(work) for _ in range(3)) * 1e3:7.1f}")
@@ -186,10 +184,10 @@ def profile(paths: Sequence[Path]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="on the disk that is measured; the files are removed again")
+    parser.add_argument("--folder", type=Path, help="a folder on the disk to measure; removed afterwards")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", type=Path)

@@ -1,7 +1,7 @@
 """Labelme files for the benchmarks: three cars with eight points each, as labelme 5 writes them. No images.
 
 The same numbers give the same bytes on any machine. A file has about 7.5 KB, and with embedded images 400 KB more:
-the base64 of noise, which nobody decodes.
+the base64 of noise, which is never decoded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _FILE = """{
 
 
 def make(folder: Path, files: int, *, embedded: bool = False, seed: int = 0) -> int:
-    """Write so many labelme files in sub-folders of a thousand, and return how many bytes they have."""
+    """Write labelme files in subfolders of a thousand, and return their total size in bytes."""
     names = load_skeleton("car8").names
     data = "null"
     if embedded:
@@ -59,7 +59,7 @@ def make(folder: Path, files: int, *, embedded: bool = False, seed: int = 0) -> 
             below.mkdir(parents=True)
         text = _text(names, f"{number:06}.jpg", data, random.Random(seed * 1_000_003 + number))
         if number == 0 and text != json.dumps(json.loads(text), indent=2):
-            raise SystemExit("the template is not what json.dumps(..., indent=2) would write")
+            raise SystemExit("the template differs from json.dumps(..., indent=2)")
         total += (below / f"{number:06}.json").write_bytes(text.encode())
     return total
 

@@ -1,12 +1,12 @@
-"""How fast posetools evaluates OKS, against xtcocotools and pycocotools on the same labels and predictions.
+"""Speed of OKS evaluation, against xtcocotools and pycocotools on the same labels and predictions.
 
-    python benchmarks/oks.py [--pictures 5000] [--predictions 4] [--repeats 3] [--json FILE]
+    python benchmarks/oks.py [--images 5000] [--predictions 4] [--repeats 3] [--json FILE]
 
 Each image has as many objects as predictions, of all sizes, some of them crowds or without labeled points; the
-predictions are the labels with noise from none to a third of the object, and scores with ties. Timed are ``evaluate``,
-``accumulate`` and ``summarize`` of COCOeval against the call that gives the same ten numbers, on one core, the best of
-the repeats; making the objects that each wants of its input (dictionaries there, arrays here) is left out. The numbers
-must agree to 1e-6, or the program ends with status 1.
+predictions are the labels with noise from none to a third of the object, and scores with ties. It times ``evaluate``,
+``accumulate`` and ``summarize`` of COCOeval against the call that gives the same ten metrics, on one core, the best of
+the repeats, without building the inputs (dictionaries there, arrays here). The metrics must agree to 1e-6, or the
+program exits with status 1.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def compare(truth: Dataset, predicted: Predictions, peer: str, kind: EvaluationK
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=5000)
-    parser.add_argument("--predictions", type=int, default=4, help="of each image")
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--predictions", type=int, default=4, help="per image")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)

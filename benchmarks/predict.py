@@ -1,14 +1,14 @@
-"""How fast `posetools predict` is, against MMPose's own top-down demo script, on the same video with the same models.
+"""Speed of `posetools predict`, against MMPose's top-down demo script, on the same video with the same models.
 
     python benchmarks/predict.py [--work FOLDER] [--frames 40] [--det-size 320] [--json FILE]
 
-The video has 640x640 frames, each of four rendered cars. RTMDet-tiny and RTMPose-t are trained for a few minutes on its
-very frames, so that every frame has its four detections: speed is measured here, not accuracy. Both programs are
-started as a user starts them, write a drawn video and predictions, and run on the CPU. Each is run on the whole video
-and on its first frame: the difference of the two is the time of the other frames, without start-up.
+The video has 640x640 frames, each with four rendered cars. RTMDet-tiny and RTMPose-t are trained for a few minutes on
+these frames, so that every frame has four detections: this measures speed, not accuracy. Both programs are started as
+by a user, write a drawn video and predictions, and run on the CPU. Each runs on the whole video and on its first frame:
+the difference is the time of the other frames, without start-up.
 
-What is printed: seconds in all, frames per second without start-up, the ratio to the demo script, and the largest
-difference in the keypoints from the demo script's, where both flip (``--flip-test``, which its config states).
+It prints total seconds, frames per second without start-up, the ratio to the demo script, and the largest difference of
+keypoints from the demo script's, if both flip (``--flip-test``, as in its config).
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Timing:
     """One program on the video.
 
     Attributes:
-        name: what was run.
-        total: seconds for all frames, start-up included.
+        name: the program.
+        total: seconds for all frames, including start-up.
         start: seconds for one frame.
         fps: frames per second, without start-up.
         objects: instances in its predictions.
@@ -83,10 +83,10 @@ class Timing:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, help="keep the models and the video here, and use them again")
+    parser.add_argument("--work", type=Path, help="keep the models and the video here for reuse")
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--det-size", type=int, default=320, help="side of the detector's input")
-    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = args.work or Path(scratch)
@@ -134,7 +134,7 @@ def prepare(work: Path, det_size: int) -> None:
     for stage, name in (("det", "rtmdet"), ("pose", "rtmpose")):
         config = next(configs.glob(f"{name}*.py"))
         posetools("train", "--stage", stage, "--config", config, "--work-dir", runs / stage, "--device", "cpu")
-        # MMPose's script cannot load mmengine's own checkpoints on torch 2.6 and later; a published one it can.
+        # MMPose's script cannot load mmengine's own checkpoints with torch 2.6 and later, but published ones.
         last = Path((runs / stage / "last_checkpoint").read_text(encoding="utf-8").strip())
         posetools("publish", last, "--out", work / f"{name}.pth")
         next(work.glob(f"{name}-*.pth")).rename(work / f"{name}.pth")
@@ -142,7 +142,7 @@ def prepare(work: Path, det_size: int) -> None:
 
 
 def make_dataset(work: Path, data: Path) -> None:
-    """Put four images of one car each together, again and again, and write them as a data set."""
+    """Compose frames of four images with one car each, and write them as a data set."""
     rendered = render_set(
         work / "rendered",
         images=8 * (SCENES + VAL_SCENES),

@@ -1,11 +1,11 @@
-"""How long `posetools --help` takes, against `python -c pass` and against what its parts need.
+"""Time of `posetools --help`, against `python -c pass` and its parts.
 
     python benchmarks/start.py [--repeats 40] [--profile]
 
-Each is a fresh process, with compiled bytecode, all in turns, the best of the repeats: seconds on the clock, and the
-processor's. The run fails where the help takes more than 10 times `python -c pass`, or that of some command more than a
-second. Other rows say what typer and rich would cost, and what a command pays. ``--profile`` prints the most expensive
-imports of the help and of a conversion.
+Each is a fresh process, with compiled bytecode, all in turns, the best of the repeats, in wall-clock and CPU seconds.
+The run fails if the help takes more than 10 times `python -c pass`, or the help of a command more than a second. Other
+rows show the cost of typer and rich, and of commands. ``--profile`` prints the most expensive imports of the help and
+of a conversion.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PROGRAMS: dict[str, Sequence[str]] = {
 
 
 def spend(command: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Run a program; return seconds on the clock and of the processor (0 where the system does not say)."""
+    """Run a program; return wall-clock and CPU seconds (0 if the system does not report them)."""
     begin, before = time.perf_counter(), _of_children()
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - begin, _of_children() - before
@@ -52,7 +52,7 @@ def _of_children() -> float:
 
 
 def _precise(command: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Do the same with microseconds of processor time, where there is wait4."""
+    """Do the same with CPU time in microseconds, if wait4 exists."""
     begin = time.perf_counter()
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         _, status, used = os.wait4(process.pid, 0)
@@ -63,7 +63,7 @@ def _precise(command: Sequence[str], environment: dict[str, str]) -> tuple[float
 
 
 def helps(run: Run, environment: dict[str, str]) -> float:
-    """Print how long the help of each command takes, the best of three; return the longest, in seconds."""
+    """Print the time of each command's help, the best of three; return the longest, in seconds."""
     sys.path.insert(0, str(ROOT))
     from posetools.cli.commands import COMMANDS
 
@@ -76,7 +76,7 @@ def helps(run: Run, environment: dict[str, str]) -> float:
 
 
 def profile(words: Sequence[str], environment: dict[str, str], lines: int = 15) -> None:
-    """Print the imports that cost most, in milliseconds: themselves, and with what they import."""
+    """Print the most expensive imports, in milliseconds: alone, and with their own imports."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *words], env=environment, capture_output=True, text=True, check=True
     )

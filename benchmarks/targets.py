@@ -1,4 +1,4 @@
-"""One line of verdict for each target, and a file that gathers them where ``make bench`` asks for it."""
+"""Print one verdict for each target, and collect them in a file for ``make bench``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ GATHERED = "POSETOOLS_VERDICTS"
 
 
 def verdict(what: str, rule: str, value: str, holds: bool) -> bool:
-    """Print whether a target holds, and return it."""
+    """Print and return whether a target holds."""
     line = f"{'holds ' if holds else 'MISSED'}  {what}: {rule}: {value}"
     print(line, flush=True)
     if GATHERED in os.environ:

@@ -1,16 +1,16 @@
-"""What waiting threads cost on a quiet machine and on a busy one: OpenMP's (torch) and onnxruntime's.
+"""Cost of waiting threads of OpenMP (torch) and onnxruntime, on a quiet and on a busy machine.
 
     python benchmarks/threads.py [--busy 4] [--rounds 3] [--iterations 2] [--size 256] [--batch 8] [--policies ...]
 
-A thread that waits for another one either spins or sleeps. Spinning is the default of OpenMP and of onnxruntime; where
-other programs keep the cores busy it takes the time of the thread that is waited for. posetools lets them sleep:
-OMP_WAIT_POLICY=PASSIVE (posetools/mm/__init__.py) and session.intra_op.allow_spinning=0 (posetools/runtime/session.py).
+A waiting thread either spins or sleeps. Spinning is the default of OpenMP and onnxruntime; if other programs keep the
+cores busy, it takes time from the thread that it waits for. posetools uses sleeping: OMP_WAIT_POLICY=PASSIVE
+(posetools/mm/__init__.py) and session.intra_op.allow_spinning=0 (posetools/runtime/session.py).
 
-Each policy is a process that builds RTMDet-tiny once, and then trains, predicts, or runs the backbone by onnxruntime
-when it is told to. They take turns, first on the machine as it is and then beside ``--busy`` processes that only
-compute. What is printed: the median of the seconds of one iteration, and by how much the default takes longer than each
-policy (above 1: the policy is faster). It takes two to three minutes on two cores, nearly all of it the default on the
-busy machine; there one iteration is a turn.
+Each policy is a process that builds RTMDet-tiny once, and then trains, predicts, or runs the backbone with onnxruntime
+on request. They take turns, first on the machine as it is and then next to ``--busy`` processes that only compute. It
+prints the median seconds per iteration, and the ratio of the default to each policy (above 1: the policy is faster). It
+takes two to three minutes on two cores, nearly all of it for the default on the busy machine; there one iteration is a
+turn.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from targets import verdict
 DEFAULT = "default"
 PASSIVE = "OMP_WAIT_POLICY=PASSIVE"
 WORKS = ("train", "predict", "onnx")
-# Images of one iteration of predicting.
+# Images per prediction iteration.
 PREDICTED = 2
-# What posetools chose may cost so much on a quiet machine, and must gain so much on a busy one.
+# The highest cost of posetools' policy on a quiet machine, and the least gain on a busy one.
 COST, GAIN = 1.1, 1.2
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
@@ -41,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--busy", type=int, default=2 * (os.cpu_count() or 1), help="processes that only compute")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=2, help="of one turn on the quiet machine")
+    parser.add_argument("--iterations", type=int, default=2, help="per turn on the quiet machine")
     parser.add_argument("--size", type=int, default=256, help="side of the input")
     parser.add_argument("--batch", type=int, default=8, help="of training")
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
@@ -59,7 +59,7 @@ def main() -> int:
         with busy(number):
             for turn in range(options.rounds):
                 for what in options.works:
-                    # Whoever is second finds another machine, so they take turns.
+                    # The machine changes over time, so they take turns.
                     order = options.policies if turn % 2 == 0 else options.policies[::-1]
                     for policy in order:
                         times = 1 if number else options.iterations
@@ -82,7 +82,7 @@ def report(found: dict[tuple[str, str, str], list[float]], options: argparse.Nam
     for what in options.works:
         cost, gain = 1 / ratios["quiet", what, PASSIVE], ratios["busy", what, PASSIVE]
         holds.append(verdict(f"{what}, quiet", f"at most {COST}x the default", f"{cost:.2f}x", cost <= COST))
-        # onnxruntime spins for a moment only, and gains little.
+        # onnxruntime spins only briefly, and gains little.
         least = 1 / COST if what == "onnx" else GAIN
         holds.append(verdict(f"{what}, busy", f"at least {least:.2g}x as fast", f"{gain:.2f}x", gain >= least))
     return int(not all(holds))
@@ -100,7 +100,7 @@ def started(policy: str, options: argparse.Namespace) -> subprocess.Popen[str]:
 
 
 def told(worker: subprocess.Popen[str], what: str) -> float:
-    """Let a worker do something, and return how many seconds it took."""
+    """Send a worker a task, and return its seconds."""
     assert worker.stdin is not None
     assert worker.stdout is not None
     print(what, file=worker.stdin, flush=True)
@@ -124,8 +124,8 @@ def busy(number: int) -> Iterator[None]:
 
 
 def work(options: argparse.Namespace) -> None:
-    """Build the model, then do what each line of standard input says, and print how long it took."""
-    # Imported here and not from posetools.mm, which would choose the policy.
+    """Build the model, then run the task of each line of standard input, and print its time."""
+    # Not imported from posetools.mm, which would set the policy.
     works = _works(options)
     for work in works.values():
         work()

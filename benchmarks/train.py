@@ -1,15 +1,14 @@
-"""How fast `posetools train` is, against the stock `tools/train.py` of MMDet and MMPose, with the same config.
+"""Speed of `posetools train`, against the stock `tools/train.py` of MMDet and MMPose, with the same config.
 
     python benchmarks/train.py [--work FOLDER] [--stage det pose] [--repeats 3] [--epochs 6] [--json FILE]
 
-Cars are rendered, and `posetools config` emits the smallest pair for them. Both programs are started as a user starts
-them, in turn, and train all epochs on the CPU from random weights, with an evaluation at the end. mmengine writes the
-duration of every iteration; the median is taken without the first epoch of each run. Lower is better, and a ratio above
-1 says that posetools is faster.
+Cars are rendered, and `posetools config` emits the smallest pair for them. Both programs are started as by a user, in
+turn, and train all epochs on the CPU from random weights, with an evaluation at the end. mmengine logs the duration of
+every iteration; the median is without the first epoch of each run. A ratio above 1 means that posetools is faster.
 
-What is printed: seconds an iteration (the median, and the fastest of all, which other work on the machine disturbs
-least), how much of that was waiting for data, seconds in all with start-up and evaluation, the ratios, and the loss of
-the last iteration: not the same, as posetools draws the augmentation of each sample from its own seed.
+It prints seconds per iteration (the median, and the minimum, which other work on the machine changes least), the part
+of that spent waiting for data, total seconds with start-up and evaluation, the ratios, and the loss of the last
+iteration: not the same, because posetools seeds the augmentation of each sample.
 """
 
 from __future__ import annotations
@@ -81,15 +80,15 @@ class Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, help="keep data and runs here; the data is used again")
+    parser.add_argument("--work", type=Path, help="keep data and runs here; the data is reused")
     parser.add_argument("--stage", nargs="+", choices=sorted(PACKAGES), default=sorted(PACKAGES))
-    parser.add_argument("--pictures", type=int, default=96)
+    parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="processes per loader")
     parser.add_argument("--det-size", type=int, default=256, help="side of the detector's input")
     parser.add_argument("--pose-size", type=int, default=128, help="side of the pose estimator's input")
-    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         runs = measure((args.work or Path(scratch)).absolute(), args)
@@ -99,7 +98,7 @@ def main() -> None:
 
 
 def measure(work: Path, args: argparse.Namespace) -> list[Run]:
-    """Train as often as asked, the two programs in turn."""
+    """Train with the two programs in turn, several times."""
     data = make_dataset(work, args.images)
     recipe = work / "recipe.toml"
     recipe.write_text(
@@ -111,11 +110,11 @@ def measure(work: Path, args: argparse.Namespace) -> list[Run]:
     for stage in args.stage:
         config = next((work / "c").glob(f"{CONFIGS[stage]}*.py"))
         for number in range(args.repeats):
-            # Whoever is second finds the files in memory, so they take turns.
+            # The second program finds the files in memory, so they take turns.
             order = ("stock", "posetools") if number % 2 == 0 else ("posetools", "stock")
             for program in order:
                 runs.append(one_run(stage, program, config, work / f"{stage}_{program}_{time.time_ns()}"))
-                print(f"{stage} {program}: {runs[-1].iteration:.3f} s an iteration, {runs[-1].total:.1f} s", flush=True)
+                print(f"{stage} {program}: {runs[-1].iteration:.3f} s/iteration, {runs[-1].total:.1f} s", flush=True)
     return runs
 
 
@@ -139,7 +138,7 @@ def make_dataset(work: Path, images: int) -> Path:
 def one_run(stage: str, program: str, config: Path, work_dir: Path) -> Run:
     own = ["-m", "posetools", "train", "--stage", stage, "--device", "cpu", "--config", config]
     command = own if program == "posetools" else [stock_script(stage), config]
-    # Every iteration's own duration is written, by both.
+    # Both log the duration of every iteration.
     options = ["default_hooks.logger.interval=1", "log_processor.window_size=1", "randomness.seed=1"]
     started = time.perf_counter()
     called([sys.executable, *command, "--work-dir", work_dir, "--cfg-options", *options])
@@ -174,7 +173,7 @@ def called(command: Sequence[Any]) -> None:
 
 
 def report(runs: Sequence[Run]) -> None:
-    columns = ("s/iteration", "ratio", "fastest", "ratio", "waiting", "s in all", "ratio", "last loss")
+    columns = ("s/iteration", "ratio", "fastest", "ratio", "waiting", "total s", "ratio", "last loss")
     print("\n" + f"{'':16}" + "".join(f"{column:>12}" for column in columns))
     for stage in dict.fromkeys(run.stage for run in runs):
         of_stock = None

@@ -1,17 +1,17 @@
-"""How fast posetools checks a COCO file, in how much memory, against pycocotools (which only loads it) and Datumaro.
+"""Speed and memory of checking a COCO file, against pycocotools (which only loads it) and Datumaro.
 
     python benchmarks/validate.py [--images 118000] [--annotations 262000] [--skeleton coco17] [--spoil none]
                                   [--repeats 3] [--datumaro PYTHON] [--profile] [--json FILE]
 
-The file is made first: of COCO train2017's size, half of the objects with labeled keypoints. Each program then reads
-it in a process of its own, in turns, and the best of the repeats counts: seconds from before the file is opened to
-after the last check (imports are left out), and the most memory that the process ever held (imports are in that).
-posetools runs all checks but those of the image files; pycocotools makes its index; Datumaro imports and validates.
+The file is generated first, with the size of COCO train2017 and keypoints on half of the objects. Each program reads it
+in its own process, in turns, and the best of the repeats counts: seconds from before the file is opened to after the
+last check (without imports), and the peak memory of the process (with imports). posetools runs all checks except those
+of the image files; pycocotools builds its index; Datumaro imports and validates.
 
 ``--spoil`` puts one mistake into every object, so that each has a finding: unlabeled points with coordinates (W203),
-a wrong count (E105, which --fix mends), no area (E104, which breaks the model), one NaN in the whole file.
-``--datumaro`` is a Python with Datumaro (``.venv-peers/bin/python`` after ``make test-peers``, looked for there).
-``--profile`` prints where the time goes. The run fails where pycocotools is faster or smaller.
+a wrong count (E105, which --fix corrects), no area (E104, which breaks the model), one NaN in the whole file.
+``--datumaro`` is a Python with Datumaro (default: ``.venv-peers/bin/python`` after ``make test-peers``).
+``--profile`` prints where the time goes. The run fails if pycocotools is faster or needs less memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from posetools.core.skeleton import Skeleton, load_skeleton  # noqa: E402
 SPOILS = ("none", "W203", "E105", "E104", "nan")
 SIZE = (640, 480)
 
-# Each ends with the seconds, and the peak in KB, on the last line.
+# The last output line of each has the seconds, and the peak in KB.
 _PRELUDE = """
 import gc, json, resource, sys, time
 sys.path.insert(0, {root!r})
@@ -116,7 +116,7 @@ def make(skeleton: Skeleton, images: int, annotations: int, spoil: str, seed: in
 
 
 def run(program: str, python: str, path: Path, skeleton: str) -> tuple[float, float, int]:
-    """Return seconds, megabytes at the peak, and the program's result."""
+    """Return seconds, peak megabytes, and the program's result."""
     imports, work, result = PROGRAMS[program]
     code = _PRELUDE.format(
         root=str(ROOT), imports=imports, work=work.format(path=str(path), skeleton=skeleton), result=result
@@ -154,7 +154,7 @@ def compare(path: Path, pythons: dict[str, str], options: argparse.Namespace) ->
     best: dict[str, tuple[float, float, int]] = {}
     for turn in range(options.repeats):
         for program, python in pythons.items():
-            # Datumaro takes minutes: once is enough.
+            # Datumaro takes minutes, so it runs once.
             if turn and program == "datumaro":
                 continue
             seconds, peak, number = run(program, python, path, options.skeleton)
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        # The folders are what Datumaro expects of a COCO release.
+        # The folders of a COCO release, which Datumaro expects.
         path = Path(folder) / "annotations" / "person_keypoints_train2017.json"
         path.parent.mkdir()
         (Path(folder) / "images").mkdir()
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path.write_text("\n".join(lines), encoding="utf-8")
         print(
             f"{options.images} images, {options.annotations} annotations, {path.stat().st_size / 1e6:.0f} MB, "
-            f"skeleton {options.skeleton}, spoilt: {options.spoil}"
+            f"skeleton {options.skeleton}, spoiled: {options.spoil}"
         )
         del lines
         results = compare(path, peers(options), options)

@@ -1,13 +1,13 @@
-"""Do other programs run a bundle's networks? rtmlib's RTMDet and RTMPose, on the bundle's own samples.
+"""Run a bundle's networks in another program: rtmlib's RTMDet and RTMPose, on the bundle's samples.
 
     pip install --no-deps rtmlib==0.0.16 tqdm      # its dependencies would replace this environment's OpenCV
     python benchmarks/with_rtmlib.py cars.zip
 
-rtmlib is given the two ONNX files, the input sizes, mean and std of bundle.json, and nothing else. Its RTMDet expects
-NMS in the network, which a bundle leaves outside, so the boxes that it returns go through NMS here. What is printed is
-how far its boxes and keypoints are from the bundle's own. They are the same only up to rounding of the image's scaled
-size, for which rtmlib has a rule of its own, and it gives keypoints the mean of the two SimCC maxima for a score, where
-MMPose takes the smaller one. Detectors of one class only: rtmlib takes more classes for another layout.
+rtmlib gets only the two ONNX files, and the input sizes, mean and std of bundle.json. Its RTMDet expects NMS in the
+network, which a bundle does not have, so its boxes go through NMS here. It prints the differences of its boxes and
+keypoints from the bundle's. They agree only up to the rounding of the scaled image size, which rtmlib rounds in another
+way; and rtmlib's keypoint score is the mean of the two SimCC maxima, where MMPose uses the smaller one. It works only
+for detectors of one class: rtmlib reads more classes as another layout.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         detector, estimator = in_rtmlib(bundle, Path(folder), pipeline.bbox_thr)
         for sample, image in Bundle.open(bundle).sample_images():
-            # rtmlib leaves boxes beyond the image's edges; MMDet cuts them at the edges of the scaled one.
+            # rtmlib does not clip boxes to the image; MMDet clips them to the scaled one.
             boxes = clip_boxes(detector(image), image.shape[1::-1])
             scores = scores_of(detector, image)
             # The detector's own NMS, then the pipeline's.
@@ -59,7 +59,7 @@ def in_rtmlib(bundle: Path, folder: Path, bbox_thr: float) -> tuple[RTMDet, RTMP
 
 
 def scores_of(detector: RTMDet, image: Pixels) -> np.ndarray[Any, Any]:
-    """Return the scores of the boxes that rtmlib returns: it keeps them to itself."""
+    """Return the scores of rtmlib's boxes, which it does not return."""
     scaled, _ = detector.preprocess(image)
     scores = detector.inference(scaled)[0][0, :, 4]
     return scores[scores > detector.score_thr]
@@ -69,7 +69,7 @@ def compare(own: PoseResult, boxes: np.ndarray[Any, Any], estimator: RTMPose, im
     if len(boxes) != len(own):
         return f"{len(boxes)} boxes by rtmlib, {len(own)} by the bundle"
     if not len(own):
-        return "nothing found by either"
+        return "no detections in either"
     keypoints, _ = estimator(image, own.boxes)
     return (
         f"{len(own)} boxes, {np.abs(boxes - own.boxes).max():.4f} px apart at most; "

@@ -1,10 +1,10 @@
-# RTMPose-m that finds the 8 keypoints of car8 in 'data/coco'. Emitted by `posetools config`.
-# The stock tools/train.py and tools/test.py of mmpose run it as it is; posetools is not imported.
-# Stated is only what differs from the stock recipe, with the reason:
+# RTMPose-m for the 8 keypoints of car8 in 'data/coco'. Emitted by `posetools config`.
+# It runs with the stock tools/train.py and tools/test.py of mmpose; posetools is not needed.
+# It lists only what differs from the stock recipe, with the reason:
 _base_ = 'mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-m_8xb256-420e_coco-256x192.py'
 
 # data ---------------------------------------------------------------------------------------------
-data_root = 'data/coco'  # seen from the folder in which training is started
+data_root = 'data/coco'  # relative to the folder in which you start training
 # The skeleton car8; `swap` is the keypoint's name in a mirrored image.
 metainfo = dict(
     dataset_name='car8',
@@ -28,42 +28,41 @@ metainfo = dict(
     sigmas=[0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05])
 
 # schedule -----------------------------------------------------------------------------------------
-# 12 objects, each seen 600 times; 50 iterations each.
-max_epochs = 12  # the rest of the schedule follows from it
-repeat = 50  # times through the data in an epoch: 12 objects make 1 of 600 iterations
-stage2_num_epochs = max_epochs  # 12: light augmentation holds in all epochs
+max_epochs = 12  # the rest of the schedule depends on it: 12 objects, each seen 600 times; 50 iterations each
+repeat = 50  # passes over the data per epoch: one pass over 12 objects is 1 of 600 iterations
+stage2_num_epochs = max_epochs  # 12: light augmentation in all epochs
 val_interval = 1  # epochs: a tenth of all, at most 10
 batch_size = 12  # on one device: there are 12 objects
-val_batch_size = 12  # as the batch of training, at most 64
-num_workers = 8  # processes per loader; more where cores are free
-persistent_workers = num_workers > 0  # torch refuses to keep workers where there are none
-# Adam's rate goes with the square root of the batch (Malladi et al., On the SDEs and Scaling Rules for
+val_batch_size = 12  # as in training, at most 64
+num_workers = 8  # processes per loader; use more if cores are free
+persistent_workers = num_workers > 0  # torch requires workers for this
+# Adam's rate scales with the square root of the batch (Malladi et al., On the SDEs and Scaling Rules for
 # Adaptive Gradient Algorithms, 2022).
-# Stock is for batches of 1024; times the root of 12/1024, 0.0005 at least.
+# Stock is for batches of 1024; times sqrt(12/1024), at least 0.0005.
 base_lr = max(0.0005, 0.004 * (batch_size / 1024)**0.5)  # 0.0005
-# Stock warms up for 1000 iterations whatever the data; on a small set that is most of the run.
-iterations = max_epochs * -(-12 * repeat // batch_size)  # 600: 12 objects an epoch, 50 times
+# Stock always warms up for 1000 iterations; on a small data set that is most of the run.
+iterations = max_epochs * -(-12 * repeat // batch_size)  # 600: 12 objects per epoch, 50 times
 warmup_iters = min(1000, max(2, iterations // 10))  # 60: a tenth of 600 iterations
 # The average of about 30 iterations; there are 600.
 ema_momentum = min(0.1, max(0.0002, 20 / iterations))  # 0.033
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=val_interval)
 optim_wrapper = dict(optimizer=dict(lr=base_lr))
-# `--auto-scale-lr` (several GPUs) scales from this batch.
+# `--auto-scale-lr` (several GPUs) scales from this batch size.
 auto_scale_lr = dict(base_batch_size=batch_size)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1.0e-5, by_epoch=False, begin=0, end=warmup_iters),
-    dict(  # the first half at base_lr, then down to a twentieth of it
+    dict(  # constant in the first half, then down to a twentieth
         type='CosineAnnealingLR', eta_min=base_lr * 0.05, by_epoch=True, convert_to_iter_based=True,
         begin=max_epochs // 2, end=max_epochs, T_max=max_epochs - max_epochs // 2)
 ]
 default_hooks = dict(checkpoint=dict(
-    max_keep_ckpts=2,  # a run killed while it saves still has the one before
-    interval=val_interval, save_best='coco/AP', rule='greater'))  # what is saved was evaluated
+    max_keep_ckpts=2,  # a run killed while saving still has the previous one
+    interval=val_interval, save_best='coco/AP', rule='greater'))  # every saved checkpoint is evaluated
 
 # input and target ---------------------------------------------------------------------------------
-# Stock is 192 x 256, made for upright people.
-# Boxes are 124 px long with their margin (median) and 1.8 times as wide as high.
+# Stock is 192 x 256, for upright people.
+# Boxes with margin are 124 px long (median) and 1.8 times as wide as high.
 input_size = (128, 96)  # width, height; multiples of 32
 codec = dict(
     type='SimCCLabel',
@@ -75,11 +74,11 @@ codec = dict(
 
 # model --------------------------------------------------------------------------------------------
 model = dict(
-    # What is evaluated here is what `posetools eval` measures and `posetools predict` gives: no average with the
-    # mirrored crop, which stock adds at twice the time.
+    # Evaluates as `posetools eval` and `posetools predict` do: without the average over the mirrored crop, which
+    # takes twice the time in stock.
     test_cfg=dict(flip_test=False),
     backbone=dict(
-        # SyncBN cannot run on the CPU in several processes; in a single one mmengine makes it BN itself.
+        # SyncBN cannot run on the CPU in several processes; in a single process mmengine changes it to BN.
         norm_cfg=dict(type='BN')),
     head=dict(
         out_channels=8,
@@ -89,13 +88,13 @@ model = dict(
         decoder=codec))
 
 # pipelines ----------------------------------------------------------------------------------------
-# As stock, but:
-# - RandomHalfBody is out: it cuts people at the waist and needs upper and lower keypoints, 9 at least;
-# - rotation ends at 15 degrees (stock: 80, then 60): 12 objects of similar shape are too few to measure how far
-#   they are turned;
-# - Albumentations is out: it brings a second OpenCV, and its arguments differ from version to version.
+# Changes to stock:
+# - No RandomHalfBody: it cuts people at the waist and needs upper and lower keypoints, at least 9.
+# - Rotation up to 15 degrees (stock: 80, then 60): 12 objects of similar shape are too few to measure their
+#   rotation.
+# - No Albumentations: it installs a second OpenCV, and its arguments differ between versions.
 #   Its CoarseDropout and its blur are dropped.
-# Light from the first epoch on: 600 iterations are too few for cut-outs and large changes of scale.
+# Light augmentation from the first epoch: 600 iterations are too few for cutout and large scale changes.
 train_pipeline_stage2 = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
@@ -146,13 +145,13 @@ val_dataloader = dict(
     ))
 test_dataloader = val_dataloader
 
-# One pipeline serves all epochs: no PipelineSwitchHook.
+# All epochs use one pipeline: no PipelineSwitchHook.
 custom_hooks = [
-    # Stock has gamma 2000: a short run ends before the average is one.
+    # Stock has gamma 2000: in a short run the average would stay near the initial weights.
     dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=ema_momentum,
          gamma=min(2000, max(1, iterations // 10)), update_buffers=True, priority=49),
 ]
 
-# OKS divides by the area in the file, so that has to be the box's (`posetools validate`, E104).
+# OKS divides by the area in the file, so it must be the area of the box (`posetools validate`, E104).
 val_evaluator = dict(ann_file=f'{data_root}/val_coco.json', use_area=True)
 test_evaluator = val_evaluator

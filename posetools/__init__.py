@@ -59,7 +59,7 @@ _EXPORTS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is exported when it is first asked for: starting the command line must cost nothing."""
+    """Import exported names on first use, so that the command line starts fast."""
     from importlib import import_module
 
     if name not in _EXPORTS:

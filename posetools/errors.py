@@ -2,15 +2,15 @@
 
 The tree::
 
-    PosetoolsError            exit status 2 ("could not run") unless said otherwise
-    ├── InputError            a file holds what it may not: file, place in it, rule, value
-    ├── RequestError          the command, an option or an argument asks for what cannot be done
+    PosetoolsError            exit status 2 ("could not run") unless noted
+    ├── InputError            a file has an invalid value: file, place, rule, value
+    ├── RequestError          a command, an option or an argument is invalid
     ├── MissingExtraError     the command needs packages that are not installed
-    ├── OutputError           what was asked for could not be written
-    └── RunError              a training or evaluation run ended before its end (exit status 1)
+    ├── OutputError           the output could not be written
+    └── RunError              a training or evaluation run ended early (exit status 1)
         └── StoppedError      the user stopped it (exit status 130)
 
-Lower-level errors (OSError, pydantic's ValidationError, a library's own) are translated where they arise, always
+Lower-level errors (OSError, pydantic's ValidationError, those of libraries) are translated where they occur, always
 with ``raise ... from exc``. The command line turns a PosetoolsError into text and an exit status in one place.
 """
 
@@ -31,20 +31,22 @@ if TYPE_CHECKING:
 
 _LONGEST_VALUE = 80
 _LONGEST_TEXT = 10_000
-# Longer whole numbers are slow to write in decimal, and Python refuses those of thousands of digits.
+# Longer integers are slow to write in decimal, and Python refuses thousands of digits.
 _MOST_BITS = 1024
-# What a terminal or a page obeys rather than shows: control characters, separators of lines, the direction of writing,
-# and halves of surrogate pairs, which cannot be written at all.
+# Characters that a terminal or page does not show: control characters, line separators, text direction,
+# and surrogates, which cannot be encoded.
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# Posetools breaks its messages before an indented line; any other line break is part of a name.
+# Messages break before an indented line; any other line break is part of a name.
 _OWN_BREAK = re.compile(r"\n(?=  )")
+# Between the lines of a message.
+MESSAGE_BREAK = "\n  "
 _BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
 
 
 class PosetoolsWarning(UserWarning):
-    """What a user should know of files that were read, though the work could be done.
+    """A problem in files that were read, although the work could be done.
 
-    The command line prints it as one line; in Python it is a warning like any other.
+    The command line prints it as one line; in Python it is a regular warning.
     """
 
 
@@ -55,22 +57,22 @@ class PosetoolsError(Exception):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The sentence, then what to do about it, where that is known."""
-        return tuple(str(self).split("\n  "))
+        """The message line by line: what is wrong, how to fix it if known, then the error's notes."""
+        return (*str(self).split(MESSAGE_BREAK), *getattr(self, "__notes__", ()))
 
 
 class Place(str):
-    """A place in a file that others look into: its text as messages show it, with the parts that it was made of.
+    """A place in a file: its text for messages, with the parts that it was made from.
 
-    Nobody takes a text of a place apart; one that has no parts that anybody asks for (``line 4``) is a plain text.
+    Code uses the parts and never splits the text; a place without parts (``line 4``) is a plain text.
 
     Attributes:
-        outer: the place that this one is in, or empty.
-        inner: what it is called there.
-        parts: the places that it lists, where it is several.
-        kind: of an entry of a list: the list (``annotations``); else empty.
-        position: of an entry: where in the list, from 0.
-        about: of an entry: what else tells it (``id 7``, a name).
+        outer: the place that contains this one, or empty.
+        inner: its name there.
+        parts: the places that it lists, if there are several.
+        kind: for an entry of a list, the list (``annotations``); else empty.
+        position: for an entry, its index in the list, from 0.
+        about: for an entry, what else identifies it (``id 7``, a name).
     """
 
     outer: str = ""
@@ -116,15 +118,15 @@ class Place(str):
 
 
 class InputError(PosetoolsError):
-    """A file holds what it may not.
+    """A file has an invalid value.
 
     The text is ``<file>: <place>: <field> must be <rule>, got <value>``, then the hint, if any, on its own line.
 
     Attributes:
         path: the file.
-        place: the place in it (``shapes[3]``; see Place), empty when it is the file as a whole.
+        place: the place in it (``shapes[3]``; see Place), empty for the whole file.
         problem: the sentence without file and place.
-        hint: what to do about it, empty when that is not known.
+        hint: how to fix it, empty if unknown.
     """
 
     def __init__(self, path: Path | str, place: str, problem: str, *, hint: str = "") -> None:
@@ -137,16 +139,16 @@ class InputError(PosetoolsError):
         super().__init__(printable(f"{where}: {problem}") + (f"\n  {hint}" if hint else ""))
 
     def __reduce__(self) -> tuple[Callable[..., InputError], tuple[Path | str, str, str]]:
-        # Errors come from other processes, and an exception is pickled as if it were made of its text alone.
+        # Errors cross processes, and exceptions are pickled with their text as the only argument.
         return partial(type(self), hint=self.hint), (self.path, self.place, self.problem)
 
 
 class RequestError(PosetoolsError):
-    """What was asked for cannot be done."""
+    """The request cannot be fulfilled."""
 
 
 class MissingExtraError(PosetoolsError):
-    """The command needs packages that an extra brings.
+    """The command needs packages of an extra.
 
     Attributes:
         extra: the name of the extra.
@@ -154,7 +156,7 @@ class MissingExtraError(PosetoolsError):
 
     def __init__(self, what: str, extra: str, missing: str) -> None:
         self.extra = extra
-        # mmcv has to be compiled against torch, which only uv is told how to do.
+        # mmcv must be compiled against torch, which is configured only for uv.
         command = "uv sync --extra train" if extra == "train" else f"pip install '.[{extra}]'"
         super().__init__(
             f"{what} needs the '{extra}' extra ({missing} is not installed)\n"
@@ -163,15 +165,15 @@ class MissingExtraError(PosetoolsError):
 
 
 class OutputError(PosetoolsError):
-    """What was asked for could not be written."""
+    """The output could not be written."""
 
 
 class RunError(PosetoolsError):
-    """A training or evaluation run ended before its end.
+    """A training or evaluation run ended early.
 
     Attributes:
         happened: what happened.
-        way: how to go on, which the text ends with; empty when that is not known.
+        way: how to continue, the end of the text; empty if unknown.
     """
 
     exit_status = 1
@@ -188,7 +190,7 @@ class StoppedError(RunError):
 
 
 def said_once(place: str, problem: str) -> str:
-    """Return a place without what the sentence after it begins with: ``line 2`` before ``line 2 must be ...``."""
+    """Return a place without the part that the sentence repeats: ``line 2`` before ``line 2 must be ...``."""
     if not place or problem.startswith(f"{place} "):
         return ""
     if isinstance(place, Place) and place.inner and problem.startswith(f"{place.inner} "):
@@ -197,12 +199,12 @@ def said_once(place: str, problem: str) -> str:
 
 
 def must_be(field: str, rule: str, value: object) -> str:
-    """Return the sentence ``<field> must be <rule>, got <value>``, with an over-long value cut."""
+    """Return the sentence ``<field> must be <rule>, got <value>``, with a long value shortened."""
     return f"{field} must be {rule}, got {show_value(value)}"
 
 
 def show_value(value: object) -> str:
-    """Return ``repr(value)``, cut to one readable length; the work is bounded as well, however large the value is."""
+    """Return ``repr(value)``, shortened; large values cost no more time."""
     text = ""
     try:
         for piece in _pieces(value):
@@ -215,7 +217,7 @@ def show_value(value: object) -> str:
 
 
 def _pieces(value: object) -> Iterator[str]:
-    """Yield the text of a value from left to right: each level begins with a bracket, so only a few are entered."""
+    """Yield the text of a value from left to right; each level starts with a bracket, so few levels are entered."""
     if not value or not isinstance(value, list | tuple | set | dict) or type(value) not in _BRACKETS:
         yield _shown_alone(value)
         return
@@ -239,41 +241,41 @@ def _shown_alone(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text as it is shown on one line: what a terminal or page would obey is escaped, a long text is cut.
+    """Return a text for one line: control characters are escaped, a long text is shortened.
 
-    Whatever holds names of others' files and labels goes through here, or through ``printable_lines``, before it is
-    printed or put into a page.
+    Text with names of files or labels goes through here or ``printable_lines`` before it is printed or put into a
+    page.
     """
     return visible(text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}...")
 
 
 def visible(text: str) -> str:
-    """Return a text of which nothing is obeyed: control characters, line breaks and the like are escaped."""
+    """Return a text with control characters, line breaks and the like escaped."""
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def printable_lines(text: str) -> str:
-    """Return one of posetools' messages, of which the lines after the first are indented, as it is shown."""
+    """Return a message, whose lines after the first are indented, for printing."""
     return "\n".join(map(printable, _OWN_BREAK.split(text)))
 
 
 def counted(number: int | str, noun: str) -> str:
-    """Return ``1 image``, ``2 images``; of a number that is a text already, ``1,200 images``."""
+    """Return ``1 image``, ``2 images``; for a number given as text, ``1,200 images``."""
     return f"{number} {noun}{'' if str(number) == '1' else 's'}"
 
 
 def first_names(names: Sequence[str], most: int) -> str:
-    """Return names with commas between them: ``a, b`` or, where there are more than ``most``, ``a, b, ...``."""
+    """Return names separated by commas: ``a, b``, or ``a, b, ...`` for more than ``most``."""
     return ", ".join(names[:most]) + ", ..." * (len(names) > most)
 
 
 def first_lines(lines: Sequence[str], most: int, rest: str = "... and {} more") -> list[str]:
-    """Return lines; instead of those beyond ``most`` one that says how many they are."""
+    """Return at most ``most`` lines, then one with the number of the rest."""
     return [*lines[:most], *([rest.format(len(lines) - most)] if len(lines) > most else [])]
 
 
 def quoted(value: object) -> str:
-    """Return a path or another word of a command line as it is typed in a shell."""
+    """Return a path or another argument quoted for a shell."""
     return shlex.quote(str(value))
 
 
@@ -286,19 +288,19 @@ def join_place(parts: Sequence[str | int]) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return a text of a file, cut to one readable length."""
+    """Return a text of a file, shortened."""
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def from_validation(path: Path | str, error: ValidationError) -> InputError:
-    """Return the InputError for the first problem that pydantic found in the file at ``path``."""
+    """Return the InputError for pydantic's first error in the file at ``path``."""
     first, *rest = error.errors(include_url=False)
     hint = f"and {counted(len(rest), 'more problem')} in this file" if rest else ""
     return InputError(path, join_place(first["loc"]), sentence_of(first), hint=hint)
 
 
 def sentence_of(problem: ErrorDetails) -> str:
-    """Return one problem that pydantic found: what our validator says, or pydantic's words and the value."""
+    """Return an error of pydantic as a sentence: our validator's text, or pydantic's text and the value."""
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     said = problem["msg"]
@@ -306,7 +308,7 @@ def sentence_of(problem: ErrorDetails) -> str:
 
 
 def from_json_error(error: ValueError) -> tuple[str, str]:
-    """Return the place and the sentence for what pydantic_core says of bytes that are no JSON."""
+    """Return the place and the sentence for pydantic_core's error about invalid JSON."""
     found = re.fullmatch(r"(.*) at line (\d+) column (\d+)", str(error))
     reason, place = (found[1], f"line {found[2]}, column {found[3]}") if found else (str(error), "")
     return place, f"is not valid JSON in UTF-8: {reason}"

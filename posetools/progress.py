@@ -1,13 +1,13 @@
-"""How long work tells how far it is, without knowing who listens."""
+"""Progress of long work, independent of how it is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-# Called with what is being done, how many are done, and how many there are in all.
+# Called with the task, how many items are done, and how many there are.
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Ignore progress."""

@@ -110,7 +110,7 @@ def test_each_function_can_be_called_after_every_module_was_imported(tmp_path: P
     absent = tmp_path / "absent"
     with pytest.raises(PosetoolsError):
         posetools.train(TrainRequest(stage="det", config=absent))
-    with pytest.raises(RequestError, match="one of a run, a bundle and a checkpoint"):
+    with pytest.raises(RequestError, match="exactly one of run, bundle and checkpoint"):
         posetools.evaluate(EvalRequest())
     with pytest.raises(PosetoolsError):
         posetools.open_pair(PipelineOptions(), bundle=absent)
@@ -154,7 +154,7 @@ def test_writing_refuses_what_convert_refuses(tmp_path: Path) -> None:
         posetools.write(dataset, tmp_path / "pictures", overwrite=True)
     with pytest.raises(RequestError, match=r"format must be one of labelme, .*, got 'doc'"):
         posetools.write(dataset, tmp_path / "other", format="doc")
-    with pytest.raises(RequestError, match="format must be one that posetools writes, got 'custom'"):
+    with pytest.raises(RequestError, match="format must be one that posetools can write, got 'custom'"):
         posetools.write(dataset, tmp_path / "other", format="custom")
     for nothing in ({}, dataset.select_images([]), {"train": dataset, "val": replace(dataset, skeleton=other)}):
         with pytest.raises(RequestError, match="data must be at least one image, and all of one skeleton"):
@@ -185,7 +185,7 @@ def test_what_is_odd_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_a_source_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="must be an existing file or folder, but there is none"):
+    with pytest.raises(RequestError, match="must be an existing file or folder, but does not exist"):
         posetools.read(tmp_path / "absent")
     (tmp_path / "labels.zip").write_bytes(b"PK\5\6" + bytes(18))
     with pytest.raises(RequestError, match="must be a folder, got a zip file"):

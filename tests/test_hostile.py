@@ -122,7 +122,7 @@ def test_a_data_set_that_names_an_image_outside(
     assert done.status == status, done.words
     assert contents(tmp_path / "cars") == before
     if command == "view":
-        assert "errors in reading: 1" in done.words
+        assert "reading errors: 1" in done.words
         assert [path.name for path in sorted((tmp_path / "out").rglob("*.*"))] == ["c.jpg", "b.png"]
     else:
         assert not (tmp_path / "out").exists()
@@ -487,7 +487,7 @@ def test_toml_that_is_nested_too_deeply_is_refused(tmp_path: Path, text: str) ->
     ):
         done = limited(*words)
         assert (done.status, done.out) == (2, "")
-        assert done.err == f"error: {path}: is nested too deeply to be read\n"
+        assert done.err == f"error: {path}: is nested too deeply\n"
 
 
 @pytest.mark.parametrize("format_name", [name for name in FORMATS if name not in ("sleap", "custom")])
@@ -510,6 +510,8 @@ def test_a_label_file_that_is_nested_almost_as_deeply_as_python_goes(tmp_path: P
 
 FORGED = "a\nerrors: 0, warnings: 0\n  fix: rm -rf .\x1b[2J\u202e\u2028\x85b"
 FORGED_SHOWN = "a\\nerrors: 0, warnings: 0\\n  fix: rm -rf .\\x1b[2J\\u202e\\u2028\\x85b"
+# Arguments must not contain a line break before two spaces.
+TYPED = FORGED.replace("\n  ", "\n")
 
 
 def forged_commands(folder: Path) -> Mapping[str, tuple[tuple[str | Path, ...], bool]]:
@@ -523,36 +525,36 @@ def forged_commands(folder: Path) -> Mapping[str, tuple[tuple[str | Path, ...], 
     document = json.loads((folder / "src/1.json").read_text())
     document["shapes"][0]["label"] = FORGED
     (folder / "src/1.json").write_text(json.dumps(document))
-    cars, other, none = folder / FORGED, folder / "other", folder / f"none{FORGED}"
+    cars, other, none = folder / TYPED, folder / "other", folder / f"none{TYPED}"
     more = folder / "more"
     for data in (cars, other, more):
         write_sample(data)
     edit(cars / "train_coco.json", lambda document: document["images"][0].update(file_name=f"{FORGED}.jpg"))
-    (folder / f"{FORGED}.yaml").write_text("a: 1")
-    (folder / f"{FORGED}.toml").write_text(f"{json.dumps(FORGED)} = 1")
+    (folder / f"{TYPED}.yaml").write_text("a: 1")
+    (folder / f"{TYPED}.toml").write_text(f"{json.dumps(FORGED)} = 1")
     return {
         "convert": (("convert", folder / "src", "--out", folder / "out"), True),
-        "convert to": (("convert", folder / "src", "--keep-going", "--out", folder / f"out{FORGED}"), True),
+        "convert to": (("convert", folder / "src", "--keep-going", "--out", folder / f"out{TYPED}"), True),
         "convert from nothing": (("convert", none, "--out", folder / "out"), True),
-        "skeleton": (("convert", folder / "src", "--out", folder / "o", "--skeleton", folder / f"{FORGED}.yaml"), True),
+        "skeleton": (("convert", folder / "src", "--out", folder / "o", "--skeleton", folder / f"{TYPED}.yaml"), True),
         "no skeleton": (("skeleton", "check", none), True),
-        "mapping": (("convert", folder / "src", "--out", folder / "o", "--mapping", folder / f"{FORGED}.toml"), True),
-        "recipe": (("config", other, "--recipe", folder / f"{FORGED}.toml", "--out", folder / "configs"), True),
-        "config": (("config", other, "--out", folder / f"configs{FORGED}"), True),
-        "validate": (("validate", cars, "--report", folder / f"{FORGED}.html"), True),
+        "mapping": (("convert", folder / "src", "--out", folder / "o", "--mapping", folder / f"{TYPED}.toml"), True),
+        "recipe": (("config", other, "--recipe", folder / f"{TYPED}.toml", "--out", folder / "configs"), True),
+        "config": (("config", other, "--out", folder / f"configs{TYPED}"), True),
+        "validate": (("validate", cars, "--report", folder / f"{TYPED}.html"), True),
         "fix": (("validate", cars, "--fix"), True),
         "validate nothing": (("validate", none), True),
         "split": (("split", cars, "--val", "0.5"), True),
         "merge": (("merge", cars, other, "--out", folder / "merged"), True),
-        "merge to": (("merge", other, more, "--out", folder / f"merged{FORGED}"), True),
-        "subset": (("subset", cars, "--limit", "2", "--out", folder / f"some{FORGED}"), True),
-        "view": (("view", cars, "--each", "--out", folder / f"view{FORGED}"), True),
+        "merge to": (("merge", other, more, "--out", folder / f"merged{TYPED}"), True),
+        "subset": (("subset", cars, "--limit", "2", "--out", folder / f"some{TYPED}"), True),
+        "view": (("view", cars, "--each", "--out", folder / f"view{TYPED}"), True),
         "diff": (("diff", cars, other), False),
         "sigmas": (("sigmas", cars, other), False),
         "plot": (("plot", none), True),
         "verify": (("verify", none), True),
         "predict": (("predict", "--bundle", none, folder / "src"), True),
-        "review": (("review", cars, "--out", folder / f"review{FORGED}"), False),
+        "review": (("review", cars, "--out", folder / f"review{TYPED}"), False),
         "annotate": (("annotate", none), True),
         "prelabel": (("prelabel", "--bundle", none, none), True),
         "publish": (("publish", none), False),
@@ -572,8 +574,16 @@ def test_no_name_of_a_file_or_a_label_forges_a_line_of_any_command(tmp_path: Pat
             assert not line.startswith(("errors: 0, warnings: 0\\", "  fix: rm")), (name, line)
             assert line == line.strip("\r") and not {*line} & {*"\x1b\u202e\u2028\x85"}, (name, line)
         assert not shows or "a\\nerrors:" in done.out + done.err, (name, done.words)
-    page = (tmp_path / f"{FORGED}.html").read_text()
+    page = (tmp_path / f"{TYPED}.html").read_text()
     assert not {*page} & {*"\x1b\u202e\u2028\x85"} and "\\u202e" in page
+
+
+def test_an_argument_that_would_show_as_a_line_of_a_message_is_refused(tmp_path: Path) -> None:
+    done = run("validate", tmp_path / FORGED)
+    assert done.status == 2 and done.out == ""
+    assert done.err == (
+        f"error: arguments must not contain a line break before two spaces, got {tmp_path}/{FORGED_SHOWN}\n"
+    )
 
 
 def test_names_that_are_no_text_are_shown_and_nothing_fails(tmp_path: Path) -> None:
@@ -689,8 +699,8 @@ HOSTILE_ZIPS: Mapping[str, tuple[Callable[[Path], Path], str]] = {
     "long": (lambda path: named(path, f"{'x' * 300}.json"), "is too long"),
     "deep": (lambda path: named(path, "x/" * 600 + "a.json"), "is too long"),
     "link": (lambda path: zip_of(path, {"a": b"{}", "l.json": b"/etc/passwd"}, mode(stat.S_IFLNK)), "it is a link"),
-    "device": (lambda path: zip_of(path, {"a": b"{}", "l.json": b""}, mode(stat.S_IFCHR)), "it is no ordinary file"),
-    "twice": (twice, "a.json: is refused: it is there twice"),
+    "device": (lambda path: zip_of(path, {"a": b"{}", "l.json": b""}, mode(stat.S_IFCHR)), "it is not a regular file"),
+    "twice": (twice, "a.json: is refused: it is in the zip twice"),
     "file and folder": (lambda path: zip_of(path, {"a": b"{}", "a/b.json": b"{}"}), "it is a file and a folder"),
     "encrypted": (lambda path: stated(zip_of(path, {"a.json": b"{}"}), 8, 1, 2), "it is encrypted"),
     "unknown compression": (lambda path: stated(zip_of(path, {"a.json": b"{}"}), 10, 99, 2), "decompressor of type 99"),
@@ -700,11 +710,11 @@ HOSTILE_ZIPS: Mapping[str, tuple[Callable[[Path], Path], str]] = {
     "of a million": (of_a_million, "it has more than 250000 members"),
     "cut off": (lambda path: edited(path, lambda content: content[:-10]), "is not a zip file, or is cut off"),
     "cut in the middle": (lambda path: edited(path, lambda content: content[60:]), "is a damaged zip file"),
-    "data behind it": (lambda path: edited(path, lambda content: content + b"x"), "there is data behind its end"),
+    "data behind it": (lambda path: edited(path, lambda content: content + b"x"), "it has data after its end"),
     "damaged": (lambda path: edited(path, damaged), "is a damaged zip file"),
     "no zip": (lambda path: edited(path, lambda _: b"<html>404</html>"), "is not a zip file"),
     "empty": (lambda path: edited(path, lambda _: b""), "is not a zip file"),
-    "of nothing": (lambda path: zip_of(path, {}), "holds no file"),
+    "of nothing": (lambda path: zip_of(path, {}), "contains no files"),
 }
 
 
@@ -737,5 +747,5 @@ def test_a_zip_that_needs_more_than_is_free_is_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     file = zip_of(tmp_path / "export.zip", {f"{number}.json": b"{}" for number in range(3)})
     free = shutil.disk_usage(tmp_path).free
-    with pytest.raises(OutputError, match=f"cannot be unpacked: it needs {free * 2} bytes, and at most"):
+    with pytest.raises(OutputError, match=f"cannot be unpacked: needs {free * 2} bytes, but at most"):
         ZipSources(tmp_path, None, silent)._scratch(file, free * 2)

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import pytest
 
 from posetools.cli.commands import COMMANDS, Command
-from posetools.cli.front import SETTINGS
 from tools.layers import LAYERS, ROOT, folders, purpose
 
 # Who may import the modules of an extra, only inside functions.
@@ -183,18 +182,14 @@ def _command(*words: str | Path) -> str:
 @pytest.mark.parametrize(
     "code", ["import posetools", "import posetools.cli", _command("--help"), _command("--version")]
 )
-def test_starting_loads_nothing_but_the_standard_library(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in SETTINGS:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
-    monkeypatch.setenv("COLUMNS", "80")
+def test_starting_loads_nothing_but_the_standard_library(code: str) -> None:
     assert _loaded(code, [*HEAVY, *OF_THE_CORE, *OF_TYPER]) == []
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_the_help_of_a_command_loads_nothing_but_typer(command: Command) -> None:
     others = [f"posetools.cli.{each.target.partition(':')[0]}" for each in COMMANDS if each.target != command.target]
-    assert _loaded(_command(command.name, "--help"), [*HEAVY, *OF_THE_CORE, *others]) == []
+    assert _loaded(_command(command.name, "--help"), [*HEAVY, *OF_THE_CORE, *others, "rich"]) == []
 
 
 def test_converting_checking_and_splitting_load_nothing_of_an_extra(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
-"""No place, message or hint is taken apart again: whoever needs a part of one is given it.
+"""No place, message or hint is taken apart or rewritten: code that needs a part of one gets that part.
 
-What is read is known by its name, so three that call it ``text`` are not seen, each on the way out: what is unpacked
-is named as its zip (``formats/sources/zip_sources``), an option of another command with that command (``cli/hints``),
-and a path that was given as a terminal may show it (``cli/app``).
+Texts are recognized by name (``message``, ``hint``, ...).
 """
 
 from __future__ import annotations

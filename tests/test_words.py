@@ -29,14 +29,17 @@ PHRASES = (
     r"goes on with|go on with",  # resumes, continues
     r"nobody",  # no one; better, say who or what
     r"beneath|besides",  # below; also
-    r"(?:un)?labelled|labelling|colours?|neighbou?ring pictures?|behaviour|recognised?|normalised?|centred?",  # American
+    r"(?:un)?labelled|labelling|colours?|neighbours?|behaviour|recognised?|normalised?|centred?",  # American
 )
 FOUND = re.compile(r"(?<![\w-])(?:" + "|".join(PHRASES) + r")(?![\w-])", re.IGNORECASE)
 SUFFIXES = {".md", ".py", ".html", ".toml", ".yml", ".yaml", ""}
 # Generated figures and help, which is read where it is written; old releases; sample files of other tools; this list.
 SKIPPED = ("CHANGELOG.md", "LICENSE", "data/", "tests/logs/", "tests/test_words.py", "docs/mutation.md", "docs/cli.md")
-# Keys in files, names that a rename would break, and words in quotes are no prose.
-QUOTED = re.compile(r"\"[\w.-]+\"|'[\w.-]+'|`[^`\n]+`|``[^`\n]+``|--[\w-]+|\w+_\w+|[\w/-]+\.\w+|\w+\(|\w+\.\w+|/\w+")
+# Code and keys in files are no prose: quoted words, options, dotted and underscored names, paths, assignments.
+QUOTED = re.compile(
+    r"\"[\w.-]+\"|'[\w.-]+'|`[^`\n]+`|--[\w-]+(?: pictures)?|\w+_\w+|(?:[\w/-]*\.)+\w+|\w+\(|/\w+|\w+ = "
+    r"|\b(?:picture|neighbour): |neighbour must be"
+)
 
 
 def _files(prefixes: tuple[str, ...]) -> list[Path]:

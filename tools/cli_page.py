@@ -1,7 +1,7 @@
 """Writes docs/cli.md, the reference of all commands, from the commands themselves.
 
 ``python -m tools.cli_page`` rewrites the page; a test fails when it is not current. The page has the words of
-``--help`` in lines of one width: rich draws boxes as wide as the terminal, and typer's versions draw them differently.
+``--help`` in lines of one width, whatever the terminal.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _section(page: str, name: str, command: Command) -> str:
 
 def _lines(row: Row) -> Iterator[str]:
     """Yield an argument or option with its text beside it, in lines of the page's width."""
-    notes = ["repeatable"] if row.repeatable and "repeat" not in row.help else []
+    notes = ["repeatable"] if row.repeatable and "repeat" not in row.help.lower() else []
     if row.default:
         notes.append(row.default if row.default == "required" else f"default: {row.default}")
     text = " ".join([*row.help.split(), *(f"[{note}]" for note in notes)])

@@ -66,9 +66,7 @@ class Row(NamedTuple):
 
 def rows(command: Command) -> Iterator[Row]:
     """Yield the arguments and options of a command, in the order of its help."""
-    hints = get_type_hints(command, include_extras=True)
-    for parameter in inspect.signature(command).parameters.values():
-        kind, info = _unpack(hints[parameter.name])
+    for parameter, kind, info in parameters_of(command):
         is_argument = isinstance(info, ArgumentInfo)
         default, is_value = _default(parameter, info)
         panel = info.rich_help_panel or ("Arguments" if is_argument else "Options")
@@ -90,6 +88,20 @@ def options_table(name: str, command: Command) -> str:
         default = f"`{row.default}`" if row.is_value else row.default
         lines.append(f"| `{_cell(row.name)}`{repeated} | {_cell(row.help)} | {_cell(default)} |")
     return "\n".join(lines)
+
+
+def parameters_of(command: Command) -> Iterator[tuple[inspect.Parameter, Any, ArgumentInfo | OptionInfo]]:
+    """Yield each parameter of a command with its type and what typer knows about it."""
+    hints = get_type_hints(command, include_extras=True)
+    for parameter in inspect.signature(command).parameters.values():
+        yield parameter, *_unpack(hints[parameter.name])
+
+
+def option_names(parameter: inspect.Parameter, info: ArgumentInfo | OptionInfo) -> list[str]:
+    """Return the names of an option as declared: ``--out`` and ``-o``, or ``--images/--no-images``."""
+    # In Annotated, typer.Option("--out", "-o") stores the first name as the default at first.
+    first = [info.default] if isinstance(info.default, str) else []
+    return [*first, *(info.param_decls or ())] or [f"--{parameter.name.replace('_', '-')}"]
 
 
 def pages() -> dict[str, str]:
@@ -148,10 +160,7 @@ def _metavar(parameter: inspect.Parameter, info: ArgumentInfo | OptionInfo) -> s
 def _name(parameter: inspect.Parameter, kind: Any, info: ArgumentInfo | OptionInfo) -> str:
     if isinstance(info, ArgumentInfo):
         return _metavar(parameter, info)
-    flag = f"--{parameter.name.replace('_', '-')}"
-    # In Annotated, typer.Option("--out", "-o") takes the first name for a default, and puts it right later.
-    first = [info.default] if isinstance(info.default, str) else []
-    names = ", ".join([*first, *(info.param_decls or ())] or [flag])
+    names = ", ".join(option_names(parameter, info))
     if kind is bool:
         return names
     return f"{names} {info.metavar or _kind(get_args(kind)[0] if get_origin(kind) is list else kind)}"
@@ -160,7 +169,7 @@ def _name(parameter: inspect.Parameter, kind: Any, info: ArgumentInfo | OptionIn
 def _kind(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "|".join(str(choice) for choice in get_args(kind))
-    return {str: "TEXT", int: "N", float: "NUMBER", Path: "PATH"}.get(kind, str(kind))
+    return {str: "TEXT", int: "INT", float: "FLOAT", Path: "PATH"}.get(kind, str(kind))
 
 
 def _default(parameter: inspect.Parameter, info: ArgumentInfo | OptionInfo) -> tuple[str, bool]:

@@ -1,4 +1,4 @@
-"""The layers of the package: imports go from a folder to folders of earlier lines, or stay inside it."""
+"""The layers of the package: a folder may import only itself and folders of earlier layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import posetools
 
 ROOT = Path(posetools.__file__).resolve().parent
-# One of these must not import another of its line.
+# Folders of one layer must not import each other.
 LAYERS = (
     "__init__",
     "errors progress",
@@ -29,7 +29,7 @@ LAYERS = (
 
 
 def folders() -> list[Path]:
-    """Return the package's folders, subfolders after theirs, each in the order of its layer."""
+    """Return the package's folders, in the order of layers, subfolders after their parents."""
     order = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
     found = [path.parent for path in ROOT.rglob("__init__.py") if path.parent != ROOT]
     return sorted(found, key=lambda path: (order[(parts := path.relative_to(ROOT).parts)[0]], parts))
@@ -42,6 +42,6 @@ def purpose(folder: Path) -> str:
 
 
 def table() -> str:
-    """Return the table of folders, from what all others import to what imports them."""
+    """Return the table of folders, from the lowest layer to the highest."""
     rows = [f"| `{path.relative_to(ROOT).as_posix()}/` | {purpose(path)} |" for path in folders()]
     return "\n".join(["| folder | what it is for |", "|---|---|", *rows])

@@ -20,12 +20,12 @@ from posetools.synth import render_set
 
 DATA = Path("data")
 CONFIGS = Path("configs")
-# What the configs of the sample set are written for, wherever they are written.
+# The machine for the sample configs, so that they do not depend on this one.
 REFERENCE = Machine(8, (Gpu("a GPU", 24 * GIB),))
 
 
 def main() -> None:
-    """Write everything; the images only when asked for, because their bytes depend on Pillow's JPEG encoder."""
+    """Write everything; images only with --images, because their bytes depend on Pillow's JPEG encoder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", action="store_true", help="render the images again")
     if parser.parse_args().images:

@@ -1,15 +1,15 @@
-"""Counts the rooms that a request walks through, from the function that takes it to the files that are written.
+"""Counts the files ("rooms") that a request passes through, from the function that takes it to the written files.
 
 ``python -m tools.walk convert|eval|export [--checkout DIR]`` follows the request of a command through the source,
-without running it, so that two checkouts can be compared. It starts in the function that the command gives its request
-to, and takes the calls that pass on the request, a part of it, or what was computed from it: in the order in which they
-are written, on all branches, each function once. Errors that are raised are no part of the walk.
+without running it, to compare two checkouts. It starts in the function that gets the command's request, and follows the
+calls that pass on the request, a part of it, or a value computed from it: in source order, on all branches, each
+function once. Raised errors are ignored.
 
-- A room is a file that such a call enters; the folders that these are in are counted as well.
-- A return is a call into a room that the walk had left before.
+- A room is a file that such a call enters; their folders are counted too.
+- A return is a call into a room that the walk left before.
 
-What is put into an object of the package is not followed further, nor what is chosen as the program runs (the reader of
-a format). A method is found by the class that annotates, or makes, what it is called on.
+Values stored in an object of the package are not followed, nor choices at run time (the reader of a format). A method
+is found by the class that annotates, or creates, its object.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Where each command hands its request over, newest first; of eval the way of --run.
+# Where each command passes its request, newest first; for eval with --run.
 STARTS = {
     "convert": ("datasets/convert.py:convert", "convert.py:convert"),
     "eval": (
@@ -51,7 +51,7 @@ class Function:
 
 @dataclass(eq=False)
 class Module:
-    """A file of the package, and what its names mean."""
+    """A file of the package, and its names."""
 
     file: str
     imported: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class House:
         return module
 
     def place(self, module: Module, name: str) -> tuple[Module, str] | None:
-        """Return the module that defines what ``name`` means in ``module``, and its name there."""
+        """Return the module that defines ``name`` of ``module``, and its name there."""
         if name in module.functions or name in module.classes:
             return module, name
         source, original = module.imported.get(name, ("", ""))
@@ -92,7 +92,7 @@ class House:
 
 
 class Walk:
-    """The trip of one parameter."""
+    """The path of one parameter."""
 
     def __init__(self, house: House) -> None:
         self.house = house
@@ -100,7 +100,7 @@ class Walk:
         self._gives_back: dict[Function, bool] = {}
 
     def enter(self, function: Function, mine: set[str]) -> bool:
-        """Follow what a function does with its parameters of these names; return whether it gives them back."""
+        """Follow a function's parameters ``mine``; return whether it returns them."""
         room = function.module.file
         if not self.stays or self.stays[-1] != room:
             self.stays.append(room)
@@ -113,12 +113,12 @@ class Walk:
 
     @property
     def rooms(self) -> list[str]:
-        """Return the different files, as they were entered."""
+        """Return the distinct files, in order of entry."""
         return list(dict.fromkeys(self.stays))
 
 
 class _Visit(ast.NodeVisitor):
-    """What one function does with what it was given."""
+    """What one function does with its arguments."""
 
     def __init__(self, walk: Walk, function: Function, mine: set[str]) -> None:
         self.returned = False
@@ -135,7 +135,7 @@ class _Visit(ast.NodeVisitor):
             self.visit(each)
 
     def visit_Raise(self, node: ast.Raise) -> None:
-        """Pass by."""
+        """Ignore it."""
 
     def visit_Return(self, node: ast.Return) -> None:
         if node.value is not None:
@@ -249,7 +249,7 @@ class _Visit(ast.NodeVisitor):
 
 
 def walk(package: Path, command: str) -> tuple[str, Walk]:
-    """Return where a command hands its request over in a checkout, and the trip of the request from there."""
+    """Return where a command passes its request in a checkout, and the walk of the request from there."""
     house = House(package)
     for start in STARTS[command]:
         file, name = start.split(":")
@@ -258,14 +258,14 @@ def walk(package: Path, command: str) -> tuple[str, Walk]:
                 trip = Walk(house)
                 trip.enter(module.functions[name], {"request"})
                 return start, trip
-    raise SystemExit(f"{package}: none of {', '.join(STARTS[command])} is there")
+    raise SystemExit(f"{package}: has none of {', '.join(STARTS[command])}")
 
 
 def main() -> None:
     """Print the walk of one command's request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=STARTS)
-    parser.add_argument("--checkout", type=Path, default=ROOT, help="the folder that holds posetools/")
+    parser.add_argument("--checkout", type=Path, default=ROOT, help="the folder with posetools/")
     arguments = parser.parse_args()
     start, trip = walk(arguments.checkout.resolve() / "posetools", arguments.command)
     rooms = trip.rooms

@@ -1,1 +1,1 @@
-"""What is wrong with a data set: arrays in, findings out."""
+"""Checks of a data set: arrays in, findings out."""

@@ -1,7 +1,7 @@
-"""The images that COCO files name: names, headers, sizes, EXIF rotation, and images that are there twice.
+"""Checks of the images that COCO files name: names, headers, sizes, EXIF rotation, duplicates.
 
-The files are read only as far as their headers; as a whole only where others are as long, and begin and end alike.
-Reading runs in shards (posetools/checks/inspection.py), on whatever machine.
+Only headers are read; a whole file is read only if another has the same length, beginning and end.
+Reading runs in shards (posetools/checks/inspection.py), possibly on other machines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from posetools.scale.shards import SHARD, Engine, OwnProcess, cut, run_shards
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """An image as a COCO file lists it.
+    """An image entry of a COCO file.
 
     Attributes:
         split: the file's split.
@@ -60,7 +60,7 @@ class ListedImage:
 
 
 def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[ListedImage, ...], tuple[Finding, ...]]:
-    """Return the images whose names stay in the folder, each once, and findings on all others."""
+    """Return the images with unique names inside the folder, and findings on all others."""
     first: dict[str, ListedImage] = {}
     findings = []
     for split, table in tables.items():
@@ -80,12 +80,12 @@ def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[ListedImage, ...
 def check_images(
     images: Sequence[ListedImage], folder: Path, progress: Progress, engine: Engine | None = None
 ) -> Iterator[Finding]:
-    """Yield images that are missing, unreadable, of another size than said, or there twice.
+    """Yield images that are missing, unreadable, duplicated, or of another size than stated.
 
     Args:
         images: what ``check_names`` returned.
-        folder: the folder that the names are seen from.
-        progress: told how far it is.
+        folder: the folder that the names are relative to.
+        progress: receives progress.
         engine: what runs the shards; None for this process.
     """
     run = partial(run_shards, engine=engine or OwnProcess(), progress=progress)
@@ -101,7 +101,7 @@ def check_images(
         sized = header and header.size == tuple(listed.table.images.sizes[listed.row].tolist())
         if not sized or (header and header.ignored != 1):
             yield from _problems(listed, folder, found)
-    # Only what is as long, and begins and ends alike, can be the same.
+    # Only files of the same length, beginning and end can be identical.
     groups: Iterable[list[int]] = like.values()
     for look in (ends, digests):
         suspects = [(number, at) for number, group in enumerate(groups) if len(group) > 1 for at in group]
@@ -112,7 +112,7 @@ def check_images(
             if digest:
                 closer[number, digest].append(at)
             else:
-                # It has gone meanwhile.
+                # The file was deleted in the meantime.
                 yield from _problems(images[at], folder, inspect([paths[at]])[0])
         groups = closer.values()
     pairs = [(at, group[0]) for group in groups for at in group[1:]]
@@ -128,10 +128,10 @@ def _problems(listed: ListedImage, folder: Path, found: Inspection) -> Iterator[
     name = images.file_names[listed.row]
     if found.header is None and not found.problem:
         message = must_be("file_name", f"an existing image in {path.parent}", name)
-        yield listed.finding("E121", message, "put the image there, or take it out of images and annotations")
+        yield listed.finding("E121", message, "put the image there, or remove it from images and annotations")
     elif found.header is None:
         message = f"{must_be('file_name', 'an image that can be read', name)} ({found.problem})"
-        hint = found.hint or "replace the file, or take it out of images and annotations"
+        hint = found.hint or "replace the file, or remove it from images and annotations"
         yield listed.finding("E122", message, hint)
     else:
         width, height = images.sizes[listed.row].tolist()
@@ -141,20 +141,20 @@ def _problems(listed: ListedImage, folder: Path, found: Inspection) -> Iterator[
         elif found.header.ignored != 1:
             message = must_be("EXIF orientation", "1 (as stored) where OpenCV ignores it", found.header.ignored)
             hint = (
-                "labelme and browsers turn this image, training does not: look at its labels with `posetools view`. "
-                f"Where they lie right: `posetools convert --bake-rotation`. Where they do not: {upright_command(path)}"
+                "labelme and browsers rotate this image, training does not: check its labels with `posetools view`. "
+                f"If they are right: `posetools convert --bake-rotation`. If they are not: {upright_command(path)}"
             )
             yield listed.finding("W326", f"{name}: {message}", hint)
 
 
 def _double(listed: ListedImage, other: ListedImage, what: str) -> Finding:
     if listed.split == other.split:
-        message = must_be(what, f"that of one entry only ({other.place} has it)", listed.name)
+        message = must_be(what, f"in one entry only ({other.place} has it)", listed.name)
         return listed.finding("W206", message, "keep one of the two, with the objects of both", other)
     message = must_be(what, f"in one split only ({other.where} has it)", listed.name)
-    hint = "the evaluation would be of training data: " + (
-        "take it out of one split, or `posetools split` anew"
+    hint = "evaluation would use training data: " + (
+        "remove it from one split, or run `posetools split` again"
         if what == "file"
-        else "`posetools subset DATA --out NEW --without-finding E126` leaves it out of one"
+        else "`posetools subset DATA --out NEW --without-finding E126` removes it from one"
     )
     return listed.finding("E126", message, hint, other)

@@ -1,8 +1,8 @@
-"""What validation wants to know of many image files: pure functions of paths, which may run on other machines.
+"""Inspect many image files for validation: pure functions of paths, which may run on other machines.
 
-A file is read once as a rule, as far as its header and a little more; as a whole only where others are as long, and
-begin and end alike. The system is told of the next files while one is looked at, so that the disk does not wait: one
-thread that does so is faster than several, which wait for each other.
+A file is usually read once, only its header and a little more; a whole file is read only if another has the same
+length, beginning and end. The next files are announced to the system while one is inspected, so that the disk stays
+busy: one thread that does so is faster than several that wait for each other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from posetools.files.disk import READING
 from posetools.files.urls import TAIL, as_path, contents, heads, is_url, sizes
 from posetools.imaging.header import Header, header_of, without_warnings
 
-# Files that are open ahead of the one that is looked at, and bytes of each that the system is asked for.
+# Files opened ahead of the current one, and bytes of each that are requested from the system.
 _FILES_AHEAD = 16
 _MOST_AHEAD = 1 << 22
 # Bytes that tell images of one length apart: a header and the first of the pixels.
@@ -38,12 +38,12 @@ _Opened: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a look at one image file said.
+    """The result of inspecting one image file.
 
     Attributes:
-        header: the image's, or None when it has none that can be read.
-        problem: why there is none, empty when there is no file.
-        hint: what to do about it, empty when that is not known.
+        header: the image's header; None if it cannot be read.
+        problem: why it cannot be read; empty if there is no file.
+        hint: how to fix it; empty if unknown.
         length: of the file, in bytes.
         start: a digest of its first bytes.
     """
@@ -56,7 +56,7 @@ class Inspection:
 
 
 def inspect(paths: Sequence[str]) -> list[Inspection]:
-    """Return for each path what a look at the file says, missing and broken ones included."""
+    """Return the inspection of each path, missing and broken files included."""
     if _are_urls(paths):
         return _inspect_urls(paths)
     with without_warnings():
@@ -64,9 +64,9 @@ def inspect(paths: Sequence[str]) -> list[Inspection]:
 
 
 def ends(paths: Sequence[str]) -> list[str]:
-    """Return a digest of each file's last bytes, for comparison only; empty where it cannot be read any more.
+    """Return a digest of each file's last bytes, for comparison only; empty if it can no longer be read.
 
-    At URLs, of which only beginnings are cheap, it is the same for all.
+    URLs all get the same digest: only their beginnings are cheap to read.
     """
     if _are_urls(paths):
         return ["unknown"] * len(paths)
@@ -74,23 +74,23 @@ def ends(paths: Sequence[str]) -> list[str]:
 
 
 def digests(paths: Sequence[str]) -> list[str]:
-    """Return a digest of each file's whole content, for comparison only; empty where it cannot be read any more."""
+    """Return a digest of each file's whole content, for comparison only; empty if it can no longer be read."""
     if _are_urls(paths):
         return [xxhash.xxh3_128_hexdigest(content) if content else "" for content in contents(paths)]
-    # Always the same memory: new pages for every file cost as much as the reading.
+    # One buffer for all files: new memory pages cost as much as reading.
     buffer = bytearray(_READ_CHUNK)
     return [_read(opened, partial(_digest, buffer=buffer)) for _, opened in _opened(paths, _MOST_AHEAD)]
 
 
 def are_alike(pairs: Sequence[tuple[str, str]]) -> list[bool]:
-    """Return for each pair of files whether they are the same, byte for byte."""
+    """Return for each pair of files whether they are identical."""
     if _are_urls([path for path, _ in pairs]):
         return [None not in (both := list(contents(pair))) and both[0] == both[1] for pair in pairs]
     return [_is_alike(*pair) for pair in pairs]
 
 
 def _are_urls(paths: Sequence[str]) -> bool:
-    # The images of a set lie in one folder.
+    # All images of a data set are in one folder.
     return bool(paths) and is_url(paths[0])
 
 
@@ -103,7 +103,7 @@ def _inspect_urls(paths: Sequence[str]) -> list[Inspection]:
 
 
 def _opened(paths: Sequence[str], wanted: int) -> Iterator[tuple[str, _Opened]]:
-    """Yield each path with its open file, while the first (or last, if negative) bytes of the next are on their way."""
+    """Yield each path with its open file, while the first (last if negative) bytes of the next ones are prefetched."""
     waiting: deque[tuple[str, _Opened]] = deque()
     try:
         for path in paths:
@@ -120,7 +120,7 @@ def _opened(paths: Sequence[str], wanted: int) -> Iterator[tuple[str, _Opened]]:
 
 def _open(path: str, wanted: int) -> _Opened:
     try:
-        # Without O_NONBLOCK, which READING has, the opening of a pipe waits for somebody to write.
+        # READING has O_NONBLOCK: without it, opening a pipe waits for a writer.
         descriptor = os.open(path, READING)
     except (OSError, ValueError) as exc:
         return exc
@@ -130,10 +130,10 @@ def _open(path: str, wanted: int) -> _Opened:
         return FileNotFoundError(path)
     if hasattr(os, "posix_fadvise"):
         start = max(0, found.st_size + wanted) if wanted < 0 else 0
-        # Some file systems know of no such thing.
+        # Some file systems do not support this.
         with suppress(OSError):
             os.posix_fadvise(descriptor, start, abs(wanted), os.POSIX_FADV_WILLNEED)
-            # Who looks at the beginning looks for the end of the image too.
+            # The header check also reads the end of the image.
             if wanted == _START:
                 os.posix_fadvise(descriptor, max(0, found.st_size - TAIL), TAIL, os.POSIX_FADV_WILLNEED)
     return os.fdopen(descriptor, "rb", buffering=_START)
@@ -162,7 +162,7 @@ def _is_file(path: str) -> bool:
     try:
         return Path(path).is_file()
     except (OSError, ValueError):
-        # A name that is too long, or has a NUL in it, is none.
+        # The name is too long or contains a NUL.
         return False
 
 

@@ -1,17 +1,17 @@
-"""Images that are nearly the same: neighboring frames of a video, the same image saved, scaled or cut again.
+"""Near duplicates: neighboring frames of a video, or one image saved, scaled or cropped again.
 
 Every image is reduced to a perceptual hash of 144 bits (``imagehash.phash`` with 12 x 12 low frequencies), and two
-images are alike when at most 20 bits differ. Measured on rendered and real street images: recompressed, halved,
-brightened or cut by 1 % they differ by 0 to 16 bits, cut by 3 % by 18 in the middle, and no two different images by
-fewer than 48. A mirrored image is not found.
+images are similar when at most 20 bits differ. Measured on rendered and real street images: recompressed, halved,
+brightened or cropped by 1 % they differ by 0 to 16 bits, cropped by 3 % by 18 (median), and no two different images
+by fewer than 48. Mirrored images are not detected.
 
-What counts as a finding goes by split and clip. Across splits any two that are alike are W221: the evaluation is of
-what was trained on. Within a split the frames of one clip are alike as a matter of course; W220 is two of different
-clips. The clip of an image is its name without its last run of digits, as ``posetools split`` has it.
+Findings depend on split and clip. Two similar images in different splits are W221: evaluation would use training
+data. Within a split, similar frames of one clip are expected; W220 is for two of different clips. The clip of an
+image is its name without its last run of digits, as in ``posetools split``.
 
-Each image gets one finding of a code, which names the nearest of the images before it and says how many more there
-are: a fixed camera makes all pairs alike. Pairs are compared as a product of matrices of -1 and 1, which gives the
-number of equal bits exactly; bytes that are the same are left to E126 and W206.
+Each image gets one finding per code, which names the most similar earlier image and counts the others: a fixed camera
+makes all pairs similar. Pairs are compared as a product of matrices of -1 and 1, which gives the number of equal bits
+exactly. Identical files are left to E126 and W206.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ _Signs: TypeAlias = npt.NDArray[np.float32]
 FREQUENCIES = 12
 BITS = FREQUENCIES * FREQUENCIES
 MOST_DIFFERENT = 20
-# JPEG decodes to an eighth of its size at once; the hash itself looks at 48 x 48 pixels.
+# JPEG decodes directly to an eighth of its size; the hash uses 48 x 48 pixels.
 _DRAFT = 4 * FREQUENCIES
-# How many pairs are compared at once: 32 MB of numbers.
+# Pairs compared at once: 32 MB of numbers.
 _PAIRS_AT_ONCE = 1 << 23
-# Images are decoded in so many threads, and handed to them in batches, so that a stop is not far away.
+# Decoding threads, and images per batch: small, so that an interrupt takes effect soon.
 _THREADS = min(8, os.cpu_count() or 1)
 _IMAGE_BATCH = 256
 
 
 def check_near(images: Sequence[ListedImage], folder: Path, progress: Progress) -> Iterator[Finding]:
-    """Yield images that are nearly the same as one before them, of another split or of another clip.
+    """Yield images that nearly equal an earlier one of another split or clip.
 
-    Images that cannot be read are left out: they are findings of their own.
+    Unreadable images are skipped: they have findings of their own.
 
     Args:
         images: what ``check_names`` returned.
-        folder: the folder that the names are seen from.
-        progress: told how far it is.
+        folder: the folder that the names are relative to.
+        progress: receives progress.
 
     Raises:
         MissingExtraError: imagehash is not installed.
@@ -76,26 +76,26 @@ def check_near(images: Sequence[ListedImage], folder: Path, progress: Progress) 
                     yield _finding(
                         code, listed[row], listed[candidates[nearest]], int(apart[nearest]), len(candidates) - 1
                     )
-        progress("comparing images by looks", stop, len(listed))
+        progress("comparing image hashes", stop, len(listed))
 
 
 def check_near_request(*, images: bool) -> None:
-    """Refuse a search that cannot be, before anything is checked.
+    """Refuse an impossible search before anything is checked.
 
     Args:
-        images: whether the images are to be looked at.
+        images: whether image files are checked.
 
     Raises:
         RequestError: they are not.
         MissingExtraError: imagehash is not installed.
     """
     if not images:
-        raise RequestError("--near-duplicates looks at the images: it cannot be had with --no-images")
+        raise RequestError("--near-duplicates reads the images: it cannot be combined with --no-images")
     load_imagehash()
 
 
 def clip_of(name: str) -> str:
-    """Return the clip that an image's name (folder included) tells: the name without its last run of digits."""
+    """Return the clip of an image name (folder included): the name without its last run of digits."""
     path = PurePosixPath(name)
     return f"{path.parent}/" + re.sub(r"[0-9]+(?=[^0-9]*$)", "\0", path.stem)
 
@@ -116,9 +116,9 @@ def load_imagehash() -> Any:
 def _hash_all(
     images: Sequence[ListedImage], folder: Path, progress: Progress
 ) -> tuple[list[ListedImage], _Signs, Ints]:
-    """Return the N images that can be read, their (N, BITS) hashes of -1 and 1, (N,) numbers for their content."""
+    """Return the N readable images, their (N, BITS) hashes of -1 and 1, and (N,) numbers for their content."""
     listed, rows, contents, phash = [], [], [], load_imagehash().phash
-    # Pillow warns of large images, and of odd EXIF data. It decodes without Python's lock: threads are faster.
+    # Pillow warns about large images and odd EXIF data. It releases the GIL while decoding: threads are faster.
     with ThreadPoolExecutor(_THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for start in range(0, len(images), _IMAGE_BATCH):
@@ -129,13 +129,13 @@ def _hash_all(
                     listed.append(each)
                     rows.append(hashed[0])
                     contents.append(hashed[1])
-            progress("looking at images", start + len(batch), len(images))
+            progress("hashing images", start + len(batch), len(images))
     signs = np.array(rows, dtype=np.float32).reshape(-1, BITS) * 2 - 1
     return listed, signs, _numbers(contents)
 
 
 def _hash(path: Path, phash: Callable[..., Any]) -> tuple[Bools, str] | None:
-    """Return what an image looks like and the hash of its content; None when it cannot be read."""
+    """Return an image's perceptual hash and the hash of its content; None if it cannot be read."""
     try:
         upright, _ = open_decoded(path, "L", (_DRAFT, _DRAFT))
         return phash(upright, hash_size=FREQUENCIES).hash.ravel(), content_hash(path)
@@ -150,7 +150,7 @@ def _numbers(texts: Sequence[str]) -> Ints:
 
 
 def _alike(signs: _Signs, start: int, stop: int) -> Iterator[tuple[int, Ints, Ints]]:
-    """Yield each row with an earlier one that is alike: the row, those earlier ones, how many bits each differs by."""
+    """Yield each row that has similar earlier rows: the row, the earlier rows, and their numbers of different bits."""
     equal = signs[start:stop] @ signs[:stop].T
     rows, others = np.nonzero(equal >= BITS - 2 * MOST_DIFFERENT)
     bits = ((BITS - equal[rows, others]) / 2).astype(np.int64)
@@ -168,10 +168,10 @@ def _finding(code: str, listed: ListedImage, other: ListedImage, bits: int, more
     if code == "W221":
         message = must_be("image", f"unlike all of other splits ({like})", listed.name)
         hint = (
-            "the evaluation would be of what was trained on: take it out of one split, or keep together what looks "
-            "alike with `posetools split --split-by REGEX`"
+            "evaluation would use training data: remove it from one split, or keep similar images together with "
+            "`posetools split --split-by REGEX`"
         )
     else:
         message = must_be("image", f"unlike those of other clips ({like})", listed.name)
-        hint = "labeling and training on it again brings little; `posetools split` must keep the two in one split"
+        hint = "a second copy adds little to training; `posetools split` must keep the two in one split"
     return listed.finding(code, message, hint, other)

@@ -1,4 +1,4 @@
-"""What is allowed but seldom meant: boxes and points out of place, labels that are there twice or never."""
+"""Checks for valid but unlikely labels: misplaced boxes and points, duplicate or missing labels."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from posetools.errors import first_names, must_be
 from posetools.formats.coco.repair import OUTSIDE
 from posetools.formats.coco.table import CocoTable
 
-# A point this far outside its box, as a share of the box's larger side, is no longer a matter of how tightly the box
-# was drawn; small boxes are given some pixels besides.
+# How far a point may be outside its box, as a share of the box's larger side, because boxes are drawn more or less
+# tightly; at least so many pixels.
 POINT_MARGIN = 0.1
 POINT_MARGIN_PIXELS = 2.0
 DUPLICATE_IOU = 0.95
-# A keypoint that fewer than this share of the labeled objects have is called rare.
+# A keypoint is rare if fewer than this share of the labeled objects have it.
 RARE = 0.05
-# The stock recipes warm up over 1000 iterations. That is a tenth of a schedule of 200 epochs, the default here, when
-# an epoch has 50 of them: 1600 objects in batches of 32.
+# The stock recipes warm up for 1000 iterations: a tenth of the default 200 epochs if an epoch has 50 iterations, that
+# is 1600 objects in batches of 32.
 STOCK_WARM_UP = 1000
 STOCK_BATCH = 32
 LONGEST_WARM_UP_EPOCHS = 20
 _LISTED_NAMES = 5
 _AT_ONCE = 4096
-# Thousands of boxes of one image with the same left edge are no objects.
+# Thousands of boxes in one image with the same left edge are not real objects.
 _MOST_PASSES = 4096
 _MOST_TWINS = 20
 
 
 def check_boxes(objects: SoundObjects) -> Iterator[Finding]:
-    """Yield boxes that leave their image, that MMDet drops for their size, and that are there twice."""
+    """Yield boxes that leave their image, that MMDet drops for their size, and duplicates."""
     boxes, sizes = objects.boxes, objects.table.images.sizes[objects.images]
     outside = (boxes[:, :2] < -OUTSIDE).any(axis=1) | (boxes[:, 2:] > sizes + OUTSIDE).any(axis=1)
     for index in np.flatnonzero(outside):
         width, height = sizes[index].tolist()
         rule = f"inside the image of {width} x {height}"
-        hint = "`posetools validate --fix` cuts it to the image where something is left of it"
+        hint = "`posetools validate --fix` clips it to the image if any of it is inside"
         yield objects.finding("W201", int(index), must_be("bbox", rule, _bbox(objects, int(index))), hint)
     for index in np.flatnonzero((boxes[:, 2:] - boxes[:, :2] < 1).any(axis=1)):
         message = must_be("bbox", "at least 1 pixel wide and high", _bbox(objects, int(index)))
-        yield objects.finding("W214", int(index), message, "draw it again, or take the annotation out")
+        yield objects.finding("W214", int(index), message, "draw it again, or remove the annotation")
     for index, earlier, iou in _overlapping(objects):
         other = objects.table.annotations.place(int(objects.rows[earlier]))
-        message = f"bbox must be of another object than that of {other}, got an overlap (IoU) of {iou:.3f}"
-        yield objects.finding("W205", index, message, "take one of the two out")
+        message = f"bbox must be of another object than {other}, got an overlap (IoU) of {iou:.3f}"
+        yield objects.finding("W205", index, message, "remove one of the two")
 
 
 def _bbox(objects: SoundObjects, index: int) -> list[float]:
@@ -63,15 +63,15 @@ def _bbox(objects: SoundObjects, index: int) -> list[float]:
 def _overlapping(objects: SoundObjects) -> Iterator[tuple[int, int, float]]:
     """Yield (index, earlier index, IoU) of boxes of one image that overlap by more than DUPLICATE_IOU.
 
-    Objects are sorted by image and left edge; then each pass compares every object with the one ``step`` places
-    later, as long as there is one in the same image whose left edge is near enough. Of an object that is there many
-    times some pairs are enough.
+    Objects are sorted by image and left edge; each pass compares every object with the one ``step`` places later, as
+    long as that one is in the same image and its left edge is near enough. For an object with many duplicates some
+    pairs are enough.
     """
     boxes = objects.boxes
     order = np.lexsort((objects.rows, boxes[:, 0], objects.images))
     order = order[~objects.table.annotations.iscrowd[objects.rows[order]]]
     images, left = objects.images[order], boxes[order, 0]
-    # Boxes that overlap so much share this much of their width.
+    # Boxes with such an overlap have left edges this close.
     furthest = left + (1 - DUPLICATE_IOU) * (boxes[order, 2] - left)
     told = np.zeros(len(objects), dtype=np.int64)
     first = np.arange(len(order))
@@ -91,21 +91,21 @@ def _overlapping(objects: SoundObjects) -> Iterator[tuple[int, int, float]]:
 
 
 def check_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]:
-    """Yield points far outside their box, unlabeled points with coordinates, and labeled ones at (0, 0)."""
+    """Yield points far outside their box, unlabeled points with coordinates, and labeled points at (0, 0)."""
     far, unlabeled, labeled = _misplaced(objects)
     rule = f"in the box, or outside it by at most {POINT_MARGIN:.0%} of its larger side"
-    hint = "is the point of another object, or the box too small?"
+    hint = "check whether the point belongs to another object, or the box is too small"
     yield from _points(objects, skeleton, ("W202", rule), far, hint)
-    hint = "training ignores the point; give it visibility 1 (hidden) or 2 (visible) if it was meant"
+    hint = "training ignores the point; set its visibility to 1 (occluded) or 2 (visible) if it is a label"
     yield from _points(objects, skeleton, ("W203", "0, 0 where the visibility is 0"), unlabeled, hint)
     rule = "a place in the image where the visibility is above 0"
-    yield from _points(objects, skeleton, ("W204", rule), labeled, "a point that is not labeled has visibility 0")
+    yield from _points(objects, skeleton, ("W204", rule), labeled, "set the visibility of an unlabeled keypoint to 0")
 
 
 def _misplaced(objects: SoundObjects) -> tuple[Bools, Bools, Bools]:
-    """Return (R, K) each: labeled far outside the box, not labeled elsewhere than at the origin, labeled at it."""
+    """Return (R, K) each: labeled far outside the box, unlabeled but not at the origin, labeled at the origin."""
     far, unlabeled, labeled = (np.empty(objects.keypoints.shape[:2], dtype=np.bool_) for _ in range(3))
-    # A part of the objects at a time stays in the processor's caches.
+    # Blocks that fit into the CPU cache.
     for start in range(0, len(objects), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         x, y, seen = np.moveaxis(objects.keypoints[part], 2, 0)
@@ -133,7 +133,7 @@ def _points(
 
 
 def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> Iterator[Finding]:
-    """Yield what one file as a whole lacks: keypoints, images with objects, and, to train on, iterations."""
+    """Yield what a whole file lacks: keypoints, images with objects, and, for training, iterations."""
     table, file = objects.table, str(objects.table.path)
     yield from _rare_points(objects, skeleton)
     empty = np.flatnonzero(~np.isin(table.images.ids, table.annotations.image_ids))
@@ -141,7 +141,7 @@ def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> It
     if len(empty) and not dropped:
         names = first_names([table.images.file_names[row] for row in empty], _LISTED_NAMES)
         got = f"{len(empty)} of {len(table.images)} without: {names}"
-        hint = "RTMDet learns from them what is no object; RTMPose does not use them"
+        hint = "RTMDet trains on them as background; RTMPose does not use them"
         yield Finding("W210", file, "images", f"images must have an annotation each, got {got}", hint)
     usable = int((objects.keypoints[:, :, 2] > 0).any(axis=1).sum())
     if train and usable * LONGEST_WARM_UP_EPOCHS < STOCK_WARM_UP * STOCK_BATCH:
@@ -150,9 +150,7 @@ def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> It
             f"at least {wanted}, so that the stock warm-up ({STOCK_WARM_UP} iterations in batches of {STOCK_BATCH}) "
             f"ends within {LONGEST_WARM_UP_EPOCHS} epochs"
         )
-        hint = (
-            "`posetools config` fits warm-up and schedule to the set; with the stock recipe the learning rate stays low"
-        )
+        hint = "`posetools config` fits warm-up and schedule to the data; the stock recipe keeps the learning rate low"
         yield Finding("W211", file, "annotations", must_be("objects with labeled keypoints", rule, usable), hint)
 
 
@@ -165,12 +163,12 @@ def _rare_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]
         if count < RARE * total:
             rule = f"labeled in at least {RARE:.0%} of the objects with keypoints"
             message = f"{skeleton.names[index]} must be {rule}, got {count} of {total}"
-            hint = "it will not be learned, and its evaluation means little: label it, or take it out of the skeleton"
+            hint = "too few to learn it or to evaluate it: label it, or remove it from the skeleton"
             yield Finding("W209", str(objects.table.path), f"keypoint {skeleton.names[index]}", message, hint)
 
 
 def check_categories(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
-    """Yield the sign of keypoints that were exported as objects of categories of their own."""
+    """Yield a finding if keypoints seem to be exported as objects with categories of their own."""
     names = [category.name for category in table.categories.values()]
     points = {_plain(name) for name in skeleton.names}
     as_points = [name for name in names if _plain(name) in points]
@@ -178,7 +176,7 @@ def check_categories(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
         shown = as_points or names
         rule = f"objects ({skeleton.category.name!r}), not keypoints"
         hint = (
-            "the tool that wrote this made an object, with a box of a pixel, of every point: convert its source "
+            "the tool that wrote this file made each point an object with a box of one pixel: convert its source "
             "instead (`posetools convert LABELME_FOLDER --out DATA`), which keeps points as keypoints of one category"
         )
         yield Finding("W213", str(table.path), "categories", must_be("categories", rule, shown), hint)
@@ -189,11 +187,11 @@ def _plain(name: str) -> str:
 
 
 def check_whole(data: Path, splits: Mapping[str, SoundObjects]) -> Iterator[Finding]:
-    """Yield what the data set as a whole lacks: hidden points, boxes of more than one size."""
+    """Yield what the whole data set lacks: occluded points, boxes of more than one size."""
     values = [objects.keypoints[:, :, 2] for objects in splits.values()]
     if any((part == 2).any() for part in values) and not any((part == 1).any() for part in values):
-        message = "visibility must be 1 for the points that are labeled but hidden, got only 0 and 2 in the whole set"
-        hint = "label the points that can be guessed though hidden, and mark them so; RTMPose learns them too"
+        message = "visibility must be 1 for labeled but occluded points, got only 0 and 2 in the whole data set"
+        hint = "label occluded points whose place you can guess, and mark them occluded; RTMPose learns them too"
         yield Finding("W208", str(data), "", message, hint)
     areas = [objects.table.annotations.areas[objects.rows] for objects in splits.values()]
     classes = _size_classes(areas)
@@ -201,9 +199,7 @@ def check_whole(data: Path, splits: Mapping[str, SoundObjects]) -> Iterator[Find
         (only,) = classes
         others = " and ".join(f"AP ({name})" for name in SIZE_CLASSES if name != only)
         message = f"area must be of more than one of COCO's size classes (32^2 and 96^2 apart), got only {only} objects"
-        yield Finding(
-            "W212", str(data), "", message, f"{others} cannot be computed: n/a, which COCO's tools print as -1"
-        )
+        yield Finding("W212", str(data), "", message, f"{others} cannot be computed: n/a (COCO's tools print -1)")
 
 
 def _size_classes(areas: Sequence[Floats]) -> set[str]:

@@ -1,24 +1,23 @@
-"""Objects whose left and right are exchanged, found by what the set itself says: no template, no model.
+"""Detect objects with left and right swapped, from the data set itself: no template, no model.
 
-What a photograph shows of an object tells left from right: seen from above, from the right side, from where its nose
-is seen, the left points lie on one certain side of the others. How, nobody has to say; the set's objects show it, since
-nearly all of them are labeled right. For each object the same numbers are taken twice, of the labels as they are and
-with left and right exchanged:
+In a photo, left points usually lie on a certain side of the others. The data set shows which one, because nearly all
+objects are labeled correctly. The same features are computed twice for each object, for its labels and with left and
+right swapped:
 
-- the way from one point to another, in units of the object's extent: in upright images left and right have places;
-- the signed area of three points: it is the same however the image is turned, and changes its sign in a mirror image.
+- the vector from one point to another, in units of the object's extent: in upright images left and right have places;
+- the signed area of three points: it does not change if the image is rotated, and changes sign if it is mirrored.
 
-Each counts only where its points are labeled (and once more where all are visible, if the set marks hidden points). The
-difference of the two is what exchanging the names changes, and it turns its sign when the names are exchanged. So
-a logistic regression without a constant term, whose task is to tell objects as labeled from the same objects
-exchanged, gives each object a score, and exchanged the object has that score with the opposite sign. It allows for some
-wrong labels among those that it learns from, and every object is judged by a regression that has not seen it.
+A feature counts only if its points are labeled (and again if all are visible, when the data set marks occluded points).
+The difference of the two feature vectors changes sign when the names are swapped. So a logistic regression without a
+constant term, trained to distinguish objects as labeled from the same objects swapped, gives each object a score, and
+the swapped object has the negative score. The regression tolerates some wrong labels in its training data, and every
+object is scored by a regression that was not trained on it.
 
-From the scores follow the share of exchanged objects, how often a score of some size has the wrong sign, each object's
-probability of being exchanged, and how many would be found if all were exchanged. Where that is little (all points are
-labeled, and the object is seen from all sides at its own height), the set cannot tell, and the check says so.
+The scores give the share of swapped objects, how often a score of some size has the wrong sign, each object's
+probability of being swapped, and how many would be detected if all were swapped. If few would be (all points are
+labeled, and the object is seen from all sides at its own height), the check reports that the data set cannot tell.
 
-It is not in ``rigid``: it needs no rigid object. Legs move and heads turn; the regression finds what does not.
+It is not in ``rigid`` because it needs no rigid object. Legs move and heads turn; the regression finds what does not.
 """
 
 from __future__ import annotations
@@ -36,23 +35,23 @@ from posetools.core.skeleton import Skeleton
 
 # Fewer objects teach too little.
 LEAST_OBJECTS = 60
-# When more of the objects seem to be exchanged than this, or fewer exchanged ones would be found, the set cannot tell.
-# Many that seem to be exchanged may be of another kind instead: they must stand out all the more.
+# If more objects than this seem swapped, or fewer swapped ones would be detected, the data set cannot tell. Many that
+# seem swapped may be another kind of object: then more must be detectable.
 MOST_EXCHANGED = 0.2
 MANY_EXCHANGED = 0.1
 LEAST_RECALL = 0.5
 LEAST_RECALL_OF_MANY = 0.9
-# Of those that are reported so many are expected to be exchanged, and each one more likely than not.
+# Expected precision of the reported objects; each one is also more likely swapped than not.
 PRECISION = 0.9
-# So many objects are learned from, in so many parts, and each object is described by so many numbers at most.
+# Training objects, cross-validation folds, and most features per object.
 _LEARNED = 1000
 _FOLDS = 4
 _MOST_NUMBERS = 400
-# Up to so many keypoints any three are looked at; beyond it, those among which there is a left and its right.
+# Up to so many keypoints all triples are used; beyond, only those with a left point and its right one.
 _ANY_THREE = 10
 _CLIP = 3.0
 _RIDGES = (1e-3, 1e-2, 1e-1)
-# The share of exchanged objects while nothing is known of it, and the least that is assumed.
+# Prior share of swapped objects, and the least that is assumed.
 _EXCHANGED_SHARE = 0.05
 _LEAST_SHARE = 0.02
 _POWERS = (1.0, 1.5, 2.0)
@@ -62,14 +61,14 @@ _AT_ONCE = 4096
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sides:
-    """What N objects say of their left and right.
+    """The left-right check of N objects.
 
     Attributes:
-        probability: (N,) of being exchanged; NaN where the labels say nothing.
+        probability: (N,) of being swapped; NaN if the labels carry no information.
         exchanged: (N,) which are reported.
-        recall: the share that would be found, were all objects exchanged.
-        share: the share that seems to be exchanged.
-        judged: how many objects say something.
+        recall: the share that would be detected if all objects were swapped.
+        share: the share that seems to be swapped.
+        judged: how many objects carry information.
     """
 
     probability: Floats
@@ -80,13 +79,13 @@ class Sides:
 
     @property
     def tells(self) -> bool:
-        """Whether the set can tell at all."""
+        """Whether the data set can tell at all."""
         least = LEAST_RECALL if self.share <= MANY_EXCHANGED else LEAST_RECALL_OF_MANY
         return self.judged >= LEAST_OBJECTS and self.share <= MOST_EXCHANGED and self.recall >= least
 
 
 def check_sides(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> tuple[list[Finding], tuple[str, ...]]:
-    """Return the objects of all splits whose left and right seem to be exchanged, and what could not be checked."""
+    """Return the objects of all splits with left and right probably swapped, and what could not be checked."""
     parts = [part for part in objects.values() if len(part)]
     swap = np.array(skeleton.flip_indices)
     if not parts or (swap == np.arange(len(swap))).all():
@@ -98,10 +97,10 @@ def check_sides(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> tupl
     for part in parts:
         for index in np.flatnonzero(sides.exchanged[start : start + len(part)]):
             message = (
-                "left and right must lie as in the set's other objects, got them the other way round "
+                "left and right must lie as in the data set's other objects, got them swapped "
                 f"(probability {min(sides.probability[start + index], 0.999):.3f})"
             )
-            hint = "look at the image: give left and right each other's names, unless it is only an unusual view"
+            hint = "check the image: swap left and right, unless it is only an unusual view"
             findings.append(part.finding("W222", int(index), message, hint))
         start += len(part)
     return findings, ()
@@ -110,15 +109,15 @@ def check_sides(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> tupl
 def _note(sides: Sides) -> str:
     head = "mirrored labels not checked: "
     if sides.judged < LEAST_OBJECTS:
-        return f"{head}it takes {LEAST_OBJECTS} objects with left or right points, the set has {sides.judged}"
+        return f"{head}it needs {LEAST_OBJECTS} objects with left or right points, the data set has {sides.judged}"
     if sides.share > MOST_EXCHANGED:
-        return f"{head}{sides.share:.0%} of the objects lie the other way round than the rest (docs/geometry.md)"
-    found = f"with left and right exchanged only {sides.recall:.0%} of these objects would stand out"
+        return f"{head}{sides.share:.0%} of the objects seem mirrored (docs/geometry.md)"
+    found = f"with left and right swapped only {sides.recall:.0%} of these objects would stand out"
     return f"{head}{found} (docs/geometry.md)"
 
 
 def judge(keypoints: Floats, swap: Ints) -> Sides:
-    """Return what (N, K, 3) objects say of their left and right.
+    """Check left and right of (N, K, 3) objects.
 
     Args:
         keypoints: x, y, visibility.
@@ -144,7 +143,7 @@ def judge(keypoints: Floats, swap: Ints) -> Sides:
 
 
 def _reported(probability: Floats) -> Bools:
-    """Return the most probable ones, as many as keep the expected precision."""
+    """Return the most probable ones, as many as the expected precision allows."""
     order = np.argsort(-probability, kind="stable")
     ranked = probability[order]
     kept = np.flatnonzero((np.cumsum(ranked) / np.arange(1, len(ranked) + 1) >= PRECISION) & (ranked >= 0.5))
@@ -154,7 +153,7 @@ def _reported(probability: Floats) -> Bools:
 
 
 class _Numbers:
-    """What exchanging left and right changes of the numbers that describe each object."""
+    """The change of each object's features when left and right are swapped."""
 
     def __init__(self, keypoints: Floats, swap: Ints) -> None:
         self._keypoints, self._swap = keypoints, swap
@@ -165,7 +164,7 @@ class _Numbers:
         self._scale: Floats | None = None
 
     def says_something(self) -> Bools:
-        """Return (N,) whether an object has two points with a place each, one of them a left or right one."""
+        """Return (N,) whether an object has two labeled points at different places, one of them left or right."""
         labeled = self._keypoints[:, :, 2] > 0
         sided = labeled & (self._swap != np.arange(len(self._swap)))
         finite = np.isfinite(self._keypoints).all(axis=(1, 2))
@@ -174,7 +173,7 @@ class _Numbers:
         return says
 
     def of(self, rows: Ints) -> Floats:
-        """Return (R, F) numbers of some objects that say something; the first ones asked for set the scale of each."""
+        """Return (R, F) features of some informative objects; the first call sets the scale of each feature."""
         points, _ = _placed(self._keypoints[rows])
         visibility = self._keypoints[rows, :, 2]
         parts = []
@@ -201,7 +200,7 @@ class _Numbers:
 
 
 def _placed(keypoints: Floats) -> tuple[Floats, Floats]:
-    """Return (N, K, 2) points from the middle of the labeled ones, in units of their extent, and (N,) that extent."""
+    """Return (N, K, 2) points from the mean of the labeled ones, in units of their extent, and the (N,) extents."""
     labeled = keypoints[:, :, 2] > 0
     count = np.maximum(labeled.sum(axis=1), 1)
     middle = (keypoints[:, :, :2] * labeled[:, :, None]).sum(axis=1) / count[:, None]
@@ -211,13 +210,13 @@ def _placed(keypoints: Floats) -> tuple[Floats, Floats]:
 
 
 def _twos(swap: Ints) -> Ints:
-    """Return (T, 2): two keypoints, of those two and their mirror image one."""
+    """Return (T, 2) pairs of keypoints, one of each pair and its mirror image."""
     every = combinations(range(len(swap)), 2)
     return np.array([two for two in every if _comes_first(two, swap)], dtype=np.int64).reshape(-1, 2)
 
 
 def _threes(swap: Ints) -> Ints:
-    """Return (T, 3): likewise three keypoints; of many, only those among which is a left with its right."""
+    """Return (T, 3) triples of keypoints, one of each and its mirror image; of many, those with a left-right pair."""
     count = len(swap)
     pairs = [(k, int(swap[k])) for k in range(count) if k < swap[k]]
     some = {tuple(sorted((*pair, k))) for pair in pairs for k in range(count) if k not in pair}
@@ -232,15 +231,15 @@ def _comes_first(points: tuple[int, ...], swap: Ints) -> bool:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Regression:
-    """A regression, the scores of what it was learned from (each by one that had not seen it), and what they mean.
+    """A regression, its cross-validated training scores, and their meaning.
 
     Attributes:
-        weights: (F,) of all.
-        scores: (N,) above 0 when the object looks right as it is labeled.
+        weights: (F,) mean of all folds.
+        scores: (N,) above 0 if the object looks right as labeled.
         likelihood: how well the scores are explained (log).
-        share: of exchanged objects.
+        share: of swapped objects.
         scale: of the scores.
-        power: how sharply a score's sign turns certain with its size.
+        power: how fast a score's sign becomes certain with its size.
     """
 
     weights: Floats
@@ -251,7 +250,7 @@ class _Regression:
     power: float
 
     def probability(self, scores: Floats) -> Floats:
-        """Return (N,) how likely objects with these scores are exchanged."""
+        """Return (N,) probabilities that objects with these scores are swapped."""
         share, right = max(self.share, _LEAST_SHARE), _right(scores, self.scale, self.power)
         exchanged: Floats = share * (1 - right) / (share * (1 - right) + (1 - share) * right)
         return exchanged
@@ -268,7 +267,7 @@ def _learn(numbers: Floats, ridge: float) -> _Regression:
 
 
 def _regression(numbers: Floats, ridge: float) -> Floats:
-    """Return (F,) weights by which nearly all objects look right, whatever the few that do not."""
+    """Return (F,) weights by which nearly all objects look right, robust to a few wrong ones."""
     weights, target = np.zeros(numbers.shape[1]), np.full(len(numbers), 1 - _EXCHANGED_SHARE)
     for _ in range(6):
         for _ in range(4):
@@ -288,7 +287,7 @@ def _step(numbers: Floats, target: Floats, weights: Floats, ridge: float) -> Flo
 
 
 def _meaning(scores: Floats) -> tuple[float, float, float, float]:
-    """Return the likelihood, the share of exchanged objects, and the scale and power that explain scores best."""
+    """Return the likelihood, the share of swapped objects, and the scale and power that explain the scores best."""
     usual = float(np.median(np.abs(scores))) + 1e-12
     best = (-np.inf, 0.0, 1.0, 1.0)
     for power in _POWERS:
@@ -301,7 +300,7 @@ def _meaning(scores: Floats) -> tuple[float, float, float, float]:
 
 
 def _of_labels(right: Floats, share: float) -> Floats:
-    """Return how likely the labels are as they are: right ones, and exchanged ones that look right exchanged."""
+    """Return the likelihood of the labels: correct ones, and swapped ones that look right when swapped."""
     return np.maximum((1 - share) * right + share * (1 - right), 1e-300)
 
 

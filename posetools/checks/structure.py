@@ -1,4 +1,4 @@
-"""Whether a COCO file is sound: ids, references, categories and keypoints, against itself and against the skeleton."""
+"""Checks of one COCO file: ids, references, categories and keypoints, against itself and the skeleton."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LISTED_FINDINGS = 20
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SoundObjects:
-    """The R objects of a file that are sound enough to be looked at: a known image, and 3K good keypoints.
+    """The R objects of a file that can be checked further: a known image, and 3K valid keypoints.
 
     Attributes:
         table: the file.
@@ -39,7 +39,7 @@ class SoundObjects:
         return len(self.rows)
 
     def finding(self, code: str, index: int, message: str, hint: str, keypoints: Iterable[str] = ()) -> Finding:
-        """Return a finding at the object ``index`` of the R, about these of its keypoints."""
+        """Return a finding at the object ``index`` of the R, about these keypoints of it."""
         place = self.table.annotations.place(int(self.rows[index]))
         return Finding(code, str(self.table.path), place, message, hint, keypoints=tuple(keypoints))
 
@@ -62,7 +62,7 @@ def _are_visibilities(values: Floats) -> Bools:
 
 
 def check_structure(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
-    """Yield what is wrong with one file: what breaks the models, ids and references, and the skeleton's part."""
+    """Yield the findings on one file: invalid entries, ids, references, and differences from the skeleton."""
     yield from table.findings
     if table.readable:
         yield from _unique_ids(table)
@@ -71,7 +71,7 @@ def check_structure(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
 
 
 def check_against_skeleton(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
-    """Yield where a file's categories and keypoints are not the skeleton's."""
+    """Yield where a file's categories and keypoints differ from the skeleton's."""
     yield from _categories(table, skeleton)
     yield from _keypoints(table, skeleton)
 
@@ -86,15 +86,15 @@ def _unique_ids(table: CocoTable) -> Iterator[Finding]:
     ):
         for row, first in _repeated(ids):
             message = must_be("id", f"unique in {kind} ({place(first)} has it)", int(ids[row]))
-            yield Finding("E109", file, place(row), message, "COCO's readers keep one of the two; number anew")
+            yield Finding("E109", file, place(row), message, "COCO's readers keep only one of the two; renumber")
     for row in np.flatnonzero(table.annotations.ids == 0):
         message = must_be("id", "an integer of at least 1", 0)
-        hint = "pycocotools takes a match with annotation id 0 for no match; number from 1"
+        hint = "number from 1: pycocotools treats a match with annotation id 0 as no match"
         yield Finding("E117", file, table.annotations.place(int(row)), message, hint)
 
 
 def _repeated(ids: Ints) -> Iterator[tuple[int, int]]:
-    """Yield (row, first row with the same id) for every row whose id stood before."""
+    """Yield (row, first row with the same id) for every row with a repeated id."""
     _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     first_rows = first[inverse]
     for row in np.flatnonzero(first_rows != np.arange(len(ids))):
@@ -114,7 +114,7 @@ def _references(table: CocoTable) -> Iterator[Finding]:
     rule = f"the id of an entry in categories ({listed or 'none'})"
     for row in np.flatnonzero(~np.isin(annotations.category_ids, categories)):
         message = must_be("category_id", rule, int(annotations.category_ids[row]))
-        hint = "COCO's category ids are 1-based; many home-made files start at 0"
+        hint = "number categories from 1; many custom files start at 0"
         yield Finding("E111", file, annotations.place(int(row)), message, hint)
 
 
@@ -133,7 +133,7 @@ def _categories(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
             yield Finding("E111", file, place, message, hint)
         elif place != ours[0]:
             message = must_be("name", f"unique in categories ({ours[0]} has it)", name)
-            yield Finding("E111", file, place, message, "join the two categories")
+            yield Finding("E111", file, place, message, "merge the two categories")
         else:
             yield from _own_category(category, skeleton, file, place)
 
@@ -144,12 +144,12 @@ def _own_category(category: CocoCategory, skeleton: Skeleton, file: str, place: 
 
     if category.id != skeleton.category.id:
         rule = f"{skeleton.category.id}, the category id of skeleton {skeleton.name}"
-        hint = "category ids are 1-based, and MMPose drops detections of a category other than 1"
+        hint = "number categories from 1: MMPose drops detections of other categories"
         yield finding("E111", must_be("id", rule, category.id), hint)
     if category.keypoints != skeleton.names:
         hint = (
             "`posetools convert --from coco` orders them by name, `posetools convert --map OLD=NEW` renames them; or "
-            "give another --skeleton"
+            "choose another --skeleton"
         )
         yield finding("E113", _names_problem(category, skeleton), hint)
     elif category.skeleton is None or _as_links(category.skeleton) != _as_links(skeleton.coco_edges):
@@ -187,12 +187,12 @@ def _keypoints(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
         everyone,
         ~fits,
         lambda _, row: f"keypoints must be {rule}, got {annotations.lengths[row]}",
-        "x, y and visibility of every keypoint, 0, 0, 0 for one that is not labeled",
+        "write x, y and visibility of every keypoint; 0, 0, 0 if it is unlabeled",
     )
     rows = everyone[fits]
     visibility = annotations.points(rows, k)[:, :, 2]
     wrong = ~_are_visibilities(visibility)
-    hint = "0: not labeled, 1: labeled but hidden, 2: labeled and visible"
+    hint = "0: not labeled, 1: labeled but not visible, 2: labeled and visible"
     for index in np.flatnonzero(wrong.any(axis=1)):
         at = int(wrong[index].argmax())
         name, value = skeleton.names[at], float(visibility[index, at])

@@ -1,4 +1,4 @@
-"""Check a data set on disk: every finding on its files and images, and counts; and the repairs of ``--fix``."""
+"""Check a data set on disk: findings on its files and images, counts, and the repairs of ``--fix``."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _REPAIRED = ("annotations", "categories")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CheckedData:
-    """A data set as it was checked.
+    """The contents of a checked data set.
 
     Attributes:
         skeleton: what the keypoints are.
         tables: split -> its COCO file.
-        objects: split -> the objects of it that are sound enough to be counted.
-        folder: the folder that the images' names are seen from.
+        objects: split -> its sound objects.
+        folder: the folder that image names are relative to.
     """
 
     skeleton: Skeleton
@@ -58,19 +58,19 @@ class CheckedData:
 
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
-    """What validation found.
+    """The result of validation.
 
     Attributes:
-        data: the folder or file that was checked.
-        checked: what is in it.
-        skeleton: the name of the skeleton that it was checked against.
-        findings: everything found, sorted.
-        splits: the splits that are there, by file.
-        images: split -> how many images its file lists.
-        instances: split -> how many objects its file lists.
-        keypoints: split -> how many keypoints of sound objects are not labeled, hidden, visible.
-        images_checked: whether the images were looked at.
-        fixed: file -> what was mended in it before.
+        data: the checked folder or file.
+        checked: its contents.
+        skeleton: the name of the skeleton it was checked against.
+        findings: all findings, sorted.
+        splits: the existing splits, by file.
+        images: split -> number of images in its file.
+        instances: split -> number of objects in its file.
+        keypoints: split -> number of unlabeled, occluded and visible keypoints of sound objects.
+        images_checked: whether image files were checked.
+        fixed: file -> what was fixed in it before.
         notes: what was not checked, and why.
     """
 
@@ -93,7 +93,7 @@ class ValidationReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the data set can be trained on, in one sentence."""
+        """Whether the data set is ready for training, in one sentence."""
         return data_verdict(self.findings, self.splits, images=self.images_checked)
 
     def ok(self, strict: bool = False) -> bool:
@@ -140,37 +140,37 @@ def validate(
 ) -> ValidationReport:
     """Check a data set folder, or one COCO file.
 
-    The images of one file are those of the first folder that holds the first of them: ``images/`` beside it, its own
-    folder, or where a COCO release has them.
+    The images of one file are in the first folder that contains the first of them: ``images/`` next to the file, its
+    own folder, or where a COCO release has them.
 
     Args:
         data: the folder or the file.
-        skeleton: what its keypoints are, a built-in name or a file; None for the data set's own.
-        images: look at the images too.
-        near_duplicates: look for images that are nearly the same too.
-        fix: mend first what has one right answer.
-        progress: told how far it is.
-        engine: what looks at the images, shard by shard; None for this process.
+        skeleton: a built-in name or a file; None for the data set's own.
+        images: check the image files too.
+        near_duplicates: search for near duplicates too.
+        fix: first fix what has one right answer.
+        progress: receives progress.
+        engine: checks the images, shard by shard; None for this process.
 
     Raises:
-        RequestError: there is no such data set, its skeleton is not known, or near duplicates are to be found without
-            a look at the images.
-        MissingExtraError: imagehash, which finds these, is not installed.
-        InputError: a file needed beforehand cannot be read, or cannot be mended.
-        OutputError: a mended file cannot be written.
+        RequestError: there is no such data set, its skeleton is unknown, or near duplicates are requested without the
+            image check.
+        MissingExtraError: imagehash, needed for near duplicates, is not installed.
+        InputError: a required file cannot be read or fixed.
+        OutputError: a fixed file cannot be written.
     """
     if near_duplicates:
         check_near_request(images=images)
     data = as_path(data)
     if fix and is_url(data):
-        raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
+        raise RequestError(f"{data}: must be a local path with --fix, which rewrites its files")
     refuse_zip(data)
     one_file = data.is_file()
     if fix and data.is_dir():
         with only_one_in(data):
             finish(data)
     known = skeleton if isinstance(skeleton, Skeleton) else _skeleton(data, skeleton)
-    # One file is checked as the split that its name tells.
+    # A single file is checked as the split in its name.
     own = {split_in(data.stem) or data.stem: data}
     files = own if one_file else {split: ann_file(data, split) for split in splits_of(data)}
     fixed = _fix(list(files.values())) if fix else {}
@@ -187,7 +187,7 @@ def validate(
 
 
 def _images_of(path: Path, tables: Mapping[str, CocoTable]) -> Path:
-    """Return the first of the folders where the images of one COCO file may be that holds the first of them."""
+    """Return the first possible image folder of one COCO file that contains its first image."""
     folders = image_folders(path)
     names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
     first = next((name for name in names if name and is_sane(path.parent / name)), "")
@@ -199,7 +199,7 @@ def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
         try:
             return skeleton_of(data.parent)
         except RequestError as exc:
-            raise RequestError(f"{data}: which skeleton its keypoints are is not known\n  --skeleton says it") from exc
+            raise RequestError(f"{data}: the skeleton of its keypoints is unknown\n  pass --skeleton") from exc
     return skeleton_of(data, asked)
 
 
@@ -254,7 +254,7 @@ def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: 
 def _mirrored(
     objects: Mapping[str, SoundObjects], skeleton: Skeleton, known: Sequence[Finding]
 ) -> tuple[list[Finding], tuple[str, ...]]:
-    """Return what the set itself says of left and right, but for objects of which the template has said something."""
+    """Return the findings of the left-right check, except on objects with findings from the template."""
     found, notes = check_sides(objects, skeleton)
     told = {(one.file, one.place) for one in known if one.code in TEMPLATE_CODES}
     return [one for one in found if (one.file, one.place) not in told], () if skeleton.template else notes
@@ -267,23 +267,23 @@ def visibility_counts(values: Floats) -> tuple[int, int, int]:
 
 
 def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Finding]:
-    """Yield the findings with ``fixable`` set on those that ``--fix`` mends: what it would do is asked, not guessed."""
+    """Yield the findings with ``fixable`` set on those that ``--fix`` fixes, determined by running the repair."""
     codes = frozenset(finding.code for finding in findings) & ALL
     wanted: dict[str, set[int]] = defaultdict(set)
     for finding in findings:
         if finding.code in codes and isinstance(finding.place, Place) and finding.place.kind in _REPAIRED:
             wanted[finding.place.kind].add(finding.place.position)
-    # A box is cut to its image: the sizes of all images are looked at, sound or not.
+    # Boxes are clipped to their image: this needs the sizes of all images, sound or not.
     images = range(table.num_images if "W201" in codes else 0)
     entries = read_entries(table.path, {"images": images, **{kind: sorted(at) for kind, at in wanted.items()}})
-    mended = repairs_at(entries, codes) if wanted else frozenset()
+    fixed = repairs_at(entries, codes) if wanted else frozenset()
     for one in findings:
-        fixable = (one.code, one.place) in mended
+        fixable = (one.code, one.place) in fixed
         yield replace(one, fixable=True) if fixable else one
 
 
 def _fix(paths: Sequence[Path]) -> dict[Path, tuple[Repair, ...]]:
-    """Mend COCO files of one folder, all of them or none; return what was changed in each that needed it."""
+    """Fix COCO files of one folder, all of them or none; return the changes of each changed file."""
     fixed: dict[Path, tuple[Repair, ...]] = {}
     texts: dict[str, str] = {}
     folder = paths[0].parent
@@ -292,7 +292,7 @@ def _fix(paths: Sequence[Path]) -> dict[Path, tuple[Repair, ...]]:
             sweep(path)
             document, repairs = repair(read_json(path))
             if repairs:
-                # Only now, for a file without anything to mend may hold what cannot be written.
+                # Only now: a file without repairs may hold what cannot be written.
                 _refuse_loss(path)
                 fixed[path] = repairs
                 texts[path.name] = dump_json(document)
@@ -304,7 +304,7 @@ def _fix(paths: Sequence[Path]) -> dict[Path, tuple[Repair, ...]]:
 
 
 def _refuse_loss(path: Path) -> None:
-    """Refuse a file that would come out otherwise than it went in."""
+    """Refuse a file that would lose something when rewritten."""
 
     def refuse(constant: str) -> NoReturn:
         raise _refusal(path, f"numbers must be finite, got {constant}")

@@ -9,11 +9,13 @@ _WRONG_USAGE = 2
 
 
 def main() -> None:
-    """Run the command line; what it prints of itself comes without loading what the commands need."""
+    """Run the command line; its own help and version come without importing what the commands need."""
     from posetools.cli.front import front_page
+    from posetools.cli.renamed import with_new_names
 
     try:
-        page = front_page(sys.argv[1:], encoding=sys.stdout.encoding or "", terminal=sys.stdout.isatty())
+        sys.argv[1:] = with_new_names(sys.argv[1:])
+        page = front_page(sys.argv[1:])
         if page is None:
             from posetools.cli.app import run
 
@@ -22,8 +24,8 @@ def main() -> None:
             sys.stdout.write(page)
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of a pipe (`| head`) has gone: not an error of ours, and nobody is left to tell.
+        # The reader of a pipe (`| head`) closed it: no error to report.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    # No command at all is answered by the help, and is wrong usage all the same.
+    # Without a command the help is printed, but it is still wrong usage.
     sys.exit(_WRONG_USAGE if len(sys.argv) == 1 else 0)

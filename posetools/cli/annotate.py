@@ -10,49 +10,47 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import say
-from posetools.errors import RequestError, printable
+from posetools.errors import RequestError, printable, quoted
 
 if TYPE_CHECKING:
     from posetools.labeling.annotate import AnnotateResult
 
 
 def annotate(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The images; their labelme files lie beside them.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of images and their labelme files.")],
     skeleton: Annotated[
         str | None,
         typer.Option(
-            help="car8, coco17, or the path of a skeleton file.",
-            show_default="the folder's own: its skeleton.yaml, data set or labels; else car8",
+            metavar="NAME|FILE",
+            help="Skeleton: car8, coco17 or a skeleton file.",
+            show_default="the folder's own skeleton.yaml, data set or labels; else car8",
         ),
     ] = None,
     then_convert: Annotated[
         Path | None,
-        typer.Option(metavar="OUT", help="When labelme is closed, convert the folder into a data set there."),
+        typer.Option(metavar="DIR", help="When labelme is closed, convert the folder to a data set in DIR."),
     ] = None,
     then_validate: Annotated[
-        bool, typer.Option("--then-validate", help="And check that data set; needs --then-convert.")
+        bool, typer.Option("--then-validate", help="Then validate that data set. Needs --then-convert.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the data set that is in --then-convert.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the data set in --then-convert.")] = False,
 ) -> None:
-    """Start labelme on a folder with a skeleton's labels, flags and colors; it must be installed.
+    """Start labelme on a folder with the labels, flags and colors of a skeleton.
 
-    Exit status: 0 done, 1 findings of --then-convert or --then-validate, or labelme ended with an error, 2 could not
-    run.
+    labelme must be installed.
+
+    Exit status: 0 done; 1 --then-convert or --then-validate has findings, or labelme failed; 2 could not run.
     """
-    from posetools.cli.convert import convert
-    from posetools.cli.validate import validate
     from posetools.datasets.own_skeleton import own_skeleton
     from posetools.labeling.annotate import annotate as run_labelme
     from posetools.labeling.annotate import check_convertible, check_folder, convention, find_labelme
 
     if then_validate and then_convert is None:
-        raise RequestError("--then-validate checks the data set that --then-convert OUT writes: say where")
+        raise RequestError("--then-validate needs --then-convert DIR\n  fix: add --then-convert DIR")
     if skeleton is not None:
         own_skeleton((), skeleton)
     check_folder(folder)
-    # What would go wrong afterwards is said before somebody labels for an hour.
+    # Report what would fail afterwards before the user labels for an hour.
     if then_convert is not None:
         check_convertible(folder, then_convert, skeleton, overwrite=overwrite)
     own = own_skeleton([folder], skeleton)
@@ -63,10 +61,9 @@ def annotate(
     _print(result)
     status = 1 if result.problems else 0
     if then_convert is not None:
-        run_convert = partial(convert, source_format="labelme", skeleton=skeleton, overwrite=overwrite)
-        status = max(status, _status(partial(run_convert, [folder], then_convert)))
+        status = max(status, _convert(folder, then_convert, skeleton, overwrite=overwrite))
         if then_validate and (then_convert / "train_coco.json").is_file():
-            status = max(status, _status(partial(validate, then_convert)))
+            status = max(status, _validate(then_convert))
     if status:
         raise typer.Exit(status)
 
@@ -75,11 +72,30 @@ def _print(result: AnnotateResult) -> None:
     counts = f"labelme files: {result.new} new, {result.changed} changed; images without one: {result.without}"
     lines = [*result.problems, counts]
     if result.predicted:
-        lines.append(f"files as a model wrote them, which nobody has saved: {result.predicted}")
+        lines.append(f"prelabeled files not yet saved by a person: {result.predicted}")
     if result.brought_back:
-        lines.append(f"files brought back to their originals: {result.brought_back}")
+        lines.append(f"files restored to their originals: {result.brought_back}")
     for line in lines:
         say(line)
+
+
+# Hints of the two commands below name their options, so the command line is printed first.
+def _convert(folder: Path, out: Path, skeleton: str | None, *, overwrite: bool) -> int:
+    """Convert the labels; return the exit status."""
+    from posetools.cli.convert import convert
+
+    more = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
+    more += " --overwrite" if overwrite else ""
+    say(f"posetools convert {quoted(folder)} --from labelme --out {quoted(out)}{more}")
+    return _status(partial(convert, [folder], out, source_format="labelme", skeleton=skeleton, overwrite=overwrite))
+
+
+def _validate(data: Path) -> int:
+    """Check the data set; return the exit status."""
+    from posetools.cli.validate import validate
+
+    say(f"posetools validate {quoted(data)}")
+    return _status(partial(validate, data))
 
 
 def _status(command: Callable[[], None]) -> int:

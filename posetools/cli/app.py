@@ -1,8 +1,7 @@
 """The commands as one typer app, and the one place where errors become text and an exit status.
 
-A command's module is imported when the command is asked for. It imports only the standard library, typer,
-posetools.errors and what of posetools.cli loads no more; everything else is imported in the body of the command, so
-that its ``--help`` costs nothing.
+A command's module is imported when the command runs. It imports only the standard library, typer, posetools.errors and
+modules of posetools.cli that import no more; the command's body imports the rest, so that ``--help`` is fast.
 
 Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run, 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
@@ -13,7 +12,6 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -22,13 +20,20 @@ from typer.core import TyperGroup
 from posetools import __version__
 from posetools.cli.commands import COMMANDS
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
-from posetools.cli.hints import in_own_words
 from posetools.cli.stopping import INTERRUPTED, interrupted_by_sigterm
-from posetools.errors import PosetoolsError, PosetoolsWarning, RequestError, must_be, printable, printable_lines
+from posetools.errors import (
+    MESSAGE_BREAK,
+    PosetoolsError,
+    PosetoolsWarning,
+    RequestError,
+    must_be,
+    printable,
+    printable_lines,
+)
 
 
 class _Commands(Mapping[str, Any]):
-    """The commands by name, each loaded when it is looked up."""
+    """The commands by name, each loaded on access."""
 
     _by_name: Final = {command.name: command for command in COMMANDS}
 
@@ -48,9 +53,9 @@ class _Group(TyperGroup):
         self.commands: Any = _Commands()
 
 
-# The commands whose sources may be URLs; their other paths are local ones.
+# Commands whose sources may be URLs; their other paths are local.
 _READ_URLS = ("convert", "validate")
-# Weights are downloaded from such addresses, runs told to them: they are no paths.
+# Schemes of downloads and network addresses, which are not paths.
 _NO_PATHS = ("http", "https", "tcp", "tls", "ucx")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
@@ -60,6 +65,8 @@ app = typer.Typer(
     help=SUMMARY,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Plain text, as the help pages are (posetools.cli.help).
+    rich_markup_mode=None,
     context_settings={"help_option_names": list(HELP_OPTIONS)},
 )
 
@@ -79,27 +86,25 @@ def _root(
     """Labeled images in, a trained and evaluated RTMDet + RTMPose pair out."""
 
 
-def _shown(message: object) -> str:
-    """Return a message in which no path that was given can look like a line of the message."""
-    text = in_own_words(str(message))
-    for argument in sys.argv:
-        for part in {*Path(argument).parts, *Path(argument.partition("=")[2]).parts}:
-            text = text.replace(part, printable(part))
-    return printable_lines(text)
-
-
 _PLAIN_WARNING = warnings.showwarning
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
     if issubclass(category, PosetoolsWarning):
-        print(f"warning: {_shown(message)}", file=sys.stderr)
+        print(f"warning: {printable_lines(str(message))}", file=sys.stderr)
     else:
         _PLAIN_WARNING(message, category, *where, **named)
 
 
+def _refuse_line_breaks(arguments: Sequence[str]) -> None:
+    """Refuse arguments that would show as lines of a message."""
+    for text in arguments:
+        if MESSAGE_BREAK in text:
+            raise RequestError(f"arguments must not contain a line break before two spaces, got {printable(text)}")
+
+
 def _refuse_urls(arguments: Sequence[str]) -> None:
-    """Refuse URLs where a command takes local paths, else looked for, or written, in a folder ``s3:``."""
+    """Refuse URLs in place of local paths; they would become a folder named ``s3:``."""
     command = next((text for text in arguments if not text.startswith("-")), "")
     for before, text in zip(("", *arguments), arguments, strict=False):
         option, _, value = text.partition("=") if text.startswith("--") else ("", "", text)
@@ -109,7 +114,7 @@ def _refuse_urls(arguments: Sequence[str]) -> None:
         option = option or (before if before.startswith("-") and "=" not in before else "")
         if command not in _READ_URLS:
             raise RequestError(
-                f"{value}: must be a local path, for `posetools {command}` reads and writes no URLs\n"
+                f"{value}: must be a local path: `posetools {command}` does not read or write URLs\n"
                 "  `posetools convert` and `posetools validate` read them; see docs/scale.md"
             )
         if option in ("--out", "-o", "--json", "--report", "--skeleton", "--mapping"):
@@ -117,17 +122,18 @@ def _refuse_urls(arguments: Sequence[str]) -> None:
 
 
 def run() -> None:
-    """Run a command; errors and warnings become messages, and errors an exit status, here."""
+    """Run a command; turn errors and warnings into messages, and errors into an exit status."""
     warnings.showwarning = _show_warning
     with interrupted_by_sigterm() as stopped:
         try:
+            _refuse_line_breaks(sys.argv[1:])
             _refuse_urls(sys.argv[1:])
             app()
         except PosetoolsError as exc:
-            print(f"error: {_shown(exc)}", file=sys.stderr)
+            print(f"error: {printable_lines(MESSAGE_BREAK.join(exc.lines))}", file=sys.stderr)
             sys.exit(stopped.status(exc.exit_status))
         except (KeyboardInterrupt, SystemExit) as exc:
-            # Typer makes a SystemExit of a KeyboardInterrupt, without a word.
+            # Typer silently turns KeyboardInterrupt into SystemExit.
             if isinstance(exc, SystemExit) and exc.code != INTERRUPTED:
                 raise
             print("stopped", file=sys.stderr)

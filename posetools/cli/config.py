@@ -1,4 +1,4 @@
-"""``posetools config``: a data set in, an RTMDet and an RTMPose config out."""
+"""``posetools config``: writes the RTMDet and the RTMPose config for a data set."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ if TYPE_CHECKING:
     from posetools.recipes.recipe import Recipe
     from posetools.training.hooks import TrainListener
 
-_both = partial(typer.Option, rich_help_panel="Both models (a stage's own option wins)")
-_det = partial(typer.Option, rich_help_panel="Detector (RTMDet)")
-_pose = partial(typer.Option, rich_help_panel="Pose (RTMPose)")
+_both = partial(typer.Option, rich_help_panel="Both models")
+_start = partial(typer.Option, rich_help_panel="Pretrained weights")
+_det = partial(typer.Option, rich_help_panel="Detector only (RTMDet)")
+_pose = partial(typer.Option, rich_help_panel="Pose estimator only (RTMPose)")
 
-_Data = Annotated[Path, typer.Argument(help="Folder of the data set, as `posetools convert` writes it.")]
-_Det = Annotated[Literal["tiny", "s", "m", "l", "x"] | None, typer.Option(help="Size of RTMDet.", show_default="m")]
-_Pose = Annotated[Literal["t", "s", "m", "l", "x"] | None, typer.Option(help="Size of RTMPose.", show_default="m")]
-_Out = Annotated[Path, typer.Option(help="Folder to write the two files to.")]
+_Data = Annotated[Path, typer.Argument(help="Data set folder, as `posetools convert` writes it.")]
+_Det = Annotated[Literal["tiny", "s", "m", "l", "x"] | None, typer.Option(help="RTMDet size.", show_default="m")]
+_Pose = Annotated[Literal["t", "s", "m", "l", "x"] | None, typer.Option(help="RTMPose size.", show_default="m")]
+_Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the two config files.")]
 _Skeleton = Annotated[
-    str | None, typer.Option(help="A built-in name or a YAML file.", show_default="the one in conversion.json")
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="Skeleton: a built-in name or a YAML file.", show_default="the data set's"),
 ]
 _Recipe = Annotated[
     Path | None,
-    typer.Option(help="TOML file with these options and some more (docs/config.md); the command line wins over it."),
+    typer.Option(
+        metavar="FILE", help="TOML file with these and more options (docs/config.md). The command line overrides it."
+    ),
 ]
 _Explain = Annotated[
     bool,
-    typer.Option("--explain", help="Also print what was chosen and why: field, stock value, chosen value, reason."),
+    typer.Option("--explain", help="Also print each choice: field, stock value, chosen value, reason."),
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that differ.")]
 
@@ -45,92 +49,101 @@ _InputSize = Annotated[
     str | None,
     _both(
         metavar="SIZE",
-        help="Network input in pixels: a side or WIDTHxHEIGHT, multiples of 32.",
-        show_default="what the images and boxes need",
+        help="Network input in pixels: one side or WIDTHxHEIGHT, multiples of 32.",
+        show_default="chosen from the images and boxes",
     ),
 ]
-_Epochs = Annotated[int | None, _both(help="Epochs in all.", show_default="by iterations, data and time")]
+_Epochs = Annotated[int | None, _both(help="Number of epochs.", show_default="chosen from iterations, data and time")]
 _Stage2 = Annotated[
     int | None,
     _both(
-        help="The last epochs, with weaker augmentation (det: no mosaic, no mixup); as many as --epochs means weak "
+        help="Number of last epochs with weaker augmentation (detector: no mosaic, no mixup). Equal to --epochs: weak "
         "from the start.",
-        show_default="a tenth, at most 20; all, in a short run",
+        show_default="a tenth, at most 20; all epochs in a short run",
     ),
 ]
 _Batch = Annotated[
     str | None,
     _both(
         metavar="N|auto",
-        help="Training batch on one device; auto: the largest that fits on the GPU, by a short trial.",
-        show_default="by the GPU's memory; at most 8 det and 32 pose on a CPU",
+        help="Batch size on one device. auto: a short trial finds the largest that fits on the GPU.",
+        show_default="by GPU memory; on a CPU at most 8 (detector) and 32 (pose)",
     ),
 ]
 _Rate = Annotated[
     float | None,
     _both(
-        help="Learning rate at that batch.",
-        show_default="the stock 0.004, for batches of 256 det and 1024 pose, times the square root of the ratio, "
-        "0.0005 at least; half of that where all layers are pretrained",
+        help="Learning rate at that batch size.",
+        show_default="0.004 at the stock batch size (256 detector, 1024 pose), scaled by the square root of the batch "
+        "size, at least 0.0005; half of that when all layers are pretrained",
     ),
 ]
-_Interval = Annotated[int | None, _both(help="Epochs between evaluations.", show_default="a tenth, at most 10")]
+_Interval = Annotated[
+    int | None, _both(help="Epochs between evaluations.", show_default="a tenth of the epochs, at most 10")
+]
 _Backbone = Annotated[
     str | None,
-    _both(
+    _start(
         metavar="stock|none|FILE|URL",
-        help="What the backbones start from.",
+        help="Initial weights of the backbones.",
         show_default="stock, downloaded when training starts",
     ),
 ]
 _Pretrained = Annotated[
     Literal["coco", "imagenet", "none"] | None,
-    _both(
-        help="What the models start from: coco, the stock recipes' own checkpoints; imagenet, --backbone stock; none, "
-        "random weights. Nothing is downloaded before training starts.",
-        show_default="coco det, the stock backbone pose",
+    _start(
+        help="Initial weights of both models. coco: the checkpoints of the stock recipes; imagenet: --backbone stock; "
+        "none: random weights. Downloads happen when training starts.",
+        show_default="coco for the detector, the stock backbone for pose",
     ),
 ]
 _Freeze = Annotated[
-    Literal["none", "backbone"] | None, _both(help="backbone: its weights and BN statistics stay as they are.")
+    Literal["none", "backbone"] | None,
+    _start(help="backbone: keep the backbone's weights and BN statistics fixed.", show_default="none"),
 ]
 _Augmentation = Annotated[
     Literal["strong", "light"] | None,
     _both(
-        help="strong: the stock recipe's; light: no mosaic, mixup or cut-outs, small changes of scale.",
-        show_default="light below 6000 iterations",
+        help="strong: the stock recipe's; light: no mosaic, mixup or cutout, small changes of scale.",
+        show_default="light below 6000 iterations, else strong",
     ),
 ]
 _Minutes = Annotated[
     float | None,
     _both(
-        help="How long both trainings together may take: some iterations of each are timed, then epochs chosen.",
+        help="Time limit for training both models. Times some iterations of each, then chooses the epochs.",
         show_default="60 on a CPU, estimated; no limit on a GPU",
     ),
 ]
-_Workers = Annotated[int | None, _both(help="Processes that load data.", show_default="by the cores")]
-_Seed = Annotated[int | None, _both(help="Of training.", show_default="21")]
+_Workers = Annotated[int | None, _both(help="Data loading processes.", show_default="by CPU cores")]
+_Seed = Annotated[int | None, _both(help="Random seed of training.", show_default="21")]
 
-_DetInput = Annotated[str | None, _det(help="--input-size of RTMDet alone.", metavar="SIZE")]
-_DetEpochs = Annotated[int | None, _det(help="--epochs of RTMDet alone.")]
-_DetBatch = Annotated[str | None, _det(help="--batch-size of RTMDet alone.", metavar="N|auto")]
-_DetRate = Annotated[float | None, _det(help="--lr of RTMDet alone.")]
-_DetLoad = Annotated[str | None, _det(help="What the whole RTMDet starts from.", metavar="coco|none|FILE|URL")]
-_PoseInput = Annotated[str | None, _pose(help="--input-size of RTMPose alone.", metavar="SIZE")]
-_PoseEpochs = Annotated[int | None, _pose(help="--epochs of RTMPose alone.")]
-_PoseBatch = Annotated[str | None, _pose(help="--batch-size of RTMPose alone.", metavar="N|auto")]
-_PoseRate = Annotated[float | None, _pose(help="--lr of RTMPose alone.")]
+_DetInput = Annotated[str | None, _det(help="Network input.", metavar="SIZE")]
+_DetEpochs = Annotated[int | None, _det(help="Number of epochs.")]
+_DetBatch = Annotated[str | None, _det(help="Batch size.", metavar="N|auto")]
+_DetRate = Annotated[float | None, _det(help="Learning rate.")]
+_DetLoad = Annotated[
+    str | None,
+    _det(help="Initial weights of the whole model.", metavar="coco|none|FILE|URL", show_default="by --pretrained"),
+]
+_PoseInput = Annotated[str | None, _pose(help="Network input.", metavar="SIZE")]
+_PoseEpochs = Annotated[int | None, _pose(help="Number of epochs.")]
+_PoseBatch = Annotated[str | None, _pose(help="Batch size.", metavar="N|auto")]
+_PoseRate = Annotated[float | None, _pose(help="Learning rate.")]
 _Rotation = Annotated[
     int | None,
     _pose(
         min=0,
         max=180,
         metavar="DEGREES",
-        help="Largest angle that RTMPose's training images are turned by; 180: all angles.",
-        show_default="the skeleton file's; 30, 15 in a short run, more where the objects are turned more",
+        help="Largest random rotation of training images; 180: all angles.",
+        show_default="the skeleton file's, else 30, 15 in a short run; more if the labeled objects are rotated more",
     ),
 ]
-_PoseLoad = Annotated[str | None, _pose(help="What the whole RTMPose starts from.", metavar="coco|none|FILE|URL")]
+_PoseLoad = Annotated[
+    str | None,
+    _pose(help="Initial weights of the whole model.", metavar="coco|none|FILE|URL", show_default="by --pretrained"),
+]
 
 
 def config(
@@ -167,11 +180,11 @@ def config(
     pose_load_from: _PoseLoad = None,
     rotation: _Rotation = None,
 ) -> None:
-    """Write the pair of configs that trains RTMDet and RTMPose on a data set.
+    """Write the RTMDet and RTMPose configs that fit a data set and this machine.
 
-    What is not stated is chosen to fit the data and this machine. Each config inherits the stock recipe of the
-    installed mmdet or mmpose, states only what differs, with the reason, and runs with the stock tools. Writing them
-    needs neither package.
+    Options that you leave out are chosen from the data and this machine. Each config inherits the stock recipe of
+    mmdet or mmpose, lists only the changes, with reasons, and runs with the stock tools. Neither package is needed to
+    write them.
     """
     stated = _stated(locals())
     from posetools.cli.train_display import display
@@ -188,12 +201,12 @@ def config(
     print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
 
 
-# What --pretrained stands for, as (load_from, backbone).
+# The values of --pretrained as (load_from, backbone).
 _PRETRAINED = {"coco": ("coco", None), "imagenet": ("none", "stock"), "none": ("none", "none"), None: (None, None)}
 
 
 def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
-    """Return what the command line states, by the TOML's tables; None is what it does not."""
+    """Return the command-line options by table of the TOML file; None: not given."""
     from posetools.core.stages import STAGES
 
     load_from, backbone = _PRETRAINED[given["pretrained"]]
@@ -214,7 +227,7 @@ def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
 
 
 def _own(own: object, shared: object) -> object:
-    """Return what was stated for one stage, else what was stated for both."""
+    """Return the value of one stage if given, else the value of both."""
     return shared if own is None else own
 
 
@@ -234,7 +247,7 @@ def _print(pair: ChosenPair, *, explain: bool) -> None:
 
 
 def _table(recipe: Recipe, stage: str) -> Table:
-    """Return the table of one stage, which fits 80 columns."""
+    """Return the table of one stage, at most 80 columns wide."""
     from rich import box
     from rich.table import Table
 
@@ -245,7 +258,7 @@ def _table(recipe: Recipe, stage: str) -> Table:
     table.add_column("reason", ratio=1)
     for row in recipe.choices:
         if row.stage == stage:
-            # Above all the reader wants to see which values are their own.
+            # Highlight the values that the user chose.
             chosen, reason = escape(row.chosen), escape(row.reason)
             table.add_row(row.field, row.stock, f"[bold]{chosen}[/]", f"[cyan]{reason}[/]" if row.stated else reason)
     return table

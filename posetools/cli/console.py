@@ -1,4 +1,4 @@
-"""What the commands print with: tables, lists, findings, counts, and progress as a bar or as plain lines."""
+"""Output of the commands: tables, lists, findings, counts, and progress as a bar or as plain lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posetools.cli.hints import in_own_words
 from posetools.errors import first_lines, printable, quoted
 
 if TYPE_CHECKING:
@@ -20,42 +19,42 @@ if TYPE_CHECKING:
     from posetools.core.record import SplitCounts
     from posetools.progress import Progress as Report
 
-# Findings of one code beyond this are counted, not listed; --json and conversion.json hold all of them.
+# More findings of one code are only counted; --json and conversion.json have all of them.
 LISTED_PER_CODE = 20
-# A table of labels has one line more for those that it leaves out.
+# A table of labels has one more line that counts those it leaves out.
 _DETAILS = LISTED_PER_CODE + 1
 
 
 def console() -> Console:
-    """Return a console on stdout; off a terminal lines are not cut to 80 columns."""
+    """Return a console on stdout. Without a terminal it does not wrap lines."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def escape(text: str) -> str:
-    """Return a text, which may have others' names in it, so that rich prints it as it is, on one line."""
+    """Return a text that may contain names of files and labels so that rich prints it unchanged, on one line."""
     from rich.markup import escape
 
     return escape(printable(text))
 
 
 def say(text: str) -> None:
-    """Print a line, which may have others' names in it."""
+    """Print a line that may contain names of files and labels."""
     print(printable(text))
 
 
 def table_of(
     rows: Iterable[Sequence[str]], *columns: str, right: bool = False, frame: bool = True, **style: Any
 ) -> Table:
-    """Return a table of texts, each shown as it is.
+    """Return a table of texts, without markup.
 
     Args:
-        rows: its rows, from left to right.
-        columns: the heads of its columns; none for a table without heads.
-        right: whether all columns but the first are aligned to the right.
-        frame: whether lines are drawn round it and between its columns.
-        style: what rich's Table takes.
+        rows: the cells of each row.
+        columns: the column headings; none for a table without headings.
+        right: whether to right-align all columns but the first.
+        frame: whether to draw lines around the table and between its columns.
+        style: further arguments of rich's Table.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -70,7 +69,7 @@ def table_of(
 
 
 def listed(what: str, lines: Sequence[str], most: int, rest: str) -> list[str]:
-    """Return a heading and lines under it, none without any; ``rest`` says where those beyond ``most`` are."""
+    """Return a heading and at most ``most`` lines; ``rest`` says where the others are. Without lines: nothing."""
     return [what, *first_lines([f"  {line}" for line in lines], most, f"  ... and {{}} more{rest}")] if lines else []
 
 
@@ -88,10 +87,10 @@ def _rate(unit: str) -> ProgressColumn:
 
 @contextmanager
 def progress(rate: str = "") -> Iterator[Report]:
-    """Give a progress function: a bar on a terminal, a plain line per tenth of the work elsewhere.
+    """Yield a progress function: a bar on a terminal, elsewhere a line per tenth of the work.
 
     Args:
-        rate: the unit in which the bar says how fast it goes (``frames/s``); empty: it does not.
+        rate: unit of the speed that the bar shows (``frames/s``); empty: no speed.
     """
     if not sys.stderr.isatty():
         yield _plain_lines()
@@ -128,7 +127,7 @@ def _plain_lines() -> Report:
 
 
 def print_findings(findings: Sequence[Finding], out: Console) -> None:
-    """Print the findings, grouped by code, then a table of counts; nothing where there are none."""
+    """Print the findings by code, then a table of counts. Without findings: nothing."""
     from posetools.core.findings import RULES, count_by_code
 
     if not findings:
@@ -141,9 +140,9 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
         for finding in of_code[:LISTED_PER_CODE]:
             out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
             for line in first_lines(finding.details, _DETAILS):
-                out.print(f"    {escape(in_own_words(line))}")
+                out.print(f"    {escape(line)}")
             if finding.hint:
-                out.print(f"    [dim]{escape(in_own_words(finding.hint))}[/]")
+                out.print(f"    [dim]{escape(finding.hint)}[/]")
         if len(of_code) > LISTED_PER_CODE:
             out.print(f"  ... and {len(of_code) - LISTED_PER_CODE} more")
     rows = [
@@ -154,7 +153,7 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
 
 
 def print_next(out: Path, splits: Collection[str]) -> None:
-    """Print the command that checks what was written, and the one that makes it fit for training."""
+    """Print the command that validates the output and, if val or train is missing, the one that splits it."""
     from posetools.core.folder import SPLITS, split_command
 
     print(printable(f"next: posetools validate {quoted(out)}"))
@@ -163,15 +162,15 @@ def print_next(out: Path, splits: Collection[str]) -> None:
 
 
 def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[str]) -> None:
-    """Print images, objects, and per keypoint visible / hidden / not labeled, a column per split."""
+    """Print images, objects, and per keypoint visible / occluded / unlabeled, a column per split."""
     out = console()
     each = list(counts.values())
-    rows = [("images", *(str(one.images) for one in each)), ("instances", *(str(one.instances) for one in each))]
+    rows = [("images", *(str(one.images) for one in each)), ("objects", *(str(one.instances) for one in each))]
     for name in each[0].keypoints:
         points = [one.keypoints[name] for one in each]
         rows.append((name, *(f"{visible} / {hidden} / {missing}" for missing, hidden, visible in points)))
-    table = table_of(rows, "", *counts, right=True, title="per keypoint: visible / hidden / not labeled")
+    table = table_of(rows, "", *counts, right=True, title="per keypoint: visible / occluded / unlabeled")
     table.rows[1].end_section = True
     out.print(table)
     for line in (how, *notes):
-        out.print(escape(in_own_words(line)))
+        out.print(escape(line))

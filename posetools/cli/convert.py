@@ -1,4 +1,4 @@
-"""``posetools convert``: annotations of one format in, a split data set of another out."""
+"""``posetools convert``: annotations in one format to a data set with splits in another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from posetools.cli.console import console, print_counts, print_findings, print_next, progress, say
-from posetools.cli.hints import in_own_words
 from posetools.cli.options import Out, pairs, source_path
 from posetools.errors import RequestError, counted, must_be
 
@@ -21,9 +20,11 @@ if TYPE_CHECKING:
     from posetools.datasets.convert import ConvertRequest, ConvertResult
     from posetools.formats.options import ReadOptions
 
-_source = partial(typer.Option, rich_help_panel="What the source says")
-_split = partial(typer.Option, rich_help_panel="The split")
-_output = partial(typer.Option, rich_help_panel="The output")
+_labels = partial(typer.Option, rich_help_panel="Labels and objects")
+_points = partial(typer.Option, rich_help_panel="Keypoints and boxes")
+_files = partial(typer.Option, rich_help_panel="Source files")
+_split = partial(typer.Option, rich_help_panel="Splits")
+_output = partial(typer.Option, rich_help_panel="Output")
 _FORMATS = "labelme, yolo-pose, coco, cvat, label-studio, via, deeplabcut, sleap"
 
 Sources = Annotated[
@@ -31,164 +32,166 @@ Sources = Annotated[
     typer.Argument(
         parser=source_path,
         metavar="SRC...",
-        help="Files, folders or zip files, all of one format; labelme and coco also at URLs (s3://..., gs://...; "
+        help="Files, folders or zip files in one format. labelme and coco also from URLs (s3://..., gs://...; "
         "docs/scale.md).",
     ),
 ]
 From = Annotated[
     str | None,
-    typer.Option("--from", metavar="FORMAT", help=f"{_FORMATS} or custom; left out: told by unmistakable signs."),
+    typer.Option(
+        "--from", metavar="FORMAT", help=f"Source format: {_FORMATS} or custom.", show_default="auto-detected"
+    ),
 ]
-To = Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{_FORMATS}.")]
+To = Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"Output format: {_FORMATS}.")]
 SkeletonName = Annotated[
     str | None,
     typer.Option(
         "--skeleton",
-        help="car8, coco17, or the path of a skeleton file.",
-        show_default="the source's own: its skeleton.yaml, data set or labels; else car8",
+        metavar="NAME|FILE",
+        help="Skeleton: car8, coco17 or a skeleton file.",
+        show_default="the source's own skeleton.yaml, data set or labels; else car8",
     ),
 ]
 Val = Annotated[
     float | None,
-    _split(help="The share of the images that is for evaluation. Left out: 0.1, or the source's own train and val."),
+    _split(help="Fraction of images for validation.", show_default="the source's own train and val, else 0.1"),
 ]
-Seed = Annotated[int, _split(help="Another seed, another split.")]
+Seed = Annotated[int, _split(help="Random seed of the split.")]
 SplitBy = Annotated[
     str | None,
     _split(
-        metavar="picture|parent|REGEX",
-        help="What stays together: nothing, the images of a folder, or those whose names match a regular expression "
-        "alike (its first group, or the whole match). Left out: clips, when the names look like frames of clips.",
+        metavar="image|parent|REGEX",
+        help="Images to keep in the same split. image: each on its own; parent: those of a folder; REGEX: those with "
+        "the same first group, or the same match, in their names.",
+        show_default="the frames of a clip, if names look like frames; else image",
     ),
 ]
 Images = Annotated[
     Literal["copy", "hardlink", "symlink", "none"],
-    _output(help="How the images come into the output, byte for byte; 'none' leaves them where they are."),
+    _output(help="How to put the image files in the output. none: leave them where they are."),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that read in parallel; the output is the same.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that read in parallel.")]
 ClusterAddress = Annotated[
     str | None,
     typer.Option(
         "--cluster",
         metavar="ADDRESS",
-        help="labelme, yolo-pose: read on the workers of a Dask cluster, tcp://HOST:8786 its scheduler, instead of "
-        "--workers; needs the extra `cluster`. The output is the same.",
+        help="labelme, yolo-pose: read on a Dask cluster instead of --workers. ADDRESS is its scheduler, such as "
+        "tcp://HOST:8786. Needs the extra `cluster`.",
     ),
 ]
 ImageRoot = Annotated[
     list[Path] | None,
-    _source(
+    _files(
         parser=source_path,
         metavar="DIR",
-        help="A further folder or zip file with images; the longest common end of the path decides. Can be repeated.",
+        help="Another folder or zip file with images; the longest matching end of a path wins. Repeatable.",
     ),
 ]
 Map = Annotated[
     list[str] | None,
-    _source(
+    _labels(
         "--map",
         metavar="OLD=NEW",
-        help="A label in the source and the skeleton's name for it; * and ? in the label are wildcards. Can be "
-        "repeated.",
+        help="Rename label OLD to NEW, a name in the skeleton. OLD may have the wildcards * and ?. Repeatable.",
     ),
 ]
 Ignore = Annotated[
     list[str] | None,
-    _source(metavar="LABEL", help="A label to leave out and count; * and ? are wildcards. Can be repeated."),
+    _labels(metavar="LABEL", help="Leave out and count this label; may have the wildcards * and ?. Repeatable."),
 ]
 Categories = Annotated[
-    str | None, _source(metavar="A,B,...", help="Read only objects with these labels; leave out and count all others.")
+    str | None, _labels(metavar="A,B,...", help="Read only objects with these labels; leave out and count all others.")
 ]
 OneObject = Annotated[
     bool,
-    _source(
-        "--one-object-per-image", help="Every image shows one object: all of its points are the object's keypoints."
+    _labels(
+        "--one-object-per-image", help="Every image shows one object; all points in it are the object's keypoints."
     ),
 ]
 KeypointsFrom = Annotated[
     Literal["annotation", "categories"],
-    _source(
-        help="'categories' joins keypoints that are objects of a category each (coco), or boxes around a keypoint."
+    _points(
+        help="categories: each keypoint is an object with its own category (coco), or a box around the keypoint; "
+        "join them to objects."
     ),
 ]
-DropCrowds = Annotated[bool, _source("--drop-crowds", help="coco: leave out and count groups of objects (iscrowd).")]
+DropCrowds = Annotated[bool, _labels("--drop-crowds", help="coco: leave out and count crowd objects (iscrowd).")]
 Encoding = Annotated[
     str | None,
-    _source(
+    _files(
         metavar="NAME",
-        help="The encoding of labelme files and of names in zip files that are not UTF-8, such as gbk or cp437.",
+        help="Encoding of labelme files and of names in zip files, such as gbk or cp437.",
+        show_default="UTF-8",
     ),
 ]
 BoxFrom = Annotated[
     Literal["annotation", "keypoints", "outlines"],
-    _source(
-        help="Where the box of an object without one comes from: nowhere (an error), or its labeled keypoints. "
-        "'outlines' takes polygons with as many corners as there are keypoints as outlines of objects too."
+    _points(
+        help="Box of an object that has none. annotation: an error; keypoints: around its labeled keypoints; "
+        "outlines: also take polygons with as many corners as keypoints as object outlines."
     ),
 ]
 BoxMargin = Annotated[
     str,
-    _source(
+    _points(
         metavar="FRACTION|PIXELSpx",
-        help="How far a box from keypoints extends beyond them: a fraction of its sides (0.1), or pixels (20px).",
+        help="Margin of a box around keypoints: a fraction of its sides (0.1) or pixels (20px).",
     ),
 ]
 LabelPattern = Annotated[
     str | None,
-    _source(
+    _labels(
         metavar="REGEX",
-        help="labelme: a regular expression on labels with the groups 'name' and, if wanted, 'instance' and "
-        "'visibility'.",
+        help="labelme: regular expression for labels with the group 'name' and optionally 'instance' and 'visibility'.",
     ),
 ]
 HiddenFlag = Annotated[
     list[str] | None,
-    _source(
+    _points(
         metavar="NAME",
-        help="A flag or word that means 'labelled but hidden', besides occluded and hidden. Can be repeated.",
+        help="Another flag or word for 'labeled but not visible', in addition to occluded and hidden. Repeatable.",
     ),
 ]
 KptShape = Annotated[
-    str | None, _source(metavar="K,2|K,3", help="yolo-pose: kpt_shape, when data.yaml does not say it.")
+    str | None, _points(metavar="K,2|K,3", help="yolo-pose: kpt_shape, if data.yaml does not have it.")
 ]
 KptOrder = Annotated[
     str | None,
-    _source(
-        metavar="A,B,...", help="The keypoints in the order in which the source has them, where it does not name them."
-    ),
+    _points(metavar="A,B,...", help="Order of the keypoints in the source, if the source does not name them."),
 ]
 AssumeVisible = Annotated[
-    bool, _source("--assume-visible", help="Take every point of a source without visibility as visible.")
+    bool, _points("--assume-visible", help="Treat every point of a source without visibility as visible.")
 ]
 Attribute = Annotated[
     list[str] | None,
-    _source(
+    _labels(
         metavar="ROLE=NAME",
-        help="via: the region attribute that holds the label, the object or the visibility; several, separated by "
-        "commas: the first that says something. Can be repeated.",
+        help="via: region attribute for the label, object or visibility. With several, separated by commas, the first "
+        "that has a value is used. Repeatable.",
     ),
 ]
 Mapping = Annotated[
     Path | None,
-    _source(
+    _files(
         metavar="FILE",
-        help="custom: a TOML file that says which column of a table is what; --from custom is then the default.",
+        help="custom: TOML file that describes the columns of a table. Implies --from custom.",
     ),
 ]
 TrustSizes = Annotated[
     bool,
-    _source(
+    _files(
         "--trust-sizes",
-        help="labelme, coco: believe the images' sizes in the annotations and open no image; with --images none "
-        "the images need not be there.",
+        help="labelme, coco: use the image sizes in the annotations and open no image. With --images none the images "
+        "may be missing.",
     ),
 ]
 BakeRotation = Annotated[
     bool,
-    _output("--bake-rotation", help="Rewrite images that state an EXIF orientation as training sees them, without it."),
+    _output("--bake-rotation", help="Rewrite images with an EXIF orientation as training sees them, without the tag."),
 ]
-KeepGoing = Annotated[bool, _output("--keep-going", help="Write what could be read although something could not.")]
-Overwrite = Annotated[bool, _output("--overwrite", help="Replace the data set that is in --out.")]
+KeepGoing = Annotated[bool, _output("--keep-going", help="Write everything that can be read despite errors.")]
+Overwrite = Annotated[bool, _output("--overwrite", help="Replace the data set in --out.")]
 
 
 def convert(
@@ -225,15 +228,17 @@ def convert(
     keep_going: KeepGoing = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert labeled images into a data set: images, train_coco.json, val_coco.json, conversion.json.
+    """Convert labeled images to a COCO keypoint data set with train and val, or to another format.
 
-    An object that cannot be read is an error with its file and place: nothing is written then, unless --keep-going.
-    Exit status: 0 written, 1 errors found, 2 could not run.
+    Writes images/, train_coco.json, val_coco.json and conversion.json. An object that cannot be read is an error with
+    file and place; nothing is written then, unless --keep-going is given.
+
+    Exit status: 0 written; 1 errors found; 2 could not run.
     """
     from posetools.datasets.convert import ConvertRequest, convert
     from posetools.scale.cluster import engine_of
 
-    read = _labels(names, ignore, categories, label_pattern, hidden_flag, attribute)
+    read = _label_options(names, ignore, categories, label_pattern, hidden_flag, attribute)
     read = replace(read, **_keypoints(kpt_shape, kpt_order, keypoints_from), one_object=one_object)
     read = replace(read, **_boxes(box_from, box_margin), assume_visible=assume_visible, drop_crowds=drop_crowds)
     read = replace(read, image_roots=tuple(image_root or ()), mapping=mapping, encoding=encoding)
@@ -248,31 +253,31 @@ def convert(
 
 
 def _print(result: ConvertResult, request: ConvertRequest) -> int:
-    """Print what came of it; return the exit status."""
+    """Print the result; return the exit status."""
     from posetools.core.findings import Severity
 
     print_findings(result.findings, console())
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     if not result.written or result.split is None:
-        more = "" if request.keep_going else in_own_words("; --keep-going writes what could be read")
+        more = "" if request.keep_going else "; --keep-going writes what could be read"
         say(f"nothing was written: {counted(errors, 'error')}{more}")
         return 1
     notes = [f"left out on purpose: {label} ({times})" for label, times in result.ignored.items()]
     if result.left_out:
-        notes.append(f"left out: {counted(result.left_out, 'image')} with an object that could not be read")
+        notes.append(f"left out: {counted(result.left_out, 'image')} with unreadable objects")
     files = counted(result.files, f"{result.source_format} annotation file")
     notes.append(f"read {files}, wrote {request.out}")
     notes += [loss.text for loss in result.lost]
     notes += [f"warning: {each}" for each in result.split.warnings]
     if errors:
-        notes.append(f"{counted(errors, 'error')}: what they name is not in {request.out}")
+        notes.append(f"{counted(errors, 'error')}: the images or objects named there are not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)
     if request.target_format == "coco":
         print_next(request.out, result.counts)
     return 1 if errors else 0
 
 
-def _labels(
+def _label_options(
     names: Sequence[str] | None,
     ignore: Sequence[str] | None,
     categories: str | None,
@@ -310,7 +315,7 @@ def _names(option: str, text: str | None) -> tuple[str, ...] | None:
 
 
 def _margin(text: str) -> tuple[float, float]:
-    """Return the share of the sides and the pixels that ``--box-margin`` states, one of them 0."""
+    """Return ``--box-margin`` as a fraction of the sides and as pixels; one of them is 0."""
     pixels = text.endswith("px")
     try:
         value = float(text.removesuffix("px"))

@@ -1,4 +1,4 @@
-"""``posetools demo``: the whole road on rendered cars."""
+"""``posetools demo``: the whole workflow on rendered cars."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option(help="Folder for everything that is made. An earlier demo in it is replaced.")
-    ] = Path("demo"),
-    minutes: Annotated[float, typer.Option(help="How long both models together train.")] = 6.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the images, the split and the training.")] = 0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder. An earlier demo in it is replaced.")] = Path(
+        "demo"
+    ),
+    minutes: Annotated[float, typer.Option(help="Training time of both models together.")] = 6.0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the images, the split and the training.")] = 0,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Every station in two iterations: a test, nothing to look at.")
+        bool, typer.Option("--quick", help="Run each step with two iterations: a test without useful results.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier demo although other files lie in its folder.")
+        bool, typer.Option("--overwrite", help="Replace an earlier demo even if its folder has other files.")
     ] = False,
 ) -> None:
-    """Show the whole road: render labeled cars, convert, validate, config, train, eval, draw. Nothing is downloaded.
+    """Run the whole workflow on rendered cars: convert, validate, config, train, eval, predict.
 
-    Each step prints the command that does the same. It takes about 7 minutes on two cores.
+    Each step prints its command. Takes about 7 minutes on two cores. Nothing is downloaded.
     """
     from posetools.cli.steps import Steps
     from posetools.recipes.machine import busy_text
@@ -42,7 +42,7 @@ def demo(
 
 
 def print_result(result: DemoResult) -> None:
-    """Print the numbers, the times, and what there is to look at."""
+    """Print the metrics, the times and the files to open."""
     from posetools.cli.console import console, escape, table_of
     from posetools.evaluation.scoring import pck_of
     from posetools.evaluation.tables import number
@@ -58,15 +58,15 @@ def print_result(result: DemoResult) -> None:
         rows.append(("", "", "PCK@0.1, visible points", number(points["visible"])))
         rows.append(("", "", "OKS AP", number(part.scores.oks.ap)))
     out.print()
-    out.print(table_of(rows, "model", "on", "metric", "value", title="on images that training never saw"))
+    out.print(table_of(rows, "model", "on", "metric", "value", title="on validation images"))
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
     out.print(f"{sum(result.seconds.values()) / 60:.1f} minutes: {times}")
     trained = " and ".join(f"{count} iterations ({stage})" for stage, count in result.iterations.items())
-    out.print(f"trained from random weights for {trained}; a real training takes hours, not minutes")
+    out.print(f"trained from random weights for {trained}; a real training run takes hours, not minutes")
     judged = {"det": (BOX_AP50, boxes.ap50), "pose": (PCK, pck_of(result.pose.labeled.scores))}
     for stage, plan in result.plans.items():
         if plan.enough:
             out.print(f"{stage}: {verdict(*judged[stage], result.iterations[stage], plan.enough)}", soft_wrap=True)
-    out.print("\nlook at:")
+    out.print("\nopen:")
     for path, what in result.files.items():
         out.print(f"  {escape(str(path))}  {escape(what)}")

@@ -1,4 +1,4 @@
-"""``posetools diff``: what differs between two labelings of the same images."""
+"""``posetools diff``: compares two labelings of the same images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 _LISTED_OBJECTS = 10
 
-A = Annotated[Path, typer.Argument(metavar="A", help=f"What was: {LABELING}")]
-B = Annotated[Path, typer.Argument(metavar="B", help="What is: likewise.")]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all of it, with every change, here.")]
+A = Annotated[Path, typer.Argument(metavar="A", help=f"The old labels: {LABELING}")]
+B = Annotated[Path, typer.Argument(metavar="B", help="The new labels, in one of the same forms.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all counts and changes to FILE.")]
 Threshold = Annotated[
-    float, typer.Option(metavar="PX", help="A point or box that moves by no more than this has not moved.")
+    float, typer.Option(metavar="PX", help="Points and boxes that move by at most PX pixels count as unmoved.")
 ]
-ExitCode = Annotated[bool, typer.Option("--exit-code", help="End with exit status 1 when something differs.")]
+ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with status 1 if the labelings differ.")]
 
 
 def diff(
@@ -33,9 +33,9 @@ def diff(
     skeleton: SkeletonOfTwo = None,
     exit_code: ExitCode = False,
 ) -> None:
-    """Tell what differs between two labelings of the same images: images, objects, boxes, and every keypoint.
+    """Compare two labelings of the same images: images, objects, boxes and keypoints.
 
-    Exit status: 0 compared, 1 something differs (with --exit-code only), 2 could not run.
+    Exit status: 0 compared; 1 they differ (only with --exit-code); 2 could not run.
     """
     from posetools.datasets.diff import diff
     from posetools.files.disk import write_json
@@ -59,14 +59,14 @@ def _print(result: DiffResult) -> None:
     heads = ("", "in A", "in B", "added", "removed", "relabeled", "visibility")
     moves = [(name, *_cells(each.moved), _share(each.corrected_share)) for name, each in rows]
     columns = ("", "moved", "mean", "median", "max", "of diag.", "corrected")
-    tables = [table_of(counts, *heads, title="points of matched objects")]
+    tables = [table_of(counts, *heads, title="keypoints of matched objects")]
     if result.overall.moved.number or result.overall.corrected_share:
-        tables.append(table_of(moves, *columns, title="of these, moved: in pixels"))
+        tables.append(table_of(moves, *columns, title="moved keypoints, in pixels"))
     for table in tables:
         table.rows[-2].end_section = True
         out.print(table)
     pairs = [f"{old} is {new} ({n})" for old, each in result.points.items() for new, n in each.relabelled.items()]
-    names = ("not labeled", "hidden", "visible")
+    names = ("unlabeled", "occluded", "visible")
     seen = [
         f"{names[i]} to {names[j]} ({number})"
         for i, row in enumerate(result.overall.visibility)

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as one JSON document.")] = False,
 ) -> None:
-    """Say whether this environment can train, and how to mend what is wrong with it.
+    """Check whether this environment can train, and say how to fix it.
 
-    The compiled parts of the stack are really called, so this takes some 20 seconds. Exit status: 0 when all is well,
-    1 when something is not.
+    Calls the compiled parts of the stack, which takes about 20 seconds.
+
+    Exit status: 0 all checks pass; 1 a check fails.
     """
     from posetools.files.disk import dump_json
     from posetools.mm.doctor import as_document, examine
@@ -46,7 +47,7 @@ def _print_checks(checks: Sequence[Check]) -> None:
     out.print(table)
     problems = [check for check in checks if not check.ok]
     for check in problems:
-        # On one line of its own each, so that the command can be copied whole.
+        # One line each, so that the command can be copied whole.
         said = f"{escape(check.found)} (expected {escape(check.expected)})"
         out.print(f"[bold red]{escape(check.name)}[/]: {said}", soft_wrap=True)
         out.print(f"  fix: {escape(check.fix)}", soft_wrap=True)

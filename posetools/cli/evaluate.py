@@ -1,9 +1,10 @@
-"""``posetools eval``: how good a trained pair, a bundle or a single checkpoint is, as tables, as JSON and as a page."""
+"""``posetools eval``: metrics of a trained pair, a bundle or a single checkpoint, as tables, JSON or an HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -11,72 +12,77 @@ import typer
 
 from posetools.cli.console import console, progress
 from posetools.cli.models import Device
+from posetools.cli.options import SKELETON_HELP
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.evaluation.report import Report
     from posetools.evaluation.run import EvalRequest
 
+_single = partial(typer.Option, rich_help_panel="Single model")
+
 _Stage: TypeAlias = Literal["det", "pose"]
 _Checkpoint: TypeAlias = Annotated[
     Path | None,
-    typer.Argument(help="A single model: weights, as `posetools train` leaves them."),
+    typer.Argument(help="Checkpoint of a single model, as `posetools train` writes it. Needs --stage."),
 ]
 _OfStage: TypeAlias = Annotated[
-    _Stage | None, typer.Option("--stage", help="CHECKPOINT is that of a detector, or of a pose estimator.")
+    _Stage | None, _single("--stage", help="CHECKPOINT is a detector (det) or a pose estimator (pose).")
 ]
 _Runs: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Option("--run", metavar="DIR", help="The folder with the runs of a pair; given several times, side by side."),
+    typer.Option("--run", metavar="DIR", help="Folder with the runs of a pair. Repeatable, to compare pairs."),
 ]
 _Bundles: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Option("--bundle", metavar="ZIP", help="Or: a bundle of `posetools export`; needs --data, but no OpenMMLab."),
-]
-_Config: TypeAlias = Annotated[
-    Path | None, typer.Option(help="CHECKPOINT's config.", show_default="the one in its folder")
-]
-_Data: TypeAlias = Annotated[Path | None, typer.Option(help="The data set's folder.", show_default="the config's")]
-_Split: TypeAlias = Annotated[str, typer.Option(help="Which split of it.")]
-_Boxes: TypeAlias = Annotated[
-    Path | None,
     typer.Option(
-        metavar="DETECTOR", help="CHECKPOINT --stage pose: checkpoint of a detector whose boxes are used as well."
+        "--bundle", metavar="ZIP", help="Bundle of `posetools export`. Needs --data, but no OpenMMLab. Repeatable."
     ),
 ]
+_Config: TypeAlias = Annotated[
+    Path | None, _single(metavar="FILE", help="Config of CHECKPOINT.", show_default="the one in its folder")
+]
+_Data: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Data set folder.", show_default="the config's")
+]
+_Split: TypeAlias = Annotated[str, typer.Option(metavar="NAME", help="Split to evaluate on.")]
+_Boxes: TypeAlias = Annotated[
+    Path | None,
+    _single(metavar="DETECTOR", help="--stage pose: also use the boxes of this detector checkpoint."),
+]
 _BoxesConfig: TypeAlias = Annotated[
-    Path | None, typer.Option(help="The detector's config.", show_default="the one in its folder")
+    Path | None, _single(metavar="FILE", help="Config of --boxes.", show_default="the one in its folder")
 ]
 _BboxThr: TypeAlias = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Detected boxes with a lower score get no keypoints.")
+    float, typer.Option(min=0.0, max=1.0, help="Minimum score of a detected box to get keypoints.")
 ]
 _Skeleton: TypeAlias = Annotated[
-    str | None, typer.Option(help="A built-in name or a YAML file.", show_default="the one trained with")
+    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="the one used in training")
 ]
 _FlipTest: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--flip-test",
-        help="Poses of --run or CHECKPOINT: also measure what averaging with the mirrored crop would add.",
+        help="--run, CHECKPOINT: also measure the gain from averaging with the mirrored crop.",
     ),
 ]
-_Json: TypeAlias = Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")]
+_Json: TypeAlias = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all metrics to FILE.")]
 _Report: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="HTML", help="--run, --bundle: write tables, curves and the worst cases as one page."),
+    typer.Option(metavar="HTML", help="--run, --bundle: write an HTML page with tables, curves and the worst cases."),
 ]
 
 
 def evaluate(
     checkpoint: _Checkpoint = None,
-    stage: _OfStage = None,
     run: _Runs = None,
     bundle: _Bundles = None,
+    stage: _OfStage = None,
     config: _Config = None,
-    data: _Data = None,
-    split: _Split = "val",
     boxes: _Boxes = None,
     boxes_config: _BoxesConfig = None,
+    data: _Data = None,
+    split: _Split = "val",
     bbox_thr: _BboxThr = 0.05,
     device: Device = "auto",
     skeleton: _Skeleton = None,
@@ -84,10 +90,10 @@ def evaluate(
     json_file: _Json = None,
     report: _Report = None,
 ) -> None:
-    """Evaluate a trained pair on a split: what it reaches, and why it does not reach more.
+    """Evaluate a trained pair on a split, and show why AP is lost.
 
-    --run, --bundle: boxes, poses on labeled and on detected boxes, each keypoint, why AP is lost. CHECKPOINT --stage:
-    the metrics of a single model.
+    --run and --bundle evaluate a pair: boxes, keypoints on labeled and on detected boxes, each keypoint, and the causes
+    of lost AP. CHECKPOINT with --stage evaluates a single model.
     """
     of_single = {"--config": config, "--boxes": boxes, "--boxes-config": boxes_config, "--stage": stage}
     single = [name for name, given in of_single.items() if given]
@@ -118,19 +124,19 @@ def evaluate(
 def _check(
     checkpoint: Path | None, stage: _Stage | None, pairs: Sequence[Path], single: Sequence[str], report: Path | None
 ) -> None:
-    ways = "  --run DIR or --bundle ZIP evaluates a pair, CHECKPOINT --stage det|pose a single model"
+    ways = "  fix: --run DIR or --bundle ZIP for a pair, CHECKPOINT --stage det|pose for a single model"
     if checkpoint is None and not pairs:
-        raise RequestError(f"what to evaluate must be said\n{ways}")
+        raise RequestError(f"name the models to evaluate\n{ways}")
     if checkpoint is not None and pairs:
-        raise RequestError(f"a pair or a single model is evaluated, got {checkpoint} and {pairs[0]}\n{ways}")
+        raise RequestError(f"name a pair or a single model, got {checkpoint} and {pairs[0]}\n{ways}")
     if checkpoint is not None and stage is None:
         raise RequestError(f"{checkpoint}: --stage must be det or pose, got none\n{ways}")
     if checkpoint is not None and report is not None:
-        raise RequestError(f"--report needs the whole pair: --run DIR or --bundle ZIP\n{ways}")
+        raise RequestError(f"--report needs a pair: --run DIR or --bundle ZIP\n{ways}")
     if pairs and single:
         raise RequestError(f"{single[0]} is for a single CHECKPOINT, not for --run or --bundle\n{ways}")
     if len(set(pairs)) < len(pairs):
-        raise RequestError("the same --run or --bundle was given twice\n  once is enough")
+        raise RequestError("the same --run or --bundle is given twice\n  fix: leave one of them out")
 
 
 def _evaluate(requests: Sequence[EvalRequest], json_file: Path | None, page: Path | None) -> None:
@@ -145,7 +151,7 @@ def _evaluate(requests: Sequence[EvalRequest], json_file: Path | None, page: Pat
     if page is not None:
         check_target(page)
     for request in requests:
-        # Before a run is evaluated, which takes minutes.
+        # Fail before a run is evaluated, which takes minutes.
         if request.bundle is not None:
             Bundle.open(request.bundle)
     reports: list[Report] = []

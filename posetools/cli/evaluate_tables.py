@@ -1,6 +1,6 @@
-"""What ``posetools eval`` prints: of a pair a whole that fits a screen, of a single model its scores.
+"""Output of ``posetools eval``: a summary of a pair that fits a screen, or the metrics of a single model.
 
---json has every number of a pair, --report draws them.
+--json has all metrics of a pair, --report draws them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from posetools.evaluation.scoring import PoseScores
 from posetools.evaluation.tables import DOUBT, PCK_NAMES, SEEN_SUBSETS, number, short_names
 from posetools.evaluation.verdict import evaluation_verdict
 
-_PCK_IS = "PCK@t: share of labeled points nearer than t times the longer side of the labeled box."
+_PCK_IS = "PCK@t: fraction of labeled points within t times the longer side of the labeled box."
 
 
 def print_reports(reports: Sequence[Report], out: Console) -> None:
-    """Print the numbers of one pair with each keypoint and why AP is lost, of several side by side, or of one model."""
+    """Print one pair with its keypoints and the causes of lost AP, several pairs side by side, or a single model."""
     if reports[0].subject.stage == "det":
         _print_det(reports[0], out)
     elif reports[0].subject.stage == "pose":
@@ -52,7 +52,7 @@ def _print_pose(report: Report, out: Console) -> None:
     out.print(_PCK_IS)
     out.print("NME: mean distance over sqrt(width * height) of the labeled box.")
     if len(sides) > 1:
-        out.print("Detected boxes: the points of an object without a box are wrong in PCK, and left out of NME.")
+        out.print("Detected boxes: the points of an object without a box count as wrong in PCK and are not in NME.")
 
 
 def _print_remarks(report: Report, out: Console, of: str = "") -> None:
@@ -66,11 +66,15 @@ def _what(report: Report) -> str:
     return f"{escape(subject.name)} on {subject.split} of {escape(subject.data)}: {counts}"
 
 
+# The keys of the JSON file in the words of this output.
+_SUBSETS = {"labelled": "labeled", "hidden": "occluded"}
+
+
 def _overall(side: PoseScores) -> dict[str, str]:
     rows = {f"OKS {name}": number(value) for name, value in side.oks.as_dict().items()}
     for subset, scores in side.points.items():
         numbers = scores.overall.as_dict()
-        counted = f"{scores.overall.points} {subset} points"
+        counted = f"{scores.overall.points} {_SUBSETS.get(subset, subset)} points"
         if subset == "labelled":
             rows |= {name: number(numbers[name]) for name in (*PCK_NAMES, "NME")}
             rows[f"error in pixels, {counted}"] = number(scores.overall.error_px)
@@ -81,7 +85,7 @@ def _overall(side: PoseScores) -> dict[str, str]:
 
 
 def _shares_of_keypoints(sides: Sequence[PoseScores]) -> Table:
-    # Two numbers in each cell leave no room for the error in pixels on 80 columns; the JSON has it.
+    # With two values per cell, 80 columns have no room for the error in pixels; the JSON file has it.
     columns = (*PCK_NAMES, "NME") if len(sides) > 1 else (*PCK_NAMES, "NME", "error_px")
     both = ": labeled / detected boxes" if len(sides) > 1 else ""
     rows = []
@@ -107,7 +111,7 @@ def _print_pairs(reports: Sequence[Report], out: Console) -> None:
     out.print(f"[bold]{escape(evaluation_verdict(reports).sentence)}[/]")
     out.print(text_table(tables.headline(reports)))
     if any(report.says_nothing(part) for report in reports for part in report.remarks):
-        out.print(f"{DOUBT} This AP says nothing about the model; above stands why.")
+        out.print(f"{DOUBT} This AP says nothing about the model; see the reason above.")
     for flips in tables.flip_tests(reports):
         out.print(text_table(flips))
     for report in reports if len(reports) == 1 else ():
@@ -117,7 +121,7 @@ def _print_pairs(reports: Sequence[Report], out: Console) -> None:
         for line in _sentences(report):
             out.print(line)
     if len(reports) > 1:
-        out.print("`posetools eval --report FILE.html` shows keypoints, why AP is lost and the worst cases of each.")
+        out.print("`posetools eval --report FILE.html` shows the keypoints, lost AP and worst cases of each pair.")
 
 
 def text_table(source: tables.TextTable) -> Table:
@@ -141,7 +145,7 @@ def _per_keypoint(part: PosePart) -> Table:
         of_subsets = (part.scores.points[subset].by_keypoint[name].pck for subset in SEEN_SUBSETS)
         cells = (" ".join(map(_short, shares)) for shares in of_subsets)
         rows.append((name, *cells, number(scores.nme), number(scores.error_px), seen))
-    columns = ("visible", "hidden", "NME", "pixels", "visible: P R")
+    columns = ("visible", "occluded", "NME", "pixels", "visible: P R")
     return _keypoint_table(rows, *columns, title="each keypoint on labeled boxes: PCK at 0.05 / 0.1 / 0.2")
 
 
@@ -155,8 +159,8 @@ def _sentences(report: Report) -> list[str]:
     if best:
         false = best.false_alarms / max(1, len(report.truth.images))
         lines.append(
-            f"Boxes: the best F1, {number(best.f1)}, is at score {best.threshold:.2f}: precision "
-            f"{number(best.precision)}, recall {number(best.recall)}, {number(false)} false ones per image."
+            f"Boxes: best F1 {number(best.f1)} at score {best.threshold:.2f}: precision {number(best.precision)}, "
+            f"recall {number(best.recall)}, {number(false)} false positives per image."
         )
     errors = {
         "boxes": report.det.calibration.expected_error,
@@ -165,6 +169,6 @@ def _sentences(report: Report) -> list[str]:
     }
     told = ", ".join(f"{what} {number(error)}" for what, error in errors.items())
     lines.append(f"Expected calibration error of scores: {told}.")
-    lines.append("visible: P R: precision and recall of visible against hidden, by the score with the best F1.")
+    lines.append("visible: P R: precision and recall of visible versus occluded, at the score with the best F1.")
     lines.append(_PCK_IS)
     return lines

@@ -1,7 +1,8 @@
-"""``posetools export``: a trained pair as one file that runs without OpenMMLab."""
+"""``posetools export``: writes a trained pair as one file that runs without OpenMMLab."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,39 +20,43 @@ if TYPE_CHECKING:
     from posetools.pairs.find import Pair
     from posetools.runtime.manifest import Precision
 
+_check = partial(typer.Option, rich_help_panel="Comparison with the PyTorch models")
+_bundle = partial(typer.Option, rich_help_panel="Defaults stored in the bundle")
+
 _Out = Annotated[
-    Path | None, typer.Option("--out", help="The bundle to write, a zip.", show_default="the run's name, here: DIR.zip")
+    Path | None,
+    typer.Option("--out", metavar="ZIP", help="Bundle to write.", show_default="name of the --run folder, with .zip"),
 ]
 _Data = Annotated[
     Path | None,
-    typer.Option(
-        help="A labeled data set to compare on, and to measure the bundle on.",
-        show_default="the config's, if it is there, to compare on",
+    _check(
+        metavar="DIR",
+        help="Labeled data set to compare and evaluate on.",
+        show_default="the config's data set, if it exists, to compare only",
     ),
 ]
-_Split = Annotated[str, typer.Option(help="Which split of it.")]
+_Split = Annotated[str, _check(metavar="NAME", help="Split of the data set.")]
 _Images = Annotated[
     list[str] | None,
-    typer.Option(metavar="PATH", help="Images, a folder or a glob to compare on and take samples from instead."),
+    _check(metavar="PATH", help="Images, a folder or a glob to compare on and take samples from. Repeatable."),
 ]
-_Samples = Annotated[int, typer.Option(min=0, max=64, help="Images kept in the bundle with what it finds in them.")]
-_BboxThr = Annotated[float, typer.Option(min=0, max=1, help="The bundle's own default: boxes need a higher score.")]
-_NmsThr = Annotated[
-    float, typer.Option(min=0, max=1, help="Likewise: boxes that overlap a surer one by more (IoU) go.")
+_Samples = Annotated[
+    int, _check(min=0, max=64, help="Number of images to store in the bundle with their results, for `verify`.")
 ]
-_KptThr = Annotated[float, typer.Option(min=0, help="Likewise: keypoints with a lower score are not drawn.")]
-_Half = Annotated[bool, typer.Option("--half", help="float16: half the size; what it loses is measured.")]
+_BboxThr = Annotated[float, _bundle(min=0, max=1, help="Minimum score of a box.")]
+_NmsThr = Annotated[float, _bundle(min=0, max=1, help="NMS: drop boxes with a larger IoU with a better one.")]
+_KptThr = Annotated[float, _bundle(min=0, help="Minimum score of a drawn keypoint.")]
+_Half = Annotated[bool, typer.Option("--half", help="float16: half the size. The loss of accuracy is measured.")]
 _Int8 = Annotated[
-    bool, typer.Option("--int8", help="int8: a third of the size; needs labeled data; what it loses is measured.")
+    bool,
+    typer.Option("--int8", help="int8: a third of the size. Needs labeled data. The loss of accuracy is measured."),
 ]
 _FlipTest = Annotated[
     bool,
-    typer.Option(
-        "--flip-test", help="Build in MMPose's average with the mirrored crop: a little better, at twice the time."
-    ),
+    typer.Option("--flip-test", help="Build in averaging with the mirrored crop: slightly better, twice the time."),
 ]
-_Device = Annotated[str, typer.Option(help="For the PyTorch models: auto, cpu, cuda or cuda:N.")]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")]
+_Device = Annotated[str, _check(metavar="DEVICE", help="Device of the PyTorch models: auto, cpu, cuda or cuda:N.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 
 
 def export(
@@ -72,9 +77,10 @@ def export(
     device: _Device = "cpu",
     overwrite: _Overwrite = False,
 ) -> None:
-    """Write a trained pair as a bundle: two ONNX files, the skeleton, thresholds, and samples with expected outputs.
+    """Export a trained pair as one file, a bundle, that runs on ONNX without OpenMMLab.
 
-    The ONNX files are compared with the PyTorch models on images first; when they differ, nothing is written.
+    A bundle is a zip with two ONNX files, the skeleton, thresholds, and samples with expected results. Export compares
+    the ONNX files with the PyTorch models on images first, and writes nothing if they differ.
     """
     from posetools.exporting.export import ExportRequest
     from posetools.exporting.export import export as run_export
@@ -104,13 +110,13 @@ def export(
 
 def _default_out(run: Path | None) -> Path:
     if run is None:
-        raise RequestError("--out must say which file to write where no --run has a name\n  fix: --out NAME.zip")
+        raise RequestError("--out must be given without --run\n  fix: --out NAME.zip")
     return Path(f"{run.resolve().name}.zip")
 
 
 def _precision(*, half: bool, int8: bool) -> Precision:
     if half and int8:
-        raise RequestError("--half and --int8 are two precisions, and a bundle has one\n  leave out one of them")
+        raise RequestError("--half and --int8 cannot be combined\n  fix: leave one of them out")
     return "float16" if half else "int8" if int8 else "float32"
 
 
@@ -134,12 +140,12 @@ def _print(result: ExportResult, out: Console) -> None:
     out.print(f"samples: {len(result.manifest.samples)}, {with_objects} of them with objects")
     if not with_objects:
         out.print(
-            "[yellow]no sample has an object:[/] `posetools verify` will see little; --images may name better ones"
+            "[yellow]no sample has an object:[/] `posetools verify` has little to compare; choose --images with objects"
         )
     for doubt in result.doubts:
         out.print(printable_lines(f"warning: {doubt}"), style="yellow", markup=False)
     name = escape(str(result.out))
-    out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} PICTURES")
+    out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} IMAGES")
 
 
 def _print_parity(parity: Parity, material: str, out: Console) -> None:
@@ -149,14 +155,14 @@ def _print_parity(parity: Parity, material: str, out: Console) -> None:
         numbers = (f"{row.largest:.2g}{unit}", f"{row.limit:g}{unit}", str(row.compared), str(row.left_out or ""))
         rows.append((row.what, *numbers))
     title = f"ONNX (float32) and PyTorch on {counted(parity.images, 'image')}: {material}"
-    heads = ("largest difference of", "is", "may be", "compared", "tied")
+    heads = ("largest difference of", "value", "limit", "compared", "tied")
     out.print(table_of(rows, *heads, right=True, title=title))
     if any(row.left_out for row in parity.rows):
-        out.print("tied: left out, since a difference in the last bits decides between two equal answers.")
+        out.print("tied: left out, because rounding decides between two equal results.")
     if parity.turned:
         out.print(
-            f"boxes of {parity.turned} images were not compared: MMDet turns its input for images of the other "
-            "orientation; a bundle scales them into the one input that it has"
+            f"boxes of {parity.turned} images were not compared: MMDet swaps the sides of its input for images of the "
+            "other orientation; a bundle has one input and scales them into it"
         )
 
 
@@ -174,7 +180,7 @@ def _print_measured(measured: tuple[PrecisionCosts, ...], out: Console) -> None:
         (f"{name}, size", *(_megabytes(one.sizes[i]) for one in measured))
         for i, name in enumerate(("detector", "pose estimator"))
     ]
-    rows.append(("time of an image here", *(f"{one.milliseconds:.1f} ms" for one in measured)))
+    rows.append(("time per image here", *(f"{one.milliseconds:.1f} ms" for one in measured)))
     for key, name in _SHOWN_METRICS.items() if any(one.metrics for one in measured) else ():
         values = [one.metrics.get(key) for one in measured]
         change = "" if None in values or len(values) < 2 else f"{values[1] - values[0]:+.3f}"  # type: ignore[operator]
@@ -182,7 +188,7 @@ def _print_measured(measured: tuple[PrecisionCosts, ...], out: Console) -> None:
     heads = (*(one.precision for one in measured), *(["change"] if len(measured) > 1 else []))
     out.print(table_of(rows, "", *heads, right=True))
     if len(measured) > 1 and not measured[1].metrics:
-        out.print("[yellow]what it loses was not measured:[/] --data DIR names labeled images")
+        out.print("[yellow]the loss of accuracy was not measured:[/] pass labeled images with --data DIR")
 
 
 def _megabytes(size: int) -> str:

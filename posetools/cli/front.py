@@ -1,126 +1,89 @@
-"""``posetools --help`` and ``posetools --version`` without typer and rich.
+"""How help pages look, and ``posetools --help`` and ``--version`` without importing typer.
 
-Their imports alone take fourteen times what Python needs to start (benchmarks/start.py).
-The page looks as typer would print it; ``tests/cli/test_front.py`` compares the two. Where the stream or the terminal
-is not one that this module knows (no UTF-8, narrow, Windows' console, colors asked for or refused), typer prints it.
+Importing typer takes several times as long as starting Python (benchmarks/start.py), so the page of posetools itself
+is built from the tables in this module and ``posetools.cli.commands``; ``tests/cli/test_front.py`` compares both with
+the real commands. The pages of the commands (``posetools.cli.help``) have the same layout.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 
 from posetools import __version__
 from posetools.cli.commands import COMMANDS
 
-SUMMARY = "Labeled images in, a trained and evaluated RTMDet + RTMPose pair out."
-OPTIONS = (
-    ("--version", "", "Print the version and exit."),
-    ("--install-completion", "", "Install completion for the current shell."),
-    (
-        "--show-completion",
-        "",
-        "Show completion for the current shell, to copy it or customize the installation.",
-    ),
-    ("--help", "-h", "Show this message and exit."),
-)
+SUMMARY = "Train and evaluate RTMDet + RTMPose keypoint models on your own labeled images."
 HELP_OPTIONS = ("--help", "-h")
-
-_USUAL_WIDTH, _LEAST_WIDTH = 80, 60
-# What changes how rich and typer print.
-SETTINGS = (
-    "FORCE_COLOR",
-    "NO_COLOR",
-    "PY_COLORS",
-    "GITHUB_ACTIONS",
-    "TERMINAL_WIDTH",
-    "TTY_COMPATIBLE",
-    "TTY_INTERACTIVE",
-    "_TYPER_FORCE_DISABLE_TERMINAL",
-    "_POSETOOLS_COMPLETE",
+OPTIONS = (
+    ("--version", "Print the version and exit."),
+    ("--install-completion", "Install completion for the current shell."),
+    ("--show-completion", "Show completion for the current shell, to copy it or customize the installation."),
+    ("-h, --help", "Show this message and exit."),
 )
-_PAINT = re.compile(r"\x1b\[[0-9;]*m")
-_BOLD, _DIM, _NAME_STYLE, _SHORT, _USAGE = "1", "2", "1;36", "1;32", "1;33"
+# Longer lines are hard to read; on a narrower terminal lines wrap.
+_MOST_WIDTH, _LEAST_WIDTH = 100, 50
+# Longer names get their own line, so that all texts start at the same column.
+_MOST_NAME = 24
+
+Rows = Sequence[tuple[str, str]]
 
 
-def front_page(words: Sequence[str], *, encoding: str, terminal: bool) -> str | None:
+def front_page(words: Sequence[str]) -> str | None:
     """Return what these words print when they ask for the version or the help of posetools itself.
 
     Args:
         words: the command line without the program.
-        encoding: of the stream that it goes to.
-        terminal: whether that is a terminal.
 
     Returns:
-        The text, or None when this is for typer to do.
+        The text, or None when typer has to handle the command line.
     """
+    if "_POSETOOLS_COMPLETE" in os.environ:
+        return None
     if list(words) == ["--version"]:
         return f"posetools {__version__}\n"
-    if len(words) > 1 or (words and words[0] not in HELP_OPTIONS):
-        return None
-    width = _width()
-    plain_terminal = os.name == "posix" and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-    unusual = any(name in os.environ for name in SETTINGS) or (terminal and not plain_terminal)
-    if unusual or width < _LEAST_WIDTH or encoding.lower().replace("-", "") != "utf8":
-        return None
-    return help_page(width, colors=terminal)
+    return help_page() if not words or words[0] in HELP_OPTIONS else None
 
 
-def help_page(width: int, *, colors: bool = False) -> str:
-    """Return the help of posetools itself for lines of this width."""
-    lines = ["", f" {_paint('Usage:', _USAGE)} {_paint('posetools', _BOLD)} [OPTIONS] COMMAND [ARGS]..."]
-    lines += ["", *(f" {line}" for line in _wrapped(SUMMARY, width - 2)), ""]
-    names = max(len(name) for name, _, _ in OPTIONS)
-    options: list[tuple[str, str]] = []
-    for name, short, help_text in OPTIONS:
-        head = _paint(name.ljust(names), _NAME_STYLE) + "  " + _paint(short.ljust(2), _SHORT)
-        options += _row(head, names + 4, help_text, width)
-    lines += _panel("Options", options, width)
-    names = max(len(command.name) for command in COMMANDS)
-    for panel in dict.fromkeys(command.panel for command in COMMANDS if command.panel):
-        rows: list[tuple[str, str]] = []
-        for command in COMMANDS:
-            if command.panel == panel:
-                rows += _row(_paint(command.name.ljust(names), _NAME_STYLE), names, command.summary, width)
-        lines += _panel(panel, rows, width)
-    page = "\n".join([*lines, ""]) + "\n"
-    return page if colors else _PAINT.sub("", page)
+def help_page() -> str:
+    """Return the help of posetools itself."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for command in COMMANDS:
+        if command.panel:
+            sections.setdefault(command.panel, []).append((command.name, command.summary))
+    return page("posetools [OPTIONS] COMMAND [ARGS]...", SUMMARY, {**sections, "Options": OPTIONS})
 
 
-def _row(head: str, head_width: int, text: str, width: int) -> Iterator[tuple[str, str]]:
-    """Yield lines as (what stands left, what stands beside it, filled with blanks)."""
-    room = width - 4 - head_width - 2
-    for number, line in enumerate(_wrapped(text, room)):
-        yield (head if number == 0 else " " * head_width) + "  ", line.ljust(room)
+def page(usage: str, text: str, sections: Mapping[str, Rows]) -> str:
+    """Return a help page that fits the terminal.
+
+    Args:
+        usage: the command with its arguments.
+        text: what the command does; blank lines separate paragraphs.
+        sections: by title, rows of a name and its text.
+    """
+    width = min(max(shutil.get_terminal_size().columns, _LEAST_WIDTH), _MOST_WIDTH)
+    lines = list(_hanging("Usage: ", usage, width))
+    for paragraph in text.split("\n\n"):
+        lines += ["", *_hanging("", paragraph, width)]
+    names = [name for rows in sections.values() for name, _ in rows]
+    column = max((len(name) for name in names if len(name) <= _MOST_NAME), default=0)
+    for title, rows in sections.items():
+        lines += ["", f"{title}:"]
+        for name, help_text in rows:
+            if len(name) > column:
+                lines.append(f"  {name}")
+                name = ""
+            lines += _hanging(f"  {name.ljust(column)}  ", help_text, width)
+    return "\n".join([*lines, ""])
 
 
-def _panel(title: str, rows: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
-    edge = _paint("│", _DIM)
-    yield _paint(f"╭─ {title} {'─' * (width - len(title) - 5)}╮", _DIM)
-    for left, right in rows:
-        yield f"{edge} {left}{right} {edge}"
-    yield _paint(f"╰{'─' * (width - 2)}╯", _DIM)
-
-
-def _wrapped(text: str, room: int) -> list[str]:
-    # textwrap.wrap would do, but loads more than it is worth here, and no word of ours is longer than a line.
-    return [line.rstrip() for line in re.findall(rf".{{1,{room}}}(?:\s+|$)", text)]
-
-
-def _paint(text: str, style: str) -> str:
-    return f"\x1b[{style}m{text}\x1b[0m"
-
-
-def _width() -> int:
-    """Return how wide lines are: what COLUMNS says, or the terminal, or 80."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdigit():
-        return int(columns)
-    for stream in (0, 1, 2):
-        try:
-            width = os.get_terminal_size(stream).columns
-        except (OSError, ValueError):
-            continue
-        return width or _USUAL_WIDTH
-    return _USUAL_WIDTH
+def _hanging(head: str, text: str, width: int) -> Iterator[str]:
+    """Yield a text in lines, with a head before the first one. Words are never broken, not even at a hyphen."""
+    # Importing textwrap would take longer than building the page.
+    room = width - len(head)
+    for line in re.findall(rf"\S.{{0,{room - 1}}}(?!\S)|\S+", text.replace("\n", " ")) or [""]:
+        yield f"{head}{line}".rstrip()
+        head = " " * len(head)

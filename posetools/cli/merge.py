@@ -1,4 +1,4 @@
-"""``posetools merge``: several data sets as one."""
+"""``posetools merge``: merges several data sets into one."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ if TYPE_CHECKING:
 
 _LISTED_IMAGES = 10
 
-Data = Annotated[list[Path], typer.Argument(metavar="DATA DATA...", help="Data set folders, as convert writes them.")]
+Data = Annotated[
+    list[Path], typer.Argument(metavar="DATA DATA...", help="Data set folders, as `posetools convert` writes them.")
+]
 SkeletonName = Annotated[
     str | None,
     typer.Option(
         "--skeleton",
-        help="car8, coco17, or the path of a skeleton file: what the result has, when the data sets differ.",
-        show_default="the first data set's, which all must share",
+        metavar="NAME|FILE",
+        help="Skeleton of the result, if the data sets differ: car8, coco17 or a skeleton file.",
+        show_default="the skeleton that all data sets share",
     ),
 ]
 Map = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="OLD=NEW", help="A name in a data set and the skeleton's name for it."),
+    typer.Option("--map", metavar="OLD=NEW", help="Rename OLD to NEW, a name in the skeleton. Repeatable."),
 ]
 Ignore = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="A keypoint or category to leave out and count.")
+    list[str] | None, typer.Option(metavar="NAME", help="Keypoint or category to leave out and count. Repeatable.")
 ]
 KeepIn = Annotated[
     Literal["train", "val"] | None,
-    typer.Option(help="Where an image stays that is in train of one data set and in val of another."),
+    typer.Option(help="Split of an image that is in train of one data set and in val of another."),
 ]
 
 
@@ -47,10 +50,12 @@ def merge(
     images: Images = "copy",
     overwrite: Overwrite = False,
 ) -> None:
-    """Make one data set of several: train with train, val with val; `posetools split` splits it anew.
+    """Merge several data sets into one.
 
-    Images that two data sets share are kept once; with other labels, or in another split, nothing is written.
-    Exit status: 0 written, 2 could not run.
+    train is merged with train, val with val; `posetools split` splits the result again. Images in two data sets are
+    kept once; if their labels or splits differ, nothing is written.
+
+    Exit status: 0 written; 2 could not run.
     """
     from posetools.datasets.merge import MergeRequest, merge
 
@@ -81,5 +86,5 @@ def _print(result: MergeResult, out: Path) -> None:
         notes += listed(f"{what}: {len(lines)}", lines, _LISTED_IMAGES, "; conversion.json lists all")
     notes.append(f"wrote {out}")
     counts = {split: count(dataset) for split, dataset in result.datasets.items()}
-    print_counts(counts, "split: as in the data sets (`posetools split` makes another)", notes)
+    print_counts(counts, "split: as in the data sets (change it with `posetools split`)", notes)
     print_next(out, counts)

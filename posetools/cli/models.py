@@ -1,8 +1,9 @@
-"""The options that say which pair of models a command uses; the same words in every command that uses one."""
+"""The options that choose a pair of models, shared by the commands that use one."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -14,71 +15,71 @@ if TYPE_CHECKING:
     from posetools.pairs.open import PipelineOptions
     from posetools.pairs.pipeline import PosePipeline
 
-# What the user typed: a config and a checkpoint.
+_models = partial(typer.Option, rich_help_panel="Models (choose one pair)")
+_thresholds = partial(typer.Option, rich_help_panel="Thresholds", show_default="0.3, or the bundle's")
+
+# A config and a checkpoint, as typed.
 ModelName: TypeAlias = tuple[str, str]
 
 Det = Annotated[
     ModelName | None,
-    typer.Option(
-        metavar="CONFIG CHECKPOINT", help="A detector: file or name of an MMDet config; file or URL of its weights."
-    ),
+    _models(metavar="CONFIG CHECKPOINT", help="Detector: file or name of an MMDet config, file or URL of its weights."),
 ]
 Pose = Annotated[
     ModelName | None,
-    typer.Option(metavar="CONFIG CHECKPOINT", help="A pose estimator: likewise, an MMPose top-down model."),
+    _models(
+        metavar="CONFIG CHECKPOINT",
+        help="Pose estimator: file or name of an MMPose top-down config, file or URL of its weights.",
+    ),
 ]
-Run = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Or: the folder with the runs of a pair that posetools trained.")
-]
-Bundle = Annotated[
-    Path | None, typer.Option(metavar="ZIP", help="Or: a bundle of `posetools export`; needs no OpenMMLab.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-BboxThr = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Boxes need a higher score.", show_default="0.3, or the bundle's")
-]
+Run = Annotated[Path | None, _models(metavar="DIR", help="Folder with the runs of a pair that posetools trained.")]
+Bundle = Annotated[Path | None, _models(metavar="ZIP", help="Bundle of `posetools export`. Does not need OpenMMLab.")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="Device: auto, cpu, cuda or cuda:N.")]
+BboxThr = Annotated[float | None, _thresholds(min=0, max=1, help="Minimum score of a box.")]
 KptThr = Annotated[
     float | None,
-    typer.Option(
-        min=0, help="Keypoints with a lower score are not drawn (labelme: hidden).", show_default="0.3, or the bundle's"
-    ),
+    _thresholds(min=0, help="Minimum score of a drawn keypoint (labelme: below it the keypoint is occluded)."),
 ]
 NmsThr: TypeAlias = Annotated[
-    float | None,
-    typer.Option(
-        min=0, max=1, help="Boxes that overlap a surer one by more (IoU) go.", show_default="0.3, or the bundle's"
-    ),
+    float | None, _thresholds(min=0, max=1, help="NMS: drop boxes with a larger IoU with a better one.")
 ]
 
 
 def check_models(
     det: ModelName | None, pose: ModelName | None, run: Path | None, bundle: Path | None = None, *, bundles: bool = True
 ) -> None:
-    """Refuse anything but one pair of models; ``bundles``: whether a bundle would do.
+    """Refuse anything but one pair of models.
+
+    Args:
+        det: ``--det``.
+        pose: ``--pose``.
+        run: ``--run``.
+        bundle: ``--bundle``.
+        bundles: whether the command takes a bundle.
 
     Raises:
-        RequestError: none, several, or half a pair was named.
+        RequestError: no pair, several pairs, or half a pair is given.
     """
     given = [name for name, value in (("--run", run), ("--bundle", bundle), ("--det and --pose", det or pose)) if value]
     if len(given) == 1 and bool(det) == bool(pose):
         return
     if not given:
-        problem = "which models to use must be said"
+        problem = "name the models to use"
     elif len(given) > 1:
-        problem = f"one pair of models is needed, got {', '.join(given)}"
+        problem = f"name one pair of models, got {', '.join(given)}"
     else:
-        problem = f"--det and --pose go together, got only {'--det' if det else '--pose'}"
+        problem = f"--det and --pose must be given together, got only {'--det' if det else '--pose'}"
     ways = "--run DIR, --bundle ZIP" if bundles else "--run DIR"
-    raise RequestError(f"{problem}\n  {ways}, or --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT")
+    raise RequestError(f"{problem}\n  fix: {ways}, or --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT")
 
 
 def load_pipeline(
     det: ModelName | None, pose: ModelName | None, run: Path | None, bundle: Path | None, options: PipelineOptions
 ) -> PosePipeline:
-    """Return the pair that the options name, which ``check_models`` has passed; warn of models that find nothing.
+    """Return the pair that the options name, after ``check_models``; warn about models that detect nothing.
 
     Raises:
-        PosetoolsError: as the constructors of PosePipeline.
+        PosetoolsError: see the constructors of PosePipeline.
     """
     from posetools.pairs.pipeline import PosePipeline
 
@@ -89,7 +90,7 @@ def load_pipeline(
     elif det and pose:
         pipeline = PosePipeline.from_configs(det, pose, options)
     else:
-        raise RequestError("--det and --pose go together")
+        raise RequestError("--det and --pose must be given together")
     for doubt in pipeline.doubts:
         print(printable_lines(f"warning: {doubt}"), file=sys.stderr)
     return pipeline

@@ -1,4 +1,4 @@
-"""The options that commands on data sets share, in the same words, and their sources at URLs."""
+"""Options shared by the commands on data sets."""
 
 from __future__ import annotations
 
@@ -10,39 +10,42 @@ import typer
 
 from posetools.errors import RequestError, must_be
 
-LABELING = "a data set folder, a COCO file, or a folder or file that `posetools convert` reads."
+LABELING = "a data set folder, a COCO file, or a file or folder that `posetools convert` reads."
+SKELETON_HELP = "Skeleton: a built-in name or a YAML file."
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder, as convert writes it.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="Data set folder, as `posetools convert` writes it.")]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Output folder.")]
 Images = Annotated[
-    Literal["copy", "hardlink", "symlink"], typer.Option(help="How the images come into the output, byte for byte.")
+    Literal["copy", "hardlink", "symlink"], typer.Option(help="How to put the image files in the output.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data set that is in --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data set in --out.")]
 SkeletonOfData = Annotated[
-    str | None, typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="the data's own")
+    str | None, typer.Option("--skeleton", metavar="NAME|FILE", help=SKELETON_HELP, show_default="the data set's")
 ]
 SkeletonOfTwo = Annotated[
-    str | None, typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B")
+    str | None, typer.Option("--skeleton", metavar="NAME|FILE", help=SKELETON_HELP, show_default="that of A or B")
 ]
-MatchIou = Annotated[float, typer.Option(help="Objects are the same when the IoU of their boxes is at least this.")]
+MatchIou = Annotated[
+    float, typer.Option(metavar="IOU", help="Objects match when the IoU of their boxes is at least IOU.")
+]
 
 
 def source_path(text: str) -> Path:
-    """Return the path of a source, which may be a URL."""
+    """Return a source as a path; it may be a URL."""
     from posetools.files.urls import as_path
 
     return as_path(text)
 
 
 def refuse_url(source: Path, options: Mapping[str, bool]) -> None:
-    """Refuse a source at a URL with options that need a local one.
+    """Refuse a URL with options that need a local path.
 
     Args:
         source: the source.
-        options: those options, and whether they are given.
+        options: the options that need a local path, and whether each is given.
 
     Raises:
-        RequestError: one is, and the source is a URL.
+        RequestError: the source is a URL and one of the options is given.
     """
     from posetools.files.urls import is_url
 
@@ -55,14 +58,14 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
     """Return the pairs of ``--map OLD=NEW``.
 
     Raises:
-        RequestError: one is none, or a label is given twice.
+        RequestError: a text has no ``=``, or a label is given twice.
     """
     found: dict[str, str] = {}
     for text in texts:
-        # An empty label is that of what has none.
+        # An empty OLD stands for objects without a label.
         old, separator, new = text.rpartition("=")
         if not separator or not new:
-            raise RequestError(must_be("--map", "OLD=NEW, a label in the source and the skeleton's name for it", text))
+            raise RequestError(must_be("--map", "OLD=NEW, a label in the source and its name in the skeleton", text))
         if found.setdefault(old, new) != new:
-            raise RequestError(must_be("--map", f"given once per label, and {old!r} is {found[old]!r} already", text))
+            raise RequestError(must_be("--map", f"given once per label, but {old!r} already is {found[old]!r}", text))
     return found

@@ -1,4 +1,4 @@
-"""``posetools plot``: the learning curves of runs, as a figure and as a small table."""
+"""``posetools plot``: the learning curves of runs as a figure and a small table."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 def plot(
     work_dirs: Annotated[
-        list[Path], typer.Argument(metavar="WORK_DIR", help="Work folders of runs, or folders that hold such.")
+        list[Path], typer.Argument(metavar="WORK_DIR...", help="Work folders of runs, or folders that contain some.")
     ],
-    out: Annotated[Path, typer.Option(help="The figure; a .png and a .svg are written, over what was there.")] = Path(
-        "curves.png"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Figure to write, as .png and .svg. Existing files are replaced.")
+    ] = Path("curves.png"),
     metrics: Annotated[
         str | None,
         typer.Option(
             metavar="TAG,TAG",
-            help="What to draw, by the names in the log.",
+            help="Values to plot, by their names in the log.",
             show_default="losses, metrics, learning rate",
         ),
     ] = None,
     smooth: Annotated[
-        int, typer.Option(min=1, help="Draw training's numbers as means over so many logged points.")
+        int, typer.Option(min=1, metavar="N", help="Smooth training values: mean over N logged points.")
     ] = 1,
 ) -> None:
-    """Draw the learning curves that runs logged: losses, metrics, learning rate."""
+    """Plot the learning curves of runs: losses, metrics and learning rate."""
     from posetools.mm.run_log import find_runs, read_run
     from posetools.training.curves import draw_curves, run_names
 
@@ -70,7 +70,7 @@ def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
 
 
 def _metric_rows(run: RunLog) -> list[tuple[str, str, str, str]]:
-    """Return name, last, best, and when that was, of the loss and of each metric without its variants."""
+    """Return name, last value, best value and its time, for the loss and each metric without its variants."""
     from posetools.mm.run_log import best_of
     from posetools.training.curves import family_of
 
@@ -91,16 +91,16 @@ def _number(value: float) -> str:
 
 
 def _notes(runs: Sequence[RunLog], names: Sequence[str]) -> Iterator[str]:
-    """Give a line for whatever about a run is not as it should be, or not in the figure."""
+    """Yield a line for each problem of a run, and for what the figure does not show."""
     for run, name in zip(runs, names, strict=True):
         if run.best is not None:
             yield f"{name}: best checkpoint {run.work_dir / run.best.checkpoint}"
         if run.resumed:
             yield f"{name}: resumed after {', '.join(run.when(at) for at in run.resumed)}"
         if run.replaced:
-            yield f"{name}: {run.replaced} lines of the log were replaced by a later start, which trained them anew"
+            yield f"{name}: {run.replaced} log lines are left out, because a later start trained those iterations again"
         if run.broken:
-            yield f"{name}: the last line of a log was cut and is left out"
+            yield f"{name}: the last line of a log is incomplete and is left out"
         loss = run.training.get("loss")
         if loss is not None and loss.gaps:
-            yield f"{name}: the loss was no finite number at {loss.gaps} of {len(loss)} logged points; they are gaps"
+            yield f"{name}: the loss is not finite at {loss.gaps} of {len(loss)} logged points; these are gaps"

@@ -1,9 +1,10 @@
-"""``posetools predict``: what a trained pair sees in images and videos."""
+"""``posetools predict``: objects and keypoints in images and videos."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -11,6 +12,7 @@ import typer
 
 from posetools.cli.console import console, progress, table_of
 from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, NmsThr, Pose, Run, check_models, load_pipeline
+from posetools.cli.options import SKELETON_HELP
 from posetools.errors import counted, first_lines, printable
 
 if TYPE_CHECKING:
@@ -21,44 +23,49 @@ _Inputs: TypeAlias = Annotated[
     list[str],
     typer.Argument(metavar="INPUT...", help="Images, folders, globs, video files, or the number of a camera."),
 ]
+_output = partial(typer.Option, rich_help_panel="Output")
+_drawing = partial(typer.Option, rich_help_panel="Drawing")
+
 _OutputRoot: TypeAlias = Annotated[
     Path | None,
-    typer.Option(help="Folder for drawn images and videos.", show_default="nothing is written, a table is shown"),
+    _output(metavar="DIR", help="Folder for drawn images and videos.", show_default="only print a table"),
 ]
 _SavePredictions: TypeAlias = Annotated[
-    bool, typer.Option("--save-predictions", help="Write predictions.json and results_coco.json there as well.")
+    bool, _output("--save-predictions", help="Also write predictions.json and results_coco.json.")
 ]
 _Format: TypeAlias = Annotated[
     Literal["drawn", "labelme"],
-    typer.Option("--format", help="Drawn images, or copies with labelme files beside them to correct the labels in."),
+    _output("--format", help="drawn: images with predictions; labelme: copies with labelme files, for correction."),
 ]
 _AnnFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        help="COCO file whose image ids are used.", show_default="those of the images' data set, else 1, 2, ..."
+    _output(
+        metavar="FILE",
+        help="COCO file with the image ids to use.",
+        show_default="the ids in the images' data set, else 1, 2, 3 and so on",
     ),
 ]
-_Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
+_Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision. Needs a GPU.")]
 _FlipTest: TypeAlias = Annotated[
-    bool, typer.Option("--flip-test", help="Average with the mirrored crop: a little better, at twice the time.")
+    bool, typer.Option("--flip-test", help="Average with the mirrored crop: slightly better, twice the time.")
 ]
 _DetCatId: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=0, help="The detector's class, counted from 0.", show_default="the skeleton's category"),
+    typer.Option(min=0, help="Class index of the detector, from 0.", show_default="the skeleton's category"),
 ]
 _Skeleton: TypeAlias = Annotated[
-    str | None, typer.Option(help="A built-in name or a YAML file.", show_default="the pose estimator's")
+    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="the pose estimator's")
 ]
 _Radius: TypeAlias = Annotated[
-    float | None, typer.Option(min=0.5, help="Of drawn keypoints, in pixels.", show_default="fits the image")
+    float | None, _drawing(min=0.5, help="Radius of keypoints in pixels.", show_default="by image size")
 ]
 _Thickness: TypeAlias = Annotated[
-    float | None, typer.Option(min=0.5, help="Of drawn lines, in pixels.", show_default="fits the image")
+    float | None, _drawing(min=0.5, help="Thickness of lines in pixels.", show_default="by image size")
 ]
-_DrawBbox: TypeAlias = Annotated[bool, typer.Option("--draw-bbox/--no-draw-bbox", help="Draw boxes and scores.")]
-_DrawHeatmap: TypeAlias = Annotated[bool, typer.Option("--draw-heatmap", help="Paint the heatmaps beneath.")]
-_ShowKptIdx: TypeAlias = Annotated[bool, typer.Option("--show-kpt-idx", help="Write each keypoint's number.")]
-_Show: TypeAlias = Annotated[bool, typer.Option("--show", help="Show in a window as well; Esc or q ends.")]
+_DrawBbox: TypeAlias = Annotated[bool, _drawing("--draw-bbox/--no-draw-bbox", help="Draw boxes and scores.")]
+_DrawHeatmap: TypeAlias = Annotated[bool, _drawing("--draw-heatmap", help="Draw heatmaps.")]
+_ShowKptIdx: TypeAlias = Annotated[bool, _drawing("--show-kpt-idx", help="Draw the index of each keypoint.")]
+_Show: TypeAlias = Annotated[bool, _output("--show", help="Also show the results in a window; Esc or q quits.")]
 
 
 def predict(
@@ -86,9 +93,9 @@ def predict(
     device: Device = "auto",
     amp: _Amp = False,
 ) -> None:
-    """Find objects and their keypoints in images, videos, or what a camera sees.
+    """Detect objects and their keypoints in images, videos or a camera stream.
 
-    Exit status 1 when an image could not be read; the others are done.
+    Exit status: 0 done; 1 some images could not be read; 2 could not run.
     """
     from posetools.imaging.drawing import Style
     from posetools.pairs.open import PipelineOptions
@@ -113,7 +120,7 @@ def _predict(inputs: Sequence[str], request: PredictRequest, load: Callable[[], 
     from posetools.prediction.predict import check_request
     from posetools.prediction.predict import predict as predict_all
 
-    # What can be known at once is said before models are loaded, which takes seconds.
+    # Report wrong arguments before models are loaded, which takes seconds.
     sources = open_sources(inputs)
     check_request(request, sources)
     pipeline = load()
@@ -124,13 +131,13 @@ def _predict(inputs: Sequence[str], request: PredictRequest, load: Callable[[], 
         raise typer.Exit(1)
 
 
-# Beyond these, lines are counted.
+# More lines are only counted.
 _LISTED_LINES = 20
 _NAMED_FILES = 4
 
 
 def print_report(report: PredictReport) -> None:
-    """Print what was found, what was written, and what could not be read."""
+    """Print the detections, the written files and the problems."""
     out = console()
     if report.seen:
         rows = [(name, str(len(scores)), _scores(scores)) for name, scores in report.seen[:_LISTED_LINES]]
@@ -140,7 +147,7 @@ def print_report(report: PredictReport) -> None:
     rate = report.images / report.seconds if report.seconds else 0.0
     out.print(
         f"{counted(report.objects, 'object')} in {counted(report.images, 'image')}, {report.seconds:.1f} s "
-        f"({rate:.1f} images a second)"
+        f"({rate:.1f} images/s)"
     )
     lines = [f"  {path}" for path in report.written]
     if len(lines) > _NAMED_FILES + 1:
@@ -151,7 +158,7 @@ def print_report(report: PredictReport) -> None:
     for line in (*lines, *first_lines(problems, _LISTED_LINES, "... and {} more problems")):
         out.print(printable(line), markup=False)
     if report.seen:
-        out.print("--output-root DIR writes drawn images, and with --save-predictions the numbers")
+        out.print("to save drawn images: --output-root DIR; also the numbers: --save-predictions")
 
 
 def _scores(scores: Sequence[float]) -> str:

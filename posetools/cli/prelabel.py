@@ -1,4 +1,4 @@
-"""``posetools prelabel``: a model's predictions as labelme files, to be corrected."""
+"""``posetools prelabel``: a model's predictions as labelme files to correct."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def prelabel(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The images; labelme files lie beside them.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of images; labelme files go next to them.")],
     det: Det = None,
     pose: Pose = None,
     run: Run = None,
     bundle: Bundle = None,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="Also write over files that a person saved: their shapes are lost."),
+        typer.Option("--replace", help="Also replace files that a person saved. Their shapes are lost."),
     ] = False,
     bbox_thr: BboxThr = None,
     kpt_thr: Annotated[
@@ -32,15 +32,17 @@ def prelabel(
             min=0,
             help="Keypoints with a lower score get the flag occluded.",
             show_default="0.3, or the bundle's",
+            rich_help_panel="Thresholds",
         ),
     ] = None,
     nms_thr: NmsThr = None,
     device: Device = "auto",
 ) -> None:
-    """Write what a trained pair finds beside the images, as labelme files; a file that a person saved stays.
+    """Write the predictions of a trained pair as labelme files next to the images.
 
-    Exit status: 0 done, 1 an image could not be read or its file not be written over (the others are done), 2 could
-    not run.
+    Files that a person saved are kept.
+
+    Exit status: 0 done; 1 some images could not be read or their files not be replaced; 2 could not run.
     """
     from posetools.labeling.prelabel import PrelabelReport, plan_prelabels
     from posetools.labeling.prelabel import prelabel as write_all
@@ -52,7 +54,7 @@ def prelabel(
     if plan.tasks:
         options = PipelineOptions(device=device, bbox_thr=bbox_thr, nms_thr=nms_thr, kpt_thr=kpt_thr)
         pipeline = load_pipeline(det, pose, run, bundle, options)
-        with progress(rate="pictures/s") as tell:
+        with progress(rate="images/s") as tell:
             report = write_all(plan, pipeline, tell)
     _print(report, folder)
     if report.problems:
@@ -60,11 +62,11 @@ def prelabel(
 
 
 def _print(report: PrelabelReport, folder: Path) -> None:
-    kinds = [f"{report.new} new", f"{report.renewed} renewed"]
-    kinds += [f"{report.replaced} of a person replaced"] if report.replaced else []
+    kinds = [f"{report.new} new", f"{report.renewed} updated"]
+    kinds += [f"{report.replaced} saved by a person replaced"] if report.replaced else []
     wrote = f"{counted(report.written, 'labelme file')} with {counted(report.objects, 'object')} ({', '.join(kinds)})"
-    lines = [*report.problems, f"wrote {wrote}; {report.kept} that a person saved stay as they are"]
-    lines += [f"wrote {report.skeleton}: the keypoints, for annotate and convert"] if report.skeleton else []
+    lines = [*report.problems, f"wrote {wrote}; kept {report.kept} saved by a person"]
+    lines += [f"wrote {report.skeleton}: the skeleton, for annotate and convert"] if report.skeleton else []
     lines += [f"next: posetools annotate {folder}"] if report.written else []
     for line in lines:
         say(line)

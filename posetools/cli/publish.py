@@ -1,4 +1,4 @@
-"""``posetools publish``: a checkpoint as a small file to hand on."""
+"""``posetools publish``: a checkpoint as a small file to share."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ if TYPE_CHECKING:
 
 
 def publish(
-    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint, as `posetools train` leaves it.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint, as `posetools train` writes it.")],
     out: Annotated[
-        Path, typer.Option(metavar="FILE.pth", help="The new file; a dash and 8 digits of its SHA-256 are put in.")
+        Path,
+        typer.Option(
+            metavar="FILE.pth", help="File to write. A dash and 8 digits of its SHA-256 are added to the name."
+        ),
     ],
     metrics: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="JSON to put in.", show_default="its entry in metrics.json beside it"),
+        typer.Option(
+            metavar="FILE", help="JSON file of metrics to include.", show_default="the checkpoint's in metrics.json"
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file of the same name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     trust: Annotated[
         bool,
         typer.Option(
             "--trust",
-            help="For your own old files, which hold more than weights: run what is in the checkpoint while loading "
-            "it. Never with a file from somewhere else.",
+            help="Unpickle everything in the checkpoint, which can run code. Only for your own old files.",
         ),
     ] = False,
 ) -> None:
-    """Make a checkpoint fit to hand on: the weights to predict with, config, skeleton and metrics, nothing else.
+    """Write a checkpoint to share: weights, config, skeleton and metrics, without optimizer state.
 
-    The optimizer's state and the log are left out. The file loads with torch's weights_only and with OpenMMLab's tools.
+    The file loads with torch.load(weights_only=True) and with OpenMMLab's tools.
     """
     from posetools.exporting.publish import publish as run
 
@@ -48,9 +52,9 @@ def _print(done: PublishResult, checkpoint: Path) -> None:
     rows = {
         "checkpoint": f"{checkpoint}, {_size(done.size_before)}",
         "file": f"{done.path}, {_size(done.size)}",
-        "weights": "averages of the EMAHook" if done.averaged else "as trained; the run kept no averages",
+        "weights": "averages of the EMAHook" if done.averaged else "as trained; the run has no averages",
         "dropped": ", ".join(dropped) or "nothing",
-        "with them": ", ".join(sorted(done.meta)),
+        "included": ", ".join(sorted(done.meta)),
     }
     screen.print(table_of(rows.items(), title="published"))
     screen.print(f"SHA-256 {done.sha256}")

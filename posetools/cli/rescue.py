@@ -1,4 +1,4 @@
-"""``posetools rescue``: the weights as trained, where an earlier version broke their average."""
+"""``posetools rescue``: replaces weight averages that an earlier version broke."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from posetools.errors import printable
 
 def rescue(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder of a run of both stages, or the work folder of one.")
+        Path, typer.Argument(metavar="RUN", help="Folder of a run of both stages, or work folder of one stage.")
     ],
 ) -> None:
-    """Put the weights as trained in the place of an average that posetools 0.1 broke.
+    """Replace the weight averages that posetools 0.1 broke with the trained weights.
 
-    Only runs that posetools 0.1 trained on a CPU need it; all others are left as they are, and it says so. The old
-    files are kept in before_rescue/ of the work folder.
+    Only runs that posetools 0.1 trained on a CPU need it; other runs are not changed. The old files are kept in
+    before_rescue/ in the work folder.
     """
     from posetools.training.rescue import KEPT
     from posetools.training.rescue import rescue as run_rescue
 
     found = run_rescue(run)
     if not found:
-        print(printable(f"{run}: nothing to rescue: every average follows the weights it is of"))
+        print(printable(f"{run}: nothing to rescue: all weight averages are intact"))
         return
     for one in found:
         for path in one.rescued:
-            print(printable(f"{path}: holds the weights as trained now"))
+            print(printable(f"{path}: now has the trained weights"))
         if one.set_aside:
             names = ", ".join(path.name for path in one.set_aside)
-            kept = f"{one.work_dir / KEPT}: keeps what the stale average had been chosen or measured by: {names}"
+            kept = f"{one.work_dir / KEPT}: has the files that were selected or measured by the broken average: {names}"
             print(printable(kept))
     if run not in (one.work_dir for one in found):
-        print(printable(f"measure the pair: posetools eval --run {run}"))
+        print(printable(f"evaluate the pair: posetools eval --run {run}"))

@@ -1,4 +1,4 @@
-"""``posetools sigmas``: the constants of OKS from images labeled twice."""
+"""``posetools sigmas``: measures the OKS sigmas from images labeled twice."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from posetools.cli.options import LABELING, MatchIou, SkeletonOfTwo
 if TYPE_CHECKING:
     from posetools.datasets.sigmas import SigmasResult
 
-A = Annotated[Path, typer.Argument(metavar="A", help=f"One person's labels: {LABELING}")]
-B = Annotated[Path, typer.Argument(metavar="B", help="Another person's labels of the same images: likewise.")]
+A = Annotated[Path, typer.Argument(metavar="A", help=f"Labels of one person: {LABELING}")]
+B = Annotated[
+    Path, typer.Argument(metavar="B", help="Labels of another person for the same images, in one of the same forms.")
+]
 Update = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write the sigmas into this skeleton file; the rest of it stays as it is."),
+    typer.Option(metavar="FILE", help="Write the sigmas to this skeleton file; the rest of it is kept."),
 ]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the table to this file too.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the table to FILE.")]
 
 
 def sigmas(
@@ -30,9 +32,11 @@ def sigmas(
     match_iou: MatchIou = 0.5,
     skeleton: SkeletonOfTwo = None,
 ) -> None:
-    """Measure each keypoint's sigma, on which OKS and AP depend, from images that two people labeled.
+    """Measure the OKS sigma of each keypoint from images that two people labeled.
 
-    Needs at least 20 objects with a keypoint in both. Exit status: 0 measured, 2 could not run.
+    OKS and AP depend on the sigmas. A keypoint needs at least 20 objects that both people labeled.
+
+    Exit status: 0 measured; 2 could not run.
     """
     from posetools.datasets.sigmas import sigmas, update_skeleton
     from posetools.files.disk import write_json
@@ -45,7 +49,7 @@ def sigmas(
         say(f"wrote {json}")
     if update is not None:
         kept = update_skeleton(update, result)
-        say(f"wrote {update}" + (f"; as before: {', '.join(kept)}" if kept else ""))
+        say(f"wrote {update}" + (f"; unchanged: {', '.join(kept)}" if kept else ""))
 
 
 def _print(result: SigmasResult) -> None:
@@ -59,12 +63,12 @@ def _print(result: SigmasResult) -> None:
             numbers = [f"{each.sigma:.4f}", f"{each.low:.4f} to {each.high:.4f}", f"{each.offset:.4f}"]
         rows.append((name, str(each.objects), *numbers, f"{each.current:g}"))
         if each.sigma is None:
-            notes.append(f"{name}: not measured, for it needs at least {FEWEST_POINTS} objects, got {each.objects}")
+            notes.append(f"{name}: not measured: needs at least {FEWEST_POINTS} objects, got {each.objects}")
         if each.relabelled:
-            notes.append(f"{name}: {each.relabelled} left out, which changed places with another name in B")
+            notes.append(f"{name}: {each.relabelled} left out, because B has them under another keypoint name")
         if each.sigma and each.offset and each.offset > each.sigma / 2:
-            notes.append(f"{name}: much of it is a constant offset; agree on where the point is, and label anew")
-    heads = ("keypoint", "objects", "sigma", "95 % interval", "offset", "so far")
+            notes.append(f"{name}: mostly a constant offset; agree on the position of the point, then label again")
+    heads = ("keypoint", "objects", "sigma", "95 % interval", "offset", "current")
     out.print(table_of(rows, *heads, title="in units of sqrt(area)"))
     notes.append(
         f"objects in both: {result.objects} in {result.images} images; "

@@ -1,4 +1,4 @@
-"""``posetools skeleton``: look at a skeleton, check one's own file, write one to start from."""
+"""``posetools skeleton``: shows a skeleton, checks a skeleton file, or writes a new one."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import console, escape, table_of
+from posetools.cli.help import HelpCommand, HelpGroup
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.core.skeleton import Skeleton
 
 app = typer.Typer(
-    help="Show a skeleton, check a skeleton file, or write one to start from.",
+    cls=HelpGroup,
+    help="Show a skeleton, check a skeleton file, or write a new one.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def show(
-    name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="car8, coco17, or a skeleton file.")] = "car8",
-    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the file instead of the table.")] = False,
+    name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="car8, coco17 or a skeleton file.")] = "car8",
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print YAML instead of a table.")] = False,
 ) -> None:
     """Show the keypoints, links and constants of a skeleton."""
     from posetools.core.skeleton import dump_skeleton, load_skeleton
@@ -37,9 +39,12 @@ def show(
         _print_table(skeleton)
 
 
-@app.command()
-def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A skeleton file.")]) -> None:
-    """Tell whether a skeleton file is valid: exit status 0, or 2 with what is wrong and where."""
+@app.command(cls=HelpCommand)
+def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Skeleton file.")]) -> None:
+    """Check whether a skeleton file is valid.
+
+    Exit status: 0 valid; 2 invalid, with the place and the problem.
+    """
     from posetools.core.skeleton import read_skeleton
 
     skeleton = read_skeleton(file)
@@ -49,12 +54,12 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A skeleton 
     print(printable(f"{file}: valid: {skeleton.name}, {category}, {points}"))
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def new(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; it must not exist.")],
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="NAME|FILE", help="Or: the skeleton to copy, with all that is in it."),
+        typer.Option("--from", metavar="NAME|FILE", help="Copy this skeleton, instead of --keypoints."),
     ] = None,
     names: Annotated[
         str | None,
@@ -62,23 +67,26 @@ def new(
             "--keypoints",
             "--names",
             metavar="A,B,...",
-            help="Names of the keypoints; swaps follow from left/right in them.",
-            show_default="asked for in a terminal",
+            help="Keypoint names. Pairs to swap are derived from left/right in them.",
+            show_default="a prompt in a terminal",
         ),
     ] = None,
     category: Annotated[
-        str | None, typer.Option(help="With --keypoints: what the object is called.", show_default="object")
+        str | None, typer.Option(metavar="NAME", help="With --keypoints: name of the object.", show_default="object")
     ] = None,
 ) -> None:
-    """Write a commented skeleton file to start from."""
+    """Write a new skeleton file with comments."""
     from posetools.core.skeleton import load_skeleton
     from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found
     from posetools.files.disk import write_text
 
     if start is not None and (names is not None or category is not None):
-        raise RequestError("--from copies a skeleton with its names\n  fix: leave --keypoints and --category out")
+        raise RequestError(
+            "`posetools skeleton new --from` cannot be combined with --keypoints or --category\n"
+            "  fix: leave one of them out"
+        )
     if file.exists():
-        raise RequestError(f"{file}: exists already, and is left as it is; choose another name")
+        raise RequestError(f"{file}: exists already\n  fix: choose another name")
     name = check_name(file)
     if start is not None:
         skeleton = load_skeleton(start).model_copy(update={"name": name})
@@ -94,16 +102,16 @@ def new(
 
 
 def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:
-    """Return the keypoints and the category that somebody at a terminal types."""
+    """Return the keypoints and the category that the user types at a terminal."""
     if not sys.stdin.isatty():
         command = f"posetools skeleton new {file}"
         raise RequestError(
-            "skeleton new needs the names of the keypoints\n"
+            "skeleton new needs keypoint names\n"
             f"  fix: {command} --category {category or name} --keypoints nose,left_ear,right_ear,...\n"
             f"  or copy a skeleton: {command} --from coco17"
         )
-    category = category or typer.prompt("What the object is called", default=name)
-    keypoints: str = typer.prompt("Its keypoints, with commas between them (nose,left_ear,right_ear,...)")
+    category = category or typer.prompt("Name of the object", default=name)
+    keypoints: str = typer.prompt("Keypoint names, separated by commas (nose,left_ear,right_ear,...)")
     return keypoints, category
 
 

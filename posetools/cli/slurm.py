@@ -1,7 +1,8 @@
-"""``posetools slurm``: the job file of a training run on a cluster."""
+"""``posetools slurm``: writes the job file of a training run on a cluster."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,28 +13,26 @@ from posetools.errors import RequestError, printable
 _Train = Annotated[
     list[str],
     typer.Argument(
-        metavar="TRAIN", help="After --, what follows `posetools train`: --stage, DATA, --work-dir and so on."
+        metavar="-- TRAIN...", help="After --, the arguments of `posetools train`: --stage, DATA, --work-dir and so on."
     ),
 ]
-_Out = Annotated[Path, typer.Option("--out", "-o", help="The job file.")]
-_Nodes = Annotated[int, typer.Option(min=1, help="Machines.")]
-_Gpus = Annotated[int, typer.Option(min=1, help="GPUs of each machine.")]
-_Time = Annotated[str, typer.Option(metavar="TIME", help="When Slurm ends it: MINUTES, HH:MM:SS or DAYS-HH:MM:SS.")]
-_Cpus = Annotated[int, typer.Option(min=1, help="Cores for each GPU; they load its data.")]
-_Memory = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Memory of each machine, such as 64G.", show_default="Slurm's")
-]
-_Partition = Annotated[str | None, typer.Option(help="Where it is queued.", show_default="Slurm's")]
-_Account = Annotated[str | None, typer.Option(help="Who pays.", show_default="Slurm's")]
-_Name = Annotated[str | None, typer.Option(help="Of the job.", show_default="posetools-STAGE")]
+_request = partial(typer.Option, rich_help_panel="Resources")
+_Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Job file to write.")]
+_Nodes = Annotated[int, _request(min=1, metavar="N", help="Number of nodes.")]
+_Gpus = Annotated[int, _request(min=1, metavar="N", help="GPUs per node.")]
+_Time = Annotated[str, _request(metavar="TIME", help="Time limit: MINUTES, HH:MM:SS or DAYS-HH:MM:SS.")]
+_Cpus = Annotated[int, _request(min=1, metavar="N", help="CPU cores per GPU, for loading data.")]
+_Memory = Annotated[str | None, _request(metavar="SIZE", help="Memory per node, such as 64G.", show_default="Slurm's")]
+_Partition = Annotated[str | None, _request(metavar="NAME", help="Slurm partition.", show_default="Slurm's")]
+_Account = Annotated[str | None, _request(metavar="NAME", help="Account to charge.", show_default="Slurm's")]
+_Name = Annotated[str | None, typer.Option(metavar="NAME", help="Job name.", show_default="posetools-STAGE")]
 _NoRequeue = Annotated[
-    bool, typer.Option("--no-requeue", help="End with the time, instead of going back into the queue.")
+    bool, typer.Option("--no-requeue", help="End at the time limit, instead of resuming in a new job.")
 ]
-_Warning = Annotated[
-    int, typer.Option(min=1, metavar="SECONDS", help="How long before its time is up the training is stopped.")
-]
+_Warning = Annotated[int, typer.Option(min=1, metavar="SECONDS", help="Stop training SECONDS before the time limit.")]
 _Setup = Annotated[
-    list[str] | None, typer.Option(metavar="LINE", help="Shell that comes first, such as 'source .venv/bin/activate'.")
+    list[str] | None,
+    typer.Option(metavar="LINE", help="Shell line to run first, such as 'source .venv/bin/activate'. Repeatable."),
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the job file.")]
 
@@ -54,9 +53,9 @@ def slurm(
     setup: _Setup = None,
     overwrite: _Overwrite = False,
 ) -> None:
-    """Write a job file for Slurm that trains on several GPUs and goes on by itself when its time was up.
+    """Write a Slurm job file that trains on several GPUs and resumes after its time limit.
 
-    Nothing is submitted: look at the file, then hand it to sbatch.
+    Nothing is submitted: check the file, then submit it with sbatch.
     """
     from posetools.files.disk import write_text
     from posetools.training.slurm import SlurmJob, job_text
@@ -77,7 +76,7 @@ def slurm(
     )
     text = job_text(job)
     if out.exists() and not overwrite:
-        raise RequestError(f"{out}: exists\n  --overwrite replaces it; or choose another --out")
+        raise RequestError(f"{out}: exists already\n  fix: --overwrite replaces it; or choose another --out")
     write_text(out, text)
-    print(printable(f"{out}: {nodes * gpus} processes, one for each GPU"))
-    print(printable(f"look at it, then submit it: sbatch {out}"))
+    print(printable(f"{out}: {nodes * gpus} processes, one per GPU"))
+    print(printable(f"check it, then submit it: sbatch {out}"))

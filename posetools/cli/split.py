@@ -1,4 +1,4 @@
-"""``posetools split``: train and val anew, in a finished data set."""
+"""``posetools split``: splits a data set into train and val again."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ if TYPE_CHECKING:
 def split(
     data: Data,
     val: Annotated[float, typer.Option(help="Fraction of images for validation; 0: all for training.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Another seed, another split; the same seed, the same split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
     split_by: Annotated[
         str | None,
         typer.Option(
-            metavar="picture|parent|REGEX",
-            help="What stays together: nothing, the images of a folder, or those whose names match a regular "
-            "expression alike (its first group, or the whole match). Left out: clips, when the names look like "
-            "frames of clips, else nothing.",
+            metavar="image|parent|REGEX",
+            help="Images to keep in the same split. image: each on its own; parent: those of a folder; REGEX: those "
+            "with the same first group, or the same match, in their names.",
+            show_default="the frames of a clip, if names look like frames; else image",
         ),
     ] = None,
     stratify: Annotated[
         Literal["size", "visibility"] | None,
         typer.Option(
-            help="Share out evenly too: small, medium and large objects, or visible, hidden and unlabeled points. "
-            "What belongs together stays together."
+            help="Also balance the splits by object size (small, medium, large) or keypoint visibility (visible, "
+            "occluded, unlabeled). Groups of --split-by stay together."
         ),
     ] = None,
 ) -> None:
-    """Split the images of a finished data set into train and val anew.
+    """Split the images of a data set into train and val again.
 
-    Rewrites train_coco.json and val_coco.json together (with --val 0 the first alone is left); images, unknown keys
-    and ids stay as they are, and so does a test set.
+    Rewrites train_coco.json and val_coco.json together; with --val 0 only train_coco.json is left. Images, unknown
+    keys, ids and a test split do not change.
     """
     from posetools.datasets.resplit import resplit
 
     result = resplit(data, val=val, seed=seed, by=split_by, stratify=stratify)
-    notes = [f"{' and '.join(result.renumbered)} got new ids: theirs stood in both files"] if result.renumbered else []
-    notes += [f"{name}: left as it is" for name in result.untouched]
+    notes = (
+        [f"{' and '.join(result.renumbered)} got new ids: both files used the same ones"] if result.renumbered else []
+    )
+    notes += [f"{name}: not changed" for name in result.untouched]
     notes += ["an interrupted split was finished first"] if result.finished else []
     notes += [f"warning: {each}" for each in result.plan.warnings]
     print_counts(result.counts, f"split: {result.plan.reason}", notes)
@@ -58,4 +60,4 @@ def _print_strata(result: ResplitResult) -> None:
         (name, str(total - in_val), str(in_val), f"{100 * in_val / total:.1f} %")
         for name, (total, in_val) in {"images": (sum(images.values()), images["val"]), **result.strata}.items()
     ]
-    console().print(table_of(rows, "", "train", "val", "share of val"))
+    console().print(table_of(rows, "", "train", "val", "val fraction"))

@@ -1,4 +1,4 @@
-"""How a command of several steps shows what it does, among them training runs."""
+"""Output of a command with several steps, some of them training runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from posetools.cli.train_display import display
 
 
 class Steps:
-    """Numbered steps, each with the command that does the same and shows how far it is in the same way."""
+    """Numbered steps, each with its command and its progress."""
 
     progress = staticmethod(progress)
     training = staticmethod(display)
@@ -17,7 +17,7 @@ class Steps:
         self._number = 0
 
     def step(self, title: str, command: str) -> None:
-        """Print what is done next."""
+        """Print the next step."""
         self._number += 1
         self._out.print(f"\n[bold]{self._number}. {escape(title)}[/]")
         if command:

@@ -1,6 +1,6 @@
-"""SIGTERM, by which process managers stop a command: as Ctrl-C, so that nothing is left half done.
+"""SIGTERM, which process managers send, works as Ctrl-C, so that no file is left incomplete.
 
-A run says where it stopped and how to resume; the exit status is the one that process managers expect.
+A training run prints where it stopped and how to resume; the exit status is the one that process managers expect.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 class StopFlag:
-    """Whether SIGTERM has come."""
+    """Whether SIGTERM was received."""
 
     by_sigterm = False
 
     def status(self, otherwise: int) -> int:
-        """Return the exit status of a command that ends with ``otherwise`` when Ctrl-C stopped it."""
+        """Return the exit status of a command that ends with ``otherwise`` without SIGTERM."""
         return TERMINATED if self.by_sigterm and otherwise == INTERRUPTED else otherwise
 
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[StopFlag]:
-    """Let SIGTERM do what Ctrl-C does while the command runs.
+    """Handle SIGTERM as Ctrl-C while the command runs.
 
-    One of several processes of ``train --launcher`` dies of it at once, as before: it may be waiting for the others,
-    where Python does not hear of a signal.
+    With ``train --launcher`` SIGTERM still ends each process at once: a process that waits for the others in native
+    code cannot run a Python signal handler.
     """
     stopped, own = StopFlag(), os.getpid()
     several = any(argument.partition("=")[0] == "--launcher" for argument in sys.argv)
 
     def interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if os.getpid() != own:
-            # A process that was forked from this one, such as a loader's, ends without a word.
+            # A forked process, such as a data loader's, ends without a message.
             os._exit(TERMINATED)
         stopped.by_sigterm = True
-        # `timeout` and others send it twice, and what it ends must not be interrupted in turn.
+        # `timeout` and others send it twice; the second one must not interrupt the cleanup.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise KeyboardInterrupt
 

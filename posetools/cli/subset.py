@@ -1,4 +1,4 @@
-"""``posetools subset``: a part of a data set as a data set."""
+"""``posetools subset``: writes part of a data set as a new data set."""
 
 from __future__ import annotations
 
@@ -13,35 +13,44 @@ from posetools.cli.options import Data, Images, Out, Overwrite, SkeletonOfData
 if TYPE_CHECKING:
     from posetools.datasets.subset import SubsetRequest, SubsetResult
 
-_choice = partial(typer.Option, rich_help_panel="What is kept")
+_choice = partial(typer.Option, rich_help_panel="Conditions")
 
-Split = Annotated[list[str] | None, _choice(metavar="train|val|...", help="Only this split.", show_default="all")]
-Finding = Annotated[
-    list[str] | None, _choice(metavar="CODE", help="Only images with such a finding of `posetools validate`.")
+Split = Annotated[
+    list[str] | None, _choice(metavar="NAME", help="Only this split, such as train. Repeatable.", show_default="all")
 ]
-Without = Annotated[list[str] | None, _choice(metavar="CODE", help="Only images without such a finding.")]
+Finding = Annotated[
+    list[str] | None,
+    _choice(metavar="CODE", help="Only images with this finding of `posetools validate`. Repeatable."),
+]
+Without = Annotated[list[str] | None, _choice(metavar="CODE", help="Only images without this finding. Repeatable.")]
 Names = Annotated[
     str | None,
     _choice(
         metavar="FILE|PATTERN",
-        help="Only these images: a file of names, one per line, seen from images/; or a pattern such as 'night/*'.",
+        help="Only these images: a file with one path per line, relative to images/, or a pattern such as 'night/*'.",
     ),
 ]
 MinSize = Annotated[
-    float | None, _choice(metavar="PX", help="Only images with an object whose longer side is at least this.")
+    float | None, _choice(metavar="PX", help="Only images with an object whose longer side is at least PX pixels.")
 ]
-MaxSize = Annotated[float | None, _choice(metavar="PX", help="Likewise, at most this: in one object, with --min-size.")]
+MaxSize = Annotated[
+    float | None,
+    _choice(
+        metavar="PX",
+        help="Only images with an object whose longer side is at most PX pixels. One object must meet both limits.",
+    ),
+]
 Size = Annotated[
     Literal["small", "medium", "large"] | None,
-    _choice(help="Only images with an object of this COCO size class: area below 32x32, below 96x96, or more."),
+    _choice(help="Only images with an object of this COCO size: area below 32x32 pixels, below 96x96, or larger."),
 ]
-Limit = Annotated[int | None, _choice(metavar="N", min=1, help="At most so many images, by lot.")]
-Seed = Annotated[int, _choice(help="Of the lot: another seed, another choice.")]
+Limit = Annotated[int | None, _choice(metavar="N", min=1, help="At most N images, randomly selected.")]
+Seed = Annotated[int, _choice(help="Random seed of --limit.")]
 Objects = Annotated[
     bool,
     _choice(
         "--objects",
-        help="Drop single objects too: those of another size, those without --finding, those with --without-finding.",
+        help="Also drop single objects that do not match the size or finding conditions.",
     ),
 ]
 
@@ -63,9 +72,11 @@ def subset(
     images: Images = "copy",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a part of a data set as a data set of its own: the images that meet every condition, in their splits.
+    """Write part of a data set as a new data set: the images that match all conditions.
 
-    Exit status: 0 written, 2 could not run (also when nothing is left).
+    The images stay in their splits.
+
+    Exit status: 0 written; 2 could not run, or no image matches.
     """
     from dataclasses import replace
 

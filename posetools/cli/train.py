@@ -1,110 +1,127 @@
-"""``posetools train``: one stage of a pair, or both, from data set and config to checkpoints."""
+"""``posetools train``: trains one stage of a pair, or both."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from posetools.cli.models import Device
+from posetools.cli.options import SKELETON_HELP
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
     from posetools.training.request import TrainRequest
 
+_setting = partial(typer.Option, rich_help_panel="Training settings")
+_hardware = partial(typer.Option, rich_help_panel="Hardware")
+_output = partial(typer.Option, rich_help_panel="Output")
+
 _Stage: TypeAlias = Annotated[
     Literal["det", "pose", "all"],
-    typer.Option(help="Train the detector or the pose estimator; all: one after the other, then evaluate both."),
+    typer.Option(help="Model to train: the detector or the pose estimator. all: both in turn, then evaluate them."),
 ]
 _Arguments: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DATA", help="The data set's folder. After --cfg-options, more KEY=VALUE may follow."),
+    typer.Argument(metavar="DATA", help="Data set folder. After --cfg-options, more KEY=VALUE may follow."),
 ]
-_Data: TypeAlias = Annotated[Path | None, typer.Option(help="The data set's folder, as an option.")]
+_Data: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Data set folder, as an option instead of DATA.")
+]
 _Config: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(
-        help="An MMDet or MMPose config; with --stage all one of each.",
-        show_default="the one emitted for DATA; with --resume the one in the work folder",
+        metavar="FILE",
+        help="MMDet or MMPose config. With --stage all, pass one of each.",
+        show_default="the one written for DATA; with --resume the one in the work folder",
     ),
 ]
 _Configs: TypeAlias = Annotated[
-    Path, typer.Option(help="Folder in which the emitted pair is looked for, or a default one is written.")
+    Path, typer.Option(metavar="DIR", help="Folder with the configs of `posetools config`; written if missing.")
 ]
 _WorkDir: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder for checkpoints and log; with --stage all the parent of both, det and pose.",
-        show_default="work_dirs/<name of the config>; all: of DATA",
+    _output(
+        metavar="DIR",
+        help="Folder for checkpoints and logs. With --stage all, its subfolders det and pose.",
+        show_default="work_dirs/CONFIG_NAME; with --stage all work_dirs/DATA_NAME",
     ),
 ]
 _DryRun: TypeAlias = Annotated[
     bool,
-    typer.Option("--dry-run", help="Only try it: two iterations, an evaluation; tell time, memory and disk of all."),
+    typer.Option("--dry-run", help="Run two iterations and an evaluation, and estimate time, memory and disk space."),
 ]
 _Resume: TypeAlias = Annotated[
-    bool, typer.Option("--resume", help="Go on from the last checkpoint in the work folder.")
+    bool, typer.Option("--resume", help="Resume from the last checkpoint in the work folder.")
 ]
 _Gpus: TypeAlias = Annotated[
     int | None,
-    typer.Option(
+    _hardware(
         min=1,
-        help="Train on the first N GPUs of this machine, with a process each.",
-        show_default="one, if there is any; with --resume as many as before",
+        metavar="N",
+        help="Train on the first N GPUs of this machine, one process each.",
+        show_default="1, if there is a GPU; with --resume as before",
     ),
 ]
 _Processes: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, help="Train with N processes on the CPU.", show_default="one; with --resume as many as before"),
+    _hardware(min=1, metavar="N", help="Train with N processes on the CPU.", show_default="1; with --resume as before"),
 ]
 _Launcher: TypeAlias = Annotated[
     Literal["none", "pytorch", "slurm", "mpi"],
-    typer.Option(help="What has started this command as one of several processes: torchrun, srun or mpirun."),
+    _hardware(help="Launcher that started this process: torchrun (pytorch), srun (slurm) or mpirun (mpi)."),
 ]
-_Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
+_Device: TypeAlias = Annotated[str, _hardware(metavar="DEVICE", help="Device: auto, cpu, cuda or cuda:N.")]
+_Amp: TypeAlias = Annotated[bool, _hardware("--amp", help="Mixed precision. Needs a GPU.")]
 _Weights: TypeAlias = Annotated[
     str | None,
-    typer.Option(
+    _setting(
         metavar="URL|FILE|none",
-        help="What the whole model starts from; none: random weights.",
-        show_default="what the config says",
+        help="Initial weights of the whole model; none: random weights.",
+        show_default="the config's",
     ),
 ]
 _Epochs: TypeAlias = Annotated[
-    int | None, typer.Option(min=1, help="Epochs in all; the schedule is scaled.", show_default="the config's")
+    int | None,
+    _setting(min=1, help="Number of epochs. The learning rate schedule is scaled.", show_default="the config's"),
 ]
-_Seed: TypeAlias = Annotated[
-    int | None, typer.Option(min=0, help="Of the random numbers.", show_default="the config's")
-]
+_Seed: TypeAlias = Annotated[int | None, _setting(min=0, help="Random seed.", show_default="the config's")]
 _Skeleton: TypeAlias = Annotated[
-    str | None, typer.Option(help="A built-in name or a YAML file.", show_default="what conversion.json says")
+    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="the data set's")
 ]
 _EarlyStopping: TypeAlias = Annotated[
     int | None,
-    typer.Option(
-        min=0, help="End after N evaluations without a better metric; 0: never.", show_default="the config's: never"
+    _setting(
+        min=0,
+        metavar="N",
+        help="Stop after N evaluations without improvement; 0: never.",
+        show_default="the config's, usually never",
     ),
 ]
 _Keep: TypeAlias = Annotated[
-    int | None, typer.Option(min=2, help="Checkpoints to keep besides the best one.", show_default="the config's")
+    int | None,
+    _output(
+        min=2, metavar="N", help="Number of checkpoints to keep in addition to the best.", show_default="the config's"
+    ),
 ]
 _Tracker: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(metavar="tensorboard|wandb|mlflow", help="Send the curves to a tracker as well."),
+    _output(metavar="tensorboard|wandb|mlflow", help="Also log to this experiment tracker. Repeatable."),
 ]
 _Cache: TypeAlias = Annotated[
     Literal["crops", "crops-ram"] | None,
-    typer.Option(help="For poses on large photos: keep what is round each object decoded, on disk or in memory."),
+    _hardware(help="Pose, large photos: cache the decoded region of each object on disk or in memory."),
 ]
 _CacheDir: TypeAlias = Annotated[
-    Path | None, typer.Option(help="Folder for --cache crops.", show_default="crops in the work folder")
+    Path | None,
+    _hardware(metavar="DIR", help="Folder for --cache crops.", show_default="crops in the work folder"),
 ]
 _Options: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(metavar="KEY=VALUE", help="Change the config, as OpenMMLab's option of this name does."),
+    _setting(metavar="KEY=VALUE", help="Override config values, as in OpenMMLab's tools. Repeatable."),
 ]
 
 
@@ -116,7 +133,7 @@ def train(
     configs: _Configs = Path("configs"),
     work_dir: _WorkDir = None,
     resume: _Resume = False,
-    device: Device = "auto",
+    device: _Device = "auto",
     amp: _Amp = False,
     weights: _Weights = None,
     epochs: _Epochs = None,
@@ -133,9 +150,9 @@ def train(
     processes: _Processes = None,
     launcher: _Launcher = "none",
 ) -> None:
-    """Train one stage of a pair, or both, with mmengine's Runner.
+    """Train the detector, the pose estimator, or both.
 
-    The data set is checked against the config first. Ctrl-C stops the run, --resume goes on with it.
+    Checks the data set against the config first. Ctrl-C stops a run; --resume continues it.
     """
     from posetools.training.request import TrainRequest
 
@@ -183,16 +200,16 @@ def _one_config(configs: Sequence[Path]) -> Path | None:
     if len(configs) > 1:
         raise RequestError(
             f"--config must be given once, got {', '.join(map(str, configs))}\n"
-            "  --stage all trains a detector and a pose estimator, one after the other"
+            "  fix: leave one out, or --stage all to train a detector and a pose estimator"
         )
     return configs[0] if configs else None
 
 
 def split_arguments(arguments: Sequence[str], cfg_options: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
-    """Return DATA and all config options: after ``--cfg-options a=1``, a further ``b=2`` is one too, as in OpenMMLab.
+    """Return DATA and all config options: in ``--cfg-options a=1 b=2``, ``b=2`` is one too, as in OpenMMLab.
 
     Raises:
-        RequestError: there is more than one DATA.
+        RequestError: more than one DATA is given.
     """
     more = [text for text in arguments if cfg_options and "=" in text]
     folders = [text for text in arguments if text not in more]

@@ -1,4 +1,4 @@
-"""What ``posetools train --stage all`` and ``--dry-run`` do and print."""
+"""``posetools train --stage all`` and ``--dry-run``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from posetools.training.train import TrainResult
 
 
 def run_all(request: TrainRequest, configs: Sequence[Path]) -> None:
-    """Train both stages, evaluate them together, and print what came of it."""
+    """Train both stages, evaluate them together, and print the results."""
     result = train_all(request, configs, Steps())
     if result.evaluation is not None:
         console().print()
@@ -31,7 +31,7 @@ def run_all(request: TrainRequest, configs: Sequence[Path]) -> None:
 
 
 def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> None:
-    """Run a little of one stage or of both, and print what the whole would take."""
+    """Run a few iterations of one stage or both, and print what the whole run needs."""
     requests = stage_requests(request, configs) if both else {request.stage: request}
     with display() as listener:
         if busy_text():
@@ -41,43 +41,43 @@ def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> No
 
 
 def print_both(result: TrainAllResult) -> None:
-    """Print what both runs left, and what to do with it."""
+    """Print the results of both runs and the next commands."""
     out = console()
     rows = [(name, cell(result.det), cell(result.pose)) for name, cell in _LEFT_COLUMNS.items()]
     title = f"trained: {escape(str(result.work_dir))}"
     out.print(table_of(rows, "", "detector", "pose estimator", title=title))
     if result.evaluation is not None:
         detected, poses = result.evaluation.det.scores.ap50, pck_of(result.evaluation.labeled.scores)
-        # What the models are worth whose training was cut short by time.
+        # Judge models whose training was limited by time.
         for one, measure, score in ((result.det, BOX_AP50, detected), (result.pose, PCK, poses)):
             if one.enough:
                 out.print(verdict(measure, score, one.iterations, one.enough), soft_wrap=True)
     run = escape(str(result.work_dir))
-    out.print(f"all numbers: {run}/{EVALUATION}")
-    out.print(f"look at them: posetools eval --run {run} --report eval.html")
-    out.print(f"use the pair: posetools predict --run {run} --output-root predictions PICTURES")
-    out.print(f"take it away: posetools export --run {run} --out {escape(result.work_dir.resolve().name)}.zip")
+    out.print(f"all metrics: {run}/{EVALUATION}")
+    out.print(f"report: posetools eval --run {run} --report eval.html")
+    out.print(f"use the pair: posetools predict --run {run} --output-root predictions IMAGES")
+    out.print(f"export it: posetools export --run {run} --out {escape(result.work_dir.resolve().name)}.zip")
 
 
 def print_estimate(estimate: DryRun) -> None:
-    """Print what the run would take, a column per stage."""
+    """Print what the run needs, a column per stage."""
     out = console()
     stages = estimate.stages
     rows = [(name, *map(cell, stages)) for name, cell in _ROWS.items()]
     heads = ("", *(one.stage for one in stages))
-    out.print(table_of((row for row in rows if any(row[1:])), *heads, title="dry run: what the whole would take"))
+    out.print(table_of((row for row in rows if any(row[1:])), *heads, title="dry run: estimate of the whole run"))
     if len(stages) > 1:
         out.print(f"evaluation of both at the end: {time_text(estimate.joint_seconds)}")
-        out.print(f"in all: {time_text(estimate.seconds)}")
+        out.print(f"total: {time_text(estimate.seconds)}")
     out.print(f"disk for checkpoints: {size_text(estimate.disk_needed)}, free: {size_text(estimate.disk)}")
     out.print(f"memory of this machine: {size_text(estimate.memory)}")
     for remark in estimate.remarks():
         out.print(f"[yellow]{escape(remark)}[/]")
-    out.print("measured, then multiplied: other work on the machine changes it. Nothing was kept.")
+    out.print("extrapolated from a short measurement; other load on this machine changes it. Nothing was kept.")
 
 
 def time_text(seconds: float) -> str:
-    """Return ``12 s``, ``3.5 min`` or ``2.5 h``; days beyond two of them."""
+    """Return ``12 s``, ``3.5 min`` or ``2.5 h``; from two days on, days."""
     if seconds < 100:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     if seconds < 100 * 60:
@@ -90,7 +90,7 @@ def time_text(seconds: float) -> str:
 _LEFT_COLUMNS: dict[str, Callable[[TrainResult], str]] = {
     "work folder": lambda one: one.work_dir.name,
     "epochs": lambda one: str(one.epochs),
-    "of them now": lambda one: str(one.trained),
+    "trained now": lambda one: str(one.trained),
     "iterations": lambda one: str(one.iterations or ""),
     "best checkpoint": lambda one: one.best.name if one.best else "none",
     "last checkpoint": lambda one: one.last.name,
@@ -118,7 +118,7 @@ _ROWS: dict[str, Callable[[StageEstimate], str]] = {
     "config": lambda one: one.config,
     "device": lambda one: one.device if one.processes == 1 else f"{one.processes} x {one.device.partition(':')[0]}",
     "batch size": lambda one: str(one.batch_size),
-    "an iteration": _timed,
+    "time per iteration": _timed,
     "waiting for data": lambda one: f"{one.measured.waiting:.0%} of it",
     "iterations": lambda one: f"{one.epoch_length} x {one.schedule.epochs} epochs = {one.iterations}",
     "training": lambda one: time_text(one.training_seconds),
@@ -126,7 +126,7 @@ _ROWS: dict[str, Callable[[StageEstimate], str]] = {
     "saving": lambda one: f"{one.schedule.saves} x {time_text(one.measured.seconds_per_save)}",
     "start of epochs": lambda one: f"{one.schedule.epochs} x {time_text(one.measured.epoch_start)}",
     "start": lambda one: time_text(one.measured.start_up),
-    "in all": lambda one: time_text(one.seconds),
+    "total": lambda one: time_text(one.seconds),
     "peak memory": lambda one: size_text(one.memory),
     "peak GPU memory": lambda one: size_text(one.measured.gpu_memory) if one.measured.gpu_memory is not None else "",
     "checkpoints kept": _saved,

@@ -1,4 +1,4 @@
-"""How ``posetools train`` shows where the run is: a bar on a terminal, plain lines elsewhere."""
+"""Progress of ``posetools train``: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from posetools.training.train import TrainResult, train
 # Seconds between plain lines within an epoch.
 _LINE_PAUSE = 30.0
 _GAP = "  "
-# MMDet's metric gives no numbers at all, not even 0, when no box was predicted on any image.
-_NOTHING_PREDICTED = "no numbers, as nothing was predicted"
-# What the last evaluation of a run says about its use, and how OpenMMLab's metrics call that.
+# Without any predicted box MMDet's metric returns no values at all, not even 0.
+_NOTHING_PREDICTED = "no metrics, because nothing was predicted"
+# The measure that judges the last evaluation of a run, and its name in OpenMMLab's metrics.
 _JUDGED_METRICS = {"det": (BOX_AP50, "coco/bbox_mAP_50"), "pose": (OKS_AP50, "coco/AP .5")}
 
 
 @contextmanager
 def display() -> Iterator[TrainListener]:
-    """Give a listener that fits where stderr goes."""
+    """Yield a listener that shows progress on stderr."""
     if not sys.stderr.isatty():
         yield PlainDisplay()
         return
@@ -41,12 +41,12 @@ def display() -> Iterator[TrainListener]:
 
 
 class TrainBar(Progress):
-    """A bar over all iterations, and under it as many of the numbers as fit on one line."""
+    """A bar over all iterations, and below it the values that fit on one line."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
         self.numbers: Sequence[str] = ()
-        # Nothing may wrap, however narrow the terminal is: a display whose height changes jumps.
+        # No line may wrap, even on a narrow terminal: a display whose height changes flickers.
         columns = (
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
@@ -55,20 +55,20 @@ class TrainBar(Progress):
         super().__init__(*columns, console=out, expand=True)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Give the two lines."""
+        """Yield the two lines."""
         yield self.make_tasks_table(self.tasks)
         yield Text(fitting(self.numbers, self._out.width), no_wrap=True, overflow="ellipsis")
 
 
 def fitting(parts: Sequence[str], width: int) -> str:
-    """Return the parts on one line, without the last ones that make it wider than ``width``; the first one stays."""
+    """Return as many of the first parts as fit on a line of this width, at least one."""
     while len(parts) > 1 and len(_GAP.join(parts)) > width:
         parts = parts[:-1]
     return _GAP.join(parts)
 
 
 class PlainDisplay:
-    """One line per epoch, per evaluation, and per half a minute."""
+    """One line per epoch, per evaluation, and per 30 seconds."""
 
     def __init__(self) -> None:
         self._told = time.monotonic()
@@ -78,7 +78,7 @@ class PlainDisplay:
         print(printable_lines(line), file=sys.stderr, flush=True)
 
     def update(self, status: TrainStatus) -> None:
-        """Print where the run is, when it is time."""
+        """Print a line when one is due."""
         if status.phase == "scored":
             self.say(f"epoch {status.epoch}/{status.epochs} evaluated: {metrics_text(status.metrics)}")
         elif status.phase == "train" and (
@@ -90,7 +90,7 @@ class PlainDisplay:
 
 
 class BarDisplay:
-    """One bar over all iterations, with the numbers of the last one under it."""
+    """One bar over all iterations, with the latest values below it."""
 
     def __init__(self, bar: TrainBar) -> None:
         self._bar = bar
@@ -101,7 +101,7 @@ class BarDisplay:
         self._bar.console.print(printable_lines(line), markup=False)
 
     def update(self, status: TrainStatus) -> None:
-        """Move the bar; an evaluation's numbers stay above it."""
+        """Move the bar; metrics of an evaluation stay above it."""
         if status.phase == "scored":
             self.say(f"epoch {status.epoch}/{status.epochs} evaluated: {metrics_text(status.metrics)}")
         place = f"{status.iteration}/{status.iterations}"
@@ -117,14 +117,14 @@ class BarDisplay:
 
 
 def run_one(request: TrainRequest) -> None:
-    """Train one stage, and print what came of it."""
+    """Train one stage, and print the results."""
     with display() as listener:
         result = train(request, listener)
     print_result(result, request.stage)
 
 
 def print_result(result: TrainResult, stage: Stage) -> None:
-    """Print what a run left, and the command that evaluates it."""
+    """Print the results of a run, and the command that evaluates it."""
     out = console()
     rows = {"iterations": str(result.iterations)} if result.iterations else {}
     rows |= {"work folder": f"{result.work_dir}", "last checkpoint": result.last.name}
@@ -138,7 +138,7 @@ def print_result(result: TrainResult, stage: Stage) -> None:
 
 
 def metrics_text(metrics: Mapping[str, float | None]) -> str:
-    """Return an evaluation's numbers on one line; what could not be measured is n/a."""
+    """Return the metrics of an evaluation on one line; n/a: not measurable."""
     return (
         ", ".join(f"{name} {'n/a' if value is None else f'{value:.3f}'}" for name, value in metrics.items())
         or _NOTHING_PREDICTED
@@ -154,7 +154,7 @@ def _left(status: TrainStatus) -> str:
 
 
 def _numbers(status: TrainStatus) -> list[str]:
-    """Return the numbers, what matters most first."""
+    """Return the values, the most important first."""
     best = status.best
     name = best.name if best else next(iter(status.metrics), None)
     value = status.metrics.get(name) if name else None

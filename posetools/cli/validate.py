@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings, progress, table_of
-from posetools.cli.hints import in_own_words
-from posetools.cli.options import refuse_url, source_path
+from posetools.cli.options import SKELETON_HELP, refuse_url, source_path
 from posetools.errors import first_lines, printable
 
 if TYPE_CHECKING:
     from posetools.checks.validate import ValidationReport
 
-# So many kinds of findings are named with the verdict.
+# Number of kinds of findings that the verdict names.
 _FIRST_KINDS = 3
 
 Data = Annotated[
@@ -23,45 +22,45 @@ Data = Annotated[
     typer.Argument(
         parser=source_path,
         metavar="DATA",
-        help="A data set folder (images/, train_coco.json, val_coco.json), or one COCO file; also at a URL (s3://...).",
+        help="Data set folder (images/, train_coco.json, val_coco.json) or COCO file, also at a URL (s3://...).",
     ),
 ]
 SkeletonName = Annotated[
-    str | None, typer.Option(help="A built-in skeleton or a YAML file.", show_default="the data set's own")
+    str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="the data set's")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Let warnings count as errors do.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")]
 Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write counts and all findings to this file too.")
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write counts and all findings to FILE.")
 ]
 Fix = Annotated[
     bool,
     typer.Option(
         "--fix",
-        help="First mend what has one right answer: area, num_keypoints, iscrowd, 0-based edges, boxes that leave "
-        "the image. Says what it changes; the files are replaced as a whole.",
+        help="First fix findings with one correct answer: area, num_keypoints, iscrowd, 0-based edges, boxes that "
+        "extend beyond the image. Prints each change.",
     ),
 ]
-Images = Annotated[bool, typer.Option("--images/--no-images", help="Check the image files, not the COCO files alone.")]
+Images = Annotated[bool, typer.Option("--images/--no-images", help="Check the image files too.")]
 NearDuplicates = Annotated[
     bool,
     typer.Option(
         "--near-duplicates",
-        help="Also look for images that are nearly the same, across splits (W221) and between clips of one split "
-        "(W220). Decodes every image; needs the extra `leaks`.",
+        help="Also find near-duplicate images across splits (W221) and between clips of one split (W220). Decodes "
+        "every image. Needs the extra `leaks`.",
     ),
 ]
 Report = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE.html", help="Write a page to look at: charts, and findings with images."),
+    typer.Option("--report", metavar="FILE.html", help="Write an HTML report: charts, and findings with images."),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that look at the images; the findings are the same.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that check images in parallel.")]
 ClusterAddress = Annotated[
     str | None,
     typer.Option(
         "--cluster",
         metavar="ADDRESS",
-        help="Look at the images on the workers of a Dask cluster, tcp://HOST:8786 its scheduler, instead of "
-        "--workers; needs the extra `cluster`.",
+        help="Check images on a Dask cluster instead of --workers. ADDRESS is its scheduler, such as tcp://HOST:8786. "
+        "Needs the extra `cluster`.",
     ),
 ]
 
@@ -78,10 +77,11 @@ def validate(
     workers: Workers = 1,
     cluster: ClusterAddress = None,
 ) -> None:
-    """Check a data set before training on it.
+    """Check a data set before training: labels, keypoints, splits and images.
 
-    Exit status: 0 no errors (warnings are printed, and do not count without --strict), 1 findings, 2 could not run.
-    What each code means: docs/findings.md.
+    docs/findings.md explains each code.
+
+    Exit status: 0 no errors (warnings count only with --strict); 1 errors; 2 could not run.
     """
     from posetools.checks.validate import validate as check
     from posetools.files.disk import write_json
@@ -126,12 +126,12 @@ def _print(report: ValidationReport) -> None:
         unlabeled, hidden, visible = report.keypoints[split]
         numbers = (report.images[split], report.instances[split], visible, hidden, unlabeled)
         rows.append((split, *map(str, numbers)))
-    heads = ("split", "images", "objects", "visible", "hidden", "not labeled")
+    heads = ("split", "images", "objects", "visible", "occluded", "unlabeled")
     out.print(table_of(rows, *heads, title=escape(str(report.data))))
     for note in report.notes:
         out.print(escape(note))
     fixable = sum(finding.fixable for finding in report.findings)
-    hint = in_own_words(f"; --fix mends {fixable}") if fixable else ""
+    hint = f"; --fix fixes {fixable}" if fixable else ""
     out.print(f"errors: {report.errors}, warnings: {len(report.findings) - report.errors}{hint}")
     verdict = report.verdict
     first = ", ".join(map(str, verdict.things[:_FIRST_KINDS]))

@@ -1,4 +1,4 @@
-"""``posetools verify``: whether a bundle computes here what it did where it was made."""
+"""``posetools verify``: checks that a bundle gives the same results here as at its export."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="The zip that `posetools export` wrote.")],
+    bundle: Annotated[Path, typer.Argument(help="Zip file that `posetools export` wrote.")],
     device: Device = "auto",
 ) -> None:
-    """Say what is in a bundle, and run it on its own samples to see that it finds what it found when it was made.
+    """Run a bundle on its own samples and compare the results with those of its export.
 
-    Exit status: 0 when it does, 1 when it does not, 2 when the bundle cannot be opened.
+    Also prints what is in the bundle.
+
+    Exit status: 0 same results; 1 different results; 2 the bundle cannot be opened.
     """
     from posetools.pairs.open import PipelineOptions
     from posetools.pairs.pipeline import PosePipeline
@@ -46,8 +48,8 @@ def _print_manifest(manifest: Manifest, bundle: Path, out: Console) -> None:
         "made by": manifest.made_by,
         "precision": manifest.precision,
         "skeleton": f"{skeleton.name}: {skeleton.category.name}, {skeleton.num_keypoints} keypoints",
-        "detector": f"{sizes[0]}, finds {', '.join(manifest.det.classes)}",
-        "pose estimator": f"{sizes[1]}, boxes times {manifest.pose.padding:g}",
+        "detector": f"{sizes[0]}, detects {', '.join(manifest.det.classes)}",
+        "pose estimator": f"{sizes[1]}, boxes scaled by {manifest.pose.padding:g}",
         "thresholds": f"box {thresholds.bbox_thr:g}, NMS {thresholds.nms_thr:g}, keypoint {thresholds.kpt_thr:g}",
     }
     metrics = [(name, "n/a" if value is None else f"{value:.3f}") for name, value in manifest.metrics.items()]
@@ -60,7 +62,7 @@ def _print_samples(report: VerifyReport, out: Console) -> None:
     from posetools.runtime.verify import MOST_PIXELS, SCORE
 
     if not report.samples:
-        out.print("[bold red]no[/]: the bundle holds no samples, so nothing can be compared.")
+        out.print("[bold red]no[/]: the bundle has no samples to compare.")
         return
     table = Table("", "sample", "objects", "boxes", "keypoints", "scores", title="largest differences")
     for one in report.samples:
@@ -72,11 +74,11 @@ def _print_samples(report: VerifyReport, out: Console) -> None:
         )
     out.print(table)
     if report.ok:
-        out.print(f"[green]ok[/]: found as expected, within {MOST_PIXELS} px and {SCORE:g} of each score.")
+        out.print(f"[green]ok[/]: same results, within {MOST_PIXELS} px and {SCORE:g} of each score.")
         return
     for one in report.samples:
         if one.keypoint_px > MOST_PIXELS:
-            out.print(f"{escape(one.file)}: {escape(one.worst)} is {one.keypoint_px:.1f} px away", soft_wrap=True)
-    out.print(f"[bold red]no[/]: more than {MOST_PIXELS} px or {SCORE:g} away, or another number of objects.")
+            out.print(f"{escape(one.file)}: {escape(one.worst)} is off by {one.keypoint_px:.1f} px", soft_wrap=True)
+    out.print(f"[bold red]no[/]: off by more than {MOST_PIXELS} px or {SCORE:g}, or another number of objects.")
     if report.manifest.precision == "int8":
-        out.print("8-bit networks can differ from one processor to the next; see docs/verify.md.")
+        out.print("int8 networks can give different results on different processors; see docs/verify.md.")

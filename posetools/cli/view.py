@@ -1,4 +1,4 @@
-"""``posetools view``: labels, and predictions beside them, as images."""
+"""``posetools view``: draws labels, and predictions next to them."""
 
 from __future__ import annotations
 
@@ -13,51 +13,55 @@ from posetools.cli.console import progress, say
 from posetools.cli.options import SkeletonOfData
 from posetools.errors import RequestError, must_be
 
-_choice = partial(typer.Option, rich_help_panel="What is shown")
-_looks = partial(typer.Option, rich_help_panel="How it looks")
+_choice = partial(typer.Option, rich_help_panel="Selection")
+_looks = partial(typer.Option, rich_help_panel="Appearance")
 
 Data = Annotated[
-    Path, typer.Argument(help="A data set folder, or a folder or file that `posetools convert` reads.", metavar="DATA")
+    Path, typer.Argument(help="Data set folder, or a file or folder that `posetools convert` reads.", metavar="DATA")
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", "-o", help="The file of the sheet, or the folder.", show_default="view.png; view/ with --each"
+        "--out",
+        "-o",
+        metavar="PATH",
+        help="Sheet to write; with --each the folder.",
+        show_default="view.png; with --each view/",
     ),
 ]
-Split = Annotated[str | None, _choice(metavar="train|val|...", help="Only this split.", show_default="all")]
+Split = Annotated[str | None, _choice(metavar="NAME", help="Only this split, such as train.", show_default="all")]
 FindingCode = Annotated[
     str | None,
     _choice(
         metavar="CODE",
-        help="Only images with such a finding of `posetools validate`; the objects that it names are marked.",
+        help="Only images with this finding of `posetools validate`; the objects it names are marked.",
     ),
 ]
 Predictions = Annotated[
     Path | None,
     _choice(
         metavar="FILE",
-        help="A file of `posetools predict`: each image that it has with its labels on the left and the predictions "
-        "on the right.",
+        help="Predictions file of `posetools predict`: show its images with labels on the left and predictions on the "
+        "right.",
     ),
 ]
-Number = Annotated[int, _choice("--n", "-n", min=1, help="How many images, or objects, at most.")]
+Number = Annotated[int, _choice("--n", "-n", min=1, metavar="N", help="Maximum number of images or objects.")]
 Seed = Annotated[
-    int | None, _choice(min=0, help="Choose by lot; the same seed, the same choice.", show_default="spread evenly")
+    int | None, _choice(min=0, help="Select randomly, with this seed.", show_default="evenly spaced images")
 ]
-Objects = Annotated[bool, _choice("--objects", help="Show each object by itself, cut out: for small ones.")]
+Objects = Annotated[bool, _choice("--objects", help="Show a crop of each object, useful for small objects.")]
 Each = Annotated[
-    bool, typer.Option("--each", help="Write single images, in full resolution, into a new folder: no sheet.")
+    bool, typer.Option("--each", help="Write single images at full resolution to a new folder, instead of a sheet.")
 ]
-Names = Annotated[bool, _looks("--names", help="Write each point's name beside it.")]
-Indices = Annotated[bool, _looks("--indices", help="Write each point's number, from 0, beside it.")]
-Columns = Annotated[int | None, _looks(min=1, help="Images in a row of the sheet.", show_default="by their shape")]
+Names = Annotated[bool, _looks("--names", help="Draw the name of each keypoint.")]
+Indices = Annotated[bool, _looks("--indices", help="Draw the index of each keypoint, from 0.")]
+Columns = Annotated[int | None, _looks(min=1, metavar="N", help="Images per row.", show_default="by their shape")]
 Tile = Annotated[
     str | None,
     _looks(
         metavar="W|WxH",
-        help="The size of an image in the sheet, in pixels.",
-        show_default="320 to 1280 wide, by their number",
+        help="Size of an image in the sheet, in pixels.",
+        show_default="320 to 1280 wide, by number of images",
     ),
 ]
 
@@ -78,9 +82,11 @@ def view(
     columns: Columns = None,
     tile: Tile = None,
 ) -> None:
-    """Draw the labels into the images, and show them on one sheet: discs are visible points, rings hidden ones.
+    """Draw labels on the images and put them on one sheet.
 
-    Exit status: 0 done (also when there is nothing to show, which is said), 2 could not run.
+    Filled circles are visible keypoints, rings are occluded ones.
+
+    Exit status: 0 done, also if no image matches; 2 could not run.
     """
     from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The COCO files of a data set as documents: every entry and key as it is written, also of a file with mistakes.
+"""The COCO files of a data set as documents: every entry and key as written, even in files with errors.
 
 Whoever needs arrays, and findings on what breaks the format, reads posetools/formats/coco/table.py instead.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from posetools.errors import InputError, must_be
 from posetools.files.disk import read_json
 
-HINT = "`posetools validate` lists everything that is wrong with the file"
+HINT = "`posetools validate` lists all errors in the file"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class CocoDocument:
     content: Any
 
     def entries(self, kind: str) -> list[Any]:
-        """Return ``images``, ``annotations`` or ``categories`` as far as it is there, whatever is in it."""
+        """Return ``images``, ``annotations`` or ``categories``, unchecked; empty if missing."""
         value = self.content.get(kind) if isinstance(self.content, dict) else None
         return value if isinstance(value, list) else []
 

@@ -19,12 +19,12 @@ from posetools.core.geometry import DECIMALS, Bools, Floats, Ints, box_area
 from posetools.core.place import Origin, Origins
 from posetools.core.skeleton import Skeleton
 
-# Images whose objects a writer takes at a time: few enough for the caches of a processor.
+# Images per slice for writers: small enough for CPU caches.
 SLICE = 500
 
 
 class Visibility(IntEnum):
-    """COCO's three values; every path through posetools keeps all three apart."""
+    """COCO's three values; posetools always keeps all three."""
 
     NOT_LABELED = 0
     HIDDEN = 1
@@ -37,10 +37,10 @@ class Image:
 
     Attributes:
         file_name: its name in the data set's ``images/`` folder, with forward slashes; unique in a Dataset.
-        width: in pixels, of the upright frame (after EXIF rotation).
-        height: likewise.
-        path: where the file lies now, or None when the source does not say.
-        split: the split that the source declares for it, or None.
+        width: of the upright image (after EXIF rotation), in pixels.
+        height: of the upright image, in pixels.
+        path: the file's current path, or None if unknown.
+        split: its split in the source, or None.
     """
 
     file_name: str
@@ -64,7 +64,7 @@ class Instance:
         box: (4,) x1, y1, x2, y2.
         keypoints: (K, 3) x, y, visibility; x = y = 0 where the visibility is 0.
         area: in square pixels.
-        iscrowd: whether it stands for a group of objects.
+        iscrowd: whether it is a group of objects.
         category_id: the COCO id of its category.
         origin: where it came from.
     """
@@ -101,8 +101,8 @@ OBJECT_COLUMNS = ("boxes", "keypoints", "areas", "iscrowd", "category_ids", "ima
 class Dataset:
     """Images and the N objects in them, all of one skeleton with K keypoints. Arrays are read-only.
 
-    Objects are sorted by image, images by file name. Two Datasets are equal when skeleton, images (but for where
-    the files lie) and all arrays are; where an object came from does not count.
+    Objects are sorted by image, images by file name. Two Datasets are equal if their skeletons, images (except for
+    paths) and arrays are equal; origins are ignored.
 
     Attributes:
         skeleton: what the K keypoints are.
@@ -205,7 +205,7 @@ class Dataset:
             yield Dataset(self.skeleton, self.images[first : first + SLICE], **own, origins=self.origins[a:b])
 
     def take(self, images: Sequence[Image], rows: Ints, image_index: Ints) -> Dataset:
-        """Return the Dataset of some of the objects, which lie in these images.
+        """Return the Dataset of some of the objects, which are in these images.
 
         Args:
             images: its images, sorted by file name.
@@ -225,10 +225,10 @@ class Dataset:
         return self.take([self.images[i] for i in kept], rows, new_index[self.image_index[rows]])
 
     def with_images(self, images: Sequence[Image]) -> Dataset:
-        """Return this Dataset with other images in the places of its own, and everything sorted again.
+        """Return this Dataset with its images replaced, and everything sorted again.
 
         Raises:
-            ValueError: they are not as many, or two have one name.
+            ValueError: their number differs, or two have the same name.
         """
         if len(images) != len(self.images):
             raise ValueError(f"images must be {len(self.images)}, got {len(images)}")
@@ -247,7 +247,7 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
     """Return one Dataset of all images and objects; the parts share a skeleton and no file name.
 
     Raises:
-        ValueError: there is no part, or the skeletons differ, or a file name stands in two parts.
+        ValueError: there is no part, the skeletons differ, or a file name is in two parts.
     """
     if not parts or any(part.skeleton != parts[0].skeleton for part in parts):
         raise ValueError("concatenate needs at least one Dataset, and one skeleton in all")
@@ -301,11 +301,11 @@ class DatasetBuilder:
 
         Args:
             file_name: the image's.
-            box: (4,) x1, y1, x2, y2 in pixels, kept to 1e-9 px, which every format can give back exactly.
-            keypoints: (K, 3) x, y, visibility; coordinates of points that are not labeled become 0.
+            box: (4,) x1, y1, x2, y2 in pixels, rounded to 1e-9 px, which every format can store exactly.
+            keypoints: (K, 3) x, y, visibility; coordinates of unlabeled points become 0.
             origin: where it came from, for messages.
             area: in square pixels; None for the box's width times height.
-            iscrowd: whether it stands for a group.
+            iscrowd: whether it is a group.
         """
         points = np.array(keypoints, dtype=np.float64)
         points[points[:, 2] == Visibility.NOT_LABELED] = 0.0

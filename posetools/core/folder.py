@@ -1,6 +1,6 @@
 """A data set on disk: ``images/``, ``train_coco.json``, ``val_coco.json``, and ``conversion.json`` if convert made it.
 
-The last holds the whole skeleton; a COCO file alone knows only the names and the links.
+conversion.json has the complete skeleton; a COCO file has only the names and the links.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from posetools.files.disk import check_free, is_empty, is_zip_name, read_bytes, 
 from posetools.files.urls import is_url
 
 SPLITS = ("train", "val")
-# What folders and files of a split are called. Not "dev", which is val in some fields and anything in others.
+# Names of folders and files of a split. Not "dev", which is val in some fields only.
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-# The word is the whole name, but for a year and for the "dev" of COCO's test-dev2017: trains/ and test3/ say nothing.
+# The word is the whole name except for a year and COCO's test-dev2017: trains/ and test3/ are no splits.
 _SPLIT_FOLDER = re.compile(rf"(?:({'|'.join(SPLIT_WORDS)})|test[-_]?dev)(?:[-_]?(?:19|20)\d\d)?")
 IMAGES = "images"
 CONVERSION = "conversion.json"
-# Stands in the folder while `split` or `validate --fix` replaces its files (posetools/core/journal.py).
+# In the folder while `split` or `validate --fix` replaces its files (posetools/core/journal.py).
 SPLIT_JOURNAL = ".split-journal"
 
 
 def split_folder(name: str) -> str | None:
-    """Return the split that a folder of this name holds (``train``, ``Valid``, ``test2017``); None for any other."""
+    """Return the split named by a folder (``train``, ``Valid``, ``test2017``); None for other names."""
     found = _SPLIT_FOLDER.fullmatch(name.lower())
     return SPLIT_WORDS[found[1] or "test"] if found else None
 
@@ -46,12 +46,12 @@ def ann_file(data_root: Path, split: str) -> Path:
 
 
 def is_data_set(folder: Path) -> bool:
-    """Return whether a folder holds the COCO file of a split."""
+    """Return whether a folder has the COCO file of a split."""
     return any(folder.glob("*_coco.json"))
 
 
 def split_command(data_root: Path) -> str:
-    """Return the command that makes train and val of a data set that has one of them."""
+    """Return the command that makes train and val from a data set with only one of them."""
     return f"posetools split {quoted(data_root)} --val 0.1"
 
 
@@ -66,13 +66,13 @@ def check_both(data_root: Path) -> None:
     for split in SPLITS:
         if split not in there:
             raise RequestError(
-                f"{ann_file(data_root, split)}: must be there: training needs a train and a val split\n"
+                f"{ann_file(data_root, split)}: must exist: training needs a train and a val split\n"
                 + (f"  `{split_command(data_root)}` makes both" if there else "  `posetools convert` writes both")
             )
 
 
 def splits_written(data_root: Path) -> frozenset[str] | None:
-    """Return the splits that a data set was made with, as conversion.json says; None when nothing says so."""
+    """Return the splits in conversion.json; None if it has none."""
     record = data_root / CONVERSION
     try:
         document = read_json(record) if record.is_file() else None
@@ -83,7 +83,7 @@ def splits_written(data_root: Path) -> frozenset[str] | None:
 
 
 def is_record(path: Path) -> bool:
-    """Return whether a file is the conversion.json that convert writes, which begins with the key ``posetools``.
+    """Return whether a file is a conversion.json, which begins with the key ``posetools``.
 
     Raises:
         InputError: it is called so, and cannot be read.
@@ -92,11 +92,11 @@ def is_record(path: Path) -> bool:
 
 
 def refuse_zip(path: Path, *, images: bool = False) -> None:
-    """Refuse a zip file, or a path in one, where a data set is asked for: only convert reads these.
+    """Refuse a zip file, or a path in one, in place of a data set: only convert reads zips.
 
     Args:
-        path: what was given.
-        images: whether a folder of images would do, which unpacking makes.
+        path: the user's path.
+        images: whether a folder of images is enough; then the hint is to unpack the zip.
 
     Raises:
         RequestError: it is one.
@@ -104,23 +104,23 @@ def refuse_zip(path: Path, *, images: bool = False) -> None:
     file = zip_at(path)
     if file is None:
         return
-    way = "unpack it, and give the folder" if images else f"`{_convert_to(file)}` makes a data set of it"
-    raise RequestError(f"{file}: must be a folder, got a zip file, which `posetools convert` alone reads\n  {way}")
+    way = "unpack it and give the folder" if images else f"`{_convert_to(file)}` makes a data set of it"
+    raise RequestError(f"{file}: must be a folder, got a zip file, which only `posetools convert` reads\n  {way}")
 
 
 def splits_of(data_root: Path) -> tuple[str, ...]:
-    """Return the splits that are there: train and val first, then any further ones by name.
+    """Return the existing splits: train and val first, then others by name.
 
     Raises:
-        RequestError: ``data_root`` is no folder, holds no split, or a killed process left it half split.
+        RequestError: ``data_root`` is not a folder, has no split, or was left incomplete by a killed process.
     """
     if not data_root.is_dir():
         refuse_zip(data_root)
-        raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
+        raise RequestError(f"{data_root}: must be a data set folder, but does not exist")
     if (data_root / SPLIT_JOURNAL).is_file():
         raise RequestError(
-            f"{data_root}: half done by an interrupted `posetools split` or `posetools validate --fix`\n"
-            f"  `posetools validate --fix {quoted(data_root)}` finishes it, and so does `posetools split`"
+            f"{data_root}: an interrupted `posetools split` or `posetools validate --fix` left it incomplete\n"
+            f"  `posetools validate --fix {quoted(data_root)}` or `posetools split` completes it"
         )
     found = sorted(path.name.removesuffix("_coco.json") for path in data_root.glob("*_coco.json"))
     if not found:
@@ -132,20 +132,20 @@ def splits_of(data_root: Path) -> tuple[str, ...]:
 
 
 def _how_to_convert(folder: Path) -> str:
-    """Return what makes a data set of a folder without one: of the labels in it, or in its place when it is empty."""
+    """Return the hint to make a data set: from the labels in the folder, or in the folder if it is empty."""
     if is_url(folder):
         return "`posetools convert SRC --out NEW` makes one"
     if is_empty(folder):
         return f"`posetools convert SRC --out {quoted(folder)}` makes one"
-    # A folder that is not empty cannot be written to, nor may the output lie in what is read.
+    # The output must not be in a folder with files, nor in the source.
     return (
-        f"`{_convert_to(folder)}` makes one of the labels in it "
+        f"`{_convert_to(folder)}` makes one from the labels in it "
         "(`posetools convert --skeleton FILE` when they are not of car8)"
     )
 
 
 def _convert_to(source: Path) -> str:
-    """Return the command that converts a folder or a zip file into a free folder beside it."""
+    """Return the command that converts a folder or a zip file into a new folder next to it."""
     folder = Path(os.path.abspath(source))  # noqa: PTH100
     name = (folder.stem if is_zip_name(folder.name) else folder.name) or "data"
     endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
@@ -157,7 +157,7 @@ def _convert_to(source: Path) -> str:
 def check_out(
     out: Path, sources: Iterable[Path], *, overwrite: bool, wrote: str = "posetools", option: str = "--out"
 ) -> None:
-    """Refuse an output folder that holds something, or lies in what is read, or around it.
+    """Refuse an output folder that is not empty, or is in a source or around one.
 
     Args:
         out: the folder to write.
@@ -174,19 +174,19 @@ def check_out(
         other = path.resolve()
         if other.is_relative_to(real) or (other.is_dir() and real.is_relative_to(other)):
             raise RequestError(
-                f"{option} must lie outside of what is read, and not around it, got {out} and {path}\n"
-                "  choose a folder beside it"
+                f"{option} must be outside the source and must not contain it, got {out} and {path}\n"
+                "  choose a folder next to it"
             )
     check_free(out, overwrite=overwrite, hint=f"--overwrite replaces it; or choose another {option}")
     if out.is_dir() and not is_empty(out) and not (out / CONVERSION).is_file():
         raise RequestError(
-            f"{out}: --overwrite replaces only what {wrote} wrote, but there is no {CONVERSION} in it\n"
+            f"{out}: --overwrite replaces only output of {wrote}, but {CONVERSION} is missing\n"
             f"  choose another {option}, or remove the folder yourself"
         )
 
 
 def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton:
-    """Return the skeleton of a data set: the one asked for, else conversion.json's, else the built-in that fits.
+    """Return the skeleton of a data set: the requested one, else conversion.json's, else the matching built-in.
 
     Args:
         data_root: the data set's folder.
@@ -210,8 +210,8 @@ def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton
             if names == skeleton.names:
                 return skeleton
     raise RequestError(
-        f"{data_root}: the keypoints are those of no built-in skeleton ({', '.join(BUILT_IN)})\n"
-        f"  --skeleton {new_file(category)} says which they are; `{new_command(names, category)}` writes one"
+        f"{data_root}: the keypoints match no built-in skeleton ({', '.join(BUILT_IN)})\n"
+        f"  --skeleton {new_file(category)} names them; `{new_command(names, category)}` writes such a file"
     )
 
 
@@ -224,7 +224,7 @@ def _recorded_skeleton(path: Path) -> Skeleton:
     except ValidationError as exc:
         raise from_validation(path, exc) from exc
     if recorded.name in BUILT_IN and recorded.template is None:
-        # Data sets of before built-in skeletons had templates.
+        # Data sets from before built-in skeletons had templates.
         built_in = load_skeleton(recorded.name)
         return built_in if built_in.model_copy(update={"template": None}) == recorded else recorded
     return recorded

@@ -1,4 +1,4 @@
-"""Boxes and points, and every convention that a file format has for them.
+"""Boxes and points, and the conventions of file formats for them.
 
 The canonical geometry is absolute pixels, float64, boxes as (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2. Pixel
 coordinates are continuous: (0, 0) is the corner of the image, (width, height) the opposite one. Every other
@@ -18,13 +18,13 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 SizeClass: TypeAlias = Literal["small", "medium", "large"]
 
-# Normalized coordinates come back from text with an error near 1e-13 of the image, and a box's far corner as a sum
-# (COCO) with one of 1e-13 px: boxes are kept to 1e-9 px, so that every format gives them back exactly.
+# Normalized coordinates read from text have an error near 1e-13 of the image, a box's far corner as a sum (COCO) one
+# of 1e-13 px: boxes are rounded to 1e-9 px, so that every format stores them exactly.
 DECIMALS = 9
-# Pixels, and percent: no annotation is beyond, and float64 has few fractions left to keep there.
+# In pixels or percent: no annotation is larger, and float64 has little precision beyond.
 MAX_COORDINATE = 1_000_000
 
-# COCO's size classes: from which area, in square pixels, up to which.
+# COCO's size classes: smallest and largest area, in square pixels.
 SIZE_CLASSES: Mapping[SizeClass, tuple[float, float]] = {
     "small": (0.0, 32.0**2),
     "medium": (32.0**2, 96.0**2),
@@ -121,7 +121,7 @@ def box_from_keypoints(keypoints: Floats, margin: float, size: tuple[int, int], 
         keypoints: x, y, visibility; at least one labeled (visibility > 0).
         margin: what each side moves outwards, as a fraction of the box's width or height.
         size: the image's (width, height), to which the box is cut.
-        pixels: what each side moves outwards besides.
+        pixels: how far each side moves outwards in addition.
     """
     box = box_from_corners(keypoints[keypoints[:, 2] > 0, :2])
     grow = (box[2:] - box[:2]) * margin + pixels

@@ -1,10 +1,9 @@
-"""Replacing the files of a data set together, so that not even a killed process can tear them apart.
+"""Replaces the files of a data set together, even if the process is killed.
 
-``files.write_texts`` puts the files back when one cannot be written, but a process that is killed between two moves
-leaves a new train_coco.json beside an old val_coco.json, and images in both or in neither. Hence what is to be
-written stands in a journal in the folder first, whole, with digests of what was there. Whoever finds the journal
-writes the files again: every one of them is then the new one, whichever were new before. A file that is neither the old
-one nor the new one was changed in between, and is not overwritten.
+``files.write_texts`` restores the files if one cannot be written, but a process killed between two moves leaves a new
+train_coco.json next to an old val_coco.json, with images in both or neither. Therefore a journal in the folder gets
+all new contents first, with digests of the old files. The next run that finds the journal writes all files again. A
+file that is neither old nor new was changed in the meantime and is not overwritten.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def write_together(folder: Path, texts: Mapping[str, str | None]) -> None:
 
 
 def finish(folder: Path) -> bool:
-    """Write what a killed process began to write; return whether there was anything to finish.
+    """Complete the writes of a killed process; return whether there were any.
 
     Raises:
         InputError: a file was changed in between.
@@ -51,17 +50,17 @@ def finish(folder: Path) -> bool:
         return False
     before, after = _read(journal)
     for name in after:
-        # First: it puts back what a killed process had moved aside, also of a file that is to be removed.
+        # First restore what a killed process moved aside, even a file that will be removed.
         sweep(folder / name)
     for name, text in after.items():
         path = folder / name
         now = digest_of(read_text(path).encode()) if path.is_file() else None
         if now not in (before.get(name), None if text is None else digest_of(text.encode())):
             problem = (
-                f"must be as an interrupted `posetools split` or `posetools validate --fix` left it, to be finished by "
-                f"{journal}, but was changed"
+                f"must be unchanged since `posetools split` or `posetools validate --fix` was interrupted, so that "
+                f"{journal} can complete it, but was changed"
             )
-            hint = f"put {path.name} back, or remove {journal.name} and see what `posetools validate` says"
+            hint = f"put {path.name} back, or remove {journal.name} and run `posetools validate`"
             raise InputError(path, "", problem, hint=hint)
     write_texts({folder / name: text for name, text in after.items()})
     _remove(journal)
@@ -80,7 +79,7 @@ def _read(journal: Path) -> tuple[dict[str, str | None], dict[str, str | None]]:
         and all(text is None or isinstance(text, str) for text in after.values())
     ):
         return before, after
-    hint = f"remove {journal.name}, and see what `posetools validate` says of the data set"
+    hint = f"remove {journal.name} and run `posetools validate` on the data set"
     raise InputError(
         journal,
         "",

@@ -1,4 +1,4 @@
-"""Greedy matching: which rows and columns belong together when each may be taken once and the better pairs come first.
+"""Greedy matching of rows and columns: the best pair first, each row and column at most once.
 
 COCO's matching, which repeats this for many thresholds and ranges of area at once, is evaluation/coco.py.
 """
@@ -11,7 +11,7 @@ from posetools.core.geometry import Floats, Ints
 
 
 def first_come(pairs: Ints) -> Ints:
-    """Return those of (P, 2) pairs, in their order, whose row and whose column no pair before them has taken."""
+    """Return the (P, 2) pairs, in order, whose row and column are not in an earlier pair."""
     kept, rows, columns = [], set[int](), set[int]()
     for row, column in pairs.tolist():
         if row not in rows and column not in columns:
@@ -22,11 +22,11 @@ def first_come(pairs: Ints) -> Ints:
 
 
 def best_free(*fits: Floats) -> Ints:
-    """Return the (P, 2) pairs of a row and a column: row by row, each takes the free column that it fits best.
+    """Return the (P, 2) pairs of a row and a column: row by row, each takes the free column with the best fit.
 
     Args:
-        fits: (n, m) how well each row fits each column, minus infinity where it may not. Of several, what the first
-            leaves free goes on to the second, and so forth. Of equal ones the first column is taken.
+        fits: (n, m) how well each row fits each column, minus infinity to exclude a pair. With several, the next one
+            matches the rows and columns left free. Ties go to the first column.
     """
     found = []
     for fit in fits:

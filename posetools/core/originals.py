@@ -1,4 +1,4 @@
-"""Which image an augmented copy was made of, by its name."""
+"""Finds the original image of an augmented copy by its name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import combinations
 
 from posetools.core.folder import split_folder
 
-# NAME_EXTENSION.rf.HASH.EXTENSION, as Roboflow exports an image; programs that name files anew leave EXTENSION out.
+# NAME_EXTENSION.rf.HASH.EXTENSION, as Roboflow exports an image; programs that rename files leave EXTENSION out.
 _COPY = re.compile(
     r"(.+?)(?:_(jpe?g|png|bmp|webp|tiff?|gif|heic))?\.rf\.[0-9A-Za-z_-]{16,64}\.([A-Za-z]{3,4})", re.IGNORECASE
 )
@@ -17,7 +17,7 @@ _COPY_MARK = ".rf."
 
 
 def original_name(name: str) -> str:
-    """Return the name of the image that an augmented copy was made of; the name itself where it tells of none.
+    """Return the name of the image that an augmented copy was made from; other names unchanged.
 
     A first folder that is called after a split is left out: exporters put copies of one image into several.
     """
@@ -34,16 +34,15 @@ def original_name(name: str) -> str:
 
 
 def are_copies(name: str, other: str) -> bool:
-    """Return whether the names of two images tell that they are augmented copies of one, or one of the other."""
+    """Return whether two images are augmented copies of the same image, or one of the other, by their names."""
     original = original_name(name)
     return original == original_name(other) and (name, other) != (original, original)
 
 
 def copied(names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield two splits, and the images of the second whose names tell of the original of one in the first.
+    """Yield two splits and the images of the second with the same original as an image of the first, by their names.
 
-    Without a name that tells of augmented copies two images are two photos, and the same name is the same image: of
-    neither anything is said.
+    Names without the mark of augmented copies are ignored: they are different photos, or the same image.
 
     Args:
         names: split -> its images' names.

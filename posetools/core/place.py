@@ -1,4 +1,4 @@
-"""Where an object of a Dataset came from: a file, and a place in it."""
+"""Where an object of a Dataset came from: a file and a place in it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple, overload
 
 
 class Origin(NamedTuple):
-    """The file that an object came from, and the place in it; its text is what messages show.
+    """The file and the place that an object came from; messages show its text.
 
     Attributes:
-        file: the annotation file, as the user named or would name it.
-        place: the place in that file (``shapes[2]``, ``line 4``), or empty: what findings on the object name.
+        file: the annotation file, as the user would name it.
+        place: the place in that file (``shapes[2]``, ``line 4``), or empty; findings on the object name it.
     """
 
     file: str
@@ -25,7 +25,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Origins(Sequence[Origin]):
-    """The origins of many objects as two columns: a quarter of the memory, for the files and places are few.
+    """The origins of many objects as two columns: a quarter of the memory.
 
     Attributes:
         files: the file of each.
@@ -48,7 +48,7 @@ class Origins(Sequence[Origin]):
         return cls(tuple(files), tuple(chain.from_iterable(part.places for part in parts)))
 
     def take(self, rows: Sequence[int]) -> Origins:
-        """Return those of some rows."""
+        """Return the origins of some rows."""
         return Origins(tuple(map(self.files.__getitem__, rows)), tuple(map(self.places.__getitem__, rows)))
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class Origins(Sequence[Origin]):
     def __getitem__(self, at: slice) -> Origins: ...
 
     def __getitem__(self, at: int | slice) -> Origin | Origins:
-        """Return one, or those of a slice."""
+        """Return one origin, or those of a slice."""
         if isinstance(at, slice):
             return Origins(self.files[at], self.places[at])
         return Origin(self.files[at], self.places[at])

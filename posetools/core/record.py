@@ -1,7 +1,7 @@
-"""conversion.json and the counts in it: what was read, what was written, what was found, and how it was split.
+"""conversion.json and its counts: what was read, written and found, and how it was split.
 
-The document holds no dates and no paths but those that the user typed, so that the same conversion gives the same
-bytes. It lies in the data set's folder; ``skeleton`` in it is the whole skeleton, which a COCO file cannot hold.
+The document has no dates and only paths that the user typed, so the same conversion gives the same bytes. It is in the
+data set's folder; its ``skeleton`` is the complete skeleton, which a COCO file cannot store.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SplitCounts:
     Attributes:
         images: how many images.
         instances: how many objects.
-        keypoints: keypoint name -> how many of them are (not labeled, hidden, visible).
+        keypoints: keypoint name -> how many are (not labeled, occluded, visible).
     """
 
     images: int

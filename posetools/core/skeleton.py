@@ -37,7 +37,7 @@ from posetools.files.yaml_text import parse_yaml
 
 BUILT_IN = ("car8", "coco17")
 DEFAULT = "car8"
-# Names longer than this in all are not for typing.
+# Longer lists of names are not put into commands.
 _TYPED_MOST = 1000
 _TYPED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -49,8 +49,8 @@ Vector = tuple[float, float, float]
 
 
 def _color_field(alone: Color) -> Any:
-    """Return a field with the color of a part that is in no skeleton, which the schema does not name as its default."""
-    described = "red, green, blue; without it each part gets a color of its own"
+    """Return a field with the color of a part outside a skeleton, which is not the schema's default."""
+    described = "red, green, blue; default: a different color for each part"
     return Field(default_factory=lambda: alone, description=described)
 
 
@@ -102,9 +102,9 @@ class PlacedPoint(_SkeletonPart):
     Attributes:
         name: the keypoint.
         at: x (forwards), y (to the object's left), z (upwards from the ground), in meters.
-        faces: the sides that it lies on; it is seen from where any of them is. None: from everywhere.
+        faces: the sides that it is on; it is visible if one of them is. Empty: visible from everywhere.
         opposite: its counterpart at the other end of the object.
-        neighbor: the keypoint near by whose name it is likely to be given by mistake.
+        neighbour: the nearby keypoint that it is likely to be confused with.
     """
 
     name: Name
@@ -115,10 +115,10 @@ class PlacedPoint(_SkeletonPart):
 
 
 class Mode(_SkeletonPart):
-    """One way in which objects differ: keypoints that lie further along a direction, together.
+    """One way in which objects differ: keypoints that move together along a direction.
 
     Attributes:
-        name: for those who read the file.
+        name: for readers of the file.
         sd: the standard deviation among real objects, in meters.
         along: the direction, a vector of length 1 in most cases.
         points: the keypoints that move along it.
@@ -140,13 +140,13 @@ class Template(_SkeletonPart):
     modes: tuple[Mode, ...] = ()
 
     def problem(self, names: tuple[str, ...]) -> str | None:
-        """Return what is wrong with it as the template of keypoints of these names, or None."""
+        """Return what is wrong with it as a template for these keypoints, or None."""
         own = [point.name for point in self.points]
         if sorted(own) != sorted(names):
             return f"points must be the {len(names)} keypoints, each once, got {', '.join(own)}"
         faces = [face.name for face in self.faces]
         if len(set(faces)) != len(faces):
-            return f"faces must have names of their own, got {', '.join(faces)}"
+            return f"names of faces must be unique, got {', '.join(faces)}"
         by_name = {point.name: point for point in self.points}
         for point in self.points:
             if unknown := set(point.faces) - set(faces):
@@ -156,7 +156,7 @@ class Template(_SkeletonPart):
                 if other is not None and (other == point.name or other not in by_name):
                     return f"{point.name}: {field} must be another keypoint, got {other!r}"
                 if other is not None and getattr(by_name[other], field) != point.name:
-                    return f"{point.name}: {field} must go both ways, but that of {other!r} is another"
+                    return f"{point.name}: {field} must go both ways, but {other!r} has another one"
         for mode in self.modes:
             for name in (*mode.points, *mode.against):
                 if name not in by_name:
@@ -174,8 +174,8 @@ class Skeleton(_SkeletonPart):
         links: the lines between them.
         sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``).
         joint_weights: per-keypoint weights of the training loss.
-        rotation: the largest angle that images are turned by in training, in degrees; None: taken from the data.
-        template: where the keypoints are in space, when the object is rigid and somebody has measured it.
+        rotation: the largest rotation of images in training, in degrees; None: chosen from the data.
+        template: where the keypoints are in space, for a rigid object that was measured.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -204,7 +204,7 @@ class Skeleton(_SkeletonPart):
         return self
 
     def _color(self) -> None:
-        """Give keypoints and links without a color one of their own."""
+        """Choose a color for keypoints and links without one."""
         chosen = {
             "keypoints": keypoint_colors(self.names, self.flip_indices),
             "links": link_colors(self.names, self.flip_indices, self.edges),
@@ -215,7 +215,7 @@ class Skeleton(_SkeletonPart):
                 each if "color" in each.model_fields_set else each.model_copy(update={"color": color})
                 for each, color in parts
             )
-            # The model is frozen for everybody else.
+            # The model is frozen; only this validator sets colors.
             object.__setattr__(self, field, colored)
 
     def _check_names(self) -> None:
@@ -251,12 +251,12 @@ class Skeleton(_SkeletonPart):
             if len(pair) == 1:
                 raise ValueError(f"links[{i}]: points must be two different keypoints, got {link.points[0]!r} twice")
             if pair in seen:
-                raise ValueError(f"links[{i}]: points must be a new pair, got that of links[{seen[pair]}] again")
+                raise ValueError(f"links[{i}]: points must be a new pair, got the same as links[{seen[pair]}]")
             seen[pair] = i
 
     @model_serializer(mode="wrap")
     def _without_empty_rotation(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Earlier versions refuse a key that they do not know, so it is written only where it says something.
+        # Earlier versions refuse unknown keys, so the key is written only if it is set.
         document: dict[str, Any] = handler(self)
         if document.get("rotation") is None:
             document.pop("rotation", None)
@@ -279,7 +279,7 @@ class Skeleton(_SkeletonPart):
 
     @cached_property
     def flip_indices(self) -> tuple[int, ...]:
-        """The K indices that a mirrored image's keypoints come from (YOLO's ``flip_idx``): a permutation."""
+        """The K indices of the keypoints in a mirrored image (YOLO's ``flip_idx``): a permutation."""
         return tuple(self.index[point.swap or point.name] for point in self.keypoints)
 
     @property
@@ -333,16 +333,16 @@ def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
 
 
 def new_file(category: str) -> str:
-    """Return the name of the file for a skeleton of that object, for somebody to type."""
+    """Return the file name for a skeleton of that object, to type in a shell."""
     return f"{category}.yaml" if _TYPED.fullmatch(category) else "FILE"
 
 
 def new_command(names: Iterable[str], category: str = "", file: str = "") -> str:
-    """Return the command that writes a skeleton file with these keypoints, for somebody to type.
+    """Return the command that writes a skeleton file with these keypoints, to type in a shell.
 
     Args:
-        names: of the keypoints, as a file that somebody else made says them.
-        category: what the object is called; empty where that is not known.
+        names: the keypoints, from an untrusted file.
+        category: the object; empty if unknown.
         file: the file; empty for ``new_file``.
     """
     known = tuple(names)
@@ -367,7 +367,7 @@ def parse_skeleton(path: Path | str, text: str, *, own: bool = False) -> Skeleto
     """Return the skeleton in a YAML text.
 
     Args:
-        path: where the text is from, for messages.
+        path: the file, for messages.
         text: as ``dump_skeleton`` writes it.
         own: whether it is one of posetools' own files.
 

@@ -1,7 +1,7 @@
-"""Colors of keypoints and links whose skeleton file states none.
+"""Colors for keypoints and links without a color in the skeleton file.
 
-Each pair of a left and a right one shares a hue: left is deep, right is light, so that both can be told apart by
-lightness alone, also with a color-vision deficiency. What has no counterpart has a hue of its own, of medium lightness.
+Left and right of a pair share a hue: left is dark, right is light, so that they differ in lightness, also for people
+with a color-vision deficiency. Keypoints and links without a counterpart get their own hue and medium lightness.
 Hues are evenly spaced in OKLCH (Björn Ottosson, "A perceptual color space for image processing", 2020), where equal
 steps look equal.
 """
@@ -15,7 +15,7 @@ from posetools.core.skeleton_pairs import is_left
 
 RGB = tuple[int, int, int]
 
-# Lightness by side, and the largest chroma; a color that no screen shows has less.
+# Lightness by side, and the largest chroma; colors outside sRGB get less.
 _LIGHTNESS = {-1: 0.54, 0: 0.70, 1: 0.84}
 _CHROMA, _CHROMA_STEP = 0.19, 0.01
 _FIRST_HUE = 255.0
@@ -25,17 +25,17 @@ def keypoint_colors(names: Sequence[str], counterparts: Sequence[int]) -> tuple[
     """Return a color for each of K keypoints.
 
     Args:
-        names: the K names, whose words tell left from right.
+        names: the K names, with words for left and right.
         counterparts: K indices: the keypoint that each becomes in a mirrored image, or itself.
     """
     return _colors(counterparts, _sides(names, counterparts))
 
 
 def link_colors(names: Sequence[str], counterparts: Sequence[int], edges: Sequence[tuple[int, int]]) -> tuple[RGB, ...]:
-    """Return a color for each link: those that mirror each other are a pair.
+    """Return a color for each link; mirrored links are a pair.
 
     Args:
-        names: the K names, whose words tell left from right.
+        names: the K names, with words for left and right.
         counterparts: K indices: the keypoint that each becomes in a mirrored image, or itself.
         edges: the links as pairs of indices.
     """
@@ -46,14 +46,14 @@ def link_colors(names: Sequence[str], counterparts: Sequence[int], edges: Sequen
         mirrors.append(places.get(frozenset((counterparts[a], counterparts[b])), place))
         side = of_points[a] + of_points[b]
         if side == 0 and mirrors[-1] != place:
-            # From left to right and back: the first of the two is the deep one.
+            # From left to right and back: the first of the two is dark.
             side = -1 if place < mirrors[-1] else 1
         sides.append(max(-1, min(1, side)))
     return _colors(mirrors, sides)
 
 
 def _sides(names: Sequence[str], counterparts: Sequence[int]) -> list[int]:
-    """Return -1 for left, 1 for right, 0 for neither; in a pair whose names do not say it the first is left."""
+    """Return -1 for left, 1 for right, 0 for neither; in a pair without side words, the first is left."""
     sides = [0] * len(names)
     for place, other in enumerate(counterparts):
         if place < other:

@@ -1,4 +1,4 @@
-"""A skeleton file to start from: the work behind ``posetools skeleton new``.
+"""A skeleton file to start from, for ``posetools skeleton new``.
 
 Which keypoints are left and right of one another follows from their names (``posetools.core.skeleton_pairs``).
 """
@@ -18,26 +18,26 @@ from posetools.errors import RequestError, must_be, sentence_of
 DEFAULT_SIGMA = 0.05
 
 _DRAFT_HEAD = """\
-# A skeleton for posetools; docs/skeletons.md explains every field. `posetools skeleton check FILE` tells whether it
-# is valid, `posetools skeleton show FILE` how it is understood.
+# A skeleton for posetools; docs/skeletons.md explains every field. `posetools skeleton check FILE` validates it,
+# `posetools skeleton show FILE` prints it.
 
 """
 _COMMENTS = {
     "name": "Used in the names of configs and work folders.",
-    "category": "The one kind of object that has these keypoints; the id is COCO's, from 1.",
+    "category": "The object category with these keypoints; the id is COCO's and starts at 1.",
     "keypoints": "In the order of every array and file. swap: the keypoint that this one becomes in a mirrored "
     "image\n# (for both of the pair). color: red, green, blue.",
-    "links": "The lines between keypoints in drawings. color: as above; without it each gets one of its own, left and "
-    "right of a\n# pair in the same hue, left deep and right light.",
-    "sigmas": "How far apart two careful people would label each keypoint, in units of sqrt(area) of the object: OKS "
-    "and\n# hence AP depend on them. 0.05 is a start, not a measurement.",
+    "links": "The lines between keypoints in drawings. color: as above; default: a different color each, left and "
+    "right of a\n# pair in the same hue, left dark and right light.",
+    "sigmas": "How far apart two careful people label each keypoint, in units of sqrt(area) of the object. OKS "
+    "and\n# AP depend on them. 0.05 is a default, not a measurement.",
     "joint_weights": "Weights of the training loss.",
 }
 _NO_LINKS = "# links:\n#   - {{points: [{}, {}]}}\n"
 
 
 def draft_skeleton(name: str, keypoints: Sequence[str], category: str) -> Skeleton:
-    """Return a skeleton of those keypoints, with the swaps that their names tell, and no links.
+    """Return a skeleton with these keypoints, the swaps found in their names, and no links.
 
     Raises:
         RequestError: a name breaks a rule of skeletons.
@@ -56,9 +56,7 @@ def draft_skeleton(name: str, keypoints: Sequence[str], category: str) -> Skelet
         first = exc.errors(include_url=False)[0]
         problem = sentence_of(first) if first["type"] == "value_error" else first["msg"]
         given = f"{','.join(keypoints)} of {category!r}"
-        raise RequestError(
-            must_be("--keypoints and --category", f"what a skeleton can have ({problem})", given)
-        ) from exc
+        raise RequestError(must_be("--keypoints and --category", f"valid for a skeleton ({problem})", given)) from exc
 
 
 def check_name(path: Path) -> str:
@@ -68,7 +66,7 @@ def check_name(path: Path) -> str:
         RequestError: the file's name cannot be one.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", path.stem):
-        rule = "a file name of letters, digits, '_', '.' and '-' (the skeleton gets it as its name)"
+        rule = "a file name of letters, digits, '_', '.' and '-' (it becomes the skeleton's name)"
         raise RequestError(must_be("FILE", rule, str(path)))
     return path.stem
 
@@ -87,7 +85,7 @@ def commented_yaml(skeleton: Skeleton) -> str:
 
 
 def pairs_found(skeleton: Skeleton) -> list[str]:
-    """Return, in lines of text, which keypoints of a draft are pairs, and what to type where that is not so."""
+    """Return lines that name the left/right pairs of a draft, and how to fix them."""
     names = skeleton.names
     pairs = [f"{names[a]} - {names[b]}" for a, b in enumerate(skeleton.flip_indices) if a < b]
     alone = without_partner(names)

@@ -1,4 +1,4 @@
-"""Which keypoints are left and right of one another, by their names.
+"""Left/right pairs of keypoints, found by name.
 
 Both of a pair must be there: ``left-ear`` alone has no partner, and ``leftover`` has none either. From the surest way
 of writing to the least: a word of its own (``left-ear``, ``ear_l``, ``R.ear``, ``Left Ear``); a word in camel case
@@ -17,7 +17,7 @@ _OPPOSITE_WORD = {"left": "right", "l": "r", "right": "left", "r": "l"}
 _NAME_WORD = re.compile(r"[^-_. /]+")
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _SIDE = re.compile(r"left|right", re.IGNORECASE)
-# What is left of a word without its letter for the side; ``lip`` and ``rip`` are no pair.
+# Words without their side letter that count; ``lip`` and ``rip`` are not a pair.
 _REST = 3
 
 
@@ -55,7 +55,7 @@ def _partner(name: str, variants: Callable[[str], Iterable[str]], names: Sequenc
 
 
 def _by(part: re.Pattern[str], name: str) -> tuple[str, ...]:
-    """Return the name with its parts of a kind exchanged, where that is another one."""
+    """Return the name with left and right words exchanged, if that changes it."""
     other = part.sub(lambda match: _other_side(match[0]), name)
     return (other,) if other != name else ()
 

@@ -1,4 +1,4 @@
-"""What a report says first: one sentence, and what to look at. That of an evaluation: evaluation/verdict.py."""
+"""The first line of a report: one sentence, and what to check. For evaluations: evaluation/verdict.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from posetools.errors import counted
 
 Level: TypeAlias = Literal["good", "warning", "error"]
 
-# Warnings that make a result wrong come first, then those of labels; what is not listed follows by its code.
+# Warnings about wrong results come first, then labels; all others follow by code.
 _FIRST_CODES = ("W221", "W213", "W215", "W216", "W219", "W217", "W218", "W205", "W202", "W204", "W203", "W209", "W206")
 
 
@@ -28,7 +28,7 @@ class Thing:
     count: int
 
     def __str__(self) -> str:
-        """Return it as it is listed."""
+        """Return the text in a list."""
         return f"{self.code} {RULES[self.code].title} ({self.count:,})"
 
 
@@ -65,11 +65,11 @@ def data_verdict(findings: Sequence[Finding], splits: Iterable[str], *, images: 
         total = sum(counts[code] for code in errors)
         fixable = sum(each.fixable and each.severity is Severity.ERROR for each in findings)
         them = "it" if total == 1 else "all of them" if fixable == total else f"{fixable:,} of them"
-        mends = f"; --fix can fix {them}" if fixable else ""
-        return Verdict("error", f"not ready to train: {counted(f'{total:,}', 'error')} to fix first{mends}", things)
+        fix = f"; --fix can fix {them}" if fixable else ""
+        return Verdict("error", f"not ready to train: {counted(f'{total:,}', 'error')} to fix first{fix}", things)
     ready = "ready to train" if {"train", "val"} <= set(splits) else "no errors"
     unchecked = "" if images else " (image files not checked)"
     if warnings:
         look = f"{counted(f'{len(warnings):,}', 'thing')} to look at first"
         return Verdict("warning", f"{ready}{unchecked}; {look}", things)
-    return Verdict("good", f"{ready}{unchecked}; nothing was found")
+    return Verdict("good", f"{ready}{unchecked}; no problems found")

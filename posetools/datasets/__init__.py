@@ -1,1 +1,1 @@
-"""Data sets made of data sets: converted, split, merged, cut, compared."""
+"""Create data sets from others: convert, split, merge, subset, compare."""

@@ -1,10 +1,11 @@
-"""Reading a source in one format and writing it, split, in another: the work behind ``posetools convert``.
+"""Read a source in one format and write it, split, in another: the work behind ``posetools convert``.
 
-The output is built beside its target and moved into place as a whole, so that a conversion that fails leaves nothing.
+The output is built next to its target and moved into place as a whole, so that a failed conversion leaves nothing.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,9 +38,9 @@ from posetools.imaging.header import is_image, read_header, upright_bytes
 from posetools.progress import Progress, silent
 from posetools.scale.shards import no_collection
 
-_WHY_NONE = "all objects are left out on purpose: take back what --ignore, --categories or --drop-crowds says of them"
+_WHY_NONE = "the options exclude all objects: change --ignore, --categories or --drop-crowds"
 
-# What the only split is called in a format without splits.
+# Name of the only split in a format without splits.
 _ALL = "all"
 _DECLARED = "declared"
 
@@ -51,17 +52,17 @@ class ConvertRequest:
     Attributes:
         sources: files, folders or zip files of one format.
         out: the folder to write.
-        source_format: a key of FORMATS, or None to find it from unmistakable signs.
+        source_format: a key of FORMATS; None to auto-detect it.
         target_format: a key of FORMATS.
         skeleton: a built-in name or the path of a skeleton file; None: the source's own (own_skeleton.py).
-        val: the share for evaluation; None for 0.1, or for the split that the source declares.
+        val: the validation fraction; None for 0.1, or for the split that the source declares.
         seed: of the split.
         split_by: ``image``, ``parent`` or a regular expression (see ``posetools.datasets.split``); None to choose.
-        images: how the images come into ``out``; "none" leaves them where they are.
-        read: what the user says about the source.
+        images: how images get into ``out``; "none" leaves them where they are.
+        read: reading options.
         bake_rotation: rewrite images with an EXIF rotation upright.
-        keep_going: write what could be read although something could not.
-        overwrite: replace the data set that is in ``out``.
+        keep_going: write the readable part even if there are errors.
+        overwrite: replace the data set in ``out``.
     """
 
     sources: tuple[Path, ...]
@@ -86,10 +87,10 @@ class SplitChoice:
     Attributes:
         by: ``image``, ``parent``, ``clip``, a regular expression, ``declared``, or ``none``.
         reason: the same in words.
-        val: the share that was asked for; None when nothing was planned.
-        seed: likewise.
-        groups: how many groups there were; likewise.
-        warnings: what may make the evaluation too good.
+        val: the requested validation fraction; None when nothing was planned.
+        seed: the seed; None when nothing was planned.
+        groups: the number of groups; None when nothing was planned.
+        warnings: what may make metrics too high.
     """
 
     by: str
@@ -106,19 +107,18 @@ class SplitChoice:
 
 @dataclass(frozen=True, slots=True)
 class ConvertResult:
-    """What came of it.
+    """The result of a conversion.
 
     Attributes:
-        written: whether ``out`` was written; it is not when there are errors and ``keep_going`` is not set, or when
-            there is no object.
-        source_format: the format that was read.
-        findings: what could not be read, and what is odd; sorted.
-        counts: split (``all`` in a format without splits) -> what was written of it; empty when nothing was.
-        split: how they were split; None when reading failed.
-        files: how many annotation files were read.
-        ignored: label -> how many shapes were left out on purpose.
-        left_out: how many images were left out because an object in them could not be read.
-        lost: what the target format has no place for.
+        written: whether ``out`` was written; False if there are errors without ``keep_going``, or no object.
+        source_format: the format of the source.
+        findings: errors and warnings; sorted.
+        counts: split (``all`` in a format without splits) -> what was written; empty if nothing was.
+        split: how the images were split; None if reading failed.
+        files: number of annotation files read.
+        ignored: label -> number of shapes left out on purpose.
+        left_out: number of images left out because an object in them could not be read.
+        lost: what the target format cannot store.
     """
 
     written: bool
@@ -136,10 +136,10 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
     """Read the sources, split them, and write them with a conversion.json.
 
     Raises:
-        RequestError: the request cannot be fulfilled: no such source, a format that cannot be told, an ``out`` that
-            holds something or lies in a source, a split that is not possible.
-        InputError: the skeleton breaks a rule, or the target format cannot hold what is there.
-        OutputError: ``out`` cannot be written; it is as it was.
+        RequestError: the request is impossible: no such source, an unknown format, an ``out`` that is not empty or is
+            in a source, an impossible split.
+        InputError: the skeleton breaks a rule, or the target format cannot store the data.
+        OutputError: ``out`` cannot be written; it is unchanged.
     """
     target = _target(request)
     if request.read.encoding is not None:
@@ -151,30 +151,30 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
 
 
 def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress: Progress) -> ConvertResult:
-    # Read is what was unpacked, spoken of is what the user named.
+    # Read from the unpacked zip; messages name the zip itself.
     options = replace(request.read, image_roots=zips.paths_of(request.read.image_roots))
     local = replace(request, sources=zips.paths_of(request.sources), read=options)
     source = (
         _format(request.source_format, "--from")
         if request.source_format
-        else told_format(local.sources, "of a format that is told by its signs", "--from NAME says which it is")
+        else told_format(local.sources, "in a format that can be auto-detected", "choose the format with --from NAME")
     )
     check_way(source, local.sources, options, request.images)
     check_inside(local.sources, source.name, options.image_roots)
     own = source_skeleton(source, local.sources, request.skeleton, options)
-    request = replace(request, skeleton=zips.shown(own.option))
+    request = replace(request, skeleton=own.option)
     with scratch_folder() as scratch:
-        # Processes of other machines do not see it.
+        # Processes on other machines cannot see the scratch folder.
         elsewhere = options.engine is not None and options.engine.elsewhere
         local = replace(local, read=replace(options, scratch=None if elsewhere else scratch))
         read = _read(source, own.skeleton, local, progress)
         check_images(scratch, request.images)
-        findings = tuple(zips.finding(finding) for finding in told_once(read, local.read))
-        return _split_and_write(replace(read, findings=findings), source, target, request, progress, zips)
+        read = replace(read, findings=tuple(told_once(read, local.read)))
+        return _split_and_write(read, source, target, request, progress)
 
 
 def told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:
-    """Return what was found, one finding for each cause."""
+    """Return the findings, one for each cause."""
     findings = joined(read.findings)
     if not any(isinstance(finding, UnknownLabel) for finding in findings):
         return findings
@@ -192,9 +192,9 @@ def _read(source: Format, skeleton: Skeleton, request: ConvertRequest, progress:
 
 
 def _split_and_write(
-    read: ReadResult, source: Format, target: Format, request: ConvertRequest, progress: Progress, zips: ZipSources
+    read: ReadResult, source: Format, target: Format, request: ConvertRequest, progress: Progress
 ) -> ConvertResult:
-    # An image of which an object could not be read is no negative, and none with fewer objects than it shows.
+    # An image with an unreadable object is left out: it must not become a negative or lose an object.
     kept = [row for row, image in enumerate(read.images) if image.file_name not in read.broken]
     findings = [*read.findings, *_no_objects(read, kept, request)]
     splits: dict[str, list[int]] = {}
@@ -202,7 +202,7 @@ def _split_and_write(
     if read.counts[kept].sum() and (request.keep_going or not has_errors(findings)):
         splits, choice = _split(read, kept, target, request)
         findings += _sides_without_objects(read, splits, request)
-        findings += map(zips.finding, _leaks(read, splits, choice, request))
+        findings += _leaks(read, splits, choice, request)
     ordered = sort_findings(findings)
     _check_names(image.file_name for image in read.images)
     result = ConvertResult(
@@ -219,7 +219,7 @@ def _split_and_write(
 
 
 def _format(name: str, option: str) -> Format:
-    # Only the one that is named is loaded, unless it is none.
+    # Only the named format is loaded, unless the name is unknown.
     if name not in FORMATS or (option == "--to" and FORMATS[name].write is None):
         known = [key for key, each in FORMATS.items() if option == "--from" or each.write]
         raise RequestError(must_be(option, f"one of {', '.join(known)}", name))
@@ -230,13 +230,13 @@ def _target(request: ConvertRequest) -> Format:
     target = _format(request.target_format, "--to")
     if not target.keeps_splits and (request.val is not None or request.split_by is not None):
         raise RequestError(
-            f"--val and --split-by must be left out with --to {target.name}, which keeps no splits, "
-            f"got {request.val!r} and {request.split_by!r}\n  images are split when they are converted to coco"
+            f"--val and --split-by cannot be combined with --to {target.name}, which has no splits, "
+            f"got {request.val!r} and {request.split_by!r}\n  convert to coco to split the images"
         )
     if request.images == "none" and (target.name != "coco" or request.bake_rotation):
         raise RequestError(
-            f"--images none must go with --to coco and without --bake-rotation, got --to {target.name}"
-            f"{' --bake-rotation' if request.bake_rotation else ''}\n  the images are needed for that"
+            f"--images none requires --to coco without --bake-rotation, got --to {target.name}"
+            f"{' --bake-rotation' if request.bake_rotation else ''}\n  choose another --images"
         )
     return target
 
@@ -246,11 +246,11 @@ def _check_paths(request: ConvertRequest) -> None:
         raise RequestError("SRC must be at least one file or folder, got none")
     for path in request.sources:
         if not path.exists() and not in_zip(path):
-            raise RequestError(f"{path}: SRC must be an existing file or folder, but there is none")
+            raise RequestError(f"{path}: SRC must be an existing file or folder, but does not exist")
         check_source(path)
     for path in request.read.image_roots:
         if not path.is_dir() and not in_zip(path):
-            raise RequestError(f"{path}: --image-root must be an existing folder, but there is none")
+            raise RequestError(f"{path}: --image-root must be an existing folder, but does not exist")
     elsewhere = request.read.engine is not None and request.read.engine.elsewhere
     check_way_of_zips((*request.sources, *request.read.image_roots), request.images, elsewhere=elsewhere)
     skeleton = [Path(request.skeleton)] if request.skeleton and str(request.skeleton) not in BUILT_IN else []
@@ -259,7 +259,7 @@ def _check_paths(request: ConvertRequest) -> None:
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """Refuse a name that is bytes of another encoding, which no annotation file can hold."""
+    """Refuse a name that is not UTF-8: no annotation file can store it."""
     for name in names:
         try:
             name.encode()
@@ -269,7 +269,7 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def _no_objects(read: ReadResult, kept: Sequence[int], request: ConvertRequest) -> Iterator[Finding]:
-    """Yield that there is no object, where no other error says why."""
+    """Yield a finding if there is no object and no other error explains it."""
     if not read.counts[kept].sum() and not has_errors(read.findings):
         left_out = sum(read.ignored.values())
         yield Finding(
@@ -278,7 +278,7 @@ def _no_objects(read: ReadResult, kept: Sequence[int], request: ConvertRequest) 
             "",
             f"objects must be at least 1, got 0 in {len(read.images)} images and {read.files} annotation "
             f"files" + (f" ({left_out} shapes left out on purpose)" if left_out else ""),
-            _why_none(read.ignored, request) if left_out else "label objects first: no file has one",
+            _why_none(read.ignored, request) if left_out else "label objects first: no file contains any",
         )
 
 
@@ -286,14 +286,14 @@ def _why_none(ignored: Mapping[str, int], request: ConvertRequest) -> str:
     if request.read.ignore or request.read.categories or request.read.drop_crowds:
         return _WHY_NONE
     listed = ", ".join(f"{what} ({number})" for what, number in ignored.items())
-    return f"all objects are left out: {listed}; label objects first, or submit those that are there"
+    return f"all objects are left out: {listed}; label objects first, or submit the existing ones"
 
 
 def _sides_without_objects(
     read: ReadResult, splits: Mapping[str, Sequence[int]], request: ConvertRequest
 ) -> Iterator[Finding]:
     one = int((read.counts > 0).sum()) < 2
-    hint = "another --seed, --val or --split-by gives another choice"
+    hint = "try another --seed, --val or --split-by"
     if one:
         hint = "label a second image with objects, or keep all images for training with --val 0"
     for split, rows in splits.items():
@@ -310,11 +310,11 @@ def _sides_without_objects(
 def _leaks(
     read: ReadResult, splits: Mapping[str, Sequence[int]], choice: SplitChoice, request: ConvertRequest
 ) -> Iterator[Finding]:
-    """Yield what declared splits share. Those that are planned here share nothing with each other."""
+    """Yield images that declared splits share. Splits planned here share none."""
     if choice.by == _DECLARED or set(splits) - {*SPLITS, _ALL}:
         images = {split: [read.images[row] for row in rows] for split, rows in splits.items()}
         names = {split: [image.file_name for image in some] for split, some in images.items()}
-        paths = {split: [str(image.path or "") for image in some] for split, some in images.items()}
+        paths = {split: [os.fspath(image.path or "") for image in some] for split, some in images.items()}
         whole = request.target_format == "coco" and request.images != "none"
         yield from leaks(names, paths, _listed(request.sources), request.out if whole else None)
 
@@ -326,12 +326,12 @@ def _listed(paths: tuple[Path, ...]) -> str:
 def _split(
     read: ReadResult, kept: Sequence[int], target: Format, request: ConvertRequest
 ) -> tuple[dict[str, list[int]], SplitChoice]:
-    """Return the rows of the images by split: as the source declares it, if it does so for all, else as planned."""
+    """Return the image rows by split: declared by the source if it does so for all, else planned."""
     names, declared = [read.images[row].file_name for row in kept], [read.images[row].split for row in kept]
     if not target.keeps_splits:
-        return {_ALL: list(kept)}, SplitChoice("none", f"none, for {target.title} keeps no splits")
+        return {_ALL: list(kept)}, SplitChoice("none", f"none: {target.title} has no splits")
     if not _is_asked(request) and None not in declared and set(declared) >= set(SPLITS):
-        choice = SplitChoice(_DECLARED, "as the source declares it (--val or --split-by make another)")
+        choice = SplitChoice(_DECLARED, "as declared by the source (change it with --val or --split-by)")
         return _by_split([split or "" for split in declared], kept), choice
     others = set(declared) - {None, *SPLITS}
     apart = [split if split in others else None for split in declared]
@@ -341,8 +341,8 @@ def _split(
     val = _share(request)
     if len(free) < 2 and val:
         raise RequestError(
-            f"a split needs at least 2 images, one for training and one for evaluation, got {len(free)}\n"
-            "  --val 0 writes all images for training, without val_coco.json"
+            f"a split needs at least 2 images, one for training and one for validation, got {len(free)}\n"
+            "  --val 0 puts all images into train, without val_coco.json"
         )
     objects = read.counts[[kept[at] for at in free]].tolist()
     plan = plan_split([names[at] for at in free], val=val, seed=request.seed, by=request.split_by, objects=objects)
@@ -350,20 +350,20 @@ def _split(
     for position in plan.val:
         chosen[free[position]] = "val"
     stays = sorted({split for split in apart if split})
-    reason = plan.reason + (f"; {', '.join(stays)} kept as the source declares it" if stays else "")
+    reason = plan.reason + (f"; {', '.join(stays)} kept as declared by the source" if stays else "")
     warnings = (*plan.warnings, *([] if _is_asked(request) else _partly_declared([declared[at] for at in free])))
     return _by_split(chosen, kept), SplitChoice(plan.by, reason, val, request.seed, plan.groups, warnings)
 
 
 def _partly_declared(declared: Sequence[str | None]) -> Iterator[str]:
-    """Yield that a split which the source declares for some images only is not kept."""
+    """Yield a warning that a split declared for only some images is not kept."""
     number = len(declared) - declared.count(None)
     if 0 < number < len(declared):
-        yield f"the source declares train or val for {number} of {len(declared)} images only: all were split again"
+        yield f"the source declares train or val for only {number} of {len(declared)} images: all were split again"
 
 
 def _is_asked(request: ConvertRequest) -> bool:
-    """Return whether the user asked for another split than the source's."""
+    """Return whether the user requested another split than the source's."""
     return request.val is not None or request.split_by is not None
 
 
@@ -384,7 +384,7 @@ def _write(
     request: ConvertRequest,
     progress: Progress,
 ) -> ConvertResult:
-    """Write the data set; return the result with what was written."""
+    """Write the data set; return the result with its counts."""
     if target.write is None:
         raise RequestError(f"--to must be a format that posetools writes, got {target.name!r}")
     parts = {split: read.select(rows) for split, rows in splits.items()}
@@ -398,27 +398,26 @@ def _write(
         record = folder / CONVERSION
         if record.exists():
             raise RequestError(
-                f"{CONVERSION} must be free for what convert writes, but is the {target.title} file of an image\n"
-                "  give that image another name"
+                f"{CONVERSION} is reserved for convert, but is the {target.title} file of an image\n  rename that image"
             )
         write_json(record, _document(result, target, request, read.skeleton))
     return result
 
 
 def _bake_rotation(folder: Path, progress: Progress) -> None:
-    """Put files without an orientation in the places of the images (or of the links to them) that state one."""
+    """Replace images with an EXIF orientation (or the links to them) by upright files without one."""
     paths = sorted(path for path in folder.rglob("*") if is_image(path))
     for number, path in enumerate(paths, start=1):
         header = read_header(path)
         if (header.orientation, header.ignored) != (1, 1):
             content = upright_bytes(path)
             try:
-                # Taken away first: a hard link would write into the original.
+                # Delete first: writing through a hard link would change the original.
                 path.unlink()
                 path.write_bytes(content)
             except OSError as exc:
                 raise OutputError(f"{printable(str(path))}: cannot be written: {exc.strerror or exc}") from exc
-        progress("turning upright", number, len(paths))
+        progress("rotating images", number, len(paths))
 
 
 def _document(result: ConvertResult, target: Format, request: ConvertRequest, skeleton: Skeleton) -> dict[str, Any]:
@@ -441,7 +440,7 @@ def _document(result: ConvertResult, target: Format, request: ConvertRequest, sk
 
 
 def _options(request: ConvertRequest, skeleton: Skeleton) -> dict[str, Any]:
-    """Return the options that say what the output is; workers, progress and the output's place do not."""
+    """Return the options that determine the output: not workers, progress and location."""
     read = request.read
     return {
         "skeleton": Path(request.skeleton or skeleton.name).as_posix(),

@@ -1,13 +1,14 @@
-"""Data sets made of data sets: what the commands that read and write them share.
+"""Shared code of the commands that create data sets from data sets.
 
-``merge`` and ``subset`` read whole data set folders, as for training: the images are not opened. Both write a new
-folder with a conversion.json of its own, and leave what they read as it is.
+``merge`` and ``subset`` read whole data set folders, without opening the images. Both write a new folder with its own
+conversion.json, and do not change the sources.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from posetools.core.findings import Finding, Severity
 from posetools.core.folder import CONVERSION, IMAGES, ann_file, refuse_zip, splits_of
 from posetools.core.record import count, findings_sections
 from posetools.core.skeleton import Skeleton
-from posetools.errors import InputError, RequestError, counted, quoted
+from posetools.errors import InputError, PosetoolsError, RequestError, counted, quoted
 from posetools.files.disk import Transfer, staged_folder, write_json
 from posetools.formats.coco import format as coco
 from posetools.formats.options import ReadOptions
@@ -26,11 +27,11 @@ from posetools.formats.options import ReadOptions
 
 @dataclass(frozen=True, slots=True)
 class SetReading:
-    """What a data set folder holds.
+    """The contents of a data set folder.
 
     Attributes:
-        splits: split -> its Dataset, train and val first; every image says its split.
-        findings: what could not be read, and what is odd.
+        splits: split -> its Dataset, train and val first; every image names its split.
+        findings: errors and warnings.
         ignored: label -> how many were left out on purpose.
     """
 
@@ -40,10 +41,10 @@ class SetReading:
 
 
 def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = None) -> SetReading:
-    """Read all splits of a data set folder; its keypoints go onto the skeleton's by name.
+    """Read all splits of a data set folder; keypoints are mapped to the skeleton's by name.
 
     Raises:
-        RequestError: it is no data set folder.
+        RequestError: it is not a data set folder.
         InputError: an image is listed in two splits.
     """
     splits: dict[str, Dataset] = {}
@@ -56,7 +57,7 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
         for image in read.dataset.images:
             other = seen.setdefault(image.file_name, split)
             if other != split:
-                problem = f"file_name must be in one split only, got {image.file_name!r}, which {other} has too"
+                problem = f"file_name must be in one split only, got {image.file_name!r}, which is also in {other}"
                 hint = f"`posetools validate {quoted(data_root)}` lists all such images"
                 raise InputError(path, "", problem, hint=hint)
         images = tuple(replace(image, split=split) for image in read.dataset.images)
@@ -66,11 +67,28 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
     return SetReading(splits, tuple(findings), dict(sorted(ignored.items())))
 
 
+@contextmanager
+def options_of_convert(path: Path, option: str = "") -> Iterator[str]:
+    """Give the advice to run ``convert``, and add it to errors: they name options that only ``convert`` has.
+
+    Args:
+        path: the source, which is read as ``convert`` reads it.
+        option: what the user typed for the skeleton, after a space.
+    """
+    command = f"`posetools convert {quoted(path)}{option} --out NEW`"
+    advice = f"{command} lists all errors and has options for them"
+    try:
+        yield advice
+    except PosetoolsError as exc:
+        exc.add_note(advice)
+        raise
+
+
 def refuse_errors(findings: Sequence[Finding], path: Path, advice: str) -> None:
-    """Refuse a source in which something could not be read.
+    """Refuse a source with errors.
 
     Raises:
-        InputError: the first error, and how many there are.
+        InputError: the first error, and the number of others.
     """
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if errors:
@@ -81,14 +99,14 @@ def refuse_errors(findings: Sequence[Finding], path: Path, advice: str) -> None:
 
 
 def check_source(path: Path) -> None:
-    """Refuse what is neither a data set folder nor a labeled source.
+    """Refuse a path that cannot be a data set folder or a labeled source.
 
     Raises:
-        RequestError: nothing is there, or it is a zip file.
+        RequestError: it does not exist, or is a zip file.
     """
     refuse_zip(path)
     if not path.exists():
-        raise RequestError(f"{path}: must be a data set folder or a labeled source, but there is none")
+        raise RequestError(f"{path}: must be a data set folder or a labeled source, but does not exist")
 
 
 def write_set(
@@ -106,15 +124,15 @@ def write_set(
 ) -> None:
     """Write a data set folder with its conversion.json, as a whole or not at all.
 
-    The record says which ``command`` made it of which ``sources`` with which ``options``, how many labels of each name
-    were ``ignored`` on purpose, and the ``findings`` on the sources; ``sections`` are what else it says.
+    The record contains the ``command``, its ``sources`` and ``options``, the number of labels ``ignored`` on purpose by
+    name, the ``findings`` on the sources, and further ``sections``.
 
     Raises:
         InputError: an image has a name that leaves the folder.
-        OutputError: it cannot be written; ``out`` is as it was.
+        OutputError: it cannot be written; ``out`` is unchanged.
     """
     skeleton = next(iter(splits.values())).skeleton
-    reason = f"as in what was read ({command})"
+    reason = f"as in the sources ({command})"
     with staged_folder(out, overwrite=overwrite) as folder:
         coco.write(splits, folder, images)
         write_json(

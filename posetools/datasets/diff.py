@@ -1,16 +1,15 @@
-"""What differs between two labelings of the same images: the work behind ``posetools diff``.
+"""Compare two labelings of the same images: the work behind ``posetools diff``.
 
-A is what was, B what is: a model's predictions and what a person made of them, a data set before and after a review,
-two people's labels. How images, objects and points are brought together: posetools/datasets/matching.py.
+A is the old labeling, B the new one: a model's predictions and their corrections, a data set before and after a review,
+or two people's labels. Images, objects and points are matched by posetools/datasets/matching.py.
 
-Every labeled point of a matched object is counted once. A point whose place got another name is relabeled, and
-neither removed from the old name nor added to the new one; of the others, a name that is labeled in A only is
-removed, in B only added, and in both moved when it lies further away than the threshold. Distances are of the points
-that moved. The *corrected share* of a name is (moved + removed + relabeled) / (labeled in A): where A is a model's,
-how often it was wrong about that point.
+Every labeled point of a matched object is counted once. A point that got another name is relabeled: it is neither
+removed from the old name nor added to the new one. Of the others, a name labeled only in A is removed, only in B is
+added, and in both is moved if its distance exceeds the threshold. Distances are of moved points only. The *corrected
+share* of a name is (moved + removed + relabeled) / (labeled in A): if A is a model's, how often it was wrong.
 
-Visibilities are counted by name, in a 3 x 3 table, whether or not the point moved; not those of names that points
-were relabeled from or to, for these are of two different places.
+Visibilities are counted by name, in a 3 x 3 table, moved or not; names that points were relabeled from or to are
+excluded, because they are of two different places.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """How far something moved; None where nothing did.
+    """How far points or boxes moved; None if none did.
 
     Attributes:
         number: how many moved by more than the threshold.
-        mean: in pixels, of those.
-        median: likewise.
-        largest: likewise.
-        share: the mean, as a share of the box's diagonal.
+        mean: mean distance of those, in pixels.
+        median: median distance of those, in pixels.
+        largest: largest distance of those, in pixels.
+        share: mean distance as a share of the box's diagonal.
     """
 
     number: int
@@ -54,16 +53,15 @@ class Moves:
 
 @dataclass(frozen=True, slots=True)
 class PointDiff:
-    """What happened to the points of one name, or of all.
+    """The changes of one keypoint, or of all.
 
     Attributes:
-        labeled: how many matched objects have it in A, and in B.
-        added: in B only.
-        removed: in A only.
-        relabeled: new name -> how many of A's points got it.
-        moved: those in both that moved.
-        visibility: how many have which visibility (0, 1, 2) in A, by row, and in B, by column; relabeled ones left
-            out.
+        labeled: number of matched objects with a label in A, and in B.
+        added: labeled in B only.
+        removed: labeled in A only.
+        relabelled: new name -> number of A's points that got it.
+        moved: labeled in both, and moved.
+        visibility: counts by visibility (0, 1, 2) in A (rows) and B (columns), without relabeled points.
     """
 
     labeled: tuple[int, int]
@@ -75,12 +73,12 @@ class PointDiff:
 
     @property
     def visibility_changed(self) -> int:
-        """How many are labeled in both, with another visibility."""
+        """Number of points labeled in both, with different visibility."""
         return self.visibility[1][2] + self.visibility[2][1]
 
     @property
     def corrected_share(self) -> float | None:
-        """The share of A's points that were moved, removed or relabeled; None when A has none."""
+        """The share of A's points that were moved, removed or relabeled; None if A has none."""
         changed = self.moved.number + self.removed + sum(self.relabelled.values())
         return changed / self.labeled[0] if self.labeled[0] else None
 
@@ -100,21 +98,21 @@ class PointDiff:
 
 @dataclass(frozen=True, slots=True)
 class DiffResult:
-    """What differs.
+    """The differences of two labelings.
 
     Attributes:
         a: the first labeling.
         b: the second.
-        images: how many are in both.
-        images_added: names of those in B only.
-        images_removed: names of those in A only.
-        split_changed: (name, split in A, split in B) of those in another split.
-        objects: how many are matched.
-        objects_added: (image, place) of those in B only, in images that are in both.
-        objects_removed: likewise, in A only.
-        boxes: boxes that moved, by the corner that moved most.
-        points: keypoint -> what happened to it.
-        overall: the same of all keypoints together.
+        images: number of images in both.
+        images_added: names of images in B only.
+        images_removed: names of images in A only.
+        split_changed: (name, split in A, split in B) of images in another split.
+        objects: number of matched objects.
+        objects_added: (image, place) of objects in B only, in images in both.
+        objects_removed: (image, place) of objects in A only, in images in both.
+        boxes: moved boxes, by the corner that moved most.
+        points: keypoint -> its changes.
+        overall: the changes of all keypoints together.
         changes: every change of a matched object, for the JSON form.
     """
 
@@ -134,7 +132,7 @@ class DiffResult:
 
     @property
     def differs(self) -> bool:
-        """Whether anything is different."""
+        """Whether there is any difference."""
         lists = (self.images_added, self.images_removed, self.split_changed, self.objects_added)
         return any(map(len, (*lists, self.objects_removed, self.changes)))
 
@@ -164,7 +162,7 @@ class DiffResult:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Points:
-    """The points of matched objects, and what happened to each: (M, K) arrays but for the first two, (M, K, 3)."""
+    """The points of matched objects and their changes: (M, K) arrays, except the first two, which are (M, K, 3)."""
 
     in_a: Floats
     in_b: Floats
@@ -189,15 +187,15 @@ def diff(
     """Compare two labelings.
 
     Args:
-        a: what was: a data set folder, a COCO file, or a source that convert reads.
-        b: what is.
-        skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the default.
-        iou: what the boxes of two objects must reach to be the same object.
-        threshold: a point or a box that moves by no more pixels has not moved.
-        progress: told how far it is.
+        a: the old labeling: a data set folder, a COCO file, or a source that convert reads.
+        b: the new labeling.
+        skeleton: a built-in name or a file; None for the skeleton of A or B if known, else the default.
+        iou: least IoU of the boxes of the same object.
+        threshold: points and boxes that move by at most this many pixels count as unchanged.
+        progress: receives progress.
 
     Raises:
-        RequestError: one is not there, they have nothing in common, or an option is out of range.
+        RequestError: one does not exist, they have nothing in common, or an option is out of range.
         InputError: something in one of them cannot be read.
     """
     if not (0 <= threshold < np.inf):
@@ -250,7 +248,7 @@ def _points(matched: LabelingMatch, threshold: float) -> _Points:
 
 
 def _box_moves(matched: LabelingMatch) -> Floats:
-    """Return (M,) how far the corner of each matched box moved that moved most, in pixels."""
+    """Return (M,) the largest move of a corner of each matched box, in pixels."""
     offsets = matched.b.boxes[matched.rows[:, 1]] - matched.a.boxes[matched.rows[:, 0]]
     moves: Floats = np.hypot(offsets[:, 0::2], offsets[:, 1::2]).max(axis=1, initial=0.0)
     return moves

@@ -1,4 +1,4 @@
-"""A Dataset from the files of any format, and to them: what ``posetools.read`` and ``posetools.write`` do."""
+"""Read and write a Dataset in any format: ``posetools.read`` and ``posetools.write``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ReadError(PosetoolsError):
     """Something in the sources could not be read.
 
     Attributes:
-        findings: the errors, and what is odd besides; sorted.
+        findings: the errors and warnings; sorted.
     """
 
     def __init__(self, findings: Sequence[Finding]) -> None:
@@ -60,19 +60,19 @@ def read(
 ) -> Dataset:
     """Read annotations of one format, with the sizes of their images, as ``posetools convert`` reads them.
 
-    What is odd in the sources is a ``PosetoolsWarning`` each.
+    Each warning on the sources is a ``PosetoolsWarning``.
 
     Args:
         sources: a file or folder, or several; also a data set folder, or a URL.
         format: ``labelme``, ``coco``, ``yolo-pose``, ...; None: auto-detected.
-        skeleton: a built-in name or a skeleton file; None: the source's own, as of ``convert``.
+        skeleton: a built-in name or a skeleton file; None: the source's own, as in ``convert``.
         options: how labels, boxes and visibilities are read.
 
     Returns:
-        One Dataset; its images know their files, and the split that the source declares.
+        One Dataset; its images have their paths, and the split that the source declares.
 
     Raises:
-        RequestError: a source is not there or is a zip file, or its format is not known.
+        RequestError: a source does not exist or is a zip file, or its format is unknown.
         InputError: the skeleton breaks a rule.
         ReadError: something could not be read.
     """
@@ -81,9 +81,9 @@ def read(
         refuse_zip(path)
         check_source(path)
         if not path.exists():
-            raise RequestError(f"{path}: must be an existing file or folder, but there is none")
+            raise RequestError(f"{path}: must be an existing file or folder, but does not exist")
     with walked_once():
-        told = "of a format that is told by its signs", "format=NAME says which it is"
+        told = "in a format that can be auto-detected", "pass format=NAME"
         source = told_format(paths, *told) if format is None else _format(format)
         check_way(source, paths, options, "none")
         check_inside(paths, source.name, options.image_roots)
@@ -104,25 +104,25 @@ def write(
     images: Transfer = "copy",
     overwrite: bool = False,
 ) -> None:
-    """Write a data set folder, as a whole or not at all, with a conversion.json that holds the skeleton.
+    """Write a data set folder, as a whole or not at all, with a conversion.json that contains the skeleton.
 
-    What the format has no place for is a ``PosetoolsWarning`` each.
+    Each thing the format cannot store is a ``PosetoolsWarning``.
 
     Args:
-        data: split -> its Dataset; or one Dataset, whose images are in the splits that they declare, else in ``train``.
+        data: split -> its Dataset; or one Dataset, whose images go to the split they declare, else to ``train``.
         out: the folder.
         format: ``coco``, which training needs, ``labelme``, ``yolo-pose``, ...
-        images: how the images come into ``out``; ``none`` leaves them where they are.
-        overwrite: replace the data set that is in ``out``.
+        images: how images get into ``out``; ``none`` leaves them where they are.
+        overwrite: replace the data set in ``out``.
 
     Raises:
-        RequestError: ``format`` is none that is written, ``out`` holds something, or there is nothing to write.
-        InputError: the format cannot hold something, or an image has a name that leaves the folder.
-        OutputError: it cannot be written; ``out`` is as it was.
+        RequestError: ``format`` cannot be written, ``out`` is not empty, or there is nothing to write.
+        InputError: the format cannot store something, or an image has a name that leaves the folder.
+        OutputError: it cannot be written; ``out`` is unchanged.
     """
     folder, target = as_path(out), _format(format)
     if target.write is None:
-        raise RequestError(must_be("format", "one that posetools writes", format))
+        raise RequestError(must_be("format", "one that posetools can write", format))
     splits = data if isinstance(data, Mapping) else _by_split(data)
     skeletons = [dataset.skeleton for dataset in splits.values()]
     if any(skeleton != skeletons[0] for skeleton in skeletons) or not skeletons:

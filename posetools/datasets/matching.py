@@ -1,16 +1,15 @@
-"""Two labelings of the same images, brought together: what ``diff`` and ``sigmas`` share.
+"""Match two labelings of the same images: shared by ``diff`` and ``sigmas``.
 
-A labeling is a data set folder, a COCO file, or anything that ``convert`` reads with its own signs. Images of data
-sets and COCO files are not opened for their labels.
+A labeling is a data set folder, a COCO file, or anything that ``convert`` auto-detects. Images of data sets and COCO
+files are not opened for their labels.
 
-- Images are matched by file name; those left over, when their files are there, by content, where only one on each
-  side has it.
+- Images are matched by file name; the rest by content, if the files exist and the content is unique on each side.
 - Objects of a matched image are matched by the IoU of their boxes: from the highest down, each pair of objects that
   are both free, if it reaches the threshold. A crowd is matched with a crowd only.
-- Keypoints go by name. A point of A is *relabeled* when the nearest point of B has another name, lies within a small
-  share of the box's diagonal (but at least the threshold), and both names' own points, where they are labeled on
-  both sides, lie further apart than that and three times as far: exchanged names, and single renamed ones alike, but
-  not the spread of points that lie close together.
+- Keypoints are matched by name. A point of A is *relabeled* if the nearest point of B has another name and is within a
+  small share of the box's diagonal (at least the threshold), and if both names' own points, where labeled on both
+  sides, are further apart than that and three times as far. This covers swapped and renamed points, but not the spread
+  of points that are close together.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from posetools.core.folder import CONVERSION, is_data_set, skeleton_of
 from posetools.core.geometry import Bools, Floats, Ints, pairwise_iou
 from posetools.core.matching import first_come
 from posetools.core.skeleton import Skeleton, load_skeleton
-from posetools.datasets.derived import check_source, read_set, refuse_errors
+from posetools.datasets.derived import check_source, options_of_convert, read_set, refuse_errors
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError, must_be, quoted
 from posetools.formats import told_format
@@ -44,15 +43,15 @@ _OBJECT_BLOCK = 4096
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LabelingMatch:
-    """What belongs together in two labelings, A and B, of one skeleton.
+    """The matches of two labelings, A and B, of one skeleton.
 
     Attributes:
         a: the first.
         b: the second.
         images: (P, 2) indices into ``a.images`` and ``b.images``.
         rows: (M, 2) rows of matched objects in A and B.
-        only_a: rows of A in matched images that nothing in B matches.
-        only_b: rows of B likewise.
+        only_a: unmatched rows of A in matched images.
+        only_b: unmatched rows of B in matched images.
     """
 
     a: Dataset
@@ -87,14 +86,14 @@ def match(
 
     Args:
         a: a data set folder, a COCO file, or a source that convert reads.
-        b: likewise.
-        skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the one of their labels.
-        iou: what the boxes of two objects must reach to be the same object, above 0.
-        progress: told how far it is.
+        b: the same for B.
+        skeleton: a built-in name or a file; None for the skeleton of A or B if known, else that of their labels.
+        iou: least IoU of the boxes of the same object, above 0.
+        progress: receives progress.
 
     Raises:
-        RequestError: one is not there, its format cannot be told, their keypoints are not the same, ``iou`` is out of
-            range, or no image is in both.
+        RequestError: one does not exist, its format is unknown, their keypoints differ, ``iou`` is out of range, or no
+            image is in both.
         InputError: something in one of them cannot be read.
     """
     for path in (a, b):
@@ -111,7 +110,7 @@ def _common_skeleton(a: Path, b: Path) -> Skeleton:
         different = sorted(set(own[a].names) ^ set(own[b].names))
         raise RequestError(
             f"{b}: keypoints must be those of {a}, but these are in one only: {', '.join(different)}\n"
-            "  `posetools convert` brings both onto one skeleton"
+            "  convert both to one skeleton with `posetools convert`"
         )
     return next(iter(own.values()), None) or own_skeleton([a, b]).skeleton
 
@@ -124,17 +123,18 @@ def _own_skeleton(path: Path) -> Skeleton | None:
 def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Dataset:
     if is_data_set(path):
         read = read_set(path, skeleton)
-        advice = f"`posetools validate {quoted(path)}{option}` lists everything that is wrong with it"
+        advice = (
+            f"`posetools validate {quoted(path)}{option}` lists all errors; `posetools convert` has options for them"
+        )
         refuse_errors(read.findings, path, advice)
         return concatenate(list(read.splits.values()))
-    told = told_format([path], "a data set folder, or of a format that is told by its signs")
-    if told is coco.FORMAT and path.is_file():
-        folders = image_folders(path)
-        result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
-    else:
-        result = told.read([path], skeleton, ReadOptions(progress=progress))
-    command = f"`posetools convert {quoted(path)}{option} --out NEW`"
-    advice = f"{command} lists everything that is wrong with it, and has options for it"
+    told = told_format([path], "a data set folder, or in a format that can be auto-detected")
+    with options_of_convert(path, option) as advice:
+        if told is coco.FORMAT and path.is_file():
+            folders = image_folders(path)
+            result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
+        else:
+            result = told.read([path], skeleton, ReadOptions(progress=progress))
     refuse_errors(result.findings, path, advice)
     return result.dataset
 
@@ -147,13 +147,13 @@ def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress
     if not len(images):
         raise RequestError(
             f"the two labelings must have images in common, got none among {len(a.images)} and {len(b.images)}\n"
-            "  images are the same when their names are, folders included, or their files' content"
+            "  images match by name, folders included, or by the content of their files"
         )
     rows, only_a, only_b = [], [], []
     of_a, of_b = a.rows_of_images(), b.rows_of_images()
     for done, (i, j) in enumerate(images.tolist(), start=1):
         in_a, in_b = list(of_a[i]), list(of_b[j])
-        # A crowd is matched with a crowd only.
+        # A crowd only matches a crowd.
         allowed = a.iscrowd[in_a, None] == b.iscrowd[None, in_b]
         pairs = match_boxes(a.boxes[in_a], b.boxes[in_b], iou, allowed)
         rows += [(in_a[x], in_b[y]) for x, y in pairs]
@@ -165,7 +165,7 @@ def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress
 
 
 def match_images(a: Dataset, b: Dataset) -> Ints:
-    """Return the (P, 2) indices of the images that are in both, by name, or else by content."""
+    """Return the (P, 2) indices of the images in both, matched by name, or else by content."""
     in_b = {image.file_name: index for index, image in enumerate(b.images)}
     pairs = [(i, in_b[image.file_name]) for i, image in enumerate(a.images) if image.file_name in in_b]
     hashes_a = _unique_contents(a, set(range(len(a.images))) - {i for i, _ in pairs})
@@ -187,7 +187,7 @@ def match_boxes(a: Floats, b: Floats, threshold: float, allowed: Bools) -> list[
 
     Args:
         a: x1, y1, x2, y2 in pixels.
-        b: likewise.
+        b: the same for B.
         threshold: the least IoU.
         allowed: (n, m) which pairs may be matched.
     """
@@ -198,17 +198,17 @@ def match_boxes(a: Floats, b: Floats, threshold: float, allowed: Bools) -> list[
 
 
 def relabelled(matched: LabelingMatch, threshold: float, near: float = NEAR_SHARE) -> Ints:
-    """Return (M, K): for each keypoint of A the keypoint of B whose name its place got, or -1.
+    """Return (M, K): for each keypoint of A the keypoint of B that it was relabeled to, or -1.
 
     Args:
         matched: the two labelings.
-        threshold: pixels that a point may move and be said to have stayed.
-        near: likewise, as a share of the box's diagonal; the larger of the two counts.
+        threshold: pixels that an unmoved point may differ by.
+        near: the same as a share of the box's diagonal; the larger of the two counts.
     """
     in_a, in_b = matched.points
     reach = np.maximum(threshold, near * matched.diagonals)[:, None]
     target = np.full(in_a.shape[:2], -1, dtype=np.int64)
-    # In blocks, for the distances of all pairs of points are M x K x K numbers.
+    # In blocks: the distances of all pairs of points are M x K x K numbers.
     for start in range(0, len(in_a), _OBJECT_BLOCK):
         block = slice(start, start + _OBJECT_BLOCK)
         target[block] = _relabeled(in_a[block], in_b[block], reach[block])
@@ -222,13 +222,13 @@ def _relabeled(in_a: Floats, in_b: Floats, reach: Floats) -> Ints:
     own = np.where(labeled_a & labeled_b, np.hypot(moved[..., 0], moved[..., 1]), np.inf)
     gone = own > reach
     offsets = in_a[:, :, None, :2] - in_b[:, None, :, :2]
-    # (M, K of A, K of B): pairs of different names, neither of which has stayed.
+    # (M, K of A, K of B): pairs of different names that both moved.
     possible = (labeled_a & gone)[:, :, None] & (labeled_b & gone)[:, None, :] & ~np.eye(k, dtype=np.bool_)
     distance = np.where(possible, np.hypot(offsets[..., 0], offsets[..., 1]), np.inf)
     clear = _CLEARLY * distance <= np.minimum(own[:, :, None], own[:, None, :])
     distance = np.where(clear, distance, np.inf)
     nearest, back = distance.argmin(axis=2), distance.argmin(axis=1)
-    # One point of B answers for one point of A only: they must be each other's nearest.
+    # A point of B matches only one point of A: they must be mutual nearest neighbors.
     mutual = np.take_along_axis(back, nearest, axis=1) == np.arange(k)
     target: Ints = np.where((distance.min(axis=2) <= reach) & mutual, nearest, -1)
     return target

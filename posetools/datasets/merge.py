@@ -1,16 +1,14 @@
-"""Several data sets as one: the work behind ``posetools merge``.
+"""Merge several data sets into one: the work behind ``posetools merge``.
 
-Splits are kept: train goes to train, val to val. Ids are given anew. Decisions:
+Splits are kept: train goes to train, val to val. Ids are renumbered. Decisions:
 
-- Keypoints go by name. Without a skeleton of the user's choice all data sets must have the same names, whatever their
-  order; with one, names that it lacks must be mapped or left out by name, and points that a data set lacks are not
-  labeled in it.
-- Two images of one name but with different content both get their data set's name put before it, as ``convert``
-  does it.
-- Two images with the same content (byte for byte) in two data sets are one image. In one split, with the same
-  labels, the first is kept; with different labels nobody knows which is right, and nothing is written. In two splits
-  the evaluation would be of training data: nothing is written, unless the user says which split keeps it.
-- Images that one data set has twice are left alone: ``validate`` tells of them.
+- Keypoints are matched by name. Without ``--skeleton`` all data sets must have the same names, in any order; with it,
+  names it lacks must be mapped or ignored, and points a data set lacks are unlabeled in it.
+- Two images of the same name but different content are both prefixed with their data set's name, as in ``convert``.
+- Two images with the same content (byte for byte) in two data sets are one image. In one split, with the same labels,
+  the first is kept; with different labels it is unclear which is right, and nothing is written. In two splits
+  evaluation would use training data: nothing is written, unless the user chooses the split that keeps it.
+- Duplicates within one data set are left alone: ``validate`` reports them.
 """
 
 from __future__ import annotations
@@ -37,9 +35,9 @@ from posetools.imaging.header import content_hash
 from posetools.progress import Progress, silent
 
 _LISTED_NAMES = 5
-# What two skeletons may have in another order, or is looked at by itself.
+# Fields that may differ in order, or are compared separately.
 _BY_NAME = ("name", "category", "keypoints")
-# Coordinates that differ by less are the same label, written with fewer digits.
+# Coordinates that differ by less are the same label, rounded.
 _SAME_LABEL = 1e-3
 
 
@@ -52,10 +50,10 @@ class MergeRequest:
         out: the folder to write.
         skeleton: a built-in name or a file; None for the first data set's, which all must then share.
         names: a keypoint's or the category's name in a source -> the skeleton's.
-        ignore: names of keypoints and categories that are left out on purpose, and counted.
-        keep_in: the split that keeps an image which is in two splits; None refuses such images.
-        images: how the images come into ``out``.
-        overwrite: replace the data set that is in ``out``.
+        ignore: names of keypoints and categories to leave out.
+        keep_in: the split that keeps an image that is in two splits; None refuses such images.
+        images: how images get into ``out``.
+        overwrite: replace the data set in ``out``.
     """
 
     sources: tuple[Path, ...]
@@ -81,12 +79,12 @@ class SourceImage:
 
     @property
     def image(self) -> Image:
-        """The image itself, which says its split."""
+        """The image itself, with its split."""
         return self.dataset.images[self.index]
 
     @property
     def path(self) -> Path:
-        """Where the image lies."""
+        """The image's file."""
         return self.image.path or Path(self.image.file_name)
 
     def labels(self) -> Floats:
@@ -102,16 +100,15 @@ class SourceImage:
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """What came of it.
+    """The result of a merge.
 
     Attributes:
         datasets: split -> what was written.
-        findings: what is odd in the sources; sorted.
-        renamed: (data set, name there, name now) of the images with a new name.
-        doubles: (data set and name that was left out, data set and name that was kept) of images with the same
-            content and labels.
+        findings: warnings on the sources; sorted.
+        renamed: (data set, old name, new name) of renamed images.
+        doubles: (data set and name left out, data set and name kept) of images with the same content and labels.
         ignored: label -> how many were left out on purpose.
-        notes: what else is worth knowing, in words.
+        notes: further remarks.
     """
 
     datasets: Mapping[str, Dataset]
@@ -123,13 +120,13 @@ class MergeResult:
 
 
 def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
-    """Write one data set of several.
+    """Merge several data sets into one.
 
     Raises:
-        RequestError: the request cannot be fulfilled: fewer than two data sets, skeletons that do not agree, images
-            in two splits or with different labels, an ``out`` that holds something.
+        RequestError: the request is impossible: fewer than two data sets, different skeletons, images in two splits or
+            with different labels, an ``out`` that is not empty.
         InputError: something in a data set cannot be read.
-        OutputError: ``out`` cannot be written; it is as it was.
+        OutputError: ``out`` cannot be written; it is unchanged.
     """
     _check(request)
     skeleton, notes = _skeleton(request)
@@ -137,7 +134,7 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
     sets: dict[Path, SetReading] = {}
     for done, path in enumerate(request.sources, start=1):
         sets[path] = read_set(path, skeleton, options)
-        advice = f"`posetools validate {quoted(path)}` lists everything that is wrong with it"
+        advice = f"`posetools validate {quoted(path)}` lists all errors"
         refuse_errors(sets[path].findings, path, advice)
         progress("reading data sets", done, len(request.sources))
     images = [
@@ -180,7 +177,7 @@ def _check(request: MergeRequest) -> None:
 
 
 def _skeleton(request: MergeRequest) -> tuple[Skeleton, tuple[str, ...]]:
-    """Return the skeleton of the result, and notes on what differs without harm."""
+    """Return the skeleton of the result, and notes on harmless differences."""
     if request.skeleton is not None:
         return load_skeleton(request.skeleton), ()
     first, *others = request.sources
@@ -192,16 +189,18 @@ def _skeleton(request: MergeRequest) -> tuple[Skeleton, tuple[str, ...]]:
         fields = [field for field in Skeleton.model_fields if field not in _BY_NAME]
         fields = [field for field in fields if getattr(skeleton, field) != getattr(other, field)]
         if other.names == skeleton.names and fields:
-            notes.append(f"{' and '.join(fields)}: those of {first}; {path} has others")
+            notes.append(f"{' and '.join(fields)}: taken from {first}; {path} has others")
     return skeleton, tuple(notes)
 
 
 def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skeleton) -> None:
-    advice = "  --skeleton NAME|FILE says what the result has; --map OLD=NEW and --ignore NAME bring the names onto it"
+    advice = (
+        "  choose the result's skeleton with --skeleton NAME|FILE; map the names with --map OLD=NEW or --ignore NAME"
+    )
     missing, more = sorted(set(skeleton.names) - set(other.names)), sorted(set(other.names) - set(skeleton.names))
     if missing or more:
         said = [f"lacks {', '.join(missing)}"] if missing else []
-        said += [f"has also {', '.join(more)}"] if more else []
+        said += [f"also has {', '.join(more)}"] if more else []
         raise RequestError(f"{path}: keypoints must be those of {first}, but it {' and '.join(said)}\n{advice}")
     if {point.name: point.swap for point in skeleton.keypoints} != {
         point.name: point.swap for point in other.keypoints
@@ -225,17 +224,17 @@ def _doubles(
                 continue
             first = keeper
         for entry in group:
-            # What one data set has twice is left as it is, unless the pair is in two splits.
+            # Duplicates within one data set stay, unless they are in two splits.
             if entry.dataset is first.dataset:
                 continue
             one, other = first.labels(), entry.labels()
             if one.shape != other.shape or not np.allclose(one, other, rtol=0.0, atol=_SAME_LABEL):
                 conflicts.append(f"{first} and {entry}")
             doubles[entry] = first
-    keep = "--keep-in train or --keep-in val says which of them stays"
+    keep = "choose the one to keep with --keep-in train or --keep-in val"
     _refuse(leaks, "an image must be in one split, but {} in two data sets are not", keep)
     rule = "the labels of one image must be the same, but those of {} differ"
-    _refuse(conflicts, rule, "`posetools diff` shows how")
+    _refuse(conflicts, rule, "compare them with `posetools diff`")
     return doubles
 
 
@@ -249,7 +248,7 @@ def _same_content(images: Sequence[SourceImage], progress: Progress) -> Iterable
     by_size: dict[int, list[SourceImage]] = {}
     for entry in images:
         by_size.setdefault(_size(entry.path), []).append(entry)
-    # Files of different sizes differ: only the others are read.
+    # Files of different sizes differ: only files of equal size are read.
     candidates = [group for group in by_size.values() if len({entry.source for entry in group}) > 1]
     total, done = sum(map(len, candidates)), 0
     for group in candidates:
@@ -269,7 +268,7 @@ def _size(path: Path) -> int:
 
 
 def _joined(sets: Sequence[SetReading], names: Mapping[SourceImage, str]) -> dict[str, Dataset]:
-    """Return split -> one Dataset of the images that are kept, under their new names."""
+    """Return split -> one Dataset of the kept images, with their new names."""
     splits = dict.fromkeys(split for each in sets for split in each.splits)
     kept: dict[int, list[SourceImage]] = {}
     for entry in names:

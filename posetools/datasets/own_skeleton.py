@@ -1,9 +1,9 @@
-"""Which skeleton a folder or a file has, where the user does not name one.
+"""Determine the skeleton of a folder or file if the user does not name one.
 
-Only what was named is looked at: the folder itself, and the one around it. In this order: a ``skeleton.yaml`` there (as
-``posetools prelabel`` and ``review`` leave it, or the user), the data set that it is or lies in, and the built-in
-skeleton that the labels of its labelme files are of. Where nothing is labeled yet the default holds, and that is said.
-Labels of no built-in skeleton are never read as the default's: ``--skeleton`` is asked for.
+Only the named folder and its parent are searched, in this order: a ``skeleton.yaml`` (written by the user or by
+``posetools prelabel`` and ``review``), the data set that it is or is in, and the built-in skeleton that matches its
+labelme labels. If nothing is labeled yet, the default is used, and the output says so. Labels of no built-in skeleton
+are never read as the default's: the error asks for ``--skeleton``.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from posetools.formats.options import ReadOptions
 from posetools.formats.sources.code_pages import is_utf8
 
 SKELETON_FILE = "skeleton.yaml"
-# Labelme files that are read to learn the labels, and labels that a message lists.
+# Labelme files that are read for their labels, and labels that a message lists.
 _FILES_READ, _LISTED_LABELS = 200, 10
 
 
 @dataclass(frozen=True, slots=True)
 class OwnSkeleton:
-    """A skeleton, and why it is this one.
+    """A skeleton, and why it was chosen.
 
     Attributes:
         skeleton: the skeleton.
-        option: what ``--skeleton`` would have to say for it: a built-in name or a path; a folder for a data set's.
-        source: what says so, in words.
+        option: the equivalent value of ``--skeleton``: a built-in name or a path; a folder for a data set's.
+        source: where it comes from, in words.
     """
 
     skeleton: Skeleton
@@ -65,22 +65,22 @@ def own_skeleton(
     ignore: Collection[str] = (),
     encoding: str | None = None,
 ) -> OwnSkeleton:
-    """Return the skeleton of some sources of one kind.
+    """Return the skeleton of some sources of one format.
 
     Args:
         paths: files or folders.
-        explicit: what the user named: a built-in name or a file.
-        by_labels: whether labelme files may say it by their labels.
-        names: label -> the name that stands for it (``--map``).
-        ignore: labels that say nothing (``--ignore``).
+        explicit: the user's choice: a built-in name or a file.
+        by_labels: whether labelme labels may determine it.
+        names: label -> its name in the skeleton (``--map``).
+        ignore: labels to ignore (``--ignore``).
         encoding: of labelme files that are not UTF-8 (``--encoding``).
 
     Raises:
-        RequestError: the labels are of no built-in skeleton and nothing else says which they are.
-        InputError: a file that says it cannot be read or breaks a rule.
+        RequestError: the labels are of no built-in skeleton and nothing else determines it.
+        InputError: a skeleton file cannot be read or breaks a rule.
     """
     if explicit is not None:
-        return OwnSkeleton(load_skeleton(explicit), str(explicit), "as stated")
+        return OwnSkeleton(load_skeleton(explicit), str(explicit), "set by you")
     local = [path for path in paths if not is_url(path)]
     for path in local:
         if (recorded := _recorded(path if path.is_dir() else path.parent)) is not None:
@@ -93,23 +93,23 @@ def own_skeleton(
         if recorded is not None and fits(labels, recorded.skeleton):
             return recorded
     if not labels:
-        return OwnSkeleton(load_skeleton(DEFAULT), DEFAULT, "the default, as nothing says another")
+        return OwnSkeleton(load_skeleton(DEFAULT), DEFAULT, "the default, as there are no labels yet")
     for name in BUILT_IN:
         skeleton = load_skeleton(name)
         if fits(labels, skeleton):
-            return OwnSkeleton(skeleton, name, f"as the labels in {paths[0]} are its names")
+            return OwnSkeleton(skeleton, name, f"auto-detected from the labels in {paths[0]}")
     raise RequestError(_ask(paths[0], shapes))
 
 
 def source_skeleton(
     source: Format, paths: Sequence[Path], explicit: str | Path | None, options: ReadOptions
 ) -> OwnSkeleton:
-    """Return what ``own_skeleton`` does, for files to convert; ``options`` are what the user says of them.
+    """Return ``own_skeleton`` for files to convert, read with ``options``.
 
     Raises:
         RequestError, InputError: as ``own_skeleton``.
     """
-    # A pattern finds names in labels that are none themselves.
+    # With a label pattern, labels are not names themselves.
     by_labels = source.name == "labelme" and options.label_pattern is None
     return own_skeleton(
         paths, explicit, by_labels=by_labels, names=options.names, ignore=options.ignore, encoding=options.encoding
@@ -117,18 +117,18 @@ def source_skeleton(
 
 
 def keep_skeleton(folder: Path, skeleton: Skeleton) -> Path | None:
-    """Leave a skeleton in a folder of images for the commands that follow, unless it is the default.
+    """Write a skeleton into a folder of images for the next commands, unless it is the default.
 
     Args:
-        folder: where the images and their labelme files lie, or the folder around it.
-        skeleton: of the models, whose predictions these files hold.
+        folder: the folder with the images and their labelme files, or its parent.
+        skeleton: of the models whose predictions these files contain.
 
     Returns:
-        The file that was written; None where none was needed.
+        The written file; None if none was needed.
 
     Raises:
-        RequestError: the folder has another skeleton already.
-        InputError: the file that is there is no skeleton.
+        RequestError: the folder already has another skeleton.
+        InputError: the existing file is not a skeleton.
         OutputError: the file cannot be written.
     """
     file = folder / SKELETON_FILE
@@ -146,7 +146,7 @@ def keep_skeleton(folder: Path, skeleton: Skeleton) -> Path | None:
 
 
 def fits(labels: Collection[str], skeleton: Skeleton) -> bool:
-    """Return whether at least half of the labels are names of a skeleton; the rest may be slips, or other things."""
+    """Return whether at least half of the labels are names of a skeleton; the rest may be typos or other objects."""
     known = {skeleton.category.name, *skeleton.names}
     return 2 * len(known & set(labels)) >= len(set(labels))
 
@@ -154,19 +154,19 @@ def fits(labels: Collection[str], skeleton: Skeleton) -> bool:
 def _recorded(folder: Path) -> OwnSkeleton | None:
     file = folder / SKELETON_FILE
     if file.is_file():
-        return OwnSkeleton(read_skeleton(file), str(file), f"of {file}")
+        return OwnSkeleton(read_skeleton(file), str(file), f"from {file}")
     record = folder / CONVERSION
     if (record.is_file() and is_record(record)) or is_data_set(folder):
-        return OwnSkeleton(skeleton_of(folder), str(folder), f"of the data set {folder}")
+        return OwnSkeleton(skeleton_of(folder), str(folder), f"from the data set {folder}")
     return None
 
 
 def _shapes_in(
     paths: Sequence[Path], names: Mapping[str, str], ignore: Collection[str], encoding: str | None
 ) -> list[tuple[str, str]]:
-    """Return (type, label) of the shapes in the first labelme files of some folders, as far as they can be read.
+    """Return (type, label) of the shapes in the first readable labelme files of some folders.
 
-    Of a file whose encoding is not known these are the labels in ASCII, which are the same in all encodings.
+    For a file of unknown encoding only ASCII labels count: they are the same in all encodings.
     """
     found = []
     for file in islice(_json_files(paths), _FILES_READ):
@@ -196,7 +196,7 @@ def _ask(path: Path, shapes: Sequence[tuple[str, str]]) -> str:
     boxes = Counter(label for kind, label in shapes if kind == "rectangle").most_common(1)
     category = boxes[0][0] if boxes else ""
     return (
-        f"{path}: labels must be names of a built-in skeleton ({', '.join(BUILT_IN)}) where --skeleton is left out, "
+        f"{path}: labels must be names of a built-in skeleton ({', '.join(BUILT_IN)}) without --skeleton, "
         f"got {show_value(listed)}\n"
         f"  fix: {new_command(points, category)}\n"
         f"  then add: --skeleton {new_file(category)}"

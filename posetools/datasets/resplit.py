@@ -1,8 +1,8 @@
-"""Splitting a finished data set anew: the work behind ``posetools split``.
+"""Split an existing data set again: the work behind ``posetools split``.
 
-The COCO files are taken as documents: unknown keys, the order of images and annotations, and ids all survive. Only
-ids that stand in both files are given anew, since afterwards they could meet in one file. Images stay where they
-are. Splits other than train and val (a test set) are left alone.
+Unknown keys, the order of images and annotations, and ids of the COCO files are kept. Only ids used in both files are
+renumbered, because they could end up in one file. Images are not moved. Splits other than train and val (a test set)
+are left alone.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from posetools.files.locks import only_one_in
 
 @dataclass(frozen=True, slots=True)
 class ResplitResult:
-    """What came of it.
+    """The result of a new split.
 
     Attributes:
         plan: the new plan.
-        counts: what is in train and val now.
-        renumbered: the ids that were given anew: of ``images``, of ``annotations``, of both, or none.
+        counts: the new contents of train and val.
+        renumbered: which ids were renumbered: of ``images``, of ``annotations``, of both, or none.
         untouched: the splits that were left alone.
-        strata: stratum -> how many there are in train and val together, and in val; none when not stratified.
-        finished: whether an earlier split had been killed, and was finished first.
+        strata: stratum -> how many are in train and val together, and in val; empty if not stratified.
+        finished: whether an interrupted split was completed first.
     """
 
     plan: SplitPlan
@@ -56,19 +56,19 @@ def resplit(
     by: str | None = None,
     stratify: Stratify | None = None,
 ) -> ResplitResult:
-    """Split the images of train and val anew and write both files, both or neither; with ``val`` 0 train alone.
+    """Split the images of train and val again and write both files or neither; with ``val`` 0 train alone.
 
     Args:
         data_root: the data set's folder.
-        val: as in ``plan_split``, as are ``seed`` and ``by``.
-        seed: another seed, another split.
+        val: the validation fraction, as in ``plan_split``.
+        seed: another seed gives another split.
         by: how images are grouped.
-        stratify: what both sides should have the same share of; None for nothing but images.
+        stratify: what to distribute evenly; None for images only.
 
     Raises:
-        RequestError: there is no train or val, the split is not possible, or another run is writing the data set.
-        InputError: a file cannot be read, or has not the shape of a COCO file.
-        OutputError: the files cannot be written; they are as they were.
+        RequestError: there is no train or val, the split is impossible, or another run is writing the data set.
+        InputError: a file cannot be read, or is not a COCO file.
+        OutputError: the files cannot be written; they are unchanged.
     """
     data_root = Path(data_root)
     if not data_root.is_dir():
@@ -118,14 +118,14 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
 
 
 def _check_both_sides(data_root: Path, plan: SplitPlan, objects: Sequence[int]) -> None:
-    """Refuse a plan that leaves a side without objects, on which nothing could be trained or evaluated."""
+    """Refuse a plan that leaves a split without objects, on which training or evaluation would fail."""
     if not plan.val:
         return
     in_val = sum(objects[index] for index in plan.val)
     if sum(objects) and in_val in (0, sum(objects)):
         side = "train" if in_val else "val"
         holders = sum(map(bool, objects))
-        hint = "label a second image with objects" if holders < 2 else "another --seed, --val or --split-by"
+        hint = "label a second image with objects" if holders < 2 else "try another --seed, --val or --split-by"
         raise RequestError(f"{data_root}: objects must be in both splits, got none in {side}\n  fix: {hint}")
 
 
@@ -177,7 +177,7 @@ def _keypoint_names(document: CocoDocument) -> tuple[str, ...]:
 
 
 def _merge(documents: Sequence[CocoDocument]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], tuple[str, ...]]:
-    """Return all images, all annotations, and which of the two got new ids because theirs stood in two files."""
+    """Return all images, all annotations, and which of the two were renumbered because of ids in both files."""
     renumbered = []
     images = [(number, image) for number, document in enumerate(documents) for image in document.entries("images")]
     annotations = [
@@ -213,17 +213,17 @@ def _strata(
     annotations: Sequence[Mapping[str, Any]],
     num_keypoints: int,
 ) -> Strata:
-    """Return what each image holds: objects of each size class, or points of each visibility; or no object."""
+    """Return the contents of each image: objects of each size class, or points of each visibility; or no object."""
     by_size = stratify == "size"
     if not by_size and not num_keypoints:
-        raise RequestError(f"{data_root}: --stratify visibility needs keypoints in the category, but it names none")
+        raise RequestError(f"{data_root}: --stratify visibility requires keypoints in the category, got none")
     row_of = {image["id"]: row for row, image in enumerate(images)}
     counts = np.zeros((len(images), 4))
     for entry in annotations:
         held = _sizes(data_root, entry) if by_size else _visibilities(data_root, entry, num_keypoints)
         counts[row_of[entry["image_id"]], :3] += held
     counts[:, 3] = counts[:, :3].sum(axis=1) == 0
-    points = ("points not labeled", "hidden points", "visible points")
+    points = ("unlabeled points", "occluded points", "visible points")
     labels = [f"{each} objects" for each in SIZE_CLASSES] if by_size else points
     return Strata(stratify, (*labels, "images without objects"), counts)
 
@@ -232,7 +232,7 @@ def _sizes(data_root: Path, entry: Mapping[str, Any]) -> list[int]:
     area = entry.get("area")
     if not isinstance(area, int | float) or isinstance(area, bool) or not 0 < area < float("inf"):
         problem = must_be("area", "a number of square pixels for --stratify size", area)
-        raise InputError(data_root, f"annotation {entry['id']}", problem, hint="`posetools validate --fix` mends areas")
+        raise InputError(data_root, f"annotation {entry['id']}", problem, hint="`posetools validate --fix` fixes areas")
     return [int(low <= area < high) for low, high in SIZE_CLASSES.values()]
 
 

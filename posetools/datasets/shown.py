@@ -1,8 +1,8 @@
-"""What ``posetools view`` can show: the images of a data set or of a labeled source, and what is found in them.
+"""Input of ``posetools view``: the images of a data set or a labeled source, and their findings.
 
-A data set folder is read as it is for training, without a look at its images, and its findings are those of
-``validate``. Anything else is read as ``convert`` reads it, and its findings are the reader's. Images stay apart by
-split, for the same name may stand in two of them: that is a finding itself.
+A data set folder is read as for training, without opening its images, and its findings are those of ``validate``.
+Anything else is read as by ``convert``, and its findings are the reader's. Images are kept separate by split, because
+the same name may be in two of them: that is a finding itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from posetools.core.folder import CONVERSION, IMAGES, ann_file, is_data_set, ske
 from posetools.core.geometry import Floats
 from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
-from posetools.datasets.derived import check_source
+from posetools.datasets.derived import check_source, options_of_convert
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import Place, RequestError, must_be
 from posetools.formats import told_format
@@ -34,11 +34,11 @@ class LabeledImage:
     """One image and its M objects.
 
     Attributes:
-        image: the image; its ``path`` says where it lies.
+        image: the image, with its ``path``.
         boxes: (M, 4) x1, y1, x2, y2 in pixels.
         keypoints: (M, K, 3) x, y, visibility.
-        origins: where each of the M objects came from.
-        ann_file: the annotation file of many images that this one is listed in; empty where each has its own.
+        origins: where each of the M objects was read.
+        ann_file: the annotation file that lists this and other images; empty if each image has its own.
     """
 
     image: Image
@@ -50,14 +50,14 @@ class LabeledImage:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ShownLabels:
-    """What there is to show.
+    """The images and labels to show.
 
     Attributes:
         skeleton: what the keypoints are.
         images: by split, then by name.
-        unreadable: how many errors there were in reading: what they name cannot be shown.
-        findings: gives everything found, of the images' splits.
-        ann_files: the COCO files of all splits, also of those that are not shown.
+        unreadable: number of reading errors: what they name cannot be shown.
+        findings: returns all findings on the images' splits.
+        ann_files: the COCO files of all splits, even of splits not shown.
     """
 
     skeleton: Skeleton
@@ -69,21 +69,21 @@ class ShownLabels:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is found in one image.
+    """The findings on one image.
 
     Attributes:
-        found: the rows of the objects that a finding names, and what it says; no rows for the image as a whole.
+        found: for each finding the rows of its objects, and its message; no rows for the whole image.
     """
 
     found: tuple[tuple[frozenset[int], str], ...] = ()
 
     @property
     def rows(self) -> frozenset[int]:
-        """All objects that are named."""
+        """All objects with findings."""
         return frozenset(row for rows, _ in self.found for row in rows)
 
     def messages(self, row: int | None = None) -> list[str]:
-        """Return what is said, of the image or of one object in it."""
+        """Return the messages on the image, or on one object in it."""
         return [message for rows, message in self.found if row is None or not rows or row in rows]
 
 
@@ -94,11 +94,11 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
         data: the folder or file.
         split: the one split to show; None for all.
         skeleton: a built-in name or a file; None for the data's own.
-        progress: told how far it is.
+        progress: receives progress.
 
     Raises:
-        RequestError: there is no such data or split, or its format cannot be told.
-        InputError: a file that is needed cannot be read.
+        RequestError: there is no such data or split, or its format is unknown.
+        InputError: a required file cannot be read.
     """
     check_source(data)
     folder, is_set = data if data.is_dir() else data.parent, is_data_set(data)
@@ -106,7 +106,7 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
     known = skeleton_of(folder, skeleton) if own else own_skeleton([data]).skeleton
     labels = _of_set(data, split, known, skeleton, progress) if is_set else _of_source(data, split, known, progress)
     if not labels.images:
-        hint = f"`posetools {'validate' if is_set else 'convert'}` says why; --skeleton names another skeleton"
+        hint = f"`posetools {'validate' if is_set else 'convert'}` says why; try another --skeleton"
         raise RequestError(f"{data}: no image could be read, with the keypoints of {known.name}\n  {hint}")
     return labels
 
@@ -134,13 +134,14 @@ def _of_set(
 
 
 def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Progress) -> ShownLabels:
-    told = told_format([data], "a data set folder, or of a format that is told by its signs")
-    # To be looked at, points without visibility and objects without boxes are shown as well as may be.
+    told = told_format([data], "a data set folder, or in a format that can be auto-detected")
+    # For viewing, points without visibility and objects without boxes are shown too.
     options = ReadOptions(assume_visible=True, box_from="keypoints", progress=progress)
-    read = told.read([data], skeleton, options)
+    with options_of_convert(data):
+        read = told.read([data], skeleton, options)
     declared = {image.split for image in read.dataset.images if image.split}
     _check_split(data, split, sorted(declared))
-    # A COCO file's places name the file; elsewhere each image has a file of its own.
+    # A COCO file lists all images; in other formats each image has a file of its own.
     many = str(data) if data.is_file() and told is coco.FORMAT else ""
     images = [each for each in labeled(read.dataset, many) if split in (None, each.image.split)]
     ann_files = (many,) if many else ()
@@ -149,7 +150,7 @@ def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Prog
 
 def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
     if split is not None and split not in known:
-        rule = f"one of {', '.join(known)}" if known else f"left out: {data} has no splits"
+        rule = f"one of {', '.join(known)}" if known else f"omitted: {data} has no splits"
         raise RequestError(must_be("--split", rule, split))
 
 
@@ -165,7 +166,7 @@ def _errors(findings: Iterable[Finding]) -> int:
 
 
 def mark_images(findings: Iterable[Finding], images: Sequence[LabeledImage]) -> tuple[dict[int, Mark], list[Finding]]:
-    """Return what is found in which image, by its index, and the findings that name no image."""
+    """Return the findings of each image, by its index, and the findings that name no image."""
     finder = Finder(images)
     marks: dict[int, list[tuple[frozenset[int], str]]] = {}
     elsewhere = []
@@ -179,7 +180,7 @@ def mark_images(findings: Iterable[Finding], images: Sequence[LabeledImage]) -> 
 
 
 class Finder:
-    """Finds the image that a finding is about, and the objects in it."""
+    """Finds the image and objects of a finding."""
 
     def __init__(self, images: Sequence[LabeledImage]) -> None:
         self._images = images
@@ -191,11 +192,11 @@ class Finder:
         self._documents: dict[str, CocoDocument] = {}
 
     def find(self, finding: Finding) -> dict[int, frozenset[int]]:
-        """Return index of the image -> rows of its objects; empty for what is about no image."""
+        """Return index of the image -> rows of its objects; empty if the finding is on no image."""
         file, place = finding.file, finding.place
         if finding.code == "W210":
             return {i: frozenset() for i, each in enumerate(self._images) if each.ann_file == file and not each.origins}
-        # A finding on several objects of an image lists them all.
+        # A finding may list several objects of an image.
         places = place.parts if isinstance(place, Place) and place.parts else (place,)
         known = [self._objects[origin] for each in places if (origin := Origin(file, each)) in self._objects]
         if known:
@@ -207,7 +208,7 @@ class Finder:
         return {} if index is None else {index: frozenset()}
 
     def _own(self, file: str) -> int | None:
-        """Return the image that a file is, or is the annotation of: by its objects, or else by its name."""
+        """Return the image of an image or annotation file: by its objects, or else by its name."""
         if file in self._paths:
             return self._paths[file]
         if any(each.ann_file == file for each in self._images) or Path(file).is_dir():
@@ -216,7 +217,7 @@ class Finder:
         return next(iter(found)) if len(found) == 1 else None
 
     def _listed(self, file: str, entry: Place) -> int | None:
-        """Return the image of an entry in a COCO file, also of one that could not be read."""
+        """Return the image of an entry in a COCO file, even of an invalid one."""
         if file not in self._documents:
             self._documents[file] = read_document(Path(file))
         name = self._documents[file].image_name(entry.kind, entry.position)

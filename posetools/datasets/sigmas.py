@@ -8,14 +8,14 @@ where d_i is the distance between the two labels of one point, in pixels, and s^
 OKS is the mean of exp(-d_i^2 / (2 s^2 k_i^2)) with k_i = 2 sigma_i. Decisions:
 
 - d is the distance in the plane, d^2 = dx^2 + dy^2: both axes are summed, as in OKS.
-- It is the deviation of the *difference* of two labels, and is not divided by sqrt(2): OKS compares a prediction with
-  one label, as this compares one label with another. One person's own error is smaller by sqrt(2), when both are
-  equally careful.
-- A constant difference (one person always labels the tire lower) is part of it, as in COCO's formula. It is shown as
-  the offset, because a common rule for labeling would remove it.
-- The area of an object is the mean of its two areas, so that A and B can change places.
-- A point counts when it is labeled in both, hidden or visible. A point whose place has another name in B (left for
-  right) is a mistake and no spread: it is left out, and counted.
+- It is the deviation of the *difference* of two labels, not divided by sqrt(2): OKS compares a prediction with one
+  label, as this compares one label with another. One person's own error is smaller by sqrt(2) if both are equally
+  careful.
+- A constant difference (one person always labels the tire lower) is included, as in COCO's formula. It is shown as
+  the offset, because a common labeling rule would remove it.
+- The area of an object is the mean of its two areas, so that A and B are interchangeable.
+- A point counts if it is labeled in both, occluded or visible. A point with another name in B (left for right) is a
+  mistake, not spread: it is left out and counted.
 - The interval is the 95 % percentile interval of a bootstrap over objects (1000 resamples, fixed seed).
 - At least 20 objects with the point in both; COCO had 5,000 images.
 """
@@ -38,27 +38,27 @@ from posetools.progress import Progress, silent
 
 FEWEST_POINTS = 20
 RESAMPLES = 1000
-# How near another name's point must lie to be the one that is meant, as a share of the diagonal: wider than the spread.
+# Largest distance to a point of another name that counts as a mistake, as a share of the diagonal; above the spread.
 _MISTAKE = 0.08
 _SEED = 0
 _INTERVAL = (2.5, 97.5)
 _SIGMA_DIGITS = 4
-# Numbers drawn at a time; a resample of very many objects is drawn in blocks.
+# Random numbers drawn at a time; large resamples are drawn in blocks.
 _DRAW_BLOCK = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Sigma:
-    """What was measured for one keypoint.
+    """The measured sigma of one keypoint; sigma, interval and offset are None with fewer than 20 objects.
 
     Attributes:
-        objects: how many objects have the point in both.
-        sigma: in units of sqrt(area); None with fewer than 20 objects.
-        low: the lower end of its 95 % interval; None likewise.
+        objects: number of objects with the point in both.
+        sigma: in units of sqrt(area).
+        low: the lower end of its 95 % interval.
         high: the upper end.
-        offset: the length of the mean difference, in the same units; None likewise.
-        relabeled: how many points were left out because their place, or their name, went to another.
-        current: the sigma that the skeleton has.
+        offset: the length of the mean difference, in the same units.
+        relabelled: number of points left out because they were relabeled.
+        current: the sigma in the skeleton.
     """
 
     objects: int
@@ -72,15 +72,15 @@ class Sigma:
 
 @dataclass(frozen=True, slots=True)
 class SigmasResult:
-    """What was measured.
+    """The measured sigmas.
 
     Attributes:
         a: the first labeling.
         b: the second.
         skeleton: the skeleton of both.
-        images: how many are in both.
-        objects: how many are matched.
-        unmatched: how many objects of A, and of B, in those images are not.
+        images: number of images in both.
+        objects: number of matched objects.
+        unmatched: number of unmatched objects of A, and of B, in those images.
         points: keypoint -> its sigma.
     """
 
@@ -120,12 +120,12 @@ def sigmas(
     Args:
         a: the first labeling: a data set folder, a COCO file, or a source that convert reads.
         b: the second, of the same images.
-        skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the default.
-        iou: what the boxes of two objects must reach to be the same object.
-        progress: told how far it is.
+        skeleton: a built-in name or a file; None for the skeleton of A or B if known, else the default.
+        iou: least IoU of the boxes of the same object.
+        progress: receives progress.
 
     Raises:
-        RequestError: one is not there, they have nothing in common, or no keypoint has enough objects.
+        RequestError: one does not exist, they have nothing in common, or no keypoint has enough objects.
         InputError: something in one of them cannot be read.
     """
     matched = match(a, b, skeleton=skeleton, iou=iou, progress=progress)
@@ -135,7 +135,7 @@ def sigmas(
         raise RequestError(
             f"sigmas need at least {FEWEST_POINTS} objects with a keypoint in both labelings, got at most {most} "
             f"({len(matched.rows)} objects are matched in {len(matched.images)} images)\n"
-            "  label more images twice, each person without seeing the other's labels"
+            "  label more images twice, without seeing the other person's labels"
         )
     return SigmasResult(
         a=a,
@@ -158,7 +158,7 @@ def measure(matched: LabelingMatch) -> dict[str, Sigma]:
     mistaken[objects, target[objects, names]] = True
     skeleton = matched.a.skeleton
     usable = (in_a[:, :, 2] > 0) & (in_b[:, :, 2] > 0) & ~mistaken & (areas > 0)[:, None]
-    # Areas of 0 are not usable; the 1 keeps the division silent.
+    # Objects with an area of 0 are excluded; the 1 avoids a division warning.
     scaled = (in_b[:, :, :2] - in_a[:, :, :2]) / np.sqrt(np.where(areas > 0, areas, 1.0))[:, None, None]
     return {
         name: _sigma(scaled[usable[:, k], k], int(mistaken[:, k].sum()), skeleton.sigmas[k])
@@ -193,28 +193,28 @@ def _bootstrap(squares: Floats) -> tuple[float, float]:
 
 
 def update_skeleton(path: Path, result: SigmasResult) -> tuple[str, ...]:
-    """Write what was measured into a skeleton file; return the keypoints whose sigma stays because it was not.
+    """Write the measured sigmas into a skeleton file; return the keypoints that keep theirs for lack of a measurement.
 
-    Only the value of ``sigmas`` changes: everything else in the file, comments too, stays as it is.
+    Only the value of ``sigmas`` changes: the rest of the file, including comments, is unchanged.
 
     Args:
-        path: a skeleton file, with the keypoints that were measured.
-        result: what was measured.
+        path: a skeleton file with the measured keypoints.
+        result: the measured sigmas.
 
     Raises:
         RequestError: a sigma is 0, which no skeleton may have.
-        InputError: the file is no skeleton, or has other keypoints.
-        OutputError: it cannot be written; it is as it was.
+        InputError: the file is not a skeleton, or has other keypoints.
+        OutputError: it cannot be written; it is unchanged.
     """
     before = read_skeleton(path)
     if set(before.names) != set(result.points):
         different = ", ".join(sorted(set(before.names) ^ set(result.points)))
-        raise InputError(path, "keypoints", f"must be those that were measured, but these differ: {different}")
+        raise InputError(path, "keypoints", f"must be the measured ones, but these differ: {different}")
     zero = [name for name, each in result.points.items() if each.sigma == 0]
     if zero:
         raise RequestError(
-            f"sigmas must be greater than 0, but the two labelings do not differ at all in {', '.join(zero)}\n"
-            "  is B a copy of A? Each person must label without seeing the other's labels"
+            f"sigmas must be greater than 0, but the two labelings are identical in {', '.join(zero)}\n"
+            "  check that B is not a copy of A: each person must label without seeing the other's labels"
         )
     measured = [result.points[name].sigma for name in before.names]
     both = zip(before.sigmas, measured, strict=True)
@@ -228,18 +228,18 @@ def _with_sigmas(path: Path, text: str, values: list[float]) -> str:
     pairs = root.value if isinstance(root, yaml.MappingNode) else []
     for key, value in pairs:
         if key.value == "sigmas" and isinstance(value, yaml.SequenceNode):
-            # A list with a line per number ends with its last number: what follows may be comments of the next field.
+            # A block list ends with its last number: what follows may be comments on the next field.
             end = value.end_mark if value.flow_style else value.value[-1].end_mark
             listed = ", ".join(map(repr, values))
             changed = f"{text[: key.end_mark.index]}: [{listed}]{text[end.index :]}"
             if _is_with_sigmas(changed, text, values):
                 return changed
-    problem = "must be a plain list of numbers to be replaced, which it is not"
-    raise InputError(path, "sigmas", problem, hint="write the numbers into the file yourself; --json has them")
+    problem = "must be a plain list of numbers to be replaced, but is not"
+    raise InputError(path, "sigmas", problem, hint="copy the numbers from --json into the file by hand")
 
 
 def _is_with_sigmas(changed: str, text: str, values: list[float]) -> bool:
-    """Return whether the changed text says what the old one says, but for the sigmas (anchors can prevent it)."""
+    """Return whether the changed text differs from the old one in the sigmas only (anchors can prevent it)."""
     try:
         return bool(yaml.safe_load(changed) == {**yaml.safe_load(text), "sigmas": values})
     except yaml.YAMLError:

@@ -1,26 +1,26 @@
-"""Which images are for training and which for evaluation: a seeded plan over file names.
+"""Choose images for training and validation: a seeded plan over file names.
 
-A plan never tears a group apart. What a group is:
+A plan never splits a group. Groups are:
 
 - ``image``: every image is its own group.
 - ``parent``: the images of one folder.
 - a regular expression, searched in the file name (folders included): its first group, or else the whole match, is the
-  key, and images of one key belong together.
-- nothing said: by clip when the names look like frames of clips, else by image. The clip of an image is its file
-  name (folder included, suffix not) without its last run of digits: ``a/drive_0001.jpg`` and ``a/drive_0002.jpg`` are
-  frames of ``a/drive_``. Names look like frames of clips when there are at least two clips, and at least 80 % of the
-  images are in a clip of three or more whose numbers are dense: from the lowest to the highest are at most ten
-  numbers per image. One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by image.
+  key, and images with the same key are one group.
+- default: by clip if the names look like frames of clips, else by image. The clip of an image is its file name (folder
+  included, suffix not) without its last run of digits: ``a/drive_0001.jpg`` and ``a/drive_0002.jpg`` are frames of
+  ``a/drive_``. Names look like frames of clips if there are at least two clips, and at least 80 % of the images are
+  in a clip of three or more with dense numbers: the range from lowest to highest has at most ten numbers per image.
+  One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by image.
 
-Augmented copies of one original are one group whatever the grouping: Roboflow writes ``IMG_1.jpg`` as
-``IMG_1_jpg.rf.HASH.jpg``, another hash for each copy. Clips are looked for in the names of the originals.
+Augmented copies of one original are always one group: Roboflow writes ``IMG_1.jpg`` as ``IMG_1_jpg.rf.HASH.jpg``, with
+another hash for each copy. Clips are detected in the names of the originals.
 
-Objects: when two groups or more hold some, both sides get some. Where a plan leaves one side without, one group that
-holds objects goes there, and others leave it for that; every other plan stays as it is. When all objects are in one
-clip, which nobody asked to keep together, the split is by image.
+Objects: if two or more groups contain objects, both sides get some. If a plan leaves one side without objects, one
+group with objects goes there and others move away in return; every other plan is unchanged. If all objects are in one
+clip and the user did not choose grouping by clip, the split is by image.
 
-With strata the plan is by lot first, and then groups are exchanged until evaluation has its share of every stratum as
-nearly as groups allow (posetools/datasets/stratify.py).
+With strata the plan is random first; then groups are exchanged until validation has its share of every stratum as
+nearly as the groups allow (posetools/datasets/stratify.py).
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ DEFAULT_SEED = 0
 _FEWEST_FRAMES = 3
 _NUMBERS_PER_FRAME = 10
 _SHARE_IN_CLIPS = 0.8
-# A clip is spoken of when it is split image by image and has at least this share of the images.
+# A warning names a clip split image by image if it has at least this share of the images.
 _SHARE_TORN = 0.5
 _ENOUGH_GROUPS = 10
-# A longer run of digits is a hash or an identifier, not the number of a frame.
+# A longer run of digits is a hash or an identifier, not a frame number.
 _LONGEST_NUMBER = 18
 _LISTED_NAMES = 5
 _NUMBERED_NAME = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
-_SPLIT_BY_ADVICE = "  --split-by image splits by image; --split-by REGEX groups by a part of the file name"
+_SPLIT_BY_ADVICE = "  split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
 
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """Which images are for evaluation.
+    """The images for validation.
 
     Attributes:
-        val: indices of the images for evaluation; all others are for training.
+        val: indices of the validation images; all others are for training.
         by: how they were grouped: ``image``, ``parent``, ``clip``, or the regular expression.
-        groups: how many groups there were.
-        reason: why so, in words for a person.
-        warnings: what may make the evaluation too good, in words for a person.
+        groups: number of groups.
+        reason: why, in words.
+        warnings: what may make metrics too high, in words.
     """
 
     val: frozenset[int]
@@ -82,26 +82,26 @@ def plan_split(
     strata: Strata | None = None,
     objects: Sequence[int] | None = None,
 ) -> SplitPlan:
-    """Return which of the images are for evaluation.
+    """Return which images are for validation.
 
-    The plan depends on the set of names, ``val``, ``seed``, ``by`` and which images hold objects only, not on the
-    order of the names. The number of images for evaluation differs from ``val * len(names)`` by at most the size of
-    the largest group, and neither side is empty unless ``val`` is 0.
+    The plan depends only on the set of names, ``val``, ``seed``, ``by`` and which images contain objects, not on the
+    order of the names. The number of validation images differs from ``val * len(names)`` by at most the size of the
+    largest group, and neither side is empty unless ``val`` is 0.
 
     Args:
         names: the images' file names, with forward slashes.
-        val: the share that is for evaluation, less than 1; with 0 all images are for training.
-        seed: another seed, another choice of groups.
+        val: the validation fraction, less than 1; with 0 all images are for training.
+        seed: another seed gives another choice of groups.
         by: ``image``, ``parent``, a regular expression, or None to choose between clip and image.
-        strata: what the images hold, to be shared out evenly; in the order of ``names``.
-        objects: how many objects each image holds, in the order of ``names``; None when that is not known.
+        strata: the contents of the images, to distribute evenly; in the order of ``names``.
+        objects: number of objects in each image, in the order of ``names``; None if unknown.
 
     Raises:
         RequestError: ``val`` is out of range, a name does not match, or there are fewer than two groups.
     """
     check_split_request(val=val, by=by)
     if val == 0:
-        return SplitPlan(frozenset(), "none", 1, "all images are for training, as --val 0 says")
+        return SplitPlan(frozenset(), "none", 1, "all images are for training (--val 0)")
     originals = [original_name(name) for name in names]
     keys, how, reason = _keys(names, originals, by)
     holding = [index for index, number in enumerate(objects or ()) if number]
@@ -124,26 +124,24 @@ def plan_split(
     chosen = _share_objects(chosen, sizes, {keys[index] for index in holding}, val, seed)
     indices = frozenset(index for key in chosen for index in groups[key])
     if how != "image":
-        reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} images are for evaluation"
+        reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} images are for validation"
     torn = _torn_clip(originals) if by is None and how == "image" else ()
     return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason, warnings=torn)
 
 
 def check_split_request(*, val: float, by: str | None) -> None:
-    """Refuse what no names could be split by, before they are known.
+    """Refuse invalid options before names are known.
 
     Args:
-        val: the share that is for evaluation; 0 for none.
+        val: the validation fraction; 0 for none.
         by: how images are grouped.
 
     Raises:
-        RequestError: ``val`` is out of range, or ``by`` is no regular expression.
+        RequestError: ``val`` is out of range, or ``by`` is not a regular expression.
     """
     if not 0 <= val < 1:
         rule = "greater than 0 and less than 1, or 0 for none"
-        raise RequestError(
-            f"{must_be('--val', rule, val)}\n  it is the share of the images that evaluation uses, 0.1 for a tenth"
-        )
+        raise RequestError(f"{must_be('--val', rule, val)}\n  pass the fraction of images for validation, such as 0.1")
     try:
         re.compile(by or "")
     except re.error as exc:
@@ -152,7 +150,7 @@ def check_split_request(*, val: float, by: str | None) -> None:
 
 
 def _joined(keys: Sequence[str], originals: Sequence[str]) -> list[str]:
-    """Return keys that copies of one original share: groups that hold copies of one become one."""
+    """Return keys shared by all copies of one original: groups with copies of one original are merged."""
     joined: dict[str, str] = {}
 
     def last(key: str) -> str:
@@ -173,10 +171,10 @@ def _keys(names: Sequence[str], originals: Sequence[str], by: str | None) -> tup
             return clips, "clip", "by clip, because the names look like frames of clips (--split-by image ignores it)"
         return originals, "image", "by image"
     if by == "image":
-        return originals, "image", "by image, as asked"
+        return originals, "image", "by image, as requested"
     if by == "parent":
-        return [str(PurePosixPath(name).parent) for name in names], "parent", "by parent folder, as asked"
-    return _matched_keys(names, by), by, f"by the part of the name that {by!r} matches, as asked"
+        return [str(PurePosixPath(name).parent) for name in names], "parent", "by parent folder, as requested"
+    return _matched_keys(names, by), by, f"by the part of the name that {by!r} matches, as requested"
 
 
 def _matched_keys(names: Sequence[str], expression: str) -> list[str]:
@@ -188,7 +186,7 @@ def _matched_keys(names: Sequence[str], expression: str) -> list[str]:
         listed = first_names(unmatched, _LISTED_NAMES)
         raise RequestError(
             f"--split-by must match every file name, but {expression!r} does not match {len(unmatched)} of "
-            f"{len(names)}: {listed}\n  the expression is searched in the name under images/, folders included"
+            f"{len(names)}: {listed}\n  the expression is searched in the name below images/, folders included"
         )
     return [key or "" for key in keys]
 
@@ -208,7 +206,7 @@ def _clips(names: Sequence[str]) -> tuple[list[str], Mapping[str, list[int]]]:
     numbers: dict[str, list[int]] = defaultdict(list)
     for name in names:
         key, number = _clip_and_number(name)
-        # One text for each clip, not one for each frame.
+        # One string per clip, not one per frame, to save memory.
         key = same.setdefault(key, key)
         keys.append(key)
         if number is not None:
@@ -217,7 +215,7 @@ def _clips(names: Sequence[str]) -> tuple[list[str], Mapping[str, list[int]]]:
 
 
 def _torn_clip(names: Sequence[str]) -> tuple[str, ...]:
-    """Return a sentence on the clip that most of the names are of, and which is split image by image."""
+    """Return a warning if most of the names are frames of one clip that is split image by image."""
     keys, numbers = _clips(names)
     clip = max(numbers, key=lambda key: len(numbers[key]), default="")
     if not clip or not _is_clip(numbers[clip]) or len(numbers[clip]) < _SHARE_TORN * len(names):
@@ -225,16 +223,16 @@ def _torn_clip(names: Sequence[str]) -> tuple[str, ...]:
     frames = [name for key, name in zip(keys, names, strict=True) if key == clip]
     by_number = dict(zip(numbers[clip], frames, strict=True))
     how = _together(names)
-    fix = f"--split-by '{how}' keeps neighbors together" if how else "evaluate on images of another clip"
+    fix = f"--split-by '{how}' keeps neighbors together" if how else "validate on images of another clip"
     return (
         f"{by_number[min(by_number)]} to {by_number[max(by_number)]} ({len(frames)} images) are numbered like frames "
-        "of one clip, and are split image by image: if they are frames of a video, neighbors are in train and in val, "
+        "of one clip, and are split image by image: if they are frames of a video, neighbors are in train and val, "
         f"and AP is too high; {fix}",
     )
 
 
 def _together(names: Sequence[str]) -> str:
-    """Return the expression that keeps as long runs of frames together as leave enough groups; empty when none does."""
+    """Return the expression for the longest runs of frames that leave enough groups; empty if there is none."""
     for digits, fewest in ((3, _ENOUGH_GROUPS), (2, _ENOUGH_GROUPS), (1, 2)):
         expression = "(.*)" + r"\d" * digits + r"\D*$"
         found = [re.search(expression, name) for name in names]
@@ -244,11 +242,11 @@ def _together(names: Sequence[str]) -> str:
 
 
 def _clip_and_number(name: str) -> tuple[str, int | None]:
-    # What pathlib would say of the name, without a Path for each of millions.
+    # As pathlib would do, without a Path for each of millions of names.
     parent = name.rfind("/") + 1
     dot = name.rfind(".")
     stem = name[:dot] if parent < dot < len(name) - 1 else name
-    # The number that comes last in it, as a rule at its end.
+    # The last number in it, usually at its end.
     before, after = stem.rstrip("0123456789"), ""
     number = stem[len(before) :]
     if not number and (match := _NUMBERED_NAME.fullmatch(stem, parent)):
@@ -256,7 +254,7 @@ def _clip_and_number(name: str) -> tuple[str, int | None]:
     root = "" if parent else "/"
     if not 0 < len(number) <= _LONGEST_NUMBER:
         return root + stem, None
-    # A NUL, which no file name holds, marks where the number was: a1b and ab are of different clips.
+    # A NUL, which no file name contains, marks where the number was: a1b and ab are different clips.
     return f"{root}{before}\0{after}", int(number)
 
 
@@ -267,7 +265,7 @@ def _is_clip(frames: Sequence[int]) -> bool:
 
 
 def _choose(sizes: Mapping[str, int], val: float, seed: int) -> set[str]:
-    """Return the keys of the groups for evaluation: taken in random order, each only if it brings the share nearer."""
+    """Return the keys of the validation groups: tried in random order, each taken if it brings the fraction nearer."""
     order = sorted(sizes)
     random.Random(seed).shuffle(order)
     total = sum(sizes.values())
@@ -285,7 +283,7 @@ def _choose(sizes: Mapping[str, int], val: float, seed: int) -> set[str]:
 
 
 def _share_objects(chosen: set[str], sizes: Mapping[str, int], holders: set[str], val: float, seed: int) -> set[str]:
-    """Return a choice that leaves objects on both sides, where there are two groups that hold some."""
+    """Return a choice with objects on both sides, if two groups contain some."""
     if len(holders) < 2 or 0 < len(holders & chosen) < len(holders):
         return chosen
     val_lacks = not holders & chosen
@@ -307,11 +305,11 @@ def _share_objects(chosen: set[str], sizes: Mapping[str, int], holders: set[str]
 
 def _too_few(names: Sequence[str], by: str | None) -> str:
     if len(names) < 2:
-        return f"a split needs at least 2 images, one for training and one for evaluation, got {len(names)}"
+        return f"a split needs at least 2 images, one for training and one for validation, got {len(names)}"
     if len({original_name(name) for name in names}) == 1 < len(set(names)):
         return (
             f"a split needs images of at least 2 photos, but all {len(names)} are copies of one\n"
-            "  --val 0 writes all images for training, without val_coco.json"
+            "  --val 0 puts all images into train, without val_coco.json"
         )
     what = "folder" if by == "parent" else f"group by {by!r}" if by not in (None, "image") else "name"
     return f"a split needs at least 2 groups, but all {len(names)} images are of one {what}\n{_SPLIT_BY_ADVICE}"

@@ -1,10 +1,10 @@
-"""Making both sides of a split alike: which groups to exchange so that evaluation gets its share of every stratum.
+"""Stratify a split: exchange groups so that validation gets its share of every stratum.
 
-A stratum is a kind of thing that images hold, such as small objects or hidden points; each group of images holds a
-number of each. Groups stay whole, so the share of a stratum cannot be met exactly: the cost of a choice is the mean
-over the strata of (share of the stratum in val - val)^2, plus the same of the images. From a choice by lot, the two
-groups are exchanged (or one is moved) that lower the cost most, for one chosen group after the other, until no
-exchange lowers it. That is no search for the best choice of all, which would take for ever.
+A stratum is a kind of content, such as small objects or occluded points; each group of images contains a number of
+each. Groups stay whole, so shares are not exact: the cost of a choice is the mean over the strata of (share of the
+stratum in val - val)^2, plus the same for the images. Starting from a random choice, for each chosen group in turn the
+exchange (or move) that lowers the cost most is made, until none lowers it. This does not search for the global
+optimum, which would take too long.
 
 COCO's size classes: an object is small below an area of 32 x 32 pixels, medium below 96 x 96, else large.
 """
@@ -23,20 +23,20 @@ from posetools.core.geometry import Bools, Floats, Ints
 Stratify: TypeAlias = Literal["size", "visibility"]
 
 _PASSES = 10
-# Of very many groups a lot is enough to find good exchanges among.
+# Of very many groups a random sample is enough to find good exchanges.
 _MOST_OUT = 500
 _MOST_IN = 2000
 _LEAST_GAIN = 1e-12
-# Every share is met to within 0.001 %.
+# Every share is within 0.001 %.
 _EVEN = 1e-10
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Strata:
-    """What the images hold.
+    """The contents of the images.
 
     Attributes:
-        kind: what the strata are of.
+        kind: what is stratified.
         labels: the S strata's names.
         counts: (images, S) how many of each stratum each image holds.
     """
@@ -47,21 +47,21 @@ class Strata:
 
 
 def balance(chosen: set[str], counts: Mapping[str, Floats], val: float, seed: int) -> set[str]:
-    """Return another choice of groups, with strata as near to their share as exchanges can bring them.
+    """Return another choice of groups, with strata as near to their share as exchanges allow.
 
-    The number of images stays within the size of the largest group of what was asked for, and neither side empty.
+    The number of images stays within the size of the largest group of the target, and neither side is empty.
 
     Args:
-        chosen: the keys of the groups for evaluation.
+        chosen: the keys of the validation groups.
         counts: key of a group -> (1 + S,) its number of images, and of each stratum.
-        val: the share that is for evaluation.
-        seed: of the order in which groups are looked at.
+        val: the validation fraction.
+        seed: of the order in which groups are tried.
     """
     keys = sorted(counts)
     table = np.array([counts[key] for key in keys], dtype=np.float64)
     total = table.sum(axis=0)
     held = total > 0
-    # A share of the images counts as much as all strata together.
+    # The images count as much as all strata together.
     weights = np.where(held, 1.0 / max(int(held[1:].sum()), 1), 0.0)
     weights[0] = 1.0
     scaled = np.sqrt(weights) * table / np.where(held, total, 1.0)
@@ -86,7 +86,7 @@ class _Search:
     lot: random.Random
 
     def improve(self, inside: Bools) -> bool:
-        """Look at every chosen group once; change ``inside`` (G,) in place, and tell whether it was changed."""
+        """Try every chosen group once; change ``inside`` (G,) in place, and return whether it changed."""
         changed = False
         others = np.array(self._some(np.flatnonzero(~inside), _MOST_IN), dtype=np.int64)
         lack = self.shares[inside].sum(axis=0) - self.goal
@@ -99,7 +99,7 @@ class _Search:
         return changed
 
     def _exchange(self, inside: Bools, group: int | None, others: Ints, lack: Floats) -> Floats | None:
-        """Exchange a chosen group for what brings the most; return what is added to the shares of those inside."""
+        """Make the best exchange for a chosen group; return the change of the shares inside."""
         size, share = (0.0, np.zeros_like(lack)) if group is None else (self.sizes[group], self.shares[group])
         images = self.sizes[inside].sum() - size
         cost = ((lack - share + self.shares[others]) ** 2).sum(axis=1)

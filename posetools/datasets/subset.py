@@ -1,16 +1,16 @@
-"""A part of a data set as a data set: the work behind ``posetools subset``.
+"""Create a subset of a data set: the work behind ``posetools subset``.
 
-What is chosen is images: one is kept when it meets every condition that was given, and then with all its objects, so
-that no labeled object of a kept image becomes background in training. ``objects`` is the exception that has to be
-asked for: of the images that are kept, it drops the objects that do not meet the conditions on size and findings.
+Images are chosen: an image that meets all conditions is kept with all its objects, so that no labeled object of a kept
+image becomes background in training. ``objects`` is the opt-in exception: it drops the objects of kept images that do
+not meet the conditions on size and findings.
 
 - size: at least one object of the image is in the range. A size in pixels is the longer side of the box; small,
-  medium and large are COCO's classes of ``area``: below 32 x 32, below 96 x 96, and from there on.
-- finding: ``validate`` finds such a code in the image or in one of its objects; without_finding is the contrary.
-- names: a file with one name per line, as seen from ``images/``, or a pattern such as ``night/*``.
-- limit: by lot among the images that meet everything else, each split with its share, at least one of each.
+  medium and large are COCO's classes of ``area``: below 32 x 32, below 96 x 96, and larger.
+- finding: ``validate`` reports this code on the image or one of its objects; without_finding is the opposite.
+- names: a file with one name per line, relative to ``images/``, or a pattern such as ``night/*``.
+- limit: a random sample of the images that meet all other conditions, each split with its share, at least one each.
 
-What cannot be read is an error only where an image that is kept would lose something by it.
+An unreadable entry is an error only if it affects a kept image.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class SubsetRequest:
         findings: only images with a finding of one of these codes.
         without: only images without a finding of any of these codes.
         names: a file with names, or a pattern; None for all.
-        min_size: objects whose box has a longer side of at least so many pixels.
-        max_size: likewise, at most.
+        min_size: least longer side of an object's box, in pixels.
+        max_size: largest longer side of an object's box, in pixels.
         size_class: objects of this COCO size class: a key of SIZE_CLASSES.
         limit: at most so many images.
-        seed: of the lot when there are more.
-        objects: drop single objects too, those that do not meet the conditions on size and findings.
+        seed: of the random sample if there are more.
+        objects: also drop objects that do not meet the conditions on size and findings.
         skeleton: a built-in name or a file; None for the data set's own.
-        images: how the images come into ``out``.
-        overwrite: replace the data set that is in ``out``.
+        images: how images get into ``out``.
+        overwrite: replace the data set in ``out``.
     """
 
     data: Path
@@ -78,13 +78,13 @@ class SubsetRequest:
 
 @dataclass(frozen=True, slots=True)
 class SubsetResult:
-    """What came of it.
+    """The result of a subset.
 
     Attributes:
-        datasets: split -> what was written; splits of which nothing is left are not there.
-        before: split -> (images, objects) that the data set has.
-        findings: what is odd in what was read.
-        notes: what else is worth knowing, in words.
+        datasets: split -> what was written; without empty splits.
+        before: split -> (images, objects) of the data set.
+        findings: warnings on the data set.
+        notes: further remarks.
     """
 
     datasets: Mapping[str, Dataset]
@@ -95,20 +95,20 @@ class SubsetResult:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _KeptRows:
-    """Of one split: which images are kept, and which objects fit (N,)."""
+    """The kept images of one split, and which objects meet the conditions (N,)."""
 
     images: list[int]
     objects: Bools
 
 
 def subset(request: SubsetRequest, progress: Progress = silent) -> SubsetResult:
-    """Write the part of a data set that was asked for.
+    """Write the requested subset of a data set.
 
     Raises:
-        RequestError: the request cannot be fulfilled: an unknown split, code or name, nothing is left, an ``out`` that
-            holds something.
-        InputError: something in an image that is kept cannot be read.
-        OutputError: ``out`` cannot be written; it is as it was.
+        RequestError: the request is impossible: an unknown split, code or name, nothing left, an ``out`` that is not
+            empty.
+        InputError: something in a kept image cannot be read.
+        OutputError: ``out`` cannot be written; it is unchanged.
     """
     _check(request)
     skeleton = skeleton_of(request.data, request.skeleton)
@@ -128,11 +128,11 @@ def subset(request: SubsetRequest, progress: Progress = silent) -> SubsetResult:
     datasets = {}
     for split, each in splits.items():
         if not chosen[split].images:
-            notes.append(f"{split}: no image is left, hence no {ann_file(request.out, split).name}")
+            notes.append(f"{split}: no image left, so no {ann_file(request.out, split).name}")
             continue
         part = _without_objects(each, chosen[split].objects) if request.objects else each
         datasets[split] = part.select_images(chosen[split].images)
-    notes += [f"{split}: not asked for" for split in read.splits if split not in splits]
+    notes += [f"{split}: not requested" for split in read.splits if split not in splits]
     result = SubsetResult(
         datasets=datasets,
         before={split: (len(each.images), len(each)) for split, each in read.splits.items()},
@@ -147,7 +147,9 @@ def _check(request: SubsetRequest) -> None:
     for option, codes in (("--finding", request.findings), ("--without-finding", request.without)):
         for code in sorted(codes):
             if code not in RULES:
-                raise RequestError(f"{must_be(option, 'a code of posetools', code)}\n  docs/findings.md lists them all")
+                raise RequestError(
+                    f"{must_be(option, 'a code of posetools', code)}\n  see docs/findings.md for all codes"
+                )
     if both := sorted(request.findings & request.without):
         raise RequestError(must_be("--without-finding", "other codes than --finding", both[0]))
     if request.size_class is not None and request.size_class not in SIZE_CLASSES:
@@ -158,7 +160,7 @@ def _check(request: SubsetRequest) -> None:
     if request.limit is not None and request.limit < 1:
         raise RequestError(must_be("--limit", "1 or more", request.limit))
     if request.objects and not (_asks_size(request) or request.findings or request.without):
-        raise RequestError("--objects must come with a condition on size or findings, which objects can fail, got none")
+        raise RequestError("--objects requires a condition on size or findings, got none")
     check_out(request.out, [request.data], overwrite=request.overwrite)
 
 
@@ -173,8 +175,8 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
     if not Path(request.names).is_file():
         fitting = frozenset(name for name in known if fnmatchcase(name, request.names))
         if not fitting:
-            rule = f"a file with names, or a pattern that fits an image of {request.data}"
-            hint = "names are as seen from images/, folders included; * fits any letters"
+            rule = f"a file with names, or a pattern that matches an image of {request.data}"
+            hint = "names are relative to images/, folders included; * matches any characters"
             raise RequestError(f"{must_be('--names', rule, request.names)}\n  {hint}")
         return fitting
     listed = [line.strip() for line in read_text(Path(request.names)).splitlines()]
@@ -183,13 +185,13 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
     if unknown or not wanted:
         shown = first_names(unknown, _LISTED_NAMES)
         problem = f"{len(unknown)} are not: {shown}" if unknown else "it is empty"
-        rule = f"the names of images of {request.data}, one per line, as seen from images/"
-        raise RequestError(f"{request.names}: must hold {rule}, but {problem}")
+        rule = f"the names of images of {request.data}, one per line, relative to images/"
+        raise RequestError(f"{request.names}: must contain {rule}, but {problem}")
     return wanted
 
 
 def _images(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[LabeledImage], list[tuple[str, int]]]:
-    """Return the images of all splits, and of each its split and its index there."""
+    """Return the images of all splits, and the split and index of each."""
     images: list[LabeledImage] = []
     keys: list[tuple[str, int]] = []
     for split, dataset in splits.items():
@@ -201,7 +203,7 @@ def _images(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[LabeledImag
 def _marks(
     request: SubsetRequest, splits: Mapping[str, Dataset], progress: Progress
 ) -> tuple[dict[str, dict[tuple[str, int], Mark]], list[str]]:
-    """Return for ``with`` and ``without`` which images such findings are in, and notes on those in none."""
+    """Return for ``with`` and ``without`` the images with such findings, and notes on findings on no image."""
     if not request.findings and not request.without:
         return {"with": {}, "without": {}}, []
     found = validate(request.data, skeleton=request.skeleton, progress=progress).findings
@@ -214,7 +216,7 @@ def _marks(
         marks[name] = {keys[index]: mark for index, mark in marked.items()}
         nowhere = sum(finding.file in files or finding.file == str(request.data) for finding in elsewhere)
         if nowhere:
-            notes.append(f"{nowhere} of {len(mine)} findings of {', '.join(sorted(codes))} name no single image")
+            notes.append(f"{nowhere} of {len(mine)} findings of {', '.join(sorted(codes))} are not on a single image")
     return marks, notes
 
 
@@ -237,7 +239,7 @@ def _choose(
             fits[part] &= ~np.isin(np.arange(len(rows)), list(unwanted.rows))
         named = wanted is None or image.file_name in wanted
         has_finding = not request.findings or found is not None
-        # With objects to be dropped, a finding on objects costs these, and not the image that they are in.
+        # With ``objects``, a finding on objects drops these, not their image.
         clean = unwanted is None or (request.objects and all(objects for objects, _ in unwanted.found))
         right_size = not _asks_size(request) or bool((fits if request.objects else sized)[part].any())
         if named and has_finding and clean and right_size:
@@ -257,7 +259,7 @@ def _of_size(request: SubsetRequest, dataset: Dataset) -> Bools:
 
 
 def _limited(chosen: Mapping[str, _KeptRows], limit: int, seed: int) -> dict[str, _KeptRows]:
-    """Return ``limit`` of the images by lot, each split with its share and at least one where that is possible."""
+    """Return ``limit`` random images, each split with its share and at least one if possible."""
     sizes = {split: len(each.images) for split, each in chosen.items()}
     total = sum(sizes.values())
     if limit >= total:
@@ -265,7 +267,7 @@ def _limited(chosen: Mapping[str, _KeptRows], limit: int, seed: int) -> dict[str
     least = 1 if limit >= sum(size > 0 for size in sizes.values()) else 0
     quota = {split: max(limit * size // total, min(least, size)) for split, size in sizes.items()}
     while sum(quota.values()) < limit:
-        # limit < total: a split that lacks most of its share has images left.
+        # limit < total, so the split furthest below its share has images left.
         quota[max(sizes, key=lambda split: limit * sizes[split] / total - quota[split])] += 1
     while sum(quota.values()) > limit:
         quota[max(quota, key=lambda split: quota[split])] -= 1
@@ -276,7 +278,7 @@ def _limited(chosen: Mapping[str, _KeptRows], limit: int, seed: int) -> dict[str
 def _of_kept(
     request: SubsetRequest, findings: Sequence[Finding], splits: Mapping[str, Dataset], chosen: Mapping[str, _KeptRows]
 ) -> list[Finding]:
-    """Return the warnings on what was read; refuse an error in an image that is kept, or that names no image."""
+    """Return the warnings of reading; refuse an error on a kept image, or on no image."""
     files = {str(ann_file(request.data, split)) for split in splits}
     mine = [finding for finding in findings if finding.file in files]
     errors = [finding for finding in mine if finding.severity is Severity.ERROR]
@@ -286,8 +288,8 @@ def _of_kept(
     places = [(finding, finder.find(finding)) for finding in errors]
     concerned = [finding for finding, found in places if not found and finding.code not in request.without]
     concerned += [finding for finding, found in places if any(keys[index] in kept for index in found)]
-    listing = f"`posetools validate {quoted(request.data)}` lists everything"
-    advice = f"{listing}; --without-finding CODE leaves such images out"
+    listing = f"`posetools validate {quoted(request.data)}` lists all errors; `posetools convert` has options for them"
+    advice = f"{listing}; leave such images out with --without-finding CODE"
     refuse_errors(concerned, request.data, advice)
     return [finding for finding in mine if finding.severity is not Severity.ERROR]
 

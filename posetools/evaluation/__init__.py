@@ -1,1 +1,1 @@
-"""How good a pair is on labeled images, and why it is not better."""
+"""Evaluation of a pair on labeled images, and diagnosis of its errors."""

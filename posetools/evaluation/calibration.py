@@ -1,7 +1,7 @@
-"""Whether a score says how often what it stands on is right: reliability by bins, and the expected calibration error.
+"""Calibration of scores: reliability by bins, and the expected calibration error.
 
 Of the predictions with a score of about 0.7, about 70 % should be right. Scores are put into ten bins of equal width;
-with n of N scores in a bin, mean score c and share right a, the expected calibration error is the sum of n/N |a - c|
+with n of N scores in a bin, mean score c and fraction right a, the expected calibration error is the sum of n/N |a - c|
 (Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015; Guo et al., "On Calibration
 of Modern Neural Networks", ICML 2017), and the largest of the |a - c| the maximum calibration error. For boxes "right"
 is precision, as detection has no true negatives (Küppers et al., "Multivariate Confidence Calibration for Object
@@ -9,13 +9,13 @@ Detection", CVPR Workshops 2020).
 
 What "right" means here:
 
-- a box: it takes an object with an IoU of at least 0.5, by COCO's matching;
-- an object: likewise with an OKS of at least 0.5;
-- a keypoint: it lies nearer to its label than a tenth of the longer side of the labeled box (PCK@0.1).
+- a box matches an object with an IoU of at least 0.5, by COCO's matching;
+- an object matches with an OKS of at least 0.5;
+- a keypoint is nearer to its label than a tenth of the longer side of the labeled box (PCK@0.1).
 
-Predictions that COCO ignores (in a crowd, on an object without points) count nowhere. The score of a SimCC head is the
-smaller of two maxima over its bins, and not a probability: it can be calibrated no better than by accident and may be
-above 1. Its error is shown so that nobody takes it for one; such scores fall into the last bin.
+Predictions that COCO ignores (in a crowd, on an object without points) do not count. The score of a SimCC head is the
+smaller of two maxima over its bins, not a probability: it is calibrated only by accident and may be above 1. Its error
+shows this; scores above 1 fall into the last bin.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ RIGHT = 0.5
 
 _SIMCC = (
     "The scores of SimCC keypoints are maxima over the bins of a coordinate, not probabilities: the error says how far "
-    "they are from being any."
+    "they are from probabilities."
 )
-_OBJECT = "An object's score is the box's times the mean of its keypoints' scores above 0.2, which is no probability."
+_OBJECT = "An object's score is the box score times the mean of its keypoint scores above 0.2, not a probability."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Bin:
     """The scores from ``low`` to ``high``.
 
     Attributes:
-        low: the lower edge, which belongs to the bin.
-        high: the upper edge, which belongs to the next one; the last bin has all above it.
-        count: how many scores there are.
-        score: their mean; None without any.
-        right: the share of them that are right; likewise.
+        low: the lower edge, inclusive.
+        high: the upper edge, exclusive; the last bin has all scores above it.
+        count: number of scores.
+        score: their mean; None without scores.
+        right: the fraction that is right; None without scores.
     """
 
     low: float
@@ -62,14 +62,14 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far scores are from the shares that are right.
+    """How far scores are from the fractions that are right.
 
     Attributes:
-        what: what is right, in words.
-        note: what to know of these scores; empty where they are meant as probabilities.
-        count: how many scores there are.
+        what: what counts as right, in words.
+        note: a remark on these scores; empty if they are meant as probabilities.
+        count: number of scores.
         bins: BINS of equal width from 0 to 1.
-        above_one: how many scores are above 1; they are in the last bin.
+        above_one: number of scores above 1; they are in the last bin.
     """
 
     what: str
@@ -80,7 +80,7 @@ class Calibration:
 
     @property
     def expected_error(self) -> float | None:
-        """The mean distance of score and share over all scores, 0 to 1 (more with scores above 1); None without any."""
+        """The mean distance of score and fraction, 0 to 1 (more with scores above 1); None without scores."""
         return sum(abs(gap) * count for gap, count in self._gaps()) / self.count if self.count else None
 
     @property
@@ -90,7 +90,7 @@ class Calibration:
 
     @property
     def bias(self) -> float | None:
-        """Mean score minus share right: above 0 the scores promise too much; None without scores."""
+        """Mean score minus fraction right: above 0 the scores are too high; None without scores."""
         return sum(gap * count for gap, count in self._gaps()) / self.count if self.count else None
 
     def _gaps(self) -> Iterator[tuple[float, int]]:
@@ -109,15 +109,15 @@ class Calibration:
 
 
 def calibration(scores: Floats, right: Bools, what: str, note: str = "") -> Calibration:
-    """Return how far scores are from the shares that are right.
+    """Return how far scores are from the fractions that are right.
 
     Args:
         scores: (M,) 0 to 1; those above 1 count in the last bin, those below 0 in the first.
         right: (M,) whether each is right.
-        what: what is right, in words.
-        note: what to know of these scores.
+        what: what counts as right, in words.
+        note: a remark on these scores.
     """
-    # Edges as they are written: linspace's 0.30000000000000004 would put a score of 0.3 into the bin below.
+    # Not linspace, whose 0.30000000000000004 would put a score of 0.3 into the bin below.
     edges = np.arange(BINS + 1) / BINS
     place = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, BINS - 1)
     count = np.bincount(place, minlength=BINS)
@@ -149,13 +149,13 @@ def object_calibration(truth: Dataset, predicted: Predictions) -> Calibration:
 
 
 def keypoint_calibration(labels: Floats, points: Floats, scores: Floats, boxes: Floats) -> Calibration:
-    """Return the calibration of keypoints' scores.
+    """Return the calibration of keypoint scores.
 
     Args:
-        labels: (N, K, 3) x, y, visibility; labeled points count, visible or hidden.
-        points: (N, K, 2) predicted x, y in pixels; NaN for an object that was not found, which counts nowhere.
-        scores: (N, K) the points' scores.
-        boxes: (N, 4) labeled boxes, whose longer sides the distances are measured by.
+        labels: (N, K, 3) x, y, visibility; labeled points count, visible or occluded.
+        points: (N, K, 2) predicted x, y in pixels; NaN for an object that was not detected, which does not count.
+        scores: (N, K) the scores of the points.
+        boxes: (N, 4) labeled boxes; distances are relative to their longer sides.
     """
     longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0.0)
     distance = np.linalg.norm(points - labels[:, :, :2], axis=2)

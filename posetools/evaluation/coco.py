@@ -1,29 +1,28 @@
-"""COCO's evaluation of boxes and keypoints, vectorised: AP, AR and the curves that they are made of, in one pass.
+"""COCO's evaluation of boxes and keypoints, vectorized: AP, AR and their curves, in one pass.
 
-The numbers are those of pycocotools' and xtcocotools' COCOeval (Lin et al., "Microsoft COCO: Common Objects in
-Context", ECCV 2014; https://cocodataset.org/#keypoints-eval; tests compare them on hundreds of random sets). The sums
-are taken in its order, so that a comparison with a threshold falls on the same side. As there:
+The numbers equal those of pycocotools' and xtcocotools' COCOeval (Lin et al., "Microsoft COCO: Common Objects in
+Context", ECCV 2014; https://cocodataset.org/#keypoints-eval; tests compare them on hundreds of random sets). Sums are
+computed in the same order, so that comparisons with a threshold have the same result. The rules:
 
-- Ten thresholds of IoU or OKS, 0.50 to 0.95. Precision is made monotonous and read at 101 steps of recall; AP is its
-  mean, and AR the mean of the recall that is reached.
+- Ten thresholds of IoU or OKS, 0.50 to 0.95. Precision is made monotonic and sampled at 101 recall levels; AP is its
+  mean, and AR the mean of the highest recalls.
 - Only the best 100 boxes of an image count, or the best 20 objects with keypoints.
-- Area ranges: small below 32^2, medium up to 96^2, large above, edges belonging to both sides. An object outside of the
-  range is ignored, and so is a prediction that found an ignored object, or nothing while its own area is outside.
+- Area ranges: small below 32^2, medium up to 96^2, large above, edges belonging to both sides. An object outside the
+  range is ignored, and so is a prediction that matches an ignored object, or that matches none and is itself outside.
 - A crowd is ignored, and with keypoints an object without labeled points.
-- In each image, from the highest score down (ties: in the order given), each prediction takes of the objects that are
-  still free and similar enough the most similar one (ties: the later object). Objects that are to be ignored are only
-  taken where no other will do; a crowd can be taken again and again.
-- The IoU with a crowd is the share of the predicted box that lies in it.
-- OKS is the mean over the labeled points of exp(-d^2 / (2 * area * (2 * sigma)^2)). Where no point is labeled, d is
-  the distance to the labeled box made three times as wide and high, over all points; such an object is ignored, but
-  can take a prediction.
+- In each image, from the highest score down (ties: in the order given), each prediction matches the most similar free
+  object above the threshold (ties: the later object). Ignored objects are matched only if no other fits; a crowd can
+  be matched any number of times.
+- The IoU with a crowd is the fraction of the predicted box inside it.
+- OKS is the mean over the labeled points of exp(-d^2 / (2 * area * (2 * sigma)^2)). If no point is labeled, d is the
+  distance to the labeled box made three times as wide and high, over all points; such an object is ignored, but can
+  match a prediction.
 
-A prediction's area is that of its box, which is what ``loadRes`` takes for results that have a ``bbox``. What there is
-nothing to compute from is NaN in the arrays and None in the numbers, never -1.
+A prediction's area is that of its box, as ``loadRes`` computes it for results with a ``bbox``. Undefined values are NaN
+in arrays and None in numbers, never -1.
 
-All images are matched at once: first the highest predictions of all, then the second ones. Of all pairs only those
-that are similar enough for the lowest threshold are looked at again, which are few. A prediction with a coordinate that
-is not a number finds nothing.
+All images are matched at once: first the best prediction of each, then the second. Only the few pairs that are similar
+enough for the lowest threshold are kept. A prediction with a NaN coordinate matches nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ AreaRange: TypeAlias = Literal["all"] | SizeClass
 # Given P predicted rows and P labeled rows, how similar each pair is: (P,).
 Similarity: TypeAlias = Callable[[Ints, Ints], Floats]
 
-# Written as COCOeval writes them: their last bits decide ties.
+# The expressions of COCOeval: the last bits decide ties.
 THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
 _LARGEST_AREA = 1e10
@@ -56,7 +55,7 @@ RANGES_OF: Mapping[EvaluationKind, tuple[AreaRange, ...]] = {
     "keypoints": ("all", "medium", "large"),
 }
 MAX_DETS: Mapping[EvaluationKind, int] = {"bbox": 100, "keypoints": 20}
-# Pairs are measured in blocks, so that a large set needs no more memory than a small one.
+# Pairs are measured in blocks, to limit memory.
 _PAIR_BLOCK = 1 << 17
 
 
@@ -67,9 +66,9 @@ class Predictions:
     Attributes:
         image_index: (M,) index into the Dataset's ``images``.
         boxes: (M, 4) x1, y1, x2, y2 in pixels.
-        scores: (M,) the higher, the surer.
+        scores: (M,) higher is more confident.
         keypoints: (M, K, 2) x, y in pixels; K is 0 for boxes alone.
-        keypoint_scores: (M, K) the higher, the surer; None where they are not known.
+        keypoint_scores: (M, K) higher is more confident; None: not known.
     """
 
     image_index: Ints
@@ -86,7 +85,7 @@ class Predictions:
         return Predictions(self.image_index[rows], self.boxes[rows], self.scores[rows], self.keypoints[rows], known)
 
     def rows_of_images(self, number: int) -> list[Ints]:
-        """Return the rows of each of so many images, from the highest score down (ties: in the order given)."""
+        """Return the rows of each of ``number`` images, from the highest score down (ties: in the order given)."""
         order = np.lexsort((-self.scores, self.image_index))
         edges = np.searchsorted(self.image_index[order], np.arange(number + 1))
         return [order[low:high] for low, high in itertools.pairwise(edges)]
@@ -94,18 +93,18 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What COCO's evaluation says of M predictions for N objects, at T thresholds, in A ranges of area.
+    """COCO's evaluation of M predictions for N objects, at T thresholds, in A area ranges.
 
     Attributes:
-        kind: whether IoU of boxes or OKS of keypoints was measured.
+        kind: IoU of boxes or OKS of keypoints.
         thresholds: (T,) of IoU or OKS.
         ranges: A names; the first is ``all``.
-        objects: A numbers of objects that count.
+        objects: number of objects that count, per area range.
         precision: (A, T, 101) at RECALLS; NaN where no object counts.
-        recall: (A, T) that is reached at the end; likewise.
-        found: (T, N) the predicted row that each object was found by, over all areas; -1 for none, and for crowds.
-        taken: (T, M) the object's row that each prediction took, or -1.
-        counted: (T, M) whether a prediction counts, as right when it took an object and as wrong when it did not.
+        recall: (A, T) the highest; NaN where no object counts.
+        found: (T, N) the predicted row that matches each object, over all areas; -1 for none, and for crowds.
+        taken: (T, M) the object's row that each prediction matches, or -1.
+        counted: (T, M) whether a prediction counts, as right if it matches an object and as wrong if not.
     """
 
     kind: EvaluationKind
@@ -122,12 +121,12 @@ class Evaluation:
         """Return the average precision of an area range, over all thresholds or at one; None without objects.
 
         Raises:
-            ValueError: it was not evaluated at the threshold.
+            ValueError: the threshold was not evaluated.
         """
         return _mean(self.precision[self.ranges.index(area)][self._at(threshold)])
 
     def ar(self, area: AreaRange = "all", threshold: float | None = None) -> float | None:
-        """Return the average recall, likewise."""
+        """Return the average recall of an area range, over all thresholds or at one; None without objects."""
         return _mean(self.recall[self.ranges.index(area)][self._at(threshold)])
 
     @property
@@ -170,11 +169,11 @@ def evaluate_coco(
 
     Args:
         truth: the labels.
-        predicted: the predictions; with keypoints where ``kind`` says so.
+        predicted: the predictions; with keypoints if ``kind`` is "keypoints".
         kind: IoU of boxes, or OKS of keypoints.
-        sigmas: K constants, the skeleton's; for keypoints.
+        sigmas: the skeleton's K constants; for keypoints.
         thresholds: of IoU or OKS; None: COCO's ten.
-        max_dets: how many predictions of an image count, the best ones; None: COCO's number.
+        max_dets: number of best predictions of an image that count; None: COCO's number.
 
     Raises:
         ValueError: there is not one sigma per keypoint.
@@ -217,13 +216,13 @@ def evaluate_coco(
 def right_or_wrong(
     truth: Dataset, predicted: Predictions, kind: EvaluationKind, threshold: float
 ) -> tuple[Floats, Bools, int]:
-    """Return the scores of the predictions that count, whether each is right, and how many could be.
+    """Return the scores of the predictions that count, whether each is right, and the number of objects.
 
     Args:
         truth: the labels.
         predicted: all of them count, not only the best of each image.
         kind: IoU of boxes, or OKS of keypoints with the skeleton's sigmas.
-        threshold: from which IoU or OKS on a prediction is right.
+        threshold: the least IoU or OKS of a right prediction.
     """
     found = evaluate_coco(
         truth, predicted, kind, sigmas=truth.skeleton.sigmas, thresholds=[threshold], max_dets=max(len(predicted), 1)
@@ -238,7 +237,7 @@ def _outside(areas: Floats, limits: Floats) -> Bools:
 
 
 def _of_taken(ignored: Bools, taken: Ints) -> Bools:
-    """Return whether the object that was taken is ignored: (D, A, T); any value where none was."""
+    """Return whether the matched object is ignored: (D, A, T); any value where none was matched."""
     if not len(ignored):
         return np.zeros(taken.shape, dtype=np.bool_)
     of_taken: Bools = ignored[taken, np.arange(taken.shape[1])[:, None]]
@@ -246,7 +245,7 @@ def _of_taken(ignored: Bools, taken: Ints) -> Bools:
 
 
 def _curves(right: Bools, counted: Bools, objects: int) -> tuple[Floats, Floats]:
-    """Return the precision (T, 101) at RECALLS and the recall (T,) that is reached, of (D, T) ranked predictions."""
+    """Return the precision (T, 101) at RECALLS and the highest recall (T,) of (D, T) ranked predictions."""
     steps = right.shape[1]
     if not objects:
         return np.full((steps, len(RECALLS)), np.nan), np.full(steps, np.nan)
@@ -303,7 +302,7 @@ class CandidatePairs:
 
 
 def box_similarity(truth: Dataset, boxes: Floats) -> Similarity:
-    """Return what measures the IoU of predicted (M, 4) boxes and labeled ones."""
+    """Return a function for the IoU of predicted (M, 4) boxes and labeled ones."""
     own, labeled = _xywh_columns(boxes), _xywh_columns(truth.boxes)
 
     def iou(rows: Ints, objects: Ints) -> Floats:
@@ -322,7 +321,7 @@ def _xywh_columns(boxes: Floats) -> list[Floats]:
 
 
 def oks_similarity(truth: Dataset, keypoints: Floats, sigmas: Sequence[float]) -> Similarity:
-    """Return what measures the OKS of predicted (M, K, 2) keypoints and labeled ones; sigmas are the skeleton's K."""
+    """Return a function for the OKS of predicted (M, K, 2) keypoints and labeled ones; K sigmas."""
     doubled = 2 * (2 * np.array(sigmas, dtype=np.float64)) ** 2
     labeled = truth.keypoints[:, :, 2] > 0
     without = ~labeled.any(axis=1)
@@ -354,18 +353,18 @@ def oks_of(truth: Dataset, rows: Ints, points: Floats, sigmas: Sequence[float]) 
         truth: the labels.
         rows: (P,) rows of ``truth``.
         points: (P, K, 2) predicted x, y in pixels; NaN gives NaN.
-        sigmas: K constants, the skeleton's.
+        sigmas: the skeleton's K constants.
     """
     return oks_similarity(truth, points, sigmas)(np.arange(len(rows)), rows)
 
 
 def ranked(images: Ints, scores: Floats, limit: int | None = None) -> tuple[Ints, Ints]:
-    """Return the rows of predictions, by image and from the best down, and the place of each in its image.
+    """Return the rows of predictions, by image and from the best down, and the rank of each in its image.
 
     Args:
         images: (M,) the images of the predictions.
-        scores: (M,) the higher, the surer.
-        limit: how many of each image are kept; None: all.
+        scores: (M,) higher is more confident.
+        limit: number kept per image; None: all.
     """
     order = np.lexsort((-scores, images))
     own = images[order]
@@ -380,7 +379,7 @@ def candidates(truth: Dataset, images: Ints, order: Ints, similarity: Similarity
     Args:
         truth: the labels.
         images: (D,) the images of the ranked predictions.
-        order: (D,) their rows in the predictions, which ``similarity`` is asked with.
+        order: (D,) their rows in the predictions, passed to ``similarity``.
         similarity: of rows and objects.
         least: 0 to 1.
     """
@@ -395,7 +394,7 @@ def candidates(truth: Dataset, images: Ints, order: Ints, similarity: Similarity
 
 
 def _blocks(count: Ints) -> Iterator[tuple[int, int]]:
-    """Give ranges of predictions with about _PAIR_BLOCK pairs each."""
+    """Yield ranges of predictions with about _PAIR_BLOCK pairs each."""
     total = np.cumsum(count)
     low = 0
     while low < len(count):
@@ -418,13 +417,13 @@ def _similar_pairs(
 
 
 def greedy(pairs: CandidatePairs, ranks: Ints, ignored: Bools, crowd: Bools, thresholds: Floats) -> Ints:
-    """Return the object that each prediction takes, or -1, for each area range and threshold: (D, A, T).
+    """Return the object that each prediction matches, or -1, for each area range and threshold: (D, A, T).
 
     Args:
         pairs: of the D ranked predictions.
-        ranks: (D,) the place of each prediction in its image, from 0.
-        ignored: (N, A) the objects that are ignored in each area range.
-        crowd: (N,) the objects that can be taken again.
+        ranks: (D,) the rank of each prediction in its image, from 0.
+        ignored: (N, A) the objects ignored in each area range.
+        crowd: (N,) the objects that can be matched again.
         thresholds: (T,) of similarity.
     """
     shape = (ignored.shape[1], len(thresholds))
@@ -440,7 +439,7 @@ def greedy(pairs: CandidatePairs, ranks: Ints, ignored: Bools, crowd: Bools, thr
         row = pairs.row[table]
         fits = (width < number[group][:, None])[..., None] & (pairs.value[table][..., None] >= thresholds)
         fits = fits[:, :, None, :] & ~(used[row] & ~crowd[row][..., None, None])
-        # Of two candidates the one that is not ignored is preferred, then the later one in the sorted list.
+        # Candidates that are not ignored come first, then the later one in the sorted list.
         worth = width[None, :, None] + len(width) * ~ignored[row]
         worth = np.where(fits, worth[..., None], -1)
         best = worth.argmax(axis=1)

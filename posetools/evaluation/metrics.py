@@ -1,15 +1,14 @@
-"""How good predictions are: COCO AP/AR of boxes and of keypoints (OKS), PCK, NME and the error in pixels.
+"""Metrics: COCO AP/AR of boxes and keypoints (OKS), PCK, NME and the error in pixels.
 
 AP and AR follow COCO's rules to the last digit (posetools.evaluation.coco). PCK and NME are measured here:
 
-- PCK@t: the share of labeled points that lie nearer than ``t`` times the longer side of the labeled box, max(w, h),
-  to the label; over several keypoints, the mean of the keypoints' shares. Both as MMPose's PCKAccuracy has it with
+- PCK@t: the fraction of labeled points nearer to the label than ``t`` times the longer side of the labeled box,
+  max(w, h); over several keypoints, the mean of their fractions. Both as in MMPose's PCKAccuracy with
   ``norm_item='bbox'``.
 - NME: the mean distance divided by sqrt(w * h) of the labeled box, over all labeled points.
 
-A number that nothing was there to compute from (no object of a size class, no labeled point) is None, never -1. A
-point that was not predicted, because its object was not found, is wrong in PCK and left out of NME and of the error
-in pixels; ``missing`` counts such points.
+An undefined metric (no object of a size class, no labeled point) is None, never -1. A point of an object that was not
+detected is wrong in PCK and left out of NME and the error in pixels; ``missing`` counts such points.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ from posetools.evaluation.coco import (
 
 PCK_THRESHOLDS = (0.05, 0.1, 0.2)
 
-# Which points count: all labeled ones, those labeled visible, those labeled hidden.
+# Which points count: all labeled ones, visible ones, occluded ones.
 Subset: TypeAlias = Literal["labelled", "visible", "hidden"]
 SUBSETS: tuple[Subset, ...] = ("labelled", "visible", "hidden")
 
-# MMPose's CocoMetric: keypoints with a lower score do not count for the score of their object, and of two objects of
-# one image with a higher OKS the one with the lower score is dropped.
+# MMPose's CocoMetric: keypoints with a lower score do not count in their object's score, and of two objects of an
+# image with a higher OKS the one with the lower score is dropped.
 KEYPOINT_SCORE_THR = 0.2
 OKS_NMS_THR = 0.9
 
-# The short names, and which areas and thresholds each is of.
+# Short name, area range and threshold of each metric.
 _MEASURES: Mapping[str, tuple[str, AreaRange, float | None]] = {
     "ap": ("AP", "all", None),
     "ap50": ("AP50", "all", 0.5),
@@ -69,7 +68,7 @@ class _CocoScores:
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> Self:
-        """Return the numbers of an evaluation of boxes or of keypoints."""
+        """Return the metrics of an evaluation of boxes or keypoints."""
         values = {}
         for field in fields(cls):
             measure = evaluation.ap if field.name.startswith("ap") else evaluation.ar
@@ -77,13 +76,13 @@ class _CocoScores:
         return cls(**values)
 
     def as_dict(self) -> dict[str, float | None]:
-        """Return the numbers by their short names (``AP``, ``AP50``, ``APs``)."""
+        """Return the metrics by their short names (``AP``, ``AP50``, ``APs``)."""
         return {_MEASURES[field.name][0]: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class BoxScores(_CocoScores):
-    """COCO's box metrics, 0 to 1: IoU 0.50:0.95, at most 100 boxes an image; None where no object is of that size."""
+    """COCO's box metrics, 0 to 1: IoU 0.50:0.95, at most 100 boxes per image; None without objects of that size."""
 
     ap_small: float | None
     ap_medium: float | None
@@ -96,7 +95,7 @@ class BoxScores(_CocoScores):
 
 @dataclass(frozen=True, slots=True)
 class OksScores(_CocoScores):
-    """COCO's keypoint metrics, 0 to 1: OKS 0.50:0.95, at most 20 objects an image; None where no object is there."""
+    """COCO's keypoint metrics, 0 to 1: OKS 0.50:0.95, at most 20 objects per image; None without objects."""
 
     ap_medium: float | None
     ap_large: float | None
@@ -109,14 +108,14 @@ class OksScores(_CocoScores):
 
 @dataclass(frozen=True, slots=True)
 class PointScores:
-    """How far predicted points lie from their labels.
+    """Distances of predicted points from their labels.
 
     Attributes:
-        points: how many labeled points there are.
-        missing: how many of them were not predicted.
-        pck: one share per entry of PCK_THRESHOLDS, None without labeled points.
+        points: number of labeled points.
+        missing: number of them not predicted.
+        pck: one fraction per entry of PCK_THRESHOLDS, None without labeled points.
         nme: mean distance over sqrt(w * h) of the labeled box, None without predicted points.
-        error_px: mean distance in pixels, likewise.
+        error_px: mean distance in pixels, None without predicted points.
     """
 
     points: int
@@ -126,7 +125,7 @@ class PointScores:
     error_px: float | None
 
     def as_dict(self) -> dict[str, float | None]:
-        """Return the numbers by name: ``points``, ``missing``, ``PCK@0.05``, ..., ``NME``, ``error_px``."""
+        """Return the metrics by name: ``points``, ``missing``, ``PCK@0.05``, ..., ``NME``, ``error_px``."""
         shares = {f"PCK@{t:g}": share for t, share in zip(PCK_THRESHOLDS, self.pck, strict=True)}
         return {"points": self.points, "missing": self.missing, **shares, "NME": self.nme, "error_px": self.error_px}
 
@@ -155,9 +154,9 @@ def oks_scores(truth: Dataset, predicted: Predictions, sigmas: Sequence[float]) 
     """Return COCO's keypoint metrics of predicted objects.
 
     Args:
-        truth: the labels; objects without labeled points, and crowds, are ignored as COCO does.
+        truth: the labels; objects without labeled points, and crowds, are ignored as in COCO.
         predicted: the predictions, with keypoints.
-        sigmas: K constants, the skeleton's.
+        sigmas: the skeleton's K constants.
     """
     return OksScores.of(evaluate_coco(truth, predicted, "keypoints", sigmas=sigmas))
 
@@ -169,25 +168,25 @@ def keypoint_scores(
 
     Args:
         truth: (N, K, 3) labeled x, y, visibility.
-        predicted: (N, K, 2) predicted x, y; NaN for an object that was not found.
-        boxes: (N, 4) labeled boxes, whose sizes the distances are measured by.
+        predicted: (N, K, 2) predicted x, y; NaN for an object that was not detected.
+        boxes: (N, 4) labeled boxes; distances are relative to their sizes.
         names: the K keypoints' names.
-        subset: which labeled points count.
+        subset: the labeled points that count.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
     longer, mean_side = sides.max(axis=1, initial=0.0), np.sqrt(sides[:, 0] * sides[:, 1])
-    # A box without width or height measures nothing; validate refuses it (E108), MMPose leaves it out as well.
+    # A box without width or height cannot be a unit; validate refuses it (E108), MMPose leaves it out too.
     visibility = truth[:, :, 2]
     wanted = {"labelled": visibility > 0, "visible": visibility == Visibility.VISIBLE}
     counted = wanted.get(subset, visibility == Visibility.HIDDEN) & (mean_side > 0)[:, None]
     distance = np.linalg.norm(predicted - truth[:, :, :2], axis=2)
-    # Comparing with NaN is False: a point that was not predicted is nowhere near its label.
+    # Comparing with NaN is False: a point that was not predicted is wrong.
     near = [counted & (distance < threshold * longer[:, None]) for threshold in PCK_THRESHOLDS]
     found = counted & ~np.isnan(distance)
     relative = np.divide(distance, mean_side[:, None], out=np.zeros_like(distance), where=found)
 
     def scores(part: slice) -> PointScores:
-        # One share per keypoint that has labeled points at all.
+        # One fraction per keypoint that has labeled points.
         totals = counted[:, part].sum(axis=0)
         per_keypoint = [hits[:, part].sum(axis=0)[totals > 0] / totals[totals > 0] for hits in near]
         return PointScores(
@@ -207,10 +206,10 @@ def _mean(values: Floats) -> float | None:
 
 
 def match_boxes(truth: Dataset, predicted: Predictions, threshold: float = 0.5) -> Ints:
-    """Return for each of N labeled objects the index of the predicted one that is matched to it, or -1: (N,).
+    """Return for each of N labeled objects the index of the matched predicted one, or -1: (N,).
 
-    Greedy, as COCO does it: in each image, from the highest score down, each predicted box takes the free labeled
-    box that it overlaps most, if their IoU is at least ``threshold``. Crowds are not matched.
+    Greedy, as in COCO: in each image, from the highest score down, each predicted box matches the free labeled box
+    that it overlaps most, if their IoU is at least ``threshold``. Crowds are not matched.
     """
     order, ranks = ranked(predicted.image_index, predicted.scores)
     pairs = candidates(truth, predicted.image_index[order], order, box_similarity(truth, predicted.boxes), threshold)
@@ -223,7 +222,7 @@ def match_boxes(truth: Dataset, predicted: Predictions, threshold: float = 0.5) 
 
 
 def object_scores(boxes: Floats, keypoints: Floats) -> Floats:
-    """Return the (M,) scores of objects: the box's times the mean of the keypoints' scores above 0.2.
+    """Return the (M,) scores of objects: the box score times the mean of the keypoint scores above 0.2.
 
     MMPose's CocoMetric with score_mode='bbox_keypoint'.
 
@@ -238,16 +237,16 @@ def object_scores(boxes: Floats, keypoints: Floats) -> Floats:
 
 
 def oks_nms(keypoints: Floats, scores: Floats, areas: Floats, sigmas: Sequence[float]) -> Ints:
-    """Return the indices of the objects of one image that stay, from the highest score down.
+    """Return the indices of the objects of one image that are kept, from the highest score down.
 
-    An object goes when its OKS with a better one is above 0.9; the OKS of two predictions takes the mean of their
+    An object is dropped if its OKS with a better one is above 0.9; the OKS of two predictions uses the mean of their
     areas. MMPose's CocoMetric with nms_mode='oks_nms'.
 
     Args:
         keypoints: (M, K, 2) x, y in pixels.
         scores: (M,).
         areas: (M,) in square pixels.
-        sigmas: K constants, the skeleton's.
+        sigmas: the skeleton's K constants.
     """
     variances = (2 * np.array(sigmas, dtype=np.float64)) ** 2
     # Of equal scores the later one comes first, as in MMPose: AP depends on the order.

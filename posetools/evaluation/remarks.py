@@ -1,11 +1,11 @@
-"""Why an AP is 0, or too good to be true: sentences on numbers that would mislead without one.
+"""Why an AP is 0, or too good to be true: remarks on metrics that would mislead without one.
 
-An AP of 0.000 or 1.000 is more often a fault of the data, the units or the sigmas than a fact about a model, and COCO's
-evaluation says nothing about which. Each cause here can be told from labels and predictions alone, and where a number
-can prove it (AP with other areas, with half the sigmas, with the predictions put right), the sentence has that number.
-What a sentence says is so; where no cause was found, it says that none was found.
+An AP of 0.000 or 1.000 is more often a fault of the data, the units or the sigmas than of the model, and COCO's
+evaluation does not say which. Each cause here is detected from labels and predictions alone. Where a number proves it
+(AP with other areas, with half the sigmas, with corrected predictions), the remark has that number. Where no cause is
+detected, the remark says so.
 
-``Remark.hides`` tells the remarks with which AP says nothing about the model: it is better not shown than shown alone.
+``Remark.hides`` marks the remarks with which AP says nothing about the model and should not be shown alone.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from posetools.errors import counted
 from posetools.evaluation.coco import Evaluation, EvaluationKind, Predictions, evaluate_coco, oks_of
 from posetools.evaluation.metrics import match_boxes
 
-# Labeled areas as a share of the boxes': silhouettes have about half of it, a skeleton's hull seldom below a tenth.
+# Labeled areas relative to the boxes': silhouettes have about half, a skeleton's hull rarely below a tenth.
 _AREA_LOW, _AREA_HIGH = 0.1, 1.5
-# AP that needs no further look, at either end.
+# AP values that need an explanation, at either end.
 _ZERO_AP, _PERFECT = 0.01, 0.995
 _FEW = 20
-# Points this far from their labels, in sqrt(area), and a high AP do not go together; nor do a low one and this near.
+# Distances from labels, in sqrt(area), that contradict a high AP, and a low AP.
 _FAR_POINTS, _NEAR_POINTS = 0.03, 0.05
 _HIGH, _LOW = 0.98, 0.05
-# No network places all points of an object nearer to their labels than this, in pixels.
+# No network predicts all points of an object nearer to their labels than this, in pixels.
 _COPIED = 0.01
-# What AP must gain, and AP50 reach, before a suspicion is believed.
+# A suspected cause must raise AP by this much, and AP50 to this value.
 _GAIN = 0.15
 _AP50 = 0.5
-# Factors nearer to 1, and shifts below this share of an object, are not worth a word.
+# Factors nearer to 1, and shifts below this fraction of an object, are ignored.
 _SAME_UNITS = 0.03
-# Fractions of an image or a box: hardly a coordinate is far above 1, whatever the image's size.
+# Fractions of an image or a box: nearly no coordinate is far above 1.
 _FRACTION = 1.5
 _LEAST_SPREAD = 1e-6
-# Fewer pairs can be fitted by some factor and shift whatever they are.
+# Some factor and shift fits any smaller number of pairs.
 _FEWEST_PAIRS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One sentence.
+    """A remark on AP.
 
     Attributes:
         code: the cause, in a word.
         text: the sentence.
-        hides: whether AP says nothing about the model, and is better not shown alone.
+        hides: whether AP says nothing about the model, so that it should not be shown alone.
     """
 
     code: str
@@ -66,14 +66,14 @@ def explain(
     training: Dataset | None = None,
     classes: Mapping[str, int] | None = None,
 ) -> tuple[Remark, ...]:
-    """Return what makes AP 0 or too good to be true; nothing where AP may be taken as it is.
+    """Return why AP is 0 or too good to be true; nothing if AP is plausible.
 
     Args:
         truth: the labels.
         predicted: the predictions.
-        evaluation: of them, at COCO's thresholds.
-        training: the labels that the model was trained on, if they are at hand.
-        classes: how many boxes of each class the detector found, before one was selected.
+        evaluation: their evaluation at COCO's thresholds.
+        training: the labels that the model was trained on, if available.
+        classes: number of detected boxes per class, before one class was selected.
     """
     nothing = _no_truth(truth, evaluation) or _no_predictions(truth, predicted, evaluation, classes)
     if nothing:
@@ -97,13 +97,13 @@ def _no_truth(truth: Dataset, evaluation: Evaluation) -> Remark | None:
         return None
     images, objects = len(truth.images), len(truth)
     if not objects:
-        text = f"no object is labeled in {counted(images, 'image')}, so there is no AP: is it the right split?"
+        text = f"no object is labeled in {counted(images, 'image')}, so AP is undefined: check the split"
     elif truth.iscrowd.all():
-        text = f"all of {counted(objects, 'labelled object')} are crowds, which COCO ignores, so there is no AP"
+        text = f"all of {counted(objects, 'labeled object')} are crowds, which COCO ignores, so AP is undefined"
     else:
         text = (
-            f"no keypoint is labeled on any of {counted(objects, 'object')}, so there is no AP: "
-            "was the file written without keypoints, or with visibility 0 everywhere?"
+            f"no keypoint is labeled on any of {counted(objects, 'object')}, so AP is undefined: "
+            "check whether the file has no keypoints, or visibility 0 everywhere"
         )
     return Remark("no-keypoints" if objects and not truth.iscrowd.all() else "no-objects", text, hides=True)
 
@@ -117,9 +117,9 @@ def _no_predictions(
     name, others = truth.skeleton.category.name, {key: n for key, n in (classes or {}).items() if n}
     if others and name not in others:
         listed = ", ".join(f"{n} {key}" for key, n in sorted(others.items(), key=lambda item: -item[1])[:5])
-        text = f"AP is 0 because of the category: no box is a {name}, but the detector found {listed} {where}"
+        text = f"AP is 0 because of the category: no box is a {name}, but the detector predicts {listed} {where}"
         return Remark("category", text, hides=True)
-    text = f"AP is 0 because nothing was predicted {where}: is the score's threshold too high, or the model untrained?"
+    text = f"AP is 0 because nothing was predicted {where}: check the score threshold, and whether the model is trained"
     return Remark("no-predictions", text)
 
 
@@ -135,7 +135,7 @@ def _seen(truth: Dataset, training: Dataset | None) -> Iterator[Remark]:
     if seen:
         share = f"{seen} of {counted(len(truth.images), 'image')}"
         text = (
-            f"{share} were trained on (same file or same labels), so AP does not say how good the model is on new ones"
+            f"{share} were used for training (same file or same labels), so AP does not measure the model on new images"
         )
         yield Remark("seen", text, hides=2 * seen >= len(truth.images))
 
@@ -156,9 +156,9 @@ def _copied(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> I
     same = int((off < _COPIED).sum())
     if same >= 3 and 2 * same >= evaluation.objects[0]:
         text = (
-            f"{same} of {counted(evaluation.objects[0], 'object')} are predicted exactly as they are labeled (within "
-            f"{_COPIED:g} px), as no network does: either the labels were given as predictions, or they are this "
-            "model's own predictions that nobody corrected"
+            f"{same} of {counted(evaluation.objects[0], 'object')} are predicted exactly as labeled (within "
+            f"{_COPIED:g} px), which no network does: either the labels were used as predictions, or they are this "
+            "model's own uncorrected predictions"
         )
         yield Remark("copied", text, hides=True)
 
@@ -174,21 +174,21 @@ def _areas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remark
     if _AREA_LOW <= share <= _AREA_HIGH:
         return
     other = evaluate_coco(replace(truth, areas=boxes), predicted, "keypoints", sigmas=truth.skeleton.sigmas).ap() or 0.0
-    effect = "near 0 whatever is predicted" if share < _AREA_LOW else "too high whatever is predicted"
+    effect = "near 0 for any prediction" if share < _AREA_LOW else "too high for any prediction"
     text = (
-        f"the labeled areas are wrong: {area:.3g} square px in the median, where the boxes have {box:.3g}. OKS "
+        f"the labeled areas are wrong: the median is {area:.3g} square px, but {box:.3g} for the boxes. OKS "
         f"divides by the area, so AP ({ap:.3f}) is {effect}; with the boxes' areas it is {other:.3f}. "
-        "`posetools convert` writes width times height where no area is known"
+        "`posetools convert` writes width times height if no area is known"
     )
     yield Remark("area", text, hides=True)
 
 
 def _equal_scores(predicted: Predictions, ap: float) -> Iterator[Remark]:
-    # Where all are right, or all are wrong, the order is all the same.
+    # If all are right, or all wrong, the order does not matter.
     if len(predicted) > 1 and np.ptp(predicted.scores) == 0 and _ZERO_AP <= ap < _PERFECT:
         text = (
-            f"all {len(predicted)} predictions have the score {predicted.scores[0]:g}: AP ranks by the score, so here "
-            "it depends on the order of the predictions"
+            f"all {len(predicted)} predictions have the score {predicted.scores[0]:g}: AP ranks by score, so it "
+            "depends on the order of the predictions"
         )
         yield Remark("equal-scores", text)
 
@@ -201,14 +201,14 @@ def _sigmas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remar
         other = _ap_with(truth, predicted, 0.5)
         text = (
             f"AP is {ap:.3f} though half of the points are {error:.1%} of sqrt(area) or more from their labels: sigmas "
-            f"of {typical:.3g} forgive that. With half of them AP is {other:.3f}; PCK and NME need no sigmas"
+            f"of {typical:.3g} are too large. With half the sigmas AP is {other:.3f}; PCK and NME need no sigmas"
         )
         yield Remark("sigma-large", text)
     elif ap < _LOW and error <= _NEAR_POINTS:
         other = _ap_with(truth, predicted, 0.05 / typical)
         text = (
-            f"AP is {ap:.3f} though half of the points lie within {error:.1%} of sqrt(area) of their labels: sigmas of "
-            f"{typical:.3g} are stricter. With 0.05 AP is {other:.3f}; `posetools sigmas` measures them on labels"
+            f"AP is {ap:.3f} though half of the points are within {error:.1%} of sqrt(area) of their labels: sigmas of "
+            f"{typical:.3g} are too small. With 0.05 AP is {other:.3f}; measure sigmas with `posetools sigmas`"
         )
         yield Remark("sigma-small", text)
 
@@ -230,25 +230,25 @@ def _median_error(truth: Dataset, predicted: Predictions) -> float | None:
 def _unexplained(truth: Dataset, predicted: Predictions, evaluation: Evaluation, *, known: bool) -> Iterator[Remark]:
     ap, objects = evaluation.ap() or 0.0, evaluation.objects[0]
     if ap >= _PERFECT and objects < _FEW:
-        yield Remark("few", f"AP is {ap:.3f}, but over {counted(objects, 'object')} only: that is too few to tell")
+        yield Remark("few", f"AP is {ap:.3f}, but over only {counted(objects, 'object')}, too few to judge the model")
     elif ap >= _PERFECT and not known:
         text = (
-            f"AP is {ap:.3f} over {objects} objects, which is rare on images that a model has not seen: are they, or "
-            "others of the same scenes, among those it was trained on?"
+            f"AP is {ap:.3f} over {objects} objects, which is rare on new images: check whether these images, or "
+            "others of the same scenes, were used for training"
         )
         yield Remark("perfect", text)
     elif ap < _ZERO_AP and not known:
         measure = "IoU" if evaluation.kind == "bbox" else "OKS"
         best = float(np.median(_best(truth, predicted, evaluation)))
         text = (
-            f"AP is {ap:.3f}, and neither areas, category, units nor scores explain it: the best {measure} that an "
-            f"object has with any prediction is {best:.2f} in the median, so the predictions lie elsewhere"
+            f"AP is {ap:.3f}, and neither areas, category, units nor scores explain it: the median of the objects' "
+            f"best {measure} with any prediction is {best:.2f}, so the predictions are in other places"
         )
         yield Remark("zero", text)
 
 
 def _best(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Floats:
-    """Return the largest IoU or OKS of each object that counts with any prediction of its image; 0 without any."""
+    """Return the largest IoU or OKS of each counted object with any prediction of its image; 0 without any."""
     best = np.zeros(len(truth))
     for span, found in zip(truth.rows_of_images(), predicted.rows_of_images(len(truth.images)), strict=True):
         rows = np.array(span, dtype=np.int64)
@@ -266,12 +266,12 @@ def _best(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Flo
 
 
 def _units(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Iterator[Remark]:
-    """Give the sentence for predictions in other units than the labels: the usual mix-ups, or any factor and shift.
+    """Yield the remark for predictions in other units than the labels: common mix-ups, or a factor and shift.
 
-    Each suspicion is a way to put the predictions right, and is believed only when AP rises by it. The mix-ups are
-    tried as they are. A common factor and shift are estimated by medians over pairs of a prediction and an object:
-    those that lie on each other where they are half of the objects at least, and otherwise, in each image, the
-    surest predictions and the objects in their order from left to right, which a factor and a shift leave alone.
+    Each candidate corrects the predictions, and is accepted only if AP rises. A common factor and shift are estimated
+    by medians over pairs of a prediction and an object: overlapping pairs, if they cover at least half of the objects;
+    otherwise, in each image, the most confident predictions and the objects in their order from left to right, which a
+    factor and a shift do not change.
     """
     kind, before = evaluation.kind, evaluation.ap() or 0.0
     if before + _GAIN > 1.0:
@@ -280,14 +280,13 @@ def _units(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> It
     for words, fixed in (*_mix_ups(truth, predicted, kind), *_scaled(truth, predicted, evaluation)):
         after = evaluate_coco(truth, fixed, kind, sigmas=truth.skeleton.sigmas)
         ap, ap50 = after.ap() or 0.0, after.ap(threshold=0.5) or 0.0
-        # A mix-up says more than a factor and a shift that do nearly the same, and comes first.
+        # A mix-up is the better explanation if a factor and shift do nearly the same.
         if ap >= before + _GAIN and ap50 >= _AP50 and (best is None or ap > best[1] + 0.05):
             best = words, ap
     if best:
         what = "boxes" if kind == "bbox" else "keypoints"
         text = (
-            f"the predicted {what} are off in a regular way: {best[0]}. "
-            f"Put right, AP is {best[1]:.3f}, not {before:.3f}"
+            f"the predicted {what} have a systematic error: {best[0]}. Corrected, AP is {best[1]:.3f}, not {before:.3f}"
         )
         yield Remark("units", text, hides=(evaluation.ap(threshold=0.5) or 0.0) < 0.1)
 
@@ -303,22 +302,22 @@ def _mix_ups(truth: Dataset, predicted: Predictions, kind: EvaluationKind) -> It
             yield "fractions of the image's width and height", replace(predicted, boxes=boxes * np.tile(sizes, 2))
         yield "x and y exchanged", replace(predicted, boxes=boxes[:, [1, 0, 3, 2]])
         yield (
-            "x, y, width and height taken for two corners",
+            "x, y, width and height read as two corners",
             replace(predicted, boxes=np.concatenate([low, low + high], axis=1)),
         )
         yield (
-            "two corners taken for x, y, width and height",
+            "two corners read as x, y, width and height",
             replace(predicted, boxes=np.concatenate([low, high - low], axis=1)),
         )
         half = np.tile((high - low) / 2, 2)
-        yield "the box's center taken for its corner", replace(predicted, boxes=boxes - half)
+        yield "the box's center read as its corner", replace(predicted, boxes=boxes - half)
         return
     corner, sides = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
     if fractions:
         yield "fractions of the image's width and height", replace(predicted, keypoints=points * sizes[:, None])
         yield "fractions of the box", replace(predicted, keypoints=corner + points * sides)
     yield "x and y exchanged", replace(predicted, keypoints=points[:, :, ::-1])
-    yield "pixels counted from the box's corner", replace(predicted, keypoints=points + corner)
+    yield "pixels relative to the box's corner", replace(predicted, keypoints=points + corner)
 
 
 def _scaled(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Iterator[tuple[str, Predictions]]:
@@ -350,7 +349,7 @@ def _scaled(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> I
 
 
 def _fit(ours: Floats, theirs: Floats, known: Bools) -> tuple[Floats, Floats] | tuple[None, None]:
-    """Return the factor and the shift (x, y) that take labels to predictions, by medians; None where none do."""
+    """Return the factor and shift (x, y) from labels to predictions, by medians; None if there are none."""
     a, b = (np.where(known[..., None], points, np.nan) for points in (ours, theirs))
     if not len(a):
         return None, None
@@ -359,13 +358,13 @@ def _fit(ours: Floats, theirs: Floats, known: Bools) -> tuple[Floats, Floats] | 
     usable = (spread > _LEAST_SPREAD).all(axis=1)
     if not usable.any():
         return None, None
-    # The slope of each object's own points: noise of the predictions does not make it larger, as it does their spread.
+    # The slope of each object's own points: unlike their spread, it does not grow with noise of the predictions.
     factor = np.median(np.nansum(a_off * b_off, axis=1)[usable] / spread[usable], axis=0)
     if (factor < _LEAST_SPREAD).any():
         return None, None
     if abs(factor[0] / factor[1] - 1) < _SAME_UNITS:
         factor = np.full(2, np.sqrt(factor.prod()))
-    # A factor of 1 that is a little off would show as a shift.
+    # A factor slightly off 1 would show as a shift.
     factor = np.where(np.abs(factor - 1) < _SAME_UNITS, 1.0, factor)
     shift = np.nanmedian((b - factor * a).reshape(-1, 2), axis=0)
     return factor, shift
@@ -383,12 +382,12 @@ def _words(factor: Floats, shift: Floats, size: float) -> str:
 
 
 def _pairs(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> tuple[Ints, Ints]:
-    """Return rows of the labels and of the predictions that belong together."""
+    """Return matching rows of the labels and of the predictions."""
     near = match_boxes(truth, predicted) if evaluation.kind == "keypoints" else evaluation.found[0]
     rows = np.flatnonzero(near >= 0)
     if 2 * len(rows) >= len(truth):
         return rows, near[rows]
-    # A detector's boxes have no keypoints at all.
+    # A detector's boxes have no keypoints.
     points = predicted.keypoints if evaluation.kind == "keypoints" else predicted.boxes.reshape(-1, 2, 2)
     left = [each[:, :, 0].mean(axis=1) for each in (truth.boxes.reshape(-1, 2, 2), points)]
     pairs: list[tuple[Ints, Ints]] = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]

@@ -1,7 +1,7 @@
-"""What an evaluation says: the boxes, the poses in labeled boxes (the pose estimator alone), those in detected boxes.
+"""The report of an evaluation: boxes, poses in labeled boxes (the pose estimator alone), poses in detected boxes.
 
-Each part knows the labels and the predictions, and takes a measure when it is first asked for it. A single model's
-report has one model's parts, and of those shows the scores.
+Each part has the labels and the predictions, and computes a metric on first use. A single model's report has the parts
+of that model, and shows only their scores.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ from posetools.evaluation.scoring import BoxPoses, PoseScores, has_points, pose_
 from posetools.evaluation.thresholds import Sweep, VisibilityScores, confidence_sweep, visibility_scores
 from posetools.evaluation.undertrained import CAUSES
 
-# What the parts are called in tables and remarks; that of poses is followed by the kind of boxes.
+# Names of the parts in tables and remarks; the kind of boxes follows POSES.
 BOXES, POSES = "boxes", "poses"
 LABELED, DETECTED = "labeled boxes", "detected boxes"
+_KEYS = {LABELED: "labelled_boxes", DETECTED: "detected_boxes"}
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What was evaluated, by name.
+    """Names of what was evaluated.
 
     Attributes:
         name: the folder of the runs, the bundle, or the checkpoint of a single model.
         detector: the detector's file; empty without one.
-        estimator: the pose estimator's, likewise.
+        estimator: the pose estimator's file; empty without one.
         data: the data set's folder.
-        split: of it.
+        split: the split of the data set.
         bbox_thr: detected boxes with a lower score got no keypoints.
-        stage: which model it is, where it is a single one.
+        stage: the stage of a single model.
         config: that model's config.
     """
 
@@ -57,7 +58,7 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class DetPart:
-    """How well the objects are found.
+    """How well the objects are detected.
 
     Attributes:
         truth: the labels.
@@ -69,7 +70,7 @@ class DetPart:
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """The curves that the scores are made of."""
+        """The precision-recall curves."""
         return evaluate_coco(self.truth, self.predicted, "bbox")
 
     @cached_property
@@ -79,12 +80,12 @@ class DetPart:
 
     @cached_property
     def sweep(self) -> Sweep:
-        """What each threshold of the score would give."""
+        """Precision, recall and F1 at each score threshold."""
         return confidence_sweep(self.truth, self.predicted)
 
     @cached_property
     def calibration(self) -> Calibration:
-        """Whether a score says how often a box is right."""
+        """Calibration of the box scores."""
         return box_calibration(self.truth, self.predicted)
 
     @cached_property
@@ -109,8 +110,8 @@ class PosePart:
 
     Attributes:
         truth: the labels.
-        poses: all poses, and which belongs to which labeled object.
-        boxes_are_labels: whether they were estimated in the labeled boxes.
+        poses: all poses, and their labeled objects.
+        boxes_are_labels: whether they were estimated in labeled boxes.
     """
 
     truth: Dataset
@@ -134,18 +135,18 @@ class PosePart:
 
     @cached_property
     def visibility(self) -> VisibilityScores:
-        """Whether a keypoint's score tells visible points from hidden and from unlabeled ones."""
+        """How well a keypoint's score separates visible points from occluded and from unlabeled ones."""
         labels, _, scores = self._counted
         return visibility_scores(labels, scores, self.truth.skeleton.names)
 
     @cached_property
     def object_calibration(self) -> Calibration:
-        """Whether an object's score says how often it is right."""
+        """Calibration of the object scores."""
         return object_calibration(self.truth, self.predicted)
 
     @cached_property
     def keypoint_calibration(self) -> Calibration:
-        """Whether a keypoint's score does."""
+        """Calibration of the keypoint scores."""
         return keypoint_calibration(*self._counted, self.truth.boxes[has_points(self.truth)])
 
     @cached_property
@@ -155,7 +156,7 @@ class PosePart:
 
     @property
     def _counted(self) -> tuple[Floats, Floats, Floats]:
-        """Labels, points and their scores of the objects that poses are measured on."""
+        """Labels, points and point scores of the objects that poses are measured on."""
         counted = has_points(self.truth)
         return self.truth.keypoints[counted], self.poses.points[counted], self.poses.point_scores[counted]
 
@@ -175,16 +176,16 @@ class PosePart:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Report:
-    """All that was measured of a pair, or of a single model.
+    """All measurements of a pair, or of a single model.
 
     Attributes:
         subject: what was evaluated.
         truth: the labels.
-        det: the detector; of no boxes without one.
-        labeled: the pose estimator on labeled boxes; of no poses without one.
-        detected: both together, likewise.
-        remarks: what the scores alone do not say, by part: BOXES, or POSES and the kind of boxes.
-        flipped: the parts of poses with a flip test, where that was measured.
+        det: the detector; empty without one.
+        labeled: the pose estimator on labeled boxes; empty without one.
+        detected: the pose estimator on detected boxes; empty without both models.
+        remarks: by part: BOXES, or POSES and the kind of boxes.
+        flipped: the parts of poses with a flip test, if measured.
     """
 
     subject: Subject
@@ -197,12 +198,12 @@ class Report:
 
     @property
     def sides(self) -> Mapping[str, PosePart]:
-        """The poses by the words for their boxes; without a detector those on labeled boxes."""
+        """The poses by kind of boxes; without a detector only those on labeled boxes."""
         return self._sides(self.labeled, self.detected)
 
     @property
     def flipped_sides(self) -> Mapping[str, PosePart]:
-        """Those with a flip test, likewise; empty where it was not measured."""
+        """The poses with a flip test by kind of boxes; empty if not measured."""
         return self._sides(*self.flipped) if self.flipped else {}
 
     def _sides(self, labeled: PosePart, detected: PosePart) -> Mapping[str, PosePart]:
@@ -210,7 +211,7 @@ class Report:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The remarks as they are shown: of a pair with their part; those that are true of all parts stand once."""
+        """The remarks as shown: for a pair with their part; remarks on all parts appear once."""
         return tuple(
             one.text if one.code == "seen" or self.subject.stage else f"{part}: {one.text}"
             for part, of_part in self.remarks.items()
@@ -219,11 +220,11 @@ class Report:
         )
 
     def says_nothing(self, part: str) -> bool:
-        """Return whether a part's AP says nothing about the model, for a reason that stands in its remarks."""
+        """Return whether a part's AP says nothing about the model, as its remarks explain."""
         return any(one.hides for one in self.remarks[part])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form: of a pair everything, of a single model its scores."""
+        """Return the JSON form: everything for a pair, the scores for a single model."""
         subject, counts = self.subject, {"images": len(self.truth.images), "objects": len(self.truth)}
         flips = {_key(boxes): part.scores.as_dict() for boxes, part in self.flipped_sides.items()}
         flip_test = {_key(LABELED): None, _key(DETECTED): None} | flips if flips else None
@@ -257,16 +258,16 @@ class Report:
 
 
 def _key(boxes: str) -> str:
-    return boxes.replace(" ", "_")
+    return _KEYS[boxes]
 
 
 def with_remarks(report: Report, more: Mapping[str, Iterable[Remark]]) -> Report:
-    """Return a report with further remarks on some of its parts; what they explain is not called unexplained."""
+    """Return a report with more remarks; an explained low AP loses its "unexplained" remark."""
     added = {part: tuple(of_part) for part, of_part in more.items()}
     remarks = {
         part: (*report.remarks.get(part, ()), *added.get(part, ())) for part in dict.fromkeys((*report.remarks, *added))
     }
-    # Poses on detected boxes are low because either model is.
+    # A low AP of either model also explains poses on detected boxes.
     explained = {part for part, of_part in added.items() if any(one.code in CAUSES for one in of_part)}
     explained |= {part for part in remarks if explained and part.endswith(DETECTED)}
     for part in explained:
@@ -275,20 +276,20 @@ def with_remarks(report: Report, more: Mapping[str, Iterable[Remark]]) -> Report
 
 
 def check_same_split(reports: Sequence[Report]) -> None:
-    """Refuse pairs that were not measured on the same labels: their numbers do not compare.
+    """Refuse pairs measured on different labels: their metrics are not comparable.
 
     Raises:
-        RequestError: they were not.
+        RequestError: the labels differ.
     """
     for report in reports[1:]:
         if report.truth != reports[0].truth:
             first, other = reports[0].subject, report.subject
             raise RequestError(
                 f"{other.name}: {other.split} of {other.data} has other labels than {first.split} of {first.data}, "
-                f"which {first.name} was measured on\n  --data DIR names the one data set to measure all on"
+                f"which {first.name} was measured on\n  use --data DIR to measure all on one data set"
             )
 
 
 def as_document(reports: Sequence[Report]) -> dict[str, Any]:
-    """Return the JSON form: that of the one, or a list of several below ``runs``."""
+    """Return the JSON form: of one report, or a list of several in ``runs``."""
     return reports[0].as_dict() if len(reports) == 1 else {"runs": [report.as_dict() for report in reports]}

@@ -1,7 +1,7 @@
-"""The evaluation of a pair, or of a single model: what it reaches on a split, and why it does not reach more.
+"""Evaluate a pair, or a single model, on a split, and diagnose its errors.
 
-Both models run once over the images (``scoring.collect``); all numbers come from what they said then
-(posetools.evaluation.report). Measures that say nothing without an explanation have one in ``remarks``.
+Both models run once over the images (``scoring.collect``); all metrics come from those predictions
+(posetools.evaluation.report). ``remarks`` explain metrics that would mislead.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class EvalRequest:
         checkpoint: or the weights of a single model.
         stage: which model that is.
         config: its config; None: the one in the checkpoint's folder.
-        boxes: for a single pose estimator, the checkpoint of a detector whose boxes are used as well.
+        boxes: for a single pose estimator, the checkpoint of a detector, to evaluate on its boxes too.
         boxes_config: its config; None: the one in its folder.
-        data: the data set's folder; None: the config's, of a run the pose estimator's.
+        data: the data set's folder; None: the config's (of a run: the pose estimator's).
         split: of the data set.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        skeleton: a built-in name or a file; None: the one that the model was trained with, else the data set's.
+        skeleton: a built-in name or a file; None: the one the model was trained with, or the data set's.
         bbox_thr: detected boxes with a lower score get no keypoints.
-        flip_test: measure what an average with the mirrored crop would add as well.
+        flip_test: also measure with an average over the mirrored crop.
     """
 
     run: Path | None = None
@@ -76,11 +76,11 @@ class EvalRequest:
 
     @property
     def options(self) -> PipelineOptions:
-        """How the models are opened."""
+        """Options for opening the models."""
         return PipelineOptions(device=self.device, skeleton=self.skeleton)
 
     def subject(self, name: Path, names: tuple[str, str], data: Path) -> Subject:
-        """Return the names of what is evaluated: the whole, its two models, and the data set."""
+        """Return the names of the pair, its two models, and the data set."""
         return Subject(str(name), *names, str(data), self.split, self.bbox_thr)
 
 
@@ -89,15 +89,15 @@ def evaluate(request: EvalRequest, progress: Progress = silent) -> Report:
 
     Args:
         request: what to evaluate, and on what.
-        progress: told how many images are done.
+        progress: receives the number of images done.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed, or for a bundle the ``runtime`` extra.
-        RequestError: not one thing to evaluate is named, or it cannot be evaluated on that data.
+        RequestError: not exactly one thing to evaluate is given, or it cannot be evaluated on that data.
         InputError: a file cannot be read, or config, checkpoint and data do not belong together.
     """
     if [request.run, request.bundle, request.checkpoint].count(None) != 2:
-        raise RequestError("one of a run, a bundle and a checkpoint must be named to be evaluated")
+        raise RequestError("exactly one of run, bundle and checkpoint must be given")
     if request.bundle is not None:
         return _evaluate_bundle(request.bundle, request, progress)
     if request.run is not None:
@@ -107,7 +107,7 @@ def evaluate(request: EvalRequest, progress: Progress = silent) -> Report:
 
 def _evaluate_bundle(bundle: Path, request: EvalRequest, progress: Progress) -> Report:
     if request.data is None:
-        raise RequestError(f"{bundle}: a bundle does not know its data set\n  --data DIR says where it is")
+        raise RequestError(f"{bundle}: a bundle requires --data\n  add --data DIR, the data set to evaluate on")
     pair = open_pair(replace(request.options, flip_test=request.flip_test), bundle=bundle)
     truth = read_truth(request.data, request.split, pair.skeleton)
     subject = request.subject(bundle, pair.names, request.data)
@@ -137,7 +137,7 @@ def _evaluate_run(run: Path, request: EvalRequest, progress: Progress) -> Report
 
 
 def _training(data: Path, skeleton: Skeleton) -> Dataset | None:
-    """Return what a pair was trained on, as far as it is still there: it only serves a remark."""
+    """Return the training split of a pair, or None if it is gone: it is only for a remark."""
     try:
         return read_split(ann_file(data, "train"), data / IMAGES, skeleton).dataset
     except InputError:
@@ -170,7 +170,7 @@ def _evaluate_checkpoint(checkpoint: Path, request: EvalRequest, progress: Progr
 
 
 def _check(request: EvalRequest) -> None:
-    """Refuse what can be known to be wrong without torch."""
+    """Check the request as far as possible without torch."""
     request.options.check()
     models = (request.checkpoint, request.config), (request.boxes, request.boxes_config)
     for path in (path for model in models for path in model if path is not None):
@@ -205,25 +205,25 @@ def measure(
     mirrored: AnyEstimator | None = None,
     progress: Progress = silent,
 ) -> Report:
-    """Run a pair, or one model of it, once over the images of a split, and return what is measured of it.
+    """Run a pair, or one model, once over the images of a split, and return its report.
 
     Args:
-        subject: what it is, and from which score on detected boxes get keypoints.
-        detector: finds the boxes.
-        estimator: finds the keypoints.
+        subject: its names, and the score threshold for detected boxes.
+        detector: predicts the boxes.
+        estimator: predicts the keypoints.
         truth: the labels; its images are read from their paths.
-        training: what the pair was trained on, if that is known.
-        mirrored: the pose estimator with a flip test, to measure what that adds.
-        progress: told how many images are done.
+        training: the training split, if known.
+        mirrored: the pose estimator with a flip test, if that is to be measured.
+        progress: receives the number of images done.
 
     Raises:
-        RequestError: the models are for other objects or keypoints than the labels'.
+        RequestError: the models are for other objects or keypoints than the labels.
         InputError: an image cannot be read.
     """
     if estimator is not None and estimator.num_keypoints != truth.skeleton.num_keypoints:
         raise RequestError(
             f"{subject.estimator}: predicts {estimator.num_keypoints} keypoints, but skeleton {truth.skeleton.name} "
-            f"has {truth.skeleton.num_keypoints}\n  --skeleton and --data must be those it was trained with"
+            f"has {truth.skeleton.num_keypoints}\n  use the --skeleton and --data that it was trained with"
         )
     label = label_of(detector.classes, truth.skeleton, subject.detector) if detector else 0
     said = collect(
@@ -234,7 +234,7 @@ def measure(
         classes = {name: said.labels.get(index, 0) for index, name in enumerate(detector.classes)}
         report = _explained(report, training, classes, progress)
     if mirrored is not None:
-        # The detector has said all that it will say.
+        # The detector need not run again.
         boxes = _ReplayedDetector(said.boxes) if detector else None
         said = collect(truth, detector=boxes, estimator=mirrored, bbox_thr=subject.bbox_thr, progress=progress)
         report = replace(report, flipped=_pose_parts(truth, said))
@@ -247,7 +247,7 @@ def measure(
 
 
 class _ReplayedDetector:
-    """A detector that gives the boxes of an earlier pass over the same images again, in their order."""
+    """A detector that returns the boxes of an earlier pass over the same images, in order."""
 
     classes: tuple[str, ...] = ()
 
@@ -268,11 +268,11 @@ def _pose_parts(truth: Dataset, said: PairPredictions) -> tuple[PosePart, PosePa
 
 
 def _explained(report: Report, training: Dataset | None, classes: Mapping[str, int], progress: Progress) -> Report:
-    """Return the report of a pair with all measured and with remarks on each part."""
+    """Return the report of a pair, fully computed, with remarks on each part."""
     truth, det = report.truth, report.det
     parts: tuple[DetPart | PosePart, ...] = (det, report.labeled, report.detected)
     for done, part in enumerate(parts, start=1):
-        # Every measure is taken here, where progress is told.
+        # Computes all metrics here, where progress is shown.
         part.as_dict()
         progress(_MEASURING, done, _EVALUATION_STEPS)
     remarks = {BOXES: explain(truth, det.predicted, det.evaluation, training=training, classes=classes)}
@@ -280,6 +280,6 @@ def _explained(report: Report, training: Dataset | None, classes: Mapping[str, i
         remarks[f"{POSES}, {boxes}"] = explain(truth, side.predicted, side.evaluation, training=training)
     progress(_MEASURING, _EVALUATION_STEPS, _EVALUATION_STEPS)
     report = replace(report, remarks=remarks)
-    # Boxes that are off in a known way, or of another category, overlap nothing either.
+    # A systematic error or another category also causes boxes without overlap.
     unexplained = all(one.code == "zero" for one in remarks[BOXES])
     return with_remarks(report, {BOXES: nowhere(truth, det.predicted)}) if unexplained else report

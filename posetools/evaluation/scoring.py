@@ -1,12 +1,11 @@
-"""How good a detector and a pose estimator are on a labeled split, whatever runs them.
+"""Scores of a detector and a pose estimator on a labeled split, with any backend.
 
-``collect`` runs both once over the images and keeps what they said; everything is measured on that. Poses are
-estimated on the labeled boxes, cut to the image as MMPose's data set cuts them, and, with a detector, on the boxes
-that it finds; both share the network's batches. They are scored as MMPose's CocoMetric does it: an object's score is
-the box's times the mean of its surer keypoints', and near-identical objects are thinned out by OKS; so AP is the same
-as the stock test loop's. On detected boxes PCK and NME need to know which object is which: predictions are matched to
-labels greedily by the IoU of their boxes, 0.5 at least, and every labeled point of an object without a match is wrong
-in PCK.
+``collect`` runs both once over the images and keeps their predictions for all metrics. Poses are estimated in the
+labeled boxes, clipped to the image as in MMPose's data set, and, with a detector, in its boxes; both share the same
+batches. Scoring follows MMPose's CocoMetric: an object's score is the box score times the mean of its confident
+keypoints' scores, and near-identical objects are removed by OKS NMS; so AP equals that of the stock test loop. For PCK
+and NME on detected boxes, predictions are matched to labels greedily by the IoU of their boxes, 0.5 at least; every
+labeled point of an object without a match is wrong in PCK.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ from posetools.pairs.find import check_split
 from posetools.progress import Progress, silent
 from posetools.runtime.results import AnyDetector, AnyEstimator, Detections
 
-# Detected boxes below this score are not worth a crop: they come last in AP, and there are hundreds of them.
+# Detected boxes below this score get no keypoints: they come last in AP, and there are hundreds of them.
 EVAL_BBOX_THR = 0.05
-# Images that are in memory at once, twice: one batch is predicted on while the next is read.
+# Images per batch; two batches are in memory, as the next is read during prediction.
 _BATCH_IMAGES = 8
 
 
@@ -57,8 +56,8 @@ class PoseScores:
 
     Attributes:
         oks: COCO's keypoint metrics.
-        points: PCK and NME over all labeled points, over the visible, over the hidden ones.
-        without_box: objects with labeled points that no box was found for.
+        points: PCK and NME over all labeled, all visible and all occluded points.
+        without_box: objects with labeled points, but without a detected box.
     """
 
     oks: OksScores
@@ -82,9 +81,9 @@ class BoxPoses:
 
     Attributes:
         every: all of them, each with its object's score and those of its K keypoints.
-        box_scores: (M,) the scores of the boxes alone; 1 for labeled ones.
-        kept: indices of those that NMS by OKS leaves, image by image, from the highest score down.
-        matched: (N,) for each labeled object the index of its pose in ``every``, -1 where there is none.
+        box_scores: (M,) the scores of the boxes alone; 1 for labeled boxes.
+        kept: indices of those that OKS NMS keeps, image by image, from the highest score down.
+        matched: (N,) for each labeled object the index of its pose in ``every``, or -1.
     """
 
     every: Predictions
@@ -94,30 +93,30 @@ class BoxPoses:
 
     @property
     def thinned(self) -> Predictions:
-        """The poses that NMS by OKS leaves, which AP is measured on."""
+        """The poses that OKS NMS keeps; AP is measured on them."""
         return self.every[self.kept]
 
     @property
     def points(self) -> Floats:
-        """(N, K, 2) the points estimated for each labeled object, NaN where there is no pose."""
+        """(N, K, 2) the points estimated for each labeled object, NaN without a pose."""
         return _spread(self.every.keypoints, self.matched)
 
     @property
     def point_scores(self) -> Floats:
-        """(N, K) their scores, NaN likewise."""
+        """(N, K) their scores, NaN without a pose."""
         scores = self.every.keypoint_scores
         return _spread(np.zeros(self.every.keypoints.shape[:2]) if scores is None else scores, self.matched)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PairPredictions:
-    """What a detector and a pose estimator said about the images of a split.
+    """The predictions of a detector and a pose estimator on a split.
 
     Attributes:
         boxes: every box of the object's class, without keypoints; empty without a detector.
         on_labels: the poses in the labeled boxes of objects that have labeled points; empty without an estimator.
-        on_boxes: the poses in the detected boxes that score enough; empty without both.
-        labels: how many boxes of each class were found, by its index in the detector's ``classes``.
+        on_boxes: the poses in the detected boxes above the threshold; empty without both models.
+        labels: number of detected boxes per class, by its index in the detector's ``classes``.
     """
 
     boxes: Predictions
@@ -141,7 +140,7 @@ def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
             first.file,
             first.place,
             f"{first.code} {first.message}",
-            hint=f"`posetools validate {quoted(data)}` lists all problems; metrics of such a file would mislead",
+            hint=f"run `posetools validate {quoted(data)}` to list all problems; metrics of such a file would mislead",
         )
     return result.dataset
 
@@ -155,15 +154,15 @@ def collect(
     bbox_thr: float = EVAL_BBOX_THR,
     progress: Progress = silent,
 ) -> PairPredictions:
-    """Run a detector, a pose estimator or both once over the images of a split, and return what they said.
+    """Run a detector, a pose estimator or both once over the images of a split, and return their predictions.
 
     Args:
         truth: the labels; its images are read from their paths.
-        detector: finds the boxes.
-        estimator: finds the keypoints in the labeled boxes and in the detected ones.
+        detector: predicts the boxes.
+        estimator: predicts the keypoints in the labeled and in the detected boxes.
         label: the index of the object's class in the detector's ``classes``.
         bbox_thr: detected boxes with a lower score get no keypoints.
-        progress: told how many images are done.
+        progress: receives the number of images done.
 
     Raises:
         InputError: an image cannot be read.
@@ -208,7 +207,7 @@ def pose_scores(truth: Dataset, poses: BoxPoses) -> PoseScores:
 
 
 def has_points(truth: Dataset) -> Bools:
-    """Return which of N objects poses are measured on: those with labeled points that are no crowds."""
+    """Return which of N objects poses are measured on: those with labeled points, without crowds."""
     counted: Bools = ~truth.iscrowd & (truth.num_labeled > 0)
     return counted
 
@@ -225,7 +224,7 @@ class _Poses:
     def add(
         self, image: int, boxes: Floats, box_scores: Floats, points: Floats, scores: Floats, areas: Floats | None = None
     ) -> None:
-        """Add an image's boxes; with ``areas`` they have poses, are scored by them and thinned out."""
+        """Add an image's boxes; with ``areas`` they have poses, which determine scores and NMS."""
         own = box_scores
         if areas is not None:
             own = object_scores(box_scores, scores)
@@ -257,7 +256,7 @@ def _spread(values: Floats, matched: Ints) -> Floats:
 
 
 def _images(truth: Dataset, progress: Progress) -> Iterator[tuple[range, list[Pixels]]]:
-    """Give the images in batches, with their indices; the next batch is read while one is worked on."""
+    """Yield the images in batches, with their indices; the next batch is read meanwhile."""
     batches = [
         range(start, min(start + _BATCH_IMAGES, len(truth.images)))
         for start in range(0, len(truth.images), _BATCH_IMAGES)
@@ -275,14 +274,12 @@ def _images(truth: Dataset, progress: Progress) -> Iterator[tuple[range, list[Pi
 def _read(truth: Dataset, index: int) -> Pixels:
     path = truth.images[index].path
     if path is None:
-        raise InputError(
-            truth.images[index].file_name, "", "image cannot be read: the data set does not say where it is"
-        )
+        raise InputError(truth.images[index].file_name, "", "image cannot be read: the data set has no path for it")
     return read_image(path)
 
 
 def _cut(boxes: Floats, size: tuple[int, int]) -> Floats:
-    # MMPose's data set cuts boxes to the last pixel's coordinate, not to the image's edge.
+    # MMPose's data set clips boxes to the last pixel's coordinate, not to the image's edge.
     limit = np.array([*size, *size], dtype=np.float64) - 1
     cut: Floats = np.clip(boxes, 0.0, limit)
     return cut

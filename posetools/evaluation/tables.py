@@ -1,6 +1,6 @@
-"""The tables of an evaluation as plain text in cells, for the terminal and for the page alike.
+"""The tables of an evaluation, as text cells for the terminal and the HTML page.
 
-Where several pairs are compared, each number has a column of its own for every pair.
+When several pairs are compared, each has its own columns or rows.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from posetools.evaluation.diagnosis.mend import ERROR_NAMES, Gain
+from posetools.evaluation.diagnosis.gains import ERROR_NAMES, Gain
 from posetools.evaluation.metrics import PCK_THRESHOLDS, Subset
 from posetools.evaluation.report import BOXES, POSES, PosePart, Report
-from posetools.evaluation.thresholds import Separation
+from posetools.evaluation.thresholds import OTHER_NAMES, Separation
 
 NOT_AVAILABLE = "n/a"
-# Stands behind an AP that says nothing about the model; a remark says why.
+# Marks an AP that says nothing about the model; a remark says why.
 DOUBT = "*"
 PCK_NAMES = tuple(f"PCK@{threshold:g}" for threshold in PCK_THRESHOLDS)
 SEEN_SUBSETS: tuple[Subset, ...] = ("visible", "hidden")
 _AP_COLUMNS = ("AP", "AP50", "AP75", "AR")
-# A kind of error that brings back less AP than this is left out, unless there is a case of it.
+# A kind of error with a smaller AP gain and no case is left out.
 _LEAST_GAIN_SHOWN = 0.0005
 
 
@@ -29,7 +29,7 @@ class TextTable:
     """A table.
 
     Attributes:
-        title: what it shows.
+        title: its title.
         columns: C names; the first column's cells are the names of the rows.
         rows: C cells each.
     """
@@ -40,12 +40,12 @@ class TextTable:
 
 
 def number(value: float | None) -> str:
-    """Return a number as it is shown: three digits after the point, one from 10 on, ``n/a`` for None."""
+    """Return a number as text: three decimals, one from 10 on, ``n/a`` for None."""
     return NOT_AVAILABLE if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def short_names(reports: Sequence[Report]) -> tuple[str, ...]:
-    """Return a name for each pair: the end of its path by which it differs from the others."""
+    """Return a name for each pair: the shortest unique end of its path."""
     paths = [report.subject.name.replace("\\", "/").rstrip("/").split("/") for report in reports]
     for depth in range(1, max(map(len, paths)) + 1):
         names = ["/".join(path[-depth:]) for path in paths]
@@ -55,13 +55,13 @@ def short_names(reports: Sequence[Report]) -> tuple[str, ...]:
 
 
 def _prefixed(reports: Sequence[Report], mark: str) -> list[tuple[str, Report]]:
-    """Return each report with what its rows begin with: its name where there are several."""
+    """Return each report with a prefix for its rows: its name if there are several."""
     names = [f"{name}{mark}" for name in short_names(reports)] if len(reports) > 1 else [""]
     return list(zip(names, reports, strict=True))
 
 
 def headline(reports: Sequence[Report]) -> TextTable:
-    """Return the numbers of one pair by part, or of several pairs side by side."""
+    """Return the metrics of one pair by part, or of several pairs side by side."""
     parts = [_parts(report) for report in reports]
     if len(reports) == 1:
         (own,) = parts
@@ -75,26 +75,26 @@ def headline(reports: Sequence[Report]) -> TextTable:
 
 
 def flip_tests(reports: Sequence[Report]) -> tuple[TextTable, ...]:
-    """Return what a flip test adds to the scores of each report that has one."""
+    """Return the gain of a flip test for each report that has one."""
     return tuple(_flip_test(report, of) for of, report in _prefixed(reports, "") if report.flipped)
 
 
 def _flip_test(report: Report, name: str) -> TextTable:
     columns, cells = [""], {measure: [measure] for measure in (*_AP_COLUMNS, *PCK_NAMES, "NME")}
     for boxes, flipped in report.flipped_sides.items():
-        columns += [boxes, "flip test", "adds"]
+        columns += [boxes, "flip test", "gain"]
         both = (report.sides[boxes].scores, flipped.scores)
         without, having = ({**each.oks.as_dict(), **each.points["labelled"].overall.as_dict()} for each in both)
         for measure, row in cells.items():
             before, after = without[measure], having[measure]
             adds = NOT_AVAILABLE if before is None or after is None else f"{after - before:+.3f}"
             row += [number(before), number(after), adds]
-    title = "what a flip test would add" + (f": {name}" if name else "")
+    title = "gain of a flip test" + (f": {name}" if name else "")
     return TextTable(title, tuple(columns), tuple(map(tuple, cells.values())))
 
 
 def per_keypoint(part: PosePart, boxes: str) -> TextTable:
-    """Return PCK of visible and hidden points, NME and the error in pixels of each keypoint."""
+    """Return PCK of visible and occluded points, NME and the error in pixels of each keypoint."""
     every = part.scores.points["labelled"].by_keypoint
     columns = ("keypoint", "points", *(f"{name[4:]} {subset}" for subset in SEEN_SUBSETS for name in PCK_NAMES))
     rows = []
@@ -106,7 +106,7 @@ def per_keypoint(part: PosePart, boxes: str) -> TextTable:
 
 
 def errors_of_points(part: PosePart, boxes: str) -> TextTable:
-    """Return NME and the error in pixels of each keypoint, separately for visible and for hidden points."""
+    """Return NME and the error in pixels of each keypoint, separately for visible and occluded points."""
     rows = []
     for name in part.scores.points["labelled"].by_keypoint:
         of = [part.scores.points[subset].by_keypoint[name] for subset in SEEN_SUBSETS]
@@ -119,30 +119,30 @@ def errors_of_points(part: PosePart, boxes: str) -> TextTable:
 
 
 def why_poses(report: Report) -> TextTable:
-    """Return what each kind of error costs of the poses' AP, on both kinds of boxes."""
+    """Return the AP that each kind of pose error costs, on both kinds of boxes."""
     sides = [part.diagnosis for part in report.sides.values()]
     kinds = [kind for kind in sides[0].gains if any(_costs(side.gains[kind], side.counts.get(kind)) for side in sides)]
     rows = [
         (ERROR_NAMES[kind], *(cell for side in sides for cell in (_count(side.counts, kind), _gain(side.gains[kind]))))
         for kind in kinds
     ]
-    columns = ("error", *(name for boxes in report.sides for name in (boxes, "AP back")))
+    columns = ("error", *(name for boxes in report.sides for name in (boxes, "AP gain")))
     return TextTable("why AP of poses is lost", columns, tuple(rows))
 
 
 def why_boxes(report: Report) -> TextTable:
-    """Return what each kind of error costs of the boxes' AP."""
+    """Return the AP that each kind of box error costs."""
     found = report.det.diagnosis
     rows = [
         (ERROR_NAMES[kind], _count(found.counts, kind), _gain(gain))
         for kind, gain in found.gains.items()
         if _costs(gain, found.counts.get(kind))
     ]
-    return TextTable("why AP of boxes is lost", ("error", "how many", "AP back"), tuple(rows))
+    return TextTable("why AP of boxes is lost", ("error", "count", "AP gain"), tuple(rows))
 
 
 def thresholds(reports: Sequence[Report]) -> TextTable:
-    """Return what thresholds of the boxes' score give, of each pair."""
+    """Return precision, recall and F1 at box score thresholds, for each pair."""
     rows = []
     for of, report in _prefixed(reports, ": "):
         sweep = report.det.sweep
@@ -152,35 +152,33 @@ def thresholds(reports: Sequence[Report]) -> TextTable:
             per_image = number(point.false_alarms / max(sweep.images, 1))
             rows.append((label, number(point.threshold), *shares, per_image))
     columns = ("boxes from", "score", "precision", "recall", "F1", "false per image")
-    return TextTable(
-        f"what a threshold of the boxes' score gives (IoU {reports[0].det.sweep.iou:g})", columns, tuple(rows)
-    )
+    return TextTable(f"box score thresholds (IoU {reports[0].det.sweep.iou:g})", columns, tuple(rows))
 
 
 def visible_points(reports: Sequence[Report]) -> TextTable:
-    """Return how well keypoints' scores tell visible points from others, at the threshold with the best F1."""
+    """Return how well keypoint scores separate visible points from others, at the threshold with the best F1."""
     rows = [
-        (f"{of}{boxes}: against {other}", f"{found.visible:,} / {found.others:,}", *_separation(found))
+        (f"{of}{boxes}: against {OTHER_NAMES[other]}", f"{found.visible:,} / {found.others:,}", *_separation(found))
         for of, report in _prefixed(reports, ", ")
         for boxes, part in report.sides.items()
         for other, found in part.visibility.overall.items()
     ]
     columns = ("visible, by score", "points", "threshold", "precision", "recall", "AP", "AP by chance")
-    return TextTable("whether scores tell visible points", columns, tuple(rows))
+    return TextTable("visible points by score", columns, tuple(rows))
 
 
 def visible_keypoints(report: Report) -> TextTable:
-    """Return precision and recall of "visible" of each keypoint on labeled boxes, against hidden points."""
+    """Return precision and recall of "visible" for each keypoint on labeled boxes, against occluded points."""
     rows = [
         (name, str(found.visible), str(found.others), *_separation(found))
         for name, found in report.labeled.visibility.by_keypoint["hidden"].items()
     ]
     columns = ("keypoint", "visible", "hidden", "threshold", "precision", "recall", "AP", "AP by chance")
-    return TextTable("whether each keypoint's score tells visible from hidden, on labeled boxes", columns, tuple(rows))
+    return TextTable("visible against hidden points by score, each keypoint on labeled boxes", columns, tuple(rows))
 
 
 def calibrations(reports: Sequence[Report]) -> TextTable:
-    """Return how far scores are from the shares that are right."""
+    """Return how far scores are from the fractions that are right."""
     rows = []
     for of, report in _prefixed(reports, ", "):
         sides = report.sides.items()
@@ -190,7 +188,7 @@ def calibrations(reports: Sequence[Report]) -> TextTable:
         for what, one in found.items():
             numbers = map(number, (one.expected_error, one.largest_error, one.bias))
             rows.append((f"{of}{what}", one.what, f"{one.count:,}", *numbers))
-    columns = ("scores of", "right", "how many", "expected error", "largest error", "bias")
+    columns = ("scores of", "right", "count", "expected error", "largest error", "bias")
     return TextTable("calibration of scores", columns, tuple(rows))
 
 

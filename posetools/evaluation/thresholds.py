@@ -1,25 +1,24 @@
-"""What each threshold of a score would give: precision, recall, F1, false alarms, and the one with the best F1.
+"""Score thresholds: precision, recall, F1 and false positives at each threshold, and the threshold with the best F1.
 
-Everything with a score at or above the threshold is kept. Precision is the share of what is kept that is right, recall
-the share of what is there that is kept, F1 = 2PR / (P + R) (van Rijsbergen, "Information Retrieval", 1979, with equal
-weights). Average precision is the sum of precision times the step in recall, without COCO's interpolation (Manning,
-Raghavan and Schütze, "Introduction to Information Retrieval", 2008, section 8.4). Things of the same score come or go
-together: a threshold cannot tell them apart.
+Scores at or above the threshold are kept. Precision is the fraction of kept ones that is right, recall the fraction of
+objects that is kept, F1 = 2PR / (P + R) (van Rijsbergen, "Information Retrieval", 1979, with equal weights). Average
+precision is the sum of precision times the step in recall, without COCO's interpolation (Manning, Raghavan, Schütze,
+"Introduction to Information Retrieval", 2008, section 8.4). Equal scores are kept or dropped together.
 
-Predictions are matched to objects once, greedily from the highest score down as COCO does it (coco.py).
-What is above a threshold is matched the same whether or not lower scores are there, so one matching serves all
-thresholds. Crowds, and predictions that lie in them, count nowhere.
+Predictions are matched to objects once, greedily from the highest score down as in COCO (coco.py). Lower scores do not
+change the matches above a threshold, so one matching serves all thresholds. Crowds, and predictions in them, do not
+count.
 
-A keypoint's score is also measured as an answer to "is it visible?". The network is trained to place visible (2) and
-hidden (1) points alike and is never told that a point is absent (0), so its score is no answer; here it is measured how
-good an answer it is. "Visible" is what is to be found. There are two questions, with two kinds of wrong answers:
+A keypoint's score is also evaluated as a classifier of visibility. The network is trained to predict visible (2) and
+occluded (1) points alike and never learns that a point is absent (0), so its score is not meant as one. "Visible" is
+the positive class, with two kinds of negatives:
 
-- against hidden points: labeled 2 against labeled 1;
-- against points that are not labeled: 2 against 0. These are out of the image or were left out by the annotator,
-  which the data does not tell apart.
+- occluded points: labeled 2 against labeled 1;
+- unlabeled points: 2 against 0. These are outside the image or were left out by the annotator; the data does not
+  distinguish the two.
 
-Where only one kind of points is labeled nothing can be told apart: the numbers are None, never 0 or 1. A useless score
-has the share of visible points as its average precision (``chance``), so that is shown beside it.
+If only one class is labeled, the metrics are None, never 0 or 1. A useless score has the fraction of visible points as
+its average precision (``chance``), so that is shown next to it.
 """
 
 from __future__ import annotations
@@ -34,28 +33,29 @@ from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Bools, Floats, Ints
 from posetools.evaluation.coco import Predictions, right_or_wrong
 
-# The thresholds that are shown beside the best one: the demo's default, and the middle.
+# Thresholds shown next to the best one: the demo's default, and the middle.
 SHOWN_THRESHOLDS = (0.3, 0.5)
-# A curve has a step for each score; no plot needs more of them than this.
+# A curve has a step for each score; this many are enough for a plot.
 _CURVE_STEPS = 200
-# What "visible" is told from.
+# The negatives of "visible".
 OtherVisibility: TypeAlias = Literal["hidden", "unlabelled"]
 OTHERS: Mapping[OtherVisibility, Visibility] = {"hidden": Visibility.HIDDEN, "unlabelled": Visibility.NOT_LABELED}
+OTHER_NAMES: Mapping[OtherVisibility, str] = {"hidden": "hidden", "unlabelled": "unlabeled"}
 # MMPose's and our own default for drawing a point.
 DRAWN = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdPoint:
-    """What one threshold gives.
+    """Metrics at one threshold.
 
     Attributes:
         threshold: scores at or above it are kept.
-        precision: 0 to 1; None where nothing is kept.
-        recall: 0 to 1; None where nothing is there to be found.
-        f1: 0 to 1; None where nothing is there to be found, or nothing is kept.
-        hits: how many of what is kept are right.
-        false_alarms: how many are not.
+        precision: 0 to 1; None if nothing is kept.
+        recall: 0 to 1; None without positives.
+        f1: 0 to 1; None without positives, or if nothing is kept.
+        hits: number of true positives.
+        false_alarms: number of false positives.
     """
 
     threshold: float
@@ -68,13 +68,13 @@ class ThresholdPoint:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ThresholdCurve:
-    """What each of S thresholds gives, from the highest down; one for each score that occurs.
+    """Counts at each of S thresholds, from the highest down; one for each distinct score.
 
     Attributes:
         thresholds: (S,).
-        hits: (S,) how many right ones are kept.
-        false_alarms: (S,) how many wrong ones.
-        there: how many could be found.
+        hits: (S,) number of true positives.
+        false_alarms: (S,) number of false positives.
+        there: number of positives.
     """
 
     thresholds: Floats
@@ -90,30 +90,30 @@ class ThresholdCurve:
 
     @property
     def recall(self) -> Floats:
-        """(S,); NaN where nothing is there."""
+        """(S,); NaN without positives."""
         recall: Floats = self.hits / self.there if self.there else np.full(len(self.hits), np.nan)
         return recall
 
     @property
     def f1(self) -> Floats:
-        """(S,); NaN where nothing is there."""
+        """(S,); NaN without positives."""
         f1: Floats = 2 * self.hits / (self.hits + self.false_alarms + self.there)
         return f1 if self.there else np.full(len(self.hits), np.nan)
 
     @property
     def best(self) -> ThresholdPoint | None:
-        """The threshold with the best F1, the highest of several; None where nothing is there or nothing was found."""
+        """The threshold with the best F1, the highest if several; None without positives or scores."""
         if not self.there or not len(self.thresholds):
             return None
         return self.at(float(self.thresholds[int(self.f1.argmax())]))
 
     @property
     def average_precision(self) -> float | None:
-        """The precision at each step, weighted by the step in recall; None where nothing is there."""
+        """The precision at each step, weighted by the step in recall; None without positives."""
         return float((np.diff(self.recall, prepend=0.0) * self.precision).sum()) if self.there else None
 
     def at(self, threshold: float) -> ThresholdPoint:
-        """Return what a threshold gives."""
+        """Return the metrics at a threshold."""
         kept = int(np.searchsorted(-self.thresholds, -threshold, side="right"))
         hits, wrong = (int(self.hits[kept - 1]), int(self.false_alarms[kept - 1])) if kept else (0, 0)
         return ThresholdPoint(
@@ -126,7 +126,7 @@ class ThresholdCurve:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form; of very many steps those at even distances, the first and last among them."""
+        """Return the JSON form; a long curve is sampled evenly, with its first and last step."""
         shown = np.unique(
             np.linspace(0, len(self.thresholds) - 1, min(_CURVE_STEPS, len(self.thresholds))).round().astype(int)
         )
@@ -141,11 +141,11 @@ class ThresholdCurve:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sweep:
-    """What each threshold of a detector's score gives.
+    """Metrics at each threshold of a detector's score.
 
     Attributes:
-        iou: a box is right when it takes an object with at least this IoU.
-        images: how many there are.
+        iou: a box is right if it matches an object with at least this IoU.
+        images: number of images.
         curve: by threshold.
     """
 
@@ -154,7 +154,7 @@ class Sweep:
     curve: ThresholdCurve
 
     def points(self) -> dict[str, ThresholdPoint]:
-        """Return what the thresholds worth showing give, by name: ``best F1``, ``0.3``, ``0.5``."""
+        """Return the metrics at the shown thresholds, by name: ``best F1``, ``0.3``, ``0.5``."""
         best = {"best F1": self.curve.best} if self.curve.best else {}
         return {**best, **{f"{threshold:g}": self.curve.at(threshold) for threshold in SHOWN_THRESHOLDS}}
 
@@ -174,12 +174,12 @@ class Sweep:
 
 
 def curve_of(scores: Floats, right: Bools, there: int) -> ThresholdCurve:
-    """Return what each threshold of a score gives.
+    """Return the counts at each threshold of a score.
 
     Args:
-        scores: (M,) the higher, the surer.
+        scores: (M,) higher is more confident.
         right: (M,) whether each is right.
-        there: how many could be found.
+        there: number of positives.
     """
     order = np.argsort(-scores, kind="stable")
     ordered, hits = scores[order], np.cumsum(right[order])
@@ -189,12 +189,12 @@ def curve_of(scores: Floats, right: Bools, there: int) -> ThresholdCurve:
 
 
 def confidence_sweep(truth: Dataset, predicted: Predictions, iou: float = 0.5) -> Sweep:
-    """Return what each threshold of the boxes' score gives.
+    """Return the metrics at each threshold of the box score.
 
     Args:
         truth: the labels.
         predicted: the boxes; all of them count, not only the best of each image.
-        iou: from which IoU on a box is right.
+        iou: the least IoU of a right box.
     """
     curve = curve_of(*right_or_wrong(truth, predicted, "bbox", iou))
     return Sweep(iou=iou, images=len(truth.images), curve=curve)
@@ -202,12 +202,12 @@ def confidence_sweep(truth: Dataset, predicted: Predictions, iou: float = 0.5) -
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Separation:
-    """How well a score tells visible points from others.
+    """How well a score separates visible points from others.
 
     Attributes:
-        visible: how many points are visible.
-        others: how many are of the other kind.
-        curve: by threshold; None where one of the two kinds is not there.
+        visible: number of visible points.
+        others: number of the other kind.
+        curve: by threshold; None if either kind is missing.
     """
 
     visible: int
@@ -216,21 +216,21 @@ class Separation:
 
     @property
     def average_precision(self) -> float | None:
-        """0 to 1; None where one kind is not there."""
+        """0 to 1; None if either kind is missing."""
         return self.curve.average_precision if self.curve else None
 
     @property
     def chance(self) -> float | None:
-        """The average precision of a score that knows nothing; None where one kind is not there."""
+        """The average precision of a random score; None if either kind is missing."""
         return self.visible / (self.visible + self.others) if self.curve else None
 
     @property
     def best(self) -> ThresholdPoint | None:
-        """The threshold with the best F1; None where one kind is not there."""
+        """The threshold with the best F1; None if either kind is missing."""
         return self.curve.best if self.curve else None
 
     def at(self, threshold: float = DRAWN) -> ThresholdPoint | None:
-        """Return what a threshold gives; None where one kind is not there."""
+        """Return the metrics at a threshold; None if either kind is missing."""
         return self.curve.at(threshold) if self.curve else None
 
     def as_dict(self, *, curve: bool = True) -> dict[str, Any]:
@@ -252,9 +252,9 @@ class VisibilityScores:
     """Separation over all keypoints, and of each by name, from each other kind of points.
 
     Attributes:
-        overall: by the other kind: ``hidden``, ``unlabeled``.
+        overall: by the other kind: ``hidden``, ``unlabelled``.
         by_keypoint: by the other kind and the keypoint's name, in the skeleton's order.
-        without_score: points that have no score, because their object was not found; they count nowhere.
+        without_score: points without a score, as their object was not detected; they do not count.
     """
 
     overall: Mapping[OtherVisibility, Separation]
@@ -262,18 +262,18 @@ class VisibilityScores:
     without_score: int
 
     def notes(self) -> tuple[str, ...]:
-        """Return why numbers are missing, one sentence for each kind of points; none where nothing is missing."""
+        """Return why metrics are missing, one note for each kind of points."""
         found = []
         for other, one in self.overall.items():
             if not one.visible:
-                found.append(f"visible against {other}: n/a (no point is labeled visible)")
+                found.append(f"visible against {OTHER_NAMES[other]}: n/a (no point is labeled visible)")
             elif not one.others:
                 kind = "no point is labeled hidden" if other == "hidden" else "every point is labeled"
-                found.append(f"visible against {other}: n/a ({kind})")
+                found.append(f"visible against {OTHER_NAMES[other]}: n/a ({kind})")
         return tuple(found)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form; curves only of the whole."""
+        """Return the JSON form; curves only over all keypoints."""
         return {
             "against": {
                 other: {
@@ -288,11 +288,11 @@ class VisibilityScores:
 
 
 def visibility_scores(labels: Floats, scores: Floats, names: Sequence[str]) -> VisibilityScores:
-    """Return how well keypoints' scores tell visible points from hidden and from unlabeled ones.
+    """Return how well keypoint scores separate visible points from occluded and from unlabeled ones.
 
     Args:
         labels: (N, K, 3) x, y, visibility.
-        scores: (N, K) the higher, the surer; NaN for an object that was not found.
+        scores: (N, K) higher is more confident; NaN for an object that was not detected.
         names: the K keypoints' names.
     """
     visibility, known = labels[:, :, 2], ~np.isnan(scores)

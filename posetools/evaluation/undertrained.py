@@ -1,15 +1,14 @@
-"""Whether a low AP comes from too little training: what the log, the boxes and the checkpoint say about it.
+"""Whether a low AP comes from too little training, judged by the log, the boxes and the checkpoint.
 
-Four signs, each a sentence with its numbers:
+Four signs, each a remark with its numbers:
 
-- few iterations: fewer than FEW. From random weights, nothing is found before that.
+- few iterations: fewer than FEW. From random weights, a model detects nothing before that.
 - the loss still falls at the end: from the third quarter of the schedule to the last it falls by more than FALLING of
-  all that it has fallen since the first, and by more than its noise. A loss that goes down as exp(-t / T) does so in a
-  run shorter than about 4 T. A quarter is one of the sum of the learning rates, for with a rate near 0, at the end of
-  a schedule, no loss falls. Where the training data change on the way (the last epochs without mosaic), only what comes
-  after counts.
-- no predicted box reaches OVERLAP of IoU with any label.
-- the weights as trained are far better than their average; both are measured.
+  the total fall since the first, and by more than its noise. A loss that decays as exp(-t / T) does so in a run shorter
+  than about 4 T. Quarters are of the sum of the learning rates, because no loss falls at a rate near 0 at the end of a
+  schedule. If the training data change during the run (the last epochs without mosaic), only the part after counts.
+- no predicted box reaches an IoU of OVERLAP with any label.
+- the trained weights are far better than their average; both are measured.
 """
 
 from __future__ import annotations
@@ -33,19 +32,19 @@ from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.run_log import METRICS, LoggedCurve, read_run
 from posetools.progress import Progress
 
-# AP from which on nobody asks why it is low, and below which it is as good as 0.
+# AP at which it is no longer low, and below which it is practically 0.
 LOW_AP, ZERO_AP = 0.5, 0.01
 FEW = 300
 FALLING = 0.1
 OVERLAP = 0.1
-# The codes of remarks that say why AP is low.
+# Codes of remarks that explain a low AP.
 CAUSES = frozenset({"stopped", "few-iterations", "still-falling", "nowhere", "raw-better"})
-# Fewer logged values than this tell no trend; the fall must be this many standard errors.
+# The fewest logged values for a trend; the fall must be this many standard errors.
 _FEWEST_VALUES, _IN_QUARTER, _STANDARD_ERRORS = 12, 3, 3.0
 _MEASURE = {"det": "box AP", "pose": "pose AP on labeled boxes"}
 _FLIPS = (
-    "the config mirrors every crop when training evaluates (flip_test=True), so the AP in the training log is another "
-    "one. Here no crop is mirrored, as in `posetools predict`; --flip-test shows what it adds"
+    "the config mirrors every crop when training evaluates (flip_test=True), so the AP in the training log differs. "
+    "Here no crop is mirrored, as in `posetools predict`; add --flip-test to measure the gain"
 )
 
 
@@ -54,12 +53,12 @@ class Training:
     """How a model was trained.
 
     Attributes:
-        iterations: of the checkpoint that is evaluated; None when it does not say.
-        loss: the curve in the log; None without one.
-        rate: the learning rate when each loss was logged; None: not known.
+        iterations: of the evaluated checkpoint; None: not known.
+        loss: the logged curve; None without a log.
+        rate: the learning rate at each logged loss; None: not known.
         since: the iteration from which the training data stayed the same.
-        stopped: the epochs done and those of the schedule, where the run did not come to its end.
-        command: what trains it for longer.
+        stopped: the epochs done and those of the schedule, if the run did not finish.
+        command: the command that trains longer.
     """
 
     iterations: int | None = None
@@ -71,10 +70,10 @@ class Training:
 
 
 def undertrained(ap: float | None, training: Training | None) -> tuple[Remark, ...]:
-    """Return the signs of too little training in the log of a model with a low AP; none where AP is not low.
+    """Return the signs of too little training in the log of a model with a low AP.
 
     Args:
-        ap: what it reaches; None: nothing could be measured.
+        ap: the AP; None: undefined.
         training: how it was trained; None: not known.
     """
     if training is None or ap is None or ap >= LOW_AP:
@@ -84,24 +83,24 @@ def undertrained(ap: float | None, training: Training | None) -> tuple[Remark, .
         done, planned = training.stopped
         found.append(("stopped", f"the run ended after {done} of {planned} epochs"))
     if training.iterations is not None and training.iterations < FEW:
-        text = f"{training.iterations} iterations, and from random weights a model finds little before {FEW}"
+        text = f"{training.iterations} iterations; from random weights a model detects little before {FEW}"
         found.append(("few-iterations", text))
     fall = fall_at_end(training.loss, training.rate, training.since) if training.loss is not None else None
     if fall is not None:
         before, after = fall
         text = f"the loss still falls in the last quarter of the schedule, from {before:.3g} to {after:.3g}"
         found.append(("still-falling", text))
-    more = f"; `{training.command}` trains on" if training.command else ""
+    more = f"; train longer with `{training.command}`" if training.command else ""
     return tuple(Remark(code, f"undertrained: {text}{more}") for code, text in found)
 
 
 def fall_at_end(loss: LoggedCurve, rate: LoggedCurve | None = None, since: float = 0.0) -> tuple[float, float] | None:
-    """Return the mean loss of the last two quarters of a schedule when it still falls between them, else None.
+    """Return the mean loss of the last two quarters of a schedule if it still falls between them, else None.
 
     Args:
-        loss: what was logged.
-        rate: the learning rate at the same iterations; None: the same all along.
-        since: the iteration from which it counts.
+        loss: the logged losses.
+        rate: the learning rate at the same iterations; None: constant.
+        since: the first iteration that counts.
     """
     same = rate is not None and np.array_equal(rate.iterations, loss.iterations)
     rates = rate.values if rate is not None and same else np.ones(len(loss))
@@ -120,14 +119,14 @@ def fall_at_end(loss: LoggedCurve, rate: LoggedCurve | None = None, since: float
 
 
 def _variance(values: Floats) -> float:
-    """Return the variance about the line through the values: a trend is no noise."""
+    """Return the variance around the line through the values: a trend is not noise."""
     places = np.arange(len(values), dtype=np.float64)
     line = np.polyval(np.polyfit(places, values, 1), places)
     return float(((values - line) ** 2).sum() / max(len(values) - 2, 1))
 
 
 def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:
-    """Give the sentence for boxes of which none overlaps any label."""
+    """Yield the remark for boxes that overlap no label."""
     if not len(boxes) or not len(truth):
         return
     best = 0.0
@@ -135,8 +134,8 @@ def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:
         best = max(best, float(pairwise_iou(truth.boxes[list(rows)], boxes.boxes[found]).max(initial=0.0)))
     if best < OVERLAP:
         text = (
-            f"none of {len(boxes)} predicted boxes overlaps a labeled object (the best IoU is {best:.2f}), as of a "
-            "model that has hardly been trained"
+            f"none of {len(boxes)} predicted boxes overlaps a labeled object (the best IoU is {best:.2f}), as with a "
+            "nearly untrained model"
         )
         yield Remark("nowhere", text)
 
@@ -144,13 +143,13 @@ def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:
 def signs(
     model: Detector | PoseEstimator, truth: Dataset, ap: float | None, progress: Progress, *, label: int = 0
 ) -> tuple[Remark, ...]:
-    """Return why a model's AP is low, as far as its work folder and its checkpoint tell.
+    """Return why a model's AP is low, from its work folder and its checkpoint.
 
     Args:
         model: the detector, or the pose estimator.
         truth: the labels.
-        ap: what it reaches on them, a pose estimator on labeled boxes.
-        progress: told how many images are done, when the weights as trained are measured.
+        ap: its AP on them, a pose estimator's on labeled boxes.
+        progress: receives the number of images done when the trained weights are measured.
         label: the index of the object's class in a detector's ``classes``.
     """
     stage: Stage = "det" if isinstance(model, Detector) else "pose"
@@ -171,18 +170,18 @@ def _ap_as_trained(model: Detector | PoseEstimator, truth: Dataset, label: int, 
 
 
 def _averages(stage: Stage, ap: float, other: float) -> Remark:
-    measured = f"{_MEASURE[stage]} is {ap:.3f} with the averaged weights and {other:.3f} with the weights as trained"
+    measured = f"{_MEASURE[stage]} is {ap:.3f} with the averaged weights and {other:.3f} with the trained weights"
     if other < ZERO_AP:
         return Remark("both-weights", f"{measured}: the average is not the cause")
     text = (
-        f"{measured}: the weights as trained are better, and the average, which eval, predict and export use, is "
-        "broken or lags behind"
+        f"{measured}: the trained weights are better; the average, which eval, predict and export use, is broken or "
+        "lags behind"
     )
     return Remark("raw-better", text)
 
 
 def _training_of(model: Detector | PoseEstimator, stage: Stage) -> Training | None:
-    """Return how a model was trained, None where its checkpoint is not in the work folder of a run."""
+    """Return how a model was trained, None if its checkpoint is not in a run's work folder."""
     path = Path(model.checkpoint)
     if not path.is_file():
         return None
@@ -202,7 +201,7 @@ def _training_of(model: Detector | PoseEstimator, stage: Stage) -> Training | No
         iterations=number,
         loss=log.training.get("loss"),
         rate=log.training.get("base_lr") or log.training.get("lr"),
-        # From the last switch on it trains with its last pipeline.
+        # After the last switch the pipeline stays the same.
         since=max((epoch for epoch in switches if 0 < epoch < epochs), default=0) * (log.epoch_iterations or 0.0),
         command=shlex.join([*words, "--epochs", str(2 * epochs)]) if epochs else "",
     )

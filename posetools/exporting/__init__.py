@@ -1,1 +1,1 @@
-"""A trained pair as files to hand on: bundles and checkpoints."""
+"""A trained pair as files to share: bundles and checkpoints."""

@@ -1,7 +1,7 @@
 """``posetools export``: a trained pair as a bundle that runs without OpenMMLab.
 
-Nothing is written before the ONNX files have been compared with the PyTorch models on images, and nothing when they
-differ. float16 and int8 differ by their nature; of them it is measured, on labeled images, what they lose.
+The ONNX files are compared with the PyTorch models on images before anything is written; if they differ, nothing is.
+For float16 and int8, which differ by design, the loss is measured on labeled images.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from posetools.runtime.session import Singles
 
 DET_FILE, POSE_FILE = "det.onnx", "pose.onnx"
 
-# Images that the two sides are compared on, that int8 is calibrated on, and that samples are chosen from.
+# Number of images for the comparison, for int8 calibration, and to choose samples from.
 _COMPARED = 8
 _CALIBRATED = 64
 _CANDIDATES = 16
-# Samples are at most so long, in pixels.
+# The longest side of a sample, in pixels.
 _SAMPLE_SIDE = 1280
-# A box this near to the threshold may be there on one processor and not on another.
+# A box with a score this near to the threshold may differ between processors.
 _UNSURE = 0.01
 _METRIC_DECIMALS = 5
 
@@ -58,15 +58,15 @@ class ExportRequest:
     Attributes:
         pair: the two models.
         out: the bundle to write.
-        data: a labeled data set, on which the bundle is measured; None: none.
+        data: a labeled data set to measure the bundle on, or None.
         split: of the data set.
-        images: files, folders or patterns to compare on and take samples from, instead of the data set's.
-        samples: how many images go into the bundle with their expected output.
-        bbox_thr: the default of prediction with the bundle, as are the next two.
-        nms_thr: likewise.
-        kpt_thr: likewise.
+        images: files, folders or patterns to compare on and take samples from; default: the data set's.
+        samples: number of images in the bundle with their expected output.
+        bbox_thr: the bundle's default for prediction.
+        nms_thr: the bundle's default for prediction.
+        kpt_thr: the bundle's default for prediction.
         precision: of the networks.
-        flip_test: let the pose network average with what the mirrored crop gives, at twice the time.
+        flip_test: average the pose network's output with the mirrored crop's, at twice the time.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``: for the PyTorch models.
         overwrite: replace ``out``.
     """
@@ -88,13 +88,13 @@ class ExportRequest:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionCosts:
-    """What one precision's networks cost and are worth.
+    """Size, time and metrics of one precision's networks.
 
     Attributes:
         precision: of the networks.
         sizes: bytes of the two files.
-        milliseconds: for an image, the median; on the machine at hand.
-        metrics: on the labeled split, by the evaluation's names; empty without one.
+        milliseconds: median per image, on this machine.
+        metrics: on the labeled split, by the evaluation's names; empty without a split.
     """
 
     precision: Precision
@@ -105,15 +105,15 @@ class PrecisionCosts:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What was exported.
+    """The result of an export.
 
     Attributes:
         out: the bundle.
-        manifest: what it says about itself.
-        material: whose images it was compared on.
+        manifest: its manifest.
+        material: the source of the images for the comparison.
         parity: how much float32 ONNX differs from PyTorch.
-        measured: float32, and the smaller precision where one was asked for.
-        doubts: a sentence for each model whose AP was 0 in its run, or was never measured.
+        measured: float32, and the smaller precision if requested.
+        doubts: a warning for each model whose AP was 0 in its run, or was never measured.
     """
 
     out: Path
@@ -129,9 +129,9 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
-        RequestError: what was asked for cannot be exported, or another run writes the same file.
+        RequestError: the request cannot be exported, or another run writes the same file.
         InputError: a file cannot be read, or config, checkpoint and data do not belong together.
-        RunError: the ONNX networks do not give what the PyTorch models give; nothing was written.
+        RunError: the ONNX networks differ from the PyTorch models; nothing was written.
         OutputError: the bundle cannot be written.
     """
     require_train("posetools export")
@@ -147,8 +147,8 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
     material = gather(request.images, request.data, _known_data(request, detector), request.split, skeleton)
     if request.precision == "int8" and (material.truth is None or not len(material.truth)):
         raise RequestError(
-            "--int8 needs a labeled data set, to calibrate on and to measure what is lost\n"
-            "  --data DIR names one; --half needs none"
+            "--int8 requires a labeled data set, for calibration and to measure the loss\n"
+            "  add --data DIR, or use --half instead"
         )
     with only_one(request.out):
         files = {
@@ -170,14 +170,14 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
 
 def _check_out(request: ExportRequest) -> None:
     if request.out.suffix != ".zip":
-        raise RequestError(f"--out must be a file whose name ends in .zip, got {request.out}")
+        raise RequestError(f"--out must be a file name ending in .zip, got {request.out}")
     if request.out.is_dir() or (request.out.exists() and not request.overwrite):
-        hint = "choose another name" if request.out.is_dir() else "--overwrite replaces it"
-        raise RequestError(f"--out {request.out}: exists\n  {hint}")
+        hint = "choose another name" if request.out.is_dir() else "use --overwrite to replace it"
+        raise RequestError(f"--out {request.out}: exists already\n  {hint}")
 
 
 def _known_data(request: ExportRequest, detector: Detector) -> Path | None:
-    """Return the data set that the config names, where images or labels are wanted of it."""
+    """Return the config's data set, if its images or labels are needed."""
     if request.images and request.precision == "float32":
         return None
     try:
@@ -188,7 +188,7 @@ def _known_data(request: ExportRequest, detector: Detector) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class _Networks:
-    """The two networks of one precision: their files, and ready to run."""
+    """The two networks of one precision, and their files."""
 
     precision: Precision
     files: Mapping[str, bytes]
@@ -248,7 +248,7 @@ def _measure(
 
 
 def _milliseconds(networks: _Networks, label: int, material: ExportMaterial) -> float:
-    """Return the median time of an image, from pixels to keypoints, of boxes above prediction's default threshold."""
+    """Return the median time per image, from pixels to keypoints, for boxes above the default threshold."""
     times = []
     first = material.shots[0].read()
     images = [first, *(shot.read() for shot in material.spread(_COMPARED))]
@@ -257,12 +257,12 @@ def _milliseconds(networks: _Networks, label: int, material: ExportMaterial) -> 
         found = networks.detector([image])[0].select(label=label, min_score=BBOX_THR)
         networks.estimator.estimate([image], [found.boxes])
         times.append(time.perf_counter() - start)
-    # The first run of a network plans its memory.
+    # The first run of a network allocates its memory.
     return 1000 * statistics.median(times[1:])
 
 
 def _scores(networks: _Networks, label: int, truth: Dataset, progress: Progress) -> dict[str, float | None]:
-    """Return the numbers of ``posetools eval`` that a bundle keeps, by their places in its JSON."""
+    """Return the metrics of ``posetools eval`` that a bundle stores, by their paths in its JSON."""
     said = collect(truth, detector=networks.detector, estimator=networks.estimator, label=label, progress=progress)
     boxes = box_scores(truth, said.boxes).as_dict()
     numbers: dict[str, float | None] = {f"bbox/{name}": value for name, value in _all_sizes(boxes).items()}
@@ -275,7 +275,7 @@ def _scores(networks: _Networks, label: int, truth: Dataset, progress: Progress)
 
 
 def _all_sizes(numbers: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Leave out those of small, medium and large objects alone."""
+    """Drop the metrics of small, medium and large objects."""
     return {name: value for name, value in numbers.items() if not name.endswith(("s", "m", "l"))}
 
 
@@ -307,7 +307,7 @@ def _described(
 def _samples(
     pipeline: PosePipeline, material: ExportMaterial, wanted: int
 ) -> tuple[tuple[Sample, ...], dict[str, bytes]]:
-    """Return samples and their PNG files: of the first images, those with objects, and with sure ones, come first."""
+    """Return samples and their PNG files, preferably with objects whose scores are not near the threshold."""
     import cv2
 
     candidates = []
@@ -341,7 +341,7 @@ def _small(image: Pixels) -> Pixels:
 
 
 def _of_training(model: ModelFiles) -> dict[str, float | None]:
-    """Return what ``posetools train`` measured of this very checkpoint, by its names."""
+    """Return the metrics that ``posetools train`` recorded for this checkpoint."""
     return (recorded_metrics(model.checkpoint) if isinstance(model.checkpoint, Path) else None) or {}
 
 

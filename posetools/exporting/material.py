@@ -1,7 +1,7 @@
-"""The images that an export is compared on, calibrated on and shown with, and what is labeled in them.
+"""Images for an export, with their labels: for comparison, calibration and samples.
 
-They are those that the user names, else those of a split of the data set, else rendered cars: a network has to be run
-on something before anyone relies on it, and noise would not tell.
+They are the user's, else those of a split of the data set, else rendered cars: the comparison needs realistic images,
+as noise would show nothing.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from posetools.evaluation.scoring import read_truth
 from posetools.imaging.frames import open_sources, read_image
 from posetools.imaging.header import Pixels
 
-# Of a folder that the user names, so many are enough.
+# The most images to use from a user's folder.
 _NAMED_IMAGES = 64
-# Rendered when there is no data set.
+# Number of rendered images without a data set.
 _RENDERED = 4
 _RENDERED_SIZE = (320, 240)
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """An image, read when it is asked for.
+    """An image, read on demand.
 
     Attributes:
         name: for messages.
-        read: gives the pixels.
-        boxes: (N, 4) of the labeled objects; none when nothing is known.
+        read: returns the pixels.
+        boxes: (N, 4) of the labeled objects; empty without labels.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class ExportMaterial:
-    """Images.
+    """Images for an export.
 
     Attributes:
-        source: whose they are, for the report.
+        source: where they are from, for the report.
         shots: the images.
-        truth: the labeled split, where there is one.
+        truth: the labeled split, if any.
     """
 
     source: str
@@ -60,7 +60,7 @@ class ExportMaterial:
     truth: Dataset | None = None
 
     def spread(self, most: int) -> tuple[Shot, ...]:
-        """Return at most ``most`` images, from all parts of the whole."""
+        """Return at most ``most`` images, evenly spread."""
         if len(self.shots) <= most:
             return self.shots
         return tuple(self.shots[i] for i in np.linspace(0, len(self.shots) - 1, most).round().astype(int))
@@ -72,14 +72,14 @@ def gather(
     """Return the images to work with.
 
     Args:
-        images: files, folders or patterns that the user names; they come first.
-        data: the data set that the user names; it must be there.
-        known_data: the one that the config names, taken where it is there.
+        images: the user's files, folders or patterns; they have priority.
+        data: the user's data set; it must exist.
+        known_data: the config's data set, used if it exists.
         split: of the data set.
         skeleton: the pair's.
 
     Raises:
-        RequestError: what was named is not there, or has no image.
+        RequestError: a given path does not exist, or has no image.
         InputError: a file cannot be read, or the labels have errors.
     """
     there = known_data is not None and ann_file(known_data, split).is_file()
@@ -105,7 +105,7 @@ def _named(images: Sequence[str]) -> Iterator[Shot]:
 def _labeled(truth: Dataset) -> Iterator[Shot]:
     for image, rows in zip(truth.images, truth.rows_of_images(), strict=True):
         if image.path is None:
-            raise InputError(image.file_name, "", "image cannot be read: the data set does not say where it is")
+            raise InputError(image.file_name, "", "image cannot be read: the data set has no path for it")
         yield Shot(image.file_name, partial(read_image, image.path), truth.boxes[list(rows)])
 
 

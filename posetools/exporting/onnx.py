@@ -1,12 +1,12 @@
-"""The two networks of a bundle: OpenMMLab models as ONNX files, and what their configs say about them.
+"""The two networks of a bundle: OpenMMLab models as ONNX files, and the settings of their configs.
 
-What is left outside of the ONNX files is what posetools.runtime does: scaling and cropping, normalization, thresholds
-and NMS, the maximum of SimCC. Everything that the config states about these is either in the manifest or checked here:
-a config that asks for something else is refused, with the name of what it asks for.
+posetools.runtime does the rest: scaling and cropping, normalization, thresholds and NMS, the maximum of SimCC. All
+config settings for these are either in the manifest or checked here: a config with an unsupported setting is refused,
+with the name of the setting.
 
-The graphs take normalized images in OpenCV's channel order (blue, green, red) whatever the config's is, and their
-batch is free. Boxes are decoded in the graph: its anchor points are constants, so the input's size is fixed. With
-MMPose's flip test the graph of the pose estimator also sees each crop mirrored, and averages the two answers.
+The graphs take normalized images in OpenCV's channel order (blue, green, red), whatever the config's order is, and
+any batch size. Boxes are decoded in the graph: its anchor points are constants, so the input size is fixed. With
+MMPose's flip test the graph of the pose estimator also runs each crop mirrored, and averages the two outputs.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ OPSET = 17
 DET_HEADS = ("RTMDetHead", "RTMDetSepBNHead")
 POSE_HEADS = ("RTMCCHead", "SimCCHead")
 
-# The steps of a test pipeline that the runtime does as well, or that have no part in predicting.
+# Test pipeline steps that the runtime does too, or that do not affect prediction.
 _DET_STEPS = ("LoadImageFromFile", "LoadImageFromNDArray", "Resize", "Pad", "LoadAnnotations", "PackDetInputs")
 _POSE_STEPS = ("LoadImage", "GetBBoxCenterScale", "TopdownAffine", "PackPoseInputs")
 
-# What torch's exporter warns about: (start of the message, why it is harmless).
+# Warnings of torch's exporter: (start of the message, why it is harmless).
 _HARMLESS = (
-    ("You are using the legacy TorchScript-based ONNX export", "the newer one needs packages of its own"),
-    ("The feature will be removed", "the same, in another version's words"),
-    ("Converting a tensor to a Python", "only the batch varies, and no number made so depends on it"),
+    ("You are using the legacy TorchScript-based ONNX export", "the newer one needs more packages"),
+    ("The feature will be removed", "the same, in another version"),
+    ("Converting a tensor to a Python", "only the batch varies, and these numbers do not depend on it"),
     ("torch.tensor results are registered as constants", "they are constants: the strides"),
     ("Constant folding - Only steps=1", "a mirrored axis is not folded, and need not be"),
-    ("Constant folding in symbolic shape inference fails", "likewise"),
+    ("Constant folding in symbolic shape inference fails", "a mirrored axis is not folded, and need not be"),
 )
 
 
@@ -55,7 +55,7 @@ def det_network(detector: Detector, content: bytes, file: str) -> DetNetwork:
         file: the file's name in the bundle.
 
     Raises:
-        RequestError: the config asks for what the runtime does not do.
+        RequestError: the config has a setting that the runtime does not support.
     """
     name = Path(detector.config.filename).name
     steps = _steps(detector.config, _DET_STEPS)
@@ -64,7 +64,7 @@ def det_network(detector: Detector, content: bytes, file: str) -> DetNetwork:
     if len(size) != 2 or scale != size or not resize.get("keep_ratio"):
         rule = "Resize(scale, keep_ratio=True), then Pad(size) of the same size"
         raise RequestError(f"{name}: {must_be('test pipeline', rule, [dict(resize), dict(pad)])}")
-    # Sides that it would have to fill up, or that do not divide by the network's own stride, give other anchor points.
+    # Sides that need padding, or are not multiples of the network's stride, give other anchor points.
     divisor = max(detector.model.data_preprocessor.pad_size_divisor, *map(max, _strides(detector)))
     if any(side % divisor for side in size):
         raise RequestError(f"{name}: {must_be('Pad.size', f'multiples of {divisor}', size)}")
@@ -74,9 +74,9 @@ def det_network(detector: Detector, content: bytes, file: str) -> DetNetwork:
         raise RequestError(f"{name}: {must_be('model.test_cfg.nms', 'plain NMS by IoU', dict(test.get('nms') or {}))}")
     smallest = test.get("min_bbox_size", 0)
     if smallest > 0:
-        raise RequestError(f"{name}: {must_be('model.test_cfg.min_bbox_size', '0 at most', smallest)}")
+        raise RequestError(f"{name}: {must_be('model.test_cfg.min_bbox_size', 'at most 0', smallest)}")
     if len(detector.classes) != detector.model.bbox_head.num_classes:
-        rule = f"{detector.model.bbox_head.num_classes} names, as many as its head has outputs"
+        rule = f"{detector.model.bbox_head.num_classes} names, one per output of its head"
         raise RequestError(f"{name}: {must_be('the classes of the detector', rule, detector.classes)}")
     return DetNetwork(
         **_of_both(detector.model, content, file, size),
@@ -100,7 +100,7 @@ def pose_network(estimator: PoseEstimator, content: bytes, file: str) -> PoseNet
         raise RequestError(f"{name}: test pipeline: {must_be('TopdownAffine', rule, dict(affine))}")
     for option in ("use_dark", "decode_visibility"):
         if getattr(codec, option, False):
-            raise RequestError(f"{name}: {must_be(f'decoder.{option}', 'off: the runtime has no such step', True)}")
+            raise RequestError(f"{name}: {must_be(f'decoder.{option}', 'off: the runtime does not support it', True)}")
     return PoseNetwork(
         **_of_both(estimator.model, content, file, size),
         num_keypoints=estimator.num_keypoints,
@@ -110,10 +110,10 @@ def pose_network(estimator: PoseEstimator, content: bytes, file: str) -> PoseNet
 
 
 def check_heads(detector: Detector, estimator: PoseEstimator) -> None:
-    """Refuse models whose heads export does not know.
+    """Refuse models with unsupported heads.
 
     Raises:
-        RequestError: a head is another one.
+        RequestError: a head is not supported.
     """
     det_head = getattr(detector.model, "bbox_head", None) or getattr(detector.model, "roi_head", None)
     for model, head, known in (
@@ -123,8 +123,8 @@ def check_heads(detector: Detector, estimator: PoseEstimator) -> None:
         kind = type(head).__name__
         if kind not in known:
             raise RequestError(
-                f"{model.config.filename}: posetools export knows the heads {' and '.join(known)}, "
-                f"but this config has {kind}\n  its boxes or keypoints would need a decoder that a bundle does not have"
+                f"{model.config.filename}: posetools export supports the heads {' and '.join(known)}, "
+                f"but this config has {kind}, which needs a decoder that a bundle does not have"
             )
     coder = type(detector.model.bbox_head.bbox_coder).__name__
     if coder != "DistancePointBBoxCoder" or not detector.model.bbox_head.use_sigmoid_cls:
@@ -144,10 +144,10 @@ def export_pose(estimator: PoseEstimator, size: tuple[int, int]) -> bytes:
 
 
 def input_size_of(model: Detector | PoseEstimator) -> tuple[int, int]:
-    """Return (width, height) of what the test pipeline makes of every image or crop.
+    """Return the input size (width, height) of the test pipeline.
 
     Raises:
-        RequestError: the pipeline says no such size.
+        RequestError: the pipeline has no such size.
     """
     steps = [dict(step) for step in evaluation_dataset(model.config)["pipeline"]]
     for step in steps:
@@ -220,9 +220,9 @@ def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes
     import torch
 
     device = next(module.parameters()).device
-    # More than one: a traced batch of 1 would let shapes of 1 pass for constants.
+    # More than one: with a traced batch of 1, shapes of 1 would become constants.
     example = torch.zeros((2, 3, size[1], size[0]), device=device)
-    # Torch 2.1 has no other exporter than this one, and no parameter to ask for it.
+    # Torch 2.1 has only this exporter, and no parameter to choose it.
     legacy = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     buffer = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
@@ -257,8 +257,8 @@ def _steps(config: Any, known: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     unknown = [name for name in steps if name not in known]
     if unknown:
         raise RequestError(
-            f"{config.filename}: test pipeline has {', '.join(unknown)}, which a bundle's runtime does not do\n"
-            f"  it knows {', '.join(known)}"
+            f"{config.filename}: test pipeline has {', '.join(unknown)}, which a bundle's runtime does not support\n"
+            f"  use only {', '.join(known)}"
         )
     return steps
 
@@ -272,14 +272,14 @@ def _kind(step: Mapping[str, Any]) -> str:
 
 
 def is_rgb(model: Any) -> bool:
-    """Return whether a model's network wants red first, where OpenCV has blue first."""
+    """Return whether a model's network expects red first (OpenCV has blue first)."""
     return bool(model.data_preprocessor._channel_conversion)
 
 
 def _of_both(model: Any, content: bytes, file: str, size: Sequence[int]) -> dict[str, Any]:
-    """Return what the manifest says of either network.
+    """Return the manifest fields of either network.
 
-    Mean and std are in the order blue, green, red; the config's are in the order that the network sees.
+    Mean and std are in the order blue, green, red; the config's are in the network's order.
     """
     digest = hashlib.sha256(content).hexdigest()
     entry = {"file": file, "sha256": digest, "input_size": (int(size[0]), int(size[1]))}
@@ -288,7 +288,7 @@ def _of_both(model: Any, content: bytes, file: str, size: Sequence[int]) -> dict
         return {**entry, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     for name in ("mean", "std"):
         values = getattr(preprocessor, name)
-        # Written as in the config: 58.395, not the 58.39500045776367 of a float32.
+        # As in the config: 58.395, not the 58.39500045776367 of a float32.
         numbers = [float(f"{value:.7g}") for value in values.flatten().tolist()]
         numbers = numbers * 3 if len(numbers) == 1 else numbers
         entry[name] = tuple(reversed(numbers)) if is_rgb(model) else tuple(numbers)

@@ -1,11 +1,11 @@
-"""Whether the ONNX files give what the PyTorch models give, on real images, each by its own preprocessing.
+"""Compare the ONNX files with the PyTorch models on real images, each with its own preprocessing.
 
-Compared are the networks' own outputs, on the very input that OpenMMLab's pipeline makes of an image, and the boxes
-and keypoints that come out at the end of both, each from the image itself. Two things hang on which of two numbers
-is larger, which a difference in the last bits may turn round. Where that is so, the case is left out and counted:
+It compares the raw outputs of the networks, on the same input from OpenMMLab's pipeline, and the final boxes and
+keypoints of both, each from the image. Two steps depend on which of two numbers is larger, which a difference in the
+last bits may change. Such cases are left out and counted:
 
-- NMS: a box that only one side has may have fallen to another of nearly its score, or by an IoU at the threshold.
-- the maximum of SimCC: two bins, which may lie far apart, can be equal but for the difference of the two outputs.
+- NMS: a box that only one side has may be suppressed by another of nearly its score, or by an IoU at the threshold.
+- the maximum of SimCC: two bins, possibly far apart, can be equal within the difference of the two outputs.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from posetools.runtime.networks import OnnxDetector, OnnxEstimator, detections
 from posetools.runtime.results import Detections, Poses
 from posetools.runtime.session import Singles
 
-# The most that boxes and keypoints (pixels) and scores may differ.
+# The largest allowed differences of boxes and keypoints (pixels), and of scores.
 MOST_PIXELS = 0.5
 SCORES = 1e-3
 
-# Of the objects that are found in an image without labels, so many are looked at.
+# The most objects to compare per image.
 _CROPS = 8
-# Two overlaps this near to the threshold of NMS may be decided either way.
+# An IoU this near to the NMS threshold may be decided either way.
 _OVERLAP = 1e-2
-# Rounding of single precision in outputs, relative to the largest.
+# Single-precision rounding of outputs, relative to the largest.
 _ROUNDING = 1e-5
 
 
-# Gives what each side has before NMS.
+# Returns the boxes of each side before NMS.
 DetectionsBeforeNms: TypeAlias = Callable[[], tuple[Detections, Detections]]
 
 
@@ -52,11 +52,11 @@ class ParityRow:
     Attributes:
         what: its name.
         unit: ``px`` or nothing.
-        limit: the most that it may be.
-        largest: what it is.
-        where: the image and the object that have it.
-        compared: how many numbers, boxes or keypoints were compared.
-        left_out: how many were not, since both answers are right.
+        limit: the largest allowed difference.
+        largest: the largest difference.
+        where: its image and object.
+        compared: number of values, boxes or keypoints compared.
+        left_out: number left out, since both answers are right.
     """
 
     what: str
@@ -68,9 +68,9 @@ class ParityRow:
     left_out: int = 0
 
     def add(self, differences: Floats, place: Callable[[int], str] | str) -> None:
-        """Take differences along one axis; ``place`` names the one with an index, or all of them."""
+        """Add differences along one axis; ``place`` names the one with an index, or all of them."""
         self.compared += len(differences)
-        # A number that is none is the largest difference there is.
+        # NaN counts as an infinite difference.
         sizes = np.where(np.isnan(differences), np.inf, np.abs(differences))
         if len(sizes) and (sizes.max() > self.largest or not self.where):
             self.largest = float(sizes.max())
@@ -82,9 +82,9 @@ class Parity:
     """The differences between PyTorch and ONNX.
 
     Attributes:
-        images: how many were looked at.
-        turned: in how many of them boxes were not: MMDet turns an input that is not square for images of the other
-            orientation, where a bundle scales them into the one input that it has.
+        images: number of images compared.
+        turned: number of them whose boxes were not compared: for images of the other orientation MMDet swaps the sides
+            of a non-square input, but a bundle has one input size.
     """
 
     images: int = 0
@@ -99,7 +99,7 @@ class Parity:
 
     @property
     def rows(self) -> tuple[ParityRow, ...]:
-        """All of them, in the order in which they come about."""
+        """All rows, in the order of processing."""
         every = (getattr(self, field.name) for field in fields(self))
         return tuple(value for value in every if isinstance(value, ParityRow))
 
@@ -107,14 +107,14 @@ class Parity:
         """Refuse differences beyond the limits.
 
         Raises:
-            RunError: one is; the message has the one that is furthest beyond.
+            RunError: a difference is too large; the message has the worst one.
         """
         worst = max(self.rows, key=lambda row: row.largest / row.limit)
         if worst.largest > worst.limit:
             others = [row.what for row in self.rows if row.largest > row.limit and row is not worst]
-            also = f"\n  too large as well: {', '.join(others)}" if others else ""
+            also = f"\n  also too large: {', '.join(others)}" if others else ""
             raise RunError(
-                f"the exported networks do not give what the PyTorch models give: {worst.what} differ by up to "
+                f"the exported networks differ from the PyTorch models: {worst.what} differ by up to "
                 f"{worst.largest:.4g}{worst.unit and ' ' + worst.unit}, {worst.limit:g} are allowed; "
                 f"at {worst.where}{also}\n  nothing was written"
             )
@@ -130,9 +130,9 @@ def compare(
 
     Args:
         detector: PyTorch's.
-        estimator: likewise.
-        exported: what was made of the two.
-        images: the name of each, its pixels, and the (N, 4) boxes of its objects; none are as good as not known.
+        estimator: PyTorch's.
+        exported: the exported networks of the two.
+        images: name, pixels and (N, 4) object boxes of each image; no boxes means unknown.
     """
     import torch
 
@@ -163,13 +163,13 @@ def compare(
 
 @contextmanager
 def _fed(model: Detector | PoseEstimator) -> Iterator[list[Any]]:
-    """Collect what the model's own pipeline feeds to its network, channels blue, green, red."""
+    """Collect the input of the model's network from its own pipeline, channels blue, green, red."""
     import torch
 
     fed: list[Any] = []
 
     def remember(_: Any, inputs: tuple[Any, ...]) -> None:
-        # With a flip test the mirrored crops follow, of which the exported graph makes its own.
+        # With a flip test the mirrored crops follow; the exported graph mirrors crops itself.
         if not fed:
             fed.append(torch.flip(inputs[0], (1,)) if is_rgb(model.model) else inputs[0])
 
@@ -182,7 +182,7 @@ def _fed(model: Detector | PoseEstimator) -> Iterator[list[Any]]:
 
 @contextmanager
 def _single_precision() -> Iterator[None]:
-    """Keep a GPU from rounding factors to TF32, which is ten bits, while the two sides are compared."""
+    """Disable TF32 (ten-bit factors) on a GPU during the comparison."""
     import torch
 
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
@@ -194,7 +194,7 @@ def _single_precision() -> Iterator[None]:
 
 
 def _crops(labeled: Floats, found: Detections, image: Pixels) -> Floats:
-    """Return (N, 4) boxes to estimate keypoints in: the labeled ones, else the surest found, else all of it."""
+    """Return (N, 4) boxes for pose estimation: the labeled ones, else the best detections, else the whole image."""
     boxes = labeled if len(labeled) else found.boxes
     sides = boxes[:, 2:] - boxes[:, :2]
     boxes = boxes[(sides > 1).all(axis=1)][:_CROPS]
@@ -206,7 +206,7 @@ def _compare_dets(parity: Parity, name: str, ours: Singles, exported: OnnxDetect
     theirs = exported.run(inputs.cpu().numpy())
     width, height = exported.network.input_size
     limits = np.array([width, height, width, height])
-    # Both sides cut boxes to the image, so what lies beyond it is the same.
+    # Both sides clip boxes to the image.
     boxes = [np.clip(rows[0, :, :4].astype(np.float64), 0, limits) for rows in (ours, theirs)]
     parity.dets.add(np.abs(boxes[0] - boxes[1]).max(axis=1), lambda i: f"{name}, anchor point {i}")
     scores = np.abs(ours[0, :, 4:].astype(np.float64) - theirs[0, :, 4:]).max(axis=1)
@@ -243,7 +243,7 @@ def _compare_boxes(
 
 @dataclass(frozen=True, slots=True)
 class _ParitySide:
-    """What one side found: its boxes, the rows of those that the other has not, and what was there before NMS."""
+    """One side: its boxes, the rows of those missing on the other side, and its boxes before NMS."""
 
     found: Detections
     lone: Ints
@@ -251,7 +251,7 @@ class _ParitySide:
 
 
 def _alike(a: Detections, b: Detections) -> Bools:
-    """Return (N, M) whether two boxes are the same within the limits."""
+    """Return (N, M) whether two boxes are equal within the limits."""
     pixels = np.abs(a.boxes[:, None] - b.boxes[None]).max(axis=2)
     scores = np.abs(a.scores[:, None] - b.scores[None])
     alike: Bools = (a.labels[:, None] == b.labels[None]) & (pixels <= MOST_PIXELS) & (scores <= SCORES)
@@ -259,18 +259,18 @@ def _alike(a: Detections, b: Detections) -> Bools:
 
 
 def _tied(sides: tuple[_ParitySide, _ParitySide], network: DetNetwork) -> tuple[Bools, Bools]:
-    """Return which lone boxes of each side rounding explains: those that it makes, and those that fall to these."""
+    """Return which lone boxes of each side are due to rounding, directly or through other such boxes in NMS."""
     tied = _explained(sides[0], sides[1], network), _explained(sides[1], sides[0], network)
     while True:
         more = _beside(sides[0], sides[1], tied[1], network), _beside(sides[1], sides[0], tied[0], network)
-        grown = tied[0] | more[0], tied[1] | more[1]
-        if all((a == b).all() for a, b in zip(grown, tied, strict=True)):
+        extended = tied[0] | more[0], tied[1] | more[1]
+        if all((a == b).all() for a, b in zip(extended, tied, strict=True)):
             return tied
-        tied = grown
+        tied = extended
 
 
 def _explained(side: _ParitySide, other: _ParitySide, network: DetNetwork) -> Bools:
-    """Return which lone boxes the other side may have lost, or this one gained, by rounding alone."""
+    """Return which lone boxes the other side may have lost, or this one gained, by rounding."""
     mine, theirs = side.found[side.lone], other.found
     at_score = mine.scores - network.score_thr <= SCORES
     last = theirs.scores.min() if len(theirs) >= network.max_per_img else -np.inf
@@ -284,7 +284,7 @@ def _explained(side: _ParitySide, other: _ParitySide, network: DetNetwork) -> Bo
 
 
 def _beside(side: _ParitySide, other: _ParitySide, tied: Bools, network: DetNetwork) -> Bools:
-    """Return which lone boxes overlap one that only the other side has, and that it has by such a chance."""
+    """Return which lone boxes overlap one that only the other side has, due to rounding."""
     mine, theirs = side.found[side.lone], other.found[other.lone[tied]]
     near = pairwise_iou(mine.boxes, theirs.boxes) > network.iou_threshold - _OVERLAP
     beside: Bools = _there(side, other) & near.any(axis=1)
@@ -292,13 +292,13 @@ def _beside(side: _ParitySide, other: _ParitySide, tied: Bools, network: DetNetw
 
 
 def _there(side: _ParitySide, other: _ParitySide) -> Bools:
-    """Return which lone boxes the other side had before NMS: one that it never had is no matter of rounding."""
+    """Return which lone boxes the other side had before NMS: a box it never had is not due to rounding."""
     there: Bools = _alike(side.found[side.lone], other.candidates).any(axis=1)
     return there
 
 
 def _all_candidates(detector: Detector, exported: OnnxDetector, image: Pixels) -> tuple[Detections, Detections]:
-    """Return what each side has before NMS, in pixels of the image."""
+    """Return the boxes of each side before NMS, in pixels of the image."""
     settings = detector.model.bbox_head.test_cfg
     nms, most = settings.nms, settings.max_per_img
     every = exported.network.model_copy(update={"iou_threshold": 1.0, "max_per_img": 1 << 30})
@@ -313,9 +313,9 @@ def _all_candidates(detector: Detector, exported: OnnxDetector, image: Pixels) -
 
 
 def _compare_simcc(parity: Parity, name: str, ours: Sequence[Singles], exported: OnnxEstimator, inputs: Any) -> Bools:
-    """Compare the outputs, and return (N, K) whether a keypoint's maximum is another one by their difference."""
+    """Compare the outputs, and return (N, K) whether their difference can change a keypoint's maximum."""
     theirs = exported.run(inputs.cpu().numpy())
-    # MMPose has no place for keypoints whose score is not above 0.
+    # MMPose has no location for keypoints with a score of at most 0.
     tied: Bools = np.abs(np.minimum(ours[0].max(axis=2), ours[1].max(axis=2))) <= _ROUNDING
     for one, other, axis in zip(ours, theirs, "xy", strict=True):
         difference = np.abs(one.astype(np.float64) - other).max(axis=2)

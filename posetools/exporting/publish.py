@@ -1,25 +1,25 @@
-"""Publishing: a checkpoint of a run becomes a small file to hand on, which any torch loads without running code.
+"""Publish a checkpoint as a small file to share, which any torch loads without running code.
 
-What a checkpoint of mmengine holds, and what becomes of it:
+The parts of an mmengine checkpoint, and what happens to them:
 
 =================== ============================================================ =========================
-``state_dict``      the weights to predict with                                  kept
+``state_dict``      the weights for prediction                                   kept
 ``meta``            config text, data set's meta, epoch, ...                     kept, as plain values
-``optimizer``, ...  what resuming needs, twice or three times the weights        dropped
-``message_hub``     the log, in mmengine's own classes                           dropped
+``optimizer``, ...  needed to resume, two to three times the weights             dropped
+``message_hub``     the log, in mmengine's classes                               dropped
 ``ema_state_dict``  with an EMAHook: the weights *trained on*, not the averages  dropped
 =================== ============================================================ =========================
 
-Which weights are the averages: while a run trains, the model holds the weights trained on and the EMAHook a second
-model of averages. ``EMAHook.before_save_checkpoint`` puts the latter under ``ema_state_dict``, with ``module.`` before
-each name, and then swaps the two, entry by entry, so that ``state_dict`` of every file holds the averages, those that
-were evaluated; resuming swaps back. The swap is done in memory before a byte is written, so that no run, stopped or
-killed, leaves a file with averages in ``ema_state_dict``. A file that has ``ema_state_dict`` alone was made by other
-means, and nothing in it tells which of the two it holds: it is refused.
+Which weights are the averages: during training the model has the trained weights and the EMAHook a second model with
+the averages. ``EMAHook.before_save_checkpoint`` stores the latter as ``ema_state_dict``, with ``module.`` before each
+name, and then swaps the two, entry by entry, so that ``state_dict`` of every file has the evaluated averages; resuming
+swaps back. The swap happens in memory before writing, so no run, stopped or killed, leaves a file with averages in
+``ema_state_dict``. A file with only ``ema_state_dict`` comes from another program, and does not say which of the two it
+has: it is refused.
 
-The file name ends in the first eight digits of the content's SHA-256, as OpenMMLab's do, by which ``torch.hub`` checks
-downloads. The same checkpoint gives the same bytes with the same torch: the zip is written to memory, as torch puts the
-name of a file that it opens into it, and equal texts are one object, as a pickle tells one from two.
+The file name ends in the first eight digits of the content's SHA-256, as with OpenMMLab's files; ``torch.hub`` checks
+downloads by them. The same checkpoint gives the same bytes with the same torch: the zip is written to memory, because
+torch stores the name of an opened file in it, and equal strings are one object, because pickle distinguishes them.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ _KEPT = ("meta", "state_dict")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishResult:
-    """What publishing left.
+    """The result of publishing.
 
     Attributes:
         path: the file.
         sha256: of its content, hexadecimal.
         size_before: of the checkpoint, in bytes.
         size: of the file, in bytes.
-        dropped: what was left out: its name in the checkpoint, and the bytes of the tensors in it.
+        dropped: dropped parts: name in the checkpoint -> bytes of its tensors.
         averaged: whether the weights are averages of an EMAHook.
-        stage: which of the two models it is; None when the config text does not say.
-        config: the config in the checkpoint's folder, None when there is none, or several.
-        meta: what the file says beside the weights.
-        notes: sentences about what is not in it and could be.
+        stage: which of the two models it is; None if the config text does not say.
+        config: the config in the checkpoint's folder, None if there is none, or several.
+        meta: the metadata in the file.
+        notes: one sentence for each missing part.
     """
 
     path: Path
@@ -86,23 +86,23 @@ class PublishResult:
 def publish(
     checkpoint: Path, out: Path, *, metrics: Path | None = None, overwrite: bool = False, trust: bool = False
 ) -> PublishResult:
-    """Write a checkpoint's weights, and what belongs to them, as a file to hand on.
+    """Write a checkpoint's weights and metadata as a file to share.
 
-    Its ``meta`` has all of the checkpoint's as plain values, ``posetools_version``, and where they are known
-    ``skeleton`` (the YAML text) and ``metrics``.
+    Its ``meta`` has all of the checkpoint's meta as plain values, ``posetools_version``, and if known ``skeleton`` (the
+    YAML text) and ``metrics``.
 
     Args:
         checkpoint: a file of mmengine.
-        out: the new file, ``.pth``; a dash and eight digits go before the suffix. Folders are made.
-        metrics: a JSON file to put in; None: the checkpoint's entry in metrics.json beside it.
-        overwrite: whether a file of that name may be there already.
-        trust: run what is in the checkpoint, which is the user's own; what of its meta is no plain value is left out.
+        out: the new file, ``.pth``; a dash and eight digits go before the suffix. Folders are created.
+        metrics: a JSON file to include; None: the checkpoint's entry in metrics.json next to it.
+        overwrite: whether to replace an existing file.
+        trust: run code in the checkpoint, which must be the user's own; meta values without a plain form are dropped.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
-        InputError: a file cannot be read, is no checkpoint of a model, or has a weight that is no finite number.
-        RequestError: ``out`` is no such name, or is there already.
-        OutputError: the file cannot be written; what was there is as it was.
+        InputError: a file cannot be read, is not a model checkpoint, or has NaN or infinite weights.
+        RequestError: ``out`` has another suffix, or exists already.
+        OutputError: the file cannot be written; an existing file is unchanged.
     """
     if out.suffix != SUFFIX or out.is_dir():
         raise RequestError(f"--out FILE must be a file name ending in {SUFFIX}, got {out}")
@@ -127,7 +127,7 @@ def publish(
     with only_one(path):
         sweep(path)
         if path.exists() and not overwrite:
-            raise RequestError(f"{path}: exists, and by its name with the same content\n  --overwrite writes it anew")
+            raise RequestError(f"{path}: exists already, with the same content\n  use --overwrite to write it again")
         write_files({path: data})
     return PublishResult(
         path=path,
@@ -144,7 +144,7 @@ def publish(
 
 
 def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
-    """Return the weights to predict with, each in a storage of its own size."""
+    """Return the weights for prediction, each in a storage of its own size."""
     import torch
 
     given = content.get("state_dict")
@@ -157,14 +157,14 @@ def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
             raise InputError(path, place, must_be("value", "a tensor", type(value).__name__))
         wrong = int((~torch.isfinite(value)).sum()) if value.is_floating_point() else 0
         if wrong:
-            problem = f"weights must be finite numbers, got {wrong} of {value.numel()} that are not"
-            hint = "the training has diverged: publish an earlier checkpoint; `posetools plot` shows where"
+            problem = f"weights must be finite numbers, got {wrong} of {value.numel()} NaN or infinite"
+            hint = "training diverged: publish an earlier checkpoint; `posetools plot` shows where"
             raise InputError(path, place, problem, hint=hint)
         tensor = value.detach()
-        # A view is saved with all of the tensor that it is a part of.
+        # A view is saved with the whole tensor it belongs to.
         whole = tensor.untyped_storage().nbytes() == tensor.nelement() * tensor.element_size()
         weights[name] = tensor if whole else tensor.clone()
-    # By the versions in it, modules know whether to rename the weights of older files.
+    # It has versions, by which modules rename the weights of older files.
     versions = getattr(given, "_metadata", None)
     if versions is not None:
         weights._metadata = _PlainCopy(path).value(versions, ("state_dict", "_metadata"))  # type: ignore[attr-defined]
@@ -172,11 +172,11 @@ def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
 
 
 def _no_weights(content: Mapping[str, Any], path: Path) -> InputError:
-    hint = "`posetools train` leaves checkpoints as epoch_N.pth and best_*.pth in its work folder"
+    hint = "use epoch_N.pth or best_*.pth in a work folder of `posetools train`"
     if "ema_state_dict" in content:
-        hint = "ema_state_dict alone does not tell whether it holds the averages: mmengine saves both, and swaps them"
+        hint = "ema_state_dict alone may or may not be the averages: mmengine saves both, and swaps them"
     keys = ", ".join(sorted(map(str, content))[:5]) or "nothing"
-    return InputError(path, "state_dict", f"must be there, with the weights of a model, got {keys}", hint=hint)
+    return InputError(path, "state_dict", f"must have the weights of a model, got {keys}", hint=hint)
 
 
 def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: list[str]) -> dict[str, Any]:
@@ -189,20 +189,20 @@ def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: l
     if skeleton is not None:
         meta["skeleton"] = skeleton
     else:
-        notes.append(f"no skeleton: there is no {SKELETON} beside the checkpoint, and its meta has no keypoints")
+        notes.append(f"no skeleton: there is no {SKELETON} next to the checkpoint, and its meta has no keypoints")
     numbers = _metrics(path, metrics, notes)
     if numbers is not None:
         meta["metrics"] = numbers
     elif "metrics" not in meta:
-        notes.append("no metrics: --metrics FILE puts some in, such as what `posetools eval --json FILE` writes")
+        notes.append("no metrics: add some with --metrics FILE, such as the output of `posetools eval --json FILE`")
     if "cfg" not in meta:
-        notes.append("no config: the checkpoint does not hold its text")
+        notes.append("no config: the checkpoint does not have its text")
     plain: dict[str, Any] = _PlainCopy(path).value(meta, ("meta",))
     return plain
 
 
 def _plain_part(meta: Any, path: Path, notes: list[str]) -> Any:
-    """Return meta without the entries that have no plain form."""
+    """Return meta without entries that have no plain form."""
     if not isinstance(meta, Mapping):
         return meta
     kept, plain = {}, _PlainCopy(path)
@@ -210,12 +210,12 @@ def _plain_part(meta: Any, path: Path, notes: list[str]) -> Any:
         try:
             kept[name] = plain.value(value, ("meta", str(name)))
         except InputError:
-            notes.append(f"meta.{name} is left out: a {type(value).__name__} has no plain form")
+            notes.append(f"meta.{name} is dropped: a {type(value).__name__} has no plain form")
     return kept
 
 
 def _metrics(path: Path, given: Path | None, notes: list[str]) -> Any:
-    """Return what is known of the quality of this checkpoint, not of another of its run."""
+    """Return the metrics of this checkpoint, not of another of its run."""
     if given is not None:
         document = read_json(given)
         if not isinstance(document, dict):
@@ -224,12 +224,12 @@ def _metrics(path: Path, given: Path | None, notes: list[str]) -> Any:
     numbers = recorded_metrics(path)
     beside = path.parent / METRICS
     if numbers is None and beside.is_file():
-        notes.append(f"{beside} has no numbers of {path.name}, only of the last and the best checkpoint")
+        notes.append(f"{beside} has no metrics of {path.name}, only of the last and the best checkpoint")
     return numbers
 
 
 def _skeleton(path: Path, meta: Mapping[str, Any]) -> str | None:
-    """Return the YAML text of the skeleton: the run's, else the published file's, else that of the data set's meta."""
+    """Return the YAML text of the skeleton: the run's, the published file's, or that of the data set's meta."""
     beside = path.parent / SKELETON
     if beside.is_file():
         return dump_skeleton(read_skeleton(beside))
@@ -238,12 +238,12 @@ def _skeleton(path: Path, meta: Mapping[str, Any]) -> str | None:
     try:
         return dump_skeleton(skeleton_of_metainfo(meta.get("dataset_meta") or {}))
     except (KeyError, IndexError, TypeError, ValueError):
-        # Meta of a detector, or of another data set class: it is kept as it is, and the note says so.
+        # Meta of a detector, or of another data set class: it is kept unchanged, with a note.
         return None
 
 
 class _PlainCopy:
-    """Makes values plain: dict, list, tuple, text, number, bool, None, with equal texts one object."""
+    """Converts values to plain ones: dict, list, tuple, str, number, bool, None; equal strings become one object."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -253,7 +253,7 @@ class _PlainCopy:
         """Return a value as a plain one.
 
         Raises:
-            InputError: it is of a kind that has no plain form.
+            InputError: its type has no plain form.
         """
         import numpy as np
         import torch
@@ -287,7 +287,7 @@ def _saved(content: Mapping[str, Any]) -> bytes:
 
 
 def _tensor_bytes(value: Any) -> int:
-    """Return how much the tensors within a value hold; parts of a model that share one count once, as in the file."""
+    """Return the bytes of the tensors in a value; shared storages count once, as in the file."""
     return sum(dict(_storages(value)).values())
 
 

@@ -1,11 +1,11 @@
 """Smaller networks for a bundle: float16 weights, or int8 weights and activations.
 
-Both leave the arithmetic behind the last convolutions in float32: the decoding of boxes, whose pixels have no room in
-eight or eleven bits, and the averaging of the flip test. What else they lose is measured by the caller.
+Both keep everything after the last convolutions in float32: the decoding of boxes, whose pixels need more than eight or
+eleven bits, and the averaging of the flip test. The caller measures the remaining loss.
 
-int8: quantize-dequantize pairs round the convolutions, one scale for each output channel of the weights, ranges of the
-activations from calibration on the images given. Weights use seven of the eight bits, since processors without VNNI
-instructions add products in sixteen bits, which eight would overflow: so the bundle gives the same on all of them.
+int8: quantize-dequantize pairs around the convolutions, one scale per output channel of the weights, activation ranges
+from calibration images. Weights use seven of the eight bits, because processors without VNNI instructions add products
+in sixteen bits, which eight would overflow: so the bundle gives the same results everywhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from posetools.runtime.session import INPUT_NAME
 
-# What computes features; everything behind the last of these on its path is decoding.
+# Operators that compute features; everything after the last of these on a path is decoding.
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -35,16 +35,16 @@ def to_half(content: bytes) -> bytes:
 
     model = onnx.load_from_string(content)
     with warnings.catch_warnings():
-        # Numbers too small for float16 are rounded to the nearest that is not; measured, not announced.
+        # Numbers too small for float16 are rounded; the loss is measured, so no warning.
         warnings.simplefilter("ignore", UserWarning)
         half = convert_float_to_float16(
             model,
             keep_io_types=True,
-            # ReduceL2, of the pose head's norm, would overflow: it sums squares.
+            # ReduceL2 of the pose head's norm sums squares, which would overflow.
             op_block_list=[*DEFAULT_OP_BLOCK_LIST, "ReduceL2"],
             node_block_list=decoding_nodes(model),
         )
-    # The casts of inputs come last in its list of nodes, and other programs than onnxruntime want them first.
+    # Casts of inputs come last in its nodes; other programs than onnxruntime need them first.
     sortable = OnnxModel(half)
     sortable.topological_sort()
     onnx.checker.check_model(sortable.model)
@@ -95,7 +95,7 @@ def to_int8(content: bytes, batches: Iterable[npt.NDArray[np.float32]]) -> bytes
             calibrate_method=CalibrationMethod.MinMax,
         )
         quantized = onnx.load(small)
-    # onnxruntime declares every domain that it knows.
+    # onnxruntime declares all of its domains.
     used = {node.domain for node in quantized.graph.node}
     declared = [opset for opset in quantized.opset_import if opset.domain in used]
     del quantized.opset_import[:]
@@ -106,10 +106,10 @@ def to_int8(content: bytes, batches: Iterable[npt.NDArray[np.float32]]) -> bytes
 
 
 def decoding_nodes(model: Any) -> list[str]:
-    """Return the names of the nodes of an ONNX model from which no convolution or product of matrices follows."""
+    """Return the names of the nodes that no convolution or matrix product depends on."""
     followed: set[str] = set()
     names: list[str] = []
-    # Nodes are in topological order: those that use a result come after the one that computes it.
+    # Nodes are in topological order.
     for node in reversed(model.graph.node):
         if node.op_type in _WEIGHTED or any(output in followed for output in node.output):
             followed.update(node.input)
@@ -119,7 +119,7 @@ def decoding_nodes(model: Any) -> list[str]:
 
 
 def _last_convolutions(model: Any) -> list[str]:
-    """Return the names of the convolutions whose results only decoding uses: the predictions themselves."""
+    """Return the names of the convolutions whose results only decoding uses."""
     decoding = set(decoding_nodes(model))
     users: dict[str, list[str]] = {}
     for node in model.graph.node:
@@ -134,7 +134,7 @@ def _last_convolutions(model: Any) -> list[str]:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep onnxruntime's quantizer, which logs hints to the root logger, from the terminal."""
+    """Silence onnxruntime's quantizer, which logs hints to the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

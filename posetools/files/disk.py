@@ -1,7 +1,7 @@
-"""Files: read whole or not at all, written atomically.
+"""Reads and writes whole files; writing is atomic.
 
-A file is written beside its target and moved over it; a folder is built beside its target and moved into its place.
-Whatever happens in between, the target is the old one or the new one.
+A file is written next to its target and moved over it; a folder is built next to its target and replaces it. The
+target is always either the old one or the new one.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from posetools.errors import InputError, OutputError, RequestError, printable, s
 from posetools.files.locks import LOCK, exchange, only_one
 from posetools.files.urls import as_path, fetch, is_url
 
-# "none" leaves an image where it is.
+# "none" leaves images in place.
 Transfer = Literal["copy", "hardlink", "symlink", "none"]
 
-# Bytes of chance in the names of files and folders that are there for a moment.
+# Random bytes in the names of temporary files and folders.
 _TOKEN_BYTES = 4
-# Annotation files are smaller, as a rule; a local file gives what is asked for, or all it has.
+# Most annotation files are smaller; one read returns all of a local file.
 _READ_BYTES = 1 << 16
-# A dotted TOML key of many parts, for which tomllib takes time by their square.
+# A dotted TOML key of many parts: tomllib's time is quadratic in them.
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
-# The longer marks first: one of them begins as a shorter one does.
+# Longer marks first: UTF-32's begins like UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -45,7 +45,7 @@ READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """Return the content of a file. What is no file but a pipe or a device is read as far as it is there.
+    """Return the content of a file; pipes are read to their end.
 
     A device that gives more than a first piece is refused, for it may have no end.
 
@@ -55,14 +55,14 @@ def read_bytes(path: Path | str) -> bytes:
     try:
         if is_url(path):
             return as_path(path).read_bytes()
-        # Half the time of Path.read_bytes, and there may be millions of files.
+        # Twice as fast as Path.read_bytes, for millions of files.
         descriptor = os.open(path, READING)
         try:
             content = os.read(descriptor, _READ_BYTES)
             if len(content) < _READ_BYTES:
                 return content
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                raise InputError(path, "", "cannot be read: it is a device, perhaps without an end")
+                raise InputError(path, "", "cannot be read: it is a device, which may never end")
             with open(descriptor, "rb", closefd=False) as file:
                 return content + file.read()
         finally:
@@ -74,7 +74,7 @@ def read_bytes(path: Path | str) -> bytes:
 
 
 def marked_encoding(content: bytes) -> str | None:
-    """Return the encoding that a text file's byte order mark says; None where it has none."""
+    """Return the encoding of a text file's byte order mark; None without one."""
     return next((encoding for mark, encoding in _MARKS if content.startswith(mark)), None)
 
 
@@ -89,12 +89,12 @@ def unmarked(content: bytes) -> bytes:
     encoding = marked_encoding(content)
     if encoding is None:
         return content
-    # Half of a surrogate pair is no text in UTF-16 either.
+    # Half of a surrogate pair is invalid in UTF-16, too.
     return content[len(codecs.BOM_UTF8) :] if encoding == "utf-8" else content.decode(encoding).encode()
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8, with or without a byte order mark, or in the encoding that its mark says.
+    """Return the text of a file in UTF-8 or in the encoding of its byte order mark.
 
     Raises:
         InputError: it cannot be read or is in another encoding.
@@ -102,13 +102,15 @@ def read_text(path: Path) -> str:
     try:
         return unmarked(read_bytes(path)).decode()
     except UnicodeDecodeError as exc:
-        named = "UTF-8" if exc.encoding == "utf-8" else "what its byte order mark says"
+        named = "UTF-8" if exc.encoding == "utf-8" else "the encoding of its byte order mark"
         hint = "save it as UTF-8 in a text editor"
-        raise InputError(path, f"byte {exc.start}", f"text must be {named}, which this byte is not", hint=hint) from exc
+        raise InputError(
+            path, f"byte {exc.start}", f"text must be {named}, but this byte is not valid", hint=hint
+        ) from exc
 
 
 def digest_of(data: bytes) -> str:
-    """Return what tells whether a file has changed: the BLAKE2b digest of its content, 32 hexadecimal digits."""
+    """Return the BLAKE2b digest of a file's content, 32 hexadecimal digits."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
@@ -118,7 +120,7 @@ def read_json(
     parse_constant: Callable[[str], Any] | None = None,
     object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
 ) -> Any:
-    """Return the content of a JSON file; both functions are those of ``json.loads``.
+    """Return the content of a JSON file; the hooks are those of ``json.loads``.
 
     Raises:
         InputError: it cannot be read or is not JSON; the place is the line and column.
@@ -129,10 +131,10 @@ def read_json(
     except json.JSONDecodeError as exc:
         raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
     except RecursionError as exc:
-        raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
+        raise InputError(path, "", "is nested too deeply for an annotation file") from exc
     except ValueError as exc:
-        # Python makes no int of thousands of digits.
-        raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
+        # Python refuses integers with thousands of digits.
+        raise InputError(path, "", "has a number with too many digits for an annotation file") from exc
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -143,13 +145,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     text = read_text(path)
     if _LONG_KEY.search(text):
-        raise InputError(path, "", "is nested too deeply to be read")
+        raise InputError(path, "", "is nested too deeply")
     try:
         return tomllib.loads(text)
     except RecursionError as exc:
-        raise InputError(path, "", "is nested too deeply to be read") from exc
+        raise InputError(path, "", "is nested too deeply") from exc
     except ValueError as exc:
-        # Besides TOMLDecodeError: numbers of thousands of digits, and dates that no calendar has.
+        # Not only TOMLDecodeError: also numbers with thousands of digits and invalid dates.
         raise InputError(path, "", f"is not valid TOML: {shortened(str(exc))}") from exc
 
 
@@ -172,10 +174,10 @@ def write_texts(texts: Mapping[Path, str | None]) -> None:
 
 
 def write_files(contents: Mapping[Path, bytes | None]) -> None:
-    """Write files that belong together: each atomically, and all of them or none. One without content is removed.
+    """Write files that belong together, atomically and all or none. A file without content is removed.
 
-    All are written beside their targets first, then moved over them one after the other; when a move fails, those
-    already moved get their old content back. Only a crash of the machine between two moves can tear them apart.
+    All are written next to their targets first, then moved over them one by one; if a move fails, the moved ones are
+    restored. Only a crash of the machine between two moves can leave a mix.
 
     Raises:
         OutputError: one cannot be written; the targets are as they were.
@@ -217,9 +219,10 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path``, with its ending, to write to; on success the file there takes the place of ``path``.
+    """Give a path next to ``path``, with its extension, to write to; on success the file replaces ``path``.
 
-    For what writes its file itself (Pillow, zipfile). The folder is made; whatever fails, the target is as it was.
+    For libraries that write files themselves (Pillow, zipfile). The folder is created; on failure the target is
+    unchanged.
 
     Raises:
         OutputError: it cannot be written.
@@ -244,13 +247,13 @@ def _put_back(saved: Path, target: Path) -> None:
             target.unlink(missing_ok=True)
     except OSError as exc:
         raise OutputError(
-            f"{printable(str(target))}: new, but cannot be put back after a failed write: {exc.strerror or exc}"
+            f"{printable(str(target))}: cannot be restored after a failed write: {exc.strerror or exc}"
         ) from exc
 
 
 @contextmanager
 def stream(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write to piece by piece; on success it takes the place of ``path``.
+    """Give a file to write piece by piece; on success it replaces ``path``.
 
     Raises:
         OutputError: it cannot be written; the target is as it was.
@@ -272,8 +275,8 @@ def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON file, atomically: one line per entry of a top-level list, so that it can be read and compared."""
-    # Half a surrogate pair, which stands for a byte of a file name that is no UTF-8, is an escape in JSON as well.
+    """Write a JSON file atomically, with one line per entry of a top-level list, easy to read and compare."""
+    # A surrogate, which stands for a non-UTF-8 byte of a file name, is escaped.
     write_files({path: dump_json(document).encode("utf-8", "backslashreplace")})
 
 
@@ -295,12 +298,12 @@ def _compact(value: object) -> str:
 
 @contextmanager
 def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a new folder beside ``target`` to fill; on success it takes the place of ``target``, else it is removed.
+    """Give a new folder next to ``target`` to fill; on success it replaces ``target``, else it is removed.
 
-    One run at a time: what a killed one left beside the target is put right first.
+    Only one run at a time may write; leftovers of a killed run are cleaned up first.
 
     Raises:
-        RequestError: ``target`` holds something and ``overwrite`` is not set, or another run is writing it.
+        RequestError: ``target`` is not empty and ``overwrite`` is not set, or another run is writing it.
         OutputError: it cannot be written.
     """
     check_free(target, overwrite=overwrite)
@@ -322,10 +325,10 @@ def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def sweep(target: Path) -> None:
-    """Put right what killed runs left beside a file or folder that nobody else writes now."""
+    """Clean up what killed runs left next to a file or folder that no other run is writing."""
     old, new = (_left_beside(target, ending) for ending in ("old", "tmp"))
     if old and not target.exists():
-        # Killed between the two moves of _move_into_place.
+        # Killed between the two renames of _move_into_place.
         with suppress(OSError):
             old.pop().rename(target)
     for left in (*old, *new):
@@ -345,7 +348,7 @@ def _left_beside(target: Path, ending: str) -> list[Path]:
 
 
 def existing_folder(path: Path) -> Path:
-    """Return the innermost folder above ``path`` that is there."""
+    """Return the innermost existing folder above ``path``."""
     return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
@@ -355,26 +358,26 @@ def is_zip_name(name: str) -> bool:
 
 
 def zip_at(path: Path) -> Path | None:
-    """Return the zip file that a path is, or is in; None when it is or is in none."""
+    """Return the zip file that a path is or is in; None if there is none."""
     if is_url(path):
         return None
     return next((each for each in (path, *path.parents) if is_zip_name(each.name) and each.is_file()), None)
 
 
 def is_empty(folder: Path) -> bool:
-    """Return whether a folder holds nothing, but perhaps the lock of this run or of a killed one."""
+    """Return whether a folder is empty except for a lock."""
     return all(path.name == LOCK for path in folder.iterdir())
 
 
 def check_free(
     target: Path, *, overwrite: bool = False, hint: str = "choose another folder, or empty this one"
 ) -> None:
-    """Refuse a target that holds something, unless ``overwrite`` is set.
+    """Refuse a target that is not empty, unless ``overwrite`` is set.
 
     Args:
         target: the folder.
-        overwrite: whether it may hold something.
-        hint: what to type when it does, with the options of the command that asks.
+        overwrite: whether it may contain files.
+        hint: what to type, with the options of the running command.
 
     Raises:
         RequestError: it is a file, or a folder that is not empty.
@@ -390,7 +393,7 @@ def _move_into_place(staging: Path, target: Path) -> None:
         staging.rename(target)
         return
     if exchange(staging, target):
-        # What is at the place of staging now is the old folder, which staged_folder removes.
+        # The old folder is now at the staging path; staged_folder removes it.
         return
     old = target.with_name(f".{target.name}.{secrets.token_hex(_TOKEN_BYTES)}.old")
     target.rename(old)
@@ -403,13 +406,13 @@ def _move_into_place(staging: Path, target: Path) -> None:
 
 
 def transfer(source: Path, target: Path, how: Transfer, *, option: str = "--images") -> None:
-    """Bring a file to ``target`` byte for byte, as a copy or as a link to the original, or not at all ("none").
+    """Copy or link a file to ``target``, or do nothing ("none").
 
     Args:
         source: the file.
         target: where it goes.
-        how: a copy, or which link.
-        option: what the running command calls ``how``, for the message.
+        how: copy, or the type of link.
+        option: the command's option for ``how``, for the message.
 
     Raises:
         OutputError: the system refuses (hard links need one file system; symbolic links a right on Windows).
@@ -427,14 +430,14 @@ def transfer(source: Path, target: Path, how: Transfer, *, option: str = "--imag
         else:
             target.symlink_to(source.resolve())
     except OSError as exc:
-        hint = "" if how == "copy" else f"\n  {option} {how} is not possible here; {option} copy is"
+        hint = "" if how == "copy" else f"\n  {option} {how} is not possible here; use {option} copy"
         raise OutputError(
             f"{printable(str(target))}: cannot {how} {printable(str(source))}: {exc.strerror or exc}{hint}"
         ) from exc
 
 
 def portable_path(text: str) -> Path | None:
-    """Return a path from an annotation file with backslashes counted as slashes, or None when it is absolute.
+    """Return a path from an annotation file, with backslashes as slashes, or None if it is absolute.
 
     Absolute means: from the root, with a drive letter, or on a network share.
     """
@@ -445,6 +448,6 @@ def portable_path(text: str) -> Path | None:
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Return whether ``path``, with every link followed, lies in ``folder``."""
-    # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
+    """Return whether ``path`` is in ``folder``, with links resolved."""
+    # Path.resolve fails on circular links; realpath does not.
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

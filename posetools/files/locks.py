@@ -1,7 +1,7 @@
-"""One run at a time in one folder, and folders that change places at once.
+"""One run at a time per folder, and atomic swaps of folders.
 
-A lock is a file that the system forgets with the process that holds it, however that ends. It lies beside what is
-written, or in the folder whose files are replaced, and is taken away at the end.
+The system releases a lock file when its process ends for any reason. The file is next to the output, or in the folder
+whose files are replaced, and is removed at the end.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _RENAME_SWAP = 2
 
 @contextmanager
 def only_one(target: Path) -> Iterator[None]:
-    """Hold what is about to be written, so that no second run writes it too.
+    """Lock an output, so that no other run writes it.
 
     Args:
-        target: a folder or file, there or not; of a folder that is there, the files in it are held as well.
+        target: a folder or file, existing or not; the files of an existing folder are locked, too.
 
     Raises:
         RequestError: another run holds it.
-        OutputError: no lock can be written beside it.
+        OutputError: the lock file cannot be written next to it.
     """
     target = target.absolute()
     with ExitStack() as stack:
         stack.enter_context(_held(target, target.with_name(f".{target.name}.lock")))
-        # Windows moves no folder with an open file in it.
+        # Windows cannot move a folder with an open file in it.
         if target.is_dir() and sys.platform != "win32":
             stack.enter_context(only_one_in(target))
         yield
@@ -47,11 +47,11 @@ def only_one(target: Path) -> Iterator[None]:
 
 @contextmanager
 def only_one_in(folder: Path) -> Iterator[None]:
-    """Hold the files of a folder, so that no second run replaces them too.
+    """Lock the files of a folder, so that no other run replaces them.
 
     Raises:
         RequestError: another run holds them.
-        OutputError: no lock can be written there.
+        OutputError: the lock file cannot be written there.
     """
     with _held(folder, folder.absolute() / LOCK):
         yield
@@ -75,7 +75,7 @@ def _held(target: Path, path: Path) -> Iterator[None]:
             path.write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
-        # Windows takes no file away that somebody has open.
+        # Windows cannot delete an open file.
         with suppress(OSError):
             path.unlink(missing_ok=True)
         lock.release()
@@ -93,7 +93,7 @@ def _holder(path: Path) -> str:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Let two files or folders of one file system change places, at once; return False where the system cannot."""
+    """Swap two files or folders atomically; return False if the system cannot."""
     names = os.fsencode(one), os.fsencode(other)
     try:
         library = ctypes.CDLL(None)
@@ -101,5 +101,5 @@ def exchange(one: Path, other: Path) -> bool:
             return bool(library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
         return bool(library.renamex_np(*names, _RENAME_SWAP) == 0)
     except (AttributeError, OSError, TypeError):
-        # A C library that has neither, or none (Windows).
+        # The C library has neither function, or there is none (Windows).
         return False

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 
 def unique_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a name for each image so that all differ, from (origin, name) pairs.
+    """Return a unique name for each image, from (origin, name) pairs.
 
-    A name that only one image wants stays as it is. Where several want it, each gets its origin put before it, and
-    a number after the origin when that is taken too.
+    A unique name is unchanged. Images with the same name get their origin as a prefix, with a number if that is
+    taken, too.
     """
     plain = [name for _, name in wanted]
     if len(set(plain)) == len(plain):

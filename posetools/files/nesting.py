@@ -1,7 +1,7 @@
-"""Documents whose parts refer to each other: how much they are once every reference is followed.
+"""Limits for documents with references, such as YAML aliases, counted with every reference followed.
 
-An alias of YAML and the memo of a pickle name a part that was written before. Ten levels of ten references each are a
-few hundred bytes in a file, and ten billion values for whatever goes through them one by one.
+A YAML alias or a pickle memo refers to an earlier part. Ten levels of ten references each are a few hundred bytes in a
+file, but ten billion values for code that visits them one by one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ class NestingError(ValueError):
 
 
 def check_nesting(root: object, children: Children, *, deepest: int, most_repeated: int) -> None:
-    """Refuse a document that is small in a file only.
+    """Refuse a document that is small only as a file.
 
     Args:
         root: the document.
-        children: gives the values directly in a container, and nothing for any other value. A container must hold
-            them as long as it lives: they are known by their identity.
-        deepest: how many levels it may have.
-        most_repeated: how many values may be there only because a container is referred to more than once.
+        children: returns the values directly in a container, and nothing for other values. A container must keep
+            them alive: they are identified by ``id``.
+        deepest: the most levels it may have.
+        most_repeated: how many values may come from repeated references.
 
     Raises:
         NestingError: it has more levels, repeats more values, or contains itself.

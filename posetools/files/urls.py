@@ -1,11 +1,10 @@
-"""Files that lie elsewhere: at a URL that fsspec opens (``s3://``, ``gs://``, ``https://``, ``memory://``, ...).
+"""Files at a URL that fsspec can open (``s3://``, ``gs://``, ``https://``, ``memory://``, ...).
 
-A UrlPath is a Path, so that readers join, compare and name paths as they do with local ones, and it answers the few
-questions that they ask of files. ``str`` of it is the URL, as it has to stand in messages. (universal-pathlib has such
-paths for everything; since 0.3 they are no Paths any more, and what is typed and compared as one would have to change.)
+A UrlPath is a Path: readers join, compare and show it like a local path, and it has the file methods that they use.
+``str`` of it is the URL, as messages show it. (universal-pathlib's paths are no longer Paths since version 0.3.)
 
-A look at one file at a time costs a round trip each. ``fetched`` brings the files of a shard at once, ``heads`` the
-beginnings of its images, and the ends of JPEG files; what is asked of them afterwards is answered from there.
+Reading files one by one costs a round trip each. ``fetched`` fetches the files of a shard at once, ``heads`` the
+beginnings of its images and the ends of JPEG files; later reads use them.
 """
 
 from __future__ import annotations
@@ -26,23 +25,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posetools.errors import InputError, MissingExtraError, OutputError, RequestError, printable
+from posetools.files.unpacked import UnpackedPath, shown_path
 
 if TYPE_CHECKING:
     _Local: TypeAlias = Path
 else:
-    # Path is made for the system that runs.
+    # The path type of this system.
     _Local = type(Path())
 
-# Two letters at least: one is a drive.
+# At least two letters: one letter is a drive.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _LOCAL = ("file", "local")
-# Bytes of an image that are asked for at first; most headers are shorter.
+# Bytes of an image to fetch first; most headers are shorter.
 HEAD = 1 << 15
-# Bytes at its end, where a JPEG that is complete has its end marker.
+# Bytes at its end, where a complete JPEG has its end marker.
 TAIL = 1 << 12
-# Files that are fetched at once as a whole.
+# Whole files fetched at once.
 _WHOLE_FILES = 16
-# What libraries below fsspec raise that is no OSError, where they are in use.
+# Exceptions of libraries below fsspec that are not OSErrors.
 _FOREIGN = (
     ("botocore.exceptions", "BotoCoreError"),
     ("botocore.exceptions", "ClientError"),
@@ -67,17 +67,17 @@ def as_path(text: Path | str) -> Path:
         return text
     scheme = _URL.match(text)
     if scheme is None:
-        return Path(text)
+        return UnpackedPath(text) if shown_path(text) != text else Path(text)
     return Path(text[scheme.end() :]) if scheme[1].lower() in _LOCAL else UrlPath(text)
 
 
 def absolute(path: Path) -> Path:
-    """Return a path that means the same in every working directory."""
+    """Return a path that is valid in every working directory."""
     return path if is_url(path) else path.absolute()
 
 
 def real(path: Path | str) -> str:
-    """Return a path with every link followed; at a URL, where there are none, without ``..`` and ``.``."""
+    """Return a path with links resolved; a URL has no links and loses only ``..`` and ``.``."""
     return str(as_path(path).resolve()) if is_url(path) else os.path.realpath(path)
 
 
@@ -92,7 +92,7 @@ class UrlPath(_Local):
         return str(self)
 
     def resolve(self, strict: bool = False) -> UrlPath:  # noqa: ARG002 (as Path has it)
-        """Return the path without ``..`` and ``.``, which may lead to another bucket, and no further."""
+        """Return the path without ``..`` and ``.``; it stays in its bucket."""
         scheme, *rest = self.parts
         return UrlPath(f"{scheme}//{posixpath.normpath('/' + '/'.join(rest))[1:]}")
 
@@ -113,11 +113,11 @@ class UrlPath(_Local):
         return self._kind() == "file"
 
     def is_dir(self) -> bool:
-        """Return whether there is a folder, with something in it."""
+        """Return whether there is a folder with files."""
         return self._kind() == "directory"
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 (as Path has it)
-        """Return the kind and the size; all else is 0."""
+        """Return the type and the size; all else is 0."""
         info = _info(self)
         if info is None:
             raise FileNotFoundError(2, "No such file or directory", str(self))
@@ -133,14 +133,14 @@ class UrlPath(_Local):
         yield from (self / name for name, _ in self._listed())
 
     def glob(self, pattern: str) -> Iterator[UrlPath]:  # type: ignore[override]
-        """Yield the files that fit in one folder: ``*.json``, ``annotations/*.json``."""
+        """Yield the matching files in one folder: ``*.json``, ``annotations/*.json``."""
         folder, _, name = pattern.rpartition("/")
         inner = self / folder if folder else self
         if inner.is_dir():
             yield from (inner / each for each, kind in inner._listed() if kind == "file" and fnmatchcase(each, name))
 
     def rglob(self, pattern: str) -> Iterator[UrlPath]:  # type: ignore[override]
-        """Yield the files below the folder that fit, sorted."""
+        """Yield the matching files below the folder, sorted."""
         for at, entries in walk_url(str(self)):
             yield from (UrlPath(at) / name for name in entries if fnmatchcase(name, pattern))
 
@@ -160,7 +160,7 @@ class UrlPath(_Local):
             raise OSError(5, str(exc), str(self)) from exc
 
     def open(self, mode: str = "r", *_: object, **__: object) -> Any:
-        """Return the file, open for reading as bytes (``rb``), of which only that is fetched that is read.
+        """Open the file for reading bytes (``rb``); only the parts read are fetched.
 
         Raises:
             OSError: it cannot be read.
@@ -170,7 +170,7 @@ class UrlPath(_Local):
         return io.BufferedReader(RangeFile(self), buffer_size=HEAD)
 
     def _listed(self) -> list[tuple[str, str]]:
-        """Return the names of what is in the folder, with its kind, sorted."""
+        """Return the names in the folder and their types, sorted."""
         system, at = _place(self)
         with _translated(self):
             listed = system.ls(at, detail=True)
@@ -184,7 +184,7 @@ class UrlPath(_Local):
 
 
 class RangeFile(io.RawIOBase):
-    """A file at a URL, whose beginning is fetched, and twice as much whenever that does not do; its end by itself."""
+    """A file at a URL: fetches the beginning, then twice as much as often as needed; fetches the end separately."""
 
     def __init__(self, path: UrlPath) -> None:
         self._system, self._at = _place(path)
@@ -204,13 +204,13 @@ class RangeFile(io.RawIOBase):
     seekable = readable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place in the file."""
+        """Set the position in the file."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
         self._position = max(0, offset + (self._length() if start is None else start))
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Read on from where the file is."""
+        """Read from the current position."""
         end = self._position + len(buffer)
         start = self._length() - TAIL if self._position > len(self._head) else end
         if start <= self._position:
@@ -238,7 +238,7 @@ class RangeFile(io.RawIOBase):
 
 @contextmanager
 def fetched(paths: Iterable[str]) -> Iterator[None]:
-    """Bring the files of these paths that are URLs, all at once; what cannot be brought is asked for again later."""
+    """Fetch the files at URLs all at once; failed ones are fetched again on access."""
     found = _pieces({path: (0, None) for path in paths if is_url(path)})
     token = _FETCHED.set(found)
     try:
@@ -249,7 +249,7 @@ def fetched(paths: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def heads(paths: Iterable[str]) -> Iterator[None]:
-    """Bring the beginnings of these files that are URLs, all at once, then the ends of those that are JPEG files."""
+    """Fetch the beginnings of the files at URLs all at once, then the ends of JPEG files."""
     found = _pieces({path: (0, HEAD) for path in paths if is_url(path)})
     token = _KNOWN_HEADS.set(found)
     ends = _TAILS.set(_ends([url for url, head in found.items() if len(head) == HEAD and head.startswith(b"\xff\xd8")]))
@@ -261,7 +261,7 @@ def heads(paths: Iterable[str]) -> Iterator[None]:
 
 
 def walk_url(folder: str) -> list[tuple[str, list[str]]]:
-    """Return every folder below one at a URL, itself first, with the names of its files; hidden ones are left out.
+    """Return every folder below one at a URL, itself first, with its file names, without hidden ones.
 
     Raises:
         InputError: it cannot be listed.
@@ -281,10 +281,10 @@ def walk_url(folder: str) -> list[tuple[str, list[str]]]:
 
 
 def fetch(files: Mapping[Path, Path]) -> None:
-    """Bring files from URLs, many at once.
+    """Fetch files from URLs, many at once.
 
     Args:
-        files: target -> where it comes from.
+        files: target -> source.
 
     Raises:
         OutputError: one cannot be read or written.
@@ -304,7 +304,7 @@ def fetch(files: Mapping[Path, Path]) -> None:
 
 
 def contents(paths: Sequence[str]) -> Iterator[bytes | None]:
-    """Yield the whole contents of files at URLs, some fetched at once; None of what cannot be read."""
+    """Yield the contents of files at URLs, several fetched at once; None for a file that cannot be read."""
     for start in range(0, len(paths), _WHOLE_FILES):
         some = paths[start : start + _WHOLE_FILES]
         found = _pieces(dict.fromkeys(some, (0, None)))
@@ -312,7 +312,7 @@ def contents(paths: Sequence[str]) -> Iterator[bytes | None]:
 
 
 def sizes(paths: Sequence[str]) -> list[int | None]:
-    """Return how many bytes the files at URLs have, None where there is no file.
+    """Return the sizes of files at URLs in bytes; None for a missing file.
 
     Raises:
         InputError: one cannot be looked at.
@@ -341,7 +341,7 @@ def _ends(urls: Sequence[str]) -> dict[str, tuple[int, bytes]]:
 
 
 def _pieces(wanted: Mapping[str, tuple[int, int | None]]) -> dict[str, bytes]:
-    """Return a piece of each file at a URL, from one byte to another, without those that cannot be read."""
+    """Return a range of bytes of each file at a URL, without those that cannot be read."""
     found: dict[str, bytes] = {}
     for system, places in _by_system(wanted):
         starts, stops = zip(*(wanted[url] for url in places), strict=True)
@@ -351,7 +351,7 @@ def _pieces(wanted: Mapping[str, tuple[int, int | None]]) -> dict[str, bytes]:
 
 
 def _by_system(urls: Iterable[str]) -> list[tuple[Any, dict[str, str]]]:
-    """Return the URLs by file system, each with what it is called there."""
+    """Return the URLs by file system, each with its path there."""
     found: dict[int, tuple[Any, dict[str, str]]] = {}
     for url in urls:
         system, at = _place(UrlPath(url))
@@ -369,7 +369,7 @@ def _info(path: Path) -> Any:
 
 
 def _place(path: Path) -> tuple[Any, str]:
-    """Return the file system of a path at a URL, and what the path is called there."""
+    """Return the file system of a URL and the path there."""
     resolved = real(path)
     scheme, _, rest = resolved.partition("://")
     system = _file_system(f"{scheme}://{rest.partition('/')[0]}")
@@ -385,7 +385,7 @@ def _file_system(root: str) -> Any:
     try:
         system, _ = fsspec.url_to_fs(root)
     except (ImportError, ValueError) as exc:
-        raise RequestError(f"{root}: must be a URL that fsspec can open here, but: {exc}") from exc
+        raise RequestError(f"{root}: must be a URL that fsspec can open here: {exc}") from exc
     return system
 
 

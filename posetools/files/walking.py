@@ -1,4 +1,4 @@
-"""Folders walked once: which files lie below one, in a stable order."""
+"""Walks folders once: all files in a folder and its subfolders, in a stable order."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import TypeAlias
 from posetools.errors import InputError
 from posetools.files.urls import as_path, is_url, walk_url
 
-# Files by which a folder's format is detected: of the first ones; and, when none of them says it, of all.
+# Files checked to detect a folder's format: the first ones, then some from all over.
 _FIRST_FILES, _SPREAD_FILES = 5, 32
 
-# A file in a folder: its name, whether it is (or leads to) an ordinary file, and whether it is a link.
+# A file in a folder: its name, whether it is (or links to) a regular file, and whether it is a link.
 DirectoryEntry: TypeAlias = tuple[str, bool, bool]
 
-# A folder: its path, the same with every link followed, and the files in it, sorted by name.
+# A folder: its path, the path with links resolved, and its files, sorted by name.
 FolderEntries: TypeAlias = tuple[str, str, list[DirectoryEntry]]
 
 _NAME_OF = itemgetter(0)
@@ -30,7 +30,7 @@ _WALKED: ContextVar[dict[Path, list[FolderEntries]] | None] = ContextVar("walked
 
 @contextmanager
 def walked_once() -> Iterator[None]:
-    """Let ``walk`` look at each folder once, however many formats and steps ask for what is in it."""
+    """Let ``walk`` list each folder only once for all formats and steps."""
     known = _WALKED.get()
     token = _WALKED.set({} if known is None else known)
     try:
@@ -40,10 +40,10 @@ def walked_once() -> Iterator[None]:
 
 
 def walk(folder: Path) -> Sequence[FolderEntries]:
-    """Return every folder below one, itself first: its path, the same with links followed, and the files in it.
+    """Return every folder below one, itself first: its path, the path with links resolved, and its files.
 
-    Files and folders are sorted by name; hidden ones are left out; links to folders are followed once, and not to one
-    that holds ``folder`` itself.
+    Files and folders are sorted by name, without hidden ones. Links to folders are followed once, except to parents of
+    ``folder``.
 
     Raises:
         InputError: a folder cannot be read.
@@ -62,11 +62,11 @@ def _walk(folder: Path) -> list[FolderEntries]:
     top = os.path.realpath(folder)
     seen: set[str] = set()
     found: list[FolderEntries] = []
-    waiting = [str(folder)]
+    waiting = [os.fspath(folder)]
     while waiting:
         at = waiting.pop()
         real = os.path.realpath(at)
-        # A link to a folder that the source is in leads in a circle, and perhaps through the whole disk before.
+        # A link to a parent of the source is circular and could walk the whole disk.
         if real in seen or (real != top and top.startswith(os.path.join(real, ""))):  # noqa: PTH118
             continue
         seen.add(real)
@@ -93,23 +93,23 @@ def _listed(at: str) -> tuple[list[str], list[DirectoryEntry]]:
                     else:
                         files.append((name, False, entry.is_symlink()))
                 except OSError:
-                    # A link that leads in a circle.
+                    # A circular link.
                     files.append((name, False, True))
     except (FileNotFoundError, NotADirectoryError):
-        # Gone since it was listed, or never there: it holds nothing.
+        # Removed since it was listed, or never there.
         return [], []
     except OSError as exc:
-        raise InputError(at, "", f"folder cannot be read: {exc.strerror or exc}") from exc
+        raise InputError(as_path(at), "", f"folder cannot be read: {exc.strerror or exc}") from exc
     return folders, files
 
 
 def files_to_detect(folder: Path, *endings: str, widely: bool) -> Iterator[Path]:
-    """Yield the few files with these endings by which the format of a folder is detected.
+    """Yield a few files with these extensions, to detect the format of a folder.
 
     Args:
-        folder: the folder, which may hold hundreds of thousands.
+        folder: the folder, with perhaps hundreds of thousands of files.
         endings: in lower case (``.json``).
-        widely: not the first few, but some from the first to the last: the first may be in the way.
+        widely: files spread over the whole folder instead of the first few, which may be unrelated.
 
     Raises:
         InputError: a folder cannot be read.
@@ -125,7 +125,7 @@ def files_to_detect(folder: Path, *endings: str, widely: bool) -> Iterator[Path]
 
 
 def files_ending(folder: Path, *endings: str) -> Iterator[Path]:
-    """Yield the files below a folder whose names end so, in lower case (``.json``), as ``walk`` finds them.
+    """Yield the files below a folder with these lowercase extensions (``.json``), in the order of ``walk``.
 
     Raises:
         InputError: a folder cannot be read.
@@ -136,13 +136,13 @@ def files_ending(folder: Path, *endings: str) -> Iterator[Path]:
 def _names_ending(folder: Path, *endings: str) -> Iterator[tuple[str, str]]:
     for at, _, entries in walk(folder):
         names = [entry[0] for entry in entries]
-        # One look at all names of a folder; few of the formats that ask have a file in it.
+        # One test for all names of a folder: most formats have no file in it.
         if any(ending in text for text in ["\0".join(names).lower()] for ending in endings):
             yield from ((at, name) for name in names if name.lower().endswith(endings))
 
 
 def walk_files(folder: Path) -> list[Path]:
-    """Return every file below a folder, sorted; hidden ones are left out, links to folders followed once.
+    """Return every file below a folder, sorted, without hidden files; links to folders are followed once.
 
     Raises:
         InputError: a folder cannot be read.

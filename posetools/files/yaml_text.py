@@ -1,4 +1,4 @@
-"""YAML text to its document, with every way in which PyYAML fails told as one sentence."""
+"""Parses YAML text; every failure of PyYAML becomes one sentence."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from posetools.errors import InputError, from_yaml, shortened
 from posetools.files.disk import read_text
 from posetools.files.nesting import NestingError, check_nesting
 
-# What PyYAML's constructors let through for a value that does not fit its tag or its form: 2001-02-30, !!bool x,
+# Errors that PyYAML's constructors do not catch for values that do not match their tag: 2001-02-30, !!bool x,
 # !!int "", !!timestamp x, a number of 5,000 digits.
 _LET_THROUGH = (ValueError, TypeError, AttributeError, LookupError)
-# How many values the aliases of a document may repeat, all together: an alias of an alias repeats what that repeats.
+# How many values the aliases of a document may repeat in total, with aliases of aliases.
 MOST_REPEATED = 100_000
-# PyYAML itself takes fewer levels.
+# PyYAML itself allows fewer levels.
 _DEEPEST_YAML = 1_000
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's loader, which builds nothing of a document whose aliases stand for too much."""
+    """PyYAML's loader, which refuses documents with too many aliases."""
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
@@ -39,7 +39,7 @@ def _children(node: object) -> list[yaml.Node]:
 
 
 def yaml_keys(path: Path) -> frozenset[str]:
-    """Return the keys of the mapping in a YAML file; none where it holds no mapping or cannot be read."""
+    """Return the keys of the mapping in a YAML file; none if it is not a mapping or cannot be read."""
     try:
         document = parse_yaml(path, read_text(path))
     except InputError:
@@ -53,17 +53,17 @@ def parse_yaml(path: Path | str, text: str, *, own: bool = False) -> Any:
     Args:
         path: the file, for messages.
         text: its text.
-        own: whether it is a file of posetools' own. For those the parser in C will do, which takes a tenth of the time,
-            places errors elsewhere, and does not survive every depth.
+        own: whether posetools wrote the file. Then the C parser is used: ten times faster, but with other places of
+            errors, and it crashes on deep nesting.
 
     Raises:
-        InputError: it is not YAML, is nested too deeply, or its aliases stand for too many values.
+        InputError: it is not YAML, is nested too deeply, or has too many aliases.
     """
     try:
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", _Loader) if own else _Loader)
     except yaml.YAMLError as exc:
         raise from_yaml(path, exc) from exc
     except RecursionError as exc:
-        raise InputError(path, "", "is nested too deeply to be read") from exc
+        raise InputError(path, "", "is nested too deeply") from exc
     except _LET_THROUGH as exc:
-        raise InputError(path, "", f"is not valid YAML: a value does not fit its form: {shortened(str(exc))}") from exc
+        raise InputError(path, "", f"is not valid YAML: a value is invalid: {shortened(str(exc))}") from exc

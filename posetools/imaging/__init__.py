@@ -1,1 +1,1 @@
-"""Image files: what their headers say, which way up they are decoded, and whether they are complete."""
+"""Image files: headers, orientation and completeness."""

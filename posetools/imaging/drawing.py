@@ -1,10 +1,9 @@
-"""Drawing boxes, keypoints, links and heatmaps into images. Pillow and numpy only; sheets: labeling/sheet.py.
+"""Draw boxes, keypoints, links and heatmaps into images. Pillow and numpy only; sheets: labeling/sheet.py.
 
-Lines, points and text scale with the image and with the objects: a drawing of 320 pixels and one of 4K look alike,
-and small objects are not covered. What is drawn costs by its own size, not by the image's: each shape is a mask of
-its own bounding box, smooth at its edges, through which its color is pasted. Points are the same few shapes again and
-again and are kept; long lines are pasted in pieces, as the bounding box of a whole one is mostly empty. Boxes have
-straight sides, which are sharpest on whole pixels.
+Lines, points and text scale with the image and the objects: drawings of 320 pixels and 4K look alike, and small objects
+are not covered. The cost of a shape depends on its own size, not the image's: its color is pasted through an
+antialiased mask of its bounding box. Points are a few recurring shapes and are cached; long lines are pasted in pieces,
+because the bounding box of a whole line is mostly empty. Boxes have straight sides, which are sharpest on whole pixels.
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ _Region: TypeAlias = tuple[float, float, float, float]
 BOX_COLOR: Color = (255, 214, 10)
 INK: Color = (20, 20, 20)
 PAPER: Color = (255, 255, 255)
-# A line's width is this share of the image's diagonal, but at least _THINNEST pixels; on objects that it would cover
-# it goes down to a third of that, which can still be seen when the whole image is on a screen.
+# A line's width is this share of the image's diagonal, but at least _THINNEST pixels; on small objects it is down to a
+# third of that, which is still visible when the whole image is on a screen.
 _LINE_SHARE = 1 / 500
 _THINNEST = 1.0
 _TEXT_LINES = 7.5
 SMALLEST_TEXT = 9.0
 _BESIDE_GAP = 2
-# About how many pixels the mask of a piece of a line has, and how finely a kept point is placed and sized (per pixel).
+# Approximate pixels of the mask of a piece of a line; steps per pixel of the place and size of cached points.
 _PIECE = 4096
 _PHASES = 4
 _FONT_SIZES = 8
-# Heat of less than the first value is not painted, from the second on it hides this much of the image.
+# Heat below the first value is not painted; from the second on it has this opacity.
 _HEAT_FROM, _HEAT_FULL, _HEAT_OPACITY = 0.06, 0.5, 0.65
 _HEAT_COLORS = ((0, 0, 255), (0, 200, 255), (0, 220, 80), (255, 230, 0), (255, 0, 0))
 
@@ -52,15 +51,15 @@ class Style:
     """How objects are drawn.
 
     Attributes:
-        box_color: of boxes and of their text's background (RGB).
-        line: width of boxes and links in pixels; None scales with the image and with small objects.
-        radius: of visible points in pixels; None likewise.
+        box_color: of boxes and their text's background (RGB).
+        line: width of boxes and links in pixels; None scales with the image and small objects.
+        radius: of visible points in pixels; None scales with the image and small objects.
         boxes: whether boxes are drawn.
-        names: whether each point's name is written beside it.
-        indices: whether each point's number, from 0, is written beside it, instead of its name.
-        scale: makes what scales with the image thicker and larger, for images that are looked at reduced.
-        min_score: points with a lower score are not drawn; only where scores of points are given.
-        smallest_text: the least height of text in pixels, for images that are looked at reduced.
+        names: whether each point's name is written next to it.
+        indices: whether each point's number, from 0, is written next to it, instead of its name.
+        scale: factor on everything that scales with the image, for images viewed reduced.
+        min_score: points with a lower score are not drawn, if point scores are given.
+        smallest_text: least height of text in pixels, for images viewed reduced.
     """
 
     box_color: Color = BOX_COLOR
@@ -90,17 +89,17 @@ def draw_instances(
 ) -> Pillow.Image:
     """Return a copy of the image with objects drawn into it.
 
-    Links come first, then points, so that no line hides a point. Visible points (visibility 2) are discs, hidden ones
-    (1) rings; points of visibility 0 and those that are nowhere (NaN, infinity) are left out, and links to them.
+    Links come first, then points, so that no line hides a point. Visible points (visibility 2) are discs, occluded ones
+    (1) rings; points of visibility 0 or without finite coordinates are left out, and links to them.
 
     Args:
         image: any mode; the result is RGB.
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
         keypoints: (N, K, 3) x, y, visibility, in the skeleton's order.
         skeleton: names, colors and links.
-        texts: N texts, each written above its box (a class, a score); an empty one is not.
+        texts: N texts, each written above its box (a class, a score); may be empty.
         scores: (N, K) scores of the points, compared with ``style.min_score``.
-        box_colors: N colors, where objects differ from ``style.box_color``.
+        box_colors: N colors; None for ``style.box_color``.
         style: widths, colors, what to draw.
     """
     visible = np.array(keypoints, dtype=np.float64)
@@ -130,12 +129,12 @@ def draw_instances(
 
 
 def paint_heatmaps(image: Pillow.Image, heatmaps: npt.NDArray[np.float32], crops: Floats) -> Pillow.Image:
-    """Return a copy of the image, RGB, with heatmaps laid over it: blue to red, transparent where they are low.
+    """Return a copy of the image, RGB, with heatmaps over it: blue to red, transparent where they are low.
 
     Args:
         image: any mode.
-        heatmaps: (N, K, h, w), 0 to 1: over each crop the largest of its K is painted, and of crops that overlap.
-        crops: (N, 4) center x, center y, width, height in pixels; what lies outside of the image is cut off.
+        heatmaps: (N, K, h, w), 0 to 1: the maximum over the K maps and over overlapping crops is painted.
+        crops: (N, 4) center x, center y, width, height in pixels; parts outside the image are cut off.
     """
     drawn = image.copy() if image.mode == "RGB" else image.convert("RGB")
     heat = Pillow.new("L", drawn.size)
@@ -167,7 +166,7 @@ def paint_heatmaps(image: Pillow.Image, heatmaps: npt.NDArray[np.float32], crops
 
 
 def fitting_size(size: tuple[int, int], tile: tuple[int, int]) -> tuple[int, int]:
-    """Return the (width, height) of the largest image of the shape of ``size`` that a tile holds, in pixels."""
+    """Return the (width, height) in pixels of the largest image with the shape of ``size`` that fits a tile."""
     scale = min(tile[0] / size[0], tile[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -186,7 +185,7 @@ def _object(image: Pillow.Image, points: Floats, skeleton: Skeleton, line: float
         if points[a, 2] and points[b, 2]:
             _line(image, points[a, :2], points[b, :2], line, link.color)
     for (x, y, visibility), keypoint in zip(points.tolist(), skeleton.keypoints, strict=True):
-        # An image has its edges within these; the numbers of a point far away would not fit into an integer.
+        # Coordinates of a point far away would not fit into an integer.
         if visibility and -1e4 < x < image.width + 1e4 and -1e4 < y < image.height + 1e4:
             column, row = math.floor(x * _PHASES + 0.5), math.floor(y * _PHASES + 0.5)
             size, hollow = round(radius * _FONT_SIZES), visibility == Visibility.HIDDEN
@@ -209,7 +208,7 @@ def _point(size: int, color: Color, hollow: bool, right: int, down: int) -> tupl
         share: Floats = (distance + 0.5 - away).clip(0, 1)
         return share
 
-    # A light or dark rim keeps a point apart from what lies behind it.
+    # A light or dark rim separates a point from the background.
     if hollow:
         mask = within(outer + edge) - within(outer - ring - edge)
         inner = within(outer) - within(outer - ring)
@@ -232,7 +231,7 @@ def _box(image: Pillow.Image, box: Floats, width: float, color: Color) -> None:
 
 
 def _line(image: Pillow.Image, start: Floats, end: Floats, width: float, color: Color) -> None:
-    """Paste a line in pieces along the axis on which it is longer; their masks share no pixel."""
+    """Paste a line in pieces along its longer axis; their masks share no pixel."""
     way = end - start
     length = math.hypot(*way)
     if not length:
@@ -258,7 +257,7 @@ def _line(image: Pillow.Image, start: Floats, end: Floats, width: float, color: 
 
 
 def _line_mask(columns: Floats, rows: Floats, start: Floats, way: Floats, length: float, half: float) -> Pillow.Image:
-    """Return how much of each pixel, given by its center, a line covers that goes from ``start`` the unit ``way``."""
+    """Return how much a line from ``start`` along the unit vector ``way`` covers of each pixel, given by its center."""
     off = (way[0] * rows - (way[0] * start[1] - way[1] * start[0])).astype(np.float32)[:, None]
     off = np.abs(off - (way[1] * columns).astype(np.float32))
     on = (way[1] * rows - way @ start).astype(np.float32)[:, None] + (way[0] * columns).astype(np.float32)
@@ -276,18 +275,18 @@ def _line_width(box: Floats, line: float) -> float:
 
 
 def _radius(box: Floats, line: float) -> float:
-    """Return the radius of points: of the line's order, smaller on objects that they would cover."""
+    """Return the radius of points: proportional to the line, smaller on small objects."""
     return max(1.2, min(2.2 * line, 0.03 * _side(box) + 0.4))
 
 
 def _text_size(box: Floats, line: float) -> float:
-    """Return the height of text: of the line's order, smaller on objects that it would cover."""
+    """Return the height of text: proportional to the line, smaller on small objects."""
     return min(_TEXT_LINES * line, 0.15 * _side(box))
 
 
 @lru_cache(maxsize=64)
 def font_of(size: int) -> ImageFont.FreeTypeFont:
-    """Return the font that all text in images is written in, ``size`` pixels high."""
+    """Return the font of all text in images, ``size`` pixels high."""
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise TypeError("Pillow must be built with FreeType, as its wheels are")
@@ -295,7 +294,7 @@ def font_of(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _tag(image: Pillow.Image, corner: tuple[float, float], text: str, size: float, color: Color) -> None:
-    """Write a text on a colored ground above a corner, moved into the image where it would leave it."""
+    """Write a text on a colored background above a corner, moved into the image if necessary."""
     font = font_of(round(size))
     pen = ImageDraw.Draw(image)
     left, top, right, bottom = pen.textbbox((0, 0), text, font)
@@ -311,7 +310,7 @@ def _tag(image: Pillow.Image, corner: tuple[float, float], text: str, size: floa
 def _write_names(
     image: Pillow.Image, points: Floats, labels: Sequence[str], size: float, radius: float, taken: list[_Region]
 ) -> None:
-    """Write each point's name where no other name is, if there is such a place near it; note it in ``taken``."""
+    """Write each point's name at a free place near it, if there is one; add the place to ``taken``."""
     font = font_of(round(size))
     pen = ImageDraw.Draw(image)
     away = 1.7 * radius

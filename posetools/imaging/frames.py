@@ -1,18 +1,17 @@
-"""What a user names on the command line as images: files, folders, globs, videos, cameras; and their pixels.
+"""Images given on the command line: files, folders, globs, videos, cameras; and their pixels.
 
 Decisions:
 
-- All image files of a run are one Source, in the order they were named in, a folder or glob in sorted order. Each
-  video and each camera is a Source of its own.
-- A folder gives the images in it and below it; videos in it are not looked for (name them, or give a glob). A glob
-  gives the images and videos among the files that it matches. Names with a leading dot are left out of both.
-- An existing file or folder is taken for what it is, whatever its name looks like: ``[1].jpg`` is a glob only, and
-  ``0`` a camera only, when nothing of that name is there.
-- An image that was named twice is read once. Its name in outputs is its path below the folder or the fixed part of
-  the glob that it was found in; where two images want the same, the folder's name is put before it.
-- What is certainly wrong (a name that leads nowhere, a folder without images, a video that does not open) ends the
-  run before it begins. What only its pixels tell is a Frame with a problem, and the run goes on.
-- Images are read as cv2.imdecode reads them, hence mmcv: three channels of 8 bits, turned by EXIF as in training.
+- All image files of a run are one Source, in the given order, a folder or glob in sorted order. Each video and each
+  camera is a Source of its own.
+- A folder stands for the images in and below it, not for videos (name them, or use a glob). A glob stands for the
+  images and videos it matches. Both skip names with a leading dot.
+- An existing file or folder takes precedence: ``[1].jpg`` is a glob, and ``0`` a camera, only if no file has that name.
+- An image given twice is read once. Its name in outputs is its path below the folder or the fixed part of the glob;
+  if two images have the same name, the folder's name is prefixed.
+- Errors that are known in advance (a path that does not exist, a folder without images, a video that does not open)
+  stop the run before it starts. Errors in the pixels give a Frame with a problem, and the run continues.
+- Images are decoded by cv2.imdecode, as in mmcv: three channels of 8 bits, rotated by EXIF as in training.
 """
 
 from __future__ import annotations
@@ -43,11 +42,11 @@ from posetools.imaging.video import Target, is_video, opencv, probe, read_video,
 SourceKind: TypeAlias = Literal["images", "video", "camera"]
 Item = TypeVar("Item")
 
-# Decoding leaves Python's lock, so threads help; each holds an image, so not many.
+# Decoding releases the GIL, so threads help; each holds an image, so only a few.
 _DECODERS = min(4, os.cpu_count() or 1)
 
-# A video may end this many frames, or this share of them, before the number that its header gives: that number is an
-# estimate in many formats.
+# A video may end this many frames, or this share of them, before the number in its header, which is an estimate in many
+# formats.
 _FEW_FRAMES = 5
 _FEW_SHARE = 0.01
 
@@ -59,11 +58,11 @@ class Frame:
     """One image of a source.
 
     Attributes:
-        name: a relative path with forward slashes for what is written about it, unique in a run.
-        image: (H, W, 3) blue, green, red, upright; None when it cannot be read.
+        name: a relative path with forward slashes for outputs, unique in a run.
+        image: (H, W, 3) blue, green, red, upright; None if it cannot be read.
         path: the image file; None for a frame of a video or camera.
         index: 0-based position in its source.
-        problem: why there is no image: one sentence that names the file; empty when there is one.
+        problem: why there is no image: one sentence that names the file; empty if there is one.
     """
 
     name: str
@@ -75,13 +74,13 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Images to go through in order.
+    """A sequence of images.
 
     Attributes:
-        kind: what it is.
+        kind: images, video or camera.
         name: unique in a run: a video's file name, ``camera-0``, or ``images``.
-        total: how many frames; None when that is not known (a camera). A video's may be an estimate.
-        fps: frames per second; None for images, and where a video or camera does not say.
+        total: number of frames; None if unknown (a camera). May be an estimate for a video.
+        fps: frames per second; None for images, and if a video or camera does not report it.
     """
 
     kind: SourceKind
@@ -98,15 +97,15 @@ class Source:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files that are read: the images' in their order, or the video's; empty for a camera."""
+        """The image files in their order, or the video file; empty for a camera."""
         if self.kind == "images":
             return tuple(path for path, _ in self._files)
         return (self._target,) if isinstance(self._target, Path) else ()
 
     def frames(self) -> Generator[Frame, None, None]:
-        """Yield the frames from the first on; images are decoded by several threads, a few ahead.
+        """Yield all frames; images are decoded by several threads, a few ahead.
 
-        A video that ends long before its header says, and a camera that ends at all, give a last Frame with a problem.
+        A video that ends long before its header says, and a camera that stops, yield a last Frame with a problem.
         """
         return self._images() if self.kind == "images" else self._moving()
 
@@ -130,10 +129,10 @@ class Source:
         for index, image in enumerate(read_video(self._target), start=1):
             yield Frame(self._frame_name(index - 1), image, None, index - 1)
         if self.total is None:
-            # Files that do not say how many frames they have end where they end; a camera has no end of its own.
-            problem = "gives no more images" if self.kind == "camera" else ""
+            # A file without a frame count may end anywhere; a camera should not end.
+            problem = "delivers no more images" if self.kind == "camera" else ""
         elif self.total - index > max(_FEW_FRAMES, _FEW_SHARE * self.total):
-            problem = f"ends after {index} of the {self.total} frames that its header promises: the rest is damaged"
+            problem = f"ends after {index} of the {self.total} frames in its header: the rest is damaged"
         else:
             problem = ""
         if problem:
@@ -144,7 +143,7 @@ class Source:
 
 
 class _NamedFile(NamedTuple):
-    """A file, the name of the folder that is put before its own name where others have that too, and its name."""
+    """A file, the folder name that is prefixed if its own name is not unique, and its name."""
 
     path: Path
     origin: str
@@ -152,17 +151,17 @@ class _NamedFile(NamedTuple):
 
 
 def open_sources(inputs: Sequence[str]) -> list[Source]:
-    """Return what was named on the command line, in that order; all image files are one source.
+    """Return the sources given on the command line, in order; all image files are one source.
 
     Args:
         inputs: files, folders, globs (``photos/*.jpg``, ``**/*.png``), numbers of cameras.
 
     Raises:
-        RequestError: one of them is nothing of that, or holds no image, or a video or camera does not open.
+        RequestError: an input is none of these, or contains no image, or a video or camera does not open.
         MissingExtraError: OpenCV is not installed.
     """
     if not inputs:
-        raise RequestError("nothing to look at: name images, folders, globs, videos or a camera's number")
+        raise RequestError("no input: pass images, folders, globs, videos or a camera's number")
     opencv()
     files: dict[str, _NamedFile] = {}
     order: list[Target | None] = []
@@ -175,7 +174,7 @@ def open_sources(inputs: Sequence[str]) -> list[Source]:
             real = os.path.realpath(found.path)
             if real not in files:
                 files[real] = found
-                # None stands for all images, at the place of the first.
+                # None represents all images, at the place of the first.
                 target = found.path if is_video(found.path) else None
                 order += [target] if target is not None or None not in order else []
     names = dict(zip(files, unique_names([(found.origin, found.name) for found in files.values()]), strict=True))
@@ -194,22 +193,22 @@ def _source(target: Target | None, images: Sequence[tuple[Path, str]], named: di
 
 
 def _find(text: str) -> list[_NamedFile]:
-    """Return the files that one argument stands for, at least one."""
+    """Return the files of one argument, at least one."""
     path = Path(text)
     if path.is_dir():
         found = [file for file in walk_files(path) if is_image(file)]
         if not found:
             rule = f"a folder with images ({', '.join(sorted(IMAGE_SUFFIXES))})"
-            hint = "videos in a folder are found by a glob: 'folder/*.mp4'"
+            hint = "pass videos in a folder as a glob: 'folder/*.mp4'"
             raise RequestError(f"{must_be(text, rule, 'none in it')}\n  {hint}")
         return [_below(path, file) for file in found]
-    # A link that leads nowhere is a file that cannot be read, like others that only reading can tell.
+    # A broken link is reported when it is read, like other unreadable files.
     refuse_zip(path, images=True)
     if path.is_file() or (path.is_symlink() and is_image(path)):
         if not is_image(path) and not is_video(path):
             known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-            problem = must_be(text, "an image or a video by the ending of its name", path.suffix)
-            raise RequestError(f"{problem}\n  known endings: {known}")
+            problem = must_be(text, "an image or a video by its file extension", path.suffix)
+            raise RequestError(f"{problem}\n  known extensions: {known}")
         return [_below(path.parent, path)]
     if glob.has_magic(text):
         return _expand(text)
@@ -219,7 +218,7 @@ def _find(text: str) -> list[_NamedFile]:
 
 def _expand(pattern: str) -> list[_NamedFile]:
     base, rest = _fixed_part(pattern)
-    # Unlike Path.glob this leaves names with a leading dot out, as a shell does.
+    # Unlike Path.glob this skips names with a leading dot, as a shell does.
     matched = sorted(glob.glob(str(rest), root_dir=base, recursive=True))  # noqa: PTH207
     paths = [base / match for match in matched]
     found = [path for path in paths if (is_image(path) or is_video(path)) and not path.is_dir()]
@@ -230,7 +229,7 @@ def _expand(pattern: str) -> list[_NamedFile]:
 
 
 def _fixed_part(pattern: str) -> tuple[Path, Path]:
-    """Return the folder that a glob begins with, as far as there is one of that very name, and the rest."""
+    """Return the existing folder that a glob starts with, and the rest."""
     base, parts = Path(), list(Path(pattern).parts)
     while len(parts) > 1 and (base / parts[0]).is_dir():
         base /= parts.pop(0)
@@ -272,7 +271,7 @@ def read_image(path: Path) -> Pixels:
     """Return an image as (H, W, 3) blue, green, red, upright by EXIF.
 
     Raises:
-        InputError: it is missing, damaged, no image, or too large to be decoded.
+        InputError: it is missing, damaged, not an image, or too large to decode.
         MissingExtraError: OpenCV is not installed.
     """
     cv2 = opencv()
@@ -281,7 +280,7 @@ def read_image(path: Path) -> Pixels:
     data = read_bytes(path)
     if not data:
         raise InputError(path, "", "image cannot be read: the file is empty")
-    # libpng would print a line of its own about a file that ends too early; every whole one has this chunk at its end.
+    # libpng would print its own message on a truncated file; every complete file ends with this chunk.
     if data.startswith(_PNG) and b"IEND" not in data:
         raise InputError(path, "", "image cannot be read: the file ends before the image does")
     refuse_bomb(path, data)
@@ -294,21 +293,21 @@ def read_image(path: Path) -> Pixels:
         raise InputError(path, "", f"image cannot be read: {reason}") from exc
     if image is None:
         with without_warnings():
-            # What Pillow says of it is more.
+            # Pillow's message says more.
             header_of(path, io.BytesIO(data))
-        raise InputError(path, "", "image cannot be read: the file is damaged or no image that OpenCV decodes")
+        raise InputError(path, "", "image cannot be read: the file is damaged or not an image that OpenCV can decode")
     return image
 
 
 def ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
-    """Yield the items, which a thread of its own fetches up to ``depth`` ahead of who takes them.
+    """Yield the items, fetched by a separate thread up to ``depth`` ahead of the consumer.
 
-    What the iterable raises comes at its place. When the iteration is closed early, the thread ends and the iterable
-    is closed after at most one more item.
+    An exception of the iterable is raised at its place. If the iteration is closed early, the thread ends and the
+    iterable is closed after at most one more item.
 
     Args:
-        items: what is gone through.
-        depth: how many items wait at most, 1 or more.
+        items: the items.
+        depth: most waiting items, 1 or more.
     """
     end = object()
     iterator = iter(items)

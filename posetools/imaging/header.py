@@ -1,7 +1,7 @@
-"""Image files: what their headers say, read without decoding the pixels.
+"""Headers of image files, read without decoding the pixels.
 
-The frame is the one that OpenCV decodes, and with it mmcv: what training and prediction see. It is turned by EXIF in
-JPEG, PNG and TIFF files, and not in others (posetools/imaging/decoding.py, compared with mmcv by a test).
+The frame is the one that OpenCV, and so mmcv, decodes: what training and prediction see. It is rotated by EXIF in JPEG,
+PNG and TIFF files only (posetools/imaging/decoding.py, compared with mmcv by a test).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from posetools.files.disk import replaced
 from posetools.imaging import decoding
 from posetools.imaging.markers import Markers, check_end, markers_of
 
-# An image: (H, W, 3), blue, green, red, as OpenCV reads it.
+# An image: (H, W, 3), blue, green, red, as read by OpenCV.
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
-# What Pillow raises of a file that is no image, or a broken one.
-# Some of Pillow's readers ask for gigabytes because a few bytes say so, and may not get them.
+# What Pillow raises for a file that is damaged or not an image. MemoryError: some of its readers allocate gigabytes
+# because of a few bytes in the file.
 _UNREADABLE = (
     MemoryError,
     OSError,
@@ -46,14 +46,14 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image's header says.
+    """The header of an image.
 
     Attributes:
         width: in pixels, of the upright frame.
-        height: likewise.
-        orientation: the EXIF orientation by which OpenCV turns it, 1 (as stored) to 8.
-        ignored: an orientation, 2 to 8, that the file states and OpenCV ignores, though labelme and browsers turn the
-            image by it; 1 when there is none.
+        height: in pixels, of the upright frame.
+        orientation: the EXIF orientation that OpenCV applies, 1 (as stored) to 8.
+        ignored: an orientation, 2 to 8, in the file that OpenCV ignores, but labelme and browsers apply; 1 if there is
+            none.
     """
 
     width: int
@@ -73,7 +73,7 @@ class Header:
 
 
 def is_image(path: Path) -> bool:
-    """Return whether the name ends as an image's does."""
+    """Return whether the file extension is that of an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
@@ -85,7 +85,7 @@ def read_header(path: Path) -> Header:
     """
     try:
         if path.is_fifo():
-            # Opening it would wait until somebody writes into it.
+            # Opening it would wait for a writer.
             raise InputError(path, "", "image must be a file, but is a pipe")
         with without_warnings(), path.open("rb") as file:
             return header_of(path, file)
@@ -96,14 +96,14 @@ def read_header(path: Path) -> Header:
 
 
 def header_of(path: Path | str, file: BinaryIO) -> Header:
-    """Return the header of an open image file, which is complete and of a kind that OpenCV decodes. Pillow may warn.
+    """Return the header of an open image file that is complete and that OpenCV can decode. Pillow may warn.
 
     Args:
         path: the file, for the message.
         file: its content, from its beginning.
 
     Raises:
-        InputError: it is not an image, is cut short, or is of a kind that OpenCV does not decode.
+        InputError: it is not an image, is truncated, or has a format that OpenCV cannot decode.
     """
     try:
         with Pillow.open(file) as image:
@@ -114,8 +114,8 @@ def header_of(path: Path | str, file: BinaryIO) -> Header:
             width, height = decoding.stored_size(image)
             check_end(image, file, markers)
     except UnidentifiedImageError as exc:
-        # Pillow's own words name the number of the open file.
-        problem = "image cannot be read: it is of no kind of image that Pillow knows"
+        # Pillow's own message contains the file object.
+        problem = "image cannot be read: it is not an image, or not a supported format"
         raise InputError(path, "", problem, hint=_conversion(path, file)) from exc
     except _UNREADABLE as exc:
         raise InputError(path, "", f"image cannot be read: {exc}") from exc
@@ -133,24 +133,24 @@ def _conversion(path: Path | str, file: BinaryIO) -> str:
 
 
 def _stated(image: Pillow.Image, markers: Markers) -> int:
-    """Return the orientation that the file states, in EXIF or XMP, whether OpenCV reads it or not."""
+    """Return the orientation in EXIF or XMP, whether OpenCV reads it or not."""
     if image.format == "PNG" and markers.late:
-        # Pillow decodes the pixels to see what comes after them.
+        # Pillow decodes the pixels to reach the chunks after them.
         return decoding.known_orientation(image.getexif().get(decoding.TAG))
     try:
         return decoding.known_orientation(Pillow.Image.getexif(image).get(decoding.TAG))
     except _UNREADABLE:
-        # Broken tags are no tags.
+        # Invalid tags are ignored.
         return 1
 
 
 def open_decoded(path: Path, mode: str, draft: tuple[int, int]) -> tuple[Pillow.Image, float]:
-    """Return an image in the frame that OpenCV decodes, and how large it is: 1 for whole, 0.5 for half as wide.
+    """Return an image in the frame that OpenCV decodes, and its scale: 1 for full size, 0.5 for half the width.
 
     Args:
         path: the file.
         mode: Pillow's name of the channels: ``RGB``, ``L``.
-        draft: a JPEG may be decoded at a fraction of its size that is not below this.
+        draft: least size; a JPEG may be decoded at a fraction of its size down to this.
 
     Raises:
         InputError: it cannot be read.
@@ -165,7 +165,7 @@ def open_decoded(path: Path, mode: str, draft: tuple[int, int]) -> tuple[Pillow.
 @contextmanager
 def _opened(path: Path, purpose: str) -> Iterator[Pillow.Image]:
     try:
-        # By its name, Pillow maps some TIFF files into memory in rows of a wrong length when they lie on their side.
+        # If opened by name, Pillow maps some rotated TIFF files into memory with a wrong row length.
         with without_warnings(), path.open("rb") as file, Pillow.open(file) as image:
             yield image
     except _UNREADABLE as exc:
@@ -173,7 +173,7 @@ def _opened(path: Path, purpose: str) -> Iterator[Pillow.Image]:
 
 
 class _QuietWarnings:
-    """Leaves out warnings while anybody wants it so: threads share their filters, the last that goes puts them back."""
+    """Suppresses warnings while any thread needs it: threads share the filters, and the last one restores them."""
 
     def __init__(self) -> None:
         self._lock, self._users, self._filters = Lock(), 0, warnings.catch_warnings()
@@ -198,19 +198,19 @@ without_warnings = _QuietWarnings()
 
 
 def refuse_bomb(path: Path, content: bytes) -> None:
-    """Refuse an image whose header declares more pixels than Pillow decodes, which takes a few bytes in the file.
+    """Refuse an image whose header declares more pixels than Pillow decodes: a few bytes are enough for that.
 
     OpenCV itself decodes six times as many: three gigabytes.
 
     Args:
         path: the image's file, for the message.
-        content: its bytes; those that are no image of Pillow's pass.
+        content: its bytes; content that Pillow cannot open passes.
 
     Raises:
         InputError: the image is too large.
     """
     try:
-        # Called by threads that read ahead, so the filters of warnings, which threads share, are left alone.
+        # Called by threads that read ahead: the warning filters, which threads share, must not change.
         Pillow.open(io.BytesIO(content)).close()
     except Pillow.DecompressionBombError as exc:
         raise InputError(path, "", f"image cannot be read: {exc}") from exc
@@ -225,7 +225,7 @@ def content_hash(path: Path) -> str:
 
 
 def save_image(image: Pillow.Image, path: Path, *, quality: int = 95, compress_level: int = 6) -> None:
-    """Write an image, atomically; the ending of the name says the format, and its folder is made.
+    """Write an image, atomically; the file extension determines the format, and the folder is created.
 
     Args:
         image: the image.
@@ -249,7 +249,7 @@ def save_image(image: Pillow.Image, path: Path, *, quality: int = 95, compress_l
 
 
 def upright_bytes(path: Path) -> bytes:
-    """Return the image encoded again in its own format as OpenCV decodes it, without an EXIF orientation.
+    """Return the image re-encoded in its own format as OpenCV decodes it, without an EXIF orientation.
 
     Raises:
         InputError: it cannot be decoded.

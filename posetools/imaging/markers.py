@@ -1,13 +1,13 @@
-"""The segments of image files, walked without decoding the pixels, and whether a file ends before its image does.
+"""The segments of image files, read without decoding the pixels, and the check for truncated files.
 
-That is checked to the end as the decoder does, at the cost of a few bytes of most files:
+The check is as strict as the decoder, but reads only a few bytes of most files:
 
-- JPEG, MPO: the end marker (EOI) is looked for in the last 4 KB, behind the start of the pixels; where it is not there,
-  in everything behind that start. What follows it (the film of a motion photo, the further images of an MPO) does not
-  count, nor does the end marker of a thumbnail, which stands before. A file without one is decoded: some programs leave
-  the marker out, and OpenCV decodes such a file when all of its pixels are there.
-- PNG: the last chunk is complete. WebP: Pillow does not open a file that is shorter than it says.
-- BMP: all rows are there. TIFF: every strip and tile is; a file that seems to lack one is decoded.
+- JPEG, MPO: the end marker (EOI) is searched in the last 4 KB after the start of the pixels, then in everything after
+  that start. Data after it (the video of a motion photo, further images of an MPO) is ignored, and so is the end marker
+  of a thumbnail, which comes before. A file without the marker is decoded: some programs omit it, and OpenCV decodes
+  such a file if all pixels are there.
+- PNG: the last chunk is complete. WebP: Pillow does not open a file shorter than its header says.
+- BMP: all rows are there. TIFF: all strips and tiles are; a file that seems to lack one is decoded.
 - All others are decoded.
 """
 
@@ -24,12 +24,12 @@ from posetools.files.urls import TAIL
 CUT = "the file is truncated: it ends before the image does"
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Chunks of a PNG that may hold EXIF tags, or XMP, which also states an orientation.
+# Chunks of a PNG that may contain EXIF or XMP, which both may state an orientation.
 _TELLING = frozenset({b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
 # Name, length and CRC of a chunk.
 _CHUNK_OVERHEAD = 12
 _APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
-# Markers without a segment: TEM, the restart markers, SOI; and a stuffed zero, which is no marker.
+# Markers without a segment: TEM, the restart markers, SOI; and a stuffed zero, which is not a marker.
 _WITHOUT_SEGMENT = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 # "Exif\0\0" in front of the tags of an APP1 segment.
 _EXIF = 6
@@ -37,12 +37,12 @@ _EXIF = 6
 
 @dataclass(frozen=True, slots=True)
 class Markers:
-    """What the segments of a file say.
+    """Metadata from the segments of a file.
 
     Attributes:
-        exif: the tags that OpenCV reads, beginning with the byte order; empty when there are none.
-        pixels: where the compressed pixels of a JPEG begin, in bytes.
-        late: whether a PNG has chunks after its pixels that may hold EXIF tags.
+        exif: the tags that OpenCV reads, starting with the byte order; empty if there are none.
+        pixels: offset of the compressed pixels of a JPEG, in bytes.
+        late: whether a PNG has chunks after its pixels that may contain EXIF tags.
     """
 
     exif: bytes = b""
@@ -51,7 +51,7 @@ class Markers:
 
 
 def markers_of(kind: str, file: BinaryIO) -> Markers:
-    """Return the markers of an image file of a kind that Pillow names; other kinds than JPEG and PNG have none.
+    """Return the markers of an image file; ``kind`` is Pillow's name of the format. Only JPEG and PNG have any.
 
     Raises:
         OSError: the file ends before its pixels (JPEG), or before its last chunk does (PNG).
@@ -69,7 +69,7 @@ def _jpeg(file: BinaryIO) -> Markers:
         length = int.from_bytes(file.read(2), "big") - 2
         if marker == _EOI or length < 0:
             raise OSError(CUT)
-        # OpenCV reads the first APP1 segment and no other, even when that holds XMP.
+        # OpenCV reads only the first APP1 segment, even if that is XMP.
         if marker == _APP1 and first is None:
             first = file.read(length)
         else:
@@ -78,7 +78,7 @@ def _jpeg(file: BinaryIO) -> Markers:
 
 
 def _next_marker(file: BinaryIO) -> int:
-    # As libjpeg does, whatever is not a marker is skipped.
+    # Like libjpeg, skip everything that is not a marker.
     byte = file.read(1)
     while byte and byte != b"\xff":
         byte = file.read(1)
@@ -101,7 +101,7 @@ def _png(file: BinaryIO) -> Markers:
             raise OSError(CUT)
         pixels |= name == b"IDAT"
         late |= pixels and name in _TELLING
-        # A second one is ignored by libpng.
+        # libpng ignores a second one.
         if name == b"eXIf" and not exif:
             exif = file.read(size)
     return Markers(exif=exif, late=late)
@@ -109,25 +109,25 @@ def _png(file: BinaryIO) -> Markers:
 
 _END_OF_IMAGE = b"\xff\xd9"
 _TAIL_CHUNK = 1 << 16
-# Zeros at the end of a file that was made as long as it is to be, and never filled.
+# Zeros at the end of a file that was allocated but never filled.
 _ZEROS = 16
 _CORE_HEADER = 12
-# BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS: rows of pixels as they are.
+# BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS: uncompressed rows of pixels.
 _UNCOMPRESSED = frozenset({0, 3, 6})
 _STRIPS, _TILES = (273, 279), (324, 325)
 _STRIP_COMPRESSION, _JPEG, _JPEG_TABLES = 259, 7, 347
 
 
 def check_end(image: Pillow.Image, file: BinaryIO, markers: Markers) -> None:
-    """Check that an image's file does not end before the image does. It may be decoded for that.
+    """Check that an image file is not truncated; this may decode it.
 
     Args:
-        image: the image, open and not decoded.
+        image: the open, not yet decoded image.
         file: its file.
-        markers: those of the file.
+        markers: of the file.
 
     Raises:
-        OSError: it does.
+        OSError: it is truncated.
     """
     if image.format in ("PNG", "WEBP"):
         return
@@ -149,7 +149,7 @@ def _check_jpeg(image: Pillow.Image, file: BinaryIO, pixels: int, length: int) -
     if not file.read().strip(b"\0"):
         raise OSError(f"{CUT}: what follows is zeros")
     file.seek(0)
-    # At an eighth of its size and in gray: every bit is still read.
+    # An eighth of the size, in gray, is enough: every bit is still read.
     image.draft("L", (1, 1))
     try:
         image.load()
@@ -158,7 +158,7 @@ def _check_jpeg(image: Pillow.Image, file: BinaryIO, pixels: int, length: int) -
 
 
 def _ends_between(file: BinaryIO, start: int, stop: int) -> bool:
-    """Return whether the end marker is there. Between compressed pixels its two bytes never follow each other."""
+    """Return whether the end marker is there. Its two bytes never occur together in compressed pixels."""
     file.seek(start)
     last = b""
     while chunk := file.read(min(_TAIL_CHUNK, stop - start)):
@@ -169,7 +169,7 @@ def _ends_between(file: BinaryIO, start: int, stop: int) -> bool:
 
 
 def _bmp_length(file: BinaryIO) -> int:
-    """Return how many bytes the file must have; 0 when it is compressed, which only decoding tells."""
+    """Return how many bytes the file must have; 0 if it is compressed and the length unknown."""
     file.seek(0)
     head = file.read(34)
 
@@ -180,16 +180,16 @@ def _bmp_length(file: BinaryIO) -> int:
         width, height, bits, compression = number(18, 2), number(20, 2), number(24, 2), 0
     else:
         width, height, bits, compression = number(18, 4), number(22, 4, signed=True), number(28, 2), number(30, 4)
-    # A row is filled up to whole words of 32 bits. OpenCV reads those of the last row too.
+    # Rows are padded to words of 32 bits. OpenCV reads the padding of the last row too.
     row = (width * bits + 31) // 32 * 4
     return number(10, 4) + row * abs(height) if compression in _UNCOMPRESSED else 0
 
 
 def _has_strips(image: Pillow.Image, length: int) -> bool:
-    """Return whether all strips or tiles of a TIFF are in the file, and what they cannot be decoded without."""
+    """Return whether all strips or tiles of a TIFF, and the tables to decode them, are in the file."""
     tags: Any = getattr(image, "tag_v2", {})
     offsets, counts = next(((tags[at], tags.get(of, ())) for at, of in (_STRIPS, _TILES) if at in tags), ((), ()))
     sound = bool(offsets) and len(offsets) == len(counts) and 0 not in counts
-    # Tables may as well be in the strips themselves; where they were cut off, Pillow leaves the tag out.
+    # Tables may also be in the strips themselves; if they were cut off, Pillow omits the tag.
     sound &= tags.get(_STRIP_COMPRESSION) != _JPEG or _JPEG_TABLES in tags
     return sound and all(at + count <= length for at, count in zip(offsets, counts, strict=True))

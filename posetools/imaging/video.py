@@ -1,11 +1,10 @@
-"""Videos and cameras through OpenCV: opening them, their images one by one, and writing a video.
+"""Read videos and cameras with OpenCV, and write videos.
 
-This is the one place outside posetools.mm and posetools.runtime that imports OpenCV (``opencv()``). OpenCV and FFmpeg
-tell what is wrong with a file on stderr, where it would tear a progress display apart; both are told to be silent, for
-what is wrong is said here in one sentence. OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL, where set, are respected.
+This is the only place outside posetools.mm and posetools.runtime that imports OpenCV (``opencv()``). OpenCV and FFmpeg
+print errors to stderr, which would break the progress display; both are silenced, and errors are reported here in one
+sentence. OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL are respected if set.
 
-The images of a video are upright: OpenCV is told to apply the rotation that phones write into it, which it does
-not do everywhere unless it is told.
+Video frames are upright: OpenCV is told to apply the rotation that phones store, which is not always its default.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp"}
 )
 
-# What a video is written with, by the ending of its name.
+# Codec of a written video, by file extension.
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
-# Beyond this OpenCV takes no number of a camera.
+# The largest camera number that OpenCV accepts.
 _LAST_CAMERA = 2**31 - 1
 
-# A header's number of frames is not to be believed beyond this: ten years at 60 frames a second.
+# A frame count in a header above this is invalid: ten years at 60 frames per second.
 _MOST_FRAMES = 60 * 60 * 60 * 24 * 3650
 
 # The path of a video file, or the number of a camera.
@@ -42,11 +41,11 @@ Target: TypeAlias = Path | int
 
 
 class VideoFacts(NamedTuple):
-    """What a video or camera says about itself.
+    """Properties that a video or camera reports.
 
     Attributes:
-        total: how many frames, None when it does not say; often an estimate.
-        fps: frames per second, None when it does not say.
+        total: number of frames, None if unknown; often an estimate.
+        fps: frames per second, None if unknown.
     """
 
     total: int | None
@@ -54,11 +53,11 @@ class VideoFacts(NamedTuple):
 
 
 def opencv() -> Any:
-    """Return the module cv2, told to print nothing.
+    """Return the module cv2, silenced.
 
     Raises:
         MissingExtraError: it is not installed.
-        RequestError: it is installed and cannot be loaded.
+        RequestError: it is installed but cannot be loaded.
     """
     try:
         return _opencv()
@@ -67,7 +66,7 @@ def opencv() -> Any:
     except ImportError as exc:
         raise RequestError(
             f"opencv-python is installed but cannot be loaded: {exc}\n"
-            "  install the system library that it names, or opencv-python-headless in its place"
+            "  install the system library it names, or opencv-python-headless instead"
         ) from exc
 
 
@@ -86,7 +85,7 @@ def _opencv() -> Any:
 
 
 def is_video(path: Path) -> bool:
-    """Return whether the name ends as a video's does."""
+    """Return whether the file extension is that of a video."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -96,15 +95,15 @@ def title(target: Target) -> str:
 
 
 def probe(target: Target) -> VideoFacts:
-    """Return what a video or camera says about itself, after a look at its first image.
+    """Return the properties of a video or camera, after reading its first image.
 
     Raises:
-        RequestError: it cannot be opened, or gives no image.
+        RequestError: it cannot be opened, or delivers no image.
     """
     with _opened(target) as capture:
         facts = _facts(capture) if isinstance(target, Path) else VideoFacts(None, _facts(capture).fps)
         if not capture.read()[0]:
-            raise RequestError(f"{title(target)}: was opened, but gives no image{_hint(target)}")
+            raise RequestError(f"{title(target)}: was opened, but delivers no image{_hint(target)}")
     return facts
 
 
@@ -123,7 +122,7 @@ def read_video(target: Target) -> Iterator[Pixels]:
 
 
 def frames_at(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Pixels]]:
-    """Yield some frames of a video with their indices, in order, until it ends; none is found by seeking.
+    """Yield some frames of a video with their indices, in order, until it ends; without seeking.
 
     Raises:
         RequestError: it cannot be opened.
@@ -145,7 +144,7 @@ def _opened(target: Target) -> Iterator[Any]:
     capture = None
     if isinstance(target, Path) or target <= _LAST_CAMERA:
         with suppress(cv2.error):
-            capture = cv2.VideoCapture(target if isinstance(target, int) else str(target))
+            capture = cv2.VideoCapture(target if isinstance(target, int) else os.fspath(target))
     if capture is None or not capture.isOpened():
         raise RequestError(f"{title(target)}: cannot be opened{_hint(target)}")
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
@@ -157,7 +156,7 @@ def _opened(target: Target) -> Iterator[Any]:
 
 def _hint(target: Target) -> str:
     if isinstance(target, int):
-        return "\n  is it plugged in, and not in use by another program?"
+        return "\n  check that it is plugged in, and not in use by another program"
     return "\n  the file is damaged, or in a format that this build of OpenCV cannot decode"
 
 
@@ -172,18 +171,18 @@ def _facts(capture: Any) -> VideoFacts:
 
 @contextmanager
 def new_video(path: Path, fps: float, size: tuple[int, int]) -> Iterator[VideoWriter]:
-    """Give a video to write: MPEG-4 (part 2) into .mp4, Motion JPEG into .avi.
+    """Open a video for writing: MPEG-4 (part 2) into .mp4, Motion JPEG into .avi.
 
-    On success it takes the place of ``path``; when anything fails, the target is as it was.
+    On success it replaces ``path``; on any failure ``path`` is unchanged.
 
     Args:
-        path: the file; it ends in .mp4 or .avi.
+        path: the file; it ends with .mp4 or .avi.
         fps: frames per second.
         size: (width, height) of the images in pixels.
 
     Raises:
-        RequestError: the name ends in something else, or fps is no positive number.
-        OutputError: it cannot be written, or no image was.
+        RequestError: the file extension is another one, or fps is not a positive number.
+        OutputError: it cannot be written, or no image was written.
     """
     if path.suffix.lower() not in _CODECS:
         raise RequestError(must_be(str(path), f"a name that ends in {' or '.join(_CODECS)}", path.suffix))
@@ -199,12 +198,12 @@ def new_video(path: Path, fps: float, size: tuple[int, int]) -> Iterator[VideoWr
 
 
 class VideoWriter:
-    """A video that is being written, of ``new_video``.
+    """A video being written by ``new_video``.
 
-    The codecs know even sides only: the last column or row of an image with an odd side is written twice.
+    The codecs support even sides only: the last column or row of an image with an odd side is written twice.
 
     Attributes:
-        frames: how many images were written.
+        frames: number of images written.
         file: OpenCV's own writer.
     """
 
@@ -217,19 +216,19 @@ class VideoWriter:
         code = cv2.VideoWriter_fourcc(*_CODECS[path.suffix.lower()])
         self.file = cv2.VideoWriter(str(new), code, fps, even)
         if not self.file.isOpened():
-            reason = f"OpenCV cannot begin a video of {width}x{height} at {fps:g} frames a second there"
+            reason = f"OpenCV cannot create a video of {width}x{height} at {fps:g} frames per second there"
             raise OutputError(f"{path}: cannot be written: {reason}")
 
     def write(self, image: Pixels) -> None:
-        """Append an image: (H, W, 3) blue, green, red, of the size that was announced.
+        """Append an image: (H, W, 3) blue, green, red, of the declared size.
 
         Raises:
-            OutputError: it is of another size, which OpenCV would leave out without a word.
+            OutputError: it has another size; OpenCV would drop it silently.
         """
         height, width = image.shape[:2]
         if (width, height) != self._size:
             rule = f"(width, height) {self._size} as the first"
-            raise OutputError(f"{self._path}: {must_be(f'picture {self.frames}', rule, (width, height))}")
+            raise OutputError(f"{self._path}: {must_be(f'image {self.frames}', rule, (width, height))}")
         if width % 2 or height % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         self.file.write(image)
@@ -237,7 +236,7 @@ class VideoWriter:
 
 
 def _check_frames(path: Path, new: Path, frames: int) -> None:
-    """Refuse a file that does not hold what was written: OpenCV does not tell of a full disk."""
+    """Refuse a file with missing frames: OpenCV does not report a full disk."""
     if not frames:
         raise OutputError(f"{path}: not written: there is no image for it")
     try:
@@ -245,5 +244,5 @@ def _check_frames(path: Path, new: Path, frames: int) -> None:
     except RequestError:
         total = 0
     if total != frames:
-        problem = f"{frames} images were written, {total or 0} are in the file; is the disk full?"
+        problem = f"{frames} images were written, but {total or 0} are in the file; check for a full disk"
         raise OutputError(f"{path}: cannot be written: {problem}")

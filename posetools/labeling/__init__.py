@@ -1,1 +1,1 @@
-"""People and models labeling together."""
+"""Labeling with the help of a model."""

@@ -1,15 +1,14 @@
-"""labelme on a folder of images, set up for a skeleton: what ``posetools annotate`` does.
+"""Run labelme on a folder of images, configured for a skeleton: the work behind ``posetools annotate``.
 
 Decisions:
 
-- labelme is a program of its own (GPL-3, Qt): it is started, never imported, and best lives in an environment of its
-  own. It is looked for beside this Python, then on the PATH.
-- Its settings go to it as a file that is made for the run; the user's own ``~/.labelmerc`` is neither read nor written.
-  The keys are those of labelme 5; 6 and 7 rename some of them when they read a file.
-- Labels other than the skeleton's are refused while drawing (``validate_label``), so no typing error becomes a label.
-- Images have a flag ``checked``. Setting it makes labelme save the file, also one without a change or without a
-  shape: so an image without objects is told from one that nobody has labeled yet, and predictions that are right are
-  told from those that nobody has looked at.
+- labelme is a separate program (GPL-3, Qt): it is started, never imported, and best installed in its own environment.
+  It is searched next to this Python, then on the PATH.
+- Its settings are passed as a temporary file; the user's ``~/.labelmerc`` is neither read nor written. The keys are
+  those of labelme 5; 6 and 7 rename some of them when they read a file.
+- Labels other than the skeleton's are refused while drawing (``validate_label``), so typos do not become labels.
+- Images have a flag ``checked``. Setting it makes labelme save the file, even without a change or a shape. It
+  distinguishes images without objects from unlabeled ones, and checked predictions from unchecked ones.
 """
 
 from __future__ import annotations
@@ -39,20 +38,20 @@ from posetools.labeling.prelabel import CHECKED
 from posetools.labeling.review.links import bring_back, is_review
 
 PROGRAM = "labelme"
-# labelme has none of its own for points.
+# labelme has no default key for points.
 POINT_KEY = "P"
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotateResult:
-    """What was done in labelme.
+    """The result of a labelme session.
 
     Attributes:
-        new: labelme files that were not there before.
-        changed: labelme files that are different now.
-        predicted: labelme files that are as a model wrote them: nobody has saved them.
-        without: images without a labelme file beside them.
-        brought_back: originals that got what was saved in a folder of ``posetools review``.
+        new: number of new labelme files.
+        changed: number of changed labelme files.
+        predicted: number of labelme files that a model wrote and no one has saved since.
+        without: number of images without a labelme file next to them.
+        brought_back: number of originals updated from a folder of ``posetools review``.
         problems: one sentence for each file that could not be brought back.
     """
 
@@ -65,16 +64,16 @@ class AnnotateResult:
 
 
 def find_labelme() -> Path:
-    """Return the program labelme: beside this Python, else on the PATH.
+    """Return the program labelme: next to this Python, else on the PATH.
 
     Raises:
-        RequestError: there is none.
+        RequestError: it is not installed.
     """
     beside = shutil.which(PROGRAM, path=str(Path(sys.executable).parent))
     found = beside or shutil.which(PROGRAM)
     if found is None:
         raise RequestError(
-            f"posetools annotate needs the program {PROGRAM}: there is none beside {sys.executable} or on the PATH\n"
+            f"posetools annotate requires the program {PROGRAM}, which is not next to {sys.executable} or on the PATH\n"
             "  install it with: uv tool install labelme   (or: pipx install labelme; or: pip install '.[annotate]')"
         )
     return Path(found)
@@ -100,41 +99,39 @@ def labelme_config(skeleton: Skeleton) -> dict[str, Any]:
 
 
 def convention(skeleton: Skeleton) -> tuple[str, str, str]:
-    """Return how images are labeled, in three lines."""
+    """Return the labeling instructions, in three lines."""
     name = skeleton.category.name
     return (
-        f"each {name}: a rectangle (Ctrl+R) labeled {name} and its points ({POINT_KEY}), all with the same Group ID: "
-        "0, 1, 2, ...",
-        f"a point that is hidden, but you know where: its flag {HIDDEN_FLAG} (Ctrl+E); one that you cannot place: no "
-        "point",
-        f"done with an image that shows no {name}, or needs no change: its flag {CHECKED}; every change is saved at "
-        "once",
+        f"each {name}: draw a rectangle (Ctrl+R) labeled {name} and its points ({POINT_KEY}), all with the same Group "
+        "ID: 0, 1, 2, ...",
+        f"occluded point: set its flag {HIDDEN_FLAG} (Ctrl+E) if you know the place; otherwise leave the point out",
+        f"image without {name}, or without changes: set its flag {CHECKED}; every change is saved at once",
     )
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be labeled, or a session that has no screen.
+    """Refuse a folder that cannot be labeled, or a session without a screen.
 
     Raises:
         RequestError: there is no such folder, no image in it, or no screen.
     """
     images_in(folder)
     if not has_screen():
-        raise RequestError("posetools annotate needs a screen, and this session has none\n  labelme shows windows")
+        raise RequestError("posetools annotate requires a screen for labelme's windows, and this session has none")
 
 
 def check_convertible(folder: Path, out: Path, skeleton: str | None, *, overwrite: bool) -> None:
-    """Refuse what ``--then-convert`` could not do when the labeling is over.
+    """Refuse early if ``--then-convert`` would fail after labeling.
 
     Args:
-        folder: where the images lie.
+        folder: the folder with the images.
         out: the data set to write.
-        skeleton: as the user typed it, None where they did not.
-        overwrite: whether a data set that is there may be replaced.
+        skeleton: the ``--skeleton`` option; None if not given.
+        overwrite: whether an existing data set may be replaced.
 
     Raises:
-        RequestError: ``out`` is taken, or lies in what is read; or images are links that lead out of the folder, which
-            convert reads only where a folder is named for them.
+        RequestError: ``out`` is not empty, or is in the folder; or images are links that lead out of the folder, which
+            convert reads only with ``--image-root``.
     """
     check_out(out, [folder], overwrite=overwrite, option="--then-convert")
     top = os.path.realpath(folder)
@@ -145,14 +142,14 @@ def check_convertible(folder: Path, out: Path, skeleton: str | None, *, overwrit
     first, target = next(iter(links.items()))
     originals = os.path.commonpath([Path(real).parent for real in links.values()])
     here, there, new = (quoted(path) for path in (folder, originals, out))
-    # What is saved in a folder of `posetools review` is brought back to the originals; elsewhere it stays by the links.
+    # Labels in a folder of `posetools review` are brought back to the originals; elsewhere they stay by the links.
     source = there if is_review(folder) else f"{here} --image-root {there}"
     own = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
     raise RequestError(
         f"{folder}: images must be in the folder itself for --then-convert, got {len(links)} of {len(images)} as links "
         f"that lead out of it ({first.name} is {target})\n"
-        f"  `posetools annotate {here}{own}` labels them, and then\n"
-        f"  `posetools convert {source} --from labelme{own} --out {new}` converts them"
+        f"  label them with `posetools annotate {here}{own}`, then\n"
+        f"  convert them with `posetools convert {source} --from labelme{own} --out {new}`"
     )
 
 
@@ -160,20 +157,20 @@ def annotate(folder: Path, skeleton: Skeleton, program: Path) -> AnnotateResult:
     """Run labelme on a folder until its window is closed.
 
     Args:
-        folder: where the images and their labelme files lie; ``check_folder`` has passed it.
+        folder: the folder with the images and their labelme files; must have passed ``check_folder``.
         skeleton: what is labeled.
         program: of ``find_labelme``.
 
     Raises:
         RunError: labelme cannot be started, or ends with an error.
-        OutputError: what was saved in a folder of ``posetools review`` cannot be brought back.
+        OutputError: labels saved in a folder of ``posetools review`` cannot be brought back.
     """
     before = _contents(folder)
     with tempfile.TemporaryDirectory(prefix="posetools-annotate-") as own:
         config = Path(own, "labelme.yaml")
         text = yaml.safe_dump(labelme_config(skeleton), sort_keys=False, allow_unicode=True)
         config.write_text(text, encoding="utf-8")
-        # From within the folder: labelme lists the names as they are below it.
+        # Started in the folder, labelme lists names relative to it.
         command = [str(program.absolute()), "--config", str(config), "--logger-level", "warning", "."]
         try:
             status = subprocess.run(command, cwd=folder, check=False, env=_environment()).returncode
@@ -183,8 +180,8 @@ def annotate(folder: Path, skeleton: Skeleton, program: Path) -> AnnotateResult:
     back = bring_back(folder)
     if status != 0:
         raise RunError(
-            f"{program}: ended with exit status {status}; what was saved before that is saved\n"
-            f"  `{program} {folder}`, started by itself, says more"
+            f"{program}: failed with exit status {status}; labels saved before that are kept\n"
+            f"  run `{program} {folder}` to see why"
         )
     images = [path for path in walk_files(folder) if is_image(path)]
     return AnnotateResult(
@@ -198,7 +195,7 @@ def annotate(folder: Path, skeleton: Skeleton, program: Path) -> AnnotateResult:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment for labelme: without what OpenCV sets for its own Qt, whose plugins are not labelme's."""
+    """Return the environment for labelme, without the Qt plugin paths that OpenCV sets for its own Qt."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -1,15 +1,15 @@
-"""Predictions as labelme files beside the images, for a person to correct: what ``posetools prelabel`` does.
+"""Write predictions as labelme files next to the images, to be corrected: the work behind ``posetools prelabel``.
 
 Decisions:
 
-- A file that a person saved is never written over, unless that is asked for. A file as a model wrote it carries a mark
-  (posetools/formats/labelme/write.py) and is renewed. Files without mark are a person's, whatever they hold.
-- Which files those are is known before models are loaded (``plan_prelabels``), and looked at once more before each is
-  written: labelme may be open on the folder meanwhile.
-- An image that a labelme file elsewhere in the folder names has its labels there, and gets no second file.
-- Keys of an existing file that are not labelme's own survive, and so do the image's flags, but for ``checked``:
-  nobody has checked what is new.
-- Each file is written atomically; what is done stays when the run is stopped.
+- A file saved by a person is never overwritten, unless requested. A file written by a model has a mark
+  (posetools/formats/labelme/write.py) and is replaced. Files without the mark count as a person's.
+- The plan is made before models are loaded (``plan_prelabels``), and each file is checked again before it is written:
+  labelme may be open on the folder in the meantime.
+- An image with a labelme file elsewhere in the folder has its labels there, and gets no second file.
+- Keys of an existing file that are not labelme's own are kept, and so are the image's flags, except ``checked``: the
+  new labels are unchecked.
+- Each file is written atomically; finished files stay if the run is stopped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from posetools.prediction.write import check_labelme_names, predicted_labelme
 from posetools.progress import Progress, silent
 from posetools.runtime.results import PoseResult
 
-# The flag of an image that says that a person has looked at it; `posetools annotate` offers it.
+# Image flag: a person has checked it. `posetools annotate` offers it.
 CHECKED = "checked"
 
 TaskKind: TypeAlias = Literal["new", "renewed", "replaced"]
@@ -49,10 +49,10 @@ class PrelabelTask:
 
     Attributes:
         image: the image.
-        file: the labelme file, with links followed.
-        kind: whether there is none yet, a model's, or a person's.
-        digest: of the file's content when it was planned; empty when there was none.
-        kept: what the new file takes over from the old one: the keys that are not labelme's own, and ``flags``.
+        file: the labelme file, with links resolved.
+        kind: whether there is no file yet, a model's, or a person's.
+        digest: of the file's content at planning; empty if there was none.
+        kept: what the new file keeps from the old one: keys that are not labelme's own, and ``flags``.
     """
 
     image: Path
@@ -64,13 +64,13 @@ class PrelabelTask:
 
 @dataclass(frozen=True, slots=True)
 class PrelabelPlan:
-    """What is to be done in a folder.
+    """The plan for a folder.
 
     Attributes:
-        folder: where the images and their labelme files lie.
-        tasks: the images that get a file, in the order of their names.
-        kept: images whose labels are a person's, and stay as they are.
-        problems: one sentence for each image whose file cannot be written over.
+        folder: the folder with the images and their labelme files.
+        tasks: the images that get a file, sorted by name.
+        kept: number of images with a person's labels, which are kept.
+        problems: one sentence for each image whose file cannot be overwritten.
     """
 
     folder: Path
@@ -81,16 +81,16 @@ class PrelabelPlan:
 
 @dataclass(slots=True)
 class PrelabelReport:
-    """What was done.
+    """The result of prelabeling.
 
     Attributes:
-        new: files that were not there.
-        renewed: files of a model that nobody had saved since.
-        replaced: files of a person.
-        kept: images whose labels are a person's, and stayed as they were.
-        objects: how many objects are in the files that were written.
-        problems: one sentence for each image without a new file that should have one, and for objects left out.
-        skeleton: the file that tells ``posetools annotate`` and ``convert`` the keypoints, where it was written.
+        new: number of new files.
+        renewed: number of replaced files of a model.
+        replaced: number of replaced files of a person.
+        kept: number of images with a person's labels, which were kept.
+        objects: number of objects in the written files.
+        problems: one sentence for each image that should have a new file but has none, and for objects left out.
+        skeleton: the skeleton file for ``posetools annotate`` and ``convert``, if it was written.
     """
 
     new: int = 0
@@ -103,7 +103,7 @@ class PrelabelReport:
 
     @property
     def written(self) -> int:
-        """How many files were written."""
+        """The number of written files."""
         return self.new + self.renewed + self.replaced
 
 
@@ -111,8 +111,8 @@ def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
     """Return which images in and below a folder get a labelme file; nothing is written.
 
     Args:
-        folder: where the images and their labelme files lie.
-        replace: also write over files that a person saved.
+        folder: the folder with the images and their labelme files.
+        replace: also overwrite files saved by a person.
 
     Raises:
         RequestError: there is no such folder, no image in it, or two images would have one labelme file.
@@ -135,7 +135,7 @@ def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
 
 
 def _labeled_elsewhere(files: Sequence[Path]) -> frozenset[str]:
-    """Return the images (with links followed) that a labelme file names which does not lie beside them."""
+    """Return the images (with links resolved) whose labelme file is not next to them."""
     found = set()
     for file in files:
         if file.suffix.lower() != ".json":
@@ -153,7 +153,7 @@ def _labeled_elsewhere(files: Sequence[Path]) -> frozenset[str]:
 
 
 def _plan_one(image: Path, *, replace: bool) -> PrelabelTask | str | None:
-    """Return the task of an image, why there can be none, or None where a person's labels stay."""
+    """Return the task of an image, or why it is impossible, or None if a person's labels are kept."""
     file = image.with_suffix(".json")
     real = Path(os.path.realpath(file))
     if not real.exists():
@@ -162,13 +162,13 @@ def _plan_one(image: Path, *, replace: bool) -> PrelabelTask | str | None:
         data = read_bytes(file)
         document = parse_document(data, str(file))
     except InputError as exc:
-        return f"{exc}; it stays as it is"
+        return f"{exc}; it is kept"
     if isinstance(document, Finding):
-        return f"{document.where}: {document.message}; it stays as it is"
+        return f"{document.where}: {document.message}; it is kept"
     relative = portable_path(document.image_path)
     if relative is None or os.path.realpath(file.parent / relative) != os.path.realpath(image):
-        rule = f"{image.name!r}, the image beside it, to be written over"
-        return f"{file}: {must_be('imagePath', rule, document.image_path)}; it stays as it is"
+        rule = f"{image.name!r}, the image next to it, to be overwritten"
+        return f"{file}: {must_be('imagePath', rule, document.image_path)}; it is kept"
     untouched = is_untouched(data)
     if not untouched and not replace:
         return None
@@ -188,11 +188,11 @@ def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = si
     Args:
         plan: of ``plan_prelabels``.
         pipeline: the models; a point with a lower score than its ``kpt_thr`` gets the flag ``occluded``.
-        progress: told how many images are done.
+        progress: receives progress.
 
     Raises:
-        RequestError: another run writes into the same folder, or it has another skeleton.
-        OutputError: a file cannot be written, or what was predicted is not finite.
+        RequestError: another run is writing into the same folder, or it has another skeleton.
+        OutputError: a file cannot be written, or a prediction is not finite.
     """
     report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
     found = each_predicted(pipeline, ((task, task.image) for task in plan.tasks))
@@ -203,14 +203,14 @@ def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = si
                 report.problems.append(result)
             else:
                 _write(task, result, pipeline, report)
-            progress("prelabelling", done, len(plan.tasks))
+            progress("prelabeling", done, len(plan.tasks))
     return report
 
 
 def _write(task: PrelabelTask, result: PoseResult, pipeline: PosePipeline, report: PrelabelReport) -> None:
     if _changed(task):
         report.kept += 1
-        report.problems.append(f"{task.file}: was saved by somebody while predictions were made; it stays as it is")
+        report.problems.append(f"{task.file}: was saved by someone during prediction; it is kept")
         return
     facts = {"thresholds": {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}}
     text, objects, problems = predicted_labelme(
@@ -228,4 +228,4 @@ def _changed(task: PrelabelTask) -> bool:
     except FileNotFoundError:
         return bool(task.digest)
     except OSError as exc:
-        raise OutputError(f"{printable(str(task.file))}: cannot be written over: {exc.strerror or exc}") from exc
+        raise OutputError(f"{printable(str(task.file))}: cannot be overwritten: {exc.strerror or exc}") from exc

@@ -1,7 +1,7 @@
-"""Many images as one contact sheet, with a legend of what is drawn in them.
+"""A contact sheet of many images, with a legend.
 
-A sheet is often larger than a screen. All its text is so large that it can be read when the whole sheet is shown on a
-screen of 1280 by 800 pixels.
+A sheet is often larger than a screen. Its text is large enough to be read when the whole sheet is shown on a screen of
+1280 by 800 pixels.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from posetools.core.skeleton import Color, Skeleton
 from posetools.imaging.drawing import BOX_COLOR, INK, PAPER, SMALLEST_TEXT, Style, draw_instances, fitting_size, font_of
 
 _SCREEN = 1280, 800
-# The height of text in pixels of such a screen; in narrow tiles this share of their width at most.
+# Text height in pixels of such a screen; in narrow tiles at most this fraction of their width.
 _CAPTION, _HEADING = 12.0, 15.0
 _NARROW = 9
-# Title and legend take about so many pixels of the screen's height.
+# Approximate height of title and legend, in pixels of the screen.
 _LEGEND_HEIGHT = 90
-# A sheet is shown whole by its width; what is higher than so many screens is scrolled.
+# Sheets are fitted by width; those higher than this many screens are scrolled.
 _HIGHEST = 2.0
 # A longer legend would hide the images.
 _LEGEND_ROWS = 40
 _GROUND: Color = (96, 100, 106)
-HIDDEN = "hidden (labeled, not visible)"
+HIDDEN = "occluded (labeled, not visible)"
 
 
 @dataclass(frozen=True, slots=True)
 class LegendRow:
-    """One entry of a legend: what is drawn, and what it means.
+    """One entry of a legend.
 
     Attributes:
-        text: what it means; may be empty.
+        text: its meaning; may be empty.
         points: keypoint -> visibility, drawn side by side with the links between them.
-        box: the color of a box that is drawn; None for none.
+        box: the color of the box to draw; None for none.
     """
 
     text: str
@@ -48,7 +48,7 @@ class LegendRow:
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """What the drawings of a sheet mean.
+    """The legend of a sheet.
 
     Attributes:
         skeleton: the keypoints and links, with their colors.
@@ -66,7 +66,7 @@ def legend_of(
 
     Args:
         skeleton: the keypoints and links.
-        boxes: what boxes mean, and their colors; None: one of an object.
+        boxes: what boxes mean, and their colors; None: one for an object.
         notes: sentences that need no drawing.
         ring: what a ring means.
     """
@@ -87,23 +87,23 @@ def legend_of(
 
 
 def reduction(size: tuple[int, int]) -> float:
-    """Return how many times smaller than it is a sheet of (width, height) is shown on a screen; at least 1."""
+    """Return the factor by which a sheet of (width, height) is reduced on a screen; at least 1."""
     wide, high = size[0] / _SCREEN[0], size[1] / _SCREEN[1]
     return max(1.0, wide, min(high, _HIGHEST * wide))
 
 
 def readable_text(size: tuple[int, int], width: int) -> float:
-    """Return the height in pixels of text that can be read in a reduced sheet.
+    """Return the height in pixels of readable text in a reduced sheet.
 
     Args:
         size: of the sheet.
-        width: of the tile that the text is in.
+        width: of the text's tile.
     """
     return max(SMALLEST_TEXT, min(_CAPTION * reduction(size), width / _NARROW))
 
 
 def fitting_columns(count: int, shape: float, lines: int) -> int:
-    """Return in how many columns images are largest when the whole sheet is shown on a screen.
+    """Return the number of columns that makes images largest when the whole sheet is on a screen.
 
     Args:
         count: how many images.
@@ -129,23 +129,23 @@ def contact_sheet(
     title: str = "",
     legend: Legend | None = None,
 ) -> Pillow.Image:
-    """Return one image of many: even tiles row by row, each image whole and in the middle of its tile.
+    """Return one image of many: equal tiles in rows, each image whole and centered in its tile.
 
     Args:
         tiles: the images; at least one.
         columns: tiles in a row.
         tile: (width, height) of a tile in pixels, without caption.
-        captions: what stands below each tile; a line feed begins a new line.
-        caption_lines: how many lines a caption has at most; what is longer is cut.
-        title: a line above all.
-        legend: what is drawn in the images; it is written below them.
+        captions: text below each tile; a line feed starts a new line.
+        caption_lines: most lines of a caption; longer ones are cut.
+        title: a line at the top.
+        legend: drawn below the images.
     """
     gap = max(4, tile[0] // 60)
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
     whole = columns * (tile[0] + gap) + gap, rows * (tile[1] + gap) + gap
     caption_height = 0
-    # Larger text makes the sheet higher, and a higher one is shown smaller.
+    # Larger text makes the sheet higher, and a higher sheet is reduced more.
     for _ in range(2):
         whole = whole[0], rows * (tile[1] + gap + caption_height) + gap
         font = font_of(round(readable_text(whole, tile[0])))
@@ -176,7 +176,7 @@ def contact_sheet(
 
 
 def _legend(legend: Legend, width: int, size: int) -> Pillow.Image:
-    """Return a legend, ``width`` pixels wide: as many rows of entries as it needs."""
+    """Return a legend, ``width`` pixels wide, with as many rows of entries as needed."""
     font, height = font_of(size), round(1.9 * size)
     pad = size // 2
     rows: list[list[tuple[int, Pillow.Image, str]]] = [[]]
@@ -201,7 +201,7 @@ def _legend(legend: Legend, width: int, size: int) -> Pillow.Image:
 
 
 def _symbol(entry: LegendRow, skeleton: Skeleton, size: int) -> Pillow.Image:
-    """Return what an entry stands for, drawn as in the images; nothing where it is a text alone."""
+    """Return the symbol of an entry, drawn as in the images; empty for text only."""
     high = round(1.4 * size)
     wide = 0 if entry.box is None and not entry.points else round((1.4 if len(entry.points) < 2 else 4) * size)
     canvas = Pillow.new("RGB", (wide, high), _GROUND)
@@ -219,7 +219,7 @@ def _symbol(entry: LegendRow, skeleton: Skeleton, size: int) -> Pillow.Image:
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """Return a text that fits: of sentences the beginning is kept, of a name its end too, where names differ."""
+    """Return a text that fits: sentences keep their beginning, names their end too, where they differ."""
     if font.getlength(text) <= width:
         return text
     for kept in range(len(text) - 1, 0, -1):
@@ -231,7 +231,7 @@ def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float, most: int) -> list[str]:
-    """Return a text as at most ``most`` lines, broken between words, the last one cut where there is more."""
+    """Return a text as at most ``most`` lines, wrapped between words, the last one cut if too long."""
     lines: list[str] = []
     for paragraph in text.split("\n"):
         line = ""

@@ -1,11 +1,11 @@
-"""Looking at labels: images with their objects drawn in, as one contact sheet or as a folder of images.
+"""View labels: images with their objects drawn in, as one contact sheet or as a folder of images.
 
-What is shown is spread evenly over what there is, or drawn by lot with a seed: nobody chooses by looks, and the same
-request gives the same images. They are opened one after the other. Small objects in large images have few pixels in
-a tile of a sheet; with ``objects`` each tile is one object, cut out with a margin.
+Images are chosen evenly, or randomly with a seed; the same request gives the same images. They are opened one at a
+time. Small objects in large images have few pixels in a tile of a sheet; with ``objects`` each tile is one object,
+cropped with a margin.
 
-In a sheet objects are drawn at the size of the tile, not at that of the image: lines and points then have the width
-that can be seen, and a 4K JPEG is decoded at a fraction of its size.
+In a sheet objects are drawn at the size of the tile, not of the image: lines and points then have a visible width, and
+a 4K JPEG is decoded at a fraction of its size.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
 MARKED: Color = (255, 40, 90)
-# A sheet is about this many pixels wide, and an image in it as wide as these say.
+# Approximate width of a sheet, and the least and largest width of an image in it, in pixels.
 _SHEET_WIDTH = 2560
 _NARROWEST, _WIDEST = 320, 1280
 _MOST_PIXELS = 120_000_000
-# Images of another shape than these (width by height) are shown whole in a tile that is wider or higher than they.
+# Range of tile shapes (width by height); images beyond are shown whole in a tile of the nearest shape.
 _TILE_SHAPES = 0.5, 2.5
-# An object is cut out with this share of its longer side around it, and at least these pixels.
+# Margin of a cropped object, as a share of its longer side, and at least these pixels.
 _TILE_MARGIN, _TILE_MARGIN_PIXELS = 0.25, 4.0
-# A cut that is written by itself is enlarged to this.
+# A crop written as its own file is enlarged to this.
 _SMALLEST_CUT = 480
 _NAME_LINES, _FINDING_LINES = 2, 3
-# A sheet is wider than most screens: what is drawn in it must still be seen when it is shown smaller.
+# A sheet is wider than most screens: drawings must be visible when it is reduced.
 _SHEET_SCALE, _SHOWN_SCALE = 1.6, 1.2
 _BLANK = (205, 205, 205)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class View:
-    """One image of the output: a whole one, or one object of it.
+    """One image of the output: a whole image, or one object of it.
 
     Attributes:
         labels: the image and its objects.
-        row: the object, or None for the image with all of them.
-        mark: what is found in it.
-        predicted: what is predicted for it; None where no predictions are shown.
+        row: the object; None for the whole image.
+        mark: its findings.
+        predicted: its predictions; None if not shown.
     """
 
     labels: LabeledImage
@@ -67,12 +67,12 @@ class View:
     predicted: ImagePredictions | None = None
 
     def region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Return what is shown of the image, which is of ``size`` (width, height): x1, y1, x2, y2 in pixels."""
+        """Return the visible region of the image of ``size`` (width, height): x1, y1, x2, y2 in pixels."""
         if self.row is None:
             return 0, 0, *size
         box = self.labels.boxes[self.row]
         margin = max(_TILE_MARGIN * float((box[2:] - box[:2]).max()), _TILE_MARGIN_PIXELS)
-        # At an edge of the image, and beyond it, the cut keeps its size and moves inwards.
+        # At the image's edges, the crop keeps its size and moves inward.
         span = np.ceil(box[2:] - box[:2] + 2 * margin).clip(1, size).astype(int)
         low = np.floor(box[:2] - margin).clip(0, np.array(size) - span).astype(int)
         high = low + span
@@ -80,12 +80,12 @@ class View:
 
     @property
     def shape(self) -> float:
-        """Width by height of what is shown."""
+        """Width by height of the visible region."""
         x1, y1, x2, y2 = self.region(self.labels.image.size)
         return (x2 - x1) / (y2 - y1)
 
     def caption(self, code: str) -> str:
-        """Return what stands below it; ``code`` is that of the findings in its mark."""
+        """Return its caption; ``code`` is that of the findings in its mark."""
         name, objects = self.labels.image.file_name, len(self.labels.boxes)
         text = f"{name}: {counted(objects, 'object')}"
         if self.row is not None:
@@ -101,9 +101,9 @@ class View:
 def _draw(
     one: View, skeleton: Skeleton, style: Style, *, tile: tuple[int, int] | None = None, code: str = ""
 ) -> Pillow.Image:
-    """Return the image, or what is to be seen of it, with labels, and with predictions to the right of them.
+    """Return the visible region with labels, and next to it, on the right, with predictions.
 
-    The labels fill a tile (width, height), and the predictions another; None: full resolution.
+    Labels and predictions fill a tile (width, height) each; None: full resolution.
     """
     image, corner, scale = _open(one, tile)
 
@@ -129,7 +129,7 @@ def _draw(
     found = one.predicted
     kept = np.arange(len(found.boxes))
     if one.row is not None:
-        # Of the other objects only the tags would be seen, at the edges of the cut.
+        # Only the tags of the other objects would be visible, at the edges of the crop.
         overlaps = pairwise_iou(one.labels.boxes[[one.row]], found.boxes)[0]
         kept = np.flatnonzero(overlaps == overlaps.max(initial=1e-9))[:1]
     points = np.concatenate(
@@ -148,10 +148,10 @@ def _draw(
 
 
 def _open(one: View, tile: tuple[int, int] | None) -> tuple[Pillow.Image, tuple[int, int], Floats]:
-    """Return what is shown, the pixel of the image at its corner, and the (2,) factors from that to what is shown."""
+    """Return the visible region, the image pixel at its corner, and the (2,) scale factors."""
     path = one.labels.image.path
     if path is None:
-        raise InputError(one.labels.image.file_name, "", "the annotation does not say where the image is")
+        raise InputError(one.labels.image.file_name, "", "the annotation has no path of the image")
     size = read_header(path).size
     x1, y1, x2, y2 = one.region(size)
     sides = x2 - x1, y2 - y1
@@ -181,19 +181,19 @@ def draw_sheet(
     progress: Progress,
     ring: str = HIDDEN,
 ) -> Pillow.Image:
-    """Return one image of all views, with a legend; those that cannot be read stay blank, their problems are noted.
+    """Return one image of all views, with a legend; unreadable images stay blank, with their problems noted.
 
     Args:
         views: what to show; at least one.
         skeleton: names, colors and links.
         style: what is drawn.
         columns: views in a row; None: so that they are largest when a screen shows the whole sheet.
-        tile: (width, height) of an image; a height of None, or None at all: what fits.
-        code: that of the findings in the views' marks.
-        title: a line above all.
-        problems: gets a sentence for each image that cannot be read.
-        progress: told how far it is.
-        ring: what a point that is drawn as a ring means.
+        tile: (width, height) of an image; a height of None, or None: what fits.
+        code: of the findings in the views' marks.
+        title: a line at the top.
+        problems: receives a sentence for each unreadable image.
+        progress: receives progress.
+        ring: what a ring means.
 
     Raises:
         RequestError: the sheet would be too large.
@@ -209,7 +209,7 @@ def draw_sheet(
     size = columns * width * (1 + paired), -(-len(views) // columns) * height
     if size[0] * size[1] > _MOST_PIXELS:
         rule = f"at most {_MOST_PIXELS // 1_000_000} million pixels"
-        raise RequestError(f"{must_be('the sheet', rule, size)}\n  a smaller --tile or --n, or --each")
+        raise RequestError(f"{must_be('the sheet', rule, size)}\n  pass a smaller --tile or --n, or --each")
     scale = style.scale * max(_SHEET_SCALE, _SHOWN_SCALE * reduction(size))
     style = replace(style, scale=scale, smallest_text=readable_text(size, width))
     tiles, captions = [], []
@@ -241,7 +241,7 @@ def _legend(views: Sequence[View], skeleton: Skeleton, style: Style, *, code: st
         boxes[f"object with {code}"] = MARKED
     notes = []
     if any(one.predicted is not None for one in views):
-        score = f"right: predictions and their scores, without points that score below {KPT_THR:g}"
+        score = f"right: predictions and their scores, without points below {KPT_THR:g}"
         notes = ["left: labels", score]
     return legend_of(skeleton, boxes=boxes, notes=notes, ring=ring)
 
@@ -261,15 +261,15 @@ class ViewRequest:
         data: a data set folder, or a labeled source that convert reads.
         out: the sheet's file, or the folder of images; None: view.png or view/ in the current folder.
         split: the one split to show; None for all.
-        finding: a code: only images with such a finding, with the objects that it names marked.
-        predictions: a file of predictions, which are drawn beside the labels.
+        finding: a code: only images with such a finding, with its objects marked.
+        predictions: a file of predictions, drawn next to the labels.
         skeleton: a built-in name or a file; None: the data's own.
         number: how many images, or objects, at most.
-        seed: chooses by lot; None: spread evenly.
-        objects: show each object by itself.
-        each: write each image by itself, in full resolution.
+        seed: choose randomly with this seed; None: evenly.
+        objects: show each object separately.
+        each: write each image separately, in full resolution.
         columns: images in a row of the sheet; None: so that they are largest when a screen shows the whole sheet.
-        tile: (width, height) of an image in the sheet in pixels; a height of None is that which fits.
+        tile: (width, height) of an image in the sheet in pixels; a height of None: what fits.
         style: what is drawn.
     """
 
@@ -290,13 +290,13 @@ class ViewRequest:
 
 @dataclass(frozen=True, slots=True)
 class ViewResult:
-    """What was shown.
+    """The result of a view.
 
     Attributes:
-        out: what was written; None when there was nothing to show.
-        shown: how many images, or objects.
-        among: how many there are that could have been chosen.
-        notes: what else is to be said, a sentence each.
+        out: what was written; None if there was nothing to show.
+        shown: number of images, or objects.
+        among: number of images, or objects, to choose from.
+        notes: further remarks, a sentence each.
     """
 
     out: Path | None
@@ -319,7 +319,7 @@ def view(request: ViewRequest, progress: Progress = silent) -> ViewResult:
     views, notes = _candidates(labels, request)
     if labels.unreadable:
         command = "validate" if (request.data / IMAGES).is_dir() else "convert"
-        notes.append(f"errors in reading: {labels.unreadable}; what they name is not drawn; see `posetools {command}`")
+        notes.append(f"reading errors: {labels.unreadable}, which are not drawn; see `posetools {command}`")
     if not views:
         return ViewResult(None, 0, 0, tuple(notes))
     chosen = _choose(views, request)
@@ -344,17 +344,17 @@ def view(request: ViewRequest, progress: Progress = silent) -> ViewResult:
 
 
 def _target(request: ViewRequest) -> Path:
-    """Return where to write; refuse what cannot be, before anything is read."""
+    """Return where to write; refuse impossible options before anything is read."""
     for name, value in (("--n", request.number), ("--columns", request.columns)):
         if value is not None and value < 1:
             raise RequestError(must_be(name, "at least 1", value))
     out = request.out or (VIEW_FOLDER if request.each else VIEW_SHEET)
     if request.each:
         if out.is_file() or (out.is_dir() and any(out.iterdir())):
-            hint = "choose another --out, or remove this one yourself"
-            raise RequestError(f"{out}: must be a new or an empty folder with --each, but is not\n  {hint}")
+            hint = "choose another --out, or delete this one"
+            raise RequestError(f"{out}: must be a new or empty folder with --each, but is not\n  {hint}")
     elif out.is_dir():
-        raise RequestError(f"{out}: must be the file of the sheet, but is a folder\n  --each writes single images")
+        raise RequestError(f"{out}: must be the file of the sheet, but is a folder\n  pass --each for single images")
     elif out.suffix.lower() not in _OUT_SUFFIXES:
         raise RequestError(f"--out must be a file that ends with {', '.join(sorted(_OUT_SUFFIXES))}, got {out}")
     return out
@@ -366,11 +366,11 @@ def _spare_sources(out: Path, labels: ShownLabels) -> None:
     for each in labels.images:
         path = each.image.path
         if path and path.name == out.name and path.is_file() and path.samefile(out):
-            raise RequestError(f"{out}: is a labeled image itself\n  choose another --out")
+            raise RequestError(f"{out}: is one of the labeled images\n  choose another --out")
 
 
 def _candidates(labels: ShownLabels, request: ViewRequest) -> tuple[list[View], list[str]]:
-    """Return everything that could be shown, and what is to be said about it."""
+    """Return everything that could be shown, and notes."""
     views = [View(each) for each in labels.images]
     notes: list[str] = []
     if request.finding is not None:
@@ -381,7 +381,7 @@ def _candidates(labels: ShownLabels, request: ViewRequest) -> tuple[list[View], 
         named = [(each, predictions.get(each.labels.image.file_name)) for each in views]
         views = [replace(each, predicted=predicted) for each, predicted in named if predicted is not None]
         if not views:
-            notes.append(f"{request.predictions}: has nothing on the images that would be shown")
+            notes.append(f"{request.predictions}: has no predictions for the images to show")
     if request.objects:
         views = [
             replace(each, row=row)
@@ -390,23 +390,23 @@ def _candidates(labels: ShownLabels, request: ViewRequest) -> tuple[list[View], 
             if not each.mark.rows or row in each.mark.rows
         ]
     if not views and not notes:
-        notes.append(f"{request.data}: there is {'no object' if request.objects else 'no picture'} to show")
+        notes.append(f"{request.data}: there is no {'object' if request.objects else 'image'} to show")
     return views, notes
 
 
 def _marks(labels: ShownLabels, code: str) -> tuple[dict[int, Mark], list[str]]:
-    """Return the images with findings of a code, by index, and a sentence where there is none."""
+    """Return the images with findings of a code, by index, and a sentence if there are none."""
     findings = labels.findings()
     counts = count_by_code(findings)
     occurring = ", ".join(f"{each} {RULES[each].title} ({number})" for each, number in counts.items()) or "none"
     if code not in RULES:
         raise RequestError(
-            f"{must_be('--finding', 'a code of docs/findings.md', code)}\n  what occurs here: {occurring}"
+            f"{must_be('--finding', 'a code of docs/findings.md', code)}\n  codes in this data: {occurring}"
         )
     marks, elsewhere = mark_images([each for each in findings if each.code == code], labels.images)
-    notes = [f"{code} {RULES[code].title}, of no one image: {each.where}: {each.message}" for each in elsewhere]
+    notes = [f"{code} {RULES[code].title}, on no single image: {each.where}: {each.message}" for each in elsewhere]
     if code not in counts:
-        notes = [f"no image has {code} {RULES[code].title}; what occurs here: {occurring}"]
+        notes = [f"no image has {code} {RULES[code].title}; codes in this data: {occurring}"]
     return marks, notes[:_LISTED_NAMES]
 
 
@@ -414,7 +414,7 @@ def _predictions(path: Path, labels: ShownLabels) -> Mapping[str, ImagePredictio
     try:
         predictions = read_predictions(path, labels.skeleton)
     except RequestError:
-        # COCO's results, which go by image id.
+        # COCO results refer to images by id.
         if not labels.ann_files:
             raise
         predictions = read_predictions(path, labels.skeleton, _image_ids(labels))
@@ -426,14 +426,16 @@ def _predictions(path: Path, labels: ShownLabels) -> Mapping[str, ImagePredictio
 
 
 def _image_ids(labels: ShownLabels) -> dict[str, int]:
-    """Return the ids that COCO's results may name: of all splits or, where they clash, of those that are shown."""
+    """Return the ids that COCO results may use: of all splits or, if they clash, of the splits shown."""
     of_files = {file: image_ids_of(Path(file)) for file in labels.ann_files}
     shown = {each.ann_file for each in labels.images}
     for files in (labels.ann_files, [file for file in labels.ann_files if file in shown]):
         ids = join_ids([of_files[file] for file in files])
         if ids is not None:
             return ids
-    raise RequestError(f"{', '.join(labels.ann_files)}: image ids must differ between the splits\n  --split names one")
+    raise RequestError(
+        f"{', '.join(labels.ann_files)}: image ids must differ between splits\n  choose one with --split"
+    )
 
 
 def _choose(views: Sequence[View], request: ViewRequest) -> list[View]:
@@ -466,7 +468,7 @@ def _write_each(
 
 
 def _name(view: View) -> str:
-    """Return the name of an image that is written by itself: its own, where its ending is one that is written."""
+    """Return the file name of a separately written image: its own, if its format can be written, else as PNG."""
     path = PurePosixPath(view.labels.image.file_name)
     if view.row is not None:
         path = path.with_name(f"{path.stem}_object{view.row + 1}{path.suffix}")

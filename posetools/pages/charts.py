@@ -1,6 +1,6 @@
-"""What the charts of all pages are made of, as inline SVG.
+"""Parts of the charts of all pages, as inline SVG.
 
-Their colors are classes of the page's style sheet, so that they follow light and dark.
+Their colors are classes of the page's style sheet, so that they follow light and dark mode.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from posetools.core.geometry import Ints
 
-# The page's style sheet has so many colors of splits, and levels of heat.
+# Number of split colors, and of heat levels, in the page's style sheet.
 SPLIT_COLORS = 6
 _LEVELS = 7
 
@@ -24,11 +24,11 @@ class Dot:
 
     Attributes:
         x: in the chart's own unit.
-        y: likewise.
-        text: what it is.
+        y: in the chart's own unit.
+        text: its tooltip.
         link: the id of its image in the page; empty for a dot without one.
-        color: number of its color, where it has no link.
-        label: what the link is called, for who cannot see it; empty: as its text.
+        color: number of its color, if it has no link.
+        label: accessible name of the link; empty: as its text.
     """
 
     x: float
@@ -40,7 +40,7 @@ class Dot:
 
 
 def draw_dot(dot: Dot, x: float, y: float, radius: float) -> Markup:
-    """Return a dot at a place of the chart, a link where it has one."""
+    """Return a dot at a place of the chart, as a link if it has one."""
     style = "outlier" if dot.link else f"dot s{dot.color % SPLIT_COLORS}"
     circle = Markup('<circle class="{}" cx="{:.2f}" cy="{:.2f}" r="{:g}">{}</circle>').format(
         style, x, y, radius, tooltip(dot.text)
@@ -55,9 +55,9 @@ def svg(style: str, size: tuple[float, float], label: str, parts: Iterable[Marku
     Args:
         style: its class.
         size: width and height of its coordinates, in which text has a height of 10.
-        label: what it shows, for who cannot see it.
-        parts: what is in it.
-        links: whether links are among them.
+        label: its accessible name.
+        parts: its content.
+        links: whether the content has links.
     """
     return Markup('<svg class="{}" viewBox="0 0 {:g} {:g}" role="{}" aria-label="{}">{}</svg>').format(
         style, *size, "group" if links else "img", label, Markup("").join(parts)
@@ -65,14 +65,14 @@ def svg(style: str, size: tuple[float, float], label: str, parts: Iterable[Marku
 
 
 def bar(label: str, parts: Iterable[Markup]) -> Markup:
-    """Return a bar, 100 wide and 10 high, as wide as there is room."""
+    """Return a bar, 100 x 10 units, stretched to the available width."""
     return Markup(
         '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
     ).format(label, Markup("").join(parts))
 
 
 def tooltip(text: str) -> Markup:
-    """Return the text that is shown where the mouse is."""
+    """Return a tooltip."""
     return Markup("<title>{}</title>").format(text)
 
 
@@ -82,15 +82,15 @@ def words(x: float, y: float, anchor: str, text: str) -> Markup:
 
 
 def upwards(y: float, text: str) -> Markup:
-    """Return the name of the axis on the left, with its middle at ``y``."""
+    """Return the label of the left axis, centered at ``y``."""
     return Markup('<text x="9" y="{0:g}" text-anchor="middle" transform="rotate(-90 9 {0:g})">{1}</text>').format(
         y, text
     )
 
 
 def heat_squares(counts: Ints) -> Markup:
-    """Return counts as squares of side 1, rows down, darker where there are more."""
-    # By the square root: cells with few points, which may be mistakes, can still be seen.
+    """Return counts as squares of side 1, rows down, darker for larger counts."""
+    # Square root: cells with few points, which may be mistakes, stay visible.
     levels = np.ceil(np.sqrt(counts / max(1, int(counts.max(initial=0)))) * _LEVELS).astype(np.int64)
     paths = []
     for level in range(1, _LEVELS + 1):

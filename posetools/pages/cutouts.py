@@ -1,4 +1,4 @@
-"""What a page shows of images: a region, cut out to the size of a tile, with objects drawn into it."""
+"""Crops of images in a page: a region at the size of a tile, with objects drawn into it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from posetools.errors import InputError
 from posetools.imaging.drawing import Style, draw_instances, fitting_size
 from posetools.imaging.header import open_decoded
 
-# Points that are wrong are marked with it.
+# Marks wrong points.
 WRONG: Color = (255, 40, 90)
-# An image in the page has at most this width and height.
+# Largest width and height of an image in the page.
 _TILE = 340, 255
-# An object is cut out with this share of its longer side around it, and at least these pixels.
+# Margin of an object's crop, as a share of its longer side, and at least these pixels.
 _CROP_MARGIN, _CROP_MARGIN_PIXELS = 0.2, 6.0
 _STYLE = Style(scale=1.8)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Cutout:
-    """A region of an image, as large as a tile.
+    """A region of an image at the size of a tile.
 
     Attributes:
-        image: what is shown.
-        corner: (2,) where the region begins, in pixels of the image.
-        factor: how many times larger it is shown.
+        image: the region.
+        corner: (2,) its upper left corner, in pixels of the image.
+        factor: its scale.
     """
 
     image: Pillow.Image
@@ -40,13 +40,13 @@ class Cutout:
     factor: float
 
     def place(self, boxes: Floats, keypoints: Floats) -> tuple[Floats, Floats]:
-        """Return (N, 4) boxes and (N, K, 3) keypoints of the image where they are in this."""
+        """Return (N, 4) boxes and (N, K, 3) keypoints of the image in coordinates of the crop."""
         moved = keypoints.copy()
         moved[:, :, :2] = (keypoints[:, :, :2] - self.corner) * self.factor
         return (boxes - np.tile(self.corner, 2)) * self.factor, moved
 
     def draw(self, boxes: Floats, keypoints: Floats, skeleton: Skeleton) -> Pillow.Image:
-        """Return it with objects of the image drawn into it."""
+        """Return the crop with objects drawn into it."""
         return draw_instances(self.image, *self.place(boxes, keypoints), skeleton, style=_STYLE)
 
 
@@ -66,7 +66,7 @@ def cut_out(image: Pillow.Image, region: Sequence[int], scale: float) -> Cutout:
 
 
 def open_upright(path: Path) -> tuple[Pillow.Image, float] | None:
-    """Return an upright image, at a fraction of its size where that is decoded faster, and that fraction; or None."""
+    """Return an upright image, possibly reduced for speed, and its scale; None if it cannot be read."""
     try:
         return open_decoded(path, "RGB", (8 * _TILE[0], 8 * _TILE[1]))
     except InputError:
@@ -74,12 +74,12 @@ def open_upright(path: Path) -> tuple[Pillow.Image, float] | None:
 
 
 def region_of(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return what is shown round an object: its box and its labeled points, a margin, at least a few pixels.
+    """Return the region around an object: its box and labeled points, with a margin of at least a few pixels.
 
     Args:
         boxes: (1, 4) x1, y1, x2, y2.
         keypoints: (1, K, 3) x, y, visibility.
-        size: the image's (width, height), in which the result lies.
+        size: the image's (width, height); the result is inside.
     """
     labeled = keypoints[0][(keypoints[0, :, 2] > 0) & np.isfinite(keypoints[0]).all(axis=1), :2]
     limit = np.array(size, dtype=np.float64)
@@ -88,7 +88,7 @@ def region_of(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> tuple[
     margin = max(_CROP_MARGIN * float((high - low).max()), _CROP_MARGIN_PIXELS)
     low, high = np.floor(low - margin).clip(0, limit), np.ceil(high + margin).clip(0, limit)
     low, high = np.minimum(low, limit - 1), np.maximum(high, low + 1)
-    # A very flat or narrow cut is widened: its longer side is at most three times the other.
+    # Widen very flat or narrow crops: the longer side is at most three times the other.
     for axis in (0, 1):
         lacking = (high - low).max() / 3 - (high - low)[axis]
         if lacking > 0:

@@ -1,5 +1,5 @@
 "use strict";
-// A table that is wider than the screen says that it scrolls; without this script every table on a narrow screen does.
+// Tables wider than the screen get a scroll hint; without this script all tables on a narrow screen do.
 (() => {
   document.documentElement.classList.add("scripted");
   const measure = () => {
@@ -10,8 +10,8 @@
   measure();
   window.addEventListener("resize", measure);
 })();
-// What is off stands in the address (#off=W211,warning): a link to the page, or a reload, shows the same again.
-// `show` hides what is off, and returns what the page says of it.
+// The unchecked filters are in the address (#off=W211,warning), so that a link or a reload shows the same.
+// `show` hides filtered items and returns the status text.
 const filter = (show) => {
   const form = document.getElementById("filters");
   if (!form) return;
@@ -25,7 +25,7 @@ const filter = (show) => {
   const read = () => {
     const match = /^#off=([\w,]*)$/.exec(location.hash);
     const target = match ? null : document.getElementById(location.hash.slice(1));
-    // A link within the page leaves the filter as it is, unless it leads to what the filter hides.
+    // A link within the page keeps the filter, unless its target is hidden.
     if (!target || target.closest("[hidden]")) {
       const gone = new Set(match ? match[1].split(",") : []);
       for (const box of boxes) box.checked = !gone.has(box.value);

@@ -1,8 +1,8 @@
-"""A page that is one file and stays as it was made: its template, its style, its script, and a policy that names both.
+"""A self-contained page: its template, style and script, and a content security policy that names both.
 
-Jinja2 escapes every text that it puts in; what it must not escape (charts, the page's own script and style) is Markup
-made in the package that has the template. The page's policy names the script and the style by their hashes, so that a
-text that got past the escaping would still not run, and forbids everything from elsewhere.
+Jinja2 escapes every text; what must not be escaped (charts, the page's own script and style) is Markup made next to the
+template. The policy names the script and style by their hashes, so that text that bypassed the escaping would still not
+run, and forbids everything external.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _FOLDER = Path(__file__).resolve().parent
 
 
 def check_target(path: Path) -> None:
-    """Refuse what is no name for a page, before anything is done.
+    """Refuse a path that is not an HTML file name, before anything else.
 
     Raises:
-        RequestError: it does not end as a page does, or is a folder.
+        RequestError: it has another file extension, or is a folder.
     """
     if path.is_dir() or path.suffix.lower() not in PAGE_SUFFIXES:
         raise RequestError(must_be("--report", f"a file that ends with {' or '.join(PAGE_SUFFIXES)}", str(path)))
@@ -40,10 +40,10 @@ def render_page(name: str, values: Mapping[str, Any]) -> str:
     """Return a page.
 
     Args:
-        name: the folder with the page's own ``page.html``, ``page.js`` and, where it has one, ``page.css``.
-        values: what the template shows, besides ``css``, ``js`` and ``policy``, which it gets from here.
+        name: the folder with the page's own ``page.html``, ``page.js`` and optional ``page.css``.
+        values: the template's values, except ``css``, ``js`` and ``policy``, which are added here.
     """
-    # Loaded here, for most who ask whether a path could be that of a page then make none.
+    # Imported here: most callers only check a path and render no page.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -51,7 +51,7 @@ def render_page(name: str, values: Mapping[str, Any]) -> str:
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
-        # Names could otherwise turn the direction in which a page is read.
+        # Names could otherwise contain characters that reverse the text direction.
         finalize=_shown,
     )
     css, js = (_source(name, file) for file in ("page.css", "page.js"))
@@ -74,14 +74,14 @@ def write_page(path: Path, text: str) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    # JSON can hold halves of surrogate pairs, which UTF-8 cannot.
+    # JSON can contain lone surrogates, which UTF-8 cannot encode.
     write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def data_uri(image: Pillow.Image) -> str:
-    """Return an image as a URI that holds it."""
+    """Return an image as a data URI."""
     buffer = io.BytesIO()
-    # A Pillow that was built without WebP writes images of twice the size.
+    # Without WebP in Pillow, images are twice as large.
     kind = "webp" if features.check("webp") else "jpeg"
     image.save(buffer, kind, quality=_PAGE_QUALITY)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
@@ -92,7 +92,7 @@ def _shown(value: object) -> object:
 
 
 def _source(name: str, file: str) -> Markup:
-    """Return what all pages do, then what the page itself does."""
+    """Return the source shared by all pages, then the page's own."""
     paths = (_FOLDER / file, _FOLDER / name / file)
     return Markup("").join(Markup(path.read_text(encoding="utf-8")) for path in paths if path.is_file())
 

@@ -1,1 +1,1 @@
-"""A detector and a pose estimator that belong together, found and opened."""
+"""Pairs of a detector and a pose estimator: find and open them."""

@@ -1,4 +1,4 @@
-"""Whether a model is known to find anything: a sentence for one whose AP was 0, or that nobody has measured."""
+"""Warn about models whose AP was 0 or was never measured."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from posetools.files.disk import read_json
 from posetools.mm.evaluations import EVALUATIONS, Evaluations
 from posetools.mm.run_log import METRICS
 
-# AP by the names of OpenMMLab's evaluators, and by those of a bundle's manifest, which are of the whole pair.
+# Names of AP in OpenMMLab's evaluators, and in a bundle's manifest.
 _AP_NAMES = {"det": ("bbox/AP", "coco/bbox_mAP"), "pose": ("labelled_boxes/OKS/AP", "coco/AP")}
 _BOXES = ("bbox", "coco/bbox")
-# What a table shows as 0.000.
+# Tables show a smaller AP as 0.000.
 _SHOWN_AS_ZERO = 0.0005
-_WHY = "  fix: `posetools eval` says why"
+_WHY = "  fix: run `posetools eval` to see why"
 
 
 def doubt_of_evaluations(evaluations: Evaluations) -> str:
-    """Return the sentence for a run whose AP was 0 at every evaluation, or was never measured; empty for any other."""
+    """Return the warning for a run whose AP was 0 at every evaluation, or was never measured; else ""."""
     folder, measured = evaluations.path.parent, [metrics for _, metrics in evaluations.entries]
     if measured and not any(map(_ap_of, measured)):
         return (
@@ -32,9 +32,9 @@ def doubt_of_evaluations(evaluations: Evaluations) -> str:
 
 
 def doubt_of_checkpoint(checkpoint: Path | str) -> str:
-    """Return the sentence for a checkpoint of a run with an AP of 0 or without an evaluation; empty for any other.
+    """Return the warning for a checkpoint of a run with an AP of 0 or without an evaluation; else "".
 
-    A file that lies in no work folder of ``posetools train`` has no record, and gets no sentence.
+    A file outside of a work folder of ``posetools train`` has no record, and gets no warning.
     """
     folder = Path(checkpoint).parent
     measured = _recorded(folder) if Path(checkpoint).is_file() else None
@@ -42,32 +42,32 @@ def doubt_of_checkpoint(checkpoint: Path | str) -> str:
         return ""
     if not any(_ap_of(metrics) for metrics in measured):
         return (
-            f"{checkpoint}: AP was never measured in its run, so nothing says that it finds anything\n"
-            f"  fix: `posetools eval {checkpoint} --stage det|pose` measures it"
+            f"{checkpoint}: AP was never measured in its run, so it may detect nothing\n"
+            f"  fix: measure it with `posetools eval {checkpoint} --stage det|pose`"
         )
     return _zero(str(checkpoint), measured)
 
 
 def doubts_of_pair(det: Path | str, pose: Path | str) -> tuple[str, ...]:
-    """Return the sentences for two checkpoints."""
+    """Return the warnings for two checkpoints."""
     return tuple(text for text in map(doubt_of_checkpoint, (det, pose)) if text)
 
 
 def doubts_of_bundle(bundle: Path, metrics: Mapping[str, float | None]) -> tuple[str, ...]:
-    """Return the sentences for a bundle of which a model had an AP of 0, or was never measured.
+    """Return the warnings for a bundle with a model whose AP was 0 or was never measured.
 
     Args:
         bundle: the file.
-        metrics: what its manifest says of the pair.
+        metrics: the pair's metrics in its manifest.
     """
     found = []
     for stage, names in _AP_NAMES.items():
         values = [value for name in names if (value := metrics.get(name)) is not None]
-        # A manifest may have measures by names that are not known here.
+        # A manifest may have metrics with unknown names.
         measured = values or any(name.startswith(_BOXES) == (stage == "det") for name in metrics)
         if not measured or (values and values[0] < _SHOWN_AS_ZERO):
             what = f"had AP {values[0]:.3f}" if values else "was never measured"
-            advice = f"`posetools eval --bundle {bundle} --data DIR` measures it"
+            advice = f"measure it with `posetools eval --bundle {bundle} --data DIR`"
             found.append(f"{bundle}: its {MODEL_NAMES[stage]} {what} when it was exported\n  fix: {advice}")
     return tuple(found)
 
@@ -77,7 +77,7 @@ def _zero(where: str, measured: Sequence[Mapping[str, Any]]) -> str:
     if not values or any(value >= _SHOWN_AS_ZERO for _, value in values):
         return ""
     return (
-        f"{where}: {values[0][0]} was 0.000 at {_times(len(values))} of the run: this model finds nothing or next to "
+        f"{where}: {values[0][0]} was 0.000 at {_times(len(values))} of the run: this model detects (almost) "
         f"nothing\n{_WHY}"
     )
 
@@ -96,12 +96,12 @@ def _ap_of(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
 
 
 def _recorded(folder: Path) -> list[Mapping[str, Any]] | None:
-    """Return the metrics of all evaluations of the run in a folder, None when none is recorded there."""
+    """Return the metrics of all evaluations of the run in a folder, None without a record."""
     evaluations = Evaluations(folder / EVALUATIONS)
     try:
         if evaluations.read(2**62):
             return [metrics for _, metrics in evaluations.entries]
-        # A run of before evaluations were kept: of the last checkpoint.
+        # Old runs have only the metrics of the last checkpoint.
         document = read_json(folder / METRICS)
     except InputError:
         return None

@@ -1,7 +1,7 @@
-"""Which two models belong together, and where their files are: a folder of runs, or what the user names.
+"""Find the two models of a pair and their files: in a folder of runs, or as given by the user.
 
-A config is a file or the name of one that mmdet or mmpose carries (``faster-rcnn_r50_fpn_1x_coco``); weights are a file
-or a URL. Nothing is downloaded unless a URL is given.
+A config is a file or the name of a config in mmdet or mmpose (``faster-rcnn_r50_fpn_1x_coco``); weights are a file or a
+URL. Only URLs are downloaded.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ModelFiles:
 
     @property
     def work_dir(self) -> Path | None:
-        """The folder that a checkpoint file lies in."""
+        """The folder of a checkpoint file."""
         return self.checkpoint.parent if isinstance(self.checkpoint, Path) else None
 
 
@@ -56,41 +56,41 @@ class Pair:
 
 
 def check_file(path: Path, what: str, *, hint: str = "") -> None:
-    """Refuse a file that is not there.
+    """Check that a file exists.
 
     Raises:
-        InputError: it is not there.
+        InputError: it does not exist.
     """
     if not path.is_file():
         raise InputError(path, "", f"{what} does not exist", hint=hint)
 
 
 def check_split(data: Path, split: str) -> None:
-    """Refuse a split that is not there.
+    """Check that a data set has a split.
 
     Raises:
-        RequestError: there is no such data set or split.
+        RequestError: the data set or split does not exist.
     """
     if split not in (splits := splits_of(data)):
         raise RequestError(f"{data}: has no split {split!r}; it has {', '.join(splits)}")
 
 
 def named_pair(det: tuple[Path | str, Path | str], pose: tuple[Path | str, Path | str], what: str) -> Pair:
-    """Return the two models that the user names, each by config and checkpoint.
+    """Return the two models given by the user, each as config and checkpoint.
 
     Args:
-        det: a file, or the name of a config of the installed mmdet, and a file or a URL.
-        pose: likewise, of mmpose.
-        what: the command or function that needs them, as messages name it.
+        det: the config, a file or the name of a config in mmdet, and the checkpoint, a file or a URL.
+        pose: the same, of mmpose.
+        what: the command or function that needs them, for messages.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
-        RequestError: there is no such config.
-        InputError: there is no such checkpoint, or a config is of the other stage.
+        RequestError: a config does not exist.
+        InputError: a checkpoint does not exist, or a config is for the other stage.
     """
     require_train(what)
     named: dict[Stage, ModelFiles] = {"det": _named("det", *det), "pose": _named("pose", *pose)}
-    # What is not there is said before this, which takes seconds.
+    # Missing files are reported before this, which takes seconds.
     prepare(what)
     for stage, model in named.items():
         scope = load_config(model.config).get("default_scope") or SCOPES[stage]
@@ -112,10 +112,10 @@ def _named(stage: Stage, config: Path | str, checkpoint: Path | str) -> ModelFil
 
 
 def zoo_config(stage: Stage, name: str) -> Path:
-    """Return the file of a config that mmdet or mmpose carries, by its name without ``.py``.
+    """Return the file of a config in mmdet or mmpose, by its name without ``.py``.
 
     Raises:
-        RequestError: there is none of that name; the message has the nearest names.
+        RequestError: no config has that name; the message has the nearest names.
     """
     package = SCOPES[stage]
     spec = find_spec(package)
@@ -126,7 +126,7 @@ def zoo_config(stage: Stage, name: str) -> Path:
     if name in known:
         return known[name]
     near = get_close_matches(name, known, n=3)
-    hint = f"\n  names like it: {', '.join(near)}" if near else ""
+    hint = f"\n  similar names: {', '.join(near)}" if near else ""
     raise RequestError(
         f"--{stage} {name}: is neither a file nor the name of one of {package}'s {len(known)} configs{hint}"
     )
@@ -135,11 +135,11 @@ def zoo_config(stage: Stage, name: str) -> Path:
 def pair_of_run(run: Path) -> Pair:
     """Return the newest best models in a folder with one detector's run and one pose estimator's.
 
-    The two runs are the folders in ``run`` that hold a config and a checkpoint; their names do not matter. Of each the
-    best checkpoint counts, or the last when the run was never evaluated.
+    The two runs are the folders in ``run`` with a config and a checkpoint, under any name. It uses the best checkpoint
+    of each, or the last if the run was never evaluated.
 
     Raises:
-        RequestError: ``run`` is no such folder; the message says what is missing or too much.
+        RequestError: ``run`` is not such a folder; the message says what is missing or ambiguous.
     """
     if not run.is_dir():
         raise RequestError(f"{run}: must be a folder with the runs of a detector and a pose estimator, got no folder")
@@ -158,14 +158,14 @@ def pair_of_run(run: Path) -> Pair:
             listed = ", ".join(str(model.work_dir) for model in models) or "none"
             raise RequestError(
                 f"{run}: must have one folder with a {stage} run, got {listed}\n"
-                "  `posetools train --stage all` leaves such a folder; two models by themselves are named with\n"
-                "  `posetools predict --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT`; others likewise"
+                "  use a folder of `posetools train --stage all`, or name two models with\n"
+                "  --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT, as in `posetools predict`"
             )
     return Pair(found["det"][0], found["pose"][0])
 
 
 def _scope_of(config: Path) -> str | None:
-    """Return the scope of a config, from its text where that says it: what a run leaves does, and needs no import."""
+    """Return the scope of a config, from its text if possible, as in a run's config, which needs no import."""
     scope = scope_in(read_text(config))
     if scope is None:
         prepare(f"reading {config}")
@@ -174,10 +174,10 @@ def _scope_of(config: Path) -> str | None:
 
 
 def recorded_metrics(checkpoint: Path) -> dict[str, float | None] | None:
-    """Return what ``posetools train`` recorded of this very checkpoint in metrics.json beside it, by its names.
+    """Return the metrics that ``posetools train`` recorded for this checkpoint in metrics.json next to it.
 
-    Of the last checkpoint those are all numbers of the last evaluation, of the best one its score. None: nothing is
-    recorded of it, for it is another one of the run, or there is no record.
+    For the last checkpoint these are all metrics of the last evaluation, for the best one its score. None: another
+    checkpoint of the run, or no record.
 
     Raises:
         InputError: metrics.json cannot be read.
@@ -192,7 +192,7 @@ def recorded_metrics(checkpoint: Path) -> dict[str, float | None] | None:
             continue
         if which == "last":
             return dict(tags)
-        # The file's name has the metric's in disguise: best_coco_AP_epoch_3.pth.
+        # The file name encodes the metric: best_coco_AP_epoch_3.pth.
         said = parse_best(checkpoint.name)
         return {(said.tag(tags) or said.key) if said else "score": entry.get("score")}
     return None
@@ -201,16 +201,16 @@ def recorded_metrics(checkpoint: Path) -> dict[str, float | None] | None:
 def skeleton_of_pair(pair: Pair, estimator: PoseEstimator, classes: tuple[str, ...]) -> Skeleton:
     """Return the skeleton that a pose estimator was trained with.
 
-    It is the ``skeleton.yaml`` beside the checkpoint that ``posetools train`` leaves, the one in a checkpoint that
-    ``posetools publish`` made, a built-in with the same names, or else built from what MMPose keeps.
+    It is the ``skeleton.yaml`` that ``posetools train`` writes next to the checkpoint, the one in a checkpoint of
+    ``posetools publish``, a built-in with the same names, or else built from MMPose's meta.
 
     Args:
         pair: the models' files.
         estimator: the model.
-        classes: of the detector; the first names the category where nothing else does.
+        classes: of the detector; the first names the category if nothing else does.
 
     Raises:
-        InputError: what is there is no skeleton.
+        InputError: the stored skeleton is invalid.
     """
     source, meta = pair.pose.checkpoint, estimator.meta
     folder = pair.pose.work_dir
@@ -229,5 +229,5 @@ def skeleton_of_pair(pair: Pair, estimator: PoseEstimator, classes: tuple[str, .
     except (KeyError, IndexError, TypeError, ValueError) as exc:
         problem = f"must describe the keypoints as MMPose does, but has {type(exc).__name__}: {exc}"
         raise InputError(
-            source, "meta.dataset_meta", problem, hint="`posetools predict --skeleton FILE` says what they are"
+            source, "meta.dataset_meta", problem, hint="give the skeleton with `posetools predict --skeleton FILE`"
         ) from exc

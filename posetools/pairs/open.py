@@ -1,7 +1,7 @@
-"""A pair, opened: from a run, from two configs with their checkpoints, or from a bundle.
+"""Open a pair from a run, from two configs with checkpoints, or from a bundle.
 
-Everything that runs a pair gets it here: prediction, evaluation, export, the demo. What can be known to be wrong is
-said before torch is imported, which takes seconds.
+Prediction, evaluation, export and the demo all use this. As many errors as possible are reported before torch is
+imported, which takes seconds.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, AnyDetector, A
 
 DetectorT = TypeVar("DetectorT", bound=AnyDetector, covariant=True)
 EstimatorT = TypeVar("EstimatorT", bound=AnyEstimator, covariant=True)
-# A config or the name of one that mmdet or mmpose carries, and its checkpoint or its URL.
+# A config file or the name of a config in mmdet or mmpose, and a checkpoint file or URL.
 Named: TypeAlias = tuple[str | Path, str | Path]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PipelineOptions:
-    """What a user may say about a pair; None stands for the models' own.
+    """The options of a pair; None: the models' defaults.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         bbox_thr: boxes must have a higher score.
-        nms_thr: a box goes when it overlaps a surer one by more than this IoU.
+        nms_thr: a box is dropped if it overlaps one with a higher score by more than this IoU.
         kpt_thr: keypoints with a lower score are not drawn.
         det_cat_id: index of the class in the detector's ``classes``; None: the skeleton's category.
-        skeleton: a built-in name or a YAML file; None: the one that the pose estimator was trained with.
+        skeleton: a built-in name or a YAML file; None: the one the pose estimator was trained with.
         heatmaps: keep the heatmaps.
-        flip_test: average with what the mirrored crop gives, at twice the time.
+        flip_test: average with the output for the mirrored crop, at twice the time.
         amp: mixed precision, on a GPU.
     """
 
@@ -54,10 +54,10 @@ class PipelineOptions:
     amp: bool = False
 
     def check(self) -> None:
-        """Refuse what can be known to be wrong without torch.
+        """Check the options as far as possible without torch.
 
         Raises:
-            RequestError: there can be no such device.
+            RequestError: the device is invalid.
             InputError: the skeleton cannot be read, or breaks a rule.
         """
         check_device(self.device)
@@ -65,7 +65,7 @@ class PipelineOptions:
             load_skeleton(self.skeleton)
 
     def thresholds(self, own: Thresholds) -> Thresholds:
-        """Return the thresholds, with the pair's own where the user says nothing."""
+        """Return the thresholds: the user's, or else the pair's."""
         said = {"bbox_thr": self.bbox_thr, "nms_thr": self.nms_thr, "kpt_thr": self.kpt_thr}
         return own.model_copy(update={name: value for name, value in said.items() if value is not None})
 
@@ -79,13 +79,13 @@ class OpenPair(Generic[DetectorT, EstimatorT]):
     """A detector and a pose estimator, ready to run.
 
     Attributes:
-        detector: finds the boxes.
-        estimator: finds the keypoints in them.
-        skeleton: what the K keypoints are.
-        thresholds: of prediction, where the user says nothing else.
+        detector: predicts the boxes.
+        estimator: predicts the keypoints in them.
+        skeleton: the K keypoints.
+        thresholds: for prediction.
         source: the detector's config, or the bundle: for messages.
-        names: what the two are called in reports.
-        doubts: a sentence for each model whose AP was 0, or that was never measured.
+        names: of the two models in reports.
+        doubts: a warning for each model whose AP was 0, or was never measured.
     """
 
     detector: DetectorT
@@ -110,22 +110,22 @@ def open_pair(
     """Open the pair of a run, of a bundle, or of two configs.
 
     Args:
-        options: what else the user says.
+        options: the user's options.
         run: the folder with one detector's run and one pose estimator's.
         bundle: or a bundle of ``posetools export``, which needs neither torch nor OpenMMLab.
         det: or any MMDet detector ...
         pose: ... with any top-down MMPose model.
-        fast: for prediction: the same up to float noise in less time, without the boxes below the threshold.
-        what: the command or function that needs the pair, as messages name it.
+        fast: for prediction: the same within float noise in less time, without the boxes below the threshold.
+        what: the command or function that needs the pair, for messages.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed, or for a bundle the ``runtime`` extra.
-        RequestError: not one pair is named, ``run`` does not hold one, a name or URL leads nowhere, or an option cannot
-            be had.
+        RequestError: not exactly one pair is given, ``run`` does not have one, a name or URL does not exist, or an
+            option is not available.
         InputError: a file cannot be read, or config and checkpoint do not belong together.
     """
     if [run, bundle, det or pose].count(None) != 2 or (det is None) != (pose is None):
-        raise RequestError(f"{what}: one pair must be named: a run, a bundle, or a detector and a pose estimator")
+        raise RequestError(f"{what}: must have exactly one pair: a run, a bundle, or a detector and a pose estimator")
     if bundle is not None:
         return _open_bundle(Path(bundle), options, fast=fast)
     require_train(what)
@@ -137,12 +137,12 @@ def open_pair(
 def open_models(
     pair: Pair, options: PipelineOptions, *, what: str, fast: bool = False
 ) -> OpenPair[Detector, PoseEstimator]:
-    """Open OpenMMLab's two models, as ``open_pair`` does.
+    """Open two OpenMMLab models, as ``open_pair`` does.
 
     Args:
         pair: their files.
-        options: what else the user says.
-        what: the command or function that needs them, as messages name it.
+        options: the user's options.
+        what: the command or function that needs them, for messages.
         fast: for prediction.
 
     Raises:
@@ -175,7 +175,8 @@ def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPai
     if options.flip_test or options.amp:
         asked = "--flip-test" if options.flip_test else "--amp"
         raise RequestError(
-            f"{asked}: a bundle's models run as they were exported\n  `posetools export --half` makes a smaller one"
+            f"{asked}: cannot be combined with a bundle, which runs as exported\n"
+            "  export a smaller bundle with `posetools export --half`"
         )
     opened = Bundle.open(path)
     manifest = opened.manifest

@@ -1,4 +1,4 @@
-"""The pipeline: an image in, the objects in it and their keypoints out, by a detector and a pose estimator.
+"""The pipeline of a detector and a pose estimator: from an image to its objects and their keypoints.
 
     from posetools import PosePipeline
     pipeline = PosePipeline.from_run("work_dirs")
@@ -6,7 +6,7 @@
     result.boxes, result.keypoints, result.keypoint_scores
 
 The two models are OpenMMLab's (``from_run``, ``from_configs``; the ``train`` extra) or a bundle's (``from_bundle``; the
-``runtime`` extra, without torch); the results are the same plain arrays. What MMPose's top-down demo does is done here:
+``runtime`` extra, without torch); the results are the same plain arrays. The steps are those of MMPose's top-down demo:
 boxes of one class above a score, NMS, keypoints in each. An image without objects gives a result without objects.
 """
 
@@ -37,7 +37,7 @@ from posetools.runtime.results import (
     label_of,
 )
 
-# Images that are in memory at once, when many are given: their crops share batches of the pose network.
+# Images per batch; their crops share batches of the pose network.
 _IMAGES_AT_ONCE = 8
 
 
@@ -45,15 +45,15 @@ class PosePipeline:
     """A detector and a pose estimator, called with images.
 
     Attributes:
-        detector: finds the boxes.
-        estimator: finds the keypoints in them.
-        skeleton: what the K keypoints are.
-        label: the class that counts, an index into ``detector.classes``.
+        detector: predicts the boxes.
+        estimator: predicts the keypoints in them.
+        skeleton: the K keypoints.
+        label: the class to use, an index into ``detector.classes``.
         bbox_thr: boxes must have a higher score.
-        nms_thr: a box goes when it overlaps a surer one by more than this IoU.
+        nms_thr: a box is dropped if it overlaps one with a higher score by more than this IoU.
         kpt_thr: keypoints with a lower score are not drawn.
         heatmaps: whether results have heatmaps.
-        doubts: a sentence for each model whose AP was 0, or that was never measured.
+        doubts: a warning for each model whose AP was 0, or was never measured.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class PosePipeline:
         """Join two models.
 
         Raises:
-            RequestError: ``label`` is no class of the detector, or the keypoints are not the skeleton's.
+            RequestError: ``label`` is not a class of the detector, or the skeleton has other keypoints.
         """
         if not 0 <= label < max(len(detector.classes), 1):
             raise RequestError(
@@ -80,7 +80,7 @@ class PosePipeline:
         if estimator.num_keypoints != skeleton.num_keypoints:
             raise RequestError(
                 f"the pose estimator predicts {estimator.num_keypoints} keypoints, but skeleton {skeleton.name} has "
-                f"{skeleton.num_keypoints}\n  --skeleton must be the one that it was trained with"
+                f"{skeleton.num_keypoints}\n  use the --skeleton that it was trained with"
             )
         self.doubts: tuple[str, ...] = ()
         self.detector, self.estimator, self.skeleton, self.label = detector, estimator, skeleton, label
@@ -88,11 +88,11 @@ class PosePipeline:
 
     @classmethod
     def from_run(cls, run: str | Path, options: PipelineOptions = DEFAULT_PIPELINE) -> PosePipeline:
-        """Return the pair that ``posetools train`` left in the folders below ``run``.
+        """Return the pair that ``posetools train`` wrote to the folders below ``run``.
 
         Raises:
             MissingExtraError: the ``train`` extra is not installed.
-            RequestError: ``run`` does not hold one detector and one pose estimator, or an option cannot be had.
+            RequestError: ``run`` does not have one detector and one pose estimator, or an option is not available.
             InputError: a file cannot be read.
         """
         return cls._of(open_pair(options, run=run, fast=True, what="PosePipeline.from_run"), options)
@@ -102,25 +102,25 @@ class PosePipeline:
         """Return any MMDet detector with any top-down MMPose model.
 
         Args:
-            det: the detector: a config or the name of one that mmdet carries, and its checkpoint or its URL.
-            pose: likewise the pose estimator, of mmpose.
-            options: what else the user says.
+            det: the detector: a config file or the name of a config in mmdet, and a checkpoint file or URL.
+            pose: the pose estimator: the same, of mmpose.
+            options: the user's options.
 
         Raises:
             MissingExtraError: the ``train`` extra is not installed.
-            RequestError: a name or URL leads nowhere, or an option cannot be had.
+            RequestError: a name or URL does not exist, or an option is not available.
             InputError: a file cannot be read, or config and checkpoint do not belong together.
         """
         return cls._of(open_pair(options, det=det, pose=pose, fast=True, what="PosePipeline.from_configs"), options)
 
     @classmethod
     def from_bundle(cls, bundle: str | Path, options: PipelineOptions = DEFAULT_PIPELINE) -> PosePipeline:
-        """Return the pair in a bundle that ``posetools export`` made; torch and OpenMMLab are not needed.
+        """Return the pair in a bundle of ``posetools export``; torch and OpenMMLab are not needed.
 
         Raises:
             MissingExtraError: the ``runtime`` extra is not installed.
-            RequestError: an option cannot be had from a bundle.
-            InputError: the file is no bundle, or is damaged.
+            RequestError: an option is not available for a bundle.
+            InputError: the file is not a bundle, or is damaged.
         """
         return cls._of(open_pair(options, bundle=bundle, fast=True), options)
 
@@ -128,7 +128,7 @@ class PosePipeline:
     def _of(cls, pair: OpenPair[AnyDetector, AnyEstimator], options: PipelineOptions) -> PosePipeline:
         classes, label = pair.detector.classes, options.det_cat_id
         if label is None:
-            hint = "`posetools predict --det-cat-id N`, counted from 0, says which of them counts"
+            hint = "choose one with `posetools predict --det-cat-id N`, counted from 0"
             label = label_of(classes, pair.skeleton, pair.source, hint=hint) if len(classes) > 1 else 0
         models, thresholds = (pair.detector, pair.estimator, pair.skeleton), pair.thresholds.model_dump()
         pipeline = cls(*models, label=label, heatmaps=options.heatmaps, **thresholds)
@@ -143,14 +143,14 @@ class PosePipeline:
     def __call__(self, images: Sequence[str | Path | Pixels]) -> list[PoseResult]: ...
 
     def __call__(self, images: str | Path | Pixels | Sequence[str | Path | Pixels]) -> PoseResult | list[PoseResult]:
-        """Return what is found in an image, or in each of several.
+        """Return the objects in an image, or in each of several.
 
         Args:
             images: a file, or an array (H, W, 3) of uint8, blue, green, red; or a sequence of them.
 
         Raises:
             InputError: a file cannot be read.
-            RequestError: an array is no image.
+            RequestError: an array is not an image.
         """
         if isinstance(images, str | Path | np.ndarray):
             return self._predict([images])[0]
@@ -165,7 +165,7 @@ class PosePipeline:
         return [replace(result, path=path) for result, path in zip(self.predict(images), paths, strict=True)]
 
     def predict(self, images: Sequence[Pixels]) -> list[PoseResult]:
-        """Return what is found in each of a few images that are in memory; all of them share batches."""
+        """Return the objects in each of a few images in memory; all of them share batches."""
         found = [self._kept(detections) for detections in self.detector(images)]
         poses = self.estimator.estimate(images, [one.boxes for one in found], heatmaps=self.heatmaps)
         return [

@@ -1,1 +1,1 @@
-"""What a pair sees in images and videos, and the files that say so."""
+"""Prediction on images and videos, and prediction files."""

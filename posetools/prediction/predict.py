@@ -1,7 +1,7 @@
-"""Prediction over everything a user names: what ``posetools predict`` does once it has a pipeline.
+"""Predict on all of a user's sources: what ``posetools predict`` does with a pipeline.
 
-Three things go on at a time: a thread decodes the next images, the models work on a few at once, and a thread draws
-and writes those that are done. An image that cannot be read is a problem in the report; the others go on.
+Three steps run in parallel: a thread decodes the next images, the models process a batch, and a thread draws and writes
+the finished ones. An image that cannot be read is a problem in the report; the run continues.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ DOCUMENT = "predictions.json"
 COCO_RESULTS = "results_coco.json"
 RESULTS_OF_SPLIT = "results_{}_coco.json"
 
-# Images that go through the models together. More gain nothing on a CPU, and each waits for the others.
+# Images per batch. More gain nothing on a CPU, and add latency.
 _PREDICTED_TOGETHER = 4
-# Batches that may wait to be drawn: images of 4K take 25 MB each.
+# Batches waiting to be drawn: 4K images take 25 MB each.
 _WAITING = 2
-# Of a camera, or a video, that does not say it.
+# Default for a camera or video without a frame rate.
 _FPS = 25.0
 _ESCAPE_KEY, _Q = 27, ord("q")
 _WINDOW = "posetools predict (Esc or q ends)"
@@ -47,16 +47,16 @@ _WINDOW = "posetools predict (Esc or q ends)"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictRequest:
-    """What is to be made of the predictions.
+    """The output options of a prediction.
 
     Attributes:
-        output_root: the folder for all output; None: nothing is written.
+        output_root: the folder for all output; None: write nothing.
         save_predictions: write predictions.json and results_coco.json.
-        labelme: write copies of the images with labelme files in place of drawn images.
-        ann_file: a COCO file whose image ids results_coco.json has; None: those of the images' data set, else 1, 2, ...
-            in order.
+        labelme: write copies of the images with labelme files, instead of drawn images.
+        ann_file: a COCO file with the image ids for results_coco.json; None: those of the images' data set, or 1, 2,
+            ... in order.
         show: show each drawn image in a window.
-        style: how objects are drawn.
+        style: the drawing style.
     """
 
     output_root: Path | None = None
@@ -69,16 +69,16 @@ class PredictRequest:
 
 @dataclass(slots=True)
 class PredictReport:
-    """What was done.
+    """The result of a prediction.
 
     Attributes:
-        images: how many images and frames were predicted on.
-        objects: how many objects were found in them.
+        images: number of images and frames.
+        objects: number of detected objects.
         seconds: from the first image's decoding to the last one's writing.
-        problems: one sentence for each image that could not be read, and for what could not be held.
-        notes: one sentence for each thing that the user may not expect.
-        written: the files and folders that were written.
-        seen: the name of each image and the scores of what was found in it; only where nothing is written.
+        problems: one sentence for each image that could not be read, and for objects that the format cannot store.
+        notes: one sentence for each result that the user may not expect.
+        written: the files and folders written.
+        seen: the name of each image and its object scores; only if nothing is written.
     """
 
     images: int = 0
@@ -91,7 +91,7 @@ class PredictReport:
 
 
 def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
-    """Refuse what cannot be done, before models are loaded.
+    """Check the request before models are loaded.
 
     Raises:
         RequestError: options contradict each other, output would replace an input, or there is no screen.
@@ -99,16 +99,16 @@ def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
     if request.output_root is None:
         for name, asked in (("--save-predictions", request.save_predictions), ("--format labelme", request.labelme)):
             if asked:
-                raise RequestError(f"{name} needs --output-root DIR: where to write")
+                raise RequestError(f"{name} requires --output-root DIR")
     elif request.output_root.exists() and not request.output_root.is_dir():
         raise RequestError(f"--output-root {request.output_root}: must be a folder, but is a file")
     if request.ann_file is not None and not request.save_predictions:
-        raise RequestError("--ann-file gives the image ids of results_coco.json, which only --save-predictions writes")
+        raise RequestError("--ann-file requires --save-predictions: it has the image ids for results_coco.json")
     if request.labelme:
         _check_labelme(request, sources)
     if request.show and not has_screen():
         raise RequestError(
-            "--show needs a screen, and this session has none\n  --output-root DIR writes what it would show"
+            "--show requires a screen, and this session has none\n  use --output-root DIR to write the images instead"
         )
     if request.output_root is not None:
         names = (one.names if one.kind == "images" else (_video_name(one),) for one in sources)
@@ -123,14 +123,14 @@ def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
 def _check_labelme(request: PredictRequest, sources: Sequence[Source]) -> None:
     if request.save_predictions:
         raise RequestError(
-            "--format labelme and --save-predictions do not go together: their files would lie side by side"
+            "--format labelme cannot be combined with --save-predictions: their files would be in one folder"
         )
     for source in sources:
         if source.kind != "images":
-            raise RequestError(f"--format labelme needs images, but {source.name} is a {source.kind}")
+            raise RequestError(f"--format labelme requires images, but {source.name} is a {source.kind}")
         check_labelme_names(source.names)
     if request.output_root is not None:
-        hint = "choose another --output-root, or empty this folder yourself"
+        hint = "choose another --output-root, or empty this folder"
         check_free(request.output_root, hint=hint)
 
 
@@ -141,13 +141,13 @@ def _video_name(source: Source) -> str:
 def predict(
     request: PredictRequest, sources: Sequence[Source], pipeline: PosePipeline, progress: Progress = silent
 ) -> PredictReport:
-    """Predict on all images of all sources, and write what was asked for.
+    """Predict on all images of all sources, and write the requested output.
 
     Args:
-        request: what is to be made of it; ``check_request`` has passed it.
+        request: the output options, checked by ``check_request``.
         sources: the images.
         pipeline: the models.
-        progress: told how many images of a source are done.
+        progress: receives the number of images done in a source.
 
     Raises:
         RequestError: another run writes into the same folder.
@@ -167,7 +167,7 @@ def predict(
 
 
 class _Sinks:
-    """The files that all sources are written to, and the report."""
+    """The output files of all sources, and the report."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class _Sinks:
             report.written.append(root)
 
     def add(self, source: Source, frame: Frame, result: PoseResult) -> None:
-        """Take one result, in order."""
+        """Add one result, in order."""
         self.report.images += 1
         self.report.objects += len(result)
         if self._keeps_seen:
@@ -214,7 +214,7 @@ class _Sinks:
             writer.add(result, frame.name)
 
     def skip(self, source: Source, frame: Frame) -> None:
-        """Take an image that could not be read."""
+        """Add an image that could not be read."""
         self.report.problems.append(frame.problem)
         if self._document is not None:
             name, number = _place(source, frame)
@@ -223,7 +223,7 @@ class _Sinks:
             writer.skip()
 
     def problems(self) -> list[str]:
-        """Return what could not be held, once all is written; the files of splits have what is theirs."""
+        """Return the objects that could not be stored, after writing; files of splits have only their own."""
         return self._by_name[0].problems if self._by_name else []
 
 
@@ -232,7 +232,7 @@ def _place(source: Source, frame: Frame) -> tuple[str, int | None]:
 
 
 class _PredictRun:
-    """One source, from its frames to what is written of them."""
+    """One source, from its frames to its output."""
 
     def __init__(
         self, source: Source, request: PredictRequest, pipeline: PosePipeline, sinks: _Sinks, progress: Progress
@@ -244,7 +244,7 @@ class _PredictRun:
         self._done = 0
 
     def go(self) -> bool:
-        """Go through the source; return whether the user wants no more."""
+        """Process the source; return whether the user stopped."""
         live = self._source.kind == "camera"
         with ExitStack() as files, ThreadPoolExecutor(1, thread_name_prefix="draw") as drawer:
             frames = files.enter_context(closing(self._source.frames()))
@@ -260,7 +260,7 @@ class _PredictRun:
                     if self._shown(waiting.popleft().result()):
                         return True
             except KeyboardInterrupt:
-                # A camera has no end of its own: this is how it is given one.
+                # Ctrl-C is the normal end for a camera.
                 if not live:
                     raise
                 return True
@@ -300,7 +300,7 @@ class _PredictRun:
         return [pixels] if self._request.show else []
 
     def _shown(self, images: Sequence[Pixels]) -> bool:
-        """Tell how far it is, show what is to be shown, and return whether the user wants no more."""
+        """Report progress, show images, and return whether the user stopped."""
         self._progress(self._source.name, self._done, self._source.total or 0)
         return any(self._show(image) for image in images)
 
@@ -308,7 +308,7 @@ class _PredictRun:
         cv2 = opencv()
         cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         cv2.imshow(_WINDOW, image)
-        # Images wait for a key, moving ones do not.
+        # Images wait for a key, videos do not.
         key = cv2.waitKey(0 if self._source.kind == "images" else 1) & 0xFF
         return key in (_ESCAPE_KEY, _Q)
 
@@ -316,11 +316,11 @@ class _PredictRun:
 def each_predicted(
     pipeline: PosePipeline, images: Iterable[tuple[Item, Path]]
 ) -> Generator[tuple[Item, PoseResult | str], None, None]:
-    """Yield what is predicted on each image, or why it cannot be read; a thread reads the next ones meanwhile.
+    """Yield the prediction for each image, or why it cannot be read; a thread reads the next ones meanwhile.
 
     Args:
         pipeline: the models.
-        images: what stands for each image, and its file.
+        images: an item for each image, and its file.
     """
     read = ((item, _read(path)) for item, path in images)
     with closing(ahead(_batches(read, _PREDICTED_TOGETHER), 1)) as batches:

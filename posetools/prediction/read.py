@@ -1,4 +1,4 @@
-"""Predictions from files, in the two forms that ``posetools predict`` writes, and the image ids that they go by.
+"""Read predictions in the two forms that ``posetools predict`` writes, and the image ids for them.
 
 The readable document::
 
@@ -10,13 +10,12 @@ Pixels to 2 decimals, scores to 4. A frame of a video has the video's ``file_nam
 image that could not be read has ``problem`` and neither size nor objects.
 
 COCO's results format is a list with an entry per object, which pycocotools' ``loadRes`` opens: ``image_id``,
-``category_id``, ``bbox`` (x, y, width, height), ``keypoints`` (x, y, score of each) and ``score``, which is the box's
-times the mean of the surer keypoints', as in the evaluation. So a box's own score is not in it.
+``category_id``, ``bbox`` (x, y, width, height), ``keypoints`` (x, y, score of each) and ``score``: the box score times
+the mean of the confident keypoints' scores, as in the evaluation. It does not have the box score itself.
 
-The image ids of results are those of the data set that the images belong to. An image belongs to a data set when it is
-below an ``images`` folder that has ``train_coco.json``, ``val_coco.json`` or another split beside it. pycocotools
-refuses results with an id that the labels do not have, so each split gets a file of its own where the images are of
-several.
+The image ids of results are those of the images' data set. An image belongs to a data set if it is below an ``images``
+folder next to ``train_coco.json``, ``val_coco.json`` or another split. pycocotools refuses results with an id that the
+labels do not have, so each split gets its own file if the images are from several.
 """
 
 from __future__ import annotations
@@ -38,6 +37,8 @@ from posetools.formats.coco.model import Coordinate
 from posetools.imaging.frames import Source
 
 FileName = Annotated[str, Field(min_length=1)]
+# The list of images in the readable document.
+_KEY = "pictures"
 
 
 class _PredictionPart(BaseModel):
@@ -57,7 +58,7 @@ def image_ids_of(ann_file: Path) -> dict[str, int]:
     """Return file name -> image id of the images of a COCO file.
 
     Raises:
-        InputError: it cannot be read, or a name or an id stands twice.
+        InputError: it cannot be read, or a name or id is not unique.
     """
     try:
         images = _AnnFile.model_validate(read_json(ann_file)).images
@@ -73,7 +74,7 @@ def image_ids_of(ann_file: Path) -> dict[str, int]:
 
 
 def join_ids(several: Iterable[Mapping[str, int]]) -> dict[str, int] | None:
-    """Return the image ids of several COCO files; None where two images have one id, or one image two."""
+    """Return the image ids of several COCO files; None if two images share an id, or one image has two."""
     pairs = [pair for ids in several for pair in ids.items()]
     joined = dict(pairs)
     return joined if len(set(joined.values())) == len(pairs) else None
@@ -85,8 +86,8 @@ class ImageIds:
 
     Attributes:
         ids: of all images; None: 1, 2, ... in order.
-        splits: those of each split, where one file for all cannot be compared with the labels of one.
-        note: why ids are counted though some image is of a data set; empty else.
+        splits: those of each split, if one file for all does not fit the labels of one split.
+        note: why ids are counted although an image belongs to a data set; else empty.
     """
 
     ids: Mapping[str, int] | None = None
@@ -95,7 +96,7 @@ class ImageIds:
 
 
 def ids_of_data_set(sources: Sequence[Source]) -> ImageIds:
-    """Return the ids that the images have in their data set."""
+    """Return the ids of the images in their data set."""
     places = {name: place for source in sources for name, place in _places(source)}
     roots = {place[0] if place else None for place in places.values()}
     if roots <= {None}:
@@ -124,11 +125,11 @@ def ids_of_data_set(sources: Sequence[Source]) -> ImageIds:
 
 
 def _places(source: Source) -> Iterator[tuple[str, tuple[Path, str] | None]]:
-    """Give each image's name in outputs, and its data set with its name there; None for an image of no data set."""
+    """Yield each image's output name, and its data set with its name there, or None without a data set."""
     if source.kind != "images":
         yield source.name, None
     for name, path in zip(source.names, source.paths, strict=False):
-        # As it was named: the images of a data set may be links.
+        # Not resolved: the images of a data set may be links.
         whole = path.absolute()
         folders = (one for one in whole.parents if one.name == IMAGES and any(one.parent.glob("*_coco.json")))
         images = next(folders, None)
@@ -137,7 +138,7 @@ def _places(source: Source) -> Iterator[tuple[str, tuple[Path, str] | None]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImagePredictions:
-    """What a file of predictions says about one image: N objects of K keypoints.
+    """The predictions for one image: N objects of K keypoints.
 
     Attributes:
         file_name: the image's, or the video's.
@@ -145,9 +146,9 @@ class ImagePredictions:
         scores: (N,) of the boxes; in COCO's format, of the objects.
         keypoints: (N, K, 2) x, y in pixels.
         keypoint_scores: (N, K).
-        size: (width, height) in pixels, where the file says it.
+        size: (width, height) in pixels, if the file has it.
         frame: number of the frame of a video, from 0; None for an image.
-        problem: why the image could not be read; empty when it could.
+        problem: why the image could not be read, or "".
     """
 
     file_name: str
@@ -186,7 +187,7 @@ class _ImageEntry(_PredictionPart):
 
 class _PredictionDocument(_PredictionPart):
     keypoint_names: list[str]
-    pictures: list[_ImageEntry]
+    images: list[_ImageEntry] = Field(alias="pictures")
 
 
 class _ResultEntry(_PredictionPart):
@@ -203,29 +204,29 @@ _RESULTS = TypeAdapter(list[_ResultEntry])
 def read_predictions(
     path: Path, skeleton: Skeleton, image_ids: Mapping[str, int] | None = None
 ) -> dict[str, ImagePredictions]:
-    """Return what a file of predictions, in either form, says about each image, by file name.
+    """Return the predictions of a file, in either form, by file name.
 
-    A frame of a video stands under ``<file name>#<frame>``. COCO's format names only images with objects; an entry
-    without ``bbox`` gets the box round its keypoints, as pycocotools gives it one.
+    The key of a video frame is ``<file name>#<frame>``. COCO's format has only images with objects; an entry without
+    ``bbox`` gets the box around its keypoints, as in pycocotools.
 
     Args:
         path: the file.
-        skeleton: whose keypoints they must be.
+        skeleton: the skeleton of the keypoints.
         image_ids: file name -> image id (``image_ids_of``), for COCO's format.
 
     Raises:
         RequestError: it is in COCO's format and there are no ``image_ids``.
-        InputError: it is in neither form, or breaks a rule of its form.
+        InputError: it has neither form, or breaks a rule of its form.
     """
     content = read_json(path)
     try:
         if isinstance(content, list):
             return _from_results(path, _RESULTS.validate_python(content), skeleton, image_ids)
-        if isinstance(content, dict) and "pictures" in content:
+        if isinstance(content, dict) and _KEY in content:
             return _from_document(path, _PredictionDocument.model_validate(content), skeleton)
     except ValidationError as exc:
         raise from_validation(path, exc) from exc
-    rule = "predictions as `posetools predict` writes them: an object with images, or COCO's list of results"
+    rule = 'an object with "pictures" from `posetools predict`, or a COCO list of results'
     raise InputError(path, "", must_be("the file", rule, sorted(content) if isinstance(content, dict) else content))
 
 
@@ -235,14 +236,15 @@ def _from_document(path: Path, document: _PredictionDocument, skeleton: Skeleton
         problem = f"keypoint_names must be {rule}, got {document.keypoint_names}"
         command = new_command(document.keypoint_names)
         raise InputError(
-            path, "keypoint_names", problem, hint=f"--skeleton FILE says which it is; `{command}` writes one"
+            path, "keypoint_names", problem, hint=f"choose it with --skeleton FILE; `{command}` writes one"
         )
     found: dict[str, ImagePredictions] = {}
-    for position, image in enumerate(document.pictures):
+    for position, image in enumerate(document.images):
         key = image.file_name if image.frame is None else f"{image.file_name}#{image.frame}"
+        place = f"{_KEY}[{position}]"
         if key in found:
-            raise InputError(path, f"pictures[{position}]", must_be("file_name (and frame)", "unique", key))
-        found[key] = _image(path, f"pictures[{position}]", image, skeleton)
+            raise InputError(path, place, must_be("file_name (and frame)", "unique", key))
+        found[key] = _image(path, place, image, skeleton)
     return found
 
 
@@ -273,9 +275,7 @@ def _from_results(
     path: Path, results: Sequence[_ResultEntry], skeleton: Skeleton, image_ids: Mapping[str, int] | None
 ) -> dict[str, ImagePredictions]:
     if image_ids is None:
-        raise RequestError(
-            f"{path}: COCO results name their images by image id only: the COCO file that gave the ids is needed too"
-        )
+        raise RequestError(f"{path}: COCO results have only image ids, so the COCO file with these ids is needed too")
     names = {image_id: name for name, image_id in image_ids.items()}
     by_image: dict[str, list[_ResultEntry]] = {}
     for position, one in enumerate(results):

@@ -1,11 +1,11 @@
-"""Writing predictions: as the readable document, as COCO's results, as labelme files for a human to correct.
+"""Write predictions: as the readable document, as COCO results, or as labelme files for a human to correct.
 
-read.py describes the first two. Both are written as they come, beside their target, and moved over it
-at the end: a video of any length needs no memory.
+read.py describes the first two. Both are streamed to a temporary file and moved into place at the end, so a long video
+needs no memory.
 
-A labelme file stands beside a copy of its image. All points of an object are drawn; those with a low score carry the
-flag ``occluded``, which labelme shows and the reader takes for "labelled but hidden". Each shape's description says
-its score.
+A labelme file is next to a copy of its image. It has all points of an object; those with a low score have the flag
+``occluded``, which labelme shows and the reader reads as labeled but not visible. The description of each shape is its
+score.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from posetools.formats.target import put_text
 from posetools.imaging.header import save_image
 from posetools.runtime.results import PoseResult
 
-# Names that a message lists before it counts the others.
+# Names that a message lists; it counts the others.
 _LISTED_FRAMES = 3
 
 
 class _JsonStream(ExitStack):
-    """A JSON file that is written entry by entry; nobody sees it before it is whole."""
+    """A JSON file written entry by entry; it appears only when complete."""
 
     _file: BinaryIO
 
@@ -74,7 +74,7 @@ def _finite(path: Path, file_name: str) -> Iterator[None]:
     try:
         yield
     except ValueError as exc:
-        problem = f"what is predicted for {printable(file_name)} is not finite: {exc}"
+        problem = f"the prediction for {printable(file_name)} is not finite: {exc}"
         raise OutputError(f"{printable(str(path))}: {problem}") from exc
 
 
@@ -84,10 +84,10 @@ class DocumentWriter(_JsonStream):
     Args:
         path: the file.
         skeleton: the names of the keypoints.
-        thresholds: what was asked for, by name (``bbox_thr``).
+        thresholds: the thresholds used, by name (``bbox_thr``).
 
     Raises:
-        OutputError: it cannot be written; the target is as it was.
+        OutputError: it cannot be written; the target is unchanged.
     """
 
     def __init__(self, path: Path, skeleton: Skeleton, thresholds: Mapping[str, float]) -> None:
@@ -103,7 +103,7 @@ class DocumentWriter(_JsonStream):
         self._names = skeleton.names
 
     def add(self, result: PoseResult, file_name: str, *, frame: int | None = None) -> None:
-        """Write what was found in one image, or in one frame (from 0) of the video ``file_name``."""
+        """Write the objects of one image, or of one frame (from 0) of the video ``file_name``."""
         self.images += 1
         width, height = result.size
         of_video = {} if frame is None else {"frame": frame}
@@ -141,15 +141,15 @@ class CocoWriter(_JsonStream):
     Args:
         path: the file.
         skeleton: the category and the number of keypoints.
-        image_ids: file name -> image id (``image_ids_of``); None: 1, 2, ... in the order of the images, those that
-            could not be read included.
+        image_ids: file name -> image id (``image_ids_of``); None: 1, 2, ... in the order of the images, including
+            unreadable ones.
 
     Attributes:
-        unknown: the images that ``image_ids`` does not have; what is found in them is not written.
-        left_out: how many objects that are.
+        unknown: images missing in ``image_ids``; their objects are not written.
+        left_out: number of these objects.
 
     Raises:
-        OutputError: it cannot be written; the target is as it was.
+        OutputError: it cannot be written; the target is unchanged.
     """
 
     def __init__(self, path: Path, skeleton: Skeleton, image_ids: Mapping[str, int] | None = None) -> None:
@@ -160,7 +160,7 @@ class CocoWriter(_JsonStream):
         self._ids = image_ids
 
     def add(self, result: PoseResult, file_name: str) -> None:
-        """Write what was found in one image."""
+        """Write the objects of one image."""
         self.images += 1
         image_id = self.images if self._ids is None else self._ids.get(file_name)
         if image_id is None:
@@ -179,18 +179,18 @@ class CocoWriter(_JsonStream):
             self._put({**where, "bbox": bbox, "keypoints": keypoints, "score": score}, file_name)
 
     def skip(self) -> None:
-        """Count an image that could not be read: it has an id of its own."""
+        """Count an image that could not be read: it has its own id."""
         self.images += 1
 
     @property
     def problems(self) -> list[str]:
-        """What was left out because its image has no image id: one sentence; none when nothing was."""
+        """The objects dropped because their image has no image id, as at most one sentence."""
         if not self.unknown:
             return []
         listed = first_names(self.unknown, _LISTED_FRAMES)
         return [
-            f"{self.path}: {len(self.unknown)} of {self.images} images are not in the COCO file that gives the "
-            f"image ids; the {self.left_out} objects found in them are left out of this file: {listed}"
+            f"{self.path}: {len(self.unknown)} of {self.images} images are not in the COCO file with the image ids, "
+            f"so this file lacks their {self.left_out} objects: {listed}"
         ]
 
 
@@ -200,17 +200,17 @@ def _rounded(values: np.ndarray[Any, Any], decimals: int) -> list[Any]:
 
 
 class LabelmeWriter(ExitStack):
-    """Writes each image and its labelme file, for a human to correct what was predicted; a context manager.
+    """Writes each image and its labelme file, for a human to correct the predictions; a context manager.
 
     Args:
-        folder: where the images go, by their names; it is there when all are, or not at all.
+        folder: where the images go, by their names; it appears only when complete.
         kpt_thr: a point with a lower score gets the flag ``occluded``.
 
     Attributes:
-        problems: one sentence for each image with an object that labelme cannot hold.
+        problems: one sentence for each image with an object that labelme cannot store.
 
     Raises:
-        RequestError: the folder holds something.
+        RequestError: the folder is not empty.
         OutputError: it cannot be written.
     """
 
@@ -229,7 +229,7 @@ class LabelmeWriter(ExitStack):
         """Write one image (a copy of its file, else its pixels) and its file.
 
         Raises:
-            OutputError: one cannot be written, or what was predicted is not finite.
+            OutputError: one cannot be written, or the prediction is not finite.
         """
         target = self._staged / file_name
         text, _, problems = predicted_labelme(result, file_name, target, kpt_thr=self._kpt_thr)
@@ -241,7 +241,7 @@ class LabelmeWriter(ExitStack):
         put_text(target.with_suffix(".json"), text)
 
     def skip(self) -> None:
-        """Leave out an image that could not be read."""
+        """Skip an image that could not be read."""
 
 
 def predicted_labelme(
@@ -253,18 +253,18 @@ def predicted_labelme(
     facts: Mapping[str, Any] | None = None,
     kept: Mapping[str, Any] | None = None,
 ) -> tuple[str, int, list[str]]:
-    """Return the text of the labelme file of what was predicted, how many objects it holds, what it cannot hold.
+    """Return the text of the labelme file for a prediction, its number of objects, and problems.
 
     Args:
-        result: what was predicted.
-        file_name: the image's; its last part is written, for the file lies beside it.
-        target: the file that is written, for messages.
+        result: the prediction.
+        file_name: the image's; its last part is written, as the file is next to it.
+        target: the file to write, for messages.
         kpt_thr: a point with a lower score gets the flag ``occluded``.
-        facts: what the mark says besides (formats/labelme/write.py).
-        kept: what takes the place of the document's own keys, or is added to them.
+        facts: more entries of the mark (formats/labelme/write.py).
+        kept: keys that replace the document's, or are added.
 
     Raises:
-        OutputError: what was predicted is not finite.
+        OutputError: the prediction is not finite.
     """
     arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
     objects = predicted_objects(*arrays, kpt_thr=kpt_thr)
@@ -273,20 +273,20 @@ def predicted_labelme(
         document = labelme_document(file_name, result.size, objects, result.skeleton)
         text = marked_text({**document, **(kept or {})}, mark)
     flat = len(result) - len(objects)
-    problem = f"{file_name}: {flat} of {len(result)} objects left out: their boxes have no area"
+    problem = f"{file_name}: {flat} of {len(result)} objects skipped: their boxes have no area"
     return text, len(objects), [problem] if flat else []
 
 
 def check_labelme_names(names: Sequence[str]) -> None:
-    """Refuse images of which two would have one labelme file (``a.jpg`` and ``a.png``), before anything runs.
+    """Refuse two images with the same labelme file (``a.jpg`` and ``a.png``), before anything runs.
 
     Raises:
-        RequestError: there are such.
+        RequestError: two images share a file.
     """
     seen: dict[str, str] = {}
     for name in names:
         file = str(PurePosixPath(name).with_suffix(".json"))
         if file in seen:
             rule = f"the only image with the labelme file {file}"
-            raise RequestError(f"{must_be(name, rule, seen[file])} besides\n  rename one of the two images")
+            raise RequestError(f"{must_be(name, rule, seen[file])} too\n  rename one of the two images")
         seen[file] = name

@@ -1,1 +1,1 @@
-"""Recipes: what a training run needs, as the text of an RTMDet and an RTMPose config."""
+"""Recipes: an RTMDet and an RTMPose config for a data set and a machine."""

@@ -1,7 +1,7 @@
-"""The parts of a config's text that RTMDet and RTMPose have in common.
+"""The parts of a config that RTMDet and RTMPose share.
 
-Each function returns lines of Python. What is a formula in the config stays one there, so that a person who edits
-``max_epochs`` or ``batch_size`` in the file changes everything that follows from it.
+Each function returns lines of Python. Formulas stay formulas in the config, so that editing ``max_epochs`` or
+``batch_size`` in the file changes everything that depends on it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from posetools.recipes.stock import BASE_LR, BATCH, EMA_GAMMA, WARMUP_ITERS
 ConfigLines = list[str]
 
 
-# Comments beside a value end here; longer ones stand above it.
+# Comments after a value end here; longer ones go above it.
 _COMMENT_WIDTH = 110
 _NEARLY = 0.9
 
 
 def title(name: str) -> str:
-    """Return the comment that opens a part."""
+    """Return the heading comment of a part."""
     return f"# {name} ".ljust(100, "-")
 
 
@@ -32,21 +32,21 @@ def header(what: str, base: str, tools: str) -> ConfigLines:
     """Return the opening comment and ``_base_``."""
     return [
         f"# {what}. Emitted by `posetools config`.",
-        f"# The stock tools/train.py and tools/test.py of {tools} run it as it is; posetools is not imported.",
-        "# Stated is only what differs from the stock recipe, with the reason:",
+        f"# It runs with the stock tools/train.py and tools/test.py of {tools}; posetools is not needed.",
+        "# It lists only what differs from the stock recipe, with the reason:",
         f"_base_ = {base!r}",
         "",
     ]
 
 
 def assigned(stage: StageRecipe, name: str, field: str, note: str = "") -> ConfigLines:
-    """Return the line that gives a chosen value a name, with the reason beside it, or above where it is long.
+    """Return the line that assigns a chosen value, with the reason after it, or above if it is long.
 
     Args:
         stage: the stage.
-        name: in the config.
-        field: of the recipe.
-        note: what the comment says before the reason.
+        name: the variable in the config.
+        field: the recipe's field.
+        note: text before the reason.
     """
     because = stage.because[field]
     value = because.formula or repr(because.value)
@@ -61,34 +61,34 @@ def assigned(stage: StageRecipe, name: str, field: str, note: str = "") -> Confi
 
 
 def commented(text: str) -> ConfigLines:
-    """Return a sentence as lines of comment."""
+    """Return a sentence as comment lines."""
     return [f"# {line}" for line in wrap(f"{text[:1].upper()}{text[1:]}.", _COMMENT_WIDTH)]
 
 
 def item(text: str) -> ConfigLines:
-    """Return one entry of a list as lines of comment."""
+    """Return one list item as comment lines."""
     return [f"# {line}" for line in wrap(text, _COMMENT_WIDTH, initial_indent="- ", subsequent_indent="  ")]
 
 
 def schedule_numbers(stage: StageRecipe, workers: int) -> ConfigLines:
-    """Return the numbers that everything else in the config follows from; ``workers``: processes per loader."""
+    """Return the numbers that the rest of the config depends on; ``workers``: processes per loader."""
     repeat, samples = stage.repeat, f"{stage.samples} {stage.sample}"
     repeated = " * repeat" if repeat > 1 else ""
     ema = [] if stage.ema_momentum is None else assigned(stage, "ema_momentum", "ema_momentum")
     return [
         title("schedule"),
-        *assigned(stage, "max_epochs", "epochs", "the rest of the schedule follows from it"),
-        *(assigned(stage, "repeat", "repeat", "times through the data in an epoch") if repeated else []),
+        *assigned(stage, "max_epochs", "epochs", "the rest of the schedule depends on it"),
+        *(assigned(stage, "repeat", "repeat", "passes over the data per epoch") if repeated else []),
         *assigned(stage, "stage2_num_epochs", "stage2_epochs"),
         *assigned(stage, "val_interval", "val_interval"),
         *assigned(stage, "batch_size", "batch_size", "on one device"),
         *assigned(stage, "val_batch_size", "val_batch_size"),
-        f"num_workers = {workers}  # processes per loader; more where cores are free",
-        "persistent_workers = num_workers > 0  # torch refuses to keep workers where there are none",
+        f"num_workers = {workers}  # processes per loader; use more if cores are free",
+        "persistent_workers = num_workers > 0  # torch requires workers for this",
         *rate(stage),
-        f"# Stock warms up for {WARMUP_ITERS} iterations whatever the data; on a small set that is most of the run.",
+        f"# Stock always warms up for {WARMUP_ITERS} iterations; on a small data set that is most of the run.",
         f"iterations = max_epochs * -(-{stage.samples}{repeated} // batch_size)"
-        f"  # {stage.iterations}: {samples} an epoch{f', {repeat} times' if repeated else ''}",
+        f"  # {stage.iterations}: {samples} per epoch{f', {repeat} times' if repeated else ''}",
         *_enough(stage),
         *assigned(stage, "warmup_iters", "warmup_iters"),
         *ema,
@@ -97,33 +97,33 @@ def schedule_numbers(stage: StageRecipe, workers: int) -> ConfigLines:
 
 
 def _enough(stage: StageRecipe) -> ConfigLines:
-    """Return the line by which ``posetools train`` judges a run whose length was chosen by time."""
+    """Return the line for ``posetools train`` to judge a run whose length was limited by time."""
     enough = enough_iterations(stage.samples, stage.batch_size)
-    # Whole epochs seldom make exactly as many.
+    # Whole epochs rarely give exactly this number.
     if "epochs" in stage.stated or stage.iterations > _NEARLY * enough:
         return []
-    return [f"enough_iterations = {enough}  # what the recipe aims at where time does not limit it"]
+    return [f"enough_iterations = {enough}  # the recipe's target without a time limit"]
 
 
 def rate(stage: StageRecipe) -> ConfigLines:
     """Return the learning rate."""
     if "lr" in stage.stated:
-        return [f"base_lr = {stage.lr!r}  # as stated; stock is {BASE_LR}, for batches of {BATCH[stage.stage]}"]
+        return [f"base_lr = {stage.lr!r}  # set by you; stock is {BASE_LR}, for batches of {BATCH[stage.stage]}"]
     return [
-        "# Adam's rate goes with the square root of the batch (Malladi et al., On the SDEs and Scaling Rules for",
+        "# Adam's rate scales with the square root of the batch (Malladi et al., On the SDEs and Scaling Rules for",
         "# Adaptive Gradient Algorithms, 2022).",
         *assigned(stage, "base_lr", "lr"),
     ]
 
 
 def schedule(stage: StageRecipe, *, dynamic: bool, metric: str, keep: int | None, seed: int | None) -> ConfigLines:
-    """Return loop, optimizer, learning rate, checkpoints, seed and starting weights.
+    """Return loop, optimizer, learning rate, checkpoints, seed and initial weights.
 
     Args:
         stage: the stage.
         dynamic: whether the stock recipe evaluates after every epoch of stage 2.
-        metric: what ``save_best`` looks at.
-        keep: how many checkpoints are kept; None: as stock.
+        metric: the metric of ``save_best``.
+        keep: how many checkpoints to keep; None: as stock.
         seed: of training; None: as stock.
     """
     loop = "train_cfg = dict(max_epochs=max_epochs, val_interval=val_interval"
@@ -131,22 +131,22 @@ def schedule(stage: StageRecipe, *, dynamic: bool, metric: str, keep: int | None
     lines = [
         *([f"{loop},", f"                 dynamic_intervals={milestones})"] if dynamic else [f"{loop})"]),
         "optim_wrapper = dict(optimizer=dict(lr=base_lr))",
-        "# `--auto-scale-lr` (several GPUs) scales from this batch.",
+        "# `--auto-scale-lr` (several GPUs) scales from this batch size.",
         "auto_scale_lr = dict(base_batch_size=batch_size)",
         "param_scheduler = [",
         "    dict(type='LinearLR', start_factor=1.0e-5, by_epoch=False, begin=0, end=warmup_iters),",
-        "    dict(  # the first half at base_lr, then down to a twentieth of it",
+        "    dict(  # constant in the first half, then down to a twentieth",
         "        type='CosineAnnealingLR', eta_min=base_lr * 0.05, by_epoch=True, convert_to_iter_based=True,",
         "        begin=max_epochs // 2, end=max_epochs, T_max=max_epochs - max_epochs // 2)",
         "]",
         "default_hooks = dict(checkpoint=dict(",
-        *([f"    max_keep_ckpts={keep},  # a run killed while it saves still has the one before"] if keep else []),
-        f"    interval=val_interval, save_best={metric!r}, rule='greater'))  # what is saved was evaluated",
+        *([f"    max_keep_ckpts={keep},  # a run killed while saving still has the previous one"] if keep else []),
+        f"    interval=val_interval, save_best={metric!r}, rule='greater'))  # every saved checkpoint is evaluated",
     ]
     if seed is not None:
-        lines.append(f"randomness = dict(seed={seed})  # so that a run can be repeated")
+        lines.append(f"randomness = dict(seed={seed})  # makes runs reproducible")
     if stage.load_from is not None:
-        lines += commented(f"The whole model starts from it, as far as it fits: {stage.because['load_from'].reason}")
+        lines += commented(f"Initial weights of the whole model, if shapes match: {stage.because['load_from'].reason}")
         lines.append(f"load_from = {weights_path(stage.load_from)!r}")
     return [*lines, ""]
 
@@ -156,8 +156,8 @@ def loaders(stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, not
 
     Args:
         stage: the stage.
-        train: further arguments of the data set to train on.
-        val: those of the one to evaluate on.
+        train: more arguments of the training data set.
+        val: more arguments of the validation data set.
         note: comments on evaluation.
     """
     return [
@@ -194,17 +194,17 @@ def _loader(split: str, dataset: Sequence[str], *, repeated: bool = False) -> Co
 
 
 def hooks(stage: StageRecipe, *, scope: str, pipeline: str) -> ConfigLines:
-    """Return ``custom_hooks``, which a config can only replace as a whole.
+    """Return ``custom_hooks``, a list that a config can only replace as a whole.
 
     Args:
         stage: the stage.
-        scope: prefix of the switch hook (``mmdet.`` from mmpose).
-        pipeline: the expression of the pipeline that is switched to.
+        scope: prefix of the switch hook (``mmdet.`` in mmpose).
+        pipeline: the expression of the pipeline to switch to.
     """
     lines: ConfigLines = []
     if stage.ema_momentum is not None:
         lines += [
-            f"    # Stock has gamma {EMA_GAMMA}: a short run ends before the average is one.",
+            f"    # Stock has gamma {EMA_GAMMA}: in a short run the average would stay near the initial weights.",
             "    dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=ema_momentum,",
             f"         gamma=min({EMA_GAMMA}, max(1, iterations // 10)), update_buffers=True, priority=49),",
         ]
@@ -213,18 +213,18 @@ def hooks(stage: StageRecipe, *, scope: str, pipeline: str) -> ConfigLines:
             f"    dict(type='{scope}PipelineSwitchHook', switch_epoch=max_epochs - stage2_num_epochs,",
             f"         switch_pipeline={pipeline}),",
         ]
-        why = "# A list is replaced as a whole; new is only the epoch of the switch (a literal in some stock recipes)."
+        why = "# A list is replaced as a whole; only the epoch of the switch differs (a literal in some stock recipes)."
     else:
-        why = "# One pipeline serves all epochs: no PipelineSwitchHook."
+        why = "# All epochs use one pipeline: no PipelineSwitchHook."
     return [why, "custom_hooks = [", *lines, "]", ""]
 
 
 def init_cfg(stage: StageRecipe, *, stock: str | None = None) -> ConfigLines:
-    """Return the arguments of the backbone that say what it starts from and whether it learns; none where as stock.
+    """Return the backbone's arguments for initial weights and freezing; none if as stock.
 
     Args:
         stage: the stage.
-        stock: a checkpoint that stands for ``stock`` where the base config has another model's.
+        stock: the checkpoint for ``stock`` if the base config has another model's.
     """
     backbone, frozen = stage.backbone, []
     if stage.freeze == "backbone":
@@ -239,10 +239,10 @@ def init_cfg(stage: StageRecipe, *, stock: str | None = None) -> ConfigLines:
 
 
 def weights_path(text: str) -> str:
-    """Return a URL as it is, and a path with forward slashes."""
+    """Return a URL unchanged, and a path with forward slashes."""
     return text if "://" in text else Path(text).as_posix()
 
 
 def indent(lines: Sequence[str], by: int) -> ConfigLines:
-    """Return the lines moved to the right."""
+    """Return the lines indented."""
     return [f"{' ' * by}{line}" if line else line for line in lines]

@@ -1,8 +1,8 @@
-"""The rules that choose a recipe: data and machine in, values with their reasons out.
+"""The rules that choose a recipe: values with reasons, from data and machine.
 
-Each rule is a small function of a RuleInput; it may look at what earlier rules chose (RECIPE_RULES is in their order)
-and gives the value with a sentence that names the numbers it comes from. What the user states wins: `choose` puts both
-together. All numbers that somebody may want to tune stand in the block below.
+Each rule is a small function of a RuleInput; it may read the choices of earlier rules (in the order of RECIPE_RULES)
+and returns the value with a reason that has the numbers. The user's options take precedence: `choose` combines both.
+All numbers to tune are in the block below.
 """
 
 from __future__ import annotations
@@ -34,38 +34,38 @@ from posetools.recipes.recipe import (
 )
 from posetools.recipes.stock import BASE_LR, BATCH, EMA_MOMENTUM, SEED, STOCK_TEXT, WARMUP_ITERS
 
-# Input of the detector: its longer side, and how large the 10th percentile of the objects should be in it.
+# Input of the detector: its longer side, and the least size of the 10th percentile of the objects in it.
 DET_SIDE, DET_SIDE_MOST, DET_OBJECT = 640, 1280, 16
 CPU_DET_SIDE_LEAST, CPU_DET_OBJECT = 256, 32
-# Input of the pose estimator: the longer sides to choose from, and the aspect from which it is no square.
+# Input of the pose estimator: the longer sides to choose from, and the least aspect ratio for an oblong input.
 POSE_SIDES, CPU_POSE_SIDE_MOST, POSE_OBLONG = (128, 160, 192, 224, 256), 160, 1.5
 # The margin that MMPose adds around a box (GetBBoxCenterScale).
 BOX_PADDING = 1.25
 CPU_BATCH: dict[Stage, int] = {"det": 8, "pose": 32}
-# On a CPU a small set gets small batches, for more iterations in the same time: 54 cars in batches of 32 left the
-# plateau that RTMPose begins on (300 iterations) in one of two runs of two minutes.
+# On a CPU a small data set gets small batches, for more iterations in the same time: with 54 cars in batches of 32,
+# only one of two 2-minute runs left RTMPose's initial plateau (300 iterations).
 BATCHES_LEAST, CPU_BATCH_LEAST = 4, 8
 GPU_BATCHES: dict[Stage, tuple[int, int]] = {"det": (4, 32), "pose": (32, 256)}
 VAL_BATCH: dict[Stage, int] = {"det": 8, "pose": 64}
-# How long (budget.py has the iterations aimed at): bounded by epochs, and on a CPU by time.
+# Limits of the length (budget.py has the target): in epochs, and on a CPU in minutes.
 EPOCHS_LEAST = 12
 CPU_MINUTES = 60.0
 SHARE: dict[Stage, float] = {"det": 0.5, "pose": 0.5}
 FEWEST_ITERATIONS = 300
-# A run of fewer iterations has no time to learn from mosaics, cut-outs and large changes of scale (from random weights,
-# 3,776 light ones took RTMDet-tiny to a bbox mAP of 0.84 on rendered cars).
+# A run with fewer iterations is too short for mosaic, cutout and large scale changes (from random weights, 3,776 light
+# ones took RTMDet-tiny to a bbox mAP of 0.84 on rendered cars).
 LIGHT_BELOW = 6000
-# An epoch of fewer iterations is mostly its own start and end; but a run should have some epochs.
+# An epoch with fewer iterations is mostly overhead; but a run should have some epochs.
 EPOCH_ITERATIONS, REPEATED_EPOCHS = 50, 10
 LR_LEAST, FINE_TUNE = 5e-4, 0.5
-# The average looks back over this part of the run, and forgets its random start over a tenth.
+# The average covers a twentieth of the run.
 EMA_SHARE = 20
 STAGE2_MOST, INTERVAL_MOST = 20, 10
-# Where minutes are stated, evaluations and the checkpoints saved with them take this part of the time, 2 at least.
+# With --minutes, evaluations with their checkpoints take this fraction of the time, and there are at least 2.
 EVALUATION_SHARE, FEWEST_EVALUATIONS = 0.05, 2
 ROTATION, LIGHT_ROTATION = 30, 15
-# Where objects are turned by more than half of ROTATION against others of their shape (median), images are turned by
-# twice that. From ALL_ANGLES on every angle is as good as any other: 45 degrees is what chance gives.
+# If the median rotation between objects of similar shape is more than half of ROTATION, images are rotated by twice
+# that. From ALL_ANGLES on all angles are used: random orientation gives 45 degrees.
 ALL_ANGLES, ROTATION_STEP = 30, 5
 
 
@@ -79,7 +79,7 @@ def coco_weights(case: RuleInput) -> str:
     if checkpoint is None:
         raise RequestError(
             f"--{case.stage}-load-from: coco has no checkpoint of RTMPose-{case.said.size}\n"
-            "  name a file or a URL, or leave it out: the backbone has weights of its own"
+            "  use a file or a URL, or omit it: the backbone has pretrained weights"
         )
     return checkpoint
 
@@ -92,13 +92,13 @@ def _det_input(case: RuleInput) -> Ruling:
     why = f"images are {shapes.width:.0f}x{shapes.height:.0f} (median)"
     if cpu:
         side = min(side, _up(max(CPU_DET_SIDE_LEAST, CPU_DET_OBJECT / shapes.relative_side)))
-        why += f", and on a CPU small is fast; the 10 % smallest objects are {side * shapes.relative_side:.0f} px then"
+        why += f", small for the CPU; the 10 % smallest objects are {side * shapes.relative_side:.0f} px then"
     elif side * shapes.relative_side < DET_OBJECT:
         side = min(most, max(side, _up(DET_OBJECT / shapes.relative_side)))
         shown = side * shapes.relative_side
-        why += f"; the 10 % smallest objects are {shapes.side[0]:.0f} px there, and {shown:.0f} px at this size"
+        why += f"; the 10 % smallest objects are {shapes.side[0]:.0f} px, and {shown:.0f} px at this input size"
     if 0.1 <= shapes.portrait <= 0.9:
-        return Ruling((side, side), f"{why}; {100 * shapes.portrait:.0f} % of them are upright, so a square")
+        return Ruling((side, side), f"{why}; {100 * shapes.portrait:.0f} % of them are portrait, so a square")
     other = min(side, _up(side * short / long))
     return Ruling((side, other) if shapes.width >= shapes.height else (other, side), why)
 
@@ -111,7 +111,7 @@ def _pose_input(case: RuleInput) -> Ruling:
     oblong = max(shapes.box_aspect, 1 / shapes.box_aspect) >= POSE_OBLONG
     other = _up(side * 3 / 4) if oblong else side
     size = (side, other) if shapes.box_aspect >= 1 else (other, side)
-    why = f"boxes are {wanted:.0f} px long with their margin (median)"
+    why = f"boxes with margin are {wanted:.0f} px long (median)"
     why += f" and {shapes.box_aspect:.2g} times as wide as high" if oblong else ""
     return Ruling(size, why + (f"; at most {CPU_POSE_SIDE_MOST} on a CPU" if cpu and wanted > side else ""))
 
@@ -122,25 +122,25 @@ def _input_size(case: RuleInput) -> Ruling:
 
 def _load_from(case: RuleInput) -> Ruling:
     if case.stage == "pose":
-        return Ruling(None, "COCO's keypoints are people's: only the backbone starts from pretrained weights")
+        return Ruling(None, "COCO's keypoints are for people, so only the backbone is pretrained")
     if case.states("backbone"):
-        return Ruling(None, "the backbone is stated")
+        return Ruling(None, "the backbone is set")
     return Ruling(
         coco_weights(case),
-        f"{case.facts.train.objects} objects are few to start from nothing; these weights know COCO's 80 kinds",
+        f"{case.facts.train.objects} objects are few to train from scratch; these weights know COCO's 80 classes",
     )
 
 
 def _backbone(case: RuleInput) -> Ruling:
     if case["load_from"] is not None:
-        return Ruling(NONE, "load_from brings its weights")
+        return Ruling(NONE, "load_from has its weights")
     if not case.stock.pretrained:
-        return Ruling(STOCK, "the stock recipe has no ImageNet weights for this size: it starts at random")
+        return Ruling(STOCK, "the stock recipe has no ImageNet weights for this size: random weights")
     return Ruling(STOCK, "pretrained weights, downloaded when training starts")
 
 
 def _freeze(case: RuleInput) -> Ruling:
-    return Ruling(NONE, f"all layers learn, from {case.samples} {case.sample}")
+    return Ruling(NONE, f"all layers are trained, on {case.samples} {case.sample}")
 
 
 def _batch_size(case: RuleInput) -> Ruling:
@@ -152,16 +152,16 @@ def _batch_size(case: RuleInput) -> Ruling:
         batch, why = CPU_BATCH[case.stage], f"for a CPU{note}"
         small = max(CPU_BATCH_LEAST, _power_of_two(case.samples / BATCHES_LEAST))
         if small < batch:
-            batch, why = small, f"{case.samples} {case.sample} make {BATCHES_LEAST} batches at least on a CPU{note}"
+            batch, why = small, f"{case.samples} {case.sample} give at least {BATCHES_LEAST} batches on a CPU{note}"
     else:
         low, high = GPU_BATCHES[case.stage]
         gib = UNKNOWN_GIB if gpu.memory is None else gpu.memory / GIB
         each = sample_gib(case.said, case["input_size"])
         fits, enough = gib * GPU_SHARE / each, PASSES * case.samples / ITERATIONS
         batch = max(low, min(high, _power_of_two(min(fits, enough))))
-        why = f"fits on {gpu}, where one of a batch takes about {each:.2g} GiB{note}"
+        why = f"fits on {gpu}, at about {each:.2g} GiB per sample{note}"
         if enough < min(fits, high):
-            why = f"for {case.samples} {case.sample}: a larger one would leave fewer than {ITERATIONS} iterations{note}"
+            why = f"for {case.samples} {case.sample}: a larger one gives fewer than {ITERATIONS} iterations{note}"
     if batch > case.samples:
         return Ruling(case.samples, f"there are {case.samples} {case.sample}{note}")
     return Ruling(batch, why)
@@ -169,11 +169,11 @@ def _batch_size(case: RuleInput) -> Ruling:
 
 def _val_batch_size(case: RuleInput) -> Ruling:
     most = VAL_BATCH[case.stage]
-    return Ruling(min(most, case["batch_size"]), f"as the batch of training, at most {most}")
+    return Ruling(min(most, case["batch_size"]), f"as in training, at most {most}")
 
 
 def planned_iterations(case: RuleInput) -> Ruling:
-    """Return how many iterations a run should have where the user did not state its epochs."""
+    """Return how many iterations a run should have if the user did not set its epochs."""
     batch, enough = case["batch_size"], enough_iterations(case.samples, case["batch_size"])
     seconds, source = _seconds(case)
     minutes = case.minutes or (CPU_MINUTES if case.machine.gpu is None else None)
@@ -184,26 +184,26 @@ def planned_iterations(case: RuleInput) -> Ruling:
         return Ruling(enough, why)
     minutes *= SHARE[case.stage]
     seen, each = case.measured, max(EPOCH_ITERATIONS, case.iterations_per_epoch())
-    besides = seen.start_up + seen.evaluation * _evaluations(case)
-    fitting = max(0, floor((60 * minutes - besides) / (seconds + seen.epoch_start / each)))
+    overhead = seen.start_up + seen.evaluation * _evaluations(case)
+    fitting = max(0, floor((60 * minutes - overhead) / (seconds + seen.epoch_start / each)))
     least = 1 if case.minutes else FEWEST_ITERATIONS
     if fitting >= enough:
         return Ruling(enough, why)
     if fitting < least:
-        return Ruling(least, f"{least} iterations at least, about {least * seconds / 60:.0f} min ({source})")
-    rest = f" besides {besides:.0f} s" if besides else ""
-    return Ruling(fitting, f"{minutes:.3g} min at {seconds:.2g} s an iteration{rest} ({source})")
+        return Ruling(least, f"at least {least} iterations, about {least * seconds / 60:.0f} min ({source})")
+    rest = f" plus {overhead:.0f} s" if overhead else ""
+    return Ruling(fitting, f"{minutes:.3g} min at {seconds:.2g} s per iteration{rest} ({source})")
 
 
 def _evaluations(case: RuleInput) -> float:
-    """Return how many evaluations fit into their part of stated minutes, 0 where that was not measured."""
+    """Return how many evaluations fit into their part of --minutes, 0 if not measured."""
     if case.minutes is None or not case.measured.evaluation:
         return 0
     return max(FEWEST_EVALUATIONS, EVALUATION_SHARE * 60 * case.minutes * SHARE[case.stage] / case.measured.evaluation)
 
 
 def _seconds(case: RuleInput) -> tuple[float | None, str]:
-    """Return how long an iteration takes, as far as that is known, and how it is known."""
+    """Return the seconds per iteration, if known, and their source."""
     if case.measured.seconds is not None:
         return case.measured.seconds * case["batch_size"] / case.measured.seconds_batch, "measured"
     if case.machine.gpu is None:
@@ -214,20 +214,20 @@ def _seconds(case: RuleInput) -> tuple[float | None, str]:
 
 def _augmentation(case: RuleInput) -> Ruling:
     if case.states("stage2_epochs"):
-        return Ruling("strong", "stage2_epochs is stated: the stock recipe's two stages")
+        return Ruling("strong", "stage2_epochs is set: the stock recipe's two stages")
     count, times = planned_iterations(case).value, _times(case)
     if case.said.epochs is not None:
         count = case.said.epochs * case.iterations_per_epoch(case.said.repeat or times)
     if count < LIGHT_BELOW:
-        what = "mosaic, mixup" if case.stage == "det" else "cut-outs"
-        return Ruling("light", f"{count} iterations are too few for {what} and large changes of scale")
+        what = "mosaic, mixup" if case.stage == "det" else "cutout"
+        return Ruling("light", f"{count} iterations are too few for {what} and large scale changes")
     if case.said.repeat is None and times > 1:
-        return Ruling("light", f"an epoch goes {times} times through the data, where stage 2 cannot begin")
-    return Ruling("strong", f"{count} iterations are enough to learn from what is harder")
+        return Ruling("light", f"an epoch has {times} passes over the data, which rules out a stage 2")
+    return Ruling("strong", f"{count} iterations are enough for strong augmentation")
 
 
 def _times(case: RuleInput) -> int:
-    """Return how often an epoch goes through the data: the same whether its number is stated or not."""
+    """Return the passes over the data per epoch, which do not depend on --epochs."""
     each = case.iterations_per_epoch()
     planned: int = planned_iterations(case).value
     light = case.said.augmentation or ("light" if planned < LIGHT_BELOW else "strong")
@@ -241,10 +241,10 @@ def _repeat(case: RuleInput) -> Ruling:
     if each >= EPOCH_ITERATIONS:
         return Ruling(1, f"an epoch has {each} iterations")
     if case["augmentation"] == "strong":
-        return Ruling(1, "the switch to stage 2 does not reach into a RepeatDataset")
-    why = f"{case.samples} {case.sample} make {each} of {planned_iterations(case).value} iterations"
+        return Ruling(1, "the switch to stage 2 does not work in a RepeatDataset")
+    why = f"one pass over {case.samples} {case.sample} is {each} of {planned_iterations(case).value} iterations"
     if case.states("epochs"):
-        why = f"{case.samples} {case.sample} make {each} iterations; an epoch is as it would be without --epochs"
+        why = f"one pass over {case.samples} {case.sample} is {each} iterations; same as without --epochs"
     return Ruling(_times(case), why)
 
 
@@ -252,7 +252,7 @@ def _epochs(case: RuleInput) -> Ruling:
     planned, each = planned_iterations(case), case.iterations_per_epoch(case["repeat"])
     epochs, why = max(1, round(planned.value / each)), planned.reason
     if epochs < EPOCHS_LEAST and case.machine.gpu is not None and case.minutes is None:
-        epochs, why = EPOCHS_LEAST, f"{EPOCHS_LEAST} at least"
+        epochs, why = EPOCHS_LEAST, f"at least {EPOCHS_LEAST}"
     stage2 = case.said.stage2_epochs
     if stage2 is not None and stage2 > epochs:
         epochs, why = stage2, "as many as stage2_epochs"
@@ -262,9 +262,9 @@ def _epochs(case: RuleInput) -> Ruling:
 def _stage2_epochs(case: RuleInput) -> Ruling:
     epochs = case["epochs"]
     if case["augmentation"] == "light":
-        return Ruling(epochs, "light augmentation holds in all epochs", "max_epochs")
+        return Ruling(epochs, "light augmentation in all epochs", "max_epochs")
     if case["repeat"] > 1:
-        return Ruling(0, "the switch to stage 2 does not reach into a RepeatDataset")
+        return Ruling(0, "the switch to stage 2 does not work in a RepeatDataset")
     what = "mosaic and mixup" if case.stage == "det" else "strong augmentation"
     return Ruling(min(STAGE2_MOST, epochs // 10), f"the last ones, without {what}: a tenth, at most {STAGE2_MOST}")
 
@@ -283,7 +283,7 @@ def _lr(case: RuleInput) -> Ruling:
     batch, stock = case["batch_size"], BATCH[case.stage]
     rate = max(LR_LEAST, BASE_LR * sqrt(batch / stock))
     formula = f"max({LR_LEAST}, {BASE_LR} * (batch_size / {stock})**0.5)"
-    why = f"stock is for batches of {stock}; times the root of {batch}/{stock}, {LR_LEAST} at least"
+    why = f"stock is for batches of {stock}; times sqrt({batch}/{stock}), at least {LR_LEAST}"
     if case["load_from"] is not None:
         return Ruling(FINE_TUNE * rate, f"{why}; half of it, as all layers are pretrained", f"{FINE_TUNE} * {formula}")
     return Ruling(rate, why, formula)
@@ -297,7 +297,7 @@ def _warmup_iters(case: RuleInput) -> Ruling:
 
 def _ema_momentum(case: RuleInput) -> Ruling:
     if case.said.ema is None and not case.stock.ema:
-        return Ruling(None, "the stock recipe of this size keeps no average")
+        return Ruling(None, "the stock recipe of this size has no EMA")
     count = case["epochs"] * case.iterations_per_epoch(case["repeat"])
     momentum = min(0.1, max(EMA_MOMENTUM, EMA_SHARE / count))
     formula = f"min(0.1, max({EMA_MOMENTUM}, {EMA_SHARE} / iterations))"
@@ -305,57 +305,57 @@ def _ema_momentum(case: RuleInput) -> Ruling:
 
 
 def iterations(case: RuleInput) -> Ruling:
-    """Return how often the weights change in all."""
+    """Return the total number of iterations."""
     epochs, each = case["epochs"], case.iterations_per_epoch(case["repeat"])
-    times = f", {case['repeat']} times an epoch" if case["repeat"] > 1 else ""
+    times = f", {case['repeat']} times per epoch" if case["repeat"] > 1 else ""
     return Ruling(epochs * each, f"{epochs} epochs of {each}: {case.samples} {case.sample}{times}")
 
 
 def rotation(case: RuleInput) -> Ruling:
-    """Return the largest angle that an image is turned by, in degrees."""
+    """Return the largest rotation of an image, in degrees."""
     if case.skeleton.rotation is not None:
-        return Ruling(case.skeleton.rotation, f"the skeleton {case.skeleton.name} says so", unit="degrees")
+        return Ruling(case.skeleton.rotation, f"set in the skeleton {case.skeleton.name}", unit="degrees")
     usual = LIGHT_ROTATION if case["augmentation"] == "light" else ROTATION
     found = case.facts.orientation
     if found.spread is None:
-        few = f"{found.objects} objects of similar shape are too few to measure how far they are turned"
+        few = f"{found.objects} objects of similar shape are too few to measure their rotation"
         return Ruling(usual, few, unit="degrees")
-    measured = f"objects of the same shape are turned by {found.spread:.0f} degrees against each other"
+    measured = f"objects of similar shape are rotated by {found.spread:.0f} degrees relative to each other"
     why = f"{measured} (median of {found.objects})"
     if found.spread >= ALL_ANGLES:
-        return Ruling(180, f"{why}: at all angles", unit="degrees")
+        return Ruling(180, f"{why}: all angles", unit="degrees")
     if found.spread > ROTATION / 2:
         angle = ROTATION_STEP * ceil(2 * found.spread / ROTATION_STEP)
-        return Ruling(angle, f"{why}, so they lie at an angle too", unit="degrees")
-    return Ruling(usual, f"{why}, so they stand upright", unit="degrees")
+        return Ruling(angle, f"{why}: twice that", unit="degrees")
+    return Ruling(usual, f"{why}: they are upright", unit="degrees")
 
 
 def flip(case: RuleInput) -> Ruling:
-    """Return whether images are mirrored."""
+    """Return whether images are flipped."""
     if case.skeleton.has_swaps:
-        return Ruling("on", "the skeleton's swaps name each keypoint in a mirrored image")
-    return Ruling("off", "no keypoint has a swap: a mirrored image would teach left for right")
+        return Ruling("on", "the skeleton has swaps for mirrored images")
+    return Ruling("off", "no keypoint has a swap: a mirrored image would have wrong labels")
 
 
 def workers(machine: Machine) -> Ruling:
     """Return how many processes load data, per loader."""
     if machine.gpu is None:
-        return Ruling(min(4, max(1, machine.cores // 2)), f"half of {machine}: training itself needs cores")
+        return Ruling(min(4, max(1, machine.cores // 2)), f"half of {machine}: training needs cores too")
     share = machine.cores // len(machine.gpus)
     return Ruling(min(8, max(1, share)), f"{machine}: at most 8 per process")
 
 
 def _power_of_two(number: float) -> int:
-    """Return the largest power of two that is not above ``number``, 1 at least."""
+    """Return the largest power of two up to ``number``, at least 1."""
     return int(2 ** floor(log2(max(1.0, number))))
 
 
 def _up(side: float) -> int:
-    """Return the multiple of the networks' stride that is at least ``side``."""
+    """Return the smallest multiple of the networks' stride that is at least ``side``."""
     return STRIDE * ceil(round(side, 6) / STRIDE)
 
 
-# In this order: a rule may look at what stands before it.
+# In this order: a rule may read earlier choices.
 RECIPE_RULES: dict[str, Callable[[RuleInput], Ruling]] = {
     "input_size": _input_size,
     "load_from": _load_from,
@@ -381,10 +381,10 @@ def choose(
     skeleton: Skeleton,
     measured: dict[Stage, Measurement] | None = None,
 ) -> Recipe:
-    """Return the whole recipe: what the user stated, and for the rest what fits the data and the machine.
+    """Return the whole recipe: the user's options, and values that fit the data and the machine.
 
     Raises:
-        RequestError: what was stated does not go together.
+        RequestError: the options contradict each other.
     """
     known = measured or {}
     said: dict[Stage, DetOptions | PoseOptions] = {"det": options.det, "pose": options.pose}
@@ -394,7 +394,7 @@ def choose(
     ]
     det, pose = (_stage(case) for case in cases)
     loaders = Ruling(options.workers, STATED) if options.workers is not None else workers(machine)
-    seed = Ruling(options.seed, STATED) if options.seed is not None else Ruling(SEED, "so that a run can be repeated")
+    seed = Ruling(options.seed, STATED) if options.seed is not None else Ruling(SEED, "makes runs reproducible")
     shared = [
         Choice("", name, STOCK_TEXT[""][name], as_text(found.value), found.reason, found.reason == STATED)
         for name, found in (("workers", loaders), ("seed", seed))
@@ -405,7 +405,7 @@ def choose(
 
 def _size(case: RuleInput) -> Choice:
     stated = "size" in case.said.model_fields_set
-    reason = STATED if stated else f"the default; --{case.stage} chooses another"
+    reason = STATED if stated else f"the default; change it with --{case.stage}"
     return Choice(case.stage, "size", "", case.said.size, reason, stated)
 
 
@@ -423,27 +423,27 @@ def _stage(case: RuleInput) -> StageRecipe:
 
 
 def _stated(case: RuleInput, name: str) -> Ruling | None:
-    """Return what the user stated for a field, with words turned into what they stand for."""
+    """Return the user's value for a field, with names resolved."""
     value = getattr(case.said, name, None)
     if name == "ema_momentum" and case.said.ema is False:
         return Ruling(None, STATED)
     if not case.states(name):
         return None
     if name == "load_from" and value == COCO:
-        return Ruling(coco_weights(case), f"{STATED}: the stock recipe's own weights, of COCO")
+        return Ruling(coco_weights(case), f"{STATED}: the stock recipe's COCO weights")
     return Ruling(None if name == "load_from" and value == NONE else value, STATED)
 
 
 def _check(case: RuleInput) -> None:
     if case["repeat"] > 1 and 0 < case["stage2_epochs"] < case["epochs"]:
         raise RequestError(
-            f"{case.stage}.repeat: must be 1 where augmentation changes on the way, got {case['repeat']}: "
-            "the switch to stage 2 does not reach into a RepeatDataset\n"
-            '  more epochs do the same; or augmentation = "light"'
+            f"{case.stage}.repeat: must be 1 if augmentation changes during the run, got {case['repeat']}: "
+            "the switch to stage 2 does not work in a RepeatDataset\n"
+            '  use more epochs instead, or set augmentation = "light"'
         )
     at_random = case["backbone"] == NONE or (case["backbone"] == STOCK and not case.stock.pretrained)
     if case["freeze"] == "backbone" and case["load_from"] is None and at_random:
         raise RequestError(
-            f"--freeze ({case.stage}): backbone needs weights that are worth keeping, but this one starts at random\n"
-            f"  --pretrained coco, --backbone FILE or --{case.stage}-load-from FILE gives it some"
+            f"--freeze ({case.stage}): backbone requires pretrained weights, but this one has random weights\n"
+            f"  add --pretrained coco, --backbone FILE or --{case.stage}-load-from FILE"
         )

@@ -10,20 +10,20 @@ from posetools.recipes.options import NONE, STOCK, STRIDE, DetSize
 from posetools.recipes.recipe import Recipe, StageRecipe
 from posetools.recipes.stock import DET, DET_INPUT, DetStock
 
-# Changes of scale where there is no time to learn from the stock ones.
+# Scale range for runs too short for the stock range.
 _LIGHT_SCALES = (0.8, 1.25)
-# Drawn boxes' color (RGB), where MMDet draws them.
+# Color (RGB) of boxes drawn by MMDet.
 _PALETTE = (0, 127, 255)
 
 
 def det_config(data_root: str, recipe: Recipe, size: DetSize, skeleton: Skeleton, facts: DataFacts) -> str:
-    """Return the config that trains RTMDet on one category; a sample is an image, empty or not."""
+    """Return the RTMDet config for one category; a sample is an image, with or without objects."""
     stage, stock, negatives = recipe.det, DET[size], facts.train.negatives
-    # Restated only where something in them differs: they are half of the file.
+    # Pipelines are repeated only if something in them differs: they are half of the file.
     restated = stage.input_size != DET_INPUT or negatives > 0 or stage.light or stage.repeat > 1
     category = skeleton.category.name
     lines = [
-        *blocks.header(f"RTMDet-{size} that finds {category!r} in {data_root!r}", stock.base, "mmdet"),
+        *blocks.header(f"RTMDet-{size} that detects {category!r} in {data_root!r}", stock.base, "mmdet"),
         *_data(stage, data_root, category, size=restated),
         *blocks.schedule_numbers(stage, recipe.workers),
         *blocks.schedule(stage, dynamic=True, metric="coco/bbox_mAP", keep=None, seed=recipe.seed),
@@ -44,8 +44,8 @@ def _name(pipeline: str, *, restated: bool) -> str:
 def _data(stage: StageRecipe, data_root: str, category: str, *, size: bool) -> ConfigLines:
     return [
         title("data"),
-        f"data_root = {data_root!r}  # seen from the folder in which training is started",
-        "# A tuple, with the comma: of a plain string every letter would be a class.",
+        f"data_root = {data_root!r}  # relative to the folder in which you start training",
+        "# A tuple, with the comma: in a plain string every letter would be a class.",
         f"metainfo = dict(classes=({category!r}, ), palette=[{_PALETTE}])",
         *(blocks.assigned(stage, "input_size", "input_size", "width, height; multiples of 32") if size else []),
         "",
@@ -57,11 +57,11 @@ def _model(stage: StageRecipe, stock: DetStock) -> ConfigLines:
     if stage.backbone == NONE and not stock.pretrained:
         init = init[1:]
     if stage.backbone in (STOCK, NONE) and stage.load_from is None and not stock.pretrained:
-        note = ["# The stock recipe has no ImageNet weights for this size: the backbone starts at random."]
+        note = ["# The stock recipe has no ImageNet weights for this size: the backbone starts from random weights."]
     plain = ["    backbone=dict(norm_cfg=norm_cfg),"]
     return [
         title("model"),
-        "# SyncBN cannot run on the CPU in several processes; in a single one mmengine makes it BN itself.",
+        "# SyncBN cannot run on the CPU in several processes; in a single process mmengine changes it to BN.",
         "norm_cfg = dict(type='BN')",
         *note,
         "model = dict(",
@@ -105,11 +105,11 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
         "    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))",
     ]
     why = "# The stock pipelines at this input size" + (
-        ", and with crops that hold no object: RandomCrop would skip\n# every image without one." if negatives else "."
+        ", and with crops without objects: RandomCrop would skip\n# every image without objects." if negatives else "."
     )
     lines = [why]
     if stage.light:
-        lines += blocks.commented(f"Light from the first epoch on: {stage.because['augmentation'].reason}")
+        lines += blocks.commented(f"Light augmentation from the first epoch: {stage.because['augmentation'].reason}")
     if stage.stage2_epochs < stage.epochs:
         lines += _list("train_pipeline", strong)
     if stage.stage2_epochs:
@@ -119,10 +119,10 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
 
 def _tta(input_size: tuple[int, int]) -> ConfigLines:
     half = tuple(side // 2 for side in input_size)
-    # The padded image has to divide by the networks' stride too.
+    # The padded image must be a multiple of the networks' stride too.
     more = tuple(-(-3 * side // (2 * STRIDE)) * STRIDE for side in input_size)
     return [
-        f"tta_scales = [{input_size}, {half}, {more}]  # `test.py --tta`: the input size, half of it, one and a half",
+        f"tta_scales = [{input_size}, {half}, {more}]  # `test.py --tta`: 1, 0.5 and 1.5 times the input size",
         "tta_pipeline = [",
         "    dict(type='LoadImageFromFile'),",
         "    dict(",
@@ -148,7 +148,7 @@ def _list(name: str, entries: ConfigLines) -> ConfigLines:
 def _loaders(stage: StageRecipe, negatives: int, *, restated: bool) -> ConfigLines:
     train = []
     if negatives:
-        train.append(f"# {negatives} images without an object stay in: they teach what is none.")
+        train.append(f"# Keeps {negatives} images without objects, to train against false positives.")
     if stage.repeat > 1:
         # RepeatDataset replaces the whole data set of the base config.
         train.append(f"filter_cfg=dict(filter_empty_gt={not negatives}, min_size=32),")

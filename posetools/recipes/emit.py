@@ -1,4 +1,4 @@
-"""The pair of a data set, one RTMDet and one RTMPose config that belong together: emitted, and found again."""
+"""Emit and find the pair of a data set: an RTMDet and an RTMPose config that belong together."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EmittedPair:
     Attributes:
         det: the RTMDet config.
         pose: the RTMPose config.
-        notes: what the user should know, one sentence each.
+        notes: for the user, one sentence each.
     """
 
     det: Path
@@ -50,11 +50,11 @@ class EmittedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenPair(EmittedPair):
-    """A pair that was just emitted.
+    """A newly emitted pair.
 
     Attributes:
         recipe: every value with its reason.
-        facts: what it was chosen for.
+        facts: the facts of the data set.
     """
 
     recipe: Recipe
@@ -75,17 +75,17 @@ def emit_pair(
 
     Args:
         data_root: the data set's folder; a relative one stays relative in the configs.
-        skeleton: the data set's skeleton; None: the one that it says.
-        options: what the user said.
+        skeleton: the data set's skeleton; None: the one in its files.
+        options: the user's options.
         out: the folder to write to.
         overwrite: replace files that differ from what would be written.
-        machine: what training will run on; None: this one, without asking torch.
-        measured: what was measured on it.
+        machine: the machine for training; None: this one, without importing torch.
+        measured: measurements on it.
 
     Raises:
-        RequestError: the data set cannot be trained on or does not say its skeleton, a weight file is not there, or a
-            file is in the way.
-        InputError: a COCO file cannot be read or is not of this skeleton.
+        RequestError: the data set cannot be trained on or does not name its skeleton, a weight file does not exist, or
+            an output file exists already.
+        InputError: a COCO file cannot be read or has another skeleton.
         OutputError: a file cannot be written.
     """
     data_root, out = Path(data_root), Path(out)
@@ -121,14 +121,14 @@ def pair_paths(options: RecipeOptions, skeleton: Skeleton, out: Path) -> tuple[P
 
 
 def check_absent(paths: Sequence[Path]) -> None:
-    """Refuse files that are there: what is measured gives other numbers each time, so they would be replaced.
+    """Refuse existing files: measurements vary, so the new content would differ.
 
     Raises:
-        RequestError: one is there.
+        RequestError: one exists.
     """
     for path in paths:
         if path.exists():
-            raise RequestError(f"{path}: exists\n  fix: --overwrite replaces it; or choose another --out")
+            raise RequestError(f"{path}: exists already\n  fix: use --overwrite to replace it, or another --out")
 
 
 def _note(
@@ -136,10 +136,10 @@ def _note(
 ) -> str:
     name = recipe.stage
     warmup = min(recipe.warmup_iters, recipe.iterations)
-    repeated = f", {recipe.repeat} times an epoch" if recipe.repeat > 1 else ""
+    repeated = f", {recipe.repeat} times per epoch" if recipe.repeat > 1 else ""
     text = (
         f"{name}: {recipe.samples} {recipe.sample} in batches of {recipe.batch_size}{repeated}; {recipe.epochs} epochs "
-        f"of {counted(recipe.iterations_per_epoch, 'iteration')}: {recipe.iterations} in all, {warmup} of them "
+        f"of {counted(recipe.iterations_per_epoch, 'iteration')}: {recipe.iterations} in total, {warmup} of them "
         f"warm-up; learning rate {recipe.lr:.2g}"
     )
     if measured.batch_note:
@@ -147,12 +147,12 @@ def _note(
     if too_few(recipe.iterations):
         text += f"\n    {too_few(recipe.iterations)}"
     elif recipe.iterations < _FEW_ITERATIONS:
-        text += f"\n    fewer than {_FEW_ITERATIONS} iterations are few: more epochs or a smaller batch give more"
+        text += f"\n    fewer than {_FEW_ITERATIONS} iterations are few: use more epochs or a smaller batch"
     if machine.gpu is None:
         minutes, source = _minutes(said, recipe, machine, measured)
         text += f"\n    about {minutes:.{0 if minutes >= 10 else 1}f} min on {machine} ({source})"
         if limit and recipe.epochs == 1 and minutes > limit * SHARE[name]:
-            text += f", for one epoch is longer than the {limit * SHARE[name]:.3g} min of this stage"
+            text += f", as one epoch takes longer than the {limit * SHARE[name]:.3g} min of this stage"
         smallest = type(said).model_validate({"size": "tiny" if name == "det" else "t"})
         less = flops(said, recipe.input_size) / flops(smallest, recipe.input_size)
         if less > 1.5:
@@ -169,8 +169,8 @@ def _minutes(
     else:
         seconds, source = cpu_seconds(said, recipe.input_size, recipe.batch_size, machine.cores), "an estimate"
     evaluations = -(-recipe.epochs // recipe.val_interval)
-    besides = measured.start_up + measured.epoch_start * recipe.epochs + measured.evaluation * evaluations
-    return (seconds * recipe.iterations + besides) / 60, source
+    overhead = measured.start_up + measured.epoch_start * recipe.epochs + measured.evaluation * evaluations
+    return (seconds * recipe.iterations + overhead) / 60, source
 
 
 def _check_weights(name: str, stage: StageOptions) -> None:
@@ -187,19 +187,19 @@ def _check_free(texts: dict[Path, str]) -> None:
     for path, text in texts.items():
         if path.exists() and read_text(path) != text:
             raise RequestError(
-                f"{path}: exists and is not what would be written (edited, or made with other options)\n"
-                "  `posetools config --overwrite` replaces it, and `posetools config --out DIR` writes elsewhere"
+                f"{path}: exists with other content (edited, or made with other options)\n"
+                "  use `posetools config --overwrite` to replace it, or `posetools config --out DIR`"
             )
 
 
 def data_root_in(text: str) -> Path | None:
-    """Return the data set's folder that the text of a config names in a line of its own, or None."""
+    """Return the ``data_root`` in the text of a config, or None."""
     found = _DATA_ROOT.search(text)
     return Path(ast.literal_eval(found[1])) if found else None
 
 
 def find_pair(data_root: Path, configs: Path) -> EmittedPair | None:
-    """Return the pair in ``configs`` whose ``data_root`` is this data set, or None when there is none.
+    """Return the pair in ``configs`` whose ``data_root`` is this data set, or None.
 
     Raises:
         RequestError: there are several, or only one half.
@@ -219,9 +219,9 @@ def find_pair(data_root: Path, configs: Path) -> EmittedPair | None:
         return EmittedPair(det[0], pose[0])
     listed = ", ".join(str(path) for path in [*det, *pose])
     if det and pose:
-        raise RequestError(f"{configs}: has several configs for {data_root}: {listed}\n  --config says which one")
+        raise RequestError(f"{configs}: has several configs for {data_root}: {listed}\n  choose one with --config")
     missing = "pose" if det else "det"
     raise RequestError(
         f"{configs}: has {listed} for {data_root}, but no {missing} config\n"
-        "  --config says which one to use; `posetools config` emits a pair"
+        "  choose one with --config, or emit a pair with `posetools config`"
     )

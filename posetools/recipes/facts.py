@@ -1,4 +1,4 @@
-"""What a recipe needs to know of a data set: that it is the skeleton's, how much there is, and how large things are."""
+"""Facts of a data set for a recipe: the skeleton, counts and sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.recipes.orientation import FEWEST_OBJECTS, MOST_OBJECTS, Orientation, orientation
 
-# The side of a square that is no small object any more.
+# The side of the smallest square that is not a small object.
 SMALL_SIDE = math.sqrt(SIZE_CLASSES["medium"][0])
 
 _JsonEntry = Mapping[str, Any]
@@ -32,7 +32,7 @@ class SplitFacts:
         images: all of them.
         negatives: images without an object.
         objects: all of them.
-        posed: objects that RTMPose uses: with a labeled keypoint, and no crowd.
+        posed: objects that RTMPose uses: with a labeled keypoint, not a crowd.
     """
 
     images: int
@@ -49,13 +49,13 @@ class Shapes:
         width: median width of the images.
         height: median height of the images.
         aspect: median of width / height of the images.
-        portrait: share of the images that are higher than wide.
+        portrait: fraction of the images that are higher than wide.
         side: sqrt(width x height) of the objects' boxes: 10th percentile, median, 90th percentile.
-        relative_side: 10th percentile of that over the longer side of the object's image.
-        small: share of the objects smaller than 32 x 32 pixels.
+        relative_side: 10th percentile of this side divided by the image's longer side.
+        small: fraction of the objects smaller than 32 x 32 pixels.
         box_long: median of the longer side of the boxes.
         box_aspect: median of width / height of the boxes.
-        points: keypoints of an object that are visible, labeled but hidden, and not labeled, on average.
+        points: average number of visible, occluded and unlabeled keypoints per object.
     """
 
     width: float
@@ -74,9 +74,9 @@ class Shapes:
         visible, hidden, missing = self.points
         return (
             f"images {self.width:.0f} x {self.height:.0f} (median); objects {middle:.0f} px (median of the square "
-            f"root of the area; 80 % lie between {low:.0f} and {high:.0f}), {100 * self.small:.0f} % of them below "
-            f"{SMALL_SIDE:.0f} px; boxes {self.box_aspect:.2f} times as wide as high; keypoints of an object: "
-            f"{visible:.1f} visible, {hidden:.1f} hidden, {missing:.1f} not labeled"
+            f"root of the area; 80 % are between {low:.0f} and {high:.0f}), {100 * self.small:.0f} % of them below "
+            f"{SMALL_SIDE:.0f} px; boxes {self.box_aspect:.2f} times as wide as high; keypoints per object: "
+            f"{visible:.1f} visible, {hidden:.1f} occluded, {missing:.1f} not labeled"
         )
 
 
@@ -85,10 +85,10 @@ class DataFacts:
     """Both splits.
 
     Attributes:
-        train: counts of the one.
-        val: counts of the other.
+        train: counts of the training split.
+        val: counts of the validation split.
         shapes: sizes and keypoints in the training split.
-        orientation: how far its objects are turned.
+        orientation: the rotation of its objects.
     """
 
     train: SplitFacts
@@ -98,19 +98,19 @@ class DataFacts:
 
 
 def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
-    """Return the facts of the data set in ``data_root``: 118,000 images take a few seconds, most of them JSON's.
+    """Return the facts of the data set in ``data_root``: 118,000 images take a few seconds, mostly for JSON.
 
     Raises:
-        RequestError: it is no data set, or a split has nothing to train on or to evaluate with.
-        InputError: a COCO file cannot be read, or is not of this skeleton.
+        RequestError: it is not a data set, or a split has nothing to train on or to evaluate.
+        InputError: a COCO file cannot be read, or has another skeleton.
     """
     if not data_root.is_dir():
         refuse_zip(data_root)
-        raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
+        raise RequestError(f"{data_root}: must be a data set folder, but does not exist")
     check_both(data_root)
     train, document = _read_split(ann_file(data_root, "train"), skeleton)
     shapes, orientation = _shapes(document), _orientation(document)
-    # Two documents at a time would be twice the memory.
+    # Two documents at once would double the memory.
     del document
     val, _ = _read_split(ann_file(data_root, "val"), skeleton)
     return DataFacts(train=train, val=val, shapes=shapes, orientation=orientation)
@@ -123,7 +123,7 @@ def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, CocoDocumen
     posed = sum(1 for entry in objects if entry.get("num_keypoints", 0) and not entry.get("iscrowd", 0))
     if not images or not posed:
         raise RequestError(
-            f"{path}: must hold images and objects with labeled keypoints, "
+            f"{path}: must have images and objects with labeled keypoints, "
             f"got {len(images)} images and {posed} such objects"
         )
     negatives = len({entry.get("id") for entry in images} - {entry.get("image_id") for entry in objects})
@@ -131,10 +131,10 @@ def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, CocoDocumen
 
 
 def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: Skeleton) -> None:
-    hint = "--skeleton says which skeleton the data set has"
+    hint = "choose the data set's skeleton with --skeleton"
     names = [category.get("name") for category in categories]
     if skeleton.category.name not in names:
-        rule = f"one with the name {skeleton.category.name!r} (skeleton {skeleton.name}), or every image is left out"
+        rule = f"one with the name {skeleton.category.name!r} (skeleton {skeleton.name}), or training skips every image"
         raise InputError(path, "categories", must_be("categories", rule, names), hint=hint)
     at = names.index(skeleton.category.name)
     keypoints = categories[at].get("keypoints")
@@ -144,7 +144,7 @@ def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: 
 
 
 def _shapes(document: CocoDocument) -> Shapes:
-    """Return the shapes of a split, which has an object without iscrowd."""
+    """Return the shapes of a split, which must have an object without iscrowd."""
     images = dict(enumerate(document.entries("images")))
     objects = {at: entry for at, entry in enumerate(document.entries("annotations")) if not entry.get("iscrowd", 0)}
     sizes = _table(document, "images", images, lambda entry: [entry.get("width"), entry.get("height")], 2)
@@ -190,7 +190,7 @@ def _table(document: CocoDocument, kind: str, entries: Mapping[int, _JsonEntry],
 
 
 def _numbers(values: Any, width: int) -> list[float]:
-    """Return a list of so many numbers, NaN where it is none."""
+    """Return ``width`` numbers, all NaN if the values are not that many numbers."""
     try:
         numbers = list(map(float, values)) if isinstance(values, list) else []
     except (TypeError, ValueError, OverflowError):
@@ -199,7 +199,7 @@ def _numbers(values: Any, width: int) -> list[float]:
 
 
 def _points(path: Path, objects: Iterable[_JsonEntry]) -> tuple[float, float, float]:
-    """Return how many points of an object are visible, hidden and not labeled, on average."""
+    """Return the average number of visible, occluded and unlabeled points per object."""
     posed = [entry for entry in objects if entry.get("num_keypoints", 0)]
     try:
         flags = np.fromiter(chain.from_iterable(entry["keypoints"][2::3] for entry in posed), dtype=np.int8)
@@ -210,7 +210,7 @@ def _points(path: Path, objects: Iterable[_JsonEntry]) -> tuple[float, float, fl
 
 
 def _orientation(document: CocoDocument) -> Orientation:
-    """Return the orientation of the objects: half a thousand of them are looked at."""
+    """Return the orientation of the objects, from a sample of at most MOST_OBJECTS."""
     objects = document.entries("annotations")
     posed = [entry for entry in objects if entry.get("num_keypoints", 0) and not entry.get("iscrowd", 0)]
     chosen = [posed[i] for i in np.unique(np.linspace(0, len(posed) - 1, MOST_OBJECTS).astype(int))]
@@ -226,4 +226,4 @@ def _orientation(document: CocoDocument) -> Orientation:
 
 
 def _hint(path: Path) -> str:
-    return f"`posetools validate {quoted(path.parent)}` lists all problems"
+    return f"run `posetools validate {quoted(path.parent)}` to list all problems"

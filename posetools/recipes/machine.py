@@ -1,7 +1,7 @@
-"""What a recipe needs to know of the machine that trains: its cores, its GPUs and their memory.
+"""Facts of the training machine for a recipe: its cores, its GPUs and their memory.
 
-Emitting needs no torch, and asking it would cost seconds of import. So the signs of a GPU are looked for first, among
-the device files; only where there is one does ``mm/device.py`` ask torch for its name and memory.
+Emitting needs no torch, whose import takes seconds. So this module checks the device files for a GPU first; only if
+there is one does ``mm/device.py`` ask torch for its name and memory.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Gpu:
     """One GPU.
 
     Attributes:
-        name: as its driver calls it.
-        memory: in bytes; None where nothing that could tell is installed.
+        name: the driver's name for it.
+        memory: in bytes; None: not known.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What training runs on.
+    """The machine for training.
 
     Attributes:
-        cores: that this process may use.
-        gpus: that it may use.
+        cores: number that this process may use.
+        gpus: those that it may use.
     """
 
     cores: int
@@ -50,11 +50,11 @@ class Machine:
 
     @property
     def gpu(self) -> Gpu | None:
-        """The GPU with the least memory: what a batch has to fit on."""
+        """The GPU with the least memory, which must fit a batch."""
         return min(self.gpus, key=lambda gpu: gpu.memory or 0, default=None)
 
     def __str__(self) -> str:
-        """Return a few words, such as ``2 cores, no GPU``."""
+        """Return a short text, such as ``2 cores, no GPU``."""
         cores = counted(self.cores, "core")
         if self.gpu is None:
             return f"{cores}, no GPU"
@@ -68,7 +68,7 @@ def count_cores() -> int:
 
 
 def _quota(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
-    """Return the cores that a container is given, rounded up, or None when it has no limit."""
+    """Return a container's limit of cores, rounded up, or None."""
     try:
         quota, period = path.read_text(encoding="ascii").split()
     except (OSError, ValueError):
@@ -77,9 +77,9 @@ def _quota(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
 
 
 def busy_text() -> str:
-    """Return a sentence where more processes want to run than there are cores, else nothing.
+    """Return a warning if the load exceeds the number of cores, or "".
 
-    The load counts all processes of the machine, so it is held against all of its cores.
+    The load counts all processes of the machine, so it is compared with all of its cores.
     """
     if not hasattr(os, "getloadavg"):
         return ""
@@ -87,18 +87,18 @@ def busy_text() -> str:
     if load <= cores:
         return ""
     return (
-        f"this machine is busy: a load of {load:.1f} on {counted(cores, 'core')}; what is measured now "
-        "holds only while other work takes as much"
+        f"this machine is busy: a load of {load:.1f} on {counted(cores, 'core')}; measured times hold only "
+        "under the same load"
     )
 
 
 def has_gpu(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether there is a sign of a GPU that CUDA could use. Nothing is started to find out."""
+    """Return whether there seems to be a CUDA GPU, without starting anything."""
     if environment.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return False
     return any(path.exists() for path in _DRIVERS) or which("nvidia-smi") is not None
 
 
 def read_machine() -> Machine:
-    """Return this machine as far as it is known without torch: a GPU's name and memory are not."""
+    """Return this machine as far as known without torch, without a GPU's name and memory."""
     return Machine(count_cores(), (Gpu("GPU of unknown size"),) if has_gpu() else ())

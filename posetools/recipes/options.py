@@ -1,8 +1,7 @@
-"""What a user may say about a recipe, from the command line or from a small TOML. What is not said is chosen.
+"""The options of a recipe, from the command line or a TOML file.
 
-The TOML has a table per stage, ``[det]`` and ``[pose]``, and keys that both share: the fields of the models here.
-docs/config.md shows one. Every key may be left out; recipes/choose.py then chooses a value that fits the data and the
-machine.
+The TOML has a table per stage, ``[det]`` and ``[pose]``, and shared keys: the fields of the models here. docs/config.md
+has an example. Every key is optional; recipes/choose.py chooses missing values by the data and the machine.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from pydantic import (
 from posetools.errors import InputError, RequestError, printable, sentence_of, shortened, show_value
 from posetools.files.disk import read_toml
 
-# What the networks' three strides of down-sampling divide the image by.
+# The networks' total stride.
 STRIDE = 32
 
 DetSize: TypeAlias = Literal["tiny", "s", "m", "l", "x"]
@@ -45,7 +44,7 @@ def parse_input_size(value: object) -> tuple[int, int]:
     """Return (width, height) from ``256``, ``"256"``, ``"640x384"`` or ``(640, 384)``.
 
     Raises:
-        ValueError: it is none of these, or a side is not a multiple of 32.
+        ValueError: another form, or a side is not a multiple of 32.
     """
     sides: list[object]
     if isinstance(value, str):
@@ -54,10 +53,10 @@ def parse_input_size(value: object) -> tuple[int, int]:
         sides = list(value) if isinstance(value, list | tuple) else [value]
     numbers = [side for side in sides if isinstance(side, int) and not isinstance(side, bool)]
     if len(numbers) != len(sides) or len(numbers) not in (1, 2) or min(numbers) < STRIDE:
-        raise ValueError(f"must be a side or WIDTHxHEIGHT in pixels, got {show_value(value)}")
+        raise ValueError(f"must be SIDE or WIDTHxHEIGHT in pixels, got {show_value(value)}")
     if gcd(STRIDE, *numbers) != STRIDE:
         nearest = "x".join(str(max(STRIDE, round(side / STRIDE) * STRIDE)) for side in numbers)
-        raise ValueError(f"must be a multiple of {STRIDE} on both sides, got {show_value(value)}; {nearest} is near")
+        raise ValueError(f"must be a multiple of {STRIDE} on both sides, got {show_value(value)}; use {nearest}")
     return numbers[0], numbers[-1]
 
 
@@ -69,7 +68,7 @@ def _parse_sigma(value: object) -> object:
 
 def _parse_batch(value: object) -> object:
     if value != AUTO and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise ValueError(f"must be a whole number from 1 on, or {AUTO}, got {show_value(value)}")
+        raise ValueError(f"must be a whole number of at least 1, or {AUTO}, got {show_value(value)}")
     return value
 
 
@@ -80,32 +79,31 @@ BatchSize = Annotated[int | Literal["auto"], BeforeValidator(_parse_batch)]
 
 
 class _Options(BaseModel):
-    # Strict: in a TOML, epochs = "200" and batch_size = true are slips, not numbers.
+    # Strict: in a TOML, epochs = "200" and batch_size = true are mistakes.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class StageOptions(_Options):
-    """What can be said about either stage; None is what was not said.
+    """Options of either stage; None: not set.
 
     Attributes:
         input_size: (width, height) in pixels, multiples of 32.
-        epochs: how many in all.
-        repeat: how often an epoch goes through the data.
+        epochs: the total.
+        repeat: passes over the data per epoch.
         augmentation: ``strong``, the stock recipe's two stages; ``light``: no mosaic, no mixup, no cutout, small
-            changes of scale, from the first epoch on.
-        stage2_epochs: how many of the epochs, the last, run with weaker augmentation. As many as ``epochs`` means that
-            the strong augmentation is never used, 0 that it always is.
-        batch_size: of training, on one device; ``auto``: what fits on the GPU, measured.
+            scale changes, from the first epoch.
+        stage2_epochs: number of last epochs with weaker augmentation; the number of ``epochs`` for all, 0 for none.
+        batch_size: of training, on one device; ``auto``: the largest that fits on the GPU, measured.
         val_batch_size: of evaluation.
         lr: the learning rate at ``batch_size``.
         warmup_iters: iterations over which the learning rate rises.
         val_interval: epochs between evaluations.
-        ema: whether an average of the weights is kept, evaluated and saved.
-        ema_momentum: the share of the newest weights in that average, per iteration.
-        backbone: what the backbone starts from: ``stock`` (the URL in the stock recipe), ``none``, a file or a URL.
-        load_from: what the whole model starts from: ``coco`` (the stock recipe's own checkpoint), ``none``, a file or a
+        ema: whether to keep, evaluate and save an average of the weights.
+        ema_momentum: weight of the newest weights in that average, per iteration.
+        backbone: initial weights of the backbone: ``stock`` (the URL in the stock recipe), ``none``, a file or a URL.
+        load_from: initial weights of the whole model: ``coco`` (the stock recipe's checkpoint), ``none``, a file or a
             URL.
-        freeze: ``backbone`` keeps its weights as they are.
+        freeze: ``backbone`` does not train the backbone.
     """
 
     input_size: InputSizeOption | None = None
@@ -131,14 +129,14 @@ class StageOptions(_Options):
         if value is not None and epochs is not None and value > epochs:
             raise ValueError(f"must be at most epochs ({epochs}), got {value}")
         if value is not None and others.data.get("augmentation") == "light" and value != epochs:
-            raise ValueError(f"must be left out with light augmentation, which holds in all epochs, got {value}")
+            raise ValueError(f"must be omitted with light augmentation, which applies to all epochs, got {value}")
         return value
 
     @field_validator("ema_momentum")
     @classmethod
     def _check_momentum(cls, value: float | None, others: ValidationInfo) -> float | None:
         if value is not None and others.data.get("ema") is False:
-            raise ValueError(f"must be left out where ema is false, got {value}")
+            raise ValueError(f"must be omitted if ema is false, got {value}")
         return value
 
 
@@ -152,10 +150,10 @@ class PoseOptions(StageOptions):
     """RTMPose.
 
     Attributes:
-        size: the model's.
+        size: the model size.
         sigma: width of the SimCC target in pixels of the input, (x, y); None: the stock rule at ``input_size``.
-        simcc_split_ratio: bins per pixel of the input.
-        rotation: the largest angle that an image is turned by, in degrees.
+        simcc_split_ratio: bins per input pixel.
+        rotation: the largest rotation of an image, in degrees.
     """
 
     size: PoseSize = "m"
@@ -165,7 +163,7 @@ class PoseOptions(StageOptions):
 
 
 class RecipeOptions(_Options):
-    """All that can be said about a pair.
+    """Options of a pair.
 
     Attributes:
         det: the detector.
@@ -183,10 +181,10 @@ class RecipeOptions(_Options):
 
 
 def load_options(path: Path) -> dict[str, Any]:
-    """Return what the TOML file at ``path`` states, checked; ``RecipeOptions.model_validate`` takes it.
+    """Return the checked content of a TOML file, for ``RecipeOptions.model_validate``.
 
     Raises:
-        InputError: it cannot be read, is no TOML, or a key or value is wrong; all of them are listed.
+        InputError: it cannot be read, is not TOML, or has wrong keys or values; all are listed.
     """
     document = read_toml(path)
     try:
@@ -194,20 +192,20 @@ def load_options(path: Path) -> dict[str, Any]:
     except ValidationError as exc:
         first, *rest = ((".".join(keys), problem) for keys, problem in _problems(exc))
         more = [printable(f"and {place}: {problem}") for place, problem in rest]
-        raise InputError(path, *first, hint="\n  ".join([*more, "docs/config.md lists the keys"])) from exc
+        raise InputError(path, *first, hint="\n  ".join([*more, "see docs/config.md for the keys"])) from exc
     return document
 
 
 def build_options(recipe: Path | None, stated: Mapping[str, Mapping[str, object]]) -> RecipeOptions:
-    """Return the options of a TOML file with what the command line states put over it.
+    """Return the options of a TOML file, overridden by those of the command line.
 
     Args:
         recipe: the TOML file, if any.
-        stated: ``{"det": {...}, "pose": {...}, "": {...}}``; a value of None is one that was not stated.
+        stated: ``{"det": {...}, "pose": {...}, "": {...}}``; None: not set.
 
     Raises:
         InputError: the file cannot be read or breaks a rule.
-        RequestError: something stated breaks a rule.
+        RequestError: an option breaks a rule.
     """
     document = load_options(recipe) if recipe is not None else {}
     for table, values in stated.items():
@@ -221,7 +219,7 @@ def build_options(recipe: Path | None, stated: Mapping[str, Mapping[str, object]
 
 
 def _problems(error: ValidationError) -> list[tuple[list[str], str]]:
-    """Return for each problem the key, after the tables that it is in, and a sentence."""
+    """Return for each problem its tables and key, and a message."""
     found = []
     for problem in error.errors(include_url=False):
         *tables, key = [shortened(str(part)) for part in problem["loc"] if not isinstance(part, int)]
@@ -242,7 +240,7 @@ def _did_you_mean(tables: list[str], key: str) -> str:
 
 
 def _option(*keys: str) -> str:
-    """Return the command line's name of a key: ``det.input_size`` is ``--input-size (det)``, ``det.size`` ``--det``."""
+    """Return the command-line name of a key: ``det.input_size`` is ``--input-size (det)``, ``det.size`` ``--det``."""
     *tables, key = keys
     table = ".".join(tables)
     if key == "size":

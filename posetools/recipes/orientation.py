@@ -1,13 +1,13 @@
-"""How far the objects of a data set are turned in the image plane, measured on their labeled keypoints.
+"""The rotation of a data set's objects in the image plane, measured on their labeled keypoints.
 
-The principal axis of the keypoints cannot tell it: a dog seen from the side is wide, one seen from the front is tall,
-and neither is turned. So objects are compared with those of the same shape only, which are seen from about the same
-side: for each object, the others whose keypoints fit its own best after a shift, a scale and a rotation (Procrustes).
-The rotation of that fit is how far one is turned against the other. Where objects stand upright it is a few degrees;
-where they lie at all angles (insects, vehicles seen from above), every angle is as frequent as any other.
+The principal axis of the keypoints does not show it: a dog seen from the side is wide, one seen from the front is tall,
+and neither is rotated. So objects are compared only with those of similar shape, seen from about the same side: for
+each object, the others whose keypoints fit best after a shift, a scale and a rotation (Procrustes). The rotation of
+that fit is their relative rotation. For upright objects it is a few degrees; for objects in any orientation (insects,
+vehicles seen from above) all angles are equally frequent.
 
-Rotations are taken modulo 180 degrees: the keypoints of a flat object that is seen at a slant look the same from behind
-as upside down, so that a half turn says nothing about the image.
+Rotations are modulo 180 degrees: the keypoints of a flat object seen at a slant look the same from behind as upside
+down, so a half turn carries no information.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import numpy as np
 
 from posetools.core.geometry import Bools, Floats, Ints
 
-# Objects that are compared with each other, evenly spread over the data set; fewer than the least say nothing.
+# Number of compared objects, evenly spread over the data set; fewer than the least are not enough.
 MOST_OBJECTS, FEWEST_OBJECTS = 512, 30
-# Of each object the nearest shapes count: this fraction of the others, and at least so many.
+# Nearest shapes of each object that count: a fraction of the others, and the least number.
 _NEAREST_SHAPES, _NEAREST_LEAST = 0.1, 5
-# Keypoints in common that a fit needs: half of them, in these bounds (any two fit, and many three); and the part of
-# the variance that it may leave over.
+# Common keypoints that a fit needs: half of them, in these bounds (any two fit, and many three); and the largest
+# fraction of unexplained variance.
 _COMMON, _RESIDUAL = (3, 4), 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How far objects are turned against others of the same shape.
+    """The rotation of objects relative to others of similar shape.
 
     Attributes:
-        objects: how many have others of their shape to compare with.
-        spread: the median rotation between two of them, 0 to 90 degrees, in which a half turn counts as none (45 where
-            all angles are equally frequent); None where too few objects can be compared.
+        objects: number of objects with others of similar shape.
+        spread: the median rotation between two of them, 0 to 90 degrees, modulo a half turn (45 if all angles are
+            equally frequent); None if too few objects can be compared.
     """
 
     objects: int = 0
@@ -45,8 +45,8 @@ def orientation(keypoints: Floats, image: Ints) -> Orientation:
     """Return the orientation of N objects.
 
     Args:
-        keypoints: (N, K, 3) x, y in pixels and visibility, 0 where a keypoint is not labeled.
-        image: (N,) which image each object is in; objects of one image are not compared.
+        keypoints: (N, K, 3) x, y in pixels and visibility, 0 for unlabeled keypoints.
+        image: (N,) the image of each object; objects of one image are not compared.
     """
     count = keypoints.shape[1]
     residual, angle = _fits(keypoints, min(count, max(_COMMON[0], min(_COMMON[1], count // 2))))
@@ -62,7 +62,7 @@ def orientation(keypoints: Floats, image: Ints) -> Orientation:
 
 
 def _fits(keypoints: Floats, common: int) -> tuple[Floats, Floats]:
-    """Return of each pair of objects (N, N) what the best similarity leaves over, 0 to 1, and its rotation in radians.
+    """Return the residual of the best fit of each pair of objects (N, N), 0 to 1, and its rotation in radians.
 
     Only keypoints labeled in both count. With points as complex numbers, centered on these, the best scale and rotation
     of one shape onto another is the quotient of their inner product and the first one's norm.

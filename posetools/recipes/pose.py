@@ -11,16 +11,16 @@ from posetools.recipes.stock import POSE, POSE_INPUT, SEED, X_CHANNELS, X_CHECKP
 
 
 def pose_config(data_root: str, recipe: Recipe, options: PoseOptions, skeleton: Skeleton) -> str:
-    """Return the config that trains RTMPose on one skeleton; a sample is an object with a labeled keypoint."""
+    """Return the RTMPose config for one skeleton; a sample is an object with a labeled keypoint."""
     stage, seed = recipe.pose, recipe.seed if recipe.seed != SEED else None
-    what = f"RTMPose-{options.size} that finds the {skeleton.num_keypoints} keypoints of {skeleton.name}"
+    what = f"RTMPose-{options.size} for the {skeleton.num_keypoints} keypoints of {skeleton.name}"
     # RepeatDataset replaces the whole data set of the base config.
     mode = ["data_mode='topdown',"] if stage.repeat > 1 else []
     boxes = "# Evaluated on the labeled boxes: no bbox_file."
     lines = [
         *blocks.header(f"{what} in {data_root!r}", POSE[options.size].base, "mmpose"),
         title("data"),
-        f"data_root = {data_root!r}  # seen from the folder in which training is started",
+        f"data_root = {data_root!r}  # relative to the folder in which you start training",
         *_metainfo(skeleton),
         "",
         *blocks.schedule_numbers(stage, recipe.workers),
@@ -30,7 +30,7 @@ def pose_config(data_root: str, recipe: Recipe, options: PoseOptions, skeleton: 
         *_pipelines(stage, skeleton),
         *blocks.loaders(stage, [*mode, f"pipeline={stage.first_pipeline},"], ["pipeline=val_pipeline,"], note=[boxes]),
         *blocks.hooks(stage, scope="mmdet.", pipeline="train_pipeline_stage2"),
-        "# OKS divides by the area in the file, so that has to be the box's (`posetools validate`, E104).",
+        "# OKS divides by the area in the file, so it must be the area of the box (`posetools validate`, E104).",
         "val_evaluator = dict(ann_file=f'{data_root}/val_coco.json', use_area=True)",
         "test_evaluator = val_evaluator",
     ]
@@ -64,10 +64,10 @@ def _codec(stage: StageRecipe, options: PoseOptions) -> ConfigLines:
     if options.sigma is None:
         sigma, why = codec_sigma(size), "# sqrt(side / 8), as in the stock recipes"
     else:
-        sigma, why = options.sigma, "# as stated"
+        sigma, why = options.sigma, "# set by you"
     return [
         title("input and target"),
-        *(["# Stock is 192 x 256, made for upright people."] if size != POSE_INPUT else []),
+        *(["# Stock is 192 x 256, for upright people."] if size != POSE_INPUT else []),
         *blocks.assigned(stage, "input_size", "input_size", "width, height; multiples of 32"),
         "codec = dict(",
         "    type='SimCCLabel',",
@@ -93,19 +93,19 @@ def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Conf
         "decoder=codec))",
     ]
     flip = (
-        "what is evaluated here is what `posetools eval` measures and `posetools predict` gives: no average with the "
-        "mirrored crop, which stock adds at twice the time"
+        "evaluates as `posetools eval` and `posetools predict` do: without the average over the mirrored crop, which "
+        "takes twice the time in stock"
         if skeleton.has_swaps
-        else "no keypoint of the skeleton has a swap: a mirrored image would be read with wrong names"
+        else "no keypoint of the skeleton has a swap: a mirrored image would have wrong names"
     )
     return [
         title("model"),
-        *(["# The stock recipes have no RTMPose-x for COCO's keypoints; this makes it from RTMPose-l."] if x else []),
+        *(["# The stock recipes have no RTMPose-x for COCO's keypoints; this derives it from RTMPose-l."] if x else []),
         "model = dict(",
         *indent([*blocks.commented(flip), "test_cfg=dict(flip_test=False),"], 4),
         "    backbone=dict(",
         *indent([*sizes, *init], 8),
-        "        # SyncBN cannot run on the CPU in several processes; in a single one mmengine makes it BN itself.",
+        "        # SyncBN cannot run on the CPU in several processes; in a single process mmengine changes it to BN.",
         "        norm_cfg=dict(type='BN')),",
         "    head=dict(",
         *indent(head, 8),
@@ -128,17 +128,17 @@ def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> ConfigLines:
     ]
     lines = [
         title("pipelines"),
-        "# As stock, but:",
-        "# - RandomHalfBody is out: it cuts people at the waist and needs upper and lower keypoints, 9 at least;",
-        *blocks.item(f"rotation ends at {rotation.value} degrees (stock: 80, then 60): {rotation.reason};"),
-        "# - Albumentations is out: it brings a second OpenCV, and its arguments differ from version to version.",
-        "#   Its CoarseDropout is mmdet's CutOut here; its blur, on a tenth of the images, is dropped.",
+        "# Changes to stock:",
+        "# - No RandomHalfBody: it cuts people at the waist and needs upper and lower keypoints, at least 9.",
+        *blocks.item(f"Rotation up to {rotation.value} degrees (stock: 80, then 60): {rotation.reason}."),
+        "# - No Albumentations: it installs a second OpenCV, and its arguments differ between versions.",
+        "#   mmdet's CutOut replaces its CoarseDropout; its blur, on a tenth of the images, is dropped.",
     ]
     if stage.light:
         lines[-1] = "#   Its CoarseDropout and its blur are dropped."
-        lines += blocks.commented(f"Light from the first epoch on: {stage.because['augmentation'].reason}")
+        lines += blocks.commented(f"Light augmentation from the first epoch: {stage.because['augmentation'].reason}")
     if not skeleton.has_swaps:
-        lines.append("# - RandomFlip is out: no keypoint has a swap, so a mirrored image would teach left for right.")
+        lines.append("# - No RandomFlip: no keypoint has a swap, so a mirrored image would have wrong labels.")
     if weighted:
         lines.append("# - use_dataset_keypoint_weights: without it the skeleton's joint_weights have no effect.")
     if stage.stage2_epochs < stage.epochs:

@@ -1,7 +1,7 @@
-"""A complete recipe: every value that the configs state, where it comes from, and why it is so.
+"""A complete recipe: every value in the configs, with its source and reason.
 
-What training costs is estimated here before anything is built: seconds of an iteration on a CPU, memory on a GPU. These
-are orders of magnitude that a recipe needs to aim at all. `posetools train --dry-run` and `--minutes` measure.
+The costs of training are estimated here: seconds per iteration on a CPU, memory on a GPU. These are rough values for
+choosing a recipe; `posetools train --dry-run` and `--minutes` measure.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from posetools.recipes.machine import Machine
 from posetools.recipes.options import AUTO, COCO, DetOptions, Freeze, PoseOptions
 from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT, STOCK_TEXT, DetStock, PoseStock
 
-# 10^9 multiply-adds of the forward pass that a core trains through in a second (backward pass, optimizer and loading
-# included). Measured with 2 cores: RTMDet-tiny at 256 x 192 in batches of 8 takes 0.43 s an iteration, RTMPose-t at
+# Training speed per core, in 10^9 multiply-adds of the forward pass per second (including backward pass, optimizer and
+# loading). Measured with 2 cores: RTMDet-tiny at 256 x 192 in batches of 8 takes 0.43 s per iteration, RTMPose-t at
 # 128 x 128 in batches of 32 0.27 s.
 CPU_SPEED: dict[Stage, float] = {"det": 9.1, "pose": 7.1}
-# RTMPose is RTMDet's backbone with a small head: about this share of the memory, at the same number of pixels.
+# RTMPose is RTMDet's backbone with a small head: it uses about this fraction of the memory for the same pixels.
 POSE_MEMORY = 0.6
-# The part of a GPU's memory that a batch may fill: drivers, caches and crowded images need the rest.
+# Fraction of a GPU's memory for a batch: drivers, caches and crowded images need the rest.
 GPU_SHARE = 0.8
-# What a GPU is taken for when nothing can say how large it is.
+# The assumed memory of an unknown GPU.
 UNKNOWN_GIB = 8.0
 
-STATED = "as stated"
+STATED = "set by you"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Ruling:
     Attributes:
         value: the value.
         reason: a sentence without its full stop.
-        formula: the expression that gives the value in the config, where it follows from other numbers there.
-        unit: of the value, where its field does not say it.
+        formula: the expression for the value in the config, if it depends on other values there.
+        unit: of the value, if its field does not name it.
     """
 
     value: Any
@@ -49,15 +49,15 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One line of the table that explains a recipe.
+    """One row of the table that explains a recipe.
 
     Attributes:
-        stage: ``det``, ``pose``, or empty for what both share.
+        stage: ``det``, ``pose``, or empty for both.
         field: as in the TOML.
-        stock: what the stock recipe says.
-        chosen: what this one says.
+        stock: the stock recipe's value.
+        chosen: this recipe's value.
         reason: why.
-        stated: whether the user said so.
+        stated: whether the user set it.
     """
 
     stage: Stage | Literal[""]
@@ -70,16 +70,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class StageRecipe:
-    """All values of one stage; what they mean is with StageOptions.
+    """All values of one stage; StageOptions documents them.
 
     Attributes:
         stage: which of the two models.
-        samples: how many training samples the data set has.
-        sample: what one is called (``images``, ``objects``).
+        samples: number of training samples.
+        sample: their name (``images``, ``objects``).
         load_from: a file or a URL, or None.
-        ema_momentum: None where no average is kept.
+        ema_momentum: None without EMA.
         because: each value with its reason, by the field's name.
-        stated: names of the fields that the user stated.
+        stated: names of the fields that the user set.
     """
 
     stage: Stage
@@ -109,22 +109,22 @@ class StageRecipe:
 
     @property
     def switches(self) -> bool:
-        """Whether training changes from strong to weak augmentation on the way."""
+        """Whether training changes from strong to weak augmentation."""
         return 0 < self.stage2_epochs < self.epochs
 
     @property
     def first_pipeline(self) -> str:
-        """The name of the pipeline that training begins with."""
+        """The name of the first training pipeline."""
         return "train_pipeline_stage2" if self.stage2_epochs == self.epochs else "train_pipeline"
 
     @property
     def iterations_per_epoch(self) -> int:
-        """How often the weights change in one epoch, in one process."""
+        """Iterations per epoch, in one process."""
         return -(-self.samples * self.repeat // self.batch_size)
 
     @property
     def iterations(self) -> int:
-        """How often the weights change in all, in one process."""
+        """Total iterations, in one process."""
         return self.epochs * self.iterations_per_epoch
 
 
@@ -137,7 +137,7 @@ class Recipe:
         pose: the pose estimator's.
         workers: processes that load data.
         seed: of training.
-        choices: the table that explains it all.
+        choices: the table that explains it.
     """
 
     det: StageRecipe
@@ -149,16 +149,16 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What was measured on this machine before the recipe was chosen.
+    """Measurements on this machine before the recipe is chosen.
 
     Attributes:
         batch: the largest batch that fits.
-        batch_note: how that was found out, or why it was not.
-        seconds: how long an iteration takes, at ``seconds_batch``.
-        seconds_batch: the batch with which it was timed.
+        batch_note: how that was measured, or why not.
+        seconds: seconds per iteration, at ``seconds_batch``.
+        seconds_batch: the batch size when timed.
         start_up: seconds before the first iteration.
-        epoch_start: seconds that each epoch takes besides its iterations.
-        evaluation: seconds of an evaluation and the checkpoint that is saved with it.
+        epoch_start: overhead of each epoch, in seconds.
+        evaluation: seconds of an evaluation with its checkpoint.
     """
 
     batch: int | None = None
@@ -172,16 +172,16 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class RuleInput:
-    """What the rules of one stage look at.
+    """The input of the rules of one stage.
 
     Attributes:
-        said: what the user said about the stage.
-        minutes: that both trainings together may take, when the user said.
+        said: the user's options for the stage.
+        minutes: the user's limit for both trainings together, if any.
         facts: of the data set.
-        machine: that will train.
+        machine: for training.
         skeleton: of the data set.
-        measured: what was measured on it.
-        because: what has been chosen so far, by the field's name.
+        measured: measurements on the machine.
+        because: the choices so far, by field name.
     """
 
     said: DetOptions | PoseOptions
@@ -194,7 +194,7 @@ class RuleInput:
 
     @property
     def stage(self) -> Stage:
-        """Which stage it is."""
+        """The stage."""
         return "det" if isinstance(self.said, DetOptions) else "pose"
 
     @property
@@ -204,30 +204,30 @@ class RuleInput:
 
     @property
     def samples(self) -> int:
-        """How many samples the training split has: images, or objects with keypoints."""
+        """Number of training samples: images, or objects with keypoints."""
         return self.facts.train.images if self.stage == "det" else self.facts.train.posed
 
     @property
     def sample(self) -> str:
-        """What one is called."""
+        """The name of the samples."""
         return "images" if self.stage == "det" else "objects"
 
     def __getitem__(self, name: str) -> Any:
-        """Return what was chosen for a field."""
+        """Return the chosen value of a field."""
         return self.because[name].value
 
     def states(self, name: str) -> bool:
-        """Return whether the user stated a field. ``auto`` states nothing."""
+        """Return whether the user set a field; ``auto`` does not count."""
         return getattr(self.said, name, None) not in (None, AUTO)
 
     def iterations_per_epoch(self, repeat: int = 1) -> int:
-        """Return how often the weights change in an epoch, in one process."""
+        """Return the iterations per epoch, in one process."""
         batch: int = self["batch_size"]
         return -(-self.samples * repeat // batch)
 
 
 def choice(case: RuleInput, name: str) -> Choice:
-    """Return the line of the table for one field."""
+    """Return the table row for one field."""
     found = case.because[name]
     stock = STOCK_TEXT[case.stage].get(name, "")
     if name == "backbone" and not case.stock.pretrained:
@@ -238,7 +238,7 @@ def choice(case: RuleInput, name: str) -> Choice:
 
 
 def as_text(value: object) -> str:
-    """Return a value as a person would write it."""
+    """Return a value as readable text."""
     if value is None:
         return "off"
     if isinstance(value, tuple):
@@ -259,13 +259,13 @@ def flops(options: DetOptions | PoseOptions, size: tuple[int, int]) -> float:
 
 
 def cpu_seconds(options: DetOptions | PoseOptions, size: tuple[int, int], batch: int, cores: int) -> float:
-    """Return about how long an iteration takes on the CPU."""
+    """Return the estimated seconds per iteration on the CPU."""
     stage: Stage = "det" if isinstance(options, DetOptions) else "pose"
     return flops(options, size) * batch / (CPU_SPEED[stage] * cores)
 
 
 def sample_gib(options: DetOptions | PoseOptions, size: tuple[int, int]) -> float:
-    """Return about how much memory of a GPU one sample of a batch takes in training."""
+    """Return the estimated GPU memory per sample in training."""
     det = options.size if isinstance(options, DetOptions) else LIKE[options.size]
     share = 1.0 if isinstance(options, DetOptions) else POSE_MEMORY
     return share * DET[det].memory / 32 * _pixels(size) / _pixels(DET_INPUT)

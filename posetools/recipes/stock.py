@@ -1,4 +1,4 @@
-"""What the stock recipes of mmdet 3.3.0 and mmpose 1.3.2 say, as far as an emitted config has to repeat or scale it.
+"""Values of the stock recipes of mmdet 3.3.0 and mmpose 1.3.2 that an emitted config repeats or scales.
 
 Emitting needs neither package; a test with both compares these constants with the installed configs.
 """
@@ -11,7 +11,7 @@ from math import sqrt
 from posetools.core.stages import Stage
 from posetools.recipes.options import DetSize, PoseSize
 
-# The learning rate of both, and the batch that each was tuned for (GPUs x images).
+# The learning rate of both, and the batch size that each was tuned for (GPUs x images).
 BASE_LR = 0.004
 BATCH: dict[Stage, int] = {"det": 256, "pose": 1024}
 WARMUP_ITERS = 1000
@@ -30,14 +30,14 @@ class DetStock:
 
     Attributes:
         size: its name.
-        date: of the checkpoint that the recipe itself made on COCO, with its hash.
-        smallest: lower end of the random resize, as a share of its scale.
+        date: of the recipe's COCO checkpoint, with its hash.
+        smallest: lower end of the random resize, relative to its scale.
         memory: GB that training takes on a GPU, with 32 images of 640 x 640.
         flops: multiply-adds, in 10^9, for an image of 640 x 640.
         pretrained: whether the backbone starts from ImageNet weights.
-        mosaic: further arguments of CachedMosaic.
+        mosaic: more arguments of CachedMosaic.
         mixup: arguments of CachedMixUp that differ between sizes.
-        ema: whether an average of the weights is kept and evaluated.
+        ema: whether it keeps and evaluates an average of the weights.
     """
 
     size: DetSize
@@ -52,12 +52,12 @@ class DetStock:
 
     @property
     def base(self) -> str:
-        """What ``_base_`` names."""
+        """The config for ``_base_``."""
         return f"mmdet::rtmdet/rtmdet_{self.size}_8xb32-300e_coco.py"
 
     @property
     def coco(self) -> str:
-        """The URL of the recipe's own checkpoint."""
+        """The URL of the recipe's COCO checkpoint."""
         name = f"rtmdet_{self.size}_8xb32-300e_coco"
         return f"https://download.openmmlab.com/mmdetection/v3.0/rtmdet/{name}/{name}_{self.date}.pth"
 
@@ -67,11 +67,11 @@ class PoseStock:
     """One size of RTMPose.
 
     Attributes:
-        base: what ``_base_`` names.
+        base: the config for ``_base_``.
         flops: multiply-adds, in 10^9, for an input of 192 x 256.
-        coco: the checkpoint that the recipe itself made on COCO; x has none.
-        ema: whether an average of the weights is kept and evaluated.
-        pretrained: whether the backbone starts from weights that were trained on something.
+        coco: the recipe's COCO checkpoint; x has none.
+        ema: whether it keeps and evaluates an average of the weights.
+        pretrained: whether the backbone starts from pretrained weights.
     """
 
     base: str
@@ -81,7 +81,7 @@ class PoseStock:
     pretrained: bool = True
 
 
-# RTMPose-x has no recipe for COCO's keypoints: what it changes in RTMPose-l.
+# RTMPose-x has no recipe for COCO's keypoints: its changes to RTMPose-l.
 X_DEEPEN, X_WIDEN, X_CHANNELS = 1.33, 1.25, 1280
 X_CHECKPOINT = f"{_POSE_WEIGHTS}/cspnext-x_udp-body7_210e-384x288-d28b58e6_20230529.pth"
 
@@ -97,7 +97,7 @@ def _pose_coco(size: str, date: str) -> str:
 # The smallest model caches fewer images.
 _MOSAIC = "max_cached_images=20, random_pop=False"
 _MIXUP = "max_cached_images=10, random_pop=False, prob=0.5"
-# Checkpoints and memory are those of the installed packages' model zoos (metafile.yml); flops are of their READMEs.
+# Checkpoints and memory are from the installed packages' model zoos (metafile.yml); flops from their READMEs.
 DET: dict[DetSize, DetStock] = {
     "tiny": DetStock("tiny", "20220902_112414-78e30dcc", 0.5, 11.7, 8.1, pretrained=True, mosaic=_MOSAIC, mixup=_MIXUP),
     "s": DetStock("s", "20220905_161602-387a891e", 0.5, 15.9, 14.8, pretrained=True),
@@ -112,10 +112,10 @@ POSE: dict[PoseSize, PoseStock] = {
     "l": PoseStock(_pose("l"), 4.16, _pose_coco("l", "1352a4d2_20230127")),
     "x": PoseStock(_pose("l"), 7.7),
 }
-# What RTMDet's size of the same backbone is called.
+# RTMDet's size with the same backbone.
 LIKE: dict[PoseSize, DetSize] = {"t": "tiny", "s": "s", "m": "m", "l": "l", "x": "x"}
 
-# What the stock recipes say, for the table of `posetools config --explain`.
+# The stock values, for the table of `posetools config --explain`.
 _BOTH = {
     "load_from": "none",
     "freeze": "none",
@@ -125,7 +125,7 @@ _BOTH = {
     "lr": str(BASE_LR),
     "warmup_iters": str(WARMUP_ITERS),
     "ema_momentum": str(EMA_MOMENTUM),
-    "iterations": "by the data",
+    "iterations": "depends on data",
 }
 STOCK_TEXT: dict[str, dict[str, str]] = {
     "det": {
@@ -153,9 +153,9 @@ STOCK_TEXT: dict[str, dict[str, str]] = {
 
 
 def codec_sigma(input_size: tuple[int, int]) -> tuple[float, float]:
-    """Return the SimCC target's width for an input: sqrt(side / 8) pixels, the rule behind every stock recipe's pair.
+    """Return the SimCC target's width for an input: sqrt(side / 8) pixels, the rule behind all stock recipes.
 
-    Those say (4.9, 5.66) at 192 x 256 and (6.0, 6.93) at 288 x 384.
+    They have (4.9, 5.66) at 192 x 256 and (6.0, 6.93) at 288 x 384.
     """
     x, y = (round(sqrt(side / 8), 2) for side in input_size)
     return x, y

@@ -1,16 +1,16 @@
-"""A bundle: its zip, read without trust and written so that the same content gives the same bytes, and its models.
+"""Bundles: read untrusted zips safely, write reproducible ones, and open their models.
 
-A bundle may come from anywhere. Nothing of it is extracted to the disk: members are read into memory, one at a time.
-Refused, each with one sentence:
+A bundle may come from anywhere. Nothing is extracted to disk: members are read into memory, one at a time. Refused,
+each with one message:
 
-- a zip whose directory is not at its very end, has a comment or is of zip64: zipfile would search for another, and read
-  one of any length. A bundle needs neither; each network has at most 1 GiB.
-- names with anything but letters, digits, dot, dash and underscore (so no ``..``, no drive, no backslash), names that
-  are there twice, folders, links, encrypted members, compression other than deflate.
-- members that the manifest does not name. They would do no harm; but a bundle holds what it says it holds.
-- members larger than the limits below, or that would unpack to more than RATIO times their size: the sizes that the
-  directory states are checked before a member is read, and reading ends where they end.
-- networks whose SHA-256 is not the manifest's, samples that are no PNG or have more than SAMPLE_PIXELS pixels.
+- a zip whose directory is not at its very end, or that has a comment or is zip64: zipfile would search for another
+  directory, of any length. A bundle needs neither; each network has at most 1 GiB.
+- names with anything but letters, digits, dot, dash and underscore (so no ``..``, no drive, no backslash), duplicate
+  names, folders, links, encrypted members, compression other than deflate.
+- members that the manifest does not list. They are harmless, but a bundle must have exactly what it lists.
+- members larger than the limits below, or that would unpack to more than RATIO times their size: sizes in the directory
+  are checked before a member is read, and reading stops at that size.
+- networks with another SHA-256 than in the manifest, samples that are not PNG or have more than SAMPLE_PIXELS pixels.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ SAMPLE_BYTES = 64 << 20
 MANIFEST_BYTES = 16 << 20
 DIRECTORY_BYTES = 1 << 20
 SAMPLE_PIXELS = 1 << 26
-# No real member comes near: weights deflate to nine tenths, JSON to a tenth. Below RATIO_FROM bytes it does not matter.
+# Real members are far below: weights deflate to nine tenths, JSON to a tenth. Not checked below RATIO_FROM bytes.
 RATIO, RATIO_FROM = 100, 1 << 20
 
-ZIP_HINT = "a bundle is the zip that `posetools export` writes, as it writes it"
+ZIP_HINT = "use the unmodified zip that `posetools export` writes"
 
-# What zipfile raises on a file that is not in order.
+# Exceptions of zipfile on a broken file.
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
 # The end of the central directory: signature, disk numbers, entries, the directory's size and offset, comment's length.
 _END = struct.Struct("<4s4H2LH")
@@ -60,7 +60,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle, its directory and manifest checked; members are read when they are asked for.
+    """A bundle with checked directory and manifest; members are read on demand.
 
     Attributes:
         path: the file.
@@ -76,13 +76,13 @@ class Bundle:
         """Read the directory and the manifest of a bundle.
 
         Raises:
-            InputError: it cannot be read, or is not a bundle as the module's docstring says.
+            InputError: it cannot be read, or is not a valid bundle (see the module's docstring).
         """
         path = Path(path)
         with _reading(path) as file:
             directory = _directory(path, file)
             if MANIFEST not in directory:
-                raise InputError(path, "", f"must hold {MANIFEST}, which is not in it", hint=ZIP_HINT)
+                raise InputError(path, "", f"must have {MANIFEST}, which is missing", hint=ZIP_HINT)
             _check_size(path, directory[MANIFEST], MANIFEST_BYTES)
             manifest = _manifest(path, _read(path, file, directory[MANIFEST]))
         _check_members(path, manifest, directory)
@@ -93,13 +93,12 @@ class Bundle:
 
         Args:
             device: ``auto`` (a GPU, if onnxruntime can use one), ``cpu``, ``cuda`` or ``cuda:N``.
-            score_thr: the detector leaves out boxes below this score, besides those that the manifest leaves out;
-                prediction, which shows no others, is faster by it.
+            score_thr: the detector also drops boxes below this score, which makes prediction faster.
 
         Raises:
             MissingExtraError: the ``runtime`` extra is not installed.
-            RequestError: the device is not there.
-            InputError: a network is damaged, or is what a bundle may not hold.
+            RequestError: the device is not available.
+            InputError: a network is damaged, or not allowed in a bundle.
         """
         if self.manifest.doubt:
             warnings.warn(f"{self.path}: {self.manifest.doubt}", PosetoolsWarning, stacklevel=2)
@@ -111,21 +110,21 @@ class Bundle:
         """Return the ONNX file of one of the manifest's networks.
 
         Raises:
-            InputError: it cannot be read, or is not the one that the manifest was made for.
+            InputError: it cannot be read, or differs from the manifest.
         """
         with _reading(self.path) as file:
             content = _read(self.path, file, self._directory[network.file])
         found = hashlib.sha256(content).hexdigest()
         if found != network.sha256:
             problem = f"sha256 must be {network.sha256} as the manifest says, got {found}"
-            raise InputError(self.path, network.file, problem, hint="it was changed after the export; export it again")
+            raise InputError(self.path, network.file, problem, hint="export it again; it changed after the export")
         return content
 
     def sample_images(self) -> list[tuple[Sample, Pixels]]:
         """Return the samples and their images.
 
         Raises:
-            InputError: one cannot be read, or is no PNG.
+            InputError: one cannot be read, or is not a PNG.
         """
         with _reading(self.path) as file:
             return [
@@ -137,7 +136,7 @@ class Bundle:
         import cv2
 
         if not content.startswith(_PNG) or content[12:16] != b"IHDR" or len(content) < 24:
-            raise InputError(self.path, name, "image must be a PNG file, which it is not")
+            raise InputError(self.path, name, "image must be a PNG file")
         width, height = struct.unpack(">2L", content[16:24])
         if width * height > SAMPLE_PIXELS:
             raise InputError(self.path, name, must_be("image", f"of at most {SAMPLE_PIXELS} pixels", (width, height)))
@@ -151,9 +150,9 @@ class Bundle:
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    """Write a bundle, atomically; the same content gives the same bytes.
+    """Write a bundle atomically; the same content gives the same bytes.
 
-    Networks and images are stored as they are: deflate takes a tenth off weights, and time at each start.
+    Networks and images are stored uncompressed: deflate saves only a tenth of weights, and costs time at each start.
 
     Args:
         path: the zip to write.
@@ -161,8 +160,8 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         files: the content of all other members.
 
     Raises:
-        OutputError: it cannot be written, or would be larger than a bundle may be.
-        ValueError: ``files`` are not those that the manifest names (the caller's mistake, not a user's).
+        OutputError: it cannot be written, or would be too large for a bundle.
+        ValueError: ``files`` are not those of the manifest (a programming error).
     """
     _check_files(path, manifest, files)
     document = dump_json(manifest.model_dump(mode="json")).encode()
@@ -176,7 +175,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
 
 def _entry(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-    info.create_system = 3  # of Unix, wherever it is written
+    info.create_system = 3  # Unix, on every system
     info.external_attr = (stat.S_IFREG | 0o644) << 16
     info.compress_type = zipfile.ZIP_DEFLATED if name == MANIFEST else zipfile.ZIP_STORED
     return info
@@ -216,16 +215,16 @@ def _directory(path: Path, file: BinaryIO) -> Directory:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except _BROKEN_ZIP as exc:
-        raise InputError(path, "", f"is not a zip file that is in order: {exc}", hint=ZIP_HINT) from exc
+        raise InputError(path, "", f"must be a valid zip file: {exc}", hint=ZIP_HINT) from exc
     directory: Directory = {}
     for number, info in enumerate(entries):
-        # orig_filename is what stands in the file; zipfile cuts filename at a zero byte.
+        # orig_filename is the name in the file; zipfile cuts filename at a zero byte.
         name = info.orig_filename
         if len(name) > MEMBER_LENGTH or not re.fullmatch(MEMBER_PATTERN, name):
             rule = "letters, digits, dots, dashes, underscores, and at most one slash"
             raise InputError(path, f"member {number}", must_be("name", rule, name), hint=ZIP_HINT)
         if name in directory:
-            raise InputError(path, name, "must be there once, but is there twice", hint=ZIP_HINT)
+            raise InputError(path, name, "must be unique, but is there twice", hint=ZIP_HINT)
         _check_kind(path, info)
         directory[name] = info
     return directory
@@ -236,11 +235,11 @@ def _check_end(path: Path, file: BinaryIO) -> None:
     file.seek(max(0, size - _END.size - _ZIP64_LENGTH))
     tail = file.read()
     if len(tail) < _END.size or not tail[-_END.size :].startswith(_END_SIGNATURE):
-        problem = "is not a whole zip file, or has a comment: it does not end with a zip's directory"
+        problem = "must be a whole zip file without a comment, but does not end with a zip's directory"
         raise InputError(path, "", problem, hint=ZIP_HINT)
     *_, length, offset, comment = _END.unpack(tail[-_END.size :])
     if comment or tail.startswith(_ZIP64_SIGNATURE):
-        raise InputError(path, "", "must be a plain zip file without a comment, not of zip64", hint=ZIP_HINT)
+        raise InputError(path, "", "must be a plain zip file without a comment, not zip64", hint=ZIP_HINT)
     if length > DIRECTORY_BYTES or length + offset > size:
         raise InputError(
             path, "", must_be("zip directory", f"of at most {DIRECTORY_BYTES} bytes", length), hint=ZIP_HINT
@@ -264,7 +263,7 @@ def _check_size(path: Path, info: zipfile.ZipInfo, limit: int) -> None:
     if info.file_size > limit:
         raise InputError(path, info.filename, must_be("size", f"at most {limit} bytes", info.file_size))
     if info.file_size > max(RATIO_FROM, RATIO * info.compress_size):
-        rule = f"at most {RATIO} times what it takes in the zip ({info.compress_size} bytes)"
+        rule = f"at most {RATIO} times its size in the zip ({info.compress_size} bytes)"
         raise InputError(path, info.filename, must_be("size", rule, info.file_size))
 
 
@@ -272,10 +271,10 @@ def _check_members(path: Path, manifest: Manifest, directory: Directory) -> None
     named = set(manifest.members)
     for name in manifest.members:
         if name not in directory:
-            raise InputError(path, name, f"must be in the bundle, since {MANIFEST} names it, but is not", hint=ZIP_HINT)
+            raise InputError(path, name, f"must be in the bundle: {MANIFEST} lists it", hint=ZIP_HINT)
     for name, info in directory.items():
         if name not in named:
-            raise InputError(path, name, f"must not be in the bundle, since {MANIFEST} does not name it", hint=ZIP_HINT)
+            raise InputError(path, name, f"must not be in the bundle: {MANIFEST} does not list it", hint=ZIP_HINT)
         if name != MANIFEST:
             _check_size(path, info, _limit(manifest, name))
 
@@ -283,7 +282,7 @@ def _check_members(path: Path, manifest: Manifest, directory: Directory) -> None
 def _read(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> bytes:
     try:
         with zipfile.ZipFile(file) as archive, archive.open(info) as member:
-            # zipfile gives no more than the stated size, and less where the data end early.
+            # zipfile returns at most the stated size, and less if the data end early.
             content = member.read(info.file_size + 1)
     except _BROKEN_ZIP as exc:
         raise InputError(path, info.filename, f"cannot be read from the zip: {exc}", hint=ZIP_HINT) from exc
@@ -299,6 +298,6 @@ def _manifest(path: Path, content: bytes) -> Manifest:
     except ValidationError as exc:
         error = from_validation(path, exc)
         newer = error.place == "posetools_bundle"
-        hint = "a newer posetools made it; update this one" if newer else error.hint
+        hint = "update posetools: a newer version wrote this bundle" if newer else error.hint
         place = ": ".join(part for part in (MANIFEST, error.place) if part)
         raise InputError(path, place, error.problem, hint=hint) from exc

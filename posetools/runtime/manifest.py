@@ -1,18 +1,18 @@
-"""``bundle.json``: what a bundle says about its two ONNX files, so that nothing about them is to be known elsewhere.
+"""``bundle.json``: the complete description of a bundle's two ONNX files.
 
 A bundle is a zip::
 
     bundle.json          this
     det.onnx             input (B, 3, h, w) -> dets (B, A, 4 + C)
     pose.onnx            input (B, 3, h, w) -> simcc_x (B, K, w * split_ratio), simcc_y (B, K, h * split_ratio)
-    samples/*.png        a few images, of which ``samples`` has the expected output
+    samples/*.png        a few images; ``samples`` has their expected output
 
 Both inputs are float32, channels blue, green, red, each less ``mean`` and divided by ``std``; B is free. ``dets`` has a
 row for each of the A anchor points: a box x1, y1, x2, y2 in pixels of the network's input, then a score (0 to 1) for
 each of the C classes. Thresholds and NMS come after it. ``w * split_ratio`` is rounded to the nearest whole number.
 
-The zip holds the files that the manifest names, and no other. Besides the shape of each field the parts must fit
-together: whoever builds a ``Manifest``, to read a bundle or to write one, gets that checked.
+The zip has exactly the files that the manifest lists. Building a ``Manifest``, to read or to write a bundle, checks the
+shape of each field and that the parts fit together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from posetools.core.skeleton import Skeleton
 
-# Versions before averages of weights were repaired (posetools.mm.averages).
+# Versions with the bug in averages of weights (posetools.mm.averages).
 _BROKE_AVERAGES = "posetools 0.1."
 
 MANIFEST = "bundle.json"
@@ -45,7 +45,7 @@ class _ManifestPart(BaseModel):
 
 
 class Network(_ManifestPart):
-    """One ONNX file and what it wants.
+    """One ONNX file and its input.
 
     Attributes:
         file: its name in the zip.
@@ -63,11 +63,11 @@ class Network(_ManifestPart):
 
 
 class DetNetwork(Network):
-    """The detector: the image is scaled into the input, its sides' ratio kept, and padded right and below.
+    """The detector: the image is scaled into the input, keeping its aspect ratio, and padded right and below.
 
     Attributes:
         classes: the C names.
-        pad_value: what the padding is filled with, before normalization (blue, green, red).
+        pad_value: value of the padding, before normalization (blue, green, red).
         score_thr: lower scores are dropped before NMS.
         iou_threshold: of NMS within a class.
         max_per_img: boxes kept after NMS.
@@ -95,12 +95,12 @@ class PoseNetwork(Network):
 
     @property
     def bins(self) -> tuple[int, int]:
-        """How many bins SimCC has across and down."""
+        """Number of SimCC bins in x and y."""
         return round(self.input_size[0] * self.split_ratio), round(self.input_size[1] * self.split_ratio)
 
 
 class Thresholds(_ManifestPart):
-    """What is shown unless the user says otherwise; as in MMPose's top-down demo."""
+    """Default thresholds of prediction; as in MMPose's top-down demo."""
 
     bbox_thr: Fraction
     nms_thr: Fraction
@@ -108,7 +108,7 @@ class Thresholds(_ManifestPart):
 
 
 class Sample(_ManifestPart):
-    """An image in the zip and what the bundle's models find in it: N objects, K keypoints, the surest first."""
+    """An image in the zip and its expected output: N objects, K keypoints, by descending score."""
 
     file: MemberName
     boxes: tuple[tuple[float, float, float, float], ...]
@@ -120,7 +120,7 @@ class Sample(_ManifestPart):
         """Refuse lists of different lengths.
 
         Raises:
-            ValueError: one does not have N entries, or one of an object not K.
+            ValueError: a list does not have N entries, or an object's list not K.
         """
         lists = {"scores": self.scores, "keypoints": self.keypoints, "keypoint_scores": self.keypoint_scores}
         for name, values in lists.items():
@@ -145,7 +145,7 @@ class Manifest(_ManifestPart):
         det: the detector.
         pose: the pose estimator.
         thresholds: the defaults of prediction.
-        metrics: what was measured of this pair; names as in the evaluation, empty when nothing was.
+        metrics: of this pair, with the evaluation's names; empty if not measured.
         samples: expected outputs.
     """
 
@@ -161,13 +161,12 @@ class Manifest(_ManifestPart):
 
     @property
     def doubt(self) -> str:
-        """What should be known of the version that exported it, empty where there is nothing to know."""
+        """A warning about the version that exported it, or ""."""
         if not self.made_by.startswith(_BROKE_AVERAGES):
             return ""
         return (
-            "was exported by posetools 0.1, which broke the averaged weights of runs on a CPU: the networks may hold "
-            "untrained convolutions\n  posetools rescue RUN   says whether its run is affected and repairs it; then "
-            "export the run again"
+            "was exported by posetools 0.1, which broke the averaged weights of runs on a CPU: the networks may have "
+            "untrained convolutions\n  run `posetools rescue RUN` to check and repair its run, then export it again"
         )
 
     @property
@@ -177,7 +176,7 @@ class Manifest(_ManifestPart):
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The names of all files in the zip, the manifest's own first."""
+        """The names of all files in the zip, the manifest first."""
         return (MANIFEST, self.det.file, self.pose.file, *(sample.file for sample in self.samples))
 
     @model_validator(mode="after")
@@ -185,7 +184,7 @@ class Manifest(_ManifestPart):
         seen: set[str] = set()
         for name in self.members:
             if name.lower() in seen:
-                raise ValueError(f"file must be a name of its own, got {name!r} twice")
+                raise ValueError(f"file must be unique, got {name!r} twice")
             seen.add(name.lower())
         if self.pose.num_keypoints != self.skeleton.num_keypoints:
             raise ValueError(

@@ -1,22 +1,21 @@
 """The two networks of a bundle as a detector and a pose estimator: images in, boxes and keypoints out.
 
-They are what ``posetools.runtime.results`` calls Detects and Estimates, as OpenMMLab's models in ``posetools.mm`` are.
-What goes into the networks is, bit by bit, what the test pipelines of MMDet and MMPose give, and the arithmetic of what
-comes out is theirs.
+They implement AnyDetector and AnyEstimator of ``posetools.runtime.results``, as OpenMMLab's models in ``posetools.mm``
+do. The inputs of the networks equal, bit by bit, those of the test pipelines of MMDet and MMPose, and the outputs are
+decoded with the same arithmetic.
 
 Detector (``Resize(keep_ratio=True)``, ``Pad``): the image is scaled to fit into the input, rounded to whole pixels,
-and padded right and below. The two factors that the rounding leaves are kept, to go back by. MMDet fits an image that
-is upright into an input that is lying (or the other way round) as if the input were turned, and then feeds the network
-another size than the stated one; here the input has the one size that the network was exported with.
+and padded right and below. The two factors after rounding are kept to map boxes back. For a portrait image and a
+landscape input (or vice versa) MMDet swaps the input's sides, so the network gets another size; here the input always
+has the size that the network was exported with.
 
-Pose estimator (``GetBBoxCenterScale``, ``TopdownAffine``): the box, ``padding`` times larger, is widened or heightened
-to the input's ratio and warped into it. Single precision wherever MMPose has it.
+Pose estimator (``GetBBoxCenterScale``, ``TopdownAffine``): the box, ``padding`` times larger, is extended to the
+input's aspect ratio and warped into it. Single precision wherever MMPose has it.
 
-Both then take (x - mean) / std in single precision. A byte has 256 values, so that is a table per channel.
+Both then compute (x - mean) / std in single precision, by a table of 256 values per channel.
 
-Where boxes have equal scores, the one that comes first in the output goes first (torch's sort, which MMDet uses, leaves
-that open). MMDet takes at most ``nms_pre`` boxes of each level into NMS, 30,000 in RTMDet's configs; here there is no
-such limit.
+Of boxes with equal scores, the first in the output comes first (torch's sort, used by MMDet, does not define the
+order). MMDet passes at most ``nms_pre`` boxes of each level to NMS, 30,000 in RTMDet's configs; here there is no limit.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ Tables = Singles
 
 
 class Crops(NamedTuple):
-    """Where crops lie in their image: (N, 2) centers and (N, 2) widths and heights, in pixels."""
+    """Crops of an image: (N, 2) centers and (N, 2) widths and heights, in pixels."""
 
     centers: Singles
     sizes: Singles
@@ -54,7 +53,7 @@ def tables(network: Network) -> Tables:
 
 
 def normalize(image: Pixels, by: Tables, out: Singles) -> None:
-    """Write an (h, w, 3) image into the (3, h, w) of a batch, normalized."""
+    """Write a normalized (h, w, 3) image into the (3, h, w) of a batch."""
     import cv2
 
     for plane, table, target in zip(cv2.split(image), by, out, strict=True):
@@ -62,13 +61,13 @@ def normalize(image: Pixels, by: Tables, out: Singles) -> None:
 
 
 def letterbox(image: Pixels, network: DetNetwork) -> tuple[Pixels, tuple[float, float]]:
-    """Return an image as large as the detector's input, and by how much its width and its height were scaled."""
+    """Return an image of the detector's input size, and the scale factors of its width and height."""
     import cv2
 
     (height, width), (into_width, into_height) = image.shape[:2], network.input_size
     scale = min(into_width / width, into_height / height)
     new = max(int(width * scale + 0.5), 1), max(int(height * scale + 0.5), 1)
-    # As OpenCV pads: to the nearest byte.
+    # Rounded to the nearest byte, as OpenCV pads.
     canvas = np.empty((into_height, into_width, 3), dtype=np.uint8)
     canvas[:] = np.clip(np.rint(network.pad_value), 0, 255)
     canvas[: new[1], : new[0]] = cv2.resize(image, new, interpolation=cv2.INTER_LINEAR)
@@ -88,7 +87,7 @@ def crops_of(boxes: Floats, network: PoseNetwork) -> Crops:
 
 
 def crop(image: Pixels, center: Singles, size: Singles, input_size: tuple[int, int]) -> Pixels:
-    """Return one crop of an image, as large as the pose network's input; what is outside the image is black."""
+    """Return one crop of an image, in the pose network's input size; black outside the image."""
     import cv2
 
     corners = _corners(center, size[0] * np.float32(0.5))
@@ -98,19 +97,19 @@ def crop(image: Pixels, center: Singles, size: Singles, input_size: tuple[int, i
 
 
 def _corners(center: Singles, half: np.float32) -> Singles:
-    """Return the three points by which MMPose states a warp: the middle, left of it, and below the left one."""
+    """Return the three points that define MMPose's warp: the center, left of it, and below the left one."""
     x, y = center
     left = x - half
     return np.array([[x, y], [left, y], [left, y + (x - left)]], dtype=np.float32)
 
 
 def detections(dets: Singles, scales: tuple[float, float], network: DetNetwork, min_score: np.float32) -> Detections:
-    """Return the boxes in an image, the surest first.
+    """Return the boxes in an image, by descending score.
 
     Args:
         dets: (A, 4 + C) of one image: boxes in pixels of the input, and the scores of each class.
-        scales: by how much the image's width and height were scaled.
-        network: what the detector is.
+        scales: the scale factors of the image's width and height.
+        network: the detector's manifest entry.
         min_score: boxes must have a higher score.
     """
     rows, labels = np.nonzero(dets[:, 4:] > min_score)
@@ -118,7 +117,7 @@ def detections(dets: Singles, scales: tuple[float, float], network: DetNetwork, 
     limit = np.array([*network.input_size, *network.input_size], dtype=np.float32)
     back = np.array([1 / scales[0], 1 / scales[1]] * 2, dtype=np.float32)
     boxes = np.clip(dets[rows, :4], np.float32(0), limit) * back
-    # RTMDet's min_bbox_size is 0: a box without width or height is none.
+    # RTMDet's min_bbox_size is 0: boxes without width or height are dropped.
     there = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, scores, labels = boxes[there], scores[there], labels[there]
     kept = class_nms(boxes, scores, labels, network.iou_threshold, network.max_per_img)
@@ -126,14 +125,14 @@ def detections(dets: Singles, scales: tuple[float, float], network: DetNetwork, 
 
 
 def class_nms(boxes: Singles, scores: Singles, labels: Ints, iou_threshold: float, most: int) -> Ints:
-    """Return the rows of at most ``most`` boxes, the surest first, that overlap no surer one of their class by more.
+    """Return the rows of at most ``most`` boxes that NMS within a class keeps, by descending score.
 
     Args:
         boxes: (N, 4) x1, y1, x2, y2 with x1 < x2 and y1 < y2.
         scores: (N,).
         labels: (N,).
-        iou_threshold: how much two boxes may overlap; in single precision, as in mmcv.
-        most: how many boxes to return.
+        iou_threshold: the largest allowed overlap; in single precision, as in mmcv.
+        most: number of boxes to return.
     """
     left = np.argsort(-scores, kind="stable")
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -157,14 +156,14 @@ def keypoints(simcc_x: Singles, simcc_y: Singles, crops: Crops, network: PoseNet
     Args:
         simcc_x: (N, K, Wx).
         simcc_y: (N, K, Wy).
-        crops: where the N crops lie in their images.
-        network: what the pose estimator is.
+        crops: the N crops.
+        network: the pose estimator's manifest entry.
     """
     bins = np.stack([simcc_x.argmax(axis=2), simcc_y.argmax(axis=2)], axis=2).astype(np.float32)
     scores = np.minimum(simcc_x.max(axis=2), simcc_y.max(axis=2))
     bins[scores <= 0] = -1
     bins /= np.float32(network.split_ratio)
-    # From here MMPose computes in double precision, and rounds the result to single.
+    # From here MMPose uses double precision, and rounds the result to single.
     inside = bins / np.array(network.input_size)
     centers, sizes = crops.centers[:, None], crops.sizes[:, None]
     points = inside * sizes + centers - np.float32(0.5) * sizes
@@ -174,8 +173,8 @@ def keypoints(simcc_x: Singles, simcc_y: Singles, crops: Crops, network: PoseNet
 def heatmaps_of(simcc_x: Singles, simcc_y: Singles, size: tuple[int, int]) -> Singles:
     """Return (N, K, h, w) heatmaps of at most ``size``, (width, height), of (N, K, Wx) and (N, K, Wy).
 
-    Each is the product of its two vectors, scaled as MMPose does it to be looked at. The largest value of a block of
-    such a product is the product of the largest values, so the vectors are made shorter first.
+    Each is the product of its two vectors, scaled as in MMPose for display. The maximum over a block of such a product
+    is the product of the maxima, so the vectors are shortened first.
     """
     x, y = (block_max(_scaled(vectors), blocks, 2) for vectors, blocks in zip((simcc_x, simcc_y), size, strict=True))
     product: Singles = y[:, :, :, None] * x[:, :, None, :]
@@ -191,12 +190,12 @@ def _scaled(vectors: Singles) -> Singles:
 
 DETS = "dets"
 SIMCC_X, SIMCC_Y = "simcc_x", "simcc_y"
-# cv2.warpAffine counts in 16 bits.
+# cv2.warpAffine uses 16-bit coordinates.
 LONGEST_SIDE = 32766
 
 
 class _OnnxModel:
-    """A session and the normalization of what goes into it."""
+    """A session and the normalization of its input."""
 
     def __init__(
         self,
@@ -212,7 +211,7 @@ class _OnnxModel:
         self._size, self._tables, self._batch_size = network.input_size, tables(network), batch_size
 
     def _batch(self, fitted: Sequence[Pixels]) -> Singles:
-        """Return the (B, 3, h, w) batch of images that have the input's size."""
+        """Return the (B, 3, h, w) batch of images of the input's size."""
         width, height = self._size
         batch = np.empty((len(fitted), 3, height, width), dtype=np.float32)
         for image, target in zip(fitted, batch, strict=True):
@@ -221,15 +220,15 @@ class _OnnxModel:
 
 
 class OnnxDetector(_OnnxModel):
-    """A detector, made as a Session is.
+    """A detector, created like a Session.
 
     Args:
-        batch_size: how many images go through the network at once.
-        score_thr: leave out boxes below this score as well. The boxes above it are the same then: in NMS a box only
-            loses to surer ones.
+        batch_size: images per batch.
+        score_thr: also drop boxes below this score. That does not change the boxes above it: in NMS only boxes with
+            higher scores suppress a box.
 
     Attributes:
-        network: what the manifest says of it.
+        network: its manifest entry.
         classes: the names that labels are indices into.
     """
 
@@ -247,13 +246,13 @@ class OnnxDetector(_OnnxModel):
         super().__init__(model, network, outputs, device, source=source, batch_size=batch_size)
         self.network = network
         own = np.float32(network.score_thr)
-        # One step below, since callers compare with the threshold in double precision.
+        # One step below, because callers compare with the threshold in double precision.
         asked = np.nextafter(np.float32(score_thr or 0), np.float32(-1))
         self._min_score: np.float32 = max(own, asked)
         self.classes: tuple[str, ...] = network.classes
 
     def __call__(self, images: Sequence[Pixels]) -> list[Detections]:
-        """Return the boxes found in each image."""
+        """Return the boxes in each image."""
         found: list[Detections] = []
         for start in range(0, len(images), self._batch_size):
             batch, scales = self.preprocess(images[start : start + self._batch_size])
@@ -263,7 +262,7 @@ class OnnxDetector(_OnnxModel):
         return found
 
     def preprocess(self, images: Sequence[Pixels]) -> tuple[Singles, list[tuple[float, float]]]:
-        """Return the (B, 3, h, w) batch of some images, and by how much each one's width and height were scaled."""
+        """Return the (B, 3, h, w) batch of images, and the scale factors of each one's width and height."""
         fitted = [letterbox(image, self.network) for image in images]
         return self._batch([image for image, _ in fitted]), [scales for _, scales in fitted]
 
@@ -273,13 +272,13 @@ class OnnxDetector(_OnnxModel):
 
 
 class OnnxEstimator(_OnnxModel):
-    """A top-down pose estimator, made as a Session is.
+    """A top-down pose estimator, created like a Session.
 
     Args:
-        batch_size: how many crops go through the network at once.
+        batch_size: crops per batch.
 
     Attributes:
-        network: what the manifest says of it.
+        network: its manifest entry.
     """
 
     def __init__(
@@ -305,7 +304,7 @@ class OnnxEstimator(_OnnxModel):
         """Return the keypoints of the (N, 4) boxes of each image; crops of several images share a batch.
 
         Raises:
-            RequestError: an image is larger than OpenCV can cut crops from.
+            RequestError: an image is too large for OpenCV's warpAffine.
         """
         for image in images:
             if max(image.shape) > LONGEST_SIDE:

@@ -1,7 +1,7 @@
-"""What a pair of models says about an image: boxes, keypoints, their scores. Plain arrays, whatever computed them.
+"""The results of a pair of models: boxes, keypoints and scores as plain arrays, for any backend.
 
-A detector and a pose estimator are anything with the shape of ``AnyDetector`` and ``AnyEstimator``: OpenMMLab's models
-(posetools.mm) and the ONNX files of a bundle (posetools.runtime) both are.
+``AnyDetector`` and ``AnyEstimator`` are the protocols of the two models; OpenMMLab's models (posetools.mm) and the ONNX
+files of a bundle (posetools.runtime) implement them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,17 @@ if TYPE_CHECKING:
     from posetools.imaging.drawing import Style
 
 
-# Scores below these are not shown, and boxes that overlap by more than NMS_THR are taken for one object: the defaults
-# of MMPose's top-down demo.
+# The least scores to show, and the IoU above which two boxes are one object: the defaults of MMPose's top-down demo.
 BBOX_THR = 0.3
 NMS_THR = 0.3
 KPT_THR = 0.3
-# Pixels of the network's input in a cell of a heatmap, on a side.
+# Input pixels per side of a heatmap cell.
 _HEATMAP_STRIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """The N boxes found in one image, the surest first.
+    """The N boxes in one image, by descending score.
 
     Attributes:
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
@@ -68,8 +67,8 @@ class Poses:
         keypoints: (N, K, 2) x, y in pixels of the image.
         scores: (N, K).
         crops: (N, 4) center x, center y, width, height of the padded crops that the network saw, in pixels.
-        heatmaps: (N, K, h, w) over the crops, 0 to about 1, where they were asked for; else None.
-        raw: gives the backend's own object of the image (MMPose's PoseDataSample), where it has one.
+        heatmaps: (N, K, h, w) over the crops, 0 to about 1, if requested; else None.
+        raw: returns the backend's own object of the image (MMPose's PoseDataSample), if any.
     """
 
     keypoints: Floats
@@ -83,7 +82,7 @@ class Poses:
 
     @property
     def areas(self) -> Floats:
-        """(N,) areas of the crops in square pixels: what MMPose's NMS by OKS takes for an object's area."""
+        """(N,) areas of the crops in square pixels, which MMPose's OKS NMS uses as object areas."""
         areas: Floats = self.crops[:, 2:].prod(axis=1)
         return areas
 
@@ -96,7 +95,7 @@ class AnyDetector(Protocol):
         """The names that labels are indices into."""
 
     def __call__(self, images: Sequence[Pixels]) -> list[Detections]:
-        """Return the boxes found in each image."""
+        """Return the boxes in each image."""
 
 
 class AnyEstimator(Protocol):
@@ -113,14 +112,13 @@ class AnyEstimator(Protocol):
 def heatmap_size(input_size: tuple[int, int]) -> tuple[int, int]:
     """Return (width, height) of the heatmaps of a pose network with that input, in cells.
 
-    That of networks that predict heatmaps; SimCC's distributions have several bins a pixel, of which each cell gets the
-    largest.
+    It is the size of networks that predict heatmaps; SimCC has several bins per pixel, and each cell gets the largest.
     """
     return max(input_size[0] // _HEATMAP_STRIDE, 1), max(input_size[1] // _HEATMAP_STRIDE, 1)
 
 
 def shrink_heatmaps(heatmaps: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Return heatmaps of at most ``size`` cells, each cell the maximum of those it stands for.
+    """Return heatmaps of at most ``size`` cells, each the maximum of the cells that it replaces.
 
     Args:
         heatmaps: (..., h, w).
@@ -130,7 +128,7 @@ def shrink_heatmaps(heatmaps: npt.NDArray[np.float32], size: tuple[int, int]) ->
 
 
 def block_max(values: npt.NDArray[np.float32], blocks: int, axis: int) -> npt.NDArray[np.float32]:
-    """Return the largest value of each of so many blocks along an axis, of the same length to within one."""
+    """Return the maximum of each of ``blocks`` blocks along an axis, whose lengths differ by at most one."""
     length = values.shape[axis]
     if length <= blocks:
         return values
@@ -143,12 +141,12 @@ def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str, *, 
 
     Args:
         classes: the detector's.
-        skeleton: whose objects are to be found.
+        skeleton: the skeleton of the objects.
         source: the detector's file, for the message.
         hint: what to do about it.
 
     Raises:
-        RequestError: the detector does not know that category.
+        RequestError: the detector does not have that category.
     """
     name = skeleton.category.name
     if name not in classes:
@@ -161,18 +159,18 @@ def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str, *, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseResult:
-    """What a pipeline found in one image: N objects of K keypoints, the surest first.
+    """The result of a pipeline for one image: N objects of K keypoints, by descending score.
 
     Attributes:
         boxes: (N, 4) x1, y1, x2, y2 in pixels of the image.
         scores: (N,) of the boxes, 0 to 1.
         keypoints: (N, K, 2) x, y in pixels of the image, in the skeleton's order.
         keypoint_scores: (N, K); about 0 to 1.
-        heatmaps: (N, K, h, w) over ``crops``, where the pipeline was asked for them; else None.
-        crops: (N, 4) center x, center y, width, height of what the pose network saw of each object, in pixels.
+        heatmaps: (N, K, h, w) over ``crops``, if requested from the pipeline; else None.
+        crops: (N, 4) center x, center y, width, height of each object's crop for the pose network, in pixels.
         skeleton: names, colors and links of the keypoints.
         image: (H, W, 3) the image itself, blue, green, red.
-        path: the file that it was read from, if it was.
+        path: the file that it was read from, if any.
     """
 
     boxes: Floats
@@ -196,7 +194,7 @@ class PoseResult:
 
     @property
     def raw(self) -> Any:
-        """MMPose's own PoseDataSample with all objects of the image, for its visualizers; None from a bundle."""
+        """MMPose's PoseDataSample with all objects of the image, for its visualizers; None from a bundle."""
         return self._raw() if self._raw else None
 
     def labeled(self, kpt_thr: float = 0.0) -> Floats:
@@ -213,13 +211,13 @@ class PoseResult:
         heatmaps: bool = False,
         tags: bool = True,
     ) -> Pillow.Image:
-        """Return the image with the objects drawn into it; write it to a file when a path is given.
+        """Return the image with the objects drawn into it; write it to a file if a path is given.
 
         Args:
-            path: the file to write; its ending says the format.
+            path: the file to write; its suffix determines the format.
             kpt_thr: keypoints with a lower score are not drawn.
-            style: widths and colors; None: those that fit the image.
-            heatmaps: paint the heatmaps beneath, where the result has them.
+            style: widths and colors; None: adapted to the image.
+            heatmaps: paint the heatmaps under the objects, if the result has them.
             tags: write each box's score above it.
 
         Raises:
@@ -241,10 +239,10 @@ class PoseResult:
 
 
 def box_nms(boxes: Floats, scores: Floats, nms_thr: float) -> Ints:
-    """Return the rows that stay when every box is dropped that overlaps a surer one by more than ``nms_thr``.
+    """Return the rows that NMS keeps: boxes that overlap none with a higher score by more than ``nms_thr``.
 
-    The same boxes in the same order as MMPose's top-down demo keeps (``mmpose.evaluation.functional.nms``, after Fast
-    R-CNN's): there, a box of x1 to x2 is x2 - x1 + 1 wide.
+    It keeps the same boxes in the same order as MMPose's top-down demo (``mmpose.evaluation.functional.nms``, after
+    Fast R-CNN's), where a box of x1 to x2 is x2 - x1 + 1 wide.
 
     Args:
         boxes: (N, 4) x1, y1, x2, y2.

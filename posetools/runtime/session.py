@@ -1,19 +1,19 @@
-"""Sessions of onnxruntime on a device, of files that are looked through first; whether it and OpenCV are there.
+"""onnxruntime sessions of checked ONNX files on a device.
 
 The packages of the ``runtime`` extra are imported inside functions, so that everything else can import this package.
-Sessions are made from bytes that ``check_onnx`` has looked through, and held to the manifest: the names, types and
-shapes of inputs and outputs, before the first run and, where the file leaves a size open, at each. On a GPU single
-precision is single precision (onnxruntime would round factors to TF32), and convolutions are chosen without a search,
-since the number of crops is another one in nearly every batch.
+Sessions are created from bytes that passed ``check_onnx``, and must match the manifest: the names, types and shapes of
+inputs and outputs, before the first run and, for sizes that the file leaves open, at each run. On a GPU, TF32 is
+disabled, and convolution algorithms are chosen without a search, because the number of crops changes in nearly every
+batch.
 
-A network is a program that computes on tensors. Two things in an ONNX file can do more: a tensor may say that its
-values are in another file (``external_data``), which onnxruntime then opens, and an operator of another domain may be
-anything (``com.microsoft.EPContext`` reads files). Besides, onnxruntime takes a second format of its own from the same
-bytes (``ORTM``), which would go past any look at the first. None of them may be in a bundle.
+A network should only compute on tensors. Two things in an ONNX file can do more: a tensor may have its values in
+another file (``external_data``), which onnxruntime then opens, and an operator of another domain may do anything
+(``com.microsoft.EPContext`` reads files). Also, onnxruntime accepts a second format (``ORTM``), which this check does
+not cover. A bundle may have none of them.
 
-An ONNX file is a protobuf message, a row of (field number, wire type, value). The check walks along the rows and into
-the few fields that can hold tensors and operators; it needs no protobuf package and copies nothing. The numbers are
-those of ``onnx.proto``; a test compares them with the onnx package.
+An ONNX file is a protobuf message, a sequence of (field number, wire type, value). The check walks the fields that can
+have tensors and operators; it needs no protobuf package and copies nothing. The numbers are from ``onnx.proto``; a test
+compares them with the onnx package.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy.typing as npt
 from posetools.errors import InputError, MissingExtraError, RequestError, first_line, must_be, show_value
 from posetools.runtime.manifest import Network
 
-# Message -> field number -> message in it. What is not named here can hold neither a tensor nor an operator.
+# Message -> field number -> message in it. Other fields have neither tensors nor operators.
 CHILDREN: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
     "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
@@ -52,7 +52,7 @@ TENSOR_NAME, EXTERNAL_DATA, DATA_LOCATION = 8, 13, 14  # of TensorProto
 
 STANDARD = ("", "ai.onnx")
 CONTRIB = "com.microsoft"
-# Operators that onnxruntime's quantizer and optimizer write, all of them plain arithmetic.
+# Operators of onnxruntime's quantizer and optimizer, all plain arithmetic.
 CONTRIB_OPERATORS = frozenset(
     {
         *("DequantizeLinear", "DynamicQuantizeMatMul", "FusedConv", "FusedGemm", "FusedMatMul", "MatMulIntegerToFloat"),
@@ -62,14 +62,14 @@ CONTRIB_OPERATORS = frozenset(
     }
 )
 
-# A network has some thousand fields; more than this would only keep the walk busy.
+# A network has some thousand fields; the limit bounds the time of the check.
 MOST_FIELDS = 1_000_000
 
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 
 
 class _Field(NamedTuple):
-    """A field: its number, wire type, value of a varint, and the first byte and the end of a text or message."""
+    """A field: its number, wire type, value of a varint, and start and end of a text or message."""
 
     number: int
     wire: int
@@ -79,11 +79,11 @@ class _Field(NamedTuple):
 
 
 class _BrokenError(Exception):
-    """The bytes are no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 def check_onnx(model: bytes, source: Path | str, member: str) -> None:
-    """Refuse an ONNX file that could do anything but compute.
+    """Refuse an ONNX file that could do more than compute.
 
     Args:
         model: the file.
@@ -91,21 +91,21 @@ def check_onnx(model: bytes, source: Path | str, member: str) -> None:
         member: the file's name in it.
 
     Raises:
-        InputError: it is no ONNX file, points to other files, or has an operator that is not a standard one.
+        InputError: it is not an ONNX file, refers to other files, or has a non-standard operator.
     """
     if model[4:8] == b"ORTM":
-        raise InputError(source, member, "must be an ONNX file, but is one of onnxruntime's own format")
+        raise InputError(source, member, "must be an ONNX file, but has onnxruntime's own format")
     try:
         for kind, fields in _messages(model):
             problem = _problem(model, kind, fields)
             if problem:
                 raise InputError(source, member, problem)
     except _BrokenError as exc:
-        raise InputError(source, member, f"is not a whole ONNX file: {exc}") from exc
+        raise InputError(source, member, f"must be a whole ONNX file: {exc}") from exc
 
 
 def _messages(data: bytes) -> Iterator[tuple[str, list[_Field]]]:
-    """Yield each message that can hold tensors or operators, by a stack: nesting costs no recursion."""
+    """Yield each message that can have tensors or operators, with a stack instead of recursion."""
     waiting, left = [("ModelProto", 0, len(data))], MOST_FIELDS
     while waiting:
         kind, start, end = waiting.pop()
@@ -115,7 +115,7 @@ def _messages(data: bytes) -> Iterator[tuple[str, list[_Field]]]:
         for field in fields:
             if field.number in children:
                 if field.wire != _LENGTH_DELIMITED:
-                    _broken(field.start, f"field {field.number} of {kind} is no message")
+                    _broken(field.start, f"field {field.number} of {kind} is not a message")
                 waiting.append((children[field.number], field.start, field.end))
         yield kind, fields
 
@@ -125,15 +125,15 @@ def _problem(data: bytes, kind: str, fields: list[_Field]) -> str:
         for field in fields:
             if field.number == EXTERNAL_DATA or (field.number == DATA_LOCATION and (field.wire, field.value) != (0, 0)):
                 name = next((_text(data, one) for one in fields if one.number == TENSOR_NAME), "")
-                return f"tensor {show_value(name)} must be in the file itself, but its values are in another one"
+                return f"tensor {show_value(name)} must have its values in the file, not in another one"
     if kind == "NodeProto":
-        # Where a field is there twice, readers take the last one; no such file is written, so all must pass.
+        # Readers use the last of repeated fields, so all of them must pass.
         domains = [_text(data, field) for field in fields if field.number == DOMAIN] or [""]
         operators = [_text(data, field) for field in fields if field.number == OP_TYPE]
         for domain in domains:
             for operator in operators:
                 if domain not in STANDARD and not (domain == CONTRIB and operator in CONTRIB_OPERATORS):
-                    rule = "a standard one, or one of onnxruntime's for quantized networks"
+                    rule = "a standard one, or an onnxruntime one for quantized networks"
                     return must_be("operator", rule, f"{domain}.{operator}")
     return ""
 
@@ -161,7 +161,7 @@ def _fields(data: bytes, position: int, end: int, most: int) -> Iterator[_Field]
         if not 0 < number < 1 << 29:
             _broken(start, f"field {number}")
         if position > end:
-            _broken(start, f"field {number} ends behind its message")
+            _broken(start, f"field {number} ends after its message")
         yield _Field(number, wire, value, start, position)
     raise _BrokenError(f"it has more than {MOST_FIELDS} fields")
 
@@ -207,7 +207,7 @@ def _require_runtime(what: str) -> None:
     except ImportError as exc:
         raise RequestError(
             f"{what}: a package of the '{RUNTIME_EXTRA}' extra is installed, but cannot be imported: {exc}\n"
-            "  a library of the system is missing; on a machine without a display, opencv-python-headless needs none"
+            "  a system library is missing; without a display, install opencv-python-headless instead"
         ) from exc
 
 
@@ -215,25 +215,25 @@ class Session:
     """A network of a bundle, ready to run.
 
     Attributes:
-        provider: the part of onnxruntime that computes, by its own name.
+        provider: the name of onnxruntime's execution provider.
     """
 
     def __init__(
         self, model: bytes, network: Network, outputs: Mapping[str, InputShape], *, device: str, source: Path | str
     ) -> None:
-        """Check the network and make it ready.
+        """Check and load the network.
 
         Args:
             model: the ONNX file.
-            network: what the manifest says of it.
-            outputs: the outputs that are asked for and their sizes after the batch.
+            network: its manifest entry.
+            outputs: the requested outputs and their sizes after the batch.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             source: the bundle, for messages.
 
         Raises:
             MissingExtraError: the ``runtime`` extra is not installed.
-            RequestError: the device is not there.
-            InputError: the file may not be run, cannot be, or is not as the manifest says.
+            RequestError: the device is not available.
+            InputError: the file is not allowed, cannot be opened, or differs from the manifest.
         """
         _require_runtime(f"running {source}")
         self._source, self._network, self._outputs = source, network, dict(outputs)
@@ -244,10 +244,10 @@ class Session:
         self._check_outputs()
 
     def run(self, batch: Singles) -> list[Singles]:
-        """Return the outputs for a (B, 3, h, w) batch, in the order in which they were asked for.
+        """Return the outputs for a (B, 3, h, w) batch, in the requested order.
 
         Raises:
-            InputError: onnxruntime fails, or what it gives is not what the manifest says.
+            InputError: onnxruntime fails, or its outputs differ from the manifest.
         """
         try:
             found = self._session.run(list(self._outputs), {INPUT_NAME: batch})
@@ -264,7 +264,7 @@ class Session:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # What fails is raised as an exception; the log would only say it twice.
+        # Failures raise exceptions; the log would repeat them.
         options.log_severity_level = _FATAL
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -276,7 +276,7 @@ class Session:
         if device.startswith("cuda") and session.get_providers()[0] != _CUDA:
             raise RequestError(
                 f"--device {device}: onnxruntime cannot use the GPU: its CUDA provider is installed but does not load\n"
-                "  its CUDA and cuDNN libraries must be of the versions that this onnxruntime-gpu was made for"
+                "  install the CUDA and cuDNN versions that this onnxruntime-gpu requires"
             )
         return session
 
@@ -309,7 +309,7 @@ class Session:
 
 
 def onnxruntime_errors() -> tuple[type[Exception], ...]:
-    """Return what onnxruntime raises: classes of its own without a common base, and pybind11's RuntimeError."""
+    """Return the exceptions of onnxruntime: its own classes, without a common base, and those of pybind11."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     found = (getattr(state, name) for name in dir(state))
@@ -326,8 +326,8 @@ def _providers(device: str) -> list[Any]:
     there = _CUDA in onnxruntime.get_available_providers()
     if kind == "cuda" and not there:
         raise RequestError(
-            f"--device {device}: the onnxruntime that is installed computes on the CPU only\n"
-            "  pip install onnxruntime-gpu in its place (and uninstall onnxruntime); --device cpu runs as it is"
+            f"--device {device}: the installed onnxruntime supports only the CPU\n"
+            "  uninstall onnxruntime and run `pip install onnxruntime-gpu`, or use --device cpu"
         )
     if kind == "cpu" or not there:
         return [_CPU]
@@ -336,7 +336,7 @@ def _providers(device: str) -> list[Any]:
 
 
 def _matches(declared: list[int | str | None], expected: InputShape) -> bool:
-    """Return whether a declared shape has a free batch and, where it says a size, the expected one."""
+    """Return whether a declared shape has a free batch and otherwise the expected or free sizes."""
     return _fits(declared, (None, *expected)) and not isinstance(declared[0], int)
 
 

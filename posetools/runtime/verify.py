@@ -1,12 +1,12 @@
-"""Whether a bundle computes on this machine what it did where it was made.
+"""Verify that a bundle computes the same on this machine as where it was exported.
 
-A bundle holds a few images and what its own networks found in them. They are found again here and compared: as many
-objects, boxes and keypoints within 0.5 px, scores within 0.001. Objects are paired by the nearest box, since of two
-that are equally sure another processor may put the other one first.
+A bundle has a few images with the output of its networks. They are run again here and compared: the same number of
+objects, boxes and keypoints within 0.5 px, scores within 0.001. Objects are paired by the nearest box, because the
+order of equal scores may differ between processors.
 
-The limits are the same for every precision: what is expected was computed by the same networks. Sums in another order
-change single precision by far less. Networks of 8-bit numbers can differ more from one processor to the next:
-those without dot products of 8-bit numbers may cut large sums off.
+The limits are the same for every precision, as the same networks computed the expected output. Another order of sums
+changes single precision by far less. 8-bit networks can differ more between processors: those without 8-bit dot
+products may saturate large sums.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Predict: TypeAlias = Callable[[Pixels], PoseResult]
 
 @dataclass(frozen=True, slots=True)
 class SampleCheck:
-    """How far what was found in a sample is from what is expected; zeros where there are no objects.
+    """Differences between a sample's output and the expected one; zeros without objects.
 
     Attributes:
         file: the sample's name in the bundle.
@@ -41,7 +41,7 @@ class SampleCheck:
         keypoint_px: of a keypoint's, in pixels.
         score: of a box's score.
         keypoint_score: of a keypoint's score.
-        worst: the keypoint that differs most, and of which object, in words.
+        worst: the keypoint that differs most, and its object, in words.
     """
 
     file: str
@@ -55,26 +55,26 @@ class SampleCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether all of it is within the limits."""
+        """Whether all differences are within the limits."""
         near = max(self.box_px, self.keypoint_px) <= MOST_PIXELS and max(self.score, self.keypoint_score) <= SCORE
         return self.expected == self.found and near
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What comparing all samples of a bundle gave."""
+    """The comparison of all samples of a bundle."""
 
     manifest: Manifest
     samples: tuple[SampleCheck, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether there are samples and all of them came out as expected."""
+        """Whether there are samples, and all are as expected."""
         return bool(self.samples) and all(sample.ok for sample in self.samples)
 
 
 def verify(manifest: Manifest, samples: Iterable[tuple[Sample, Pixels]], predict: Predict) -> VerifyReport:
-    """Compare what is found in the samples with what is expected.
+    """Compare the output for the samples with the expected one.
 
     Args:
         manifest: of the bundle.
@@ -85,7 +85,7 @@ def verify(manifest: Manifest, samples: Iterable[tuple[Sample, Pixels]], predict
 
 
 def compare(sample: Sample, found: PoseResult) -> SampleCheck:
-    """Return how far a result is from what is expected of that sample."""
+    """Return the differences between a result and the sample's expected output."""
     n, k = len(sample.boxes), found.keypoints.shape[1]
     boxes = np.array(sample.boxes, dtype=np.float64).reshape(n, 4)
     points = np.array(sample.keypoints, dtype=np.float64).reshape(n, k, 2)

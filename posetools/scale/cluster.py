@@ -1,8 +1,8 @@
-"""Shards on other machines: a Dask cluster that somebody else has started, named by the address of its scheduler.
+"""Shards on other machines: a running Dask cluster, given by the address of its scheduler.
 
-Dask moves what is asked for, repeats what a lost worker had in work, and gives up on what ends its workers again and
-again (its setting ``distributed.scheduler.allowed-failures``). What is here bounds how much is under way, keeps the
-order, and says in one sentence what went wrong.
+Dask transfers work, repeats the work of lost workers, and gives up on work that repeatedly kills workers (its setting
+``distributed.scheduler.allowed-failures``). This module limits how much runs at once, keeps the order, and turns errors
+into one sentence.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from posetools.scale.shards import Engine, Result, Shard, engine_for
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-# Shards under way for each thread of the cluster: one in work, others in the queue.
+# Shards in progress per thread of the cluster: one running, the others queued.
 _SHARDS_AHEAD = 3
-# Seconds until a scheduler that does not answer, or a cluster without workers, is given up.
+# Seconds to wait for an answer of the scheduler and for a worker.
 _SCHEDULER_PATIENCE = 10.0
 _ADDRESS = re.compile(r"[a-z]+://(?:[^\s/\[\]:]+|\[[0-9A-Fa-f:.]+\]):[0-9]+/?")
-# Its own account of lost connections and workers; what matters of it is said once, as an error.
+# Dask's logs of lost connections and workers; errors report what matters.
 _LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
 
 
@@ -40,8 +40,8 @@ class Cluster:
     """Runs shards on the workers of a Dask cluster.
 
     Attributes:
-        address: of its scheduler: ``tcp://scheduler:8786``.
-        patience: how many seconds a scheduler may take to answer, and a cluster to have a worker.
+        address: the scheduler's address: ``tcp://scheduler:8786``.
+        patience: seconds to wait for the scheduler and for a worker.
     """
 
     elsewhere: ClassVar[bool] = True
@@ -49,7 +49,7 @@ class Cluster:
     patience: float = _SCHEDULER_PATIENCE
 
     def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
-        """Yield ``work`` of every shard, in their order.
+        """Yield ``work`` of every shard, in order.
 
         Raises:
             MissingExtraError: Dask is not installed here.
@@ -58,7 +58,7 @@ class Cluster:
         """
         with _connected(self.address, self.patience) as client:
             threads = _check_workers(client, self.address, self.patience)
-            # Sent with every shard, so that no worker needs anything of another one, which may be lost.
+            # Sent with every shard, so that no worker depends on another, which may be lost.
             held = pickle.dumps(work)
             under_way: deque[tuple[Shard, Future]] = deque()
             named = getattr(work, "named", str)
@@ -69,7 +69,7 @@ class Cluster:
                 while under_way:
                     shard, future = under_way.popleft()
                     yield self._result(shard, future, named)
-                    # So the scheduler forgets it. Not left to __del__, which would swallow a Ctrl-C.
+                    # Lets the scheduler forget it. __del__ would swallow Ctrl-C.
                     future.release()
                     for shard in islice(it, 1):
                         under_way.append((shard, client.submit(_call, held, shard, pure=False)))
@@ -85,28 +85,30 @@ class Cluster:
         except KilledWorker as exc:
             times, what = exc.allowed_failures + 1, _named(shard, named)
             raise RunError(
-                f"{self.address}: {times} workers ended, one after the other, while they worked on {what}\n"
-                "  perhaps for want of memory; the workers' own logs say more"
+                f"{self.address}: {times} workers died one after another while processing {what}\n"
+                "  memory may have run out; check the workers' logs"
             ) from exc
         except ModuleNotFoundError as exc:
             raise RequestError(
-                f"{self.address}: every worker must have what posetools needs, but one says: {exc}\n"
+                f"{self.address}: every worker must have posetools and its dependencies, but one failed: {exc}\n"
                 f"  install posetools {__version__} on all of them"
             ) from exc
         except (CancelledError, CommClosedError) as exc:
-            raise RunError(f"{self.address}: the connection to the scheduler was lost\n  is it still there?") from exc
+            raise RunError(
+                f"{self.address}: the connection to the scheduler was lost\n  check that it is running"
+            ) from exc
 
 
 def engine_of(address: str | None, workers: int) -> Engine:
-    """Return what runs shards at an address, or in so many processes when there is none.
+    """Return the engine for a cluster's address, or for that many processes if there is none.
 
     Raises:
-        RequestError: both are asked for.
+        RequestError: both are given.
     """
     if address is None:
         return engine_for(workers)
     if workers != 1:
-        raise RequestError(must_be("--workers", "left out with --cluster, which has workers of its own", workers))
+        raise RequestError(must_be("--workers", "left out with --cluster, which has its own workers", workers))
     return Cluster(address)
 
 
@@ -127,14 +129,14 @@ def _connected(address: str, patience: float) -> Iterator[Client]:
     except ImportError as exc:
         raise MissingExtraError("--cluster", "cluster", "distributed") from exc
     rule = f"the address of a Dask scheduler that answers within {patience:g} s (tcp://HOST:8786)"
-    # Of what is no address Dask asks in a thread of its own, and may wait for that thread for ever.
+    # Dask may wait forever for a thread that resolves an invalid address.
     if not _ADDRESS.fullmatch(address):
         raise RequestError(must_be("--cluster", rule, address))
     with _silent_logs():
         try:
             client = Client(address, timeout=patience, set_as_default=False)
         except (OSError, ValueError, AssertionError) as exc:
-            # Dask asserts that its event loop has begun after 10 s, which on a busy machine it has not.
+            # Dask asserts that its event loop starts within 10 s, which fails on a busy machine.
             raise RequestError(must_be("--cluster", rule, address)) from exc
         try:
             yield client
@@ -152,9 +154,9 @@ def _silent_logs() -> Iterator[None]:
 
 
 def _check_workers(client: Client, address: str, patience: float) -> int:
-    """Return how many threads the cluster has, all of whose workers have this version of posetools."""
+    """Return the number of threads; all workers must have this version of posetools."""
 
-    # A function in a function is sent as it stands, so that a worker needs no posetools to answer.
+    # A nested function is sent as code, so a worker can answer without posetools.
     def version() -> str | None:
         try:
             from posetools import __version__
@@ -167,14 +169,14 @@ def _check_workers(client: Client, address: str, patience: float) -> int:
     except TimeoutError as exc:
         raise RequestError(
             f"{address}: the cluster must have workers, got none within {patience:g} s\n"
-            f"  `dask worker {address}` is one"
+            f"  start one: `dask worker {address}`"
         ) from exc
     answers = client.run(version, on_error="ignore")
     for worker, found in sorted(answers.items()):
         if found != __version__:
             has = f"{found}" if found else "none"
             raise RequestError(
-                f"{worker}: a worker must have posetools {__version__}, as this process has, got {has}\n"
+                f"{worker}: a worker must have posetools {__version__} like this process, got {has}\n"
                 "  install the same version on every machine of the cluster"
             )
     threads: int = sum(client.nthreads().values())
@@ -182,7 +184,7 @@ def _check_workers(client: Client, address: str, patience: float) -> int:
 
 
 def _named(shard: object, named: Callable[[Any], str]) -> str:
-    """Return how a message calls a shard: by the name of its first item."""
+    """Return the name of a shard for messages: its first item."""
     if not isinstance(shard, Sequence) or isinstance(shard, str) or not shard:
         return repr(shard)
     return named(shard[0]) + (f" and {len(shard) - 1} more" if len(shard) > 1 else "")

@@ -1,7 +1,7 @@
-"""Work in shards: the same function over many short lists, here, in other processes, or on other machines.
+"""Runs one function over many short lists: in this process, in other processes, or on other machines.
 
-A shard is what one process takes at a time. Results come back in the order of the shards, whatever runs them, and only
-so many are under way as keeps the processes busy: what has been read does not pile up in front of what is written.
+A shard is the work of one process at a time. Results keep the order of the shards. Only as many shards run as keep the
+processes busy, so that results do not pile up before they are written.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ Result = TypeVar("Result")
 
 # Files in a shard: some tens of milliseconds of work.
 SHARD = 256
-# Shards under way for each process: one in work, others in the queue.
+# Shards in progress per process: one running, the others queued.
 _SHARDS_AHEAD = 3
 
 
 class Engine(Protocol):
-    """What runs shards.
+    """Runs shards.
 
     Attributes:
-        elsewhere: whether work is done where a relative path means something else than here.
+        elsewhere: whether work runs where relative paths have another meaning.
     """
 
     elsewhere: ClassVar[bool]
 
     def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
-        """Yield ``work`` of every shard, in their order.
+        """Yield ``work`` of every shard, in order.
 
         Args:
-            work: a function that can be pickled, and so must be its results.
+            work: a function; it and its results can be pickled.
             shards: what it is called with; all of them are asked for before the first result comes.
 
         Raises:
@@ -57,18 +57,18 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OwnProcess:
-    """Runs shards in this process, one after the other."""
+    """Runs shards in this process, one by one."""
 
     elsewhere: ClassVar[bool] = False
 
     def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
-        """Yield ``work`` of every shard, in their order."""
+        """Yield ``work`` of every shard, in order."""
         return map(work, list(shards))
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Runs shards in processes of this machine.
+    """Runs shards in several processes on this machine.
 
     Attributes:
         workers: how many.
@@ -78,17 +78,17 @@ class Processes:
     workers: int
 
     def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
-        """Yield ``work`` of every shard, in their order; a single shard is worked on in this process."""
+        """Yield ``work`` of every shard, in order; a single shard runs in this process."""
         first = list(islice(it := iter(shards), self.workers))
         if len(first) < 2:
             yield from map(work, first)
             return
-        # Spawned processes share no locks with the threads of this one, on any platform.
+        # Spawned processes share no locks with threads of this one on any platform.
         context = get_context("spawn")
         pool = ProcessPoolExecutor(self.workers, context, initializer=_begin)
         under_way: deque[Future[Result]] = deque()
         try:
-            # As many processes start as shards are waiting; meanwhile the other shards are made.
+            # Processes start while the other shards are created.
             under_way.extend(pool.submit(work, shard) for shard in first)
             rest = iter(list(it))
             under_way.extend(pool.submit(work, shard) for shard in islice(rest, _SHARDS_AHEAD * self.workers))
@@ -97,16 +97,15 @@ class Processes:
                 under_way.extend(pool.submit(work, shard) for shard in islice(rest, 1))
         except BrokenProcessPool as exc:
             raise RunError(
-                "a worker process was ended from outside, perhaps for want of memory\n"
-                "  --workers 1 works in one process"
+                "a worker process was killed, possibly because memory ran out\n  use --workers 1 to run in one process"
             ) from exc
         finally:
-            # Who has all results need not wait until the processes have ended.
+            # With all results, do not wait for the processes to end.
             pool.shutdown(wait=bool(under_way), cancel_futures=True)
 
 
 def engine_for(workers: int) -> Engine:
-    """Return what runs shards in so many processes; 1 is this one."""
+    """Return the engine for that many processes; 1 is this process."""
     return OwnProcess() if workers <= 1 else Processes(workers)
 
 
@@ -124,14 +123,14 @@ def run_shards(
     progress: Progress,
     what: str,
 ) -> Iterator[Result]:
-    """Yield ``work`` of every shard, in their order, and tell how many items are done.
+    """Yield ``work`` of every shard, in order, and report progress.
 
     Args:
-        work: a function that can be pickled, and so must be its results.
-        shards: what it is called with; processes start while they are made.
+        work: a function; it and its results can be pickled.
+        shards: its arguments; processes start while shards are created.
         engine: what runs it.
-        progress: told how far it is.
-        what: what is being done, for ``progress`` and messages.
+        progress: receives progress.
+        what: the task, for ``progress`` and messages.
 
     Raises:
         RunError: what runs the shards was ended from outside.
@@ -153,19 +152,19 @@ def run_shards(
 def _begin() -> None:
     if parent := parent_process():
         Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # To take a process apart piece by piece at its end takes as long as a thousand files.
+    # Freeing memory piece by piece at exit takes as long as a thousand files.
     atexit.register(os._exit, 0)
 
 
 def _end_with(parent: BaseProcess) -> None:
-    """End this process when the one that started it has ended, however: nobody would take its results."""
+    """End this process when its parent ends: its results are no longer needed."""
     parent.join()
     os._exit(1)
 
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking, again and again, at many new objects of which none is garbage."""
+    """Pause the garbage collector, which would scan many new objects without finding garbage."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,8 +1,8 @@
-"""Rendered cars with exact labels: a data set for the demo, for tests, and for trying out recipes.
+"""Rendered cars with exact labels: a data set for the demo, for tests, and for trying recipes.
 
-``dataset.render_set`` writes one to disk, ``image.render_random`` gives single images with their labels. What a
-image is made of: ``car`` (the model), ``scene`` (what is where), ``sample`` (random ones), ``camera`` (what is seen),
-``paint`` (how it looks). numpy and Pillow, nothing else.
+``dataset.render_set`` writes one to disk, ``rendering.render_random`` returns single images with labels. Parts of an
+image: ``car`` (the model), ``scene`` (the layout), ``sample`` (random scenes), ``camera`` (visibility), ``paint``
+(appearance). Requires only numpy and Pillow.
 """
 
 from posetools.synth.dataset import render_set

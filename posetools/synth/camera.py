@@ -1,8 +1,8 @@
-"""What a camera sees: a full perspective without lens distortion, and which triangle is seen at each pixel.
+"""The camera: perspective projection without lens distortion, and the visible triangle at each pixel.
 
-The rasterizer is a z-buffer, as array expressions over all triangles at once. A triangle covers a pixel when it holds
-the pixel's middle. 1 / depth is linear in the image, so each triangle has a plane ``1 / depth = a x + b y + c``, and
-the nearest triangle is the one where that is largest.
+The rasterizer is a z-buffer, as array expressions over all triangles at once. A triangle covers a pixel if it contains
+the pixel's center. 1 / depth is linear in the image, so each triangle has a plane ``1 / depth = a x + b y + c``, and
+the nearest triangle has the largest value.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Camera:
 
     Attributes:
         position: x, y, z in meters.
-        target: the point that is seen in the middle of the image.
-        roll: how far the camera is turned about its axis, in radians, clockwise for whoever looks through it.
+        target: the point in the center of the image.
+        roll: rotation about the camera's axis, in radians, clockwise as seen by the camera.
         focal: the focal length in pixels.
-        size: the image's (width, height) in pixels; the axis meets its middle.
+        size: the image's (width, height) in pixels; the axis goes through its center.
     """
 
     position: LinearRGB
@@ -46,9 +46,9 @@ class Camera:
         return np.stack([cos * right + sin * down, cos * down - sin * right, forward])
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
-        """Return where (N, 3) points are seen, (N, 2) in pixels, and their (N,) depths along the axis in meters.
+        """Return the (N, 2) pixels of (N, 3) points, and their (N,) depths along the axis in meters.
 
-        The pixels of points at depth 0 or behind the camera mean nothing.
+        The pixels of points at depth 0 or behind the camera are meaningless.
         """
         seen = (points - np.array(self.position)) @ self.axes.T
         depth = seen[:, 2]
@@ -57,7 +57,7 @@ class Camera:
         return pixels, depth
 
     def rays(self, scale: int) -> npt.NDArray[np.float32]:
-        """Return (3, H, W) float32: the way from the camera per metre of depth, at the middle of each sub-pixel.
+        """Return (3, H, W) float32: the vector from the camera per meter of depth, at the center of each sub-pixel.
 
         Args:
             scale: sub-pixels per pixel, along each side.
@@ -74,7 +74,7 @@ class Camera:
         )
 
     def on_ground(self, pixel: tuple[float, float]) -> tuple[float, float] | None:
-        """Return the point (x, y) of the ground that is seen at a pixel, or None at and above the horizon."""
+        """Return the point (x, y) of the ground at a pixel, or None at and above the horizon."""
         right, down, forward = self.axes
         width, height = self.size
         ray = forward + right * (pixel[0] - width / 2) / self.focal + down * (pixel[1] - height / 2) / self.focal
@@ -91,7 +91,7 @@ class Screen:
     Attributes:
         corners: (T, 3, 2) in pixels.
         planes: (T, 3): a, b, c of ``1 / depth = a x + b y + c``, depth in meters.
-        front: (T,) whether the outside is seen.
+        front: (T,) whether the outside is visible.
     """
 
     corners: Floats
@@ -106,12 +106,12 @@ class Screen:
 
 @dataclass(frozen=True, eq=False)
 class Buffers:
-    """What is seen at each pixel of an (H, W) image.
+    """The visible triangle at each pixel of an (H, W) image.
 
     Attributes:
-        triangle: (H, W) index of the triangle, -1 where there is none.
-        inverse_depth: (H, W) 1 / depth, 0 where there is no triangle.
-        covered: (G, H * W) for each group of triangles, where it would be seen if it stood alone.
+        triangle: (H, W) index of the triangle, -1 if there is none.
+        inverse_depth: (H, W) 1 / depth, 0 if there is no triangle.
+        covered: (G, H * W) for each group of triangles, where it would be visible on its own.
     """
 
     triangle: npt.NDArray[np.int32]
@@ -120,7 +120,7 @@ class Buffers:
 
 
 def to_screen(pixels: Floats, depth: Floats, triangles: Ints) -> Screen:
-    """Return the triangles as seen: all corners must lie in front of the camera.
+    """Return the projected triangles; all corners must be in front of the camera.
 
     Args:
         pixels: (V, 2) projected vertices.
@@ -136,17 +136,17 @@ def to_screen(pixels: Floats, depth: Floats, triangles: Ints) -> Screen:
     a = (rise_one * two[:, 1] - rise_two * one[:, 1]) / safe
     b = (rise_two * one[:, 0] - rise_one * two[:, 0]) / safe
     c = inverse[:, 0] - a * corners[:, 0, 0] - b * corners[:, 0, 1]
-    # The image's y runs downwards, so what is counter-clockwise from outside has a negative area here.
+    # The image's y axis points down, so triangles counter-clockwise from outside have a negative area here.
     return Screen(corners, np.stack([a, b, c], axis=1), twice_area < -1e-12)
 
 
 def rasterize(screen: Screen, group: Ints, groups: int, size: tuple[int, int], scale: int) -> Buffers:
-    """Return what is seen.
+    """Return the visible triangle at each pixel.
 
     Args:
         screen: the T triangles.
-        group: (T,) which of the groups each belongs to; -1 for none.
-        groups: G, how many groups there are.
+        group: (T,) the group of each triangle; -1 for none.
+        groups: G, the number of groups.
         size: the image's (width, height).
         scale: sub-pixels per pixel, along each side; the buffers are of sub-pixels.
     """
@@ -166,7 +166,7 @@ def rasterize(screen: Screen, group: Ints, groups: int, size: tuple[int, int], s
     nearest = np.zeros(width * height)
     ids = order[which].astype(np.int32)
     while len(pixel):
-        # Of several entries for one pixel the last one stays; whoever is nearer tries again.
+        # Of several entries for one pixel the last one is stored; nearer ones try again.
         nearest[pixel] = inverse
         triangle[pixel] = ids
         again = inverse > nearest[pixel]
@@ -175,7 +175,7 @@ def rasterize(screen: Screen, group: Ints, groups: int, size: tuple[int, int], s
 
 
 def _fragments(corners: Floats, width: int, height: int) -> tuple[Ints, Ints, Floats, Floats]:
-    """Return for every pixel of every triangle: the triangle, the pixel's index, and its middle's x and y."""
+    """Return for every pixel of every triangle: the triangle, the pixel's index, and its center's x and y."""
     rows = corners[:, :, 1]
     first = np.clip(np.ceil(rows.min(axis=1) - 0.5), 0, height).astype(np.int64)
     last = np.clip(np.floor(rows.max(axis=1) - 0.5), -1, height - 1).astype(np.int64)
@@ -183,7 +183,7 @@ def _fragments(corners: Floats, width: int, height: int) -> tuple[Ints, Ints, Fl
     y = row + 0.5
     start, end = corners[owner], np.roll(corners, -1, axis=1)[owner]
     dx, dy = end[..., 0] - start[..., 0], end[..., 1] - start[..., 1]
-    # Where the row crosses each side; a side that runs downwards bounds it on the left, one upwards on the right.
+    # Where the row crosses each side; sides that run down bound it on the left, sides that run up on the right.
     with np.errstate(divide="ignore", invalid="ignore"):
         crossing = start[..., 0] + (y[:, None] - start[..., 1]) / dy * dx
     left = np.where(dy > 0, crossing, -np.inf).max(axis=1)
@@ -195,7 +195,7 @@ def _fragments(corners: Floats, width: int, height: int) -> tuple[Ints, Ints, Fl
 
 
 def _ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
-    """Return every whole number of each range (both ends in it), and the range that each belongs to."""
+    """Return every integer of each range (both ends included), and the range of each."""
     count = np.maximum(last - first + 1, 0)
     owner = np.repeat(np.arange(len(first)), count)
     start = np.cumsum(count) - count

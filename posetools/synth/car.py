@@ -1,10 +1,10 @@
-"""The car: its measures, its triangle mesh, and where its eight keypoints are; and the solids that others use as well.
+"""The car: its dimensions, triangle mesh and eight keypoints; and solids shared with other modules.
 
-World and car coordinates are in meters, right-handed, z upwards; the ground is z = 0. Triangles run counter-clockwise
-seen from outside. Colors are linear LinearRGB from 0 to 1.
+World and car coordinates are in meters, right-handed, z up; the ground is z = 0. Triangles are counter-clockwise seen
+from outside. Colors are linear RGB from 0 to 1.
 
-The car's own coordinates: the origin on the ground below its middle, x forwards, y to its left. The model is the same
-on both sides, so a mirrored image shows a car with left and right exchanged.
+The car's own coordinates: the origin is on the ground below its center, x forward, y to its left. The model is
+symmetric, so a mirrored image shows a car with left and right swapped.
 
 The eight points are points of the surface:
 
@@ -31,8 +31,8 @@ class Mesh:
     Attributes:
         vertices: (V, 3) in meters.
         triangles: (T, 3) indices of vertices, counter-clockwise from outside.
-        colors: (T, 3) linear LinearRGB.
-        gloss: (T,) share of the surroundings that the face mirrors when looked at head-on, 0 (matt) to 1.
+        colors: (T, 3) linear RGB.
+        gloss: (T,) share of the surroundings that the face reflects when seen head-on, 0 (matt) to 1.
     """
 
     vertices: Floats
@@ -41,12 +41,12 @@ class Mesh:
     gloss: Floats
 
     def placed(self, x: float, y: float, heading: float) -> Mesh:
-        """Return the mesh as ``place`` places points."""
+        """Return the mesh, placed by ``place``."""
         return replace(self, vertices=place(self.vertices, x, y, heading))
 
 
 def place(points: Floats, x: float, y: float, heading: float) -> Floats:
-    """Return (N, 3) points turned about the vertical by ``heading`` (radians, from +x to +y), then moved by (x, y)."""
+    """Return (N, 3) points rotated about the vertical by ``heading`` (radians, from +x to +y), then moved by (x, y)."""
     cos, sin = np.cos(heading), np.sin(heading)
     turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
     placed: Floats = points @ turn + np.array([x, y, 0.0])
@@ -54,7 +54,7 @@ def place(points: Floats, x: float, y: float, heading: float) -> Floats:
 
 
 def merge(meshes: Sequence[Mesh]) -> Mesh:
-    """Return one mesh of all, in their order."""
+    """Return all meshes as one, in order."""
     offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
     return Mesh(
         vertices=np.concatenate([mesh.vertices for mesh in meshes]),
@@ -65,7 +65,7 @@ def merge(meshes: Sequence[Mesh]) -> Mesh:
 
 
 def polygon(points: Floats, color: LinearRGB, *, facing: LinearRGB, gloss: float = 0.0) -> Mesh:
-    """Return a convex polygon of (M, 3) points that is seen from the side that ``facing`` points to."""
+    """Return a convex polygon of (M, 3) points, visible from the side that ``facing`` points to."""
     count = len(points)
     first = np.zeros(count - 2, dtype=np.int64)
     fan = np.stack([first, np.arange(1, count - 1), np.arange(2, count)], axis=1)
@@ -80,7 +80,7 @@ def loft(rings: Floats, colors: Sequence[LinearRGB], *, ends: tuple[LinearRGB, L
     Args:
         rings: the cross-sections from one end to the other.
         colors: M colors: of the strip between points m and m + 1 of every ring.
-        ends: the colors of the first and of the last ring's own face.
+        ends: the colors of the faces of the first and the last ring.
         gloss: of all faces.
     """
     count, points = rings.shape[:2]
@@ -95,7 +95,7 @@ def loft(rings: Floats, colors: Sequence[LinearRGB], *, ends: tuple[LinearRGB, L
     triangles = np.concatenate([sides, fan[:, ::-1], fan + (count - 1) * points])
     vertices = rings.reshape(-1, 3)
     one, two, three = (vertices[triangles[:, i]] for i in range(3))
-    # Six times the volume: below zero where the triangles are seen from inside.
+    # Six times the volume: negative if the triangles face inward.
     if (one * _cross(two, three)).sum() < 0:
         triangles = triangles[:, ::-1]
     caps = np.repeat(np.array(ends), points - 2, axis=0)
@@ -111,7 +111,7 @@ def box(low: LinearRGB, high: LinearRGB, color: LinearRGB, *, top: LinearRGB | N
 
 
 def cylinder(center: LinearRGB, radii: tuple[float, float], height: float, color: LinearRGB, *, sides: int = 8) -> Mesh:
-    """Return an upright cylinder, or a cone frustum, from its foot's center; ``radii`` of foot and top."""
+    """Return an upright cylinder, or a cone frustum, on the center of its base; ``radii`` of base and top."""
     angle = np.arange(sides) * (2 * np.pi / sides)
     circle = np.column_stack([np.cos(angle), np.sin(angle)])
     rings = np.stack(
@@ -124,7 +124,7 @@ def cylinder(center: LinearRGB, radii: tuple[float, float], height: float, color
 
 
 def ball(center: LinearRGB, radius: float, color: LinearRGB, *, squash: float, rng: np.random.Generator) -> Mesh:
-    """Return a rough ball (a crown of leaves): rings of jittered points, each face's color a little its own."""
+    """Return a rough ball (a treetop): rings of jittered points, with slightly varying face colors."""
     angle = np.arange(8) * (2 * np.pi / 8)
     rings = []
     for level in np.linspace(-0.95, 0.95, 5):
@@ -140,9 +140,9 @@ def patch(corners: Floats, u: tuple[float, float], v: tuple[float, float], *, li
 
     Args:
         corners: (4, 3): the face's points at (u, v) = (0, 0), (1, 0), (1, 1), (0, 1).
-        u: from and to, in fractions of the face.
-        v: likewise.
-        lift: in meters, towards the side from which the corners run counter-clockwise.
+        u: start and end, in fractions of the face.
+        v: start and end, in fractions of the face.
+        lift: in meters, toward the side from which the corners are counter-clockwise.
     """
     normal = _cross(corners[2] - corners[0], corners[3] - corners[1])
     weights = np.array([[(1 - s) * (1 - t), s * (1 - t), s * t, (1 - s) * t] for t in v for s in u])[[0, 1, 3, 2]]
@@ -151,12 +151,12 @@ def patch(corners: Floats, u: tuple[float, float], v: tuple[float, float], *, li
 
 
 def panel(corners: Floats, color: LinearRGB, *, gloss: float = 0.0) -> Mesh:
-    """Return the four-sided face of (4, 3) corners, seen from the side from which they run counter-clockwise."""
+    """Return the four-sided face of (4, 3) corners, visible from the side where they are counter-clockwise."""
     return _mesh(corners, np.array([[0, 1, 2], [0, 2, 3]]), color, gloss)
 
 
 def normals(mesh: Mesh) -> Floats:
-    """Return the (T, 3) unit normals of the faces, outwards."""
+    """Return the (T, 3) outward unit normals of the faces."""
     a, b, c = (mesh.vertices[mesh.triangles[:, i]] for i in range(3))
     across = _cross(b - a, c - a)
     unit: Floats = across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
@@ -168,15 +168,15 @@ def _mesh(vertices: Floats, triangles: Ints, color: LinearRGB, gloss: float) -> 
 
 
 def _cross(a: Floats, b: Floats) -> Floats:
-    """Return the cross products of (..., 3) vectors; numpy's own takes many times as long for a single pair."""
+    """Return the cross products of (..., 3) vectors; numpy's own is many times slower for a single pair."""
     x1, y1, z1 = a[..., 0], a[..., 1], a[..., 2]
     x2, y2, z2 = b[..., 0], b[..., 1], b[..., 2]
     return np.stack([y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2], axis=-1)
 
 
-# How far something drawn on a face lies in front of it, in meters.
+# Distance of a decoration from its face, in meters.
 _LIFT = 0.006
-# How far the body's sides lie inside the overall width, to which the wheels reach.
+# Distance of the body's sides from the overall width, which is that of the wheels.
 _INSET = 0.012
 _SEGMENTS = 16
 
@@ -190,23 +190,23 @@ _PLASTIC: LinearRGB = (0.035, 0.035, 0.037)
 
 @dataclass(frozen=True, kw_only=True)
 class Car:
-    """A car's measures, in meters, and its colors, in linear LinearRGB.
+    """A car's dimensions, in meters, and its colors, in linear RGB.
 
     Attributes:
-        style: the kind of body, for those who look at it; the measures say all that matters.
+        style: name of the body style, for information only.
         length: over the bumpers.
         width: over the wheels and the body, without mirrors.
         height: of the roof.
         clearance: of the body's underside.
         bumper: height of the bumpers' lower edge.
-        belt: height at which the windows begin.
-        nose: height of the bonnet's front edge.
-        tail: height of the boot's rear edge.
-        bonnet: length from the front to the foot of the windscreen.
+        belt: height of the windows' lower edge.
+        nose: height of the hood's front edge.
+        tail: height of the trunk's rear edge.
+        bonnet: length from the front to the foot of the windshield.
         deck: length from the rear to the foot of the rear window.
-        rake: how far the roof begins behind the foot of the windscreen.
-        slope: how far the roof ends before the foot of the rear window.
-        tuck: how far the roof's sides lie inside the belt line's.
+        rake: distance of the roof's front edge behind the foot of the windshield.
+        slope: distance of the roof's rear edge before the foot of the rear window.
+        tuck: distance of the roof's sides from those of the belt line.
         corner: radius of the bumpers' corners as seen from above.
         wheel: radius of the wheels.
         overhang: from the front to the front axle, and from the rear axle to the rear.
@@ -214,7 +214,7 @@ class Car:
         paint: the body.
         cladding: the lower part of the body.
         rim: the wheels' rims.
-        rear_plate: the number plate at the rear.
+        rear_plate: the rear license plate.
         lamp: the headlights.
     """
 
@@ -244,13 +244,13 @@ class Car:
 
     @property
     def side(self) -> float:
-        """How far the body's widest line lies from the middle."""
+        """The distance of the body's widest line from the center."""
         return self.width / 2 - _INSET
 
 
 def car_keypoints(car: Car) -> dict[str, Floats]:
     """Return each keypoint's name and its (3,) place in the car's coordinates, in meters."""
-    # The middle of a quarter circle lies this share of its radius inside the corner of the square round it.
+    # The middle of a quarter circle is this share of its radius inside the corner of the square around it.
     inside = (1 - np.sqrt(0.5)) * car.corner
     bumper = (car.length / 2 - inside, car.side - inside, car.bumper)
     front_axle, rear_axle = car.length / 2 - car.overhang[0], car.overhang[1] - car.length / 2
@@ -277,7 +277,7 @@ def car_mesh(car: Car) -> Mesh:
 
 
 def shadow_mesh(car: Car) -> Mesh:
-    """Return a coarse car for its shadow on the ground."""
+    """Return a coarse mesh of the car for its shadow on the ground."""
     x, y = car.length / 2, car.side
     lower = box((-x, -y, car.clearance), (x, y, car.belt), car.paint)
     feet = box((-x + 0.4, -y, 0.0), (x - 0.4, y, car.clearance), car.paint)
@@ -314,7 +314,7 @@ def _body_rings(car: Car) -> Floats:
 
 
 def _cabin_rings(car: Car) -> Floats:
-    """Return the (3, 4, 3) horizontal sections of the cabin: foot, edge of the roof, roof."""
+    """Return the (3, 4, 3) horizontal sections of the cabin: base, edge of the roof, roof."""
     end = car.length / 2
     front, rear = end - car.bonnet, car.deck - end
     foot = car.belt - 0.04
@@ -334,7 +334,7 @@ def _cabin_rings(car: Car) -> Floats:
     )
 
 
-# A face's corners run counter-clockwise from outside, from the lower one on the left of whoever looks at it.
+# A face's corners are counter-clockwise from outside, starting at the lower left one.
 def _cabin(car: Car) -> list[Mesh]:
     foot, edge, _ = rings = _cabin_rings(car)
     faces = {
@@ -383,7 +383,7 @@ def _rear(car: Car, rings: Floats) -> list[Mesh]:
         lamps.append(_on(right, (0.0, reach), (0.1, 0.9), red, gloss=0.1))
     return [
         *lamps,
-        # Reversing lights, which also set red lamps off from red paint.
+        # Reversing lights, which also separate red lamps from red paint.
         *(_on(upper, span, (0.1, 0.9), (0.7, 0.7, 0.7)) for span in ((0.22, 0.26), (0.74, 0.78))),
         _on(upper, (0.36, 0.64), (0.1, 0.45), car.rear_plate),
         _on(lower, (0.1, 0.9), (0.0, 0.4), _PLASTIC),

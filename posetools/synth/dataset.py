@@ -1,7 +1,7 @@
-"""A data set of rendered cars on disk, as labelme files: as if a person had labeled the images, but exact.
+"""Write a data set of rendered cars as labelme files: as if labeled by a person, but exact.
 
-The images are ``car_0001.jpg``, ... with a JSON file beside each. Every image has a seed of its own, made from the
-set's seed and its number: the first hundred images of a set of a thousand are a set of a hundred of that seed.
+The images are ``car_0001.jpg``, ... with a JSON file next to each. Every image has its own seed, made from the set's
+seed and the image's number: the first hundred images of a set of a thousand equal a set of a hundred with that seed.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ def render_set(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Dataset:
-    """Render images of cars with exact labels into a folder of labelme files; return what they hold.
+    """Render images of cars with exact labels into a folder of labelme files; return them as a Dataset.
 
     The same arguments give the same bytes, with any number of workers.
 
     Args:
-        out: the folder to write; it is written whole or not at all.
-        images: how many, each with one to as many cars as ``variety`` allows.
+        out: the folder to write, as a whole or not at all.
+        images: number of images, each with one to as many cars as ``variety`` allows.
         size: their (width, height) in pixels.
-        seed: another seed, other images.
+        seed: another seed gives other images.
         variety: how much they differ from each other.
-        workers: processes that render.
-        overwrite: replace what is in ``out``.
-        progress: told how far it is.
+        workers: number of rendering processes.
+        overwrite: replace the contents of ``out``.
+        progress: receives progress.
 
     Raises:
         RequestError: ``out`` is not empty, or a number is out of range.
@@ -66,7 +66,7 @@ def render_set(
     digits = max(4, len(str(images)))
     builder = DatasetBuilder(load_skeleton("car8"))
     with staged_folder(out, overwrite=overwrite) as folder:
-        # The writer brings the images to where they belong, as it does with anybody's.
+        # The writer copies the images to their final place, as usual.
         rendered = folder / ".rendered"
         rendered.mkdir()
         work = partial(_render, size=size, seed=seed, variety=variety)

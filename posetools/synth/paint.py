@@ -1,6 +1,6 @@
-"""Light and color: from what is seen at each pixel to the image.
+"""Light and color: from the visible triangle at each pixel to the image.
 
-All light is linear until the last step, where the square root stands in for the display's gamma.
+All light is linear until the last step, where the square root approximates the display's gamma.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ LinearPixels: TypeAlias = npt.NDArray[np.float32]
 
 _NOISE_SIDE = 256
 _TONES = 4096
-# How far ahead of the camera shadows are cut off, in meters.
+# Shadows nearer to the camera than this are cut off, in meters.
 _NEAR_PLANE = 0.2
-# How much of the sun, and of the light from all round, a shadow takes away.
+# Share of the sunlight, and of the ambient light, that a shadow removes.
 _SUN_SHADE = 0.92
 _CONTACT_SHADE = 0.6
 
@@ -33,8 +33,8 @@ def paint(scene: Scene, buffers: Buffers, scale: int) -> Pillow.Image:
     """Return the image.
 
     Args:
-        scene: what is in it.
-        buffers: what is seen at each sub-pixel.
+        scene: the scene.
+        buffers: the visible triangle at each sub-pixel.
         scale: sub-pixels per pixel, along each side.
     """
     camera, light = scene.camera, scene.light
@@ -51,19 +51,19 @@ def paint(scene: Scene, buffers: Buffers, scale: int) -> Pillow.Image:
     sun, contact = (mask.ravel()[ground] for mask in _shadows(scene, scale))
     radiance[ground] = _ground_color(scene.ground, x, y, depth[ground]) * _ground_light(light, sun, contact)
     above = np.float32(camera.position[2]) + depth[solid] * rays[2, solid]
-    # Near the ground less of the sky is seen.
+    # Near the ground less of the sky is visible.
     openness = np.float32(0.62) + np.float32(0.42) * np.clip(above, 0.0, 0.9)
     radiance[solid] = _face_light(scene.mesh, light, camera)[triangle[solid]] * openness[:, None]
     width, height = camera.size
     blocks = radiance.reshape(height, scale, width, scale, 3)
     small = sum((blocks[:, i, :, j] for i in range(scale) for j in range(scale)), np.float32(0)) / np.float32(scale**2)
-    # The lowest sub-pixel: along the horizon it is the one on the ground, which the air hides.
+    # The lowest sub-pixel: at the horizon it is the one on the ground, which is in the haze.
     reach = depth.reshape(height, scale, width, scale)[:, -1, :, -1]
     return _develop(_hazy(np.asarray(small), reach, light), scene.finish)
 
 
 def _hazy(radiance: LinearPixels, depth: LinearPixels, light: Light) -> LinearPixels:
-    """Return the (H, W, 3) light that is left after its way through the air, and what the air adds."""
+    """Return the (H, W, 3) light after absorption by the air, plus the light of the haze."""
     left = np.exp(np.float32(-light.fog) * depth)[..., None] if light.fog else np.ones((), dtype=np.float32)
     left = np.where(np.isinf(depth)[..., None], np.float32(1), left)
     hazy: LinearPixels = radiance * left + np.array(light.sky[0], dtype=np.float32) * (1 - left)
@@ -80,7 +80,7 @@ def _sky(light: Light, rays: LinearPixels) -> LinearPixels:
 
 
 def _face_light(mesh: Mesh, light: Light, camera: Camera) -> LinearPixels:
-    """Return the (T, 3) light that each face sends to the camera: diffuse, plus what it mirrors of its surroundings."""
+    """Return the (T, 3) light from each face to the camera: diffuse, plus reflections of the surroundings."""
     unit = normals(mesh)
     up = unit[:, 2:3]
     sun = np.clip(unit @ np.array(light.sun), 0.0, None)[:, None]
@@ -94,7 +94,7 @@ def _face_light(mesh: Mesh, light: Light, camera: Camera) -> LinearPixels:
     rise = np.clip(mirrored[:, 2:3], 0.0, 1.0)
     seen = np.where(mirrored[:, 2:3] > 0, low * (1 - rise) + high * rise, 0.25 * np.array(light.ambient))
     glare = np.clip(mirrored @ np.array(light.sun), 0.0, 1.0)[:, None] ** 40 * np.array(light.sun_color) * 2.0
-    # Schlick's approximation of Fresnel's law: faces mirror more when seen at a flat angle.
+    # Schlick's approximation of Fresnel's law: faces reflect more at flat angles.
     gloss = mesh.gloss[:, None]
     share = gloss * (0.35 + 0.65 * (1 - facing) ** 5 / 0.6)
     total: LinearPixels = (diffuse * (1 - 0.5 * np.clip(share, 0, 1)) + share * seen + gloss * glare).astype(np.float32)
@@ -110,11 +110,11 @@ def _ground_light(light: Light, sun: LinearPixels, contact: LinearPixels) -> Lin
 
 
 def _ground_color(ground: Ground, x: LinearPixels, y: LinearPixels, depth: LinearPixels) -> LinearPixels:
-    """Return the (N, 3) colors of points of the ground, seen from so far away."""
+    """Return the (N, 3) colors of points of the ground, seen from ``depth`` away."""
     cos, sin = np.float32(np.cos(ground.heading)), np.float32(np.sin(ground.heading))
     dx, dy = x - np.float32(ground.center[0]), y - np.float32(ground.center[1])
     along, aside = dx * cos + dy * sin, dy * cos - dx * sin
-    # Four colors: the ground, the joints of its stones, the road, its markings.
+    # Four colors: the ground, the joints between its tiles, the road, its markings.
     which = np.zeros(len(x), dtype=np.int8)
     if ground.tiles:
         side = np.float32(ground.tiles)
@@ -133,7 +133,7 @@ def _ground_color(ground: Ground, x: LinearPixels, y: LinearPixels, depth: Linea
 
 
 def _is_line(ground: Ground, along: LinearPixels, aside: LinearPixels) -> npt.NDArray[np.bool_]:
-    """Return whether points of the road lie on its markings."""
+    """Return whether points of the road are on its markings."""
     edge = np.abs(np.abs(aside) - np.float32(ground.half_width - 0.25)) < 0.07
     if ground.bays:
         bay: npt.NDArray[np.bool_] = edge | (np.mod(along, np.float32(ground.bays)) < 0.11)
@@ -161,7 +161,7 @@ def _shadows(scene: Scene, scale: int) -> tuple[LinearPixels, LinearPixels]:
 
 
 def _draw(mask: Pillow.Image, polygons: Floats, camera: Camera, scale: int) -> None:
-    """Fill (N, M, 3) polygons in a mask of sub-pixels, each as far as it lies before the camera."""
+    """Fill (N, M, 3) polygons in a mask of sub-pixels, clipped to the front of the camera."""
     pen = ImageDraw.Draw(mask)
     pixels, depth = camera.project(polygons.reshape(-1, 3))
     pixels, depth = pixels.reshape(*polygons.shape[:2], 2) * scale, depth.reshape(polygons.shape[:2])
@@ -174,7 +174,7 @@ def _draw(mask: Pillow.Image, polygons: Floats, camera: Camera, scale: int) -> N
 
 
 def _cut(polygon: Floats, depth: Floats) -> Floats:
-    """Return the part of an (M, 3) polygon that lies deeper than _NEAR_PLANE (Sutherland and Hodgman, one plane)."""
+    """Return the part of an (M, 3) polygon beyond _NEAR_PLANE (Sutherland-Hodgman clipping, one plane)."""
     kept = []
     for i in range(len(polygon)):
         a, b = depth[i - 1] - _NEAR_PLANE, depth[i] - _NEAR_PLANE
@@ -187,7 +187,7 @@ def _cut(polygon: Floats, depth: Floats) -> Floats:
 
 @cache
 def _noise_tile() -> LinearPixels:
-    """Return a (256, 256) tile of smooth noise from 0 to 1 that continues across its edges."""
+    """Return a seamless (256, 256) tile of smooth noise from 0 to 1."""
     rng = np.random.default_rng(20_240)
     tile = np.zeros((_NOISE_SIDE, _NOISE_SIDE))
     for cells, weight in ((16, 0.3), (32, 0.3), (64, 0.25), (128, 0.15)):
@@ -201,7 +201,7 @@ def _noise_tile() -> LinearPixels:
 
 def _noise(u: LinearPixels, v: LinearPixels) -> LinearPixels:
     """Return smooth noise from 0 to 1 at (u, v), in texels of the tile."""
-    # The side is a power of two: its last bits are the remainder, also below zero.
+    # The side is a power of two: the last bits are the remainder, even for negative numbers.
     column, row = u.astype(np.int32) & (_NOISE_SIDE - 1), v.astype(np.int32) & (_NOISE_SIDE - 1)
     value: LinearPixels = _noise_tile().ravel()[row * _NOISE_SIDE + column]
     return value
@@ -222,9 +222,9 @@ def _develop(radiance: LinearPixels, finish: Finish) -> Pillow.Image:
 
 
 def _tone_curve(contrast: float) -> npt.NDArray[np.uint8]:
-    """Return the gray level for each of _TONES values of the root of the light, from 0 to 2."""
+    """Return the gray level for each of _TONES values of the square root of the light, from 0 to 2."""
     shown = np.linspace(0, 2, _TONES)
-    # A shoulder keeps bright faces apart instead of cutting them off at white.
+    # A shoulder keeps bright faces distinct instead of clipping them to white.
     shown = np.where(shown > 0.8, 0.8 + 0.2 * np.tanh((shown - 0.8) / 0.35), shown)
     levels: npt.NDArray[np.uint8] = np.clip((0.5 + (shown - 0.5) * contrast) * 255, 0, 255).astype(np.uint8)
     return levels

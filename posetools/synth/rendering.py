@@ -1,8 +1,8 @@
-"""One rendered image with its labels, which are computed from the same geometry as its pixels, not from them.
+"""One rendered image with its labels, computed from the same geometry as its pixels.
 
-- A keypoint is where its 3-D point is seen: visibility 2 when nothing lies before it, 1 when the car itself or
-  something else hides it, 0 (not labeled) when it lies outside the image.
-- A box is the tight box of all that would be seen of the car if it stood alone, cut by the image's edge.
+- A keypoint is the projection of its 3D point: visibility 2 if nothing is in front of it, 1 if the car itself or
+  something else occludes it, 0 (not labeled) if it is outside the image.
+- A box is the tight box of everything that would be visible of the car on its own, clipped to the image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from posetools.synth.paint import paint
 from posetools.synth.sample import FULL_VARIETY, Variety, sample_scene
 from posetools.synth.scene import Scene
 
-# Whatever lies less than this before a point, in meters, does not hide it: paint on the surface that it lies in.
+# Surfaces closer than this in front of a point, in meters, do not occlude it: they belong to the point's own surface.
 _TOLERANCE = 0.02
 # Coordinates are kept to a thousandth of a pixel.
 _LABEL_DECIMALS = 3
@@ -44,7 +44,7 @@ def label_keypoints(pixels: Floats, depth: Floats, screen: Screen, size: tuple[i
     """Return the (K, 3) label of K points.
 
     Args:
-        pixels: (K, 2) where they are seen.
+        pixels: (K, 2) their projections.
         depth: (K,) in meters, positive.
         screen: all triangles of the scene.
         size: the image's (width, height).
@@ -58,10 +58,10 @@ def label_keypoints(pixels: Floats, depth: Floats, screen: Screen, size: tuple[i
 
 
 def label_box(screen: Screen, size: tuple[int, int]) -> Floats | None:
-    """Return the (4,) tight box of what the triangles cover of the image, or None when that is nothing.
+    """Return the (4,) tight box of the part of the image that the triangles cover, or None if they cover nothing.
 
-    The box of a union of triangles cut by a rectangle is the box of: their corners inside it, the places where their
-    sides cross its edges, and its own corners that they cover.
+    The box of a union of triangles clipped by a rectangle is the box of: their corners inside it, the intersections of
+    their sides with its edges, and its own corners that they cover.
     """
     corners = screen.corners[screen.front]
     limit = np.array(size, dtype=np.float64)
@@ -94,7 +94,7 @@ def _hidden(pixels: Floats, depth: Floats, screen: Screen) -> Bools:
 
 
 def _covers(corners: Floats, points: Floats) -> Bools:
-    """Return (P, T): whether each of (T, 3, 2) triangles seen from outside holds each of (P, 2) points."""
+    """Return (P, T): whether each of (T, 3, 2) triangles seen from outside contains each of (P, 2) points."""
     covered = np.ones((len(points), len(corners)), dtype=np.bool_)
     for i in range(3):
         start, side = corners[:, i], corners[:, (i + 1) % 3] - corners[:, i]
@@ -103,7 +103,7 @@ def _covers(corners: Floats, points: Floats) -> Bools:
     return covered
 
 
-# A car of which less than this share is seen is taken out of the scene: nobody would label it.
+# Cars with less than this share visible are removed from the scene: a person would not label them.
 LEAST_SEEN = 0.25
 # Sub-pixels per pixel, along each side.
 _SCALE = 2
@@ -116,7 +116,7 @@ class RenderedImage:
     Attributes:
         image: RGB.
         labels: one per car of ``scene``, in its order.
-        scene: what was rendered.
+        scene: the rendered scene.
     """
 
     image: Pillow.Image
@@ -127,7 +127,7 @@ class RenderedImage:
 def render_random(
     rng: np.random.Generator, size: tuple[int, int], skeleton: Skeleton, variety: Variety = FULL_VARIETY
 ) -> RenderedImage:
-    """Return a random image of ``size`` (width, height): every car in it is labeled, and is there to be seen."""
+    """Return a random image of ``size`` (width, height): every car in it is labeled and sufficiently visible."""
     while True:
         scene = sample_scene(rng, size, variety)
         while scene.cars:
@@ -135,13 +135,13 @@ def render_random(
             shares = seen_shares(scene, screen, buffers)
             if shares.min() >= LEAST_SEEN:
                 return _rendered(scene, screen, buffers, skeleton)
-            # The most hidden car goes first: those behind it may then be seen well enough.
+            # Remove the least visible car first: those behind it may then be visible enough.
             worst = int(shares.argmin())
             scene = replace(scene, cars=(*scene.cars[:worst], *scene.cars[worst + 1 :]))
 
 
 def seen_shares(scene: Scene, screen: Screen, buffers: Buffers) -> Floats:
-    """Return for each car the share of it that is seen: neither outside the image nor behind something."""
+    """Return the visible share of each car: inside the image and not occluded."""
     owner = np.append(scene.group, -1)[buffers.triangle.ravel()]
     seen = np.bincount(owner[owner >= 0], minlength=len(scene.cars))
     alone = buffers.covered.sum(axis=1)

@@ -1,8 +1,7 @@
-"""Random scenes: which cars, with the measures of real ones, stand where, what is round them, the light, the camera.
+"""Random scenes: cars with realistic dimensions and their places, surroundings, light and camera.
 
-A scene is kept only when every car in it is worth a label: not much cut by the image's edge, not too small. What
-hides cars from each other is seen only when the pixels are there, so that is checked after rasterizing
-(``posetools.synth.scene``).
+A scene is kept only if every car in it is worth a label: not truncated much by the image's edge, not too small.
+Occlusion is known only after rasterizing, and is checked there (``posetools.synth.rendering``).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ MeasureRange = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class CarStyle:
-    """From where to where the measures of one kind of car go, in meters (the last two: how often, how many windows)."""
+    """Ranges of the dimensions of one kind of car, in meters; the last two: frequency, number of windows."""
 
     length: MeasureRange
     width: MeasureRange
@@ -29,7 +28,7 @@ class CarStyle:
     deck: MeasureRange
     rake: MeasureRange
     slope: MeasureRange
-    # Of the height: where the windows begin, and how high the bonnet's front edge is.
+    # Shares of the height: lower edge of the windows, front edge of the hood.
     belt: MeasureRange
     nose: MeasureRange
     clearance: MeasureRange
@@ -66,7 +65,7 @@ STYLES = {
     ),
 }  # fmt: skip
 
-# Linear LinearRGB and how often: grays and near-blacks and whites first, as on the road.
+# Linear RGB and frequency: mostly gray, black and white, as on the road.
 _PAINTS: tuple[tuple[LinearRGB, float], ...] = (
     ((0.72, 0.72, 0.72), 0.2),
     ((0.36, 0.37, 0.38), 0.15),
@@ -126,20 +125,20 @@ def sample_car(rng: np.random.Generator) -> Car:
 
 
 def sample_paint(rng: np.random.Generator) -> LinearRGB:
-    """Return a random car color: a common one, a little off."""
+    """Return a random car color: a common one with slight variation."""
     weights = np.array([weight for _, weight in _PAINTS])
     base = np.array(_PAINTS[int(rng.choice(len(_PAINTS), p=weights / weights.sum()))][0])
     red, green, blue = np.clip(base * rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3), 0.01, 0.85)
     return float(red), float(green), float(blue)
 
 
-# A car's box must be at least so many pixels on its longer side.
+# Least longer side of a car's box, in pixels.
 SMALLEST_PIXELS = 14
-# At least this share of its box must lie in the image.
+# Least share of its box inside the image.
 LEAST_INSIDE = 0.55
-# No part of a car comes nearer to the camera than this, in meters along the axis.
+# Least distance of any part of a car from the camera, in meters along the axis.
 NEAREST = 0.6
-# Cars keep this distance from each other, in meters.
+# Least distance between cars, in meters.
 GAP = 0.35
 _TRIES = 12
 
@@ -149,15 +148,15 @@ class Variety:
     """How much the images of a set differ from each other.
 
     Attributes:
-        cars: how likely one car is in an image, two cars, and so on; they sum to 1.
-        share: from where to where the first car's width goes, as a share of the image's.
-        smallest: the least that the longer side of any car's box is, as a share of the image's width.
-        highest: up to where cameras stand, in meters.
-        light: how likely sun, clouds, dusk and night are; they sum to 1.
-        fog: how likely fog is.
-        blur: how likely the image is a little out of focus.
+        cars: probabilities of one car in an image, two cars, and so on; they sum to 1.
+        share: range of the first car's width, as a share of the image's.
+        smallest: least longer side of any car's box, as a share of the image's width.
+        highest: largest height of cameras, in meters.
+        light: probabilities of sun, clouds, dusk and night; they sum to 1.
+        fog: probability of fog.
+        blur: probability of slight blur.
         noise: the most noise, in gray levels.
-        things: whether buildings, trees, poles and the like stand round the cars.
+        things: whether buildings, trees, poles and other objects are around the cars.
     """
 
     cars: tuple[float, ...] = (0.4, 0.27, 0.2, 0.13)
@@ -172,7 +171,7 @@ class Variety:
 
 
 FULL_VARIETY = Variety()
-# What a small network learns in minutes: large cars by daylight on open ground.
+# Easy enough for a small network to learn in minutes: large cars in daylight on open ground.
 PLAIN = Variety(
     cars=(0.5, 0.5),
     share=(0.42, 0.8),
@@ -202,7 +201,7 @@ def sample_scene(rng: np.random.Generator, size: tuple[int, int], variety: Varie
 
 
 def fits(camera: Camera, car: PlacedCar, smallest: float = FULL_VARIETY.smallest) -> bool:
-    """Return whether a car, seen so, is worth a label: near enough, far enough, and mostly in the image."""
+    """Return whether a car is worth a label: near enough, far enough, and mostly in the image."""
     pixels, depth = camera.project(car.outline())
     if depth.min() < NEAREST:
         return False
@@ -215,7 +214,7 @@ def fits(camera: Camera, car: PlacedCar, smallest: float = FULL_VARIETY.smallest
 
 
 def _sample_camera(rng: np.random.Generator, car: PlacedCar, size: tuple[int, int], variety: Variety) -> Camera:
-    """Return a camera that shows the car at a chosen size, from any side, somewhere in the middle part."""
+    """Return a camera that shows the car at a random size, from any side, near the center of the image."""
     width, height = size
     focal = width / 2 / np.tan(np.radians(rng.uniform(28, 72)) / 2)
     azimuth = rng.uniform(-np.pi, np.pi)
@@ -226,7 +225,7 @@ def _sample_camera(rng: np.random.Generator, car: PlacedCar, size: tuple[int, in
     eye = min(rng.uniform(1.0, 2.2) if rng.random() < 0.5 else rng.uniform(2.0, variety.highest), 0.7 * reach)
     flat = np.sqrt(reach**2 - eye**2)
     position = (car.x + flat * np.cos(azimuth), car.y + flat * np.sin(azimuth), eye)
-    # The axis passes the car so that it is seen off the middle.
+    # The axis misses the car, so that it is off center.
     aside, up = rng.uniform(-0.22, 0.22) * width / focal * reach, rng.uniform(-0.25, 0.12) * height / focal * reach
     target = (
         car.x - aside * np.sin(azimuth),
@@ -240,7 +239,7 @@ def _sample_camera(rng: np.random.Generator, car: PlacedCar, size: tuple[int, in
 def _add_cars(
     rng: np.random.Generator, camera: Camera, first: PlacedCar, wanted: int, smallest: float
 ) -> tuple[PlacedCar, ...]:
-    """Return the first car and up to ``wanted - 1`` more: in rows as on roads and car parks, or anywhere."""
+    """Return the first car and up to ``wanted - 1`` more: in rows as on roads and parking lots, or anywhere."""
     cars = [first]
     row = rng.random() < 0.55
     spacing = (rng.uniform(5.6, 7.5), rng.uniform(2.5, 3.6))
@@ -266,7 +265,7 @@ def _add_cars(
 
 
 def overlap(a: PlacedCar, b: PlacedCar) -> bool:
-    """Return whether two cars stand closer to each other than the gap that they keep (separating axes)."""
+    """Return whether two cars are closer than GAP (separating axes)."""
     one, two = a.footprint(GAP / 2), b.footprint(GAP / 2)
     for heading in (a.heading, b.heading):
         for angle in (heading, heading + np.pi / 2):

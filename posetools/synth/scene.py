@@ -1,6 +1,6 @@
-"""The scene: cars and things on a ground plane, the light, the ground, and the camera that looks at them.
+"""The scene: cars and things on a ground plane, the light, the ground, and the camera.
 
-Things stand round the cars: buildings, trees, poles, walls, containers. They make the background, and hide cars.
+Things are around the cars: buildings, trees, poles, walls, containers. They form the background, and occlude cars.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from posetools.synth.car import (
 
 @dataclass(frozen=True)
 class PlacedCar:
-    """A car, where it stands (x, y in meters) and where its front points to (radians, from +x to +y)."""
+    """A car with its place (x, y in meters) and heading (radians, from +x to +y)."""
 
     car: Car
     x: float
@@ -47,7 +47,7 @@ class PlacedCar:
 
     @property
     def shadow(self) -> Mesh:
-        """The coarse mesh that throws its shadow, in world coordinates."""
+        """The coarse mesh for its shadow, in world coordinates."""
         return shadow_mesh(self.car).placed(self.x, self.y, self.heading)
 
     def keypoints(self, skeleton: Skeleton) -> Floats:
@@ -56,7 +56,7 @@ class PlacedCar:
         return place(np.stack([points[name] for name in skeleton.names]), self.x, self.y, self.heading)
 
     def outline(self) -> Floats:
-        """Return 12 points in world coordinates within which the car lies but for its mirrors: to judge it quickly."""
+        """Return 12 points in world coordinates that enclose the car without its mirrors, for quick checks."""
         ground = np.column_stack([self.footprint(0.0), np.zeros(4)])
         belt = ground + np.array([0.0, 0.0, self.car.belt])
         # The roof is shorter and narrower than the car.
@@ -65,7 +65,7 @@ class PlacedCar:
         return points
 
     def footprint(self, margin: float) -> Floats:
-        """Return the (4, 2) corners of the car on the ground, wider by ``margin`` meters all round."""
+        """Return the (4, 2) corners of the car on the ground, enlarged by ``margin`` meters on all sides."""
         x, y = self.car.length / 2 + margin, self.car.width / 2 + margin
         cos, sin = np.cos(self.heading), np.sin(self.heading)
         corners = np.array([[x, y], [-x, y], [-x, -y], [x, -y]])
@@ -78,11 +78,11 @@ class Light:
     """The light and the air.
 
     Attributes:
-        sun: unit vector towards the sun.
-        sun_color: linear LinearRGB of direct light; black when the sky is covered.
-        sky: linear LinearRGB of the sky at the horizon and above.
-        ambient: linear LinearRGB of the light from all round.
-        fog: share of light lost per metre.
+        sun: unit vector toward the sun.
+        sun_color: linear RGB of direct light; black if the sky is covered.
+        sky: linear RGB of the sky at the horizon and above.
+        ambient: linear RGB of the ambient light.
+        fog: share of light lost per meter.
     """
 
     sun: LinearRGB
@@ -97,17 +97,17 @@ class Ground:
     """How the ground is painted.
 
     Attributes:
-        base: linear LinearRGB beside the road.
-        road: linear LinearRGB of the road.
-        line: linear LinearRGB of the markings.
+        base: linear RGB next to the road.
+        road: linear RGB of the road.
+        line: linear RGB of the markings.
         heading: direction of the road, in radians.
-        center: a point (x, y) on the road's middle line.
+        center: a point (x, y) on the road's center line.
         half_width: of the road, in meters; 0 for no road.
         lanes: how many lanes; markings between them are dashed.
         bays: distance between the lines of parking bays on the road, in meters; 0 for none.
-        tiles: side of paving stones beside the road, in meters; 0 for none.
+        tiles: side of paving stones next to the road, in meters; 0 for none.
         contrast: of the texture, 0 to 1.
-        offset: where in the noise the texture begins, in meters.
+        offset: of the texture in the noise, in meters.
     """
 
     base: LinearRGB
@@ -125,7 +125,7 @@ class Ground:
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """What the camera does to the image.
+    """Camera effects on the image.
 
     Attributes:
         exposure: factor on the light.
@@ -151,12 +151,12 @@ class Scene:
     """Everything in one image.
 
     Attributes:
-        camera: who looks.
+        camera: the camera.
         cars: the cars; all of them are labeled.
-        things: what else stands there (meshes in world coordinates); it throws shadows and hides cars.
+        things: other objects (meshes in world coordinates); they cast shadows and occlude cars.
         light: the light and the air.
         ground: how the ground is painted.
-        finish: what the camera does to the image.
+        finish: camera effects.
     """
 
     camera: Camera
@@ -173,13 +173,13 @@ class Scene:
 
     @cached_property
     def group(self) -> Ints:
-        """(T,) which car each triangle of ``mesh`` belongs to, -1 for things."""
+        """(T,) the car of each triangle of ``mesh``, -1 for things."""
         counts = [len(car.mesh.triangles) for car in self.cars]
         things = sum(len(thing.triangles) for thing in self.things)
         return np.repeat(np.array([*range(len(counts)), -1]), [*counts, things])
 
 
-# Nothing comes nearer to a car than this, in meters, nor nearer to the camera than _FREE.
+# Least distance of things from a car, in meters; _FREE is the least distance from the camera.
 _CLEAR = 0.3
 _FREE = 1.2
 _WALLS: tuple[LinearRGB, ...] = (
@@ -195,7 +195,7 @@ _BRIGHT: tuple[LinearRGB, ...] = (
 
 
 def sample_things(rng: np.random.Generator, camera: Camera, cars: Sequence[PlacedCar]) -> tuple[Mesh, ...]:
-    """Return random things that are in the image and stand clear of the cars and of the camera."""
+    """Return random things in view, at a distance from the cars and the camera."""
     to_car = cars[0].x - camera.position[0], cars[0].y - camera.position[1]
     away, ahead = np.hypot(*to_car), np.arctan2(to_car[1], to_car[0])
     things = []
@@ -227,7 +227,7 @@ def _stands_free(thing: Mesh, camera: Camera, cars: Sequence[PlacedCar]) -> bool
 
 
 def _distance(corners: Floats, point: Floats) -> float:
-    """Return how far a point lies from a rectangle of (4, 2) corners, 0 inside it."""
+    """Return the distance of a point from a rectangle of (4, 2) corners, 0 inside it."""
     center = corners.mean(axis=0)
     axes = np.stack([corners[0] - corners[1], corners[0] - corners[3]]) / 2
     half = np.linalg.norm(axes, axis=1)
@@ -281,7 +281,7 @@ def _small(rng: np.random.Generator) -> Mesh:
         length, height = rng.uniform(1.5, 6), rng.uniform(0.5, 1.4)
         return box((-length / 2, -0.15, 0.0), (length / 2, 0.15, height), _tone(rng, _WALLS))
     if kind == 4:
-        # A container or a skip: as large as a car, and none.
+        # A container or a dumpster: as large as a car.
         length, width, height = rng.uniform(1.5, 4.5), rng.uniform(1.2, 2.2), rng.uniform(1.0, 2.3)
         return box((-length / 2, -width / 2, 0.0), (length / 2, width / 2, height), _tone(rng, _BRIGHT + _WALLS))
     return cylinder((0.0, 0.0, 0.0), (0.22, 0.03), 0.7, (0.6, 0.12, 0.02))

@@ -1,1 +1,1 @@
-"""Training: requests, what is checked before, and what a run is lent."""
+"""Training: requests, checks before a run, and hooks of a run."""

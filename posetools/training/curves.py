@@ -1,18 +1,18 @@
-"""Learning curves: what one or more runs logged, as one figure, in PNG and SVG.
+"""Learning curves of one or more runs, as one figure, in PNG and SVG.
 
-A panel for each thing that is measured: the losses (the total thick, its parts thin), each family of metrics
-(``coco/AP`` with ``coco/AP .5``, ...), what else training logs (``acc_pose``), and the learning rate on a log axis.
+One panel each for the losses (total thick, parts thin), each family of metrics (``coco/AP`` with ``coco/AP .5``, ...),
+other training values (``acc_pose``), and the learning rate on a log axis.
 
 Decisions:
 
-- Panels are by metric, so a detector and a pose estimator share a figure; runs whose losses have different parts have
+- Panels are by metric, so a detector and a pose estimator share a figure; runs whose losses have different parts get
   different panels, as such losses do not compare.
-- The axis counts epochs when all runs do, so that runs with different batches line up; iterations otherwise.
-- With one run colors tell the tags apart, with several they tell the runs apart, and of each family only the metric
-  itself is drawn; ``--metrics`` asks for others. The colors are Okabe and Ito's, which color-blind people can tell
-  apart; they are seven on white, which is the most runs that a figure takes.
-- Figure and canvas are made as objects: pyplot's global state, and a user's display, stay untouched. The same runs give
-  the same bytes, for one version of matplotlib.
+- The axis counts epochs when all runs do, so that runs with different batch sizes line up; iterations otherwise.
+- With one run, colors mean tags; with several, colors mean runs, and each family shows only the metric itself;
+  ``--metrics`` selects others. The colors are Okabe and Ito's, safe for color-blind readers; seven of them show on
+  white, so a figure takes at most seven runs.
+- Figure and canvas are objects: pyplot's global state and the user's display stay untouched. The same runs give the
+  same bytes, for one version of matplotlib.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from posetools.errors import MissingExtraError, RequestError
 from posetools.files.disk import write_files
 from posetools.mm.run_log import LoggedCurve, RunLog
 
-# Okabe and Ito's palette without the yellow, which is hardly seen on white.
+# Okabe and Ito's palette without the yellow, which is hard to see on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", ":", "-.")
 _GRAY = "#777777"
 
 _LR = "lr"
-# Logged by training, and no measure of what it learns; --metrics may ask for them.
+# Logged by training, but no measure of learning; shown only with --metrics.
 _NOT_SHOWN = frozenset({"base_lr", "time", "data_time", "memory", "grad_norm"})
 _TAG_UNITS = {"time": "s per iteration", "data_time": "s per iteration", "memory": "MB"}
-# What follows the name of a metric in those of its variants: an IoU or OKS threshold, a size class, a PCK threshold.
+# Suffixes of metric variants: an IoU or OKS threshold, a size class, a PCK threshold.
 _VARIANT = re.compile(r"(_(50|75|s|m|l)| \.(5|75)| \([SML]\)|@[\d.]+)$")
 
 _PANEL = (5.2, 3.3)  # inches
@@ -56,9 +56,9 @@ class CurvePanel:
     """One panel of the figure.
 
     Attributes:
-        title: what it shows.
+        title: its title.
         tags: the curves in it, the main one first.
-        runs: indices of the runs that are in it.
+        runs: indices of the runs in it.
         log: whether its axis is logarithmic.
     """
 
@@ -71,26 +71,26 @@ class CurvePanel:
 def draw_curves(
     runs: Sequence[RunLog], out: Path, *, metrics: Sequence[str] = (), smooth: int = 1
 ) -> tuple[Path, Path]:
-    """Draw the curves of some runs into a PNG and an SVG file.
+    """Draw the curves of runs to a PNG and an SVG file.
 
     Args:
         runs: at least one, at most seven.
-        out: the file; its suffix is ``.png`` or ``.svg``, or it has none. Both are written.
-        metrics: the tags to draw; empty: the usual ones.
-        smooth: training curves are means over so many logged points, with the points themselves pale behind.
+        out: the file, with suffix ``.png``, ``.svg`` or none. Both are written.
+        metrics: the tags to draw; empty: the default ones.
+        smooth: window of the moving mean of training curves, in logged points; the raw points are drawn pale.
 
     Returns:
         The PNG and the SVG file.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        RequestError: too many runs, a tag that none of them logged, or an ``out`` of another kind.
+        RequestError: too many runs, a tag that no run logged, or another suffix of ``out``.
         OutputError: a file cannot be written.
     """
     png, svg = files_of(out)
     if len(runs) > len(COLORS):
         raise RequestError(
-            f"runs must be at most {len(COLORS)}, as many as colors tell apart, got {len(runs)}\n"
+            f"runs must be at most {len(COLORS)} (one color each), got {len(runs)}\n"
             "  name the work folders to compare, not the folder that holds them"
         )
     panels = plan_panels(runs, metrics)
@@ -98,7 +98,7 @@ def draw_curves(
         import matplotlib.figure
     except ModuleNotFoundError as exc:
         raise MissingExtraError("posetools plot", "plot", "matplotlib") from exc
-    # The salt makes the ids in an SVG the same each time. A name in a script that the font lacks is drawn as boxes.
+    # The salt makes SVG ids reproducible. A name in a script that the font lacks is drawn as boxes.
     settings = {"svg.hashsalt": "posetools", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -112,7 +112,7 @@ def draw_curves(
 
 
 def files_of(out: Path) -> tuple[Path, Path]:
-    """Return the PNG and the SVG file that ``out`` stands for.
+    """Return the PNG and the SVG file for ``out``.
 
     Raises:
         RequestError: it has another suffix, or is a folder.
@@ -127,7 +127,7 @@ def files_of(out: Path) -> tuple[Path, Path]:
 
 
 def run_names(work_dirs: Sequence[Path]) -> tuple[str, ...]:
-    """Return a name for each work folder: the end of its path, as short as tells them apart."""
+    """Return a name for each work folder: the shortest unique end of its path."""
     parts = [path.absolute().parts for path in work_dirs]
     longest = max(len(of_path) for of_path in parts)
     for length in range(1, longest + 1):
@@ -138,9 +138,9 @@ def run_names(work_dirs: Sequence[Path]) -> tuple[str, ...]:
 
 
 def smoothed(values: Floats, window: int) -> Floats:
-    """Return the centerd moving mean of (N,) values over ``window`` of them; gaps stay gaps and count for nothing.
+    """Return the centered moving mean of (N,) values over ``window`` of them; gaps stay gaps and are ignored.
 
-    At the ends the window is cut to what there is.
+    At the ends the window is cut.
     """
     known = np.isfinite(values)
     # Half the window on each side; an even one has its extra value on the left.
@@ -154,23 +154,21 @@ def smoothed(values: Floats, window: int) -> Floats:
 
 
 def family_of(tag: str) -> str:
-    """Return the metric that a tag is a variant of: ``coco/AP`` of ``coco/AP .5``."""
+    """Return the metric of a variant: ``coco/AP`` for ``coco/AP .5``."""
     return _VARIANT.sub("", tag)
 
 
 def plan_panels(runs: Sequence[RunLog], metrics: Sequence[str] = ()) -> tuple[CurvePanel, ...]:
-    """Return the panels for some runs: losses, metrics, what else training logged, learning rate.
+    """Return the panels: losses, metrics, other training values, learning rate.
 
     Raises:
-        RequestError: a tag that was asked for was logged by no run.
+        RequestError: no run logged a requested tag.
     """
     training = _tags(run.training for run in runs)
     evaluated = _tags(run.metrics for run in runs)
     for tag in metrics:
         if tag not in (*training, *evaluated):
-            raise RequestError(
-                f"--metrics must name what was logged, got {tag!r}\n  {', '.join((*training, *evaluated))}"
-            )
+            raise RequestError(f"--metrics must be logged tags, got {tag!r}\n  {', '.join((*training, *evaluated))}")
     if metrics:
         training = tuple(tag for tag in training if tag in metrics)
         evaluated = tuple(tag for tag in evaluated if tag in metrics)
@@ -180,7 +178,7 @@ def plan_panels(runs: Sequence[RunLog], metrics: Sequence[str] = ()) -> tuple[Cu
     for family in dict.fromkeys(map(family_of, evaluated)):
         tags = sorted((tag for tag in evaluated if family_of(tag) == family), key=lambda tag: tag != family)
         measured = [tag for tag in tags if any(_has_values(run.metrics.get(tag)) for run in runs)]
-        # Several runs times several variants cannot be told apart; what was asked for is drawn all the same.
+        # Several runs times several variants are hard to distinguish; requested tags are drawn anyway.
         panels.append(_panel(runs, family, tuple(measured if metrics or len(runs) == 1 else measured[:1])))
     for tag in training:
         if "loss" not in tag and tag != _LR:
@@ -208,7 +206,7 @@ def _panel(runs: Sequence[RunLog], title: str, tags: tuple[str, ...], *, log: bo
 
 
 def _loss_panels(runs: Sequence[RunLog], tags: Sequence[str], *, chosen: bool) -> Iterator[CurvePanel]:
-    """Give a panel for each set of losses that a run has."""
+    """Yield a panel for each set of losses."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, run in enumerate(runs):
         own = sorted((tag for tag in tags if tag in run.training), key=lambda tag: (tag != "loss", tags.index(tag)))
@@ -222,7 +220,7 @@ def _loss_panels(runs: Sequence[RunLog], tags: Sequence[str], *, chosen: bool) -
 
 
 def _same(run: RunLog, total: str, part: str) -> bool:
-    """Return whether a loss has one part only, which lies on top of it."""
+    """Return whether a loss equals its only part."""
     return np.array_equal(run.training[total].values, run.training[part].values, equal_nan=True)
 
 
@@ -248,14 +246,14 @@ class _Drawing:
         return figure
 
     def _head(self, figure: Any) -> None:
-        """Put the name of the one run, or the legend of several, above the panels."""
+        """Add the name of the one run, or the legend of several, above the panels."""
         from matplotlib.lines import Line2D
 
         if len(self.runs) == 1:
             figure.suptitle(self.names[0])
             return
         handles = [Line2D([], [], color=COLORS[i], linewidth=2) for i in range(len(self.runs))]
-        # Some 13 letters fit on an inch; the line before a name takes the room of six.
+        # About 13 letters fit in an inch; the line before a name takes the space of six.
         room = int(13 * figure.get_figwidth()) // (max(map(len, self.names)) + 6)
         columns = max(1, min(len(handles), room))
         figure.legend(handles, self.names, loc="outside upper center", ncols=columns, frameon=False)
@@ -278,7 +276,7 @@ class _Drawing:
             axis.legend(handles=handles, fontsize="small", framealpha=0.7)
 
     def _styles(self, panel: CurvePanel) -> list[Any]:
-        """Return what tells the tags of a panel apart where colors tell the runs apart."""
+        """Return the line styles of a panel's tags where colors mean runs."""
         from matplotlib.lines import Line2D
 
         if len(panel.tags) == 1:
@@ -325,7 +323,7 @@ class _Drawing:
         return handles
 
     def _dress(self, axis: Any, panel: CurvePanel) -> None:
-        """Give a panel its title, axes and grid."""
+        """Set a panel's title, axes and grid."""
         from matplotlib.ticker import MaxNLocator
 
         axis.set_title(_label(panel.title), fontsize="medium")
@@ -335,7 +333,7 @@ class _Drawing:
         each = f" ({lengths.pop():g} iterations each)" if self.by_epoch and len(lengths) == 1 else ""
         axis.set_xlabel(f"epoch{each}" if self.by_epoch else "iteration")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10]))
-        # Panels of the same runs have the same axis, so that they can be compared by looking up and down.
+        # Panels of the same runs have the same axis, so that they compare vertically.
         axis.set_xlim(0, 1.03 * max(float(self._x(run, run.iterations)) for run in runs))
         if panel.log:
             axis.set_yscale("log")
@@ -348,7 +346,7 @@ class _Drawing:
 
 
 def _label(text: str) -> str:
-    """Return a text that matplotlib draws as it is: cut in the middle, no formula, no name that a legend hides."""
+    """Return text that matplotlib draws literally: cut in the middle, no formula, not hidden by a legend."""
     if len(text) > _LONGEST_RUN_NAME:
         half = (_LONGEST_RUN_NAME - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"

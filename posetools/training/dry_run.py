@@ -1,8 +1,8 @@
-"""``posetools train --dry-run``: is the run possible, how long will it take, and how much memory and disk.
+"""``posetools train --dry-run``: whether the run works, and the time, memory and disk it needs.
 
-Everything is as in the real run (the checks, the loaders and their processes, the model, the hooks, the metrics), but
-in a temporary folder that is removed, and with no tracker but a local one. A hook cuts the loaders: a few iterations,
-one evaluation of a few images, one checkpoint; and notes how long each of them took.
+Everything is as in the real run (checks, loader processes, model, hooks, metrics), but in a temporary folder and with
+only a local tracker. A hook shortens the loaders to a few iterations, one evaluation of a few images and one
+checkpoint, and times each of them.
 """
 
 from __future__ import annotations
@@ -27,21 +27,24 @@ from posetools.training.saving import BEST
 from posetools.training.trackers import name_visualizer
 from posetools.training.train import execute, plan_run
 
-_STOP_HINTS = {StoppedError: "it was a dry run: nothing was kept", RunError: "POSETOOLS_DEBUG=1 shows where"}
+_STOP_HINTS = {
+    StoppedError: "this was a dry run: nothing was kept",
+    RunError: "set POSETOOLS_DEBUG=1 for the traceback",
+}
 
-# With fewer iterations or batches there is nothing without warm-up.
+# With fewer iterations or batches, all of them are warm-up.
 _LEAST = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a run is run: fast iterations are repeated until the figures are steady.
+    """How much of a run a dry run does: fast iterations are repeated until the figures are steady.
 
     Attributes:
-        fewest: iterations at least, as far as an epoch has them.
+        fewest: iterations at least, if an epoch has that many.
         most: iterations at most.
-        batches: of the evaluation at most; two at least, unless this is one.
-        seconds: with the fewest done, no iteration and no batch is begun later than this.
+        batches: of the evaluation at most; at least two, unless this is one.
+        seconds: once ``fewest`` are done, no iteration or batch starts later than this.
     """
 
     fewest: int = _LEAST
@@ -49,16 +52,16 @@ class Limits:
     batches: int = 20
     seconds: float = 10.0
 
-    def go_on(self, done: int, begun: float) -> bool:
-        """Return whether there is another iteration."""
-        return done < self.fewest or (done < self.most and time.monotonic() - begun < self.seconds)
+    def go_on(self, done: int, started: float) -> bool:
+        """Return whether to run another iteration."""
+        return done < self.fewest or (done < self.most and time.monotonic() - started < self.seconds)
 
 
 _USUAL_LIMITS = Limits()
 
 
 class _ShortLoader:
-    """A loader of which only the first batches are given; in everything else it is the loader."""
+    """A loader that yields only its first batches."""
 
     def __init__(self, loader: Any, goes_on: Callable[[int], bool]) -> None:
         self._loader, self._goes_on = loader, goes_on
@@ -70,14 +73,14 @@ class _ShortLoader:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        # No batch is loaded that is not wanted.
+        # Loads no batch that is not used.
         return (batch for _, batch in zip(takewhile(self._goes_on, count()), self._loader, strict=False))
 
 
 class _ShortRunHook(RunHook):
-    """Cuts a run short, and notes when what happened."""
+    """Shortens a run, and times it."""
 
-    # Before all others, so that their work counts to what comes next.
+    # Before all other hooks, so that their work counts toward the next step.
     priority = "VERY_HIGH"
 
     def __init__(self, timing: Timing, limits: Limits, device: str) -> None:
@@ -88,7 +91,7 @@ class _ShortRunHook(RunHook):
         if self._on_gpu:
             import torch
 
-            # The GPU works on while Python goes ahead.
+            # The GPU runs asynchronously.
             torch.cuda.synchronize(self._device)
         return time.monotonic()
 
@@ -113,16 +116,16 @@ class _ShortRunHook(RunHook):
 
     def after_train_epoch(self, runner: Any) -> None:
         self._timing.epoch = self._now()
-        # Read after this epoch's evaluation: there is no second epoch.
+        # Checked after this epoch's evaluation: there is no second epoch.
         runner.train_loop.stop_training = True
 
     def before_val(self, runner: Any) -> None:
-        self._timing.val = begun = self._now()
+        self._timing.val = started = self._now()
         loop = runner.val_loop
         self._timing.val_length = len(loop.dataloader)
         batches = self._limits.batches
         limits = replace(self._limits, fewest=min(_LEAST, batches), most=batches)
-        loop.dataloader = _ShortLoader(loop.dataloader, lambda done: limits.go_on(done, begun))
+        loop.dataloader = _ShortLoader(loop.dataloader, lambda done: limits.go_on(done, started))
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
         self._timing.batches.append(self._now())
@@ -141,17 +144,17 @@ class _ShortRunHook(RunHook):
 def dry_run(
     request: TrainRequest, listener: TrainListener | None = None, limits: Limits = _USUAL_LIMITS
 ) -> StageEstimate:
-    """Run a little of one stage, and return what the whole would take. Nothing is left.
+    """Run a few iterations of one stage, and estimate the whole run. Leaves no files.
 
     Args:
-        request: what to train; its work folder is looked at, not written to.
-        listener: told where the short run is.
-        limits: how much is run.
+        request: what to train; its work folder is read, not written to.
+        listener: receives progress.
+        limits: how much to run.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
-        RequestError: the real run would be refused, for the same reasons; the config does not count in epochs; nothing
-            is left to train; or this is one of several processes.
+        RequestError: the real run would be refused; the config does not count in epochs; nothing is left to train; or
+            this is one of several processes.
         InputError: the config or a checkpoint cannot be read.
         RunError: the run ended with an error of OpenMMLab or torch.
         StoppedError: the user stopped it.
@@ -159,8 +162,8 @@ def dry_run(
     require_train("posetools train")
     if request.launcher != "none":
         raise RequestError(
-            f"--dry-run runs in one process, not under --launcher {request.launcher}\n"
-            "  --gpus N or --processes N with it says how many there are to be"
+            f"--dry-run cannot be combined with --launcher {request.launcher}\n"
+            "  use --gpus N or --processes N to estimate a run with N processes"
         )
     check_training(request)
     prepare("posetools train")
@@ -169,11 +172,11 @@ def dry_run(
     with _temporary() as folder:
         planned = plan_run(_without_emitting(request, folder, told), told)
         if planned.skeleton is None:
-            raise RequestError(f"{planned.left}\n  --epochs N with a larger N goes on")
+            raise RequestError(f"{planned.left}\n  pass a larger --epochs N to continue")
         told.say(f"trying {request.stage} on {planned.device}: a few iterations, an evaluation, a checkpoint")
         schedule = schedule_of(planned.config, planned.start)
         if planned.cache:
-            told.say("without --cache, which would have to be built first: the real run loads faster")
+            told.say("without --cache, which would have to be built first: the real run loads data faster")
         short = replace(
             planned,
             config=_shortened(planned.config, folder / "run"),
@@ -182,7 +185,7 @@ def dry_run(
             cache=None,
         )
         hook = _ShortRunHook(timing, limits, planned.device)
-        # What an earlier run left in this process, loader processes among it, is not this one's.
+        # Free what an earlier run left in this process, such as loader processes.
         gc.collect()
         with MemoryWatch() as watch:
             execute(short, SilentListener(), hooks=(hook,))
@@ -207,34 +210,34 @@ def dry_run(
 
 @contextmanager
 def _temporary() -> Iterator[Path]:
-    """Give a folder that is removed, also from what an error says."""
+    """Yield a temporary folder, and keep its path out of error messages."""
     with TemporaryDirectory(prefix="posetools-dry-run-", ignore_cleanup_errors=True) as name:
         try:
             yield Path(name)
         except RunError as exc:
             sentence, *hints = exc.lines
-            # A log or a checkpoint that lies in it is no help, for it goes.
+            # Logs and checkpoints in the folder are deleted, so do not name them.
             helpful = [line for line in hints if name not in line]
             kind = StoppedError if isinstance(exc, StoppedError) else RunError
             raise kind("\n  ".join([sentence, *(helpful or [_STOP_HINTS[kind]])])) from exc
 
 
 def _without_emitting(request: TrainRequest, folder: Path, told: TrainListener) -> TrainRequest:
-    """Return the request with another place for configs, where the run would have to emit the default pair."""
+    """Return the request with a temporary folder for configs, if the run would emit the default pair."""
     if request.config is not None or request.data is None or request.found_config() is not None:
         return request
-    told.say(f"no config for {request.data} in {request.configs}: the default pair is tried, and not kept")
+    told.say(f"no config for {request.data} in {request.configs}: using the default pair, not kept")
     return replace(request, configs=folder / "configs")
 
 
 def _shortened(config: Any, work_dir: Path) -> Any:
-    """Return a copy of a config that evaluates and saves after its first epoch, and writes only into ``work_dir``."""
+    """Return a copy of a config that evaluates and saves after its first epoch, and writes only to ``work_dir``."""
     short = config.copy()
     short.work_dir, short.launcher = str(work_dir), "none"
     short.train_cfg = {**config.train_cfg, "val_begin": 1, "val_interval": 1, "dynamic_intervals": None}
     short.default_hooks["checkpoint"] = {**(config.default_hooks.get("checkpoint") or {}), "interval": 1}
     if short.get("visualizer"):
-        # A dry run is nothing that a tracker should hear of.
+        # A dry run does not belong in a tracker.
         short.visualizer["vis_backends"] = [{"type": "LocalVisBackend"}]
         name_visualizer(short, work_dir)
     return short

@@ -1,7 +1,7 @@
-"""What a short run has shown, and what the whole will take by it: time, memory, disk.
+"""Time, memory and disk of a whole run, estimated from a short one.
 
-The first iterations take longer (kernels are chosen, memory is taken, loaders start), so that the seconds per iteration
-are the mean over the second half of them. What was measured is multiplied by what the config says there will be.
+The first iterations take longer (kernel selection, memory allocation, loader start), so the seconds per iteration are
+the mean over the second half. Measured times are multiplied by the counts in the config.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from posetools.files.disk import existing_folder
 from posetools.mm.evaluations import is_due
 from posetools.training.memory import memory_of_machine
 
-# Above this share of what there is, a run that needs memory for other images than those of the dry run may fail.
+# Above this fraction, a run may run out of memory on images that the dry run did not load.
 _NEARLY_ALL = 0.9
 
 
 @dataclass(slots=True)
 class Timing:
-    """When what happened in a short run, in seconds of one clock.
+    """Times of events in a short run, in seconds of one clock.
 
     Attributes:
-        started: the run was asked for.
-        train: the first batch of training was asked for.
-        waits: per iteration, how long its batch was waited for.
-        iterations: per iteration, when it was over.
-        epoch: training was over.
+        started: the run was requested.
+        train: the first training batch was requested.
+        waits: per iteration, how long it waited for its batch.
+        iterations: per iteration, when it ended.
+        epoch: training ended.
         val: the evaluation began.
-        batches: per batch of the evaluation, when it was over.
-        scored: the metrics were there.
+        batches: per evaluation batch, when it ended.
+        scored: the metrics were computed.
         ended: checkpoints were saved.
         epoch_length: iterations of a whole epoch.
         val_length: batches of a whole evaluation.
@@ -63,40 +63,40 @@ class Timing:
 
     @property
     def warm_up(self) -> int:
-        """How many of the iterations are not counted."""
+        """Number of iterations not counted."""
         return max(1, len(self.iterations) // 2) if len(self.iterations) > 1 else 0
 
     @property
     def counted(self) -> int:
-        """How many of the iterations are counted."""
+        """Number of iterations counted."""
         return len(self.iterations) - self.warm_up
 
     @property
     def seconds_per_iteration(self) -> float:
         """The mean over the second half."""
-        begun = self.iterations[self.warm_up - 1] if self.warm_up else self.train
-        return (self.iterations[-1] - begun) / self.counted
+        started = self.iterations[self.warm_up - 1] if self.warm_up else self.train
+        return (self.iterations[-1] - started) / self.counted
 
     @property
     def waiting(self) -> float:
-        """The share of that in which the model waits for data."""
+        """The fraction of time that the model waits for data."""
         return sum(self.waits[self.warm_up :]) / (self.counted * self.seconds_per_iteration or 1.0)
 
     @property
     def epoch_start(self) -> float:
-        """Seconds that the first batch of an epoch takes longer: nothing has been loaded ahead when it is asked for."""
+        """Extra seconds for the first batch of an epoch: nothing is prefetched yet."""
         counted = self.waits[self.warm_up :]
         return max(0.0, self.waits[0] - sum(counted) / len(counted))
 
     @property
     def start_up(self) -> float:
-        """Seconds from the start to the first batch, and what the first iterations of all took longer."""
+        """Seconds from the start to the first batch, plus the extra time of the very first iterations."""
         extra = self.iterations[-1] - self.train - len(self.iterations) * self.seconds_per_iteration
         return self.train - self.started + max(0.0, extra - self.epoch_start)
 
     @property
     def seconds_per_evaluation(self) -> float:
-        """Of all images: the first batch, which takes longer, then the others', and the metrics in proportion."""
+        """For all images: the slower first batch, the other batches, and the metrics in proportion."""
         done = len(self.batches)
         first, rest = self.batches[0] - self.val, self.batches[-1] - self.batches[0]
         per_batch = rest / (done - 1) if done > 1 else first
@@ -104,15 +104,15 @@ class Timing:
 
     @property
     def evaluated(self) -> float:
-        """The share of all images that was evaluated."""
+        """The fraction of all images that was evaluated."""
         return len(self.batches) / self.val_length
 
     @property
     def seconds_per_save(self) -> float:
-        """Of one checkpoint.
+        """For one checkpoint.
 
-        The first one after the epoch takes longer, because the text of the config is laid out for it; after the
-        evaluation, which is always the best so far, there were two. The shorter of both is nearest to a usual one.
+        The first one after the epoch takes longer, because the config's text is formatted for it; after the evaluation,
+        always the best so far, there were two. The shorter time is closest to a usual one.
         """
         first, best = self.val - self.epoch, self.ended - self.scored
         return max(0.0, min(first, best))
@@ -120,13 +120,13 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """What is still to be done.
+    """What is left to do.
 
     Attributes:
         epochs: of training.
-        evaluations: after how many of them is evaluated.
-        saves: after how many of them a checkpoint is saved.
-        kept: how many of these checkpoints are kept.
+        evaluations: number of evaluations.
+        saves: number of checkpoints saved.
+        kept: number of checkpoints kept.
     """
 
     epochs: int
@@ -142,12 +142,12 @@ class StageEstimate:
     Attributes:
         stage: which of the two models.
         config: its config.
-        device: what it runs on.
-        batch_size: samples an iteration.
+        device: the device.
+        batch_size: samples per iteration.
         work_dir: where the real run would write.
-        processes: how many there are to be, with a GPU each where there are GPUs.
-        schedule: what is to be done.
-        measured: what was seen, in one process.
+        processes: number of processes, with one GPU each where there are GPUs.
+        schedule: what to do.
+        measured: measurements in one process.
     """
 
     stage: Stage
@@ -161,37 +161,37 @@ class StageEstimate:
 
     @property
     def shares(self) -> int:
-        """By how much the work is divided: GPUs add up, processes on the CPU share its cores."""
+        """Divisor of the work: GPUs add up, CPU processes share the cores."""
         return self.processes if self.device != "cpu" else 1
 
     @property
     def epoch_length(self) -> int:
-        """Iterations of an epoch."""
+        """Iterations per epoch."""
         return -(-self.measured.epoch_length // self.shares)
 
     @property
     def iterations(self) -> int:
-        """How many there will be."""
+        """Total iterations."""
         return self.schedule.epochs * self.epoch_length
 
     @property
     def training_seconds(self) -> float:
-        """Of all iterations."""
+        """Seconds for all iterations."""
         return self.iterations * self.measured.seconds_per_iteration
 
     @property
     def evaluation_seconds(self) -> float:
-        """Of all evaluations."""
+        """Seconds for all evaluations."""
         return self.schedule.evaluations * self.measured.seconds_per_evaluation / self.shares
 
     @property
     def memory(self) -> int:
-        """Bytes, of all processes."""
+        """Bytes, for all processes."""
         return self.processes * self.measured.memory
 
     @property
     def seconds(self) -> float:
-        """Of the whole run."""
+        """Seconds for the whole run."""
         seen = self.measured
         starting = seen.start_up + self.schedule.epochs * seen.epoch_start
         saving = self.schedule.saves * seen.seconds_per_save
@@ -199,19 +199,19 @@ class StageEstimate:
 
     @property
     def disk(self) -> int:
-        """Bytes, at the moment at which a new checkpoint is there and an old one not yet removed."""
+        """Bytes at the peak, when a new checkpoint is written and the old one not yet removed."""
         return (self.schedule.kept + 1) * self.measured.checkpoint + self.measured.best
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DryRun:
-    """What the run would take.
+    """Estimate of the run.
 
     Attributes:
         stages: one per model.
         memory: of this machine, in bytes.
         gpu_memory: of the GPU, in bytes; None on the CPU.
-        disk: bytes that are free where the work folder is to be.
+        disk: free bytes at the work folder.
     """
 
     stages: tuple[StageEstimate, ...]
@@ -221,7 +221,7 @@ class DryRun:
 
     @property
     def joint_seconds(self) -> float:
-        """Of the evaluation of both models at the end, 0 for one: boxes once, poses on labeled and detected boxes."""
+        """Seconds for the joint evaluation, 0 for one model: boxes once, poses on labeled and detected boxes."""
         if len(self.stages) == 1:
             return 0.0
         each = {one.stage: one.measured.seconds_per_evaluation for one in self.stages}
@@ -229,48 +229,48 @@ class DryRun:
 
     @property
     def seconds(self) -> float:
-        """Of everything, one stage after the other."""
+        """Seconds in total, one stage after the other."""
         return sum(one.seconds for one in self.stages) + self.joint_seconds
 
     @property
     def disk_needed(self) -> int:
-        """Bytes of all checkpoints."""
+        """Bytes for all checkpoints."""
         return sum(one.disk for one in self.stages)
 
     def remarks(self) -> Iterator[str]:
-        """Give what the figures mean for the run: what is short, what holds it up."""
+        """Yield warnings: what is short, what slows the run down."""
         for one in self.stages:
             seen = one.measured
             if one.processes > 1:
-                how = "divided by that" if one.shares > 1 else "not divided, for they share the cores"
+                how = f"divided by {one.shares}" if one.shares > 1 else "not divided, as they share the cores"
                 yield (
-                    f"{one.stage}: {one.processes} processes: measured in one and {how}; what they wait for each other "
-                    "is not in it"
+                    f"{one.stage}: {one.processes} processes: measured in one and {how}; time spent waiting for each "
+                    "other is not included"
                 )
             if one.memory > _NEARLY_ALL * self.memory:
                 yield (
                     f"{one.stage}: memory is short: {size_text(one.memory)} of {size_text(self.memory)}; "
-                    "a smaller batch or fewer loader processes need less"
+                    "use a smaller batch or fewer loader processes"
                 )
             if self.gpu_memory and seen.gpu_memory and seen.gpu_memory > _NEARLY_ALL * self.gpu_memory:
                 yield (
                     f"{one.stage}: GPU memory is short: {size_text(seen.gpu_memory)} of {size_text(self.gpu_memory)}; "
-                    "a smaller batch, or --amp, needs less"
+                    "use a smaller batch or --amp"
                 )
             if seen.counted > 1 and seen.waiting > 0.25:
                 yield (
-                    f"{one.stage}: {seen.waiting:.0%} of the time the model waits for data: more loader processes "
-                    "(num_workers), or smaller images, would make it faster"
+                    f"{one.stage}: the model waits for data {seen.waiting:.0%} of the time: use more loader processes "
+                    "(num_workers) or smaller images"
                 )
         if self.disk_needed > self.disk:
             yield (
-                f"disk: {size_text(self.disk_needed)} are needed, {size_text(self.disk)} are free: keep fewer "
+                f"disk: {size_text(self.disk_needed)} needed, {size_text(self.disk)} free: keep fewer "
                 "checkpoints, or choose another --work-dir"
             )
 
 
 def summary(stages: tuple[StageEstimate, ...]) -> DryRun:
-    """Return the estimates of the stages with what the machine has."""
+    """Return the estimates of the stages with the machine's memory and disk."""
     there = existing_folder(stages[0].work_dir / "checkpoint")
     device = stages[0].device
     gpu = None
@@ -282,7 +282,7 @@ def summary(stages: tuple[StageEstimate, ...]) -> DryRun:
 
 
 def schedule_of(config: Any, start: int = 0) -> Schedule:
-    """Return what is still to be done after ``start`` epochs, as mmengine's loop and its CheckpointHook count it.
+    """Return what is left after ``start`` epochs, counted as mmengine's loop and CheckpointHook do.
 
     Raises:
         RequestError: the config does not count in epochs.
@@ -292,8 +292,8 @@ def schedule_of(config: Any, start: int = 0) -> Schedule:
     hook: Mapping[str, Any] = config.default_hooks.get("checkpoint") or {}
     if not last or not hook.get("by_epoch", True):
         raise RequestError(
-            f"{config.filename}: train_cfg.max_epochs and checkpoints by epoch must be there for --dry-run, which "
-            "multiplies what an epoch takes"
+            f"{config.filename}: train_cfg.max_epochs and checkpoints by epoch must be set for --dry-run, which "
+            "multiplies the time of an epoch"
         )
     epochs = range(start + 1, last + 1)
     evaluated = [epoch for epoch in epochs if is_due(loop, epoch)]

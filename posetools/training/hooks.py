@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a hook that posetools adds when it starts the run, never in an emitted config."""
+"""Progress reports of a run: a hook that posetools adds when it starts the run, never in an emitted config."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _LOSS_PAUSE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class TrainStatus:
-    """Where a run is.
+    """The progress of a run.
 
     Attributes:
-        phase: ``train``, ``val`` while it evaluates, ``scored`` when it has.
+        phase: ``train``, ``val`` during evaluation, ``scored`` after it.
         epoch: the current one, from 1.
-        epochs: how many in all.
-        iteration: of this epoch (or of this evaluation), from 1.
-        iterations: how many the epoch (or the evaluation) has.
-        done: iterations of training since the first epoch.
-        total: iterations of training in all.
+        epochs: the total.
+        iteration: in this epoch (or evaluation), from 1.
+        iterations: how many the epoch (or evaluation) has.
+        done: training iterations since the first epoch.
+        total: training iterations in all.
         loss: of the last iteration, None before the first.
         lr: the learning rate.
-        rate: iterations a second since the start, evaluations included; 0 before the first.
+        rate: iterations per second since the start, including evaluations; 0 before the first.
         metrics: of the last evaluation.
         best: the best evaluation so far, None before one with its metric.
     """
@@ -52,57 +52,57 @@ class TrainStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest takes at this rate, None before the first iteration."""
+        """Remaining seconds at this rate, None before the first iteration."""
         return (self.total - self.done) / self.rate if self.rate else None
 
 
 class TrainListener(Protocol):
-    """Who is told where a run is."""
+    """Receives the progress of a run."""
 
     def say(self, line: str) -> None:
-        """Take a sentence."""
+        """Show a sentence."""
 
     def update(self, status: TrainStatus) -> None:
-        """Take where the run is."""
+        """Show the progress."""
 
 
 class StepListener(Protocol):
-    """Who is told what a command of several steps does, among them training runs."""
+    """Receives the progress of a command with several steps, such as training runs."""
 
     def step(self, title: str, command: str) -> None:
-        """Take what is done next, and the command that would do it (or none)."""
+        """Show the next step, and its command (or none)."""
 
     def say(self, line: str) -> None:
-        """Take a sentence."""
+        """Show a sentence."""
 
     def progress(self) -> AbstractContextManager[Progress]:
-        """Give a function to tell how far one step is."""
+        """Return a progress callback for one step."""
 
     def training(self) -> AbstractContextManager[TrainListener]:
-        """Give a listener for one training run."""
+        """Return a listener for one training run."""
 
 
 class SilentListener:
-    """Tells nobody."""
+    """Shows nothing."""
 
     def say(self, line: str) -> None:
-        """Drop it."""
+        """Do nothing."""
 
     def update(self, status: TrainStatus) -> None:
-        """Drop it."""
+        """Do nothing."""
 
 
 def defined_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return an evaluation's numbers, None for -1: how COCO's metrics say that there was nothing to measure."""
+    """Return an evaluation's metrics, None for -1, by which COCO's metrics mean nothing to measure."""
     return {name: None if value == -1 else float(value) for name, value in metrics.items()}
 
 
 class ProgressHook(RunHook):
-    """Tells a listener where the run is, and adds to its evaluations.
+    """Reports progress to a listener, and records evaluations.
 
     Attributes:
         metrics: of the last evaluation.
-        loss: of the last iteration that was told.
+        loss: of the last reported iteration.
     """
 
     priority = "VERY_LOW"
@@ -115,7 +115,7 @@ class ProgressHook(RunHook):
         self._first = 0
 
     def before_train(self, runner: Any) -> None:
-        """Say how long the run is: iterations are what counts, an epoch is as long as data and batches make it."""
+        """Report the length in iterations, since the length of an epoch depends on data and batch size."""
         self._started, self._first = time.monotonic(), runner.iter
         epochs, total = runner.max_epochs, runner.max_iters
         text = f"{counted(epochs, 'epoch')} of {counted(total // epochs, 'iteration')}"
@@ -124,19 +124,19 @@ class ProgressHook(RunHook):
         self._listener.say("; ".join(filter(None, (text, too_few(total)))))
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
-        """Tell the loss."""
+        """Report the loss."""
         iterations = len(runner.train_dataloader)
         if self._is_due() or batch_idx + 1 == iterations:
             self.loss = float(outputs["loss"]) if outputs and "loss" in outputs else None
             self._tell(runner, "train", (batch_idx + 1, iterations), ahead=1)
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
-        """Tell how far the evaluation is."""
+        """Report the progress of the evaluation."""
         if self._is_due():
             self._tell(runner, "val", (batch_idx + 1, len(runner.val_dataloader)))
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
-        """Tell the metrics, and note them."""
+        """Report and record the metrics."""
         self.metrics = defined_metrics(metrics or {})
         self._evaluations.add(runner.epoch, self.metrics)
         self._tell(runner, "scored", (len(runner.val_dataloader),) * 2)
@@ -147,7 +147,7 @@ class ProgressHook(RunHook):
     def _tell(
         self, runner: Any, phase: Literal["train", "val", "scored"], place: tuple[int, int], ahead: int = 0
     ) -> None:
-        """Tell where the run is; in an iteration the runner still counts one less, of epochs too."""
+        """Report progress; during an iteration the runner's counts of iterations and epochs are one less."""
         self._told, done = time.monotonic(), runner.iter + ahead
         rates = runner.optim_wrapper.get_lr().get("lr")
         status = TrainStatus(

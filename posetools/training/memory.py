@@ -1,7 +1,7 @@
-"""The most memory that a stretch of work takes, its loader processes included.
+"""Peak memory of a piece of work, including its loader processes.
 
-It is sampled by a thread: what is resident of this process, plus what each process that it started holds alone (pages
-that a forked loader shares with its parent are counted once).
+A thread samples it: the resident memory of this process, plus the unshared memory of each child process (pages that a
+forked loader shares with its parent are counted once).
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from pathlib import Path
 
 import psutil
 
-# Seconds between two looks at this process; a look takes some microseconds.
+# Seconds between two samples; each takes some microseconds.
 _MEMORY_PAUSE = 0.02
-# Every how many looks the children are added up, which takes the kernel longer.
+# Samples between two measurements of the children, which take longer.
 _CHILDREN_EVERY = 10
 
 
 class MemoryWatch:
-    """Notes the peak while it is entered.
+    """Context manager that records the peak.
 
     Attributes:
-        peak: bytes, 0 before anything was seen.
+        peak: bytes, 0 before the first sample.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class MemoryWatch:
 
 
 def _held_alone(process: psutil.Process) -> int:
-    # It may end at any time.
+    # The process may end at any time.
     with suppress(psutil.Error):
         return int(process.memory_full_info().uss)
     return 0
@@ -60,11 +60,11 @@ def memory_of_machine() -> int:
     """Return how many bytes of memory this machine or container may use."""
     found = [int(psutil.virtual_memory().total)]
     with suppress(ValueError, OSError):
-        # A container's limit; the text is "max" where there is none.
+        # A container's limit, or "max".
         found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
     return min(found)
 
 
 def available_memory() -> int:
-    """Return how many bytes can be taken without swapping."""
+    """Return how many bytes are available without swapping."""
     return min(memory_of_machine(), int(psutil.virtual_memory().available))

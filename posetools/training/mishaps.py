@@ -1,7 +1,7 @@
-"""What can befall a run, each in a sentence: what happened, where, what is kept, and what to do.
+"""Error messages for failed runs: what happened, where, what is kept, and what to do.
 
-Full disks, killed workers, unreadable images, a GPU without memory, and numbers that are no numbers any more. What is
-advised can be done in the case at hand, and is written as it is typed.
+Covers full disks, killed workers, unreadable images, a GPU out of memory, and NaN or infinite values. The advice fits
+the run at hand, as commands to type.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from posetools.mm.configs import data_root_of
 from posetools.mm.run_folder import last_in, numbered_in
 from posetools.mm.stack import RunHook, failures, quiet
 
-# A run killed while it saves still has the checkpoint before.
+# A run killed while saving still has the previous checkpoint.
 FEWEST_KEPT = 2
 _DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LESS_LR = 10
 
-# Seconds between two looks at the losses: reading one makes a GPU wait.
+# Seconds between two checks of the losses: reading one makes a GPU wait.
 _LOSS_PAUSE = 0.5
-# Mixed precision skips the steps whose gradients overflow, and finds its scale by that.
+# Mixed precision skips steps whose gradients overflow, to find its loss scale.
 _SKIPPED_STEPS = 20
 
 NO_CHECKPOINT = "there is no checkpoint yet"
@@ -40,8 +40,8 @@ _LOADERS = ("train_dataloader", "val_dataloader")
 _WORKER = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)"
 )
-# MMPose's, mmcv's and Python's own words: the first ones hold the second. A worker's error is its whole traceback, with
-# lines of source; braces tell those from messages.
+# Messages of MMPose, mmcv and Python: the first contain the second. A worker's error is its whole traceback, with
+# lines of source, which have braces.
 _IMAGE_MESSAGES = (
     re.compile(r"occurs when loading `([^`{}\n]+)`"),
     re.compile(r"failed to load image: ([^`{}\n]+)"),
@@ -50,10 +50,10 @@ _IMAGE_MESSAGES = (
 
 
 class DivergedError(RunError):
-    """The loss or the weights are no finite numbers any more.
+    """The loss or the weights became NaN or infinite.
 
     Attributes:
-        at_start: whether it is the very first iteration, before which no step was taken.
+        at_start: whether it is the very first iteration, before any optimizer step.
     """
 
     def __init__(self, what: str, runner: Any, iteration: int | None = None) -> None:
@@ -62,10 +62,10 @@ class DivergedError(RunError):
 
 
 def where(runner: Any, iteration: int | None = None) -> str:
-    """Return ``in epoch 3 of 100``, with the iteration (from 1) where that is known, or ``after epoch 3 of 100``."""
+    """Return ``in epoch 3 of 100``, with the iteration (from 1) if known, or ``after epoch 3 of 100``."""
     if runner is None:
         return "before the first epoch"
-    # mmengine lets the model evaluate until the next epoch begins, by whose number the runner goes already.
+    # Until the next epoch starts, mmengine keeps the model in eval mode, and the epoch is already counted.
     if not runner.model.training:
         return f"after epoch {runner.epoch} of {runner.max_epochs}"
     epoch = f"in epoch {min(runner.epoch + 1, runner.max_epochs)} of {runner.max_epochs}"
@@ -73,19 +73,19 @@ def where(runner: Any, iteration: int | None = None) -> str:
 
 
 def how_to_go_on(stage: Stage, work_dir: Path) -> tuple[str, str]:
-    """Return what is kept, and the command that goes on from it, which follows as it is."""
+    """Return what is kept, and the command that resumes, to append unchanged."""
     kept = last_in(work_dir)
     if kept is None:
         return NO_CHECKPOINT, AGAIN
-    return f"{kept} is kept", f"\n  posetools train --stage {stage} --work-dir {work_dir} --resume goes on from there"
+    return f"{kept} is kept", f"\n  posetools train --stage {stage} --work-dir {work_dir} --resume continues from there"
 
 
 @contextmanager
 def watched(stage: Stage, work_dir: Path, runner: Callable[[], Any]) -> Iterator[None]:
-    """Turn what ends a run into one sentence that says how to go on; ``runner`` gives mmengine's once it is built.
+    """Turn errors of a run into one message with the command to continue; ``runner`` returns mmengine's once built.
 
     Raises:
-        RunError: it failed.
+        RunError: the run failed.
         StoppedError: the user stopped it.
     """
     try:
@@ -97,7 +97,7 @@ def watched(stage: Stage, work_dir: Path, runner: Callable[[], Any]) -> Iterator
 
 
 def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> RunError | None:
-    """Return the sentence for what ended a run, or None for what this module does not know."""
+    """Return the message for an error that ended a run, or None for unknown errors."""
     if isinstance(error, DivergedError):
         return _diverged(error, runner, stage, work_dir)
     config = {} if runner is None else runner.cfg
@@ -108,13 +108,13 @@ def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> Ru
         kept, way = how_to_go_on(stage, work_dir)
         return RunError("\n  ".join([*lines, kept]), way)
     if runner is not None and first_not_finite(runner.model.state_dict()):
-        # Networks with NaN in them fail in other ways as well, with words that do not say so.
-        return _diverged(DivergedError("the weights are no finite numbers any more", runner), runner, stage, work_dir)
+        # Networks with NaN also fail in other ways, with unrelated messages.
+        return _diverged(DivergedError("the weights became NaN or infinite", runner), runner, stage, work_dir)
     return None
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Give an error, and what it was raised from."""
+    """Yield an error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__
@@ -133,21 +133,21 @@ def _worker(error: Exception, place: str, config: Mapping[str, Any]) -> list[str
     matches = [match for cause in causes(error) if (match := _WORKER.search(str(cause)))]
     if not matches:
         return []
-    # Only the signal's own error, where it came first, names it.
+    # Only the error raised by the signal names it.
     found = next((match for match in matches if match[1]), matches[0])
     how = f"was killed (signal {found[1].strip()})" if found[1] else "ended unexpectedly"
     shared = bool(found[1]) and "Bus error" in found[1]
     reason = (
-        "/dev/shm, by which workers hand over images, is full" if shared else "most often the machine ran out of memory"
+        "/dev/shm, which workers use to pass images, is full" if shared else "most likely the machine ran out of memory"
     )
     workers = {name: int((config.get(name) or {}).get("num_workers", 0)) for name in _LOADERS}
-    return [f"a worker that loads data {how} {place}: {reason}", *fewer_workers(workers, shared=shared)]
+    return [f"a data loader worker {how} {place}: {reason}", *fewer_workers(workers, shared=shared)]
 
 
 def _gpu_memory(error: Exception, place: str, config: Mapping[str, Any]) -> list[str]:
     import torch
 
-    # The class has another name before torch 2.5.
+    # torch before 2.5 has no torch.OutOfMemoryError.
     if not isinstance(error, torch.cuda.OutOfMemoryError):
         return []
     batch = (config.get("train_dataloader") or {}).get("batch_size", 1)
@@ -159,11 +159,11 @@ def _image(error: Exception, place: str, config: Mapping[str, Any]) -> list[str]
     path = Path(found[1] if found else "")
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return []
-    # What OpenCV cannot decode is None to it, without a reason.
-    problem = "cannot be decoded (it is damaged or incomplete)" if path.is_file() else "is not there any more"
+    # OpenCV returns None without a reason.
+    problem = "cannot be decoded (it is damaged or incomplete)" if path.is_file() else "no longer exists"
     root = data_root_of(config) if config else "DATA"
     others = f"posetools validate {root}"
-    return [f"{path}: {problem}, which showed {place}", f"put the image back; `{others}` finds others like it"]
+    return [f"{path}: {problem}, detected {place}", f"restore the image; `{others}` finds other broken images"]
 
 
 def _is_amp(config: Mapping[str, Any]) -> bool:
@@ -175,7 +175,7 @@ def _diverged(error: DivergedError, runner: Any, stage: Stage, work_dir: Path) -
     optimizer = (runner.cfg.get("optim_wrapper") or {}).get("optimizer") or {}
     again = ""
     if kept is not None:
-        # The work folder keeps what went well, so the new run goes beside it.
+        # The work folder keeps the good checkpoints, so the new run goes next to it.
         beside = work_dir.with_name(f"{work_dir.name}-again")
         words = ["--config", work_dir / Path(runner.cfg.filename).name, "--work-dir", beside, "--weights", kept]
         again = shlex.join(["posetools", "train", "--stage", stage, *map(str, words)])
@@ -191,35 +191,35 @@ def _diverged(error: DivergedError, runner: Any, stage: Stage, work_dir: Path) -
 
 
 def more_room(number: int | None, kept: int) -> list[str]:
-    """Return what makes room for a checkpoint, by the system's error number and how many checkpoints are kept."""
+    """Return how to free space for a checkpoint, by error number and number of checkpoints kept."""
     if number == errno.EFBIG:
-        return ["a file may not be that large here: raise the limit (`ulimit -f`, or that of the file system)"]
-    lines = ["free some space of your quota" if number == errno.EDQUOT else "free some space"]
+        return ["the file size limit was reached: raise it (`ulimit -f`, or the limit of the file system)"]
+    lines = ["free some space in your quota" if number == errno.EDQUOT else "free some space"]
     if kept > FEWEST_KEPT:
         lines[0] += f"; --resume with --keep {FEWEST_KEPT} removes {kept - FEWEST_KEPT} of the {kept} checkpoints"
     return lines
 
 
 def fewer_workers(workers: Mapping[str, int], *, shared: bool) -> list[str]:
-    """Return the options with which fewer processes load data, none at all where ``shared`` memory is full."""
+    """Return the options for fewer loader processes, zero if ``shared`` memory is full."""
     options = []
     for loader, number in workers.items():
         fewer = 0 if shared else number // 2
         if number:
             options.append(f"{loader}.num_workers={fewer}")
         if number and not fewer:
-            # torch refuses to keep workers where there are none.
+            # torch refuses persistent_workers without workers.
             options.append(f"{loader}.persistent_workers=False")
     if not options:
         return []
-    return [f"fewer workers need less memory: --cfg-options {' '.join(options)}"]
+    return [f"use fewer workers: --cfg-options {' '.join(options)}"]
 
 
 def less_memory(batch: int, *, amp: bool) -> list[str]:
-    """Return what needs less memory of a GPU than this batch, for a new run."""
+    """Return how a new run can use less GPU memory."""
     ways = [f"--cfg-options train_dataloader.batch_size={batch // 2}"] if batch > 1 else []
     ways += [] if amp else ["--amp"]
-    return [f"a new run needs less with {' or '.join(ways)}"] if ways else ["a smaller model or image size needs less"]
+    return [f"start a new run with {' or '.join(ways)}"] if ways else ["use a smaller model or image size"]
 
 
 def after_divergence(
@@ -232,14 +232,14 @@ def after_divergence(
         lines.append(f"try a lower learning rate (it was {lr:.2g}):")
         lines.append(f"{again} {lower}" if kept else f"the same command with {lower}")
     elif not stepped:
-        lines.append("this was the first iteration: look at the labels and at the weights that it started from")
-    lines += ["leave --amp out: float16 holds no large numbers"] if amp else []
-    lines.append(f"look for wrong labels: {shlex.join(['posetools', 'validate', str(data)])}")
+        lines.append("this was the first iteration: check the labels and the initial weights")
+    lines += ["omit --amp: float16 overflows on large values"] if amp else []
+    lines.append(f"check the labels: {shlex.join(['posetools', 'validate', str(data)])}")
     return lines
 
 
 def first_not_finite(state: Mapping[str, Any]) -> str | None:
-    """Return the name of the first tensor with NaN or infinity in it, or None."""
+    """Return the name of the first tensor with a NaN or infinite value, or None."""
     import torch
 
     floats = ((name, value) for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point())
@@ -247,10 +247,10 @@ def first_not_finite(state: Mapping[str, Any]) -> str | None:
 
 
 class GuardHook(RunHook):
-    """Stops a run whose loss is no finite number, for less than a microsecond each.
+    """Stops a run whose loss is NaN or infinite; costs less than a microsecond per iteration.
 
-    Losses are collected where they are and looked at together: twice a second, and at the end of an epoch, before
-    anything is saved. With mixed precision single ones are its business; many in a row are not.
+    Losses stay on their device and are checked together: twice a second, and at the end of an epoch, before anything
+    is saved. Mixed precision may produce single bad losses, but not many in a row.
     """
 
     # Before CheckpointHook, which counts iterations in some configs.
@@ -262,10 +262,10 @@ class GuardHook(RunHook):
         self._row = 0
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
-        """Take the loss."""
+        """Collect the loss."""
         if outputs and "loss" in outputs:
             loss = outputs["loss"]
-            # With the graph of its iteration, a loss would hold much more than a number.
+            # Detached, so that it does not keep the graph of its iteration.
             self._losses.append(loss.detach() if hasattr(loss, "detach") else loss)
         last = batch_idx + 1 == len(runner.train_dataloader)
         if self._losses and (last or time.monotonic() - self._looked >= _LOSS_PAUSE):
@@ -277,7 +277,7 @@ class GuardHook(RunHook):
 
         losses = self._losses
         if all(map(torch.is_tensor, losses)):
-            # One copy for all: each of its own would make a GPU wait.
+            # One copy for all: each copy makes the GPU wait.
             losses = torch.stack([loss.detach().reshape(()) for loss in losses]).cpu().tolist()
         values = list(map(float, losses))
         self._losses, self._looked = [], time.monotonic()

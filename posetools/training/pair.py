@@ -1,9 +1,8 @@
 """``posetools train --stage all``: the detector, then the pose estimator, then the evaluation of both together.
 
-The work folder is the parent of both runs, ``<work_dir>/det`` and ``<work_dir>/pose``, which is what ``--run`` of the
-other commands reads. Both runs are checked before the first one starts: a pose config that cannot be trained is no
-surprise for the next morning. For the same reason both configs as run are written at once, so that ``--resume`` needs
-nothing but the work folder, even when the pose estimator has not begun.
+The work folder is the parent of both runs, ``<work_dir>/det`` and ``<work_dir>/pose``; other commands read it with
+``--run``. Both runs are checked before the first one starts, so that an error in the pose config shows up at once.
+Both configs are written at the start, so that ``--resume`` needs only the work folder, even before the pose run starts.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ _RESTARTS = "restarts this model"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainAllResult:
-    """What both runs left.
+    """The results of both runs.
 
     Attributes:
         work_dir: the folder of both runs.
         det: the detector's run.
         pose: the pose estimator's.
-        evaluation: of both together; None when there was nothing to do, and in all but the first of several processes.
+        evaluation: of both together; None if there was nothing to do, and in all but the first of several processes.
     """
 
     work_dir: Path
@@ -61,10 +60,10 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
     """Train both models of a pair, and evaluate them together.
 
     Args:
-        request: what to train; its work folder is that of both runs, its ``stage`` and ``config`` do not count.
-        configs: a detector's and a pose estimator's, in any order; or none: those of the data set, or with ``resume``
+        request: what to train; its work folder is the parent of both runs; ``stage`` and ``config`` are ignored.
+        configs: a detector's and a pose estimator's, in any order; none: those of the data set, or with ``resume``
             those in the work folder.
-        listener: told what is done.
+        listener: receives progress.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
@@ -72,7 +71,7 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
         InputError: a config or a checkpoint cannot be read.
         OutputError: something cannot be written.
         RunError: a run ended with an error of OpenMMLab or torch.
-        StoppedError: the user stopped it; the message says how to go on.
+        StoppedError: the user stopped it; the message says how to continue.
     """
     require_train("posetools train")
     check_both(request, configs)
@@ -92,11 +91,11 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
 
 
 def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
-    """Refuse what is wrong with the request for a pair and can be known without torch.
+    """Check the request for a pair as far as possible without torch.
 
     Raises:
-        RequestError: an option means nothing, or a folder cannot be trained in.
-        InputError: a file is not there.
+        RequestError: an option is invalid, or a folder cannot be trained in.
+        InputError: a file does not exist.
     """
     check_device(request.device)
     check_options(request.cfg_options)
@@ -107,16 +106,16 @@ def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
 
 
 def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[Stage, TrainRequest]:
-    """Return what to train in each stage: where, with which config, resumed or not.
+    """Return the request of each stage: work folder, config, resumed or not.
 
     Raises:
-        RequestError: what is asked for is not one pair.
+        RequestError: the configs are not one pair.
         InputError: a config cannot be read.
     """
     if request.weights not in (None, NO_WEIGHTS):
         raise RequestError(
-            f"--weights {request.weights}: with --stage all it would start both models from one file\n"
-            "  --cfg-options det.load_from=FILE pose.load_from=FILE names one for each; or train them one by one"
+            f"--weights {request.weights}: cannot be combined with --stage all: both models would start from one file\n"
+            "  use --cfg-options det.load_from=FILE pose.load_from=FILE, or train them one by one"
         )
     by_stage, parent = _pair_of(configs), parent_of(request, configs)
     found: dict[Stage, TrainRequest] = {}
@@ -134,7 +133,7 @@ def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[St
         found[stage] = own
     if request.resume and not any(_has_begun(parent / stage) for stage in STAGES):
         raise RequestError(
-            f"{parent}: has no run of --stage all to go on with\n  without --resume both runs start at the first epoch"
+            f"{parent}: has no run of --stage all to resume\n  omit --resume to start both runs from the first epoch"
         )
     return found
 
@@ -148,36 +147,36 @@ def _pair_of(configs: Sequence[Path]) -> Mapping[Stage, Path]:
         listed = ", ".join(f"{path} ({scope})" for path, scope in scopes.items())
         raise RequestError(
             f"--config with --stage all must be given twice, for a detector and for a pose estimator, got {listed}\n"
-            "  without it the pair that was emitted for the data set is trained"
+            "  omit it to train the pair emitted for the data set"
         )
     return {stage: paths[0] for stage, paths in found.items()}
 
 
 def parent_of(request: TrainRequest, configs: Sequence[Path]) -> Path:
-    """Return the folder of both runs: what was said, or ``work_dirs/<name of the data set's folder>``.
+    """Return the folder of both runs: the requested one, or ``work_dirs/<name of the data set's folder>``.
 
     Raises:
-        RequestError: neither that nor a data set was named.
+        RequestError: neither a folder nor a data set was given.
         InputError: a config cannot be read.
     """
     if request.work_dir is not None:
         return request.work_dir
     if request.data is None and not configs:
         missing = "--work-dir DIR" if request.resume else "--data DIR, or --config FILE twice,"
-        what = "which runs to go on with" if request.resume else "what to train on"
+        what = "which runs to resume" if request.resume else "what to train on"
         raise RequestError(f"{missing} must say {what}\n  posetools train --help")
     data = request.data or data_root_of(load_config(configs[0]))
     return WORK_DIRS / data.resolve().name
 
 
 def _own_options(options: Sequence[str], stage: Stage) -> tuple[str, ...]:
-    """Return the options of a stage: those of both, and those that name it (``det.load_from=...``) without its name."""
+    """Return the options of a stage: common ones, and its own (``det.load_from=...``) without the prefix."""
     others = tuple(f"{other}." for other in STAGES if other != stage)
     return tuple(option.removeprefix(f"{stage}.") for option in options if not option.startswith(others))
 
 
 def _resumed(own: TrainRequest, folder: Path) -> TrainRequest:
-    """Return the request for a run that goes on, or that starts with the config that was kept for it."""
+    """Return the request for a run that resumes, or that starts with the config kept for it."""
     if last_in(folder):
         return replace(own, config=None)
     if not _has_begun(folder):
@@ -195,7 +194,7 @@ def _has_begun(folder: Path) -> bool:
 
 
 def _of_both(requests: Mapping[Stage, TrainRequest], work: Callable[[TrainRequest], _Found]) -> dict[Stage, _Found]:
-    """Return what ``work`` gives for both runs; what is wrong with either is told before the first one starts."""
+    """Return ``work``'s results for both runs, or raise the problems of both at once."""
     found, problems = dict[Stage, _Found](), list[str]()
     for stage, own in requests.items():
         try:
@@ -208,7 +207,7 @@ def _of_both(requests: Mapping[Stage, TrainRequest], work: Callable[[TrainReques
 
 
 def _keep_configs(planned: Mapping[Stage, RunPlan]) -> None:
-    """Write the configs as run into the folders of the runs, where mmengine would write them when each one starts."""
+    """Write both configs into the run folders, where mmengine writes each when its run starts."""
     for one in planned.values():
         if one.checkpoint is not None:
             continue
@@ -235,7 +234,7 @@ def _evaluate(
     if not here().first:
         return None
     if path.is_file() and not any(result.trained for result in results.values()):
-        listener.say(f"nothing to do: both are trained, and {path} has their evaluation")
+        listener.say(f"nothing to do: both models are trained, their evaluation is in {path}")
         return None
     listener.step(
         f"both together (part {_PART_COUNT} of {_PART_COUNT})", shlex.join(["posetools", "eval", "--run", str(parent)])
@@ -248,21 +247,21 @@ def _evaluate(
 
 @contextmanager
 def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
-    """Let what ends one of the runs say how both go on."""
+    """Make errors of either run name the command that continues both."""
     device = () if request.device == AUTO else ("--device", request.device)
     words = ("posetools", "train", "--stage", "all", "--work-dir", str(parent), *device, "--resume")
     command = shlex.join(words)
     try:
         yield
     except RunError as exc:
-        # Its own way on is that of one of the runs alone.
+        # The error's own command resumes one run only.
         if isinstance(exc, StoppedError):
-            what = _RESTARTS if exc.way == AGAIN else "goes on from there"
+            what = _RESTARTS if exc.way == AGAIN else "continues from there"
             raise StoppedError(f"{exc.happened}\n  {command} {what}") from exc
-        raise RunError(f"{exc.happened}\n  {command} goes on with both, once that is mended") from exc
+        raise RunError(f"{exc.happened}\n  fix it, then continue with {command}") from exc
     except KeyboardInterrupt as exc:
         if not any(_has_begun(parent / stage) for stage in STAGES):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}{AGAIN}") from exc
         if not any(last_in(parent / stage) for stage in STAGES):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}\n  {command} {_RESTARTS}") from exc
-        raise StoppedError(f"stopped; what is trained is kept\n  {command} goes on from there") from exc
+        raise StoppedError(f"stopped; finished epochs are kept\n  {command} continues from there") from exc

@@ -1,6 +1,6 @@
-"""What is looked at before the first iteration: everything that would waste a night.
+"""Checks before the first iteration, so that a run does not fail hours later.
 
-All problems are found in one go and reported in one message, each with what to do about it.
+All problems are reported in one message, each with its fix.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from posetools.mm.device import resolve_device
 from posetools.mm.stack import building
 from posetools.mm.weights import WeightsSource, check_weights, weights_sources
 
-# Seconds to wait for an answer of a server that has weights.
+# Seconds to wait for a server with weights.
 TIMEOUT = 10.0
-# Findings of validate that the message lists; `posetools validate` lists all.
+# Findings of validate in the message; `posetools validate` lists all.
 _LISTED_PROBLEMS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is in the way, and what to do about it."""
+    """A problem and its fix."""
 
     text: str
     fix: str
@@ -42,7 +42,7 @@ class Problem:
 def check_run(
     config: Any, stage: Stage, skeleton: Skeleton, *, device: str, amp: bool, say: Callable[[str], None]
 ) -> str:
-    """Return the device to run on, after everything that could be wrong with the run was found to be right.
+    """Check everything about the run, and return its device.
 
     Raises:
         RequestError: the list of problems, each with its fix.
@@ -52,8 +52,8 @@ def check_run(
     chosen, on_device = _device(device, amp=amp)
     found += on_device
     if not found:
-        # Building the data sets fails on most of the problems above, with messages of another kind.
-        fix = "give weights of the same architecture and size; --weights none starts at random"
+        # With the problems above, building the data sets mostly fails, with less clear messages.
+        fix = "use weights of the same architecture and size, or --weights none for random weights"
         found = [Problem(problem, fix) for problem in check_weights(config, stage, given, say)]
         found += _counts(config, stage)
     if found:
@@ -70,7 +70,7 @@ def _device(asked: str, *, amp: bool) -> tuple[str, list[Problem]]:
         text, *fix = exc.lines
         return asked, [Problem(text, "\n  ".join(fix))]
     if amp and device == "cpu":
-        return device, [Problem("--amp needs a GPU, and this run is on the CPU", "leave --amp out")]
+        return device, [Problem("--amp requires a GPU, but this run is on the CPU", "omit --amp")]
     return device, []
 
 
@@ -78,15 +78,15 @@ def _validation(config: Any) -> Iterator[Problem]:
     missing = [name for name in ("val_dataloader", "val_evaluator", "val_cfg") if config.get(name) is None]
     if missing:
         yield Problem(
-            f"{config.filename}: {' and '.join(missing)} must be there: without evaluation no checkpoint is the best",
-            "`posetools config` emits a config with all of them; `posetools split` makes a val split",
+            f"{config.filename}: {' and '.join(missing)} must be set: the best checkpoint is chosen by evaluation",
+            "run `posetools config` for a config with all of them; `posetools split` creates a val split",
         )
 
 
 def _load_weights(
     config: Any, say: Callable[[str], None]
 ) -> tuple[dict[WeightsSource, Mapping[str, Any]], list[Problem]]:
-    """Return the checkpoints that a config starts from, and what is in the way of loading others."""
+    """Return the checkpoints that a config starts from, and the problems with loading others."""
     given, problems = dict[WeightsSource, Mapping[str, Any]](), []
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
@@ -96,8 +96,8 @@ def _load_weights(
                 checkpoint = one.load(say)
             except PosetoolsError as exc:
                 fix = (
-                    "--weights none starts from random weights; or fetch the file where it can be reached and give it "
-                    "with --weights FILE"
+                    "use --weights none for random weights; or download the file on another machine and pass it with "
+                    "--weights FILE"
                 )
                 problems.append(Problem(f"weights ({one.place}): {exc.lines[0]}", fix))
                 continue
@@ -114,24 +114,24 @@ def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
     for split in sorted(datasets.keys() - there.keys()):
         file = ann_file_of(datasets[split])
         fix = (
-            "data_root in the config is seen from the folder that this is started in; `posetools convert` and "
-            "`posetools split` make both files"
+            "data_root in the config is relative to the current folder; `posetools convert` and `posetools split` "
+            "create both files"
         )
         others = (ann_file(file.parent, other) for other in SPLITS)
         if file == ann_file(file.parent, split) and any(other.is_file() for other in others):
-            fix = f"`{split_command(file.parent)}` makes both train and val"
+            fix = f"`{split_command(file.parent)}` creates both train and val"
         yield Problem(f"{split}: {file} does not exist: training needs a train and a val split", fix)
     for split, dataset in there.items():
         try:
             entries = read_document(ann_file_of(dataset)).entries("categories")
         except PosetoolsError as exc:
-            yield Problem(str(exc), "`posetools convert` writes such files anew")
+            yield Problem(str(exc), "write the file again with `posetools convert`")
             continue
         check = _classes if stage == "det" else _keypoints
         categories = [entry for entry in entries if isinstance(entry, dict)]
         yield from check(config, split, dataset, categories, skeleton)
     root = data_root_of(config)
-    # A config with annotation files of other names is of a data set that is not laid out as validate expects.
+    # With other annotation file names, the data set has not the layout that validate expects.
     if [ann_file_of(dataset) for dataset in there.values()] == [ann_file(root, split) for split in SPLITS]:
         yield from _findings(root, skeleton)
 
@@ -151,13 +151,13 @@ def _classes(
         rule = f"names of categories in {ann_file_of(dataset)} ({', '.join(map(str, names)) or 'none'})"
         yield Problem(
             must_be(place, rule, tuple(classes)),
-            f"with other names every image is left out; this data set's is {skeleton.category.name!r}",
+            f"with other names MMDet skips every image; this data set's is {skeleton.category.name!r}",
         )
     head = config.model.get("bbox_head") or {}
     if split == SPLITS[0] and classes and head.get("num_classes", len(classes)) != len(classes):
         yield Problem(
             must_be(f"{config.filename}: model.bbox_head.num_classes", f"{len(classes)}", head["num_classes"]),
-            "it is the number of classes in metainfo",
+            "set it to the number of classes in metainfo",
         )
 
 
@@ -165,7 +165,7 @@ def _keypoints(
     config: Any, split: str, dataset: Any, categories: Sequence[Mapping[str, Any]], skeleton: Skeleton
 ) -> Iterator[Problem]:
     k = skeleton.num_keypoints
-    fix = f"`posetools config {quoted(dataset.get('data_root'))}` emits a config for skeleton {skeleton.name}"
+    fix = f"run `posetools config {quoted(dataset.get('data_root'))}` for a config for skeleton {skeleton.name}"
     named = [list(entry.get("keypoints", ())) for entry in categories if entry.get("name") == skeleton.category.name]
     for names in named or [[]]:
         if names != list(skeleton.names):
@@ -190,12 +190,12 @@ def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
     report = validate(root, skeleton=skeleton)
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     for finding in errors[:_LISTED_PROBLEMS]:
-        fix = finding.hint or f"`posetools validate {quoted(root)}` says more"
+        fix = finding.hint or f"run `posetools validate {quoted(root)}` for details"
         yield Problem(f"{finding.code} {finding.where}: {finding.message}", fix)
     if len(errors) > _LISTED_PROBLEMS:
         yield Problem(
             f"{root}: {len(errors) - _LISTED_PROBLEMS} more errors",
-            f"`posetools validate {quoted(root)}` lists all of them",
+            f"run `posetools validate {quoted(root)}` to list all of them",
         )
 
 
@@ -204,7 +204,7 @@ def _counts(config: Any, stage: Stage) -> Iterator[Problem]:
 
     for split in SPLITS:
         loader = copy.deepcopy(config[f"{split}_dataloader"])
-        # Packing its entries into one array, a data set without any fails with numpy's own words.
+        # Serializing an empty data set fails with a numpy error.
         inner_dataset(loader)["serialize_data"] = False
         with building(f"{config.filename}: the {split} data set", SCOPES[stage]):
             dataset = DATASETS.build(loader["dataset"])
@@ -214,7 +214,7 @@ def _counts(config: Any, stage: Stage) -> Iterator[Problem]:
             path = ann_file_of(inner_dataset(loader))
             yield Problem(
                 f"{split}: {path} has no {kind} left after {package}'s filter",
-                f"`posetools validate {quoted(path.parent)}` says what is wrong with them",
+                f"run `posetools validate {quoted(path.parent)}` to see why",
             )
 
 
@@ -225,5 +225,5 @@ def _has_objects(dataset: Any, stage: Stage) -> bool:
     with contextlib.suppress(AttributeError):
         infos = (dataset.get_data_info(i) for i in range(len(dataset)))
         return any(not entry["ignore_flag"] for info in infos for entry in info["instances"])
-    # A wrapper that does not hand out its entries: its length is all there is to see.
+    # A wrapper without get_data_info: only its length is known.
     return len(dataset) > 0

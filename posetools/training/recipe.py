@@ -1,13 +1,13 @@
-"""A pair of configs for this machine: what has to be measured on it is measured, and then the recipe is chosen.
+"""A pair of configs for this machine: measures what is requested, then chooses the recipe.
 
-Only what the user asks for is measured: ``batch_size = "auto"`` and ``minutes``. Both need the ``train`` extra; without
-them nothing here imports torch, unless there is a GPU to ask.
+Only ``batch_size = "auto"`` and ``minutes`` need measurements. Both need the ``train`` extra; without them nothing here
+imports torch, unless there is a GPU to query.
 
 ``--batch-size auto`` is the largest batch that fits on the GPU, found by doubling. Each trial is a dry run of the real
-config: its data, its model, its optimizer, two iterations. The first batch whose peak passes the limit, or that runs
-out of memory, ends the search. The limit leaves a margin (costs.GPU_SHARE), because images with more objects than
-those of the trial need more memory. The search is tested with real runs on the CPU and a limit put beneath them; it has
-not been run on a GPU yet.
+config: its data, model and optimizer, two iterations. The search ends at the first batch whose peak exceeds the limit
+or that runs out of memory. The limit leaves a margin (costs.GPU_SHARE), because images with more objects than those of
+the trial need more memory. The search is tested with real runs on the CPU and a lower limit; it has not been run on a
+GPU yet.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from posetools.training.mishaps import causes
 from posetools.training.request import NO_WEIGHTS, TrainRequest
 
 _SMALLEST: dict[Stage, int] = {"det": 2, "pose": 8}
-# More than this no recipe of these models uses on one GPU.
+# The largest batches in recipes of these models on one GPU.
 _LARGEST: dict[Stage, int] = {"det": 128, "pose": 1024}
-# The second iteration is the first with the optimizer's own numbers in memory.
+# The optimizer's state is in memory from the second iteration on.
 _TRIAL = Limits(fewest=2, most=2, batches=1)
-_NO_GPU = "auto measures on a GPU, and there is none here"
+_NO_GPU = "auto needs a GPU, and none is available"
 
 
 def emit_fitting(
@@ -50,20 +50,20 @@ def emit_fitting(
     overwrite: bool = False,
     listener: TrainListener | None = None,
 ) -> ChosenPair:
-    """Write the pair for this machine, after measuring what was asked for.
+    """Write the pair for this machine, after the requested measurements.
 
     Args:
         data_root: the data set's folder.
         skeleton: the data set's skeleton.
-        options: what the user said.
+        options: the user's options.
         out: the folder to write to.
         overwrite: replace files that differ from what would be written.
-        listener: told what is measured.
+        listener: receives progress.
 
     Raises:
-        MissingExtraError: something is to be measured and the ``train`` extra is not installed.
-        RequestError: the data set cannot be trained on, or a file is in the way.
-        InputError: a COCO file cannot be read or is not of this skeleton.
+        MissingExtraError: a measurement is requested and the ``train`` extra is not installed.
+        RequestError: the data set cannot be trained on, or a file exists already.
+        InputError: a COCO file cannot be read or has another skeleton.
         RunError: a trial fails.
         OutputError: a file cannot be written.
     """
@@ -91,7 +91,7 @@ class _Measurement:
         return self._options.det if stage == "det" else self._options.pose
 
     def emit(self, out: Path, *, overwrite: bool = False) -> ChosenPair:
-        """Write the pair for what has been measured by now."""
+        """Write the pair for the measurements so far."""
         return emit_pair(
             self._data_root,
             self._skeleton,
@@ -113,7 +113,7 @@ class _Measurement:
             self._found[stage] = on_gpu(stage, pair.of(stage), train.images if stage == "det" else train.posed)
 
     def time(self, stages: Sequence[Stage]) -> None:
-        """Time iterations, evaluations and the start of stages; one whose epochs are stated is not timed."""
+        """Time iterations, evaluations and the start of stages without given epochs."""
         busy = busy_text()
         if busy:
             self._told.say(busy)
@@ -137,24 +137,24 @@ class _Measurement:
                     evaluation=evaluation,
                 )
                 self._told.say(
-                    f"{stage}: {seen.seconds_per_iteration:.2g} s an iteration, "
-                    f"{evaluation:.2g} s an evaluation with its checkpoint"
+                    f"{stage}: {seen.seconds_per_iteration:.2g} s per iteration, "
+                    f"{evaluation:.2g} s per evaluation with checkpoint"
                 )
 
 
 def largest_batch(
     peak: Callable[[int], int | None], limit: float, *, smallest: int, largest: int
 ) -> tuple[int | None, dict[int, int | None]]:
-    """Return the largest batch that fits: ``smallest`` doubled as often as its peak stays within ``limit``.
+    """Return the largest batch that fits: ``smallest`` doubled while its peak stays within ``limit``.
 
     Args:
-        peak: returns the bytes that a training with this batch takes at most; None: out of memory.
+        peak: returns the peak memory of training with this batch, in bytes; None: out of memory.
         limit: bytes.
-        smallest: what is tried first.
-        largest: no more than this is tried; it is tried itself when doubling would step over it.
+        smallest: tried first.
+        largest: tried last, also when doubling would step over it.
 
     Returns:
-        The batch, None when not even the smallest fits; and what was tried, in bytes at the peak.
+        The batch, None if not even the smallest fits; and the peak in bytes of each batch tried.
     """
     found, peaks, batch = None, dict[int, int | None](), min(smallest, largest)
     while found != largest:
@@ -166,11 +166,11 @@ def largest_batch(
 
 
 def on_gpu(stage: Stage, config: Path, samples: int) -> Measurement:
-    """Return the largest batch for the first GPU, with how it was found.
+    """Return the largest batch for the first GPU, and how it was found.
 
     Raises:
         RequestError: not even the smallest batch fits.
-        RunError: a trial fails for another reason than memory.
+        RunError: a trial fails, but not for lack of memory.
     """
     import torch
 
@@ -184,25 +184,25 @@ def on_gpu(stage: Stage, config: Path, samples: int) -> Measurement:
     if batch is None:
         raise RequestError(
             f"--batch-size auto ({stage}): a batch of {min(peaks)} does not fit on this GPU with "
-            f"{total / GIB:.0f} GiB\n  a smaller --input-size or model needs less"
+            f"{total / GIB:.0f} GiB\n  use a smaller --input-size or model"
         )
     return Measurement(batch=batch, batch_note=note(peaks, total))
 
 
 def note(peaks: Mapping[int, int | None], total: int) -> str:
-    """Return the sentence that says what a search has shown: the bytes that batches took at their peak."""
+    """Return a note with the peak memory of each batch tried."""
     tried = ", ".join(
         f"{batch}: {'out of memory' if needed is None else f'{needed / GIB:.1f} GiB'}"
         for batch, needed in sorted(peaks.items())
     )
-    return f"measured ({tried}); {100 * GPU_SHARE:.0f} % of {total / GIB:.0f} GiB may be filled"
+    return f"measured ({tried}); limit {100 * GPU_SHARE:.0f} % of {total / GIB:.0f} GiB"
 
 
 def gpu_peak(stage: Stage, config: Path, batch: int) -> int | None:
-    """Return the bytes that a training with this batch takes on the GPU at most, or None when there are too few.
+    """Return the peak GPU memory of training with this batch, in bytes, or None when out of memory.
 
     Raises:
-        RunError: it fails for another reason.
+        RunError: training fails for another reason.
     """
     import torch
 
@@ -218,7 +218,7 @@ def gpu_peak(stage: Stage, config: Path, batch: int) -> int | None:
 
 
 def trial(stage: Stage, config: Path, batch: int) -> Timing:
-    """Return what a few iterations with this batch of training have shown.
+    """Return the timing of a few iterations with this batch size.
 
     Raises:
         RunError: the run fails.
@@ -235,5 +235,5 @@ def trial(stage: Stage, config: Path, batch: int) -> Timing:
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Return whether torch's own error for a full GPU is among the causes; its name moved between releases."""
+    """Return whether torch's out-of-memory error is among the causes; its module differs between releases."""
     return any(type(cause).__name__ == "OutOfMemoryError" for cause in causes(error))

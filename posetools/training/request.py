@@ -1,7 +1,7 @@
-"""What a user may say about a run, and what is wrong with it as far as that can be known without torch.
+"""The options of a run, and their checks that need no torch.
 
-torch takes seconds to be imported. Everything here is looked at again, and in full, once the config is loaded; these
-checks read no config and no weights.
+Importing torch takes seconds. These checks read no config and no weights; the full checks follow once the config is
+loaded.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ NO_WEIGHTS = "none"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainRequest:
-    """What a user may say about a run.
+    """The options of a run.
 
     Attributes:
         stage: which of the two models.
-        data: the data set's folder, from which the config is found or emitted; None: the config says.
+        data: the data set's folder, for which the config is found or emitted; None: as the config says.
         config: the config; None: the one emitted for ``data``, or with ``resume`` the one in the work folder.
-        configs: the folder in which an emitted pair is looked for, and into which a default one is emitted.
+        configs: the folder of emitted pairs; a default pair is written here.
         work_dir: None: ``work_dirs/<name of the config>``.
-        resume: go on from the last checkpoint in the work folder.
+        resume: resume from the last checkpoint in the work folder.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        gpus: how many GPUs of this machine to train on, with a process each; None: one, if there is any.
+        gpus: how many GPUs of this machine to train on, one process each; None: one, if available.
         processes: how many processes to train with on the CPU; None: one.
         launcher: what started this process as one of several.
         amp: mixed precision.
         weights: a file or URL that the whole model starts from, or ``none``; None: as the config says.
-        epochs: how many in all; None: as the config says.
+        epochs: the total; None: as the config says.
         seed: None: as the config says.
         skeleton: a built-in name or a file; None: the data set's.
-        early_stopping: after how many evaluations without a better metric the run ends; 0: never; None: as the config
+        early_stopping: number of evaluations without a better metric that end the run; 0: never; None: as the config
             says.
-        keep: how many checkpoints are kept besides the best one, 2 at least; None: as the config says.
-        trackers: where else the curves go: ``tensorboard``, ``wandb``, ``mlflow``.
-        cache: for poses, ``crops`` or ``crops-ram``: load what is round each object, decoded once; None: the images.
-        cache_dir: where ``crops`` lie; None: in the work folder.
+        keep: how many checkpoints to keep, not counting the best one, at least 2; None: as the config says.
+        trackers: ``tensorboard``, ``wandb``, ``mlflow``.
+        cache: for poses, ``crops`` or ``crops-ram``: decode the area around each object once; None: read images.
+        cache_dir: the folder for ``crops``; None: in the work folder.
         cfg_options: ``key=value`` texts that are merged into the config, last of all.
     """
 
@@ -80,35 +80,35 @@ class TrainRequest:
         """The data set's folder.
 
         Raises:
-            RequestError: none was named.
+            RequestError: none was given.
         """
         if self.data is None:
             raise RequestError("--data DIR or --config FILE must say what to train on\n  posetools train --help")
         return self.data
 
     def found_config(self) -> Path | None:
-        """Return the stage's config that was emitted for the data set, None when there is none.
+        """Return the stage's config emitted for the data set, or None.
 
         Raises:
-            RequestError: no data set was named; there are several configs, or only one of a pair.
+            RequestError: no data set was given; there are several configs, or only one of a pair.
         """
         pair = find_pair(self.folder, self.configs)
         return pair.of(self.stage) if pair else None
 
 
 def check_training(request: TrainRequest) -> None:
-    """Refuse a run whose files, folders or values are not there.
+    """Check the files, folders and values of a run.
 
     Raises:
-        RequestError: an option means nothing, or a folder cannot be trained in.
-        InputError: a file is not there.
+        RequestError: an option is invalid, or a folder cannot be trained in.
+        InputError: a file does not exist.
     """
     check_device(request.device)
     check_options(request.cfg_options)
     check_trackers(request.trackers)
     weights = request.weights
     if weights is not None and weights != NO_WEIGHTS and "://" not in weights:
-        check_file(Path(weights), "file of weights", hint=f"--weights {NO_WEIGHTS} starts from random weights")
+        check_file(Path(weights), "file of weights", hint=f"use --weights {NO_WEIGHTS} for random weights")
     path = request.config
     if path is not None:
         check_file(path, "config")
@@ -116,21 +116,21 @@ def check_training(request: TrainRequest) -> None:
         skeleton_of(request.folder, request.skeleton)
         path = request.found_config()
         if path is None:
-            # A pair is emitted for the data, whose files it names.
+            # A pair is emitted, which names both files.
             check_both(request.folder)
     if request.work_dir is not None or path is not None:
         check_work_dir(request.work_dir or WORK_DIRS / Path(str(path)).stem, resume=request.resume)
 
 
 def check_work_dir(work_dir: Path, *, resume: bool) -> None:
-    """Refuse a work folder with nothing to resume from, or with checkpoints that a new run would mix with its own.
+    """Refuse a work folder with nothing to resume, or with checkpoints that a new run would mix with its own.
 
     Raises:
-        RequestError: it is one.
+        RequestError: it cannot be used.
     """
     if resume:
         checkpoint_to_resume(work_dir)
     elif any(work_dir.glob("*.pth")):
         raise RequestError(
-            f"{work_dir}: holds checkpoints of an earlier run\n  --resume goes on with it; or choose another --work-dir"
+            f"{work_dir}: has checkpoints of an earlier run\n  continue it with --resume, or change --work-dir"
         )

@@ -1,9 +1,9 @@
-"""``posetools rescue``: the weights as trained take the place of a stale average (``averages``) in a run's checkpoints.
+"""``posetools rescue``: replace a stale average (``averages``) in a run's checkpoints by the trained weights.
 
-In every checkpoint of the run the weights become average and weights at once, so that it evaluates, predicts, exports
-and resumes as if the average had been set to the weights when it was saved. What was there is kept in
-``before_rescue/`` of the same folder, with the best checkpoint and the metrics: they were chosen and measured by the
-stale average, and say nothing about the run. Killed at any moment, the command completes the rescue when it runs again.
+In every checkpoint the trained weights become both average and weights, so that it evaluates, predicts, exports and
+resumes as if the average had been set to the weights when it was saved. The originals are kept in ``before_rescue/`` of
+the same folder, with the best checkpoint and the metrics, which were chosen and measured with the stale average. If the
+command is killed, running it again completes the rescue.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _CHOSEN_BY_METRIC = ("best_score", "best_ckpt")
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """What became of one work folder.
+    """The result for one work folder.
 
     Attributes:
         work_dir: the folder.
-        rescued: the checkpoints that hold the weights as trained now.
-        set_aside: what was chosen or measured by the stale average, and is in ``before_rescue/`` now.
+        rescued: the checkpoints that now have the trained weights.
+        set_aside: files chosen or measured with the stale average, now in ``before_rescue/``.
     """
 
     work_dir: Path
@@ -44,24 +44,24 @@ class Rescue:
 
 
 def rescue(run: Path) -> tuple[Rescue, ...]:
-    """Put the weights as trained in the place of stale averages.
+    """Replace stale averages by the trained weights.
 
     Args:
         run: the folder with the runs of both stages, or the work folder of one.
 
     Returns:
-        One entry for each work folder that had a stale average; none where all averages are sound.
+        One entry for each work folder that had a stale average.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
         RequestError: ``run`` has no checkpoints, or a run is writing into it.
         InputError: a checkpoint cannot be read.
-        OutputError: a file cannot be written; the checkpoint that was there is as it was.
+        OutputError: a file cannot be written; the checkpoint is unchanged.
     """
     inner = sorted(path for path in run.glob("*") if path.is_dir() and path.name != KEPT)
     folders = [folder for folder in (run, *inner) if any(folder.glob("*.pth"))]
     if not folders:
-        raise RequestError(f"{run}: must be a work folder of a run, or a folder of such, got no checkpoint in it")
+        raise RequestError(f"{run}: must be a run's work folder, or a folder of work folders, got no checkpoint in it")
     prepare("posetools rescue")
     return tuple(found for folder in folders if (found := _rescue_folder(folder)) is not None)
 
@@ -79,9 +79,9 @@ def _rescue_folder(work_dir: Path) -> Rescue | None:
             for path in numbered:
                 _replace(path)
             aside = [*_moved_aside(measured)]
-            # Nobody has measured these weights: predict and export say so, and a resumed run begins with it.
+            # These weights are not evaluated yet: predict and export say so, and a resumed run evaluates first.
             Evaluations(work_dir / EVALUATIONS, writes=True).write()
-            # The best one is last: as long as it is stale and in its place, a second call completes the first.
+            # The best one is last: as long as it is stale and in place, a second call completes the first.
             aside += _moved_aside(best)
         except OSError as exc:
             raise OutputError(f"{exc.filename or work_dir}: cannot be written: {exc.strerror or exc}") from exc
@@ -91,7 +91,7 @@ def _rescue_folder(work_dir: Path) -> Rescue | None:
 def _moved_aside(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         kept = path.parent / KEPT / path.name
-        # What an interrupted call has moved is the original, and what it wrote in its place is not.
+        # A file that an interrupted call has moved is the original; do not overwrite it.
         if path.is_file() and not kept.is_file():
             yield path.replace(kept)
 

@@ -1,16 +1,15 @@
-"""A run that is resumed goes on as one that was never stopped: the same random numbers, the schedule of its config.
+"""A resumed run continues like one that was never stopped: the same random numbers, the config's schedule.
 
-mmengine seeds a process once. What it draws later depends on all that was drawn before: in the run's own process, and
-in each worker that loads data, whose state no checkpoint can hold. Here the process is seeded anew with each epoch, and
-each sample of the training data with the run's seed, the epoch and its index. So the order of loading, the number of
-workers and the moment of a stop make no difference to what augmentation draws. (Workers that are started anew with each
-epoch also stop repeating the same draws, as mmengine seeds them all alike.)
+mmengine seeds a process once. Later random numbers depend on all earlier ones, in the run's process and in each loader
+worker, whose state no checkpoint can store. Here the process is seeded at each epoch, and each training sample by the
+run's seed, the epoch and its index. So augmentation does not depend on the order of loading, the number of workers or
+the moment of a stop. (mmengine also seeds workers restarted at each epoch alike, so they would repeat their draws.)
 
-One thing has a memory still: the cache of mosaic and mixup, from which MMDet takes its other images. It begins empty
-in a resumed run, as in a new one.
+One state is not restored: the cache of mosaic and mixup, from which MMDet takes its other images. It starts empty in a
+resumed run, as in a new one.
 
-mmengine puts the stored schedulers, with the ends and lengths of the old schedule, in the place of the config's: a run
-of 30 epochs that is resumed for 130 would train the other 100 at the last learning rate of the first 30.
+mmengine replaces the config's schedulers by the stored ones, with the old schedule's ends and lengths: a run of 30
+epochs resumed for 130 would train the other 100 at the last learning rate of the first 30.
 """
 
 from __future__ import annotations
@@ -23,40 +22,40 @@ from typing import Any
 
 from posetools.mm.stack import RunHook
 
-# What a scheduler counts while it runs; everything else in its state is what it was built with.
+# The counters in a scheduler's state; the rest is how it was built.
 _COUNTED = frozenset({"last_step", "_global_step", "_last_value", "verbose"})
 
 
 def seed_of(*parts: int) -> int:
-    """Return 32 bits that any change of any part makes unlike the others."""
+    """Return a 32-bit hash of the parts."""
     text = "/".join(map(str, parts)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "little")
 
 
 def seed_process(seed: int) -> None:
-    """Seed the generators that augmentation and models draw from, on the CPU."""
+    """Seed the CPU generators of augmentation and models."""
     import numpy as np
     import torch
 
     random.seed(seed)
-    # MMDet's and MMPose's transforms draw from numpy's global generator.
+    # MMDet's and MMPose's transforms use numpy's global generator.
     np.random.seed(seed)
     torch.default_generator.manual_seed(seed)
 
 
 class SeededSamples:
-    """A data set's samples, each drawn with its own seed: what a DataLoader calls as ``dataset.__getitems__``."""
+    """A data set's samples, each with its own seed; a DataLoader calls it as ``dataset.__getitems__``."""
 
     def __init__(self, dataset: Any, seed: int) -> None:
         import torch
 
         self._dataset = dataset
         self._seed = seed
-        # In shared memory: workers that outlive an epoch see the next one's number.
+        # In shared memory, so that persistent workers see the next epoch's number.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def start(self, epoch: int) -> None:
-        """Set the epoch, before its first sample is asked for."""
+        """Set the epoch, before its first sample is loaded."""
         self._epoch[0] = epoch
 
     def __call__(self, indices: Sequence[int]) -> list[Any]:
@@ -82,7 +81,7 @@ class SeedHook(RunHook):
         from mmengine.runner import EpochBasedTrainLoop
 
         dataset = runner.train_dataloader.dataset
-        # A loop over iterations has no epochs that could tell two visits of an image apart.
+        # A loop over iterations has no epochs to seed by.
         if isinstance(runner.train_loop, EpochBasedTrainLoop) and not hasattr(dataset, "__getitems__"):
             self._samples = SeededSamples(dataset, runner.seed)
             dataset.__getitems__ = self._samples
@@ -100,24 +99,22 @@ class SeedHook(RunHook):
 
 
 class ScheduleHook(RunHook):
-    """Lets the schedule of a run that is resumed be the config's, and says so where that is not the stored one."""
+    """Makes a resumed run follow the config's schedule, and says so if the stored one differs."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
 
     def before_train(self, runner: Any) -> None:
-        """Compare both."""
+        """Compare both schedules."""
         if _follow_config(runner):
             rate = runner.optim_wrapper.get_lr()["lr"][0]
-            self._say(
-                f"the schedule is not the one before: the learning rate goes on at {rate:.2e}, as the config says"
-            )
+            self._say(f"the config's schedule differs from the checkpoint's: continuing at learning rate {rate:.2e}")
 
 
 def _follow_config(runner: Any) -> bool:
-    """Put the config's schedule, as far along as the run is, in the place of another one; return whether it was."""
+    """Replace a different stored schedule by the config's, advanced to the same step; return whether it differed."""
     stored = runner.param_schedulers
-    # With several optimizers, which no config of ours has, there is a list for each: they stay as stored.
+    # With several optimizers (in no emitted config) there is a list for each: they stay as stored.
     if not isinstance(stored, list) or not stored:
         return False
     fresh, optimizer = _as_configured(runner)
@@ -134,9 +131,9 @@ def _follow_config(runner: Any) -> bool:
 
 
 def _as_configured(runner: Any) -> tuple[list[Any], Any]:
-    """Return the config's schedulers at their start, and the optimizer, of the run's own weights, that they drive."""
+    """Return the config's schedulers at their start, and their optimizer for the run's weights."""
     resumed = runner.optim_wrapper, runner.param_schedulers
-    # mmengine scales the rate for the number of processes only as long as there is no schedule.
+    # mmengine scales the rate for the number of processes only without a schedule.
     runner.param_schedulers = None
     runner.optim_wrapper = runner.build_optim_wrapper(copy.deepcopy(runner.cfg.optim_wrapper))
     try:
@@ -148,11 +145,11 @@ def _as_configured(runner: Any) -> tuple[list[Any], Any]:
 
 
 def _step_through(schedulers: list[Any], runner: Any) -> None:
-    """Let schedulers take the steps that they would have taken up to where the run is."""
+    """Advance schedulers to the run's current step."""
     from mmengine.runner import EpochBasedTrainLoop
 
     by_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
-    # With another batch size or number of processes an epoch has another number of iterations than it had.
+    # The number of iterations per epoch changes with the batch size and the number of processes.
     each = len(runner.train_dataloader) if by_epochs else runner.iter
     for scheduler in schedulers:
         # mmengine warns of a scheduler that steps before its optimizer does.

@@ -1,13 +1,12 @@
-"""Checkpoints that are whole or not there, and that torch's own default (``weights_only=True``) loads.
+"""Atomic checkpoints that torch's default (``weights_only=True``) loads.
 
-mmengine writes a checkpoint into its place, and removes the best one before it writes its successor: killed in
-between, a run leaves half a file, or none. In a run of posetools each checkpoint is written beside its place, synced,
-and moved there; a best one is removed when the next is there; and one with numbers that are not finite is not written.
+mmengine writes a checkpoint in place, and removes the best one before it writes the next: a run killed in between
+leaves half a file, or none. Here each checkpoint is written to a temporary file, synced, and moved into place; the old
+best one is removed after the next is written; and weights with NaN or infinite values are not written.
 
 mmengine saves three things that torch >= 2.6 refuses: the log as HistoryBuffer objects, numpy arrays in the data set's
-meta, and numpy numbers such as the best score. Here they become tensors, lists and numbers when a run saves, and what
-they were when it resumes. So the stock tools/test.py and MMPose's demo open the file without switching the protection
-off.
+meta, and numpy numbers such as the best score. Here they are saved as tensors, lists and numbers, and restored when a
+run resumes. So the stock tools/test.py and MMPose's demo open the file without disabling the protection.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ _VALUES, _COUNTS, _LONGEST = "values", "counts", "max_length"
 
 
 def write_whole(path: Path, content: memoryview) -> None:
-    """Write a file beside its place, and move it there when it is on the disk.
+    """Write a file atomically: to a temporary file, synced, then moved into place.
 
     Raises:
-        OSError: it cannot be written, and names ``path``; what is there is as it was.
+        OSError: it cannot be written; names ``path``; an existing file is unchanged.
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -54,14 +53,14 @@ def write_whole(path: Path, content: memoryview) -> None:
 
 
 def clear_unfinished(work_dir: Path) -> None:
-    """Remove what a killed run left half written."""
+    """Remove unfinished files of a killed run."""
     for path in work_dir.glob(_UNFINISHED):
         with suppress(OSError):
             path.unlink()
 
 
 class _Backend:
-    """A file backend of mmengine, but for how it removes files."""
+    """A file backend of mmengine with another ``remove``."""
 
     def __init__(self, backend: Any, remove: Callable[[str], None]) -> None:
         self._backend = backend
@@ -72,7 +71,7 @@ class _Backend:
 
 
 def _look_here(hook: Any) -> None:
-    """Let a resumed run replace the best checkpoint in its own folder, not in the one that it was copied from."""
+    """Make a resumed run replace the best checkpoint in its own folder, not in the one it was copied from."""
     # mmengine keeps absolute paths in each checkpoint.
     if getattr(hook, "best_ckpt_path", None):
         hook.best_ckpt_path = str(Path(hook.out_dir) / Path(hook.best_ckpt_path).name)
@@ -81,19 +80,19 @@ def _look_here(hook: Any) -> None:
 
 
 class SavingHook(RunHook):
-    """Saves whole checkpoints of plain values, no NaN; keeps the best until the next is there, which may tie."""
+    """Saves whole checkpoints of plain values without NaN; keeps the best until the next is written."""
 
-    # CheckpointHook chooses its file backend before the training, before this one.
+    # After CheckpointHook, which chooses its file backend in before_train.
     priority = "LOWEST"
 
     def __init__(self) -> None:
         self._outdated: list[Callable[[], None]] = []
 
     def save(self, checkpoint: Any, filename: str, file_client_args: Any = None, backend_args: Any = None) -> None:
-        """Write a checkpoint, as mmengine's function of this signature does, but whole or not at all.
+        """Write a checkpoint atomically; the signature is that of mmengine's save_checkpoint.
 
         Raises:
-            OSError: it cannot be written; what is there is as it was.
+            OSError: it cannot be written; an existing file is unchanged.
         """
         import torch
         from mmengine.runner import save_checkpoint
@@ -101,7 +100,7 @@ class SavingHook(RunHook):
         if "://" in filename:
             save_checkpoint(checkpoint, filename, file_client_args=file_client_args, backend_args=backend_args)
             return
-        # Into memory first, as mmengine does: torch turns a full disk into an error without its reason.
+        # Into memory first, as mmengine does: torch's error for a full disk does not give the reason.
         with io.BytesIO() as buffer:
             torch.save(checkpoint, buffer)
             write_whole(Path(filename), buffer.getbuffer())
@@ -110,23 +109,23 @@ class SavingHook(RunHook):
                 self._outdated.pop()()
 
     def before_train(self, runner: Any) -> None:
-        """Take over the removing of checkpoints."""
+        """Take over the removal of checkpoints."""
         for hook in _checkpoint_hooks(runner):
             hook.file_backend = _Backend(hook.file_backend, partial(self._remove, hook.file_backend))
-            # The later of two evaluations with equal metrics is the best: it was trained for longer.
+            # Of two evaluations with equal metrics the later is the best: it was trained longer.
             for name, is_better in getattr(hook, "is_better_than", {}).items():
                 hook.is_better_than[name] = lambda score, best, better=is_better: score == best or better(score, best)
             _look_here(hook)
 
     def _remove(self, backend: Any, path: str) -> None:
-        """Remove a checkpoint, a best one when the next is written."""
+        """Remove a checkpoint; a best one only after the next is written."""
         if Path(path).name.startswith(BEST):
             self._outdated.append(lambda: backend.remove(path) if Path(path).is_file() else None)
         else:
             backend.remove(path)
 
     def after_train(self, runner: Any) -> None:
-        """Save the epoch that a run stops early after, which is not always one that is saved."""
+        """Save the last epoch of a run stopped early, if it is not saved yet."""
         if not runner.train_loop.stop_training:
             return
         for hook in _checkpoint_hooks(runner):
@@ -135,11 +134,11 @@ class SavingHook(RunHook):
                 hook._save_checkpoint_with_step(runner, runner.epoch, meta)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights that are no numbers, and make what is beside them plain."""
+        """Refuse NaN and infinite weights, and make the other values plain."""
         for part in ("state_dict", "ema_state_dict"):
             name = first_not_finite(checkpoint.get(part) or {})
             if name:
-                raise DivergedError(f"the weights are no finite numbers any more ({name})", runner)
+                raise DivergedError(f"the weights became NaN or infinite ({name})", runner)
         checkpoint["meta"] = {**plain(checkpoint["meta"]), VERSION_KEY: __version__}
         hub = checkpoint["message_hub"]
         checkpoint["message_hub"] = {
@@ -149,10 +148,10 @@ class SavingHook(RunHook):
         }
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Restore what mmengine keeps of them when a run resumes."""
+        """Restore mmengine's own types when a run resumes."""
         if not runner._resume:
             return
-        # mmengine passes over a log that is no HistoryBuffer, and the mean of the loss would start from nothing.
+        # mmengine ignores a log that is no HistoryBuffer, and the mean loss would restart.
         log = (checkpoint.get("message_hub") or {}).get("log_scalars") or {}
         log.update({name: _restored(value) for name, value in log.items() if isinstance(value, Mapping)})
         meta, own = checkpoint.get("meta") or {}, getattr(runner.train_dataloader.dataset, "metainfo", None)
@@ -168,7 +167,7 @@ def _checkpoint_hooks(runner: Any) -> list[Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value with numpy's arrays and numbers as lists and numbers; what has no plain form stays as it is."""
+    """Return a value with numpy arrays and numbers as lists and numbers; other types are unchanged."""
     import numpy as np
 
     if isinstance(value, np.ndarray | np.generic):

@@ -1,9 +1,8 @@
-"""The job file of a training run on a cluster with Slurm, as text for ``sbatch``.
+"""The Slurm job file of a training run, as text for ``sbatch``.
 
-One task is started for each GPU, which is what ``posetools train --launcher slurm`` expects. The job may be stopped and
-started again any number of times: before its time is up Slurm sends it a signal, at which it ends the training and puts
-itself back into the queue; started again, after that or after a machine was lost or taken away, it finds checkpoints in
-the work folder and goes on from the last one.
+It starts one task per GPU, as ``posetools train --launcher slurm`` expects. The job may be stopped and restarted any
+number of times: before its time limit Slurm sends a signal, and the job ends the training and requeues itself. When it
+starts again, also after a node failure or preemption, it resumes from the last checkpoint in the work folder.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ _OURS = ("--gpus", "--processes", "--launcher", "--resume", "--device", "--dry-r
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlurmJob:
-    """What a job asks for.
+    """The options of a job.
 
     Attributes:
-        arguments: of ``posetools train``: stage, data, work folder and whatever else.
-        nodes: how many machines.
-        gpus: of each machine.
-        time: after which Slurm ends it: ``MINUTES``, ``HH:MM:SS`` or ``DAYS-HH:MM:SS``.
-        cpus: cores for each GPU, which load its data.
-        memory: of each machine, with a unit (``64G``); None: Slurm's default.
-        partition: where it is queued; None: Slurm's default.
-        account: who pays; None: Slurm's default.
+        arguments: of ``posetools train``: stage, data, work folder and others.
+        nodes: number of machines.
+        gpus: per machine.
+        time: the time limit: ``MINUTES``, ``HH:MM:SS`` or ``DAYS-HH:MM:SS``.
+        cpus: cores per GPU, for loading data.
+        memory: per machine, with a unit (``64G``); None: Slurm's default.
+        partition: the Slurm partition; None: Slurm's default.
+        account: the Slurm account; None: Slurm's default.
         name: of the job; None: ``posetools-STAGE``.
-        requeue: whether it goes back into the queue when its time is up.
-        warning: how many seconds before that it stops the training.
-        setup: lines of shell that come before the training, say to activate an environment.
+        requeue: whether it is requeued at its time limit.
+        warning: how many seconds before the limit the training stops.
+        setup: shell lines before the training, such as activating an environment.
     """
 
     arguments: tuple[str, ...]
@@ -62,26 +61,26 @@ def job_text(job: SlurmJob) -> str:
     """Return the job file.
 
     Raises:
-        RequestError: a value is none that Slurm takes, or the arguments are none that a job can run again.
+        RequestError: Slurm does not accept a value, or a job cannot resume with these arguments.
     """
     stage, work_dir = _check_arguments(job.arguments)
     lines = ["#!/bin/bash", "# Written by `posetools slurm`; submit it with sbatch, from this folder."]
     lines += [f"#SBATCH --{name}={value}" if value else f"#SBATCH --{name}" for name, value in _directives(job, stage)]
     if job.setup:
-        # Before the next line: what activates an environment often reads variables that are not set.
+        # Before `set -u`: scripts that activate an environment often read unset variables.
         lines += ["", *job.setup]
     lines += ["", "set -euo pipefail"]
-    # A checkpoint in the work folder: of one run, or of one of both.
+    # Files in the work folder of one run, or of either of both, that mean there is something to resume.
     found = f"{work_dir}/*/*.py" if stage == "all" else f"{work_dir}/*.pth"
     lines += [
         "",
-        "# Where the processes find the first one. Each job has a port of its own: a machine may run several jobs.",
+        "# The address of the first process. Each job has its own port, as a machine may run several jobs.",
         'machines=$(scontrol show hostnames "$SLURM_JOB_NODELIST")',
         "MASTER_ADDR=${machines%%$'\\n'*}",
         "MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))",
         "export MASTER_ADDR MASTER_PORT",
         "",
-        "# What an earlier run of this job has left is gone on with.",
+        "# Resume an earlier run of this job.",
         "resume=()",
         f"if compgen -G {shlex.quote(found)} > /dev/null; then resume=(--resume); fi",
     ]
@@ -98,9 +97,9 @@ def job_text(job: SlurmJob) -> str:
 
 _RUN_AGAIN = [
     "",
-    "# The time is nearly up. Slurm keeps the number of the job, and its place is found in the work folder.",
+    "# Near the time limit: stop and requeue. The job keeps its number and resumes from the work folder.",
     "again() {",
-    '    echo "posetools: the time is nearly up; job $SLURM_JOB_ID goes back into the queue" >&2',
+    '    echo "posetools: time limit is near; requeuing job $SLURM_JOB_ID" >&2',
     '    kill -TERM "$training" || true',
     '    wait "$training" || true',
     '    scontrol requeue "$SLURM_JOB_ID"',
@@ -111,7 +110,7 @@ _RUN_AGAIN = [
 
 
 def _directives(job: SlurmJob, stage: str) -> list[tuple[str, str]]:
-    """Return the options of sbatch; an empty value is none."""
+    """Return the options of sbatch; an empty value means a flag."""
     for field, value in (("nodes", job.nodes), ("gpus", job.gpus), ("cpus", job.cpus), ("warning", job.warning)):
         if value < 1:
             raise RequestError(must_be(f"--{field}", "a positive number", value))
@@ -132,7 +131,7 @@ def _directives(job: SlurmJob, stage: str) -> list[tuple[str, str]]:
         if text is not None:
             found.append((field, _checked(f"--{field}", text, _SLURM_NAME, "a name without blanks")))
     if job.requeue:
-        # B: to this script, which passes it on. Without it Slurm would tell the processes, which know no such signal.
+        # B: the signal goes to this script only. Otherwise Slurm sends it to the processes, which do not handle it.
         found += [("requeue", ""), ("signal", f"B:USR1@{job.warning}")]
     else:
         found.append(("no-requeue", ""))
@@ -146,12 +145,12 @@ def _checked(option: str, text: str, pattern: re.Pattern[str], rule: str) -> str
 
 
 def _check_arguments(arguments: Sequence[str]) -> tuple[str, str]:
-    """Return the stage and the work folder that the arguments of ``posetools train`` name."""
+    """Return the stage and the work folder from the arguments of ``posetools train``."""
     named = {word.partition("=")[0] for word in arguments}
     for option in _OURS:
         if option in named:
             raise RequestError(
-                f"{option}: the job says it itself; leave it out of the arguments of `posetools train` after --"
+                f"{option}: is set by the job; remove it from the arguments of `posetools train` after --"
             )
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--stage", nargs="?")
@@ -160,12 +159,12 @@ def _check_arguments(arguments: Sequence[str]) -> tuple[str, str]:
     stage, work_dir = said.stage, said.work_dir
     if stage not in _STAGES:
         raise RequestError(
-            f"--stage det, pose or all must be among the arguments of `posetools train` after --, got {stage!r}\n"
+            f"--stage after -- must be det, pose or all, got {stage!r}\n"
             "  posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME"
         )
     if not work_dir:
         raise RequestError(
-            "--work-dir must be among the arguments of `posetools train` after --: started again, the job looks there "
-            "for checkpoints\n  posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME"
+            "--work-dir must be given after --: a restarted job looks there for checkpoints\n"
+            "  posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME"
         )
     return stage, Path(work_dir).as_posix()

@@ -1,20 +1,19 @@
-"""What makes a run faster than the stock script's with the same config, and leaves its results what they are.
+"""Speed-ups over the stock script with the same config and the same results.
 
-Each of these was measured (benchmarks/train.py), is done to a run that has been built and not to its config, and gives
-the same losses within float noise, for it is the same arithmetic in another order:
+Each was measured (benchmarks/train.py), changes the built run and not its config, and gives the same losses within
+float noise, since it is the same arithmetic in another order:
 
-- **channels_last** on the CPU: oneDNN's convolutions want the channels of a pixel next to each other; with torch's own
-  order every convolution begins and ends with a rearrangement. Weights, optimizer state and input are put into this
-  order once. Checkpoints hold the same numbers and can be read by anything.
+- **channels_last** on the CPU: oneDNN's convolutions need the channels of a pixel next to each other; in torch's
+  default order every convolution starts and ends with a reorder. Weights, optimizer state and input are converted
+  once. Checkpoints hold the same numbers.
 - **fused AdamW** on the CPU: one pass over weights, gradients and both moments instead of a dozen passes.
 
-`Module.to(memory_format=...)` gives every 4-D weight new storage. Whatever keeps a reference to the old storage then
-updates tensors that nobody reads: mmengine's averaged model does, since it lists `state_dict()` when it is built. So
-the weights are put into order before any other hook acts, and the average is a copy of weights that are in order. They
-are initialized before that: random numbers are filled in by the order in memory, and the same seed must give the same
-weights as in stock.
+`Module.to(memory_format=...)` gives every 4-D weight new storage. A reference to the old storage then updates unused
+tensors: mmengine's averaged model has one, since it lists `state_dict()` when it is built. So the weights are converted
+before any other hook runs, and the average is a copy of converted weights. They are initialized before that: random
+numbers are filled in memory order, and the same seed must give the same weights as in stock.
 
-Tried and no faster: bfloat16 autocast on the CPU. Not tried for want of measurements: channels_last on GPUs.
+Tried, but no faster: bfloat16 autocast on the CPU. Not measured: channels_last on GPUs.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ _IMAGE_DIMS = 4
 
 
 def make_fast(runner: Any) -> None:
-    """Make a run on the CPU faster; leave one on a GPU as it is.
+    """Make a run on the CPU faster; do nothing on a GPU.
 
     Args:
-        runner: mmengine's, built, and before its ``train()``: hooks copy the model at the very start of that.
+        runner: mmengine's, built, before its ``train()``, at whose start hooks copy the model.
     """
     from mmengine.model import is_model_wrapper
 
     if next(runner.model.parameters()).device.type == "cpu":
-        # A wrapper for several processes has laid out its buckets of gradients already.
+        # A distributed wrapper has already laid out its gradient buckets.
         runner.register_hook(_SpeedHook(ordered=not is_model_wrapper(runner.model)))
 
 
@@ -52,7 +51,7 @@ class _SpeedHook(RunHook):
         if self._ordered:
             import torch
 
-            # Where mmengine would initialize them next; it does so once.
+            # mmengine would initialize them next; it does so only once.
             runner.model.init_weights()
             runner.model.to(memory_format=torch.channels_last)
             runner.model.data_preprocessor.register_forward_hook(_arrange)
@@ -63,7 +62,7 @@ class _SpeedHook(RunHook):
         _order_state(runner.optim_wrapper.optimizer)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-        # How a step is computed is no part of a run's state: torch before 2.4 could not resume with it on the CPU.
+        # Not part of a run's state: torch before 2.4 could not resume with it on the CPU.
         for group in (checkpoint.get("optimizer") or {}).get("param_groups", ()):
             group["fused"] = None
 
@@ -79,9 +78,9 @@ def _fuse(optimizer: Any) -> None:
 
 
 def _order_state(optimizer: Any) -> None:
-    """Bring the optimizer's state into the order of the weights: a fused step goes through both by their memory.
+    """Convert the optimizer's state to the memory order of the weights, as a fused step requires.
 
-    A checkpoint holds the order of the run that saved it, which on a GPU or in several processes is torch's own.
+    A checkpoint has the order of the run that saved it; on a GPU or in several processes it is torch's default.
     """
     import torch
 

@@ -1,8 +1,8 @@
-"""Trackers: where else the curves of a run go, by mmengine's own backends.
+"""Trackers for the curves of a run, through mmengine's backends.
 
 TensorBoard and MLflow write into the work folder; W&B sends to its server, or with WANDB_MODE=offline writes there too.
-MLFLOW_TRACKING_URI names a server for MLflow. Nothing is sent that was not asked for: mmengine lets W&B upload the
-Python files of the folder that it is started in, which is left out here (``mm/patches.py``).
+MLFLOW_TRACKING_URI names a server for MLflow. mmengine lets W&B upload the Python files of the current folder; this is
+disabled here (``mm/patches.py``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PROJECT = "posetools"
 
 
 def check_trackers(trackers: Sequence[str]) -> None:
-    """Refuse trackers that are unknown or not installed.
+    """Check that the trackers are known and installed.
 
     Raises:
         RequestError: one is unknown, or its package is not installed.
@@ -38,7 +38,7 @@ def check_trackers(trackers: Sequence[str]) -> None:
         if tracker == "tensorboard":
             raise MissingExtraError("--tracker tensorboard", TRAIN_EXTRA, tracker)
         raise RequestError(
-            f"--tracker {tracker} needs the package {tracker}, which is not installed\n"
+            f"--tracker {tracker} requires the package {tracker}, which is not installed\n"
             f"  install it with: uv pip install {tracker}"
         )
 
@@ -47,7 +47,7 @@ def add_trackers(config: Any, trackers: Sequence[str], work_dir: Path) -> None:
     """Add the backends of trackers to a config, in place.
 
     Raises:
-        RequestError: as for ``check_trackers``, or MLflow's address holds a password.
+        RequestError: as for ``check_trackers``, or MLflow's address contains a password.
         MissingExtraError: as for ``check_trackers``.
     """
     if not trackers:
@@ -64,7 +64,7 @@ def add_trackers(config: Any, trackers: Sequence[str], work_dir: Path) -> None:
 
 
 def name_visualizer(config: Any, work_dir: Path) -> None:
-    """Name a config's visualizer after the work folder: OpenMMLab's demos build it from the config and need a name."""
+    """Name a config's visualizer after the work folder: OpenMMLab's demos need a name."""
     if config.get("visualizer"):
         config.visualizer["name"] = str(work_dir)
 
@@ -82,7 +82,7 @@ def _backend(tracker: str, work_dir: Path) -> dict[str, Any]:
         return backend
     if urlsplit(address).password:
         raise RequestError(
-            "MLFLOW_TRACKING_URI must not hold a password, for it is written into the config of the run\n"
-            "  MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD take it"
+            "MLFLOW_TRACKING_URI must not contain a password, as it is written to the config of the run\n"
+            "  use MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     return {**backend, "tracking_uri": address}

@@ -1,8 +1,8 @@
-"""Training: one stage of a pair, by mmengine's Runner, in a work folder that can be resumed.
+"""Train one stage of a pair with mmengine's Runner, in a work folder that can be resumed.
 
-The work folder holds the config as run, mmengine's log (in a folder named by the time), the last checkpoints
+The work folder has the config as run, mmengine's log (in a folder named by the time), the last checkpoints
 (``epoch_N.pth``, named by ``last_checkpoint``), the best one (``best_*.pth``), the skeleton, evaluations.json, and at
-the end metrics.json. What keeps a run alive: the hooks of ``_run``; what ends it in a sentence: ``mishaps``.
+the end metrics.json. The hooks are added in ``_run``; ``mishaps`` turns errors into messages.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ from posetools.training.trackers import add_trackers, name_visualizer
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a run left.
+    """The result of a run.
 
     Attributes:
         work_dir: the work folder.
         last: the last checkpoint.
-        best: the best one, None when the run was never evaluated or nothing could be measured.
-        metrics: of the last evaluation, without what could not be measured.
-        epochs: how many the last checkpoint has been trained for.
-        trained: how many of them this call added; 0 when there was nothing to do.
-        iterations: how many these epochs had; 0 when there was nothing to do.
-        enough: how many iterations the recipe aims at without a limit of time; 0: time did not limit it.
+        best: the best one, None if there was no evaluation or nothing to measure.
+        metrics: of the last evaluation, without undefined ones.
+        epochs: epochs of the last checkpoint.
+        trained: epochs trained by this call; 0 if there was nothing to do.
+        iterations: their iterations; 0 if there was nothing to do.
+        enough: iterations of the recipe without a time limit; 0: time did not limit it.
     """
 
     work_dir: Path
@@ -82,14 +82,14 @@ def train(request: TrainRequest, listener: TrainListener | None = None) -> Train
 
     Args:
         request: what to train.
-        listener: told where the run is.
+        listener: receives progress.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
         RequestError: the run would fail or waste its time; the message lists why and what to do.
         InputError: the config or a checkpoint cannot be read.
         RunError: the run ended with an error of OpenMMLab or torch.
-        StoppedError: the user stopped it; the message says how to go on.
+        StoppedError: the user stopped it; the message says how to continue.
     """
     require_train("posetools train")
     check_training(request)
@@ -100,18 +100,18 @@ def train(request: TrainRequest, listener: TrainListener | None = None) -> Train
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
-    """A run that was found to be possible.
+    """A checked run, ready to start.
 
     Attributes:
         stage: which of the two models.
         config: the config with the user's changes.
         work_dir: the work folder.
-        checkpoint: what the run goes on from, or None.
-        start: how many epochs that has been trained for.
+        checkpoint: the checkpoint to resume, or None.
+        start: epochs of the checkpoint.
         skeleton: the data set's; None when nothing is left to train.
         device: ``cpu`` or ``cuda:N``.
-        processes: how many to start on this machine; 1: this one trains.
-        cache: of crops, or None.
+        processes: number to start on this machine; 1: this one trains.
+        cache: the crop cache, or None.
         left: why nothing is left to train, as a sentence.
     """
 
@@ -128,7 +128,7 @@ class RunPlan:
 
 
 def plan_run(request: TrainRequest, told: TrainListener) -> RunPlan:
-    """Return the run that is asked for, after everything was looked at that could be wrong with it.
+    """Check a request completely, and return the run.
 
     Raises:
         RequestError: the run would fail or waste its time; the message lists why and what to do.
@@ -143,7 +143,7 @@ def plan_run(request: TrainRequest, told: TrainListener) -> RunPlan:
     if request.resume:
         found = resumable(work_dir, told.say)
         planned = replace(planned, checkpoint=found.path, start=found.epoch)
-        # Also the order of the samples follows from the seed.
+        # The order of the samples also depends on the seed.
         _set_seed(config, found.seed, request.seed, told)
         left = by_first(lambda: nothing_left(config, work_dir, found))
         if left:
@@ -160,12 +160,12 @@ def plan_run(request: TrainRequest, told: TrainListener) -> RunPlan:
 
 
 def execute(planned: RunPlan, told: TrainListener, hooks: Sequence[Any] = ()) -> TrainResult:
-    """Run what was planned.
+    """Run a planned run.
 
     Raises:
         RequestError: another run is writing into the work folder.
         RunError: the run ended with an error of OpenMMLab or torch.
-        StoppedError: the user stopped it; the message says how to go on.
+        StoppedError: the user stopped it; the message says how to continue.
     """
     told = told if here().first else SilentListener()
     epochs = planned.config.train_cfg.get("max_epochs")
@@ -190,8 +190,8 @@ def _planned(request: TrainRequest, told: TrainListener) -> tuple[Any, Path]:
     check_stage(config, request.stage)
     if request.data is not None and data_root_of(config).resolve() != request.data.resolve():
         raise RequestError(
-            f"{path}: is of the data set {data_root_of(config)}, not of {request.data}\n"
-            f"  `posetools config {quoted(request.data)}` emits a pair for that one"
+            f"{path}: is for the data set {data_root_of(config)}, not for {request.data}\n"
+            f"  run `posetools config {quoted(request.data)}` for its own pair"
         )
     config.work_dir = str(work_dir)
     _change(config, request, told)
@@ -206,7 +206,7 @@ def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
         path = request.config or _found_or_emitted(request, told)
         work_dir = request.work_dir or WORK_DIRS / path.stem
     check_work_dir(work_dir, resume=request.resume)
-    # With --resume, the config as run: it holds what was said on the command line the first time.
+    # With --resume, the config as run, which has the options of the first call.
     as_run = None if request.config or not request.resume else config_of_run(work_dir)
     return as_run or path or config_of_run(work_dir), work_dir
 
@@ -239,7 +239,7 @@ def _change(config: Any, request: TrainRequest, told: TrainListener) -> None:
     apply_options(config, request.cfg_options)
     saved = config.default_hooks.get("checkpoint") or {}
     if 0 < saved.get("max_keep_ckpts", -1) < FEWEST_KEPT:
-        told.say(f"keeping {FEWEST_KEPT} checkpoints: the older one is there when the newer one is damaged")
+        told.say(f"keeping {FEWEST_KEPT} checkpoints, in case the newer one gets damaged")
         saved["max_keep_ckpts"] = FEWEST_KEPT
     name_visualizer(config, work_dir)
 
@@ -248,7 +248,7 @@ def _set_seed(config: Any, recorded: int | None, asked: int | None, told: TrainL
     if recorded is None:
         return
     if asked not in (None, recorded):
-        told.say(f"the seed stays {recorded}: a run that is resumed goes on with its own, not with {asked}")
+        told.say(f"ignoring --seed {asked}: a resumed run keeps its seed {recorded}")
     config.randomness = {**(config.get("randomness") or {}), "seed": recorded}
 
 
@@ -276,7 +276,7 @@ def _run(planned: RunPlan, skeleton: Skeleton, told: TrainListener, hooks: Seque
         clear_unfinished(work_dir)
     saving, progress, runner = SavingHook(), ProgressHook(told, evaluations), None
     own = [WeightsHook(), GuardHook(), saving, SeedHook()]
-    # It evaluates, and may save: after all others are ready.
+    # After all others, since it evaluates and may save.
     own += [ResumeHook(evaluations, checkpoint)] if checkpoint else []
     own += [progress, *hooks, *hooks_of_several(config, planned.device)]
     own += [CropsHook(planned.cache, told.say)] if planned.cache else []

@@ -1,1 +1,1 @@
-"""The whole road, from labeled images to a trained pair."""
+"""The whole workflow, from labeled images to a trained pair."""

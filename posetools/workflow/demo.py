@@ -1,8 +1,8 @@
-"""The demo: the whole road on rendered cars, by the functions behind the commands, in a few minutes, without network.
+"""The demo: the whole workflow on rendered cars, with the functions of the commands, in a few minutes, offline.
 
-It makes labelme files of rendered cars, converts, validates, emits configs, trains both stages from random weights,
-evaluates them, and draws what they predict. How many iterations fit is measured first, so that it takes about as long
-on a slow machine as on a fast one. It is made to show every station, not to make good models.
+It renders cars with labelme files, converts and validates them, emits configs, trains both stages from random weights,
+evaluates them, and draws their predictions. It first measures how many iterations fit, so that it takes about the same
+time on any machine. It shows every step; it does not make good models.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ from posetools.workflow.demo_sheet import prediction_sheet
 _Result = TypeVar("_Result")
 
 _VAL_BATCH_SIZE = 16
-# With fewer there is nothing to average over.
+# The fewest for an average.
 _FEWEST_ITERATIONS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageSettings:
-    """How one stage is trained.
+    """Training settings of one stage.
 
     Attributes:
         size: of the model.
-        input_size: of the network, in pixels: a side or WIDTHxHEIGHT.
+        input_size: of the network, in pixels: SIDE or WIDTHxHEIGHT.
         batch_size: of training.
         lr: the learning rate at this batch size.
-        share: of the time for training.
+        share: fraction of the training time.
     """
 
     size: str
@@ -69,18 +69,18 @@ class StageSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything about the demo that can be tuned.
+    """All settings of the demo.
 
     Attributes:
-        images: how many are rendered.
+        images: number of rendered images.
         image_size: their (width, height).
-        val: the share of them that is for evaluation.
+        val: the fraction for validation.
         det: the detector.
         pose: the pose estimator.
-        workers: processes that render.
-        loaders: processes that load data while training.
-        timed_iterations: how many iterations of each stage are timed first; 0: none, and one epoch is trained.
-        shown: how many images are drawn.
+        workers: processes for rendering.
+        loaders: loader processes for training.
+        timed_iterations: iterations of each stage to time first; 0: none, and train one epoch.
+        shown: number of images drawn.
         columns: images in a row of the sheet.
         min_score: boxes with a lower score are not drawn.
     """
@@ -110,7 +110,7 @@ class Settings:
     min_score: float = 0.35
 
 
-# Through every station in two iterations: for tests.
+# Every step in two iterations: for tests.
 QUICK = Settings(
     images=10,
     image_size=(96, 72),
@@ -127,14 +127,14 @@ QUICK = Settings(
 
 @dataclass(frozen=True, kw_only=True)
 class DemoRequest:
-    """What a user may say.
+    """The options of a demo.
 
     Attributes:
-        out: the folder for everything that is made.
-        minutes: how long both stages together train.
-        seed: of the images, of the split, of training.
-        settings: everything else.
-        overwrite: replace an earlier demo although there are files of somebody else in its folder.
+        out: the folder for all output.
+        minutes: training time of both stages together.
+        seed: of the images, the split and training.
+        settings: all other settings.
+        overwrite: replace an earlier demo even if its folder has other files.
     """
 
     out: Path
@@ -146,12 +146,12 @@ class DemoRequest:
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """How long one stage is trained.
+    """The length of one stage's training.
 
     Attributes:
-        epochs: how many.
-        samples: how many samples an epoch has, where there is no time for all of them even once; else None.
-        enough: how many iterations a recipe aims at without a limit of time; 0: that was not asked.
+        epochs: number of epochs.
+        samples: number of samples per epoch, if there is not enough time for all; else None.
+        enough: iterations of a recipe without a time limit; 0: not computed.
     """
 
     epochs: int
@@ -160,21 +160,21 @@ class TrainingPlan:
 
     @property
     def cfg_options(self) -> tuple[str, ...]:
-        """What limits an epoch to that many samples."""
+        """Options that limit an epoch to ``samples``."""
         return () if self.samples is None else (f"train_dataloader.dataset.indices={self.samples}",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """What came of it.
+    """The result of a demo.
 
     Attributes:
-        det: how well the detector finds cars it has never seen.
-        pose: how good the keypoints are, on labeled and on detected boxes.
-        seconds: step -> how long it took.
-        plans: stage -> how long it was to be trained.
-        iterations: stage -> how many it was trained.
-        files: what there is to look at, and what it is.
+        det: the detector's evaluation on new cars.
+        pose: the pose estimator's evaluation, on labeled and on detected boxes.
+        seconds: step -> its duration.
+        plans: stage -> its planned length.
+        iterations: stage -> trained iterations.
+        files: output file or folder -> what it is.
     """
 
     det: Report
@@ -186,15 +186,15 @@ class DemoResult:
 
 
 def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
-    """Go the whole road.
+    """Run the whole workflow.
 
     Args:
-        request: where, and for how long.
-        listener: told what is done.
+        request: the options.
+        listener: receives progress.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
-        RequestError: ``out`` holds something that no demo made, or a number is out of range.
+        RequestError: ``out`` has files that are not from a demo, or a number is out of range.
         OutputError: something cannot be written.
         RunError: training failed.
     """
@@ -216,7 +216,7 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
 
 
 class _DemoRun:
-    """One demo: one method per station. Each tells what it does, and the command that does the same."""
+    """One demo: one method per step, which reports the step and its command."""
 
     def __init__(self, request: DemoRequest, listener: StepListener) -> None:
         self._request, self._settings, self._listener = request, request.settings, listener
@@ -229,7 +229,7 @@ class _DemoRun:
         self._iterations: dict[Stage, int] = {}
 
     def timed(self, name: str, work: Callable[[], _Result]) -> _Result:
-        """Return what ``work`` returns, and note how long it took."""
+        """Return the result of ``work``, and record its duration."""
         started = time.monotonic()
         result = work()
         self._seconds[name] = round(time.monotonic() - started, 1)
@@ -237,7 +237,7 @@ class _DemoRun:
 
     def render(self) -> None:
         number, (width, height) = self._settings.images, self._settings.image_size
-        self._step(f"rendering {number} images of cars, {width}x{height}, with their labels as labelme files")
+        self._step(f"rendering {number} images of cars, {width}x{height}, with labelme files")
         with self._listener.progress() as progress:
             render_set(
                 self._labelme,
@@ -250,7 +250,7 @@ class _DemoRun:
             )
 
     def convert(self) -> Dataset:
-        """Convert them; return the part for evaluation."""
+        """Convert the images; return the val split."""
         val, seed = self._settings.val, self._request.seed
         words = ("convert", self._labelme, "--out", self._data, "--val", val, "--seed", seed)
         self._step("converting labelme to COCO keypoints, split into train and val", *words)
@@ -272,11 +272,9 @@ class _DemoRun:
         self._listener.say(f"no errors, {counted(len(report.findings), 'warning')}")
 
     def config(self) -> EmittedPair:
-        """Emit the configs, for as many epochs as there is time for."""
+        """Emit the configs, with the number of epochs that fit."""
         if self._settings.timed_iterations:
-            self._step(
-                f"timing {self._settings.timed_iterations} iterations of each stage, to see how many there is time for"
-            )
+            self._step(f"timing {self._settings.timed_iterations} iterations of each stage, to see how many fit")
             with TemporaryDirectory(dir=self._request.out, prefix=demo_folder.TIMING) as folder:
                 pair = self._emit(Path(folder) / demo_folder.RECIPE, Path(folder))
                 self._plans = {stage: self._plan(stage, pair, Path(folder)) for stage in STAGES}
@@ -299,7 +297,7 @@ class _DemoRun:
         return result
 
     def evaluate(self, stage: Stage, trained: TrainResult, boxes: Path | None = None) -> Report:
-        """Evaluate one model, the pose estimator on labeled and on detected boxes."""
+        """Evaluate one model; the pose estimator on labeled and on detected boxes."""
         checkpoint = _checkpoint(trained)
         more = ("--boxes", boxes) if boxes else ()
         title = f"evaluating the {MODEL_NAMES[stage]}{', on labeled and on detected boxes' if boxes else ''}"
@@ -308,8 +306,8 @@ class _DemoRun:
             return evaluate(EvalRequest(checkpoint=checkpoint, stage=stage, boxes=boxes), progress)
 
     def draw(self, val: Dataset) -> None:
-        """Draw labels and predictions of some images into one sheet."""
-        self._step("drawing labels and predictions of images that training never saw")
+        """Draw labels and predictions of some images on one sheet."""
+        self._step("drawing labels and predictions of images not used for training")
         settings = self._settings
         sheet = prediction_sheet(
             val,
@@ -322,7 +320,7 @@ class _DemoRun:
         save_image(sheet, self._request.out / demo_folder.DEMO_SHEET)
 
     def finish(self, det: Report, pose: Report) -> DemoResult:
-        """Write results.json and return what came of it."""
+        """Write results.json and return the result."""
         out = self._request.out
         files = {
             out / demo_folder.DEMO_SHEET: "labels and predictions side by side",
@@ -330,7 +328,7 @@ class _DemoRun:
             self._data: "the data set: images, train_coco.json, val_coco.json, conversion.json",
             self._configs: f"the two configs, from {self._recipe}",
             self._work_dirs: "per stage: checkpoints, the config as run, the log",
-            out / demo_folder.DEMO_RESULTS: "all numbers",
+            out / demo_folder.DEMO_RESULTS: "all results as JSON",
         }
         result = DemoResult(
             det=det, pose=pose, seconds=self._seconds, plans=self._plans, iterations=self._iterations, files=files
@@ -342,7 +340,7 @@ class _DemoRun:
         return result
 
     def _plan(self, stage: Stage, pair: EmittedPair, folder: Path) -> TrainingPlan:
-        """Return how long a stage can be trained in its share of the time, from timing a few iterations."""
+        """Time a few iterations, and return how long a stage can train in its share of the time."""
         settings = self._stage(stage)
         iterations = self._settings.timed_iterations
         seconds = seconds_per_iteration(stage, pair.of(stage), folder / stage, iterations=iterations)
@@ -350,7 +348,7 @@ class _DemoRun:
         samples = facts.images if stage == "det" else facts.posed
         plan = plan_training(60 * self._request.minutes * settings.share / seconds, samples, settings.batch_size)
         part = "" if plan.samples is None else f" of {plan.samples} of the {samples} samples"
-        self._listener.say(f"{stage}: {seconds:.2f} s an iteration: time for {counted(plan.epochs, 'epoch')}{part}")
+        self._listener.say(f"{stage}: {seconds:.2f} s per iteration: time for {counted(plan.epochs, 'epoch')}{part}")
         return plan
 
     def _emit(self, recipe: Path, out: Path) -> EmittedPair:
@@ -380,11 +378,11 @@ class _DemoRun:
 
 
 def plan_training(iterations: float, samples: int, batch_size: int) -> TrainingPlan:
-    """Return the whole epochs that come nearest to the time that there is, or a part of one.
+    """Return the number of whole epochs nearest to the available time, or a part of one.
 
     Args:
-        iterations: how many there is time for.
-        samples: of an epoch.
+        iterations: number of iterations that fit.
+        samples: per epoch.
         batch_size: samples per iteration.
     """
     epochs, enough = round(iterations / -(-samples // batch_size)), enough_iterations(samples, batch_size)
@@ -395,13 +393,13 @@ def plan_training(iterations: float, samples: int, batch_size: int) -> TrainingP
 
 
 def seconds_per_iteration(stage: Stage, config: Path, work_dir: Path, *, iterations: int) -> float:
-    """Return how long an iteration takes, from a dry run with the real config and data.
+    """Return the seconds per iteration, from a dry run with the real config and data.
 
     Args:
         stage: which of the two models.
         config: its config.
-        work_dir: where it would be trained; nothing is written there.
-        iterations: how many are run.
+        work_dir: the work folder of the real run; nothing is written there.
+        iterations: number of iterations to run.
     """
     request = TrainRequest(stage=stage, config=config, work_dir=work_dir)
     estimate = dry_run(request, limits=Limits(fewest=iterations, most=iterations, batches=1))
@@ -413,11 +411,11 @@ def _checkpoint(result: TrainResult) -> Path:
 
 
 def _recipe_text(shared: Mapping[str, object], stages: Mapping[str, Mapping[str, object]]) -> str:
-    """Return the TOML text of options for both stages, and of one table per stage. Values are texts and numbers."""
-    lines = ["# The options of the demo, as `posetools config --recipe` takes them. Training is short here: the weaker"]
-    lines += ["# augmentation of stage 2 holds from the start, and the only evaluation comes after the last epoch."]
+    """Return the TOML text of shared options, and of one table per stage. Values are strings and numbers."""
+    lines = ["# The options of the demo, for `posetools config --recipe`. As training is short, it uses the weaker"]
+    lines += ["# augmentation of stage 2 from the start, and evaluates only after the last epoch."]
     for table, options in {"": shared, **stages}.items():
         lines += ["", f"[{table}]"] if table else []
-        # JSON's texts and numbers are TOML's too.
+        # JSON strings and numbers are valid TOML.
         lines += [f"{key} = {json.dumps(value)}" for key, value in options.items()]
     return "\n".join(lines) + "\n"

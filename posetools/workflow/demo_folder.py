@@ -1,4 +1,4 @@
-"""The demo's folder: a new one, or one in which nothing lies but what an earlier demo made."""
+"""The demo's folder: a new one, or one with only the files of an earlier demo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from posetools.errors import InputError, OutputError, RequestError
 from posetools.files.disk import check_free, read_json, write_json
 
-# The record of a demo. It is written first, so that a demo that was stopped halfway can be repeated too.
+# The record of a demo. It is written first, so that a stopped demo can be repeated.
 DEMO_RESULTS = "results.json"
 LABELME_FOLDER, DATA_FOLDER, RECIPE, CONFIGS, DEMO_WORK_DIRS, DEMO_SHEET = (
     "labelme",
@@ -22,21 +22,21 @@ LABELME_FOLDER, DATA_FOLDER, RECIPE, CONFIGS, DEMO_WORK_DIRS, DEMO_SHEET = (
 )
 
 _MADE = frozenset({DEMO_RESULTS, LABELME_FOLDER, DATA_FOLDER, RECIPE, CONFIGS, DEMO_WORK_DIRS, DEMO_SHEET})
-# What a demo that was killed leaves: what it was timing, and what it had not yet moved to its place.
+# Leftovers of a killed demo: timing runs, and files not yet moved into place.
 TIMING = ".timing-"
 _LEFTOVERS = (f"{TIMING}*", ".*.tmp", ".*.old")
 _MADE_BY = "posetools demo"
 
 
 def claim_folder(out: Path, *, overwrite: bool) -> None:
-    """Make ``out`` an empty folder of the demo's. What an earlier demo made in it is deleted, nothing else.
+    """Make ``out`` an empty folder for the demo. Deletes only the files of an earlier demo.
 
     Args:
         out: the folder.
-        overwrite: delete an earlier demo's folder although there are other things in it.
+        overwrite: delete an earlier demo's folder even if it has other files.
 
     Raises:
-        RequestError: there is something in it that no demo made.
+        RequestError: it has files that are not from a demo.
         OutputError: it cannot be written.
     """
     if _is_demo(out):
@@ -44,15 +44,15 @@ def claim_folder(out: Path, *, overwrite: bool) -> None:
         strangers = sorted({path.name for path in out.iterdir()} - _MADE - left)
         if strangers and not overwrite:
             raise RequestError(
-                f"{out}: holds what the demo did not make: {', '.join(strangers)}\n"
-                "  move it away; or choose another --out; or --overwrite deletes the whole folder"
+                f"{out}: has files that are not from the demo: {', '.join(strangers)}\n"
+                "  move them, choose another --out, or use --overwrite to delete the whole folder"
             )
         try:
             shutil.rmtree(out)
         except OSError as exc:
             raise OutputError(f"{exc.filename or out}: cannot be deleted: {exc.strerror or exc}") from exc
     elif out.is_dir() and any(out.iterdir()):
-        raise RequestError(f"{out}: is not empty, and no demo made it: it is left alone\n  choose another --out")
+        raise RequestError(f"{out}: must be empty or from an earlier demo\n  choose another --out")
     else:
         check_free(out, hint="choose another --out")
     write_record(out, {"finished": False})

@@ -1,4 +1,4 @@
-"""The demo's image: labels and predictions side by side."""
+"""The demo's sheet: labels and predictions side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from posetools.labeling.sheet import contact_sheet, legend_of, readable_text, re
 from posetools.pairs.open import OpenPair
 from posetools.runtime.results import AnyDetector, AnyEstimator
 
-_TITLE = "Labels, and what the two models predict on the same images"
+_TITLE = "Labels and predictions of the two models"
 _NOTES = "left: labels", "right: predictions and their scores"
 
 
@@ -30,11 +30,11 @@ def prediction_sheet(
 
     Args:
         dataset: the images and their labels.
-        images: the folder that they are in.
-        pair: finds boxes, of which those of the first class count, and the keypoints in them.
-        shown: how many images, spread evenly over the data set: they are not chosen by how they look.
-        columns: images in a row.
-        min_score: boxes with a lower score are left out.
+        images: their folder.
+        pair: predicts boxes, of which only the first class counts, and the keypoints in them.
+        shown: number of images, spread evenly over the data set.
+        columns: images per row.
+        min_score: boxes with a lower score are dropped.
     """
     count = min(shown, len(dataset.images))
     chosen = dataset.select_images(np.linspace(0, len(dataset.images) - 1, count).round().astype(int).tolist())
@@ -48,14 +48,14 @@ def prediction_sheet(
         bgr = np.ascontiguousarray(np.asarray(rgb)[:, :, ::-1])
         found = pair.detector([bgr])[0].select(label=0, min_score=min_score)
         points = pair.estimator.estimate([bgr], [found.boxes])[0].keypoints
-        # The model says where a point is, not whether it is hidden.
+        # The model does not predict visibility.
         points = np.concatenate([points, np.full((*points.shape[:2], 1), float(Visibility.VISIBLE))], axis=2)
         boxes, keypoints = chosen.boxes[list(rows)], chosen.keypoints[list(rows)]
         labels = draw_instances(rgb, boxes, keypoints, chosen.skeleton, style=style)
         texts = [f"{score:.2f}" for score in found.scores]
         predicted = draw_instances(rgb, found.boxes, points, chosen.skeleton, texts=texts, style=style)
         tiles.append(beside(labels, predicted))
-        captions.append(f"{image.file_name}: {len(rows)} labeled, {len(found)} found")
+        captions.append(f"{image.file_name}: {len(rows)} labeled, {len(found)} detected")
     return contact_sheet(
         tiles,
         columns=columns,

@@ -46,7 +46,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_page(chromium: Any, report: Path, fragment: str = "", width: int = 1280, scheme: str = "light") -> None:
-    """Open the page anew, with nothing left in the logs, on a screen of that width in CSS pixels."""
+    """Open the page again, with nothing left in the logs, on a screen of that width in CSS pixels."""
     chromium.get("about:blank")
     chromium.get_log("browser")
     chromium.get_log("performance")

@@ -1,4 +1,4 @@
-"""Cars as a pinhole camera sees them, worked out point by point: what posetools.checks.rigid.fit does at once."""
+"""Cars seen by a pinhole camera, computed point by point: the reference for posetools.checks.rigid.fit."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def parameters(
     focal: float = FOCAL * LONGEST,
     shape: Floats | None = None,
 ) -> Floats:
-    """Return the (P,) parameters of one view; ``scale`` is pixels to a metre at the object's origin."""
+    """Return the (P,) parameters of one view; ``scale`` is pixels per meter at the object's origin."""
     camera = [heading, down, roll, *at, np.log(scale), np.log(focal)]
     return np.concatenate([camera, np.zeros(MODES) if shape is None else shape])
 
 
 def some_parameters(count: int, seed: int, *, low: bool = False) -> Floats:
-    """Return (N, P) parameters of unlike views; with ``low`` of cameras nearer to the ground than is usual."""
+    """Return (N, P) parameters of different views; with ``low``, of cameras unusually near the ground."""
     rng = np.random.default_rng(seed)
     return np.array(
         [
@@ -59,7 +59,7 @@ def some_parameters(count: int, seed: int, *, low: bool = False) -> Floats:
 
 
 def camera_axes(one: Floats) -> Floats:
-    """Return the camera's right, down and forward in the object's frame, turned step by step."""
+    """Return the camera's right, down and forward in the object's frame, rotated step by step."""
     a, e, r = one[:3]
     level = np.array([[np.sin(a), -np.cos(a), 0.0], [0.0, 0.0, -1.0], [np.cos(a), np.sin(a), 0.0]])
     pitch = np.array([[1.0, 0.0, 0.0], [0.0, np.cos(e), -np.sin(e)], [0.0, np.sin(e), np.cos(e)]])
@@ -79,7 +79,7 @@ def shape_of(template: Body, one: Floats) -> Floats:
 
 
 def pixels_of(template: Body, one: Floats) -> Floats:
-    """Return (2, K): where the points are seen, in pixels from the image's middle."""
+    """Return (2, K): the projected points, in pixels from the image's center."""
     (u, v), s, f = one[3:5], np.exp(one[5]), np.exp(one[6])
     seen = []
     for point in shape_of(template, one):
@@ -90,14 +90,14 @@ def pixels_of(template: Body, one: Floats) -> Floats:
 
 
 def camera_place(one: Floats) -> Floats:
-    """Return (3,): where the camera is, in meters, in the object's frame."""
+    """Return (3,): the camera's place, in meters, in the object's frame."""
     u, v, s, f = *one[3:5], np.exp(one[5]), np.exp(one[6])
     place: Floats = -camera_axes(one).T @ np.array([u / s, v / s, f / s])
     return place
 
 
 def facing_of(template: Body, one: Floats) -> Floats:
-    """Return (K,): the cosine between the way to the camera and the face that faces it most."""
+    """Return (K,): the cosine between the direction to the camera and the normal that faces it most."""
     facing = []
     for point, faces in zip(shape_of(template, one), template.on_face, strict=True):
         way = camera_place(one) - point
@@ -112,7 +112,7 @@ def spread_of_height(one: Floats) -> float:
 
 
 def residuals(template: Body, views: Views, row: int, one: Floats, spread: float) -> Floats:
-    """Return all whose squares are summed: points, shape, roll, focal length, and a camera that is too low."""
+    """Return all terms of the sum of squares: points, shape, roll, focal length, and a camera that is too low."""
     labeled = views.visibility[row] > 0
     points = ((pixels_of(template, one) - views.points[row]) / views.sigma[row])[:, labeled]
     focal = (one[6] - np.log(FOCAL * views.longest[row])) / FOCAL_SD
@@ -121,7 +121,7 @@ def residuals(template: Body, views: Views, row: int, one: Floats, spread: float
 
 
 def views_of(template: Body, every: Floats, *, sigma: float = 2.0, longest: float = LONGEST) -> Views:
-    """Return (N,) views without any error; points that face the camera are visible, the others hidden."""
+    """Return (N,) views without any error; points that face the camera are visible, the others occluded."""
     points = np.array([pixels_of(template, one) for one in every])
     visibility = np.array([np.where(facing_of(template, one) > 0, 2.0, 1.0) for one in every])
     return Views(points, visibility, np.full(len(every), sigma), np.full(len(every), longest))

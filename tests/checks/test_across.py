@@ -1,4 +1,4 @@
-"""What the splits owe each other, with the whole of what is said about it."""
+"""Checks across splits, with their full messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from posetools.formats.coco.table import CocoTable, table_from
 from tests.coco_sample import Document
 
 DATA = Path("cars")
-ANEW = "`posetools split` makes both splits anew"
+AGAIN = "`posetools split` makes both splits again"
 KEYPOINTS = [
     {"id": 1, "name": "car", "keypoints": ["a", "b"]},
     {"id": 2, "name": "bus", "keypoints": ["c"]},
@@ -59,7 +59,7 @@ def test_a_split_that_is_missing(there: str, missing: str, purpose: str) -> None
             "E116",
             str(DATA / f"{missing}_coco.json"),
             "",
-            f"{missing}_coco.json must be there, with images to {purpose}, but is missing",
+            f"{missing}_coco.json must exist, with images to {purpose}, but is missing",
             "`posetools split` makes both splits from one",
         )
     ]
@@ -78,7 +78,7 @@ def test_a_split_that_is_empty() -> None:
         ("test", "images", "evaluate on"),
     ]
     assert found == [
-        Finding("E116", str(DATA / f"{split}_coco.json"), what, f"{what} {rule} {purpose}, got []", ANEW)
+        Finding("E116", str(DATA / f"{split}_coco.json"), what, f"{what} {rule} {purpose}, got []", AGAIN)
         for split, what, purpose in expected
     ]
 
@@ -107,7 +107,7 @@ def test_a_category_that_is_there_twice_can_be_compared() -> None:
 
 def difference(split: str, wanted: str, got: str) -> Finding:
     message = f"categories must be those of train_coco.json ({wanted}), got {got}"
-    hint = "use one list of categories in all splits: ids, names and keypoints"
+    hint = "use the same categories in all splits: ids, names and keypoints"
     return Finding("E112", str(DATA / f"{split}_coco.json"), "categories", message, hint)
 
 

@@ -1,4 +1,4 @@
-"""Mistakes that geometry shows: planted in the labels of rendered cars, and in those of a box made by hand."""
+"""Mistakes detected by geometry: planted in the labels of rendered cars, and of a hand-made box."""
 
 from __future__ import annotations
 
@@ -120,9 +120,9 @@ def test_a_mirrored_car_is_told_with_both_fits() -> None:
     index = _whole()
     (finding,) = _findings(_changed(index, lambda points: points[MIRRORED]))
     assert (finding.code, finding.place) == ("W215", f"annotations[{index}] (id {index + 1})")
-    assert finding.message.startswith("the names must be those of a rigid car, got points ")
-    assert finding.message.endswith("with left and right exchanged, or front and rear")
-    assert "both look the same to geometry" in finding.hint
+    assert finding.message.startswith("the names must fit a rigid car, got points ")
+    assert finding.message.endswith("with left and right swapped, or front and rear")
+    assert "geometry cannot distinguish the two" in finding.hint
 
 
 def test_a_misplaced_point_is_told_with_the_place_where_it_should_be() -> None:
@@ -167,7 +167,7 @@ def test_two_points_with_each_others_names(pair: tuple[str, str], code: str) -> 
     (finding,) = [f for f in _findings(_changed(index, lambda points: points[order])) if f.code != "W218"]
     assert finding.code == code
     assert all(name in finding.message for name in pair)
-    assert finding.message.endswith("with the two exchanged")
+    assert finding.message.endswith("with the two swapped")
 
 
 def _pairs() -> list[tuple[int, int]]:
@@ -179,7 +179,7 @@ def test_points_that_cannot_be_seen_together() -> None:
     seen = np.zeros(8)
     (finding,) = _findings(_changed(index, lambda points: np.column_stack([points[:, :2], seen + 2])))
     assert finding.code == "W218"
-    assert finding.message.startswith("the visible points must lie on sides that can be seen together, got left-front")
+    assert finding.message.startswith("visible points must be on sides that can be seen together, got left-front")
 
 
 def test_where_no_point_is_hidden_visibility_says_nothing() -> None:
@@ -240,7 +240,7 @@ def test_the_derivatives_are_those_of_the_sum_of_squares() -> None:
         step[i] = 1e-5
         values = [_system(TEMPLATE, views, at + sign * step)[0] for sign in (1, -1)]
         measured = (values[0] - values[1]) / (4 * step[i])
-        # How exactly the camera's height is known counts as constant, so cars seen from too low are left out.
+        # The precision of the camera's height is treated as constant, so cars seen from too low are left out.
         wrong = np.abs(measured - gradient[:, i]) / (1 + np.abs(gradient[:, i]))
         assert wrong[level].max() < 1e-4
     assert np.allclose(matrix, matrix.transpose(0, 2, 1))
@@ -334,7 +334,7 @@ def test_a_template_that_breaks_a_rule_is_refused(changes: dict[str, Any], probl
         ("faces", ["roof"], "faces must be names of faces, got 'roof'"),
         ("opposite", "left-front-low", "opposite must be another keypoint"),
         ("opposite", "right-rear-top", "opposite must go both ways"),
-        ("neighbour", "wheel", "neighbor must be another keypoint, got 'wheel'"),
+        ("neighbour", "wheel", "neighbour must be another keypoint, got 'wheel'"),
     ],
 )
 def test_a_point_that_breaks_a_rule_is_refused(field: str, value: object, problem: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The fit of a rigid object, against the same worked out point by point, and against objects that are known."""
+"""The fit of a rigid object, against a point by point reference, and against known objects."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_sums_gradients_and_matrices_are_those_of_the_residuals() -> None:
     views = _labeled(EVERY)
     total, gradient, matrix = _system(TEMPLATE, views, EVERY)
     for row, one in enumerate(EVERY):
-        # How exactly the camera's height is known counts as constant.
+        # The precision of the camera's height is treated as constant.
         spread = spread_of_height(one)
         rest, steps = residuals(TEMPLATE, views, row, one, spread), 1e-6 * np.eye(len(one))
         slope = (
@@ -99,7 +99,7 @@ def test_sums_gradients_and_matrices_are_those_of_the_residuals() -> None:
             / 2e-6
         )
         assert total[row] == pytest.approx(rest @ rest)
-        # The distance goes with the scale and the focal length, and with it what is known of the height.
+        # The distance depends on scale and focal length, and so does the precision of the height.
         some = np.array([i not in (5, 6) for i in range(len(one))]) | (rest[-1] == 0)
         np.testing.assert_allclose(gradient[row][some], (slope @ rest)[some], rtol=1e-4, atol=1e-3)
         expected = (slope @ slope.T)[some][:, some]
@@ -107,7 +107,7 @@ def test_sums_gradients_and_matrices_are_those_of_the_residuals() -> None:
 
 
 def test_how_low_the_camera_is_changes_with_scale_and_focal_length() -> None:
-    """Against the height times what is known of it, in the units that the fit uses: shares of the distance."""
+    """Against the height times its precision, in the units of the fit: shares of the distance."""
     low, change = _SeenObjects(TEMPLATE, LOW).height()
     assert (low > 0).all()
     for row, one in enumerate(LOW):
@@ -124,7 +124,7 @@ def test_how_low_the_camera_is_changes_with_scale_and_focal_length() -> None:
 
 def test_an_affine_fit_of_a_flat_object_far_away_is_all_but_right() -> None:
     flat = replace(TEMPLATE, points=TEMPLATE.points * [1.0, 1.0, 0.0] + [0.0, 0.0, 1.5])
-    # Beside the axis of a camera that looks down, a level camera is no exact image of it.
+    # Off the axis of a camera that looks down, a level camera is only an approximation.
     for places, off in ((((0.0, 0.0),), 5e-3), (((150.0, 100.0), (-180.0, -90.0)), 0.05)):
         every = np.array(
             [
@@ -213,7 +213,7 @@ def test_what_a_fit_says_of_points_and_of_visibility() -> None:
         assert fits.misfit[row] == pytest.approx(sums[row] + surprise)
         np.testing.assert_allclose(fits.projected[row], pixels, atol=1e-9)
     assert fits.turned_away.any()
-    # Sides that are all but seen edge on are not turned away.
+    # Sides seen almost edge-on are not turned away.
     edge = np.array([facing_of(TEMPLATE, one) for one in found])
     assert ((np.abs(edge) < FACING_EDGE) & (views.visibility == 2)).any()
 

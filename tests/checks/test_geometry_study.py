@@ -1,4 +1,4 @@
-"""What the fits of a few known cars are taken for: which mistake, which place, and the whole of what is said."""
+"""Results for a few known cars: which mistake, which place, and the full message."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from posetools.formats.coco.write import category_entry
 from tests.checks.rigid_cars import CAR8, TEMPLATE, facing_of, parameters, pixels_of
 
 SIZE = np.array([640.0, 480.0])
-# Seen from all around, from above a little, all eight points apart.
+# Seen from all sides, slightly from above, all eight points separate.
 HEADINGS = np.linspace(0.35, 5.85, 14)
 MIRRORED = np.array(CAR8.flip_indices)
 
 
 def cars() -> Floats:
-    """Return (14, 8, 3) keypoints, exact but for half a pixel, hidden where they are turned away."""
+    """Return (14, 8, 3) keypoints, exact to half a pixel, occluded if turned away."""
     rng, out = np.random.default_rng(7), []
     for heading in HEADINGS:
         one = parameters(float(heading), 0.3, at=(rng.uniform(-60, 60), rng.uniform(-40, 40)), scale=60.0)
@@ -68,7 +68,7 @@ def objects_of(keypoints: Floats, skeleton: Skeleton = CAR8, boxes: Floats = BOX
 
 
 def _views(keypoints: Floats) -> tuple[Views, Floats]:
-    """Return cars as they are fitted, labeled as exactly as is assumed, and their boxes' diagonals."""
+    """Return cars as fitted, labeled with the assumed precision, and their boxes' diagonals."""
     boxes = boxes_of(keypoints)
     diagonal = np.hypot(*(boxes[:, 2:] - boxes[:, :2]).T)
     views = Views(
@@ -81,7 +81,7 @@ def _views(keypoints: Floats) -> tuple[Views, Floats]:
 
 
 def _tried(keypoints: Floats, visibility: bool) -> tuple[Views, Floats, Fits, _Trials]:
-    """Return the views, their diagonals, their fits as labeled, and what trying every mistake said."""
+    """Return the views, their diagonals, their fits as labeled, and the trials of all mistakes."""
     views, diagonal = _views(keypoints)
     plain = fit(TEMPLATE, views, visibility=visibility)
     trials = _Trials(TEMPLATE, views, plain, visibility)
@@ -90,7 +90,7 @@ def _tried(keypoints: Floats, visibility: bool) -> tuple[Views, Floats, Fits, _T
 
 
 def _planted() -> Floats:
-    """Return cars of which each has a mistake, or is right."""
+    """Return cars with a mistake each, or with correct labels."""
     keypoints = cars()[:10]
     keypoints[0] = keypoints[0][MIRRORED]
     keypoints[1, 2, :2] += [25.0, -70.0]
@@ -111,7 +111,7 @@ def _planted() -> Floats:
 
 
 def _cost(trials: _Trials, at: int, column: int, fits: Fits, rarity: float) -> float:
-    """Return what the mistake costs a suspect, whose fit must be the one that was kept."""
+    """Return the cost of the mistake for a suspect, whose fit must be the stored one."""
     kept, row = trials.fit_of(at, column)
     assert kept.misfit[row] == pytest.approx(fits.misfit[0], abs=1e-3)
     return float(fits.misfit[0]) + rarity if fits.misfit[0] < geometry._POOR else np.inf
@@ -119,7 +119,7 @@ def _cost(trials: _Trials, at: int, column: int, fits: Fits, rarity: float) -> f
 
 @pytest.mark.parametrize("visibility", [True, False])
 def test_a_mistake_costs_its_misfit_and_its_rarity(visibility: bool) -> None:
-    """Each fit is made anew, and each rarity written down as it is explained: one in so many."""
+    """Each fit is recomputed, and each rarity is as documented: one in so many."""
     views, diagonal, plain, trials = _tried(_planted(), visibility)
     margin, exchanges = geometry._MISTAKE_MARGIN, TEMPLATE.exchanges
     assert trials.suspects.tolist() == np.flatnonzero(plain.misfit > 2 * np.log(40) + margin).tolist()
@@ -135,7 +135,7 @@ def test_a_mistake_costs_its_misfit_and_its_rarity(visibility: bool) -> None:
                 assert trials.totals[at, column] == pytest.approx(
                     _cost(trials, at, column, fits, 2 * np.log(40)), abs=1e-3
                 )
-        # The chance to lie at this place, of all places in a part of the box, in units of how exactly it is labeled.
+        # The probability of this place among all places in a part of the box, in units of the labeling precision.
         anywhere = 2 * np.log(60 * 0.3 * diagonal[row] ** 2 / (2 * np.pi * views.sigma[row] ** 2))
         fits_of_points = []
         for k in range(8):
@@ -166,7 +166,7 @@ def test_exact_labels_fit_and_nothing_is_found() -> None:
 
 
 def test_each_mistake_is_found_where_it_was_made() -> None:
-    """The rows before them are not judged, which must not move what is found."""
+    """The rows before them are not checked, which must not shift the results."""
     keypoints = cars()
     keypoints[[0, 2], 3:] = 0
     keypoints[4] = keypoints[4][MIRRORED]
@@ -256,7 +256,7 @@ def test_how_exactly_a_set_is_labeled_is_told_by_ten_objects() -> None:
     ten, all_of_them = studied(_noisy(12.0, 10), BOXES[:10]).noise, studied(_noisy(12.0)).noise
     assert 2 < ten < 6
     assert 2 < all_of_them < 6
-    # Twice as coarse is twice the noise; exact labels are as exact as assumed.
+    # Twice as coarse is twice the noise; exact labels have the assumed precision.
     assert studied(_noisy(24.0)).noise == pytest.approx(2 * all_of_them, rel=0.3)
     assert studied(_noisy(1.0)).noise == 1.0
 
@@ -320,12 +320,12 @@ def _turned(pair: tuple[int, int], keypoints: Floats) -> Floats:
     return turned
 
 
-# A car that shows its points apart, by the pair that is exchanged.
+# A car with separate points, by the swapped pair.
 PAIRS = [((0, 4), "W215"), ((2, 3), "W216"), ((5, 7), "W219")]
 
 
 def test_two_points_with_each_others_names() -> None:
-    # Among four times as many cars that are right.
+    # Among four times as many correct cars.
     swapped = [_turned(pair, each) for pair, _ in PAIRS for each in cars()]
     keypoints = np.concatenate([*[cars()] * (4 * len(PAIRS)), swapped])
     boxes, right = boxes_of(keypoints), len(keypoints) - len(swapped)
@@ -340,22 +340,22 @@ def test_two_points_with_each_others_names() -> None:
         before, after = one.turned_away
         seen = (f" and {before} visible on sides turned away", f" and {after}") if before > after else ("", "")
         assert (finding.message, finding.hint) == (
-            f"{CAR8.names[pair[0]]} and {CAR8.names[pair[1]]} must be those of a rigid car, got points "
+            f"{CAR8.names[pair[0]]} and {CAR8.names[pair[1]]} must fit a rigid car, got points "
             f"{one.labeled:.1f} px (rms) off{seen[0]} as labeled, {one.explained:.1f} px{seen[1]} with the two "
-            "exchanged",
-            "look at the image, and give the two points each other's names",
+            "swapped",
+            "check the image, and swap the names of the two points",
         )
         forms.add(before > after)
         told[code] += 1
     assert {finding.code for finding in findings.values()} <= {"W218"}
-    # In most views the other points tell; where they do not, nothing is said.
+    # In most views the other points decide; if they do not, nothing is reported.
     assert min(told[code] for _, code in PAIRS) >= 4
     assert forms == {True, False}
 
 
 def test_a_point_that_is_not_labeled_has_no_name_to_exchange() -> None:
     keypoints = cars()
-    # Too near to its place to be called misplaced; with the other's name it would fit.
+    # Too near its place to count as misplaced; with the other's name it would fit.
     keypoints[0, 4, 1] += 22.0
     keypoints[0, 6, 2] = 0
     assert studied(keypoints).explanations == ()
@@ -375,11 +375,11 @@ def test_what_is_said_of_a_mirrored_and_of_a_misplaced_car() -> None:
             "W215",
             "x.json",
             "annotations[4] (id 5)",
-            f"the names must be those of a rigid car, got points {mirrored.labeled:.1f} px (rms) off and {before} "
+            f"the names must fit a rigid car, got points {mirrored.labeled:.1f} px (rms) off and {before} "
             f"visible on sides turned away as labeled, {mirrored.explained:.1f} px and 0 with left and right "
-            "exchanged, or front and rear",
-            "look at the image: give left and right each other's names, or, when the front is where the rear is "
-            "labeled, front and rear; both look the same to geometry",
+            "swapped, or front and rear",
+            "check the image: swap left and right, or, if the front is labeled as the rear, front and rear; geometry "
+            "cannot distinguish the two",
         ),
         Finding(
             "W217",
@@ -387,7 +387,7 @@ def test_what_is_said_of_a_mirrored_and_of_a_misplaced_car() -> None:
             "annotations[6] (id 7)",
             f"left-front-tire must be near ({moved.place[0]:.1f}, {moved.place[1]:.1f}) by the other 6 points, "
             f"got ({x:.1f}, {y:.1f}), {moved.shift:.0f} px off",
-            "move the point, or see whether it is another object's",
+            "move the point, or check whether it belongs to another object",
         ),
     ]
 
@@ -395,7 +395,7 @@ def test_what_is_said_of_a_mirrored_and_of_a_misplaced_car() -> None:
 def test_points_that_cannot_be_seen_together() -> None:
     keypoints = cars()
     keypoints[1, :, 2] = [0, 1, 2, 0, 1, 1, 2, 1]
-    # A mistake that explains it is told alone.
+    # Only the mistake that explains it is reported.
     keypoints[4] = keypoints[4][MIRRORED]
     keypoints[4, :, 2] = 2
     found = list(check_geometry(objects_of(keypoints), CAR8))
@@ -404,8 +404,8 @@ def test_points_that_cannot_be_seen_together() -> None:
         "W218",
         "x.json",
         "annotations[1] (id 2)",
-        "the visible points must lie on sides that can be seen together, got left-front-tire, right-front-tire",
-        "points on the far side have visibility 1 (hidden); or are names exchanged?",
+        "visible points must be on sides that can be seen together, got left-front-tire, right-front-tire",
+        "set points on the far side to visibility 1 (occluded), or check for swapped names",
     )
     seen = studied(keypoints).impossible
     assert np.flatnonzero(seen).tolist() == [1, 4]
@@ -423,7 +423,7 @@ def test_without_hidden_points_visibility_does_not_count() -> None:
 def test_with_hidden_points_a_mistake_must_explain_those_too() -> None:
     keypoints = cars()
     keypoints[[4, 7]] = keypoints[[4, 7]][:, MIRRORED]
-    # With left and right exchanged the places are right, and all that is turned away is visible.
+    # With left and right swapped the places are right, and all points turned away are visible.
     keypoints[4, :, 2] = 3 - keypoints[4, :, 2]
     assert [one.index for one in studied(keypoints).explanations] == [7]
 
@@ -446,7 +446,7 @@ def test_what_is_not_checked_is_said() -> None:
     )
     assert geometry_note(CAR8) == ()
     assert geometry_note(_of_points(5)) == ()
-    assert geometry_note(_of_points(4)) == ("geometry not checked: it takes 5 keypoints, skeleton few has fewer",)
+    assert geometry_note(_of_points(4)) == ("geometry not checked: it needs 5 keypoints, skeleton few has fewer",)
 
 
 def _of_points(number: int) -> Skeleton:
@@ -475,7 +475,7 @@ def test_a_mistake_wins_by_a_margin_over_none_and_over_all_others() -> None:
     assert _wins([50.0]) == [(0, 0)]
     assert _wins([50.0], plain=50.0 + margin) == []
     assert _wins([50.0], plain=50.1 + margin) == [(0, 0)]
-    # All sides and all ends are one mistake, which the first of them stands for; neighbors are another.
+    # All sides and all ends are one mistake, represented by the first; neighbors are another.
     assert _wins([60.0, 50.0]) == _wins([50.0, 51.0]) == [(0, 0)]
     assert _wins([60.0, 60.0, 50.0]) == [(0, 2)]
     assert _wins([50.0, 60.0, 50.0 + margin]) == []
@@ -488,7 +488,7 @@ def test_a_mistake_wins_by_a_margin_over_none_and_over_all_others() -> None:
 
 
 def test_a_point_is_misplaced_from_a_tenth_of_the_diagonal_on() -> None:
-    """Of points moved ever further the first one told is a tenth of the diagonal off, or nearly so."""
+    """Of points moved further and further, the first one reported is about a tenth of the diagonal off."""
     diagonal = np.hypot(*(BOXES[6, 2:] - BOXES[6, :2]))
     shifts = []
     for share in np.linspace(0.02, 0.3, 15):

@@ -1,4 +1,4 @@
-"""A skeleton's template as arrays, against the skeleton's own words."""
+"""A skeleton's template as arrays, against the skeleton itself."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_what_has_no_opposite_and_no_neighbor_is_not_exchanged() -> None:
 
 def test_what_cannot_be_seen_together() -> None:
     template = car8()
-    """Against all sets of faces that hold no two opposite ones."""
+    """Against all sets of faces without two opposite ones."""
     opposite = [(0, 1), (2, 3)]
     sets = [
         set(faces)

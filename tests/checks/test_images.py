@@ -1,4 +1,4 @@
-"""The images that COCO files name: every rule on a file that breaks it, with the whole of what is said about it."""
+"""The images that COCO files name: every rule on a file that breaks it, with the full message."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from tests.build import make_image
 
 SIZE = (64, 48)
 LEFT_OUT = (
-    "the evaluation would be of training data: `posetools subset DATA --out NEW --without-finding E126` leaves it out "
-    "of one"
+    "evaluation would use training data: `posetools subset DATA --out NEW --without-finding E126` removes it from one"
 )
-ANEW = "the evaluation would be of training data: take it out of one split, or `posetools split` anew"
+AGAIN = "evaluation would use training data: remove it from one split, or run `posetools split` again"
 ONE_OF_TWO = "keep one of the two, with the objects of both"
 
 
@@ -32,7 +31,7 @@ def table(split: str, names: list[str], first: int, size: tuple[int, int] = SIZE
 
 
 def found(folder: Path, train: list[str], val: list[str] | None = None, **options: Any) -> list[Finding]:
-    """Return what is found in the images of train (ids from 1) and of val (ids from 51)."""
+    """Return the findings on the images of train (ids from 1) and of val (ids from 51)."""
     tables = {"train": table("train", train, 1, **options), "val": table("val", val or [], 51, **options)}
     listed, problems = check_names(tables)
     assert problems == ()
@@ -89,7 +88,7 @@ def test_an_image_that_vanishes_before_it_is_compared_is_missing(folder: Path) -
         "train_coco.json",
         "images[1] (id 2, e.jpg)",
         f"file_name must be an existing image in {folder}, got 'e.jpg'",
-        "put the image there, or take it out of images and annotations",
+        "put the image there, or remove it from images and annotations",
     )
     assert (twin.code, twin.place) == ("W206", "images[2] (id 3, f.jpg)")
 
@@ -118,7 +117,7 @@ def test_names_that_leave_the_folder_and_names_that_are_there_twice() -> None:
             "W206",
             "train_coco.json",
             "images[3] (id 4, a.jpg)",
-            "file must be that of one entry only (images[0] (id 1, a.jpg) has it), got 'a.jpg'",
+            "file must be in one entry only (images[0] (id 1, a.jpg) has it), got 'a.jpg'",
             ONE_OF_TWO,
         ),
         Finding(
@@ -126,7 +125,7 @@ def test_names_that_leave_the_folder_and_names_that_are_there_twice() -> None:
             "val_coco.json",
             "images[0] (id 51, sub/c.jpg)",
             "file must be in one split only (train_coco.json: images[2] (id 3, sub\\c.jpg) has it), got 'sub/c.jpg'",
-            ANEW,
+            AGAIN,
         ),
         Finding("E125", "val_coco.json", "images[2] (id 53, /e.jpg)", f"{leaves} '/e.jpg'", seen_from),
     )
@@ -134,7 +133,7 @@ def test_names_that_leave_the_folder_and_names_that_are_there_twice() -> None:
 
 def test_an_image_that_is_missing_or_no_file(folder: Path) -> None:
     (folder / "dir.jpg").mkdir()
-    hint = "put the image there, or take it out of images and annotations"
+    hint = "put the image there, or remove it from images and annotations"
     assert found(folder, ["a.jpg", "x.jpg", "dir.jpg"]) == [
         Finding(
             "E121",
@@ -153,7 +152,7 @@ def test_an_image_that_cannot_be_read(folder: Path) -> None:
     assert (finding.code, finding.file, finding.place) == ("E122", "train_coco.json", "images[1] (id 2, b.jpg)")
     assert finding.message.startswith("file_name must be an image that can be read, got 'b.jpg' (image cannot be")
     assert finding.message.endswith(")")
-    assert finding.hint == "replace the file, or take it out of images and annotations"
+    assert finding.hint == "replace the file, or remove it from images and annotations"
 
 
 def test_an_image_of_another_size(folder: Path) -> None:
@@ -164,7 +163,7 @@ def test_an_image_of_another_size(folder: Path) -> None:
             "train_coco.json",
             "images[1] (id 2, b.jpg)",
             "image (width, height) must be (64, 40), the size of b.jpg, got (64, 48)",
-            "the annotation was made on another image, or on a resized copy",
+            "the annotation belongs to another image or a resized copy",
         )
     ]
 
@@ -190,7 +189,7 @@ def test_the_same_content_under_two_names(folder: Path) -> None:
             "W206",
             "train_coco.json",
             "images[2] (id 3, e.jpg)",
-            f"content must be that of one entry only ({first} has it), got 'e.jpg'",
+            f"content must be in one entry only ({first} has it), got 'e.jpg'",
             ONE_OF_TWO,
         ),
         *(

@@ -1,4 +1,4 @@
-"""What validation sees of image files: broken, missing and odd ones are told, never a traceback or a wait."""
+"""Inspection of image files: broken, missing and odd ones are reported, without a traceback or a hang."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_broken_images_are_one_finding_each(tmp_path: Path) -> None:
     names = ["cut.png", "empty.jpg", "text.jpg", "bomb.png"]
     findings = check(tmp_path, *names)
     assert [finding.code for finding in findings] == ["E122"] * 4
-    parts = ("truncated", "no kind of image", "no kind of image", "decompression bomb")
+    parts = ("truncated", "not a supported format", "not a supported format", "decompression bomb")
     for name, part, finding in zip(names, parts, findings, strict=True):
         assert f"file_name must be an image that can be read, got '{name}' (image cannot be read: " in finding.message
         assert part in finding.message
@@ -134,7 +134,7 @@ def test_the_pixels_of_a_png_are_not_decoded(tmp_path: Path) -> None:
 
 def test_twins_are_found_wherever_others_differ(tmp_path: Path) -> None:
     first = make_image(tmp_path / "a.jpg", SIZE)
-    # Long enough that the beginning alone does not tell.
+    # Long enough that the beginning alone does not distinguish them.
     first.write_bytes(first.read_bytes() + b"x" * 50_000)
     (tmp_path / "same.jpg").write_bytes(first.read_bytes())
     twin_of(first, "end.jpg", change=1)
@@ -142,7 +142,7 @@ def test_twins_are_found_wherever_others_differ(tmp_path: Path) -> None:
     (tmp_path / "longer.jpg").write_bytes(first.read_bytes() + b"x")
     (finding,) = check(tmp_path, "a.jpg", "end.jpg", "middle.jpg", "longer.jpg", "same.jpg")
     assert (finding.code, finding.place) == ("W206", "images[4] (id 5, same.jpg)")
-    assert finding.message == "content must be that of one entry only (images[0] (id 1, a.jpg) has it), got 'same.jpg'"
+    assert finding.message == "content must be in one entry only (images[0] (id 1, a.jpg) has it), got 'same.jpg'"
     paths = [str(tmp_path / name) for name in ("a.jpg", "same.jpg", "end.jpg", "gone.jpg")]
     for look in (ends, digests):
         one, same, other, gone = look(paths)
@@ -159,7 +159,7 @@ def test_many_images_are_looked_at_in_their_order_and_can_be_sent(tmp_path: Path
 
 
 def test_warnings_are_left_out_by_all_threads_and_come_back(tmp_path: Path) -> None:
-    # More pixels than Pillow likes, fewer than it refuses.
+    # Enough pixels for a warning of Pillow, not for an error.
     (tmp_path / "a.png").write_bytes(png(10_000, 10_000))
     before = list(warnings.filters)
     threads = [threading.Thread(target=inspect, args=([str(tmp_path / "a.png")] * 20,)) for _ in range(4)]

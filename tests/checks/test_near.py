@@ -1,4 +1,4 @@
-"""Images that look alike: found across splits and clips, whatever saved them, and nothing else."""
+"""Near duplicates: detected across splits and clips, for any encoder, and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZE = (320, 240)
 
 
 def scene(seed: int) -> Pillow.Image:
-    """Return an image with large and small structures, as photos have them."""
+    """Return an image with large and small structures, like a photo."""
     rng = np.random.default_rng(seed)
     coarse, fine = (
         Pillow.fromarray(rng.integers(0, 255, (h, w, 3), dtype=np.uint8)).resize(SIZE, Pillow.Resampling.BICUBIC)
@@ -35,7 +35,7 @@ def scene(seed: int) -> Pillow.Image:
 
 
 def found(folder: Path, by_split: Mapping[str, Mapping[str, Pillow.Image]]) -> list[Finding]:
-    """Write split -> name -> image, and return what is found in them."""
+    """Write split -> name -> image, and return the findings on them."""
     tables, number = {}, 0
     for split, named in by_split.items():
         images = []
@@ -107,7 +107,7 @@ class TestWithImagehash:
         ]
 
     def test_the_nearest_is_named_of_those_that_count(self, tmp_path: Path) -> None:
-        """The next frame of the clip is nearer, and does not count; nor does the farther one of the other split."""
+        """The next frame of the clip is nearer but ignored, and so is the farther one of the other split."""
         train = {name: image for name, image in changed(scene(7)).items() if name in ("cut.png", "brighter.png")}
         darker = ImageEnhance.Brightness(scene(7)).enhance(0.99)
         (first, last) = found(tmp_path, {"train": train, "val": {"v_1.png": scene(7), "v_2.png": darker}})[-2:]
@@ -165,7 +165,7 @@ class TestWithImagehash:
             "images[1] (id 2, sub/b.png)",
             "image must be unlike those of other clips (train_coco.json: images[0] (id 1, a.png) is nearly the same; "
             f"{bits[0]} of 144 bits differ), got 'sub/b.png'",
-            "labeling and training on it again brings little; `posetools split` must keep the two in one split",
+            "a second copy adds little to training; `posetools split` must keep the two in one split",
         )
         name = "images[0] (id 1, a.png)" if "a.png" in across.message else "images[1] (id 2, sub/b.png)"
         assert across == Finding(
@@ -174,8 +174,8 @@ class TestWithImagehash:
             "images[0] (id 3, c.png)",
             f"image must be unlike all of other splits (train_coco.json: {name} and 1 more are nearly the same; "
             f"{bits[1]} of 144 bits differ), got 'c.png'",
-            "the evaluation would be of what was trained on: take it out of one split, or keep together what looks "
-            "alike with `posetools split --split-by REGEX`",
+            "evaluation would use training data: remove it from one split, or keep similar images together with "
+            "`posetools split --split-by REGEX`",
         )
 
     def test_images_are_looked_at_in_batches_and_in_order(
@@ -196,16 +196,16 @@ class TestWithImagehash:
         told: list[tuple[str, int, int]] = []
         assert list(check_near(listed, tmp_path, lambda *step: told.append(step))) == []
         assert told == [
-            *(("looking at images", done, 5) for done in (2, 4, 5)),
-            *(("comparing images by looks", done, 4) for done in (1, 2, 3, 4)),
+            *(("hashing images", done, 5) for done in (2, 4, 5)),
+            *(("comparing image hashes", done, 4) for done in (1, 2, 3, 4)),
         ]
         kept, signs, contents = near._hash_all(listed, tmp_path, silent)
         assert [each.name for each in kept] == ["a.png", "c.png", "d.png", "e.png"]
-        # Products of whole numbers would take many times as long.
+        # Integer products would be many times slower.
         assert signs.dtype == np.float32
         assert signs.shape == (4, near.BITS)
         assert set(np.unique(signs)) == {-1.0, 1.0}
-        # The first and the fourth file hold the same bytes; the last ones of two scenes do not.
+        # The first and the fourth file are identical; the last ones of two scenes are not.
         assert contents.tolist() == [0, 1, 0, 2]
 
     def test_the_hash_is_that_of_the_upright_image(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Plausibility: each rule at its limits, and the whole of what is said about what breaks it."""
+"""Plausibility: each rule at its limits, with the full messages."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def test_duplicate_boxes_are_those_of_a_comparison_of_all_with_all(rows: list[Ro
                 expected.add((f"annotations[{later}] (id {later + 1})", f"annotations[{earlier}] (id {earlier + 1})"))
     found = [finding for finding in check_boxes(objects) if finding.code == "W205"]
     assert len(found) == len(expected)
-    assert {(f.place, f.message.split(" than that of ")[1].split(", got")[0]) for f in found} == expected
+    assert {(f.place, f.message.split(" object than ")[1].split(", got")[0]) for f in found} == expected
 
 
 def test_an_object_that_is_there_a_thousand_times_is_told_so_a_bounded_number_of_times() -> None:
     box = (10.0, 10.0, 20.0, 20.0)
     objects = objects_of([(1, box)] * 1000 + [(1, (60.0, 10.0, 20.0, 20.0)), (2, box)])
     found = [finding for finding in check_boxes(objects) if finding.code == "W205"]
-    # Each but the first, and none of the two that are like no other.
+    # All except the first, and none of the two unique ones.
     assert {finding.place for finding in found} == {f"annotations[{i}] (id {i + 1})" for i in range(1, 1000)}
     assert max(Counter(finding.place for finding in found).values()) == 20
 
@@ -149,22 +149,22 @@ def test_few_iterations_are_fewer_than_the_stock_warm_up_needs(labeled: int, war
 
 def test_what_is_said_about_boxes() -> None:
     rows: list[Row] = [(1, (5, 5, 20, 20)), (2, (-2, 5, 20, 0.5)), (1, (5, 5, 20.5, 20)), (1, (5, 5, 20, 20.5))]
-    overlap = "bbox must be of another object than that of annotations"
-    one = "take one of the two out"
+    overlap = "bbox must be of another object than annotations"
+    one = "remove one of the two"
     assert list(check_boxes(objects_of(rows))) == [
         Finding(
             "W201",
             "x.json",
             "annotations[1] (id 2)",
             "bbox must be inside the image of 100 x 80, got [-2.0, 5.0, 20.0, 0.5]",
-            "`posetools validate --fix` cuts it to the image where something is left of it",
+            "`posetools validate --fix` clips it to the image if any of it is inside",
         ),
         Finding(
             "W214",
             "x.json",
             "annotations[1] (id 2)",
             "bbox must be at least 1 pixel wide and high, got [-2.0, 5.0, 20.0, 0.5]",
-            "draw it again, or take the annotation out",
+            "draw it again, or remove the annotation",
         ),
         Finding("W205", "x.json", "annotations[2] (id 3)", f"{overlap}[0] (id 1), got an overlap (IoU) of 0.976", one),
         Finding("W205", "x.json", "annotations[3] (id 4)", f"{overlap}[2] (id 3), got an overlap (IoU) of 0.952", one),
@@ -217,14 +217,14 @@ def test_what_is_said_about_points() -> None:
             "annotations[1] (id 2)",
             f"{names[5]}, {names[6]} must be in the box, or outside it by at most 10% of its larger side, "
             "got [(50.0, 15.0), (15.0, 70.0)]",
-            "is the point of another object, or the box too small?",
+            "check whether the point belongs to another object, or the box is too small",
         ),
         Finding(
             "W203",
             "x.json",
             "annotations[1] (id 2)",
             f"{names[7]} must be 0, 0 where the visibility is 0, got (15.0, 15.0)",
-            "training ignores the point; give it visibility 1 (hidden) or 2 (visible) if it was meant",
+            "training ignores the point; set its visibility to 1 (occluded) or 2 (visible) if it is a label",
         ),
         Finding(
             "W204",
@@ -232,7 +232,7 @@ def test_what_is_said_about_points() -> None:
             "annotations[2] (id 3)",
             f"{names[6]}, {names[7]} must be a place in the image where the visibility is above 0, "
             "got [(0.0, 0.0), (0.0, 0.0)]",
-            "a point that is not labeled has visibility 0",
+            "set the visibility of an unlabeled keypoint to 0",
         ),
     ]
 
@@ -291,14 +291,14 @@ def test_what_is_said_about_a_split() -> None:
             "x.json",
             "keypoint right-rear-tire",
             "right-rear-tire must be labeled in at least 5% of the objects with keypoints, got 0 of 1",
-            "it will not be learned, and its evaluation means little: label it, or take it out of the skeleton",
+            "too few to learn it or to evaluate it: label it, or remove it from the skeleton",
         ),
         Finding(
             "W210",
             "x.json",
             "images",
             "images must have an annotation each, got 5 of 6 without: 0.jpg, 1.jpg, 2.jpg, 4.jpg, 5.jpg",
-            "RTMDet learns from them what is no object; RTMPose does not use them",
+            "RTMDet trains on them as background; RTMPose does not use them",
         ),
         Finding(
             "W211",
@@ -306,8 +306,7 @@ def test_what_is_said_about_a_split() -> None:
             "annotations",
             "objects with labeled keypoints must be at least 1600, so that the stock warm-up (1000 iterations in "
             "batches of 32) ends within 20 epochs, got 1",
-            "`posetools config` fits warm-up and schedule to the set; with the stock recipe the learning rate stays "
-            "low",
+            "`posetools config` fits warm-up and schedule to the data; the stock recipe keeps the learning rate low",
         ),
     ]
     (six,) = (f for f in check_split(objects_of([]), CAR8, train=False) if f.code == "W210")
@@ -335,10 +334,10 @@ def test_keypoints_that_were_exported_as_objects() -> None:
         "x.json",
         "categories",
         "categories must be objects ('car'), not keypoints, got ['Left Front__Bumper', 'right-rear-TIRE']",
-        "the tool that wrote this made an object, with a box of a pixel, of every point: convert its source instead "
+        "the tool that wrote this file made each point an object with a box of one pixel: convert its source instead "
         "(`posetools convert LABELME_FOLDER --out DATA`), which keeps points as keypoints of one category",
     )
-    # Names of another language are told by their number: the keypoints and the object.
+    # Names in another language are recognized by their number: the keypoints and the object.
     (finding,) = _named(*"abcdefghi")
     assert finding.message == f"categories must be objects ('car'), not keypoints, got {list('abcdefghi')}"
     assert _named(*"abcdefgh") == []
@@ -379,8 +378,8 @@ def _seen(*visibilities: int) -> SoundObjects:
 )
 def test_hidden_points_are_missed_in_the_whole_set_only(splits: list[SoundObjects], found: int) -> None:
     every = check_whole(Path("data"), {str(i): objects for i, objects in enumerate(splits)})
-    message = "visibility must be 1 for the points that are labeled but hidden, got only 0 and 2 in the whole set"
-    hint = "label the points that can be guessed though hidden, and mark them so; RTMPose learns them too"
+    message = "visibility must be 1 for labeled but occluded points, got only 0 and 2 in the whole data set"
+    hint = "label occluded points whose place you can guess, and mark them occluded; RTMPose learns them too"
     assert [finding for finding in every if finding.code == "W208"] == [
         Finding("W208", "data", "", message, hint)
     ] * found
@@ -394,7 +393,7 @@ def test_what_is_said_about_boxes_of_one_size() -> None:
         "data",
         "",
         "area must be of more than one of COCO's size classes (32^2 and 96^2 apart), got only small objects",
-        "AP (medium) and AP (large) cannot be computed: n/a, which COCO's tools print as -1",
+        "AP (medium) and AP (large) cannot be computed: n/a (COCO's tools print -1)",
     )
     large = objects_of([(0, (10, 10, 20, 20))], areas=[1e4])
     assert list(check_whole(Path("data"), {"train": small, "val": large})) == []

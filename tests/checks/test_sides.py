@@ -1,4 +1,4 @@
-"""Mirrored labels that the set itself gives away, of toys and cars; and sets that cannot tell, which is said."""
+"""Mirrored labels of toys and cars, detected from the data set itself; and data sets that cannot tell, with a note."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_of_toys_nine_in_ten_mirrored_ones_are_found(hidden: bool) -> None:
         assert sides.tells
         found, wrong = found + (sides.exchanged & bad).sum(), wrong + bad.sum()
         right += (sides.exchanged & ~bad).sum()
-        # What it says of itself holds, roughly: so few mirrored objects tell no more.
+        # Its own estimates are roughly right: so few mirrored objects do not tell more.
         assert abs(sides.recall - (sides.exchanged & bad).sum() / bad.sum()) < 0.25
     assert wrong > 30
     assert found / wrong >= 0.9
@@ -51,7 +51,7 @@ def test_a_sound_set_of_toys_has_no_finding(hidden: bool) -> None:
 
 
 def _cars(count: int, seed: int) -> tuple[Floats, Floats]:
-    """Return cars of which only what faces the camera is labeled, and the sizes of their images."""
+    """Return cars with labels only on sides that face the camera, and the sizes of their images."""
     every = some_parameters(count, seed)
     rng, keypoints = np.random.default_rng(seed), np.zeros((count, 8, 3))
     for i, one in enumerate(every):
@@ -109,7 +109,7 @@ def test_too_few_objects_and_objects_that_say_nothing() -> None:
 
 
 def test_many_keypoints_take_no_longer_than_is_bearable() -> None:
-    """133 keypoints make 380,000 triangles, of which a few hundred are looked at."""
+    """133 keypoints make 380,000 triangles, of which a few hundred are used."""
     pairs = 60
     swap = np.concatenate([np.arange(pairs) + pairs, np.arange(pairs), [2 * pairs]])
     rng = np.random.default_rng(3)
@@ -128,7 +128,7 @@ def _exchange(path: Path) -> None:
 
 
 def test_validate_names_the_mirrored_ones(tmp_path: Path) -> None:
-    """From labelme files to the findings, with the commands as they are typed."""
+    """From labelme files to the findings, with real commands."""
     write_object_set(tmp_path / "labels", 110, 12, (128, 96))
     (tmp_path / "critter.yaml").write_text(SKELETON_YAML, encoding="utf-8")
     files = sorted((tmp_path / "labels").glob("*.json"))
@@ -147,8 +147,8 @@ def test_validate_names_the_mirrored_ones(tmp_path: Path) -> None:
             if one["code"] == "W222" and one["file"].endswith(f"{split}_coco.json"):
                 index = int(one["place"].split("[")[1].split("]")[0])
                 found.append(names[document["annotations"][index]["image_id"]])
-                assert "left and right must lie as in the set's other objects, got them the other" in one["message"]
-                assert "give left and right each other's names" in one["hint"]
+                assert "left and right must lie as in the data set's other objects, got them" in one["message"]
+                assert "swap left and right" in one["hint"]
     assert len(found) >= 0.8 * objects
     assert set(found) <= wrong
     assert not [note for note in report["notes"] if "mirrored" in note]
@@ -160,4 +160,4 @@ def test_validate_says_that_a_set_is_too_small(tmp_path: Path) -> None:
     done = run("convert", tmp_path / "labels", "--skeleton", tmp_path / "critter.yaml", "--out", tmp_path / "set")
     assert done.status == 0, done.err
     said = run("validate", tmp_path / "set").words
-    assert "mirrored labels not checked: it takes 60 objects with left or right points, the set has" in said
+    assert "mirrored labels not checked: it needs 60 objects with left or right points, the data set has" in said

@@ -1,4 +1,4 @@
-"""Structure: every rule on a document that breaks it, with the whole of what is said about it."""
+"""Structure: every rule on a document that breaks it, with the full message."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.coco_sample import Document
 CAR8 = load_skeleton("car8")
 FILE = Path("x.json")
 NAMES = list(CAR8.names)
-NUMBER_ANEW = "COCO's readers keep one of the two; number anew"
+RENUMBER = "COCO's readers keep only one of the two; renumber"
 CATEGORY = "categories[0] (id 1, car)"
 CATEGORY_ID = (
     "E111",
     "id must be 1, the category id of skeleton car8",
-    "category ids are 1-based, and MMPose drops detections of a category other than 1",
+    "number categories from 1: MMPose drops detections of other categories",
 )
 LINKS = (
     "E114",
@@ -49,7 +49,7 @@ def annotation(number: int, image: int, **values: Any) -> dict[str, Any]:
 
 
 def sample() -> Document:
-    """Return a sound document; the images' ids are not in their order."""
+    """Return a valid document; the images' ids are not in order."""
     return {
         "images": [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in (7, 3, 5)],
         "annotations": [annotation(1, 5), annotation(2, 7), annotation(3, 3), annotation(4, 5)],
@@ -102,14 +102,14 @@ def test_ids_that_are_there_before() -> None:
         "categories[2] (id 1, van)",
     ]
     assert found == [
-        Finding("E109", "x.json", place, f"id must be unique in {rules[place.partition('[')[0]]}", NUMBER_ANEW)
+        Finding("E109", "x.json", place, f"id must be unique in {rules[place.partition('[')[0]]}", RENUMBER)
         for place in places
     ]
 
 
 def test_annotation_ids_start_at_1() -> None:
     (finding,) = check(lambda d: d["annotations"][2].update(id=0))
-    hint = "pycocotools takes a match with annotation id 0 for no match; number from 1"
+    hint = "number from 1: pycocotools treats a match with annotation id 0 as no match"
     assert finding == Finding(
         "E117", "x.json", "annotations[2] (id 0)", "id must be an integer of at least 1, got 0", hint
     )
@@ -122,13 +122,13 @@ def test_references_lead_somewhere() -> None:
         document["categories"].append({"id": 6, "name": "bus"})
 
     found = [f for f in check(change) if f.code in ("E110", "E111") and f.place.startswith("annotations")]
-    image, category = "add the image to images, or remove the annotation", "COCO's category ids are 1-based; "
+    image, category = "add the image to images, or remove the annotation", "number categories from 1; "
     places = ["annotations[1] (id 2)", "annotations[2] (id 3)"]
     unknown = "image_id must be the id of an entry in images, got 4"
     other = "category_id must be the id of an entry in categories (1, 6), got 9"
     assert found == [
         *(Finding("E110", "x.json", place, unknown, image) for place in places),
-        *(Finding("E111", "x.json", place, other, f"{category}many home-made files start at 0") for place in places),
+        *(Finding("E111", "x.json", place, other, f"{category}many custom files start at 0") for place in places),
     ]
 
 
@@ -187,7 +187,7 @@ def test_other_categories_and_one_that_is_there_twice() -> None:
             "x.json",
             "categories[2] (id 9, car)",
             "name must be unique in categories (categories[1] (id 1, car) has it), got 'car'",
-            "join the two categories",
+            "merge the two categories",
         ),
         Finding(
             "E111",
@@ -232,11 +232,11 @@ def test_the_category_is_the_skeletons(values: dict[str, Any], expected: list[tu
     ],
 )
 def test_keypoints_are_the_skeletons_in_its_order(keypoints: list[str] | None, problem: str) -> None:
-    # Links of other names say nothing, so nothing is said about them.
+    # Links of other names are meaningless and not checked.
     found = check(lambda d: d["categories"][0].update(keypoints=keypoints, skeleton=None))
     hint = (
-        "`posetools convert --from coco` orders them by name, `posetools convert --map OLD=NEW` renames them; or give "
-        "another --skeleton"
+        "`posetools convert --from coco` orders them by name, `posetools convert --map OLD=NEW` renames them; "
+        "or choose another --skeleton"
     )
     assert found == [Finding("E113", "x.json", CATEGORY, problem, hint)]
 
@@ -244,7 +244,7 @@ def test_keypoints_are_the_skeletons_in_its_order(keypoints: list[str] | None, p
 def test_keypoints_are_3k_numbers() -> None:
     found = check(lambda d: [d["annotations"][i].update(keypoints=[1, 1, 2] * n) for i, n in ((1, 7), (3, 0))])
     rule = "keypoints must be 3K = 24 numbers for the 8 keypoints of skeleton car8, got"
-    hint = "x, y and visibility of every keypoint, 0, 0, 0 for one that is not labeled"
+    hint = "write x, y and visibility of every keypoint; 0, 0, 0 if it is unlabeled"
     assert found == [
         Finding("E106", "x.json", "annotations[1] (id 2)", f"{rule} 21", hint),
         Finding("E106", "x.json", "annotations[3] (id 4)", f"{rule} 0", hint),
@@ -253,14 +253,14 @@ def test_keypoints_are_3k_numbers() -> None:
 
 def test_visibility_is_0_1_or_2() -> None:
     def change(document: Document) -> None:
-        # The rows before are left out, which must not move the rows that are told.
+        # The rows before are left out, which must not shift the reported rows.
         document["annotations"][0]["keypoints"] = []
         document["annotations"][2]["keypoints"][3 * 1 + 2] = 3
         document["annotations"][3]["keypoints"][3 * 2 + 2] = 0.5
         document["annotations"][3]["keypoints"][3 * 5 + 2] = -1
 
     found = [f for f in check(change) if f.code == "E107"]
-    hint = "0: not labeled, 1: labeled but hidden, 2: labeled and visible"
+    hint = "0: not labeled, 1: labeled but not visible, 2: labeled and visible"
     assert found == [
         Finding(
             "E107",

@@ -36,7 +36,7 @@ def check(folder: Path, **options: Any) -> ValidationReport:
 
 
 def beyond(report: ValidationReport) -> list[Finding]:
-    """Return the findings without the one that a set of four objects always has."""
+    """Return the findings, without the one of every data set of four objects."""
     return [finding for finding in report.findings if finding.code != "W211"]
 
 
@@ -61,7 +61,7 @@ def test_a_sound_set_has_only_the_warning_of_a_small_one(cars: Path) -> None:
 
 
 class Case(NamedTuple):
-    """One change of a sound set, and the one finding that it must lead to."""
+    """One change of a valid data set, and the one finding it must cause."""
 
     change: Change
     code: str
@@ -185,7 +185,7 @@ CASES: dict[str, Case] = {
     ),
     "unknown image": Case(of(image_id=77), "E110", SECOND, ("image_id must be the id of an entry in images, got 77",)),
     "unknown category": Case(
-        of(category_id=0), "E111", SECOND, ("category_id must be the id of", "(1), got 0"), "1-based"
+        of(category_id=0), "E111", SECOND, ("category_id must be the id of", "(1), got 0"), "from 1"
     ),
     "0-based": Case(category(id=0), "E111", "categories[0] (id 0, car)", ("id must be 1, the category id of", "got 0")),
     "name": Case(category(name="Car"), "E111", "categories[0] (id 1, Car)", ("name must be 'car'", "got 'Car'")),
@@ -241,7 +241,7 @@ CASES: dict[str, Case] = {
         lambda d: d["images"].append({**d["images"][0], "id": 9}),
         "W206",
         "images[2] (id 9, a.jpg)",
-        ("file must be that of one entry only (images[0] (id 1, a.jpg) has it), got 'a.jpg'",),
+        ("file must be in one entry only (images[0] (id 1, a.jpg) has it), got 'a.jpg'",),
     ),
     # Plausibility.
     "outside": Case(
@@ -258,7 +258,7 @@ CASES: dict[str, Case] = {
     "coordinates": Case(point(1, 9, 9, 0), "W203", SECOND, ("left-rear-bumper must be 0, 0 where", "got (9.0, 9.0)")),
     "origin": Case(point(1, 0, 0, 2), "W204", SECOND, ("left-rear-bumper must be a place in the", "got (0.0, 0.0)")),
     "duplicate": Case(
-        copy_of_first, "W205", "annotations[4] (id 99)", ("than that of annotations[0] (id 1)", "(IoU) of 0.99")
+        copy_of_first, "W205", "annotations[4] (id 99)", ("object than annotations[0] (id 1)", "(IoU) of 0.99")
     ),
     "never": Case(
         all_points(lambda i, v: v * (i != 3)),
@@ -335,7 +335,7 @@ def one_size(cars: Path) -> None:
 
 
 FOLDER_CASES: dict[str, tuple[Callable[[Path], None], str, str, str, str]] = {
-    "val missing": (remove_val, "E116", VAL, "", "val_coco.json must be there, with images to evaluate on"),
+    "val missing": (remove_val, "E116", VAL, "", "val_coco.json must exist, with images to evaluate on"),
     "truncated": (truncate, "E310", TRAIN, "line 1, column 13", "is not valid JSON"),
     "garbled": (
         garble,
@@ -350,7 +350,7 @@ FOLDER_CASES: dict[str, tuple[Callable[[Path], None], str, str, str, str]] = {
         "W206",
         TRAIN,
         "images[1] (id 2, sub/b.png)",
-        "content must be that of one entry only",
+        "content must be in one entry only",
     ),
     "leak": (
         leak,
@@ -371,7 +371,7 @@ FOLDER_CASES: dict[str, tuple[Callable[[Path], None], str, str, str, str]] = {
         "W208",
         "",
         "",
-        "visibility must be 1 for the points that are labeled but hidden, got only",
+        "visibility must be 1 for labeled but occluded points, got only",
     ),
     "one size": (
         one_size,
@@ -453,7 +453,7 @@ def test_one_coco_file_is_checked_alone(cars: Path, tmp_path: Path) -> None:
     shutil.copytree(cars / "images", release / "val2017")
     report = validate(release / "annotations/cars_val2017.json", skeleton=CAR8)
     assert (report.splits, report.findings) == (("val",), ())
-    with pytest.raises(RequestError, match="--skeleton says it"):
+    with pytest.raises(RequestError, match="pass --skeleton"):
         validate(release / "annotations/cars_val2017.json")
 
 
@@ -503,10 +503,10 @@ def test_fix_mends_the_set_and_says_what_it_changed(cars: Path) -> None:
         ("E105", "annotations[2] (id 3)", "num_keypoints set to 7, was 0"),
         ("E114", CATEGORY, "skeleton: 1 added to every index of the 0-based edges"),
     ]
-    mended = json.loads((cars / TRAIN).read_text())
-    assert list(mended) == list(broken)
-    assert (mended["annotations"][0]["note"], mended["info"]["year"]) == ("keep me", 2020)
-    assert mended["annotations"][3] == broken["annotations"][3]
+    repaired = json.loads((cars / TRAIN).read_text())
+    assert list(repaired) == list(broken)
+    assert (repaired["annotations"][0]["note"], repaired["info"]["year"]) == ("keep me", 2020)
+    assert repaired["annotations"][3] == broken["annotations"][3]
     assert _written(cars / VAL) == val
     assert not [path for path in cars.iterdir() if path.name.startswith(".")]
 
@@ -520,7 +520,7 @@ def test_fix_does_not_rewrite_what_needs_nothing_and_is_done_after_one_run(cars:
 
 
 def _written(path: Path) -> tuple[int, int]:
-    """Return which file it is and when it was written; when it was read does not matter."""
+    """Return the file's identity and modification time, without the access time."""
     status = path.stat()
     return status.st_ino, status.st_mtime_ns
 

@@ -1,4 +1,4 @@
-"""The images of a set are looked at by other processes as they are by this one."""
+"""Other processes check the images of a data set as this one does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_other_processes_find_the_same(tmp_path: Path) -> None:
 
 
 class Meddler:
-    """Runs shards in this process, and changes something as soon as the images have been looked at."""
+    """Runs shards in this process, and changes something as soon as the images are checked."""
 
     elsewhere: ClassVar[bool] = False
 
@@ -62,5 +62,5 @@ def test_an_image_that_vanishes_midway_is_one_finding(tmp_path: Path, becomes: s
             shutil.copy(cars / "images/sub/b.png", cars / "images/c.jpg")
 
     found = [finding.code for finding in validate(cars, engine=Meddler(change)).findings]
-    # It is no twin any more; what it is now is told where that can be seen.
+    # It is no longer a duplicate; its new state is reported where it is visible.
     assert sorted(set(found) - {"W211"}) == ([] if becomes == "other image" else ["E121"])

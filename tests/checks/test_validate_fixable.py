@@ -1,4 +1,4 @@
-"""What is called fixable is what the repair of the whole file mends, though only entries with findings are asked."""
+"""A finding is fixable if the repair of the whole file fixes it, though only entries with findings are tried."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def test_fixable_is_what_fix_mends(tmp_path: Path, document: dict[str, Any], num
     if rng.random() < 0.3:
         content["categories"][0]["skeleton"] = [[a - 1, b - 1] for a, b in content["categories"][0]["skeleton"]]
     if rng.random() < 0.3:
-        # Still the size that a box is cut to.
+        # Still the size that a box is clipped to.
         content["images"][0]["file_name"] = 3
     if rng.random() < 0.1:
         del content["categories"]
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
     findings = validate(path, skeleton=CAR8, images=False).findings
-    mended = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
-    assert {_key(one) for one in findings if one.fixable} == {_key(one) for one in findings} & mended
+    repaired = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
+    assert {_key(one) for one in findings if one.fixable} == {_key(one) for one in findings} & repaired
 
 
 @pytest.mark.parametrize("images", [None, 2**31, "x", {}, ...])
@@ -69,8 +69,8 @@ def test_without_a_list_of_images(tmp_path: Path, document: dict[str, Any], imag
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
     findings = validate(path, skeleton=CAR8, images=False).findings
-    mended = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
-    assert mended and {_key(one) for one in findings if one.fixable} == mended
+    repaired = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
+    assert repaired and {_key(one) for one in findings if one.fixable} == repaired
     assert any("images" in f"{one.place} {one.message}" for one in findings)
 
 
@@ -110,7 +110,7 @@ def test_a_visibility_that_is_none_is_not_counted_as_labeled(tmp_path: Path, wro
     assert "num_keypoints set to 5" in done.words
     fixed = json.loads(path.read_text())["annotations"][0]
     assert fixed["num_keypoints"] == 5 and fixed["keypoints"] == entry["keypoints"]
-    # Nothing is left to fix, and what is found is the visibility alone.
+    # Nothing is left to fix, and the only finding is the visibility.
     again = run("validate", tmp_path / "cars", "--fix")
     assert "num_keypoints" not in again.words and "E107" in again.out and "E105" not in again.out
 

@@ -1,4 +1,4 @@
-"""Running a command as a user does, in this process."""
+"""Runs a command in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from posetools.cli import main
 
 @dataclass(frozen=True)
 class Done:
-    """What a command left: its exit status, and what it wrote to stdout and stderr."""
+    """Exit status, stdout and stderr of a command."""
 
     status: int
     out: str
@@ -22,7 +22,7 @@ class Done:
 
     @property
     def words(self) -> str:
-        """All output with every run of white space as one blank, for texts that a table or a panel may break."""
+        """All output with white space collapsed, for texts that a table may wrap."""
         return " ".join((self.out + self.err).split())
 
 

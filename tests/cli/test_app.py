@@ -71,7 +71,7 @@ def test_module_and_script_are_the_same(command: list[str]) -> None:
 def test_an_error_is_one_message_on_stderr_and_status_2(tmp_path: Path) -> None:
     done = run("convert", tmp_path / "no", "--out", tmp_path / "out")
     assert (done.status, done.out) == (2, "")
-    assert done.err == f"error: {tmp_path}/no: SRC must be an existing file or folder, but there is none\n"
+    assert done.err == f"error: {tmp_path}/no: SRC must be an existing file or folder, but does not exist\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -137,7 +137,7 @@ def test_wrong_usage_is_status_2(arguments: list[str], part: str) -> None:
 
 
 def _texts(tree: ast.Module) -> Iterator[str]:
-    """Give the texts of a module, with ``{}`` for what is put into them."""
+    """Yield the texts of a module, with ``{}`` in the place of values."""
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
@@ -155,7 +155,7 @@ def test_every_command_that_a_message_names_has_the_options_that_it_names() -> N
                 if command is None or hasattr(command, "commands"):
                     continue
                 known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
-                # What follows `--` is for another command.
+                # Words after `--` belong to another command.
                 options = re.findall(r"(?<=\s)--[a-z][a-z-]*", words.partition(" -- ")[0])
                 found += len(options)
                 wrong += [f"{path.name}: posetools {name} {each}" for each in options if each not in {*known, "--help"}]

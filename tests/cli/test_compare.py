@@ -1,4 +1,4 @@
-"""``posetools merge``, ``subset``, ``diff`` and ``sigmas`` as typed."""
+"""``posetools merge``, ``subset``, ``diff`` and ``sigmas``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_subset_tells_how_many_were_kept(two: tuple[Path, Path], tmp_path: Path)
     done = run("subset", two[0], "--out", tmp_path / "out", "--names", "[01].jpg")
     assert done.status == 0
     assert "train: kept 2 of 2 images, 4 of 4 objects" in done.out.splitlines()
-    assert "val: no image is left, hence no val_coco.json" in done.out.splitlines()
+    assert "val: no image left, so no val_coco.json" in done.out.splitlines()
     assert done.out.splitlines()[-2:] == [
         f"next: posetools validate {tmp_path}/out",
         f"      posetools split {tmp_path}/out --val 0.1  (training needs train and val)",
@@ -57,7 +57,7 @@ def test_subset_tells_how_many_were_kept(two: tuple[Path, Path], tmp_path: Path)
         "subset", two[0], "--out", tmp_path / "few", "--limit", "2", "--split", "train", "--without-finding", "w205"
     )
     assert few.status == 0
-    assert "val: not asked for" in few.out
+    assert "val: not requested" in few.out
     none = run("subset", two[0], "--out", tmp_path / "none", "--min-size", "5000")
     assert none.err == f"error: {two[0]}: no image meets all conditions; nothing was written\n"
     assert not (tmp_path / "none").exists()

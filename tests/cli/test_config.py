@@ -28,7 +28,7 @@ def test_the_pair_is_written_and_named(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert run(monkeypatch, "data/cars", *said, "--out", "made") == 0
     out = capsys.readouterr().out
     assert out.splitlines()[:2] == ["made/rtmdet_tiny_car8.py", "made/rtmpose-s_car8.py"]
-    assert "det: 40 images in batches of 4; 200 epochs of 10 iterations: 2000 in all, 200 of them warm-up" in out
+    assert "det: 40 images in batches of 4; 200 epochs of 10 iterations: 2000 in total, 200 of them warm-up" in out
     assert out.splitlines()[-1] == "next: posetools train --stage all data/cars --configs made"
     assert "rtmdet_tiny_8xb32" in Path("made/rtmdet_tiny_car8.py").read_text(encoding="utf-8")
 
@@ -36,14 +36,14 @@ def test_the_pair_is_written_and_named(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_files_in_the_way_are_said_before_anything_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without the train extra, measuring would be refused: that comes second."""
+    """Measuring needs the train extra, but wrong options are reported first."""
     for there in ("rtmdet_tiny_car8.py", "rtmpose-t_car8.py"):
         Path("configs").mkdir(exist_ok=True)
         Path("configs", there).write_text("mine\n", encoding="utf-8")
         assert run(monkeypatch, "data/cars", "--det", "tiny", "--pose", "t", "--minutes", "1") == 2
         err = capsys.readouterr().err
         assert err.startswith(
-            f"error: configs/{there}: exists\n  fix: --overwrite replaces it; or choose another --out"
+            f"error: configs/{there}: exists already\n  fix: use --overwrite to replace it, or another --out"
         )
         assert Path("configs", there).read_text(encoding="utf-8") == "mine\n"
         Path("configs", there).unlink()
@@ -56,7 +56,8 @@ def test_the_table_has_all_iterations(monkeypatch: pytest.MonkeyPatch, capsys: p
     words = " ".join(det.split())
     times = int(words.partition("40 images, ")[2].split()[0])
     assert (
-        f"iterations by the data {30 * 5 * times} 30 epochs of {5 * times}: 40 images, {times} times an epoch" in words
+        f"iterations depends on data {30 * 5 * times} 30 epochs of {5 * times}: 40 images, {times} times per epoch"
+        in words
     )
 
 
@@ -88,7 +89,7 @@ def test_rotation_is_stated_on_the_command_line_or_in_the_toml(monkeypatch: pyte
     assert run(monkeypatch, "data/cars", "--recipe", "recipe.toml") == 0
     pose = Path("configs/rtmpose-m_car8.py")
     assert "rotate_factor=180)" in pose.read_text(encoding="utf-8")
-    assert "rotation ends at 180 degrees (stock: 80, then 60): as stated;" in pose.read_text(encoding="utf-8")
+    assert "Rotation up to 180 degrees (stock: 80, then 60): set by you." in pose.read_text(encoding="utf-8")
     assert run(monkeypatch, "data/cars", "--recipe", "recipe.toml", "--rotation", "0", "--overwrite") == 0
     assert "rotate_factor=0)" in pose.read_text(encoding="utf-8")
 
@@ -99,8 +100,11 @@ def test_rotation_is_stated_on_the_command_line_or_in_the_toml(monkeypatch: pyte
         (["data/cars", "--pose-input-size", "200"], ["--input-size (pose): must be a multiple of 32", "got '200'"]),
         (["data/cars", "--epochs", "5", "--stage2-epochs", "6"], ["--stage2-epochs (det): must be at most epochs (5)"]),
         (["data/cars", "--backbone", "stok"], ["--backbone (det): must be stock, none, a URL or", "got 'stok'"]),
-        (["data/cars", "--batch-size", "all"], ["--batch-size (det): must be a whole number from 1 on, or auto"]),
-        (["data/cars", "--freeze", "backbone", "--pretrained", "none"], ["--freeze (det): backbone needs weights"]),
+        (["data/cars", "--batch-size", "all"], ["--batch-size (det): must be a whole number of at least 1, or auto"]),
+        (
+            ["data/cars", "--freeze", "backbone", "--pretrained", "none"],
+            ["--freeze (det): backbone requires pretrained weights"],
+        ),
         (["data/cars", "--minutes", "0"], ["--minutes: input should be greater than 0, got 0.0"]),
         (["data/cars", "--recipe", "gone.toml"], ["gone.toml: cannot be read"]),
         (["data/cars", "--skeleton", "coco17"], ["categories must be one with the name 'person'", "got ['car']"]),
@@ -129,11 +133,11 @@ def test_explain_prints_every_field_with_its_reason_in_80_columns(
     for heading in ("field", "stock", "chosen", "reason"):
         assert tables.count(heading) >= 3
     words = " ".join(tables.split())
-    assert "epochs 300 33 as stated" in words
-    assert "size t as stated" in words
+    assert "epochs 300 33 set by you" in words
+    assert "size t set by you" in words
     assert "input_size 640x640 96x64 images are 96x64 (median)" in words
-    assert "the stock recipe of this size keeps no average" in words
-    assert words.count("as stated") == 2
+    assert "the stock recipe of this size has no EMA" in words
+    assert words.count("set by you") == 2
     assert "data: images 96 x 64 (median)" in out
     assert Path("configs/rtmdet_m_car8.py").is_file()
 
@@ -148,10 +152,10 @@ def test_auto_without_a_gpu_says_so_and_takes_the_rules_batch(
     assert run(monkeypatch, "data/cars", "--batch-size", "auto", "--explain", "--pose-batch-size", "16") == 0
     out = capsys.readouterr().out
     words = " ".join(out.split())
-    assert out.count("    batch: auto measures on a GPU, and there is none here\n") == 1
-    assert "batch_size 8 x 32 8 for a CPU; auto measures on a GPU, and there is none here" in words
-    assert "batch_size 8 x 256 16 as stated" in words
-    assert "auto measures on a GPU" in Path("configs/rtmdet_m_car8.py").read_text(encoding="utf-8")
+    assert out.count("    batch: auto needs a GPU, and none is available\n") == 1
+    assert "batch_size 8 x 32 8 for a CPU; auto needs a GPU, and none is available" in words
+    assert "batch_size 8 x 256 16 set by you" in words
+    assert "auto needs a GPU" in Path("configs/rtmdet_m_car8.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

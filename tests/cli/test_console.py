@@ -1,4 +1,4 @@
-"""What the commands print with: findings cut where they say so, and progress as lines or as a bar."""
+"""Output of the commands: shortened lists of findings, and progress as lines or as a bar."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from posetools.core.findings import Finding
 
 
 class Terminal(io.StringIO):
-    """A stderr that says it is a terminal."""
+    """A stderr that reports being a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -26,7 +26,7 @@ def test_off_a_terminal_there_is_a_line_for_each_tenth(capsys: pytest.CaptureFix
     with progress() as report:
         for done in range(1, 201):
             report("reading", done, 200)
-        # Little work is told of once.
+        # Short work prints one line.
         for done in range(1, 4):
             report("writing", done, 3)
     captured = capsys.readouterr()
@@ -49,7 +49,7 @@ def test_on_a_terminal_there_is_a_bar_for_each_kind_of_work(monkeypatch: pytest.
     text = out.getvalue()
     assert "looking at images" in text
     assert "8/8" in text
-    # How many a camera will give is not known.
+    # A camera has no known total.
     assert "7/?" in text
     assert ("frames/s" in text) is bool(rate)
 
@@ -65,18 +65,18 @@ def printed(findings: list[Finding]) -> list[str]:
 def test_many_findings_of_one_code_are_counted(number: int, more: int) -> None:
     many = [Finding("E121", "[a].json", f"images[{i}]", f"message {i}", "the hint") for i in range(number)]
     lines = printed([*many, Finding("W206", "b.json", "", "twice")])
-    assert lines[0] == f"E121 image-missing ({number})"
+    assert lines[0] == f"E121 picture-missing ({number})"
     shown = [line for line in lines if line.startswith("[a].json: images[")]
     assert shown == [f"[a].json: images[{i}]: message {i}" for i in range(LISTED_PER_CODE)]
     assert lines.count("the hint") == LISTED_PER_CODE
     assert lines.count(f"... and {more} more") == (1 if more else 0)
     assert "b.json: twice" in lines
-    assert f"E121 image-missing error {number}" in lines
+    assert f"E121 picture-missing error {number}" in lines
     assert "W206 duplicate-picture warning 1" in lines
 
 
 def test_what_is_printed_with_a_value_in_it_goes_through_one_function() -> None:
-    """A name of a file or a label, printed as it is, could be a line of the output or an order to the terminal."""
+    """Names of files and labels could otherwise fake lines of output or control the terminal."""
     for path in sorted(Path(cli.__file__).parent.glob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text())))
         if path.name != "console.py":

@@ -1,4 +1,4 @@
-"""``posetools convert`` as typed: options reach the conversion, tables and exit status tell what came of it."""
+"""``posetools convert``: options reach the conversion; tables and exit status show the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cli.run import run
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the current folder one with a labelme folder ``src``."""
+    """Change to a folder with a labelme folder ``src``."""
     dataset = make_dataset(tmp_path / "pictures", images=[f"{name}.jpg" for name in "abcde"], per_image=1)
     folder = tmp_path / "src"
     folder.mkdir()
@@ -39,7 +39,7 @@ def test_table_notes_and_next_step(source: Path) -> None:
     done = run("convert", source, "--out", "cars", "--val", "0.4")
     assert done.status == 0
     assert "│ images │ 3 │ 2 │" in done.words
-    assert "│ instances │ 3 │ 2 │" in done.words
+    assert "│ objects │ 3 │ 2 │" in done.words
     assert "right-rear-tire" in done.out
     lines = done.out.splitlines()
     assert lines[-3:] == [
@@ -103,7 +103,7 @@ def test_errors_are_listed_and_nothing_is_written(source: Path) -> None:
     assert not Path("cars").exists()
     went_on = run("convert", source, "--out", "cars", "--keep-going")
     assert went_on.status == 1
-    assert "what they name is not in cars" in went_on.out
+    assert "the images or objects named there are not in cars" in went_on.out
     assert Path("cars/train_coco.json").is_file()
 
 
@@ -128,7 +128,7 @@ def test_other_targets_have_no_validate_line(source: Path) -> None:
     assert "validate" not in done.out
     back = run("convert", "yolo", "--out", "labelme", "--to", "labelme")
     assert back.status == 0
-    assert "split: none, for labelme keeps no splits" in back.out
+    assert "split: none: labelme has no splits" in back.out
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_other_targets_have_no_validate_line(source: Path) -> None:
     [
         (
             ["--map", "lorry"],
-            "--map must be OLD=NEW, a label in the source and the skeleton's name for it, got 'lorry'",
+            "--map must be OLD=NEW, a label in the source and its name in the skeleton, got 'lorry'",
         ),
         (
             ["--map", "a=car", "--map", "a=left-front-tire"],
-            "--map must be given once per label, and 'a' is 'car' already, got 'a=left-front-tire'",
+            "--map must be given once per label, but 'a' already is 'car', got 'a=left-front-tire'",
         ),
         (["--kpt-shape", "8"], "--kpt-shape must be the number of keypoints and 2 or 3, such as 8,3, got '8'"),
         (["--kpt-shape", "8,4"], "--kpt-shape must be the number of keypoints and 2 or 3, such as 8,3, got '8,4'"),

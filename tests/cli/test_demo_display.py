@@ -1,4 +1,4 @@
-"""What the demo says at its end: its time is short, so what was reached in it is judged."""
+"""Summary of the demo, with a verdict, because its training time is short."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def _result(ap50: float, pck: float, *, enough: int) -> DemoResult:
 def test_what_was_reached_within_the_time_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
     print_result(_result(0.107, 0.533, enough=12_000))
     lines = capsys.readouterr().out.splitlines()
-    start = "det: box AP50 0.107 is too low to be usable (below 0.5); 44 of the 12000 iterations that the recipe "
+    start = "det: box AP50 0.107 is too low to be usable (below 0.5); trained 44 of the recipe's 12000 iterations"
     assert [line for line in lines if line.startswith(start)]
-    start = "pose: PCK@0.1 on labeled boxes 0.533 is usable (0.5 or more); 60 of the 12000 iterations"
+    start = "pose: PCK@0.1 on labeled boxes 0.533 is usable (0.5 or more); trained 60 of the recipe's 12000 iterations"
     assert [line for line in lines if line.startswith(start)]
 
 

@@ -1,4 +1,4 @@
-"""`posetools doctor` as a user runs it, in environments in which something is wrong, or nothing."""
+"""`posetools doctor` in broken and in working environments."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_two_problems_give_two_lines_with_their_fixes(monkeypatch: pytest.Monkey
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    # The compiled parts are in order here, as the test above has shown.
+    # The compiled parts work here; see the test above.
     monkeypatch.setattr(probes, "run_probe", probes_in_order().__getitem__)
     monkeypatch.setattr(probes, "_uv", lambda: "uv")
     monkeypatch.setattr(probes, "_kind", lambda: "newest")

@@ -1,4 +1,4 @@
-"""The tables of a single model's evaluation: every number is there, once, and missing ones are called n/a."""
+"""The tables of a single model's evaluation: every value is there once, and missing ones are n/a."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = ("left-front-bumper", "right-rear-tire")
 
 
 def printed(report: Report) -> list[str]:
-    """Return the lines of a terminal of 80 columns, runs of white space as one blank."""
+    """Return the lines on a terminal of 80 columns, with white space collapsed."""
     out = Console(file=io.StringIO(), width=80, highlight=False)
     print_reports([report], out)
     assert isinstance(out.file, io.StringIO)
@@ -57,7 +57,7 @@ def test_poses_on_labeled_boxes() -> None:
         "NME 0.125",
         "error in pixels, 5 labeled points 12.5",
         "PCK@0.1, 5 visible points 0.625",
-        "PCK@0.1, 5 hidden points n/a",
+        "PCK@0.1, 5 occluded points n/a",
         "objects without a box 0",
         "left-front-bumper 5 0.250 0.250 0.300 0.200 20.0",
         "right-rear-tire 5 n/a n/a n/a n/a n/a",
@@ -75,11 +75,13 @@ def test_poses_on_detected_boxes_stand_beside_them() -> None:
     assert "objects without a box 0 3" in lines
     (line,) = [line for line in lines if line.startswith("left-front-bumper")]
     assert line == "left-front-bumper 5 0.250/0.250 0.250/0.250 0.300/0.300 0.200/0.200"
-    assert "Detected boxes: the points of an object without a box are wrong in PCK, and left out" in " ".join(lines)
+    assert "Detected boxes: the points of an object without a box count as wrong in PCK and are not in NME" in " ".join(
+        lines
+    )
 
 
 @pytest.mark.parametrize("detected", [None, side(0.1)])
 def test_what_the_shares_are_of_is_said(detected: PoseScores | None) -> None:
     text = " ".join(printed(planted_report(NAME, "pose", labeled=side(0.375), detected=detected)))
-    assert "PCK@t: share of labeled points nearer than t times the longer side of the labeled box." in text
+    assert "PCK@t: fraction of labeled points within t times the longer side of the labeled box." in text
     assert "NME: mean distance over sqrt(width * height) of the labeled box." in text

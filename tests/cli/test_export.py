@@ -1,4 +1,4 @@
-"""``posetools export`` as a user sees it."""
+"""``posetools export``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEEDED = ["export", "--out", "cars.zip", "--run", "work_dirs"]
 
 
 def test_without_the_train_extra_the_message_names_the_install_command(tmp_path: Path) -> None:
-    # None in sys.modules is how Python itself marks a module that cannot be imported.
+    # None in sys.modules makes an import fail.
     program = (
         "import sys\n"
         "sys.modules['mmengine'] = None\n"
@@ -34,7 +34,7 @@ def test_without_the_train_extra_the_message_names_the_install_command(tmp_path:
 def test_two_precisions_are_refused() -> None:
     done = run(*NEEDED, "--half", "--int8")
     assert (done.status, done.out) == (2, "")
-    assert "--half and --int8 are two precisions" in done.err
+    assert "--half and --int8 cannot be combined" in done.err
 
 
 def test_the_bundle_has_the_runs_name_and_a_pair_without_a_run_needs_one(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_bundle_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
     assert done.status == 0, done.err
     for text in ("float16", "8 keypoints of car", "boxes before NMS", "scores of keypoints", f"val of {tiny.data}"):
         assert text in done.words
-    for name in ("detector, size", "time of an image here", "OKS AP, detected boxes", "samples: 1, "):
+    for name in ("detector, size", "time per image here", "OKS AP, detected boxes", "samples: 1, "):
         assert name in done.out
     assert f"posetools verify {out}" in done.words
     with zipfile.ZipFile(out) as archive:

@@ -109,7 +109,7 @@ def test_diff_names_the_options_of_convert_as_such(dogs: Path, tmp_path: Path) -
     shutil.copytree(dogs, tmp_path / "cats")
     (tmp_path / "cats/a.json").write_text(json.dumps(broken))
     done = run("diff", dogs, "cats", "--skeleton", "dog.yaml")
-    assert done.status == 2 and "posetools convert --map 'cat=NAME'" in done.err
+    assert done.status == 2 and "--map 'cat=NAME'" in done.err and "`posetools convert cats" in done.err
     words = typed(done.err)
     assert words[:2] == ["convert", "cats"] and "dog.yaml" in words
     listed = run(*words)
@@ -121,10 +121,12 @@ def test_a_source_without_visibility_leads_to_convert(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "photos", images=NAMES)
     source = write_source(tmp_path / "dlc", "deeplabcut", {"all": dataset})
     done = run("diff", source, source)
-    assert done.status == 2 and "posetools convert --assume-visible reads" in done.err
+    assert done.status == 2 and "--assume-visible reads" in done.err
+    words = typed(done.err)
+    assert words[:2] == ["convert", str(source)]
     out = tmp_path / "set"
-    words = ("convert", source, "--assume-visible", "--box-from", "keypoints", "--out", out)
-    assert run(*words).status == 0
+    words[words.index("NEW")] = str(out)
+    assert run(*words, "--assume-visible", "--box-from", "keypoints").status == 0
     assert run("diff", out, out).status == 0
 
 
@@ -196,8 +198,8 @@ def test_a_data_set_within_the_labels_is_refused_before_the_window_opens(
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").write_text("x")
     for out, said in (
-        ("photos/set", "--then-convert must lie outside of what is read"),
-        (".", "--then-convert must lie outside of what is read"),
+        ("photos/set", "--then-convert must be outside the source"),
+        (".", "--then-convert must be outside the source"),
         ("full", "--overwrite replaces it; or choose another --then-convert"),
     ):
         done = run("annotate", tmp_path / "photos", "--then-convert", tmp_path / out)
@@ -215,4 +217,5 @@ def test_findings_after_labeling_name_the_options_of_convert(tmp_path: Path, mon
     assert "--skeleton car8 has most of these names" in done.out
     words = ("convert", tmp_path / "photos", "--skeleton", "car8", "--out", tmp_path / "set")
     assert run(*words).status == 0
-    assert "posetools convert --keep-going writes what could be read" in done.out
+    assert f"posetools convert {tmp_path / 'photos'} --from labelme --out {tmp_path / 'set'}" in done.out
+    assert "--keep-going writes what could be read" in done.out

@@ -1,4 +1,4 @@
-"""``posetools plot`` as a user sees it."""
+"""``posetools plot``."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_a_folder_of_runs_becomes_a_figure_and_a_table(tmp_path: Path) -> None:
     assert ("det", "5", "0.25", "loss", f"{loss:.3f}") in {row[:5] for row in rows}
     assert ("coco/bbox_mAP", "0.785", "0.785", "5") in rows
     assert ("coco/AP", "0.760", "0.760", "3") in rows
-    # The variants are in the figure.
+    # Only the figure has the variants.
     assert "bbox_mAP_50" not in done.out
     best = runs / "det" / "best_coco_bbox_mAP_epoch_4.pth"
     for line in (
         f"det: best checkpoint {best}",
         "det: resumed after epoch 2",
-        "det: 3 lines of the log were replaced by a later start, which trained them anew",
-        "pose: the last line of a log was cut and is left out",
+        "det: 3 log lines are left out, because a later start trained those iterations again",
+        "pose: the last line of a log is incomplete and is left out",
         f"wrote {tmp_path / 'curves.png'}",
         f"wrote {tmp_path / 'curves.svg'}",
     ):
@@ -51,7 +51,7 @@ def test_chosen_metrics_may_have_blanks(tmp_path: Path) -> None:
     assert run("plot", tmp_path / "pose", "--metrics", "loss, coco/AP .5", "--out", out).status == 0
     wrong = run("plot", tmp_path / "pose", "--metrics", "loss,coco/AP.5", "--out", out)
     assert wrong.status == 2
-    assert wrong.err.startswith("error: --metrics must name what was logged, got 'coco/AP.5'\n  ")
+    assert wrong.err.startswith("error: --metrics must be logged tags, got 'coco/AP.5'\n  ")
 
 
 def test_a_folder_that_is_no_work_folder_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``posetools predict`` with a bundle of tiny networks: what is refused before anything runs, and what is written."""
+"""``posetools predict`` with a bundle of tiny networks: refusals before anything runs, and the written files."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def labeled(tmp_path: Path) -> Path:
 
 
 def image_ids(labels: Path, results: Path) -> set[int]:
-    """Return the images that pycocotools has results of; it refuses an id that the labels do not have."""
+    """Return the images for which pycocotools has results; it refuses unknown image ids."""
     truth = COCO(str(labels))
     return {one["image_id"] for one in truth.loadRes(str(results)).anns.values()}
 
@@ -163,18 +163,18 @@ def test_nothing_is_lost_when_the_user_chooses_the_folder_of_the_inputs(bundle: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "which models to use must be said"),
-        (["--bundle", "cars.zip", "--run", "x"], "one pair of models is needed, got --run, --bundle"),
-        (["--det", "a", "b"], "--det and --pose go together, got only --det"),
-        (["--bundle", "cars.zip", "--save-predictions"], "--save-predictions needs --output-root DIR"),
-        (["--bundle", "cars.zip", "--format", "labelme"], "--format labelme needs --output-root DIR"),
+        ([], "name the models to use"),
+        (["--bundle", "cars.zip", "--run", "x"], "name one pair of models, got --run, --bundle"),
+        (["--det", "a", "b"], "--det and --pose must be given together, got only --det"),
+        (["--bundle", "cars.zip", "--save-predictions"], "--save-predictions requires --output-root DIR"),
+        (["--bundle", "cars.zip", "--format", "labelme"], "--format labelme requires --output-root DIR"),
         (
             ["--bundle", "cars.zip", "--ann-file", "x.json", "--output-root", "o"],
-            "which only --save-predictions writes",
+            "--ann-file requires --save-predictions",
         ),
         (["--bundle", "cars.zip", "--output-root", "cars.zip"], "must be a folder, but is a file"),
-        (["--bundle", "cars.zip", "--flip-test"], "--flip-test: a bundle's models run as they were exported"),
-        (["--bundle", "cars.zip", "--amp"], "--amp: a bundle's models run as they were exported"),
+        (["--bundle", "cars.zip", "--flip-test"], "--flip-test: cannot be combined with a bundle"),
+        (["--bundle", "cars.zip", "--amp"], "--amp: cannot be combined with a bundle"),
         (["--bundle", "cars.zip", "--det-cat-id", "2"], "--det-cat-id must be 0 to 1, the detector's classes, got 2"),
         (
             ["--bundle", "cars.zip", "--skeleton", "coco17", "--det-cat-id", "0"],
@@ -182,14 +182,15 @@ def test_nothing_is_lost_when_the_user_chooses_the_folder_of_the_inputs(bundle: 
         ),
         (
             ["--bundle", "cars.zip", "--skeleton", "coco17"],
-            "classes must have the skeleton's category 'person', got ['car', 'van'] `posetools predict --det-cat-id N`",
+            "classes must have the skeleton's category 'person', got ['car', 'van'] "
+            "choose one with `posetools predict --det-cat-id N`",
         ),
         (["--bundle", "nowhere.zip"], "nowhere.zip"),
         (["--bundle", "photos/a.png"], "photos/a.png"),
         (["--bundle", "cars.zip", "--device", "tpu"], "tpu"),
         (
             ["--bundle", "cars.zip", "--format", "labelme", "--save-predictions", "--output-root", "o"],
-            "do not go together",
+            "cannot be combined with",
         ),
     ],
 )
@@ -206,7 +207,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 def test_labelme_files_are_of_images(bundle: Path, tmp_path: Path) -> None:
     video = make_video(tmp_path / "clip.mp4", 2)
     done = run("predict", video, "--bundle", bundle, "--format", "labelme", "--output-root", tmp_path / "out")
-    assert done.status == 2 and "--format labelme needs images, but clip.mp4 is a video" in done.err
+    assert done.status == 2 and "--format labelme requires images, but clip.mp4 is a video" in done.err
 
 
 def test_a_window_needs_a_screen(bundle: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +215,7 @@ def test_a_window_needs_a_screen(bundle: Path, photos: Path, monkeypatch: pytest
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     done = run("predict", photos, "--bundle", bundle, "--show")
-    assert done.status == 2 and "--show needs a screen" in done.err
+    assert done.status == 2 and "--show requires a screen" in done.err
 
 
 def test_the_other_class_counts_when_asked_for(bundle: Path, photos: Path) -> None:

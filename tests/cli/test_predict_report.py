@@ -1,4 +1,4 @@
-"""What ``predict`` prints when it is done: counts, and long lists cut where they say so."""
+"""Summary of ``predict``: counts and shortened lists."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def lines_of(capsys: pytest.CaptureFixture[str], report: PredictReport) -> list[
 def test_one_of_each(capsys: pytest.CaptureFixture[str]) -> None:
     report = PredictReport(images=1, objects=1, seconds=0.5, written=[Path("out/[a].png")], problems=["b.png: [no]"])
     assert lines_of(capsys, report) == [
-        "1 object in 1 image, 0.5 s (2.0 images a second)",
+        "1 object in 1 image, 0.5 s (2.0 images/s)",
         "out/[a].png",
         "problem: b.png: [no]",
     ]
 
 
 def test_nothing_took_no_time(capsys: pytest.CaptureFixture[str]) -> None:
-    assert lines_of(capsys, PredictReport()) == ["0 objects in 0 images, 0.0 s (0.0 images a second)"]
+    assert lines_of(capsys, PredictReport()) == ["0 objects in 0 images, 0.0 s (0.0 images/s)"]
 
 
 @pytest.mark.parametrize(("files", "named"), [(5, 5), (6, 4)])
@@ -50,10 +50,10 @@ def test_where_nothing_is_written_images_are_listed(capsys: pytest.CaptureFixtur
     ]
     lines = lines_of(capsys, PredictReport(images=22, objects=63, seconds=2.0, seen=seen))
     assert "[1].png 2 0.88 0.88" in lines
-    # Twenty scores of the first image, over several lines, and two of each of the others.
+    # Twenty scores of the first image, on several lines, and two of each other image.
     text = " ".join(lines)
     assert (text.count("0.50"), text.count("0.88")) == (20, 2 * 19)
     assert text.count("0.50 ...") == 1
     assert not any(line.startswith("[20].png") for line in lines)
     assert "... and 2 more" in lines
-    assert lines[-1] == "--output-root DIR writes drawn images, and with --save-predictions the numbers"
+    assert lines[-1] == "to save drawn images: --output-root DIR; also the numbers: --save-predictions"

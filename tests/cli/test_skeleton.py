@@ -1,4 +1,4 @@
-"""``posetools skeleton`` as typed."""
+"""``posetools skeleton``."""
 
 from __future__ import annotations
 
@@ -75,8 +75,14 @@ def test_new_from_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--from", "car8", "--keypoints", "a,b"], "fix: leave --keypoints and --category out"),
-        (["--from", "car8", "--category", "dog"], "fix: leave --keypoints and --category out"),
+        (
+            ["--from", "car8", "--keypoints", "a,b"],
+            "`posetools skeleton new --from` cannot be combined with --keypoints",
+        ),
+        (
+            ["--from", "car8", "--category", "dog"],
+            "`posetools skeleton new --from` cannot be combined with --keypoints",
+        ),
         (["--from", "car9"], "skeleton must be one of car8, coco17 or the path of a YAML file, got 'car9'"),
         (["--names", "a,a"], "name must be unique, got 'a' 2 times"),
     ],
@@ -94,7 +100,7 @@ def test_new_never_replaces_a_file(tmp_path: Path) -> None:
     path.write_text("mine")
     done = run("skeleton", "new", path)
     assert done.status == 2
-    assert "exists already, and is left as it is" in done.err
+    assert "exists already\n  fix: choose another name" in done.err
     assert path.read_text() == "mine"
 
 
@@ -104,9 +110,9 @@ def test_new_without_names_says_what_to_type(tmp_path: Path, monkeypatch: pytest
     done = run("skeleton", "new", "dog.yaml")
     assert (done.status, done.out) == (2, "")
     error, fix, other = done.err.splitlines()
-    assert error == "error: skeleton new needs the names of the keypoints"
+    assert error == "error: skeleton new needs keypoint names"
     assert not Path("dog.yaml").exists()
-    # What it says to type works as it stands, but for the dots.
+    # The suggested command works, without the dots.
     command = fix.strip().removeprefix("fix: posetools ").removesuffix(",...").split()
     assert run(*command).status == 0
     assert read_skeleton(Path("dog.yaml")).names == ("nose", "left_ear", "right_ear")
@@ -129,7 +135,7 @@ def test_new_without_names_asks_at_a_terminal(tmp_path: Path) -> None:
     os.close(stdin)
     os.close(terminal)
     assert done.returncode == 0, done.stderr
-    assert "What the object is called [dog]" in done.stdout
+    assert "Name of the object [dog]" in done.stdout
     skeleton = read_skeleton(tmp_path / "dog.yaml")
     assert (skeleton.category.name, skeleton.names) == ("dog", ("nose", "left-ear", "right-ear"))
     assert skeleton.template is None

@@ -1,4 +1,4 @@
-"""``posetools slurm``: the job file as bash reads it, and run by bash with stand-ins for Slurm's own programs."""
+"""``posetools slurm``: bash parses the job file and runs it with fakes of Slurm's programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cli.run import run
 
 TRAIN = ["--", "--stage", "det", "data/my cars", "--work-dir", "work_dirs/my cars"]
 
-# What Slurm sets, and programs that note how they are called. srun trains until it is killed, once; then it is done.
+# Slurm's variables, and programs that log their calls. srun trains until it is killed once, then it is done.
 ENVIRONMENT = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "21234"}
 PROGRAMS = {
     "scontrol": 'echo "scontrol $*" >> calls\nif [ "$1" = show ]; then printf "node1\\nnode2\\n"; fi',
@@ -47,7 +47,7 @@ def _start(job: Path) -> subprocess.Popen[bytes]:
 
 
 def _calls(folder: Path, number: int) -> list[str]:
-    """Return what was called, when it is that many times."""
+    """Wait for that many calls and return them."""
     calls = folder / "calls"
     for _ in range(200):
         lines = calls.read_text().splitlines() if calls.is_file() else []
@@ -125,10 +125,10 @@ REFUSED = [
     (["--time", "a day"], TRAIN, "--time must be MINUTES, HH:MM:SS or DAYS-HH:MM:SS, got 'a day'"),
     (["--memory", "64 GB"], TRAIN, "--memory must be a number with K, M, G or T, such as 64G, got '64 GB'"),
     (["--partition", "gpu\n#SBATCH x"], TRAIN, "--partition must be a name without blanks"),
-    ([], ["--", "data/cars", "--work-dir", "w"], "--stage det, pose or all must be among the arguments"),
-    ([], ["--", "data/cars", "--stage", "det"], "--work-dir must be among the arguments of `posetools train`"),
-    ([], [*TRAIN, "--gpus=4"], "--gpus: the job says it itself"),
-    ([], [*TRAIN, "--resume"], "--resume: the job says it itself"),
+    ([], ["--", "data/cars", "--work-dir", "w"], "--stage after -- must be det, pose or all, got None"),
+    ([], ["--", "data/cars", "--stage", "det"], "--work-dir must be given after --"),
+    ([], [*TRAIN, "--gpus=4"], "--gpus: is set by the job"),
+    ([], [*TRAIN, "--resume"], "--resume: is set by the job"),
 ]
 
 
@@ -148,6 +148,6 @@ def test_a_job_file_is_not_written_over(tmp_path: Path) -> None:
     out.write_text("edited")
     done = run("slurm", "--out", out, *TRAIN)
     assert (done.status, out.read_text()) == (2, "edited")
-    assert f"{out}: exists\n  --overwrite replaces it" in done.err
+    assert f"{out}: exists already\n  fix: --overwrite replaces it" in done.err
     _write(tmp_path, "--overwrite")
     assert "srun" in out.read_text()

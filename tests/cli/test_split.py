@@ -1,4 +1,4 @@
-"""``posetools split`` as typed."""
+"""``posetools split``."""
 
 from __future__ import annotations
 
@@ -34,9 +34,12 @@ def test_split_by_parent(data: Path) -> None:
     assert len({name[0] for name in _names(data, "val")}) == 1
     assert len(_names(data, "val")) == 3
     assert "│ images │ 6 │ 3 │" in done.words
-    assert "│ instances │ 12 │ 6 │" in done.words
+    assert "│ objects │ 12 │ 6 │" in done.words
     assert "left-front-tire" in done.out
-    assert "split: by parent folder, as asked; 1 of 3 groups, 3 of 9 images are for evaluation" in done.out.splitlines()
+    assert (
+        "split: by parent folder, as requested; 1 of 3 groups, 3 of 9 images are for validation"
+        in done.out.splitlines()
+    )
     assert done.out.splitlines()[-1] == f"next: posetools validate {data}"
 
 
@@ -49,8 +52,8 @@ def test_renumbering_and_a_test_set_are_told(data: Path) -> None:
     (data / "test_coco.json").write_text(json.dumps(document))
     done = run("split", data)
     assert done.status == 0
-    assert "images got new ids: theirs stood in both files" in done.out
-    assert "test: left as it is" in done.out
+    assert "images got new ids: both files used the same ones" in done.out
+    assert "test: not changed" in done.out
 
 
 def test_refusals_are_one_line(data: Path, tmp_path: Path) -> None:
@@ -59,4 +62,4 @@ def test_refusals_are_one_line(data: Path, tmp_path: Path) -> None:
     assert done.err.startswith("error: --val must be greater than 0 and less than 1, or 0 for none, got 2.0\n")
     missing = run("split", tmp_path / "no")
     assert missing.status == 2
-    assert missing.err == f"error: {tmp_path}/no: must be a data set folder, but there is no such folder\n"
+    assert missing.err == f"error: {tmp_path}/no: must be a data set folder, but does not exist\n"

@@ -1,4 +1,4 @@
-"""How a command of several steps shows them, and what it shows of a run that it starts."""
+"""Output of a command with several steps and of a run that it starts."""
 
 from __future__ import annotations
 

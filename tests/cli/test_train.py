@@ -1,4 +1,4 @@
-"""``posetools train`` and ``posetools eval`` as a user sees them."""
+"""Output of ``posetools train`` and ``posetools eval``."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def test_plain_lines_say_where_the_run_is(capsys: pytest.CaptureFixture[str]) ->
     assert captured.err.splitlines() == [
         f"epoch 3/15 20/20  0:02:00 left  {NUMBERS}",
         "epoch 4/15 evaluated: coco/AP 0.312, coco/AP (L) n/a",
-        "epoch 5/15 evaluated: no numbers, as nothing was predicted",
+        "epoch 5/15 evaluated: no metrics, because nothing was predicted",
     ]
 
 
 def _shown(width: int, *statuses: TrainStatus) -> list[str]:
-    """Return the lines of a terminal after these."""
+    """Return the lines on a terminal."""
     out = io.StringIO()
     with TrainBar(Console(file=out, force_terminal=True, width=width, highlight=False, color_system=None)) as bar:
         display = BarDisplay(bar)
@@ -117,7 +117,7 @@ def test_a_narrow_terminal_shows_what_matters_most(width: int, numbers: str) -> 
     "command", [["train", "data/cars", "--stage", "det"], ["eval", "--stage", "pose", "epoch_2.pth"]]
 )
 def test_without_the_train_extra_the_message_names_the_install_command(command: list[str], tmp_path: Path) -> None:
-    # None in sys.modules is how Python itself marks a module that cannot be imported.
+    # None in sys.modules makes an import fail.
     program = (
         "import sys\n"
         "sys.modules['mmengine'] = None\n"
@@ -151,7 +151,7 @@ def test_a_run_and_its_evaluation_on_the_command_line(tmp_path: Path) -> None:
 
     again = run("train", "--stage", "pose", *places)
     assert (again.status, again.out) == (2, "")
-    assert again.err.startswith(f"error: {work_dir}: holds checkpoints of an earlier run\n  --resume goes on")
+    assert again.err.startswith(f"error: {work_dir}: has checkpoints of an earlier run\n  continue it with --resume")
     finished = run("train", "--stage", "pose", "--work-dir", work_dir, "--resume")
     assert finished.status == 0
     assert f"nothing to do: {work_dir}/epoch_1.pth is at epoch 1 of 1" in finished.err

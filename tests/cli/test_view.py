@@ -66,7 +66,7 @@ def test_single_images_go_into_a_new_folder(cars: Path) -> None:
     assert sorted(path.name for path in Path("view").rglob("*.*")) == ["a.jpg", "b.png", "c.jpg"]
     done = run("view", cars, "--each")
     assert done.status == 2
-    assert done.err.startswith("error: view: must be a new or an empty folder with --each, but is not")
+    assert done.err.startswith("error: view: must be a new or empty folder with --each, but is not")
 
 
 def test_a_finding_is_looked_for_in_any_case_and_nothing_to_show_is_said(cars: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_finding_is_looked_for_in_any_case_and_nothing_to_show_is_said(cars: P
     assert "wrote view.png: 1 of 1 images" in run("view", cars, "--finding", "e104").out
     done = run("view", cars, "--finding", "W205", "--out", "other.png")
     assert done.status == 0
-    assert done.out.startswith("no image has W205 duplicate-box; what occurs here: E104 area (1), W211")
+    assert done.out.startswith("no image has W205 duplicate-box; codes in this data: E104 area (1), W211")
     assert not Path("other.png").exists()
 
 

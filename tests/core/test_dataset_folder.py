@@ -75,12 +75,12 @@ def test_names_of_no_built_in_skeleton_are_refused(tmp_path: Path, document: obj
     write(tmp_path / "train_coco.json", document)
     with pytest.raises(RequestError) as caught:
         skeleton_of(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path}: the keypoints are those of no built-in skeleton (car8, ")
+    assert str(caught.value).startswith(f"{tmp_path}: the keypoints match no built-in skeleton (car8, ")
     names = ",".join(reversed(CAR8.names)) if document == keypoints(*reversed(CAR8.names)) else "A,B,..."
     is_car = document in (keypoints(*reversed(CAR8.names)), keypoints())
     file, category = ("car.yaml", " --category car") if is_car else ("FILE", "")
     command = f"posetools skeleton new {file}{category} --keypoints {names}"
-    assert f"\n  --skeleton {file} says which they are; `{command}` writes one" in str(caught.value)
+    assert f"\n  --skeleton {file} names them; `{command}` writes such a file" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_splits_are_train_val_and_then_by_name(tmp_path: Path) -> None:
     (tmp_path / SPLIT_JOURNAL).write_text("")
     with pytest.raises(
         RequestError,
-        match=r"half done by an interrupted `posetools split` or .*\n  `posetools validate --fix .*`",
+        match=r"an interrupted `posetools split` or .* left it incomplete\n  `posetools validate --fix .*`",
     ):
         splits_of(tmp_path)
 
@@ -116,7 +116,7 @@ def test_splits_are_train_val_and_then_by_name(tmp_path: Path) -> None:
 def test_a_folder_without_splits_is_none(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="but has neither\n  `posetools convert SRC --out"):
         splits_of(tmp_path)
-    with pytest.raises(RequestError, match="nowhere: must be a data set folder, but there is no such folder"):
+    with pytest.raises(RequestError, match="nowhere: must be a data set folder, but does not exist"):
         splits_of(tmp_path / "nowhere")
 
 

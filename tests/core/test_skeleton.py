@@ -94,7 +94,7 @@ def _set(*keys: str | int, to: object) -> Mutation:
         pytest.param(
             _set("links", 1, "points", to=["left-ear", "nose"]),
             "",
-            "links[1]: points must be a new pair, got that of links[0] again",
+            "links[1]: points must be a new pair, got the same as links[0]",
             id="the same link twice, as in the old car recipe",
         ),
         pytest.param(
@@ -148,11 +148,11 @@ def test_refusals_say_where_and_why(tmp_path: Path, mutate: Mutation, place: str
         (b"a: [1", "line 1, column 6", "is not valid YAML"),
         (b"- 1", "", "input should be a valid dictionary"),
         (b"", "", "input should be a valid dictionary or instance of Skeleton, got None"),
-        (b"\xff\xfe\x00", "byte 2", "text must be what its byte order mark says, which this byte is not"),
-        (b"- " * 5000, "", "is nested too deeply to be read"),
-        (b"name: 2001-02-30", "", "is not valid YAML: a value does not fit its form: day is out of range for month"),
-        (b"name: !!bool x", "", "is not valid YAML: a value does not fit its form: 'x'"),
-        (b"name: !!timestamp x", "", "is not valid YAML: a value does not fit its form"),
+        (b"\xff\xfe\x00", "byte 2", "text must be the encoding of its byte order mark, but this byte is not valid"),
+        (b"- " * 5000, "", "is nested too deeply"),
+        (b"name: 2001-02-30", "", "is not valid YAML: a value is invalid: day is out of range for month"),
+        (b"name: !!bool x", "", "is not valid YAML: a value is invalid: 'x'"),
+        (b"name: !!timestamp x", "", "is not valid YAML: a value is invalid"),
         (b"name: !!python/object:os.system {}", "line 1", "could not determine a constructor"),
     ],
 )
@@ -270,7 +270,7 @@ def test_commented_copy_of_a_built_in_is_the_built_in_under_its_own_name(tmp_pat
     ],
 )
 def test_draft_refuses_what_no_skeleton_can_have(names: list[str], category: str, part: str) -> None:
-    with pytest.raises(RequestError, match="--keypoints and --category must be what a skeleton can have") as caught:
+    with pytest.raises(RequestError, match="--keypoints and --category must be valid for a skeleton") as caught:
         draft_skeleton("x", names, category)
     assert part in str(caught.value)
 

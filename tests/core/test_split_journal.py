@@ -72,7 +72,7 @@ def test_a_killed_split_is_finished_by_the_next(data: Path, tmp_path: Path, name
     began = (name, when) != (SPLIT_JOURNAL, "before")
     assert (data / SPLIT_JOURNAL).exists() == began
     if began:
-        with pytest.raises(RequestError, match="half done by an interrupted `posetools split`"):
+        with pytest.raises(RequestError, match="an interrupted `posetools split`"):
             splits_of(data)
     torn = (name, when) in {("train_coco.json", "after"), ("val_coco.json", "before")}
     assert (sorted(_names(data).values()) != [1] * 8) == torn
@@ -94,7 +94,7 @@ def _again(wanted: Path) -> dict[str, bytes]:
 def test_a_killed_split_that_takes_val_away_is_finished_by_the_next(data: Path, name: str, when: str) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(data), name, when, "0"], capture_output=True, check=False)
     assert done.returncode == 9, done.stderr
-    with pytest.raises(RequestError, match="half done by an interrupted"):
+    with pytest.raises(RequestError, match="left it incomplete"):
         splits_of(data)
     assert run("validate", data, "--fix", "--no-images", "--skeleton", "car8").status != 2
     assert {path.name for path in data.iterdir()} >= {"train_coco.json", "conversion.json"}
@@ -108,7 +108,7 @@ def test_a_file_that_was_changed_in_between_is_not_overwritten(data: Path) -> No
     document = json.loads((data / "val_coco.json").read_text())
     (data / "val_coco.json").write_text(json.dumps(document | {"info": "mine"}))
     before = _files(data)
-    with pytest.raises(InputError, match=r"val_coco\.json: must be as an interrupted .* left it, .*but was changed"):
+    with pytest.raises(InputError, match=r"val_coco\.json: must be unchanged since .*but was changed"):
         resplit(data, val=0.5)
     assert _files(data) == before
     (data / "val_coco.json").write_text(json.dumps(document))

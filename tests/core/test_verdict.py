@@ -27,7 +27,7 @@ def found(*codes: str, fixable: bool = False) -> list[Finding]:
 @pytest.mark.parametrize(
     ("findings", "splits", "images", "level", "sentence", "things"),
     [
-        ([], BOTH, True, "good", "ready to train; nothing was found", []),
+        ([], BOTH, True, "good", "ready to train; no problems found", []),
         (found("W202"), BOTH, True, "warning", "ready to train; 1 thing to look at first", ["W202"]),
         (
             found("W202", "W202", "W211", "W215"),
@@ -69,7 +69,7 @@ def found(*codes: str, fixable: bool = False) -> list[Finding]:
             "not ready to train: 2 errors to fix first; --fix can fix all of them",
             ["E104", "E105"],
         ),
-        ([], BOTH, False, "good", "ready to train (image files not checked); nothing was found", []),
+        ([], BOTH, False, "good", "ready to train (image files not checked); no problems found", []),
         (found("W202"), ("val",), True, "warning", "no errors; 1 thing to look at first", ["W202"]),
     ],
 )
@@ -106,12 +106,12 @@ GOOD = PairCounts(ap=0.9, points={"good": 95, "jitter": 5}, objects=20, without_
         (
             PairCounts(ap=0.3, points={"good": 30, "no_box": 20, "swap": 10, "missing": 40}, objects=9, without_box=2),
             "warning",
-            "poses are the weak half: 62% of the points in a good box are wrong, most by missing",
+            "poses are the weak half: 62% of the points in a good box are wrong, mostly missing",
         ),
         (
             replace(GOOD, on_nothing=14),
             "warning",
-            "boxes are the weak half: 14 are on nothing, for 20 objects",
+            "boxes are the weak half: 14 are on background, for 20 objects",
         ),
         (
             PairCounts(ap=0.0, points={"no_box": 80}, objects=10, without_box=10),
@@ -121,12 +121,12 @@ GOOD = PairCounts(ap=0.9, points={"good": 95, "jitter": 5}, objects=20, without_
         (
             PairCounts(ap=None, points={"good": 0}, objects=0, without_box=0),
             "error",
-            "nothing can be said about this pair: no keypoint is labeled in this split",
+            "this pair cannot be judged: no keypoint is labeled in this split",
         ),
         (
             replace(GOOD, misleading=True),
             "error",
-            "AP says nothing about the model here, for a reason given below; both halves are good: 95% of the labeled "
+            "AP says nothing about the model here, see below; both halves are good: 95% of the labeled "
             "points are near their label",
         ),
     ],
@@ -155,14 +155,14 @@ def test_a_detector_that_misses_objects_is_the_weak_half(cars: Dataset) -> None:
 def test_an_estimator_that_takes_left_for_right_is_the_weak_half(cars: Dataset) -> None:
     report = measured(cars, Oracle(cars, blur=0.002, flipped=frozenset(range(len(cars)))))
     assert evaluation_verdict([report]).sentence.startswith("poses are the weak half: ")
-    assert evaluation_verdict([report]).sentence.endswith("most by left/right inversion")
+    assert evaluation_verdict([report]).sentence.endswith("mostly left/right inversion")
 
 
 def test_of_several_pairs_the_better_one_is_named(cars: Dataset) -> None:
     good, bad = measured(cars, Oracle(cars, blur=0.005)), measured(cars, Oracle(cars, blur=0.1), "work/b")
     aps = [report.detected.scores.oks.ap or 0.0 for report in (good, bad)]
     verdict = evaluation_verdict([bad, good])
-    expected = f"the better pair is a: pose AP on detected boxes {aps[0]:.3f} against {aps[1]:.3f} of b; there "
+    expected = f"the better pair is a: pose AP on detected boxes {aps[0]:.3f} against {aps[1]:.3f} of b; "
     assert verdict.sentence.startswith(expected)
     assert evaluation_verdict([good, replace(good, subject=replace(good.subject, name="c"))]).sentence == (
         f"no pair is better: a has pose AP on detected boxes {aps[0]:.3f} against {aps[0]:.3f} of c"
@@ -177,4 +177,4 @@ def test_an_ap_that_a_remark_doubts_is_no_verdict(cars: Dataset) -> None:
     assert evaluation_verdict([doubtful]).level == "error"
     empty = replace(cars, keypoints=np.zeros_like(cars.keypoints))
     nothing = measured(empty, Oracle(cars))
-    assert evaluation_verdict([nothing]).sentence.startswith("nothing can be said about this pair")
+    assert evaluation_verdict([nothing]).sentence.startswith("this pair cannot be judged")

@@ -1,4 +1,4 @@
-"""convert: from real files of one format to real files of another, opened by those who will read them."""
+"""convert: from real files of one format to real files of another, opened by the programs that read them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_conversion_json_says_what_was_done(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, _ = labelme_source(tmp_path)
-    # Small enough that the ten files are really shared out to two processes.
+    # Small enough to distribute the ten files to two processes.
     monkeypatch.setattr(labelme, "SHARD", 3)
     convert_one(source, tmp_path / "once")
     convert_one(source, tmp_path / "again")
@@ -162,7 +162,7 @@ def test_a_declared_split_is_kept_and_a_test_set_stays_one(tmp_path: Path) -> No
         "val": None,
         "seed": None,
         "groups": None,
-        "reason": "as the source declares it (--val or --split-by make another)",
+        "reason": "as declared by the source (change it with --val or --split-by)",
     }
 
 
@@ -175,7 +175,7 @@ def test_a_declared_split_gives_way_to_one_that_is_asked_for(tmp_path: Path, mor
     assert len(sides["val"]) == (2 if "val" in more else 1)
     assert sorted(sides["train"] + sides["val"]) == ["a.jpg", "b.jpg", "c.jpg", "e.jpg"]
     assert result.split
-    assert "test kept as the source declares it" in result.split.reason
+    assert "test kept as declared by the source" in result.split.reason
 
 
 @pytest.mark.parametrize("declared", ["train", "val", "test"])
@@ -197,7 +197,7 @@ def test_clips_stay_together(tmp_path: Path) -> None:
 
 def test_a_split_that_is_not_possible_writes_nothing(tmp_path: Path) -> None:
     source, _ = labelme_source(tmp_path, images=["a.jpg"])
-    with pytest.raises(RequestError, match=r"a split needs at least 2 images.*got 1\n  --val 0 writes all images for"):
+    with pytest.raises(RequestError, match=r"a split needs at least 2 images.*got 1\n  --val 0 puts all images into"):
         convert_one(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert convert_one(source, tmp_path / "out", target_format="labelme").written
@@ -360,7 +360,7 @@ def test_images_that_are_left_where_they_are_need_not_be_there(tmp_path: Path) -
 )
 def test_images_are_needed_for_what_needs_them(tmp_path: Path, more: dict[str, Any], said: str) -> None:
     source, _ = labelme_source(tmp_path)
-    with pytest.raises(RequestError, match=f"--images none must go with --to coco .* got .*{said}"):
+    with pytest.raises(RequestError, match=f"--images none requires --to coco .* got .*{said}"):
         convert_one(source, tmp_path / "out", images="none", **more)
     assert not (tmp_path / "out").exists()
 

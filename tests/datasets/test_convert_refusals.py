@@ -1,4 +1,4 @@
-"""convert: what is refused, and that everything stays as it was."""
+"""convert: refusals, which leave everything unchanged."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Setting = Callable[[Path], dict[str, Any]]
         pytest.param(lambda _: {"sources": ()}, ["SRC must be at least one file or folder, got none"], id="no source"),
         pytest.param(
             lambda t: {"sources": (t / "no",)},
-            ["no: SRC must be an existing file or folder, but there is none"],
+            ["no: SRC must be an existing file or folder, but does not exist"],
             id="missing source",
         ),
-        pytest.param(lambda t: {"out": t / "src"}, ["--out must lie outside of what is read"], id="onto the source"),
+        pytest.param(lambda t: {"out": t / "src"}, ["--out must be outside the source"], id="onto the source"),
         pytest.param(lambda t: {"out": t / "src" / "out"}, ["and not around it"], id="into the source"),
-        pytest.param(lambda t: {"out": t}, ["--out must lie outside", "choose a folder beside it"], id="around it"),
+        pytest.param(lambda t: {"out": t}, ["--out must lie outside", "choose a folder next to it"], id="around it"),
         pytest.param(
             lambda t: {"out": t / "pictures" / "x", "read": ReadOptions(image_roots=(t / "pictures",))},
             ["--out must lie outside"],
@@ -42,10 +42,10 @@ Setting = Callable[[Path], dict[str, Any]]
         pytest.param(
             lambda t: {"sources": (t / "pictures",)},
             [
-                "images: must be of a format that is told by its signs, but none fits",
-                "images: 10 images and nothing else: nothing is labeled yet; `posetools annotate",
+                "/pictures: must be in a format that can be auto-detected, but none fits",
+                "/pictures: 10 images and no labels; `posetools annotate",
                 "  docs/convert.md lists what identifies each format: labelme, yolo-pose, coco",
-                "--from NAME says which it is",
+                "choose the format with --from NAME",
             ],
             id="no format",
         ),
@@ -57,7 +57,7 @@ Setting = Callable[[Path], dict[str, Any]]
         pytest.param(lambda _: {"target_format": "voc"}, ["--to must be one of ", "got 'voc'"], id="to"),
         pytest.param(
             lambda _: {"target_format": "labelme", "val": 0.2},
-            ["--val and --split-by must be left out with --to labelme", "got 0.2 and None"],
+            ["--val and --split-by cannot be combined with --to labelme", "got 0.2 and None"],
             id="split for labelme",
         ),
         pytest.param(lambda _: {"val": 1.5}, ["--val must be greater than 0 and less", "got 1.5"], id="val"),
@@ -68,7 +68,7 @@ Setting = Callable[[Path], dict[str, Any]]
         ),
         pytest.param(
             lambda t: {"out": t / "full", "overwrite": True},
-            ["--overwrite replaces only what convert wrote, but there is no conversion.json in it"],
+            ["--overwrite replaces only output of convert, but conversion.json is missing"],
             id="full of something else",
         ),
     ],
@@ -115,6 +115,8 @@ def test_a_skeleton_file_inside_the_output_is_not_replaced(tmp_path: Path) -> No
 def test_a_labelme_file_called_as_the_record_is_not_lost(tmp_path: Path) -> None:
     source, dataset = labelme_source(tmp_path, images=["conversion.jpg", "a.jpg"])
     assert instances(convert_one(source, tmp_path / "out")) == len(dataset)
-    with pytest.raises(RequestError, match=r"conversion\.json must be free .* labelme file of an image"):
+    with pytest.raises(
+        RequestError, match=r"conversion\.json is reserved for convert, but is the labelme file of an image"
+    ):
         convert_one(source, tmp_path / "again", target_format="labelme")
     assert not (tmp_path / "again").exists()

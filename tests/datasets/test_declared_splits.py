@@ -32,7 +32,7 @@ def labelme_folders(root: Path) -> Path:
 
 
 def roboflow(root: Path, names: dict[str, list[str]]) -> Path:
-    """Write what Roboflow's COCO export is: a folder a split, its images beside its file."""
+    """Write Roboflow's COCO export: one folder per split, images next to the file."""
     rng = np.random.default_rng(0)
     for folder, files in names.items():
         (root / folder).mkdir(parents=True)
@@ -60,7 +60,7 @@ def mug_file(folder: Path) -> Path:
 
 
 def images_of(out: Path) -> dict[str, set[str]]:
-    """Return split -> the images in it, as pycocotools reads them, each of which is there."""
+    """Return split -> its images, as read by pycocotools; all of them exist."""
     found = {}
     for path in sorted(out.glob("*_coco.json")):
         names = {image["file_name"] for image in COCO(path).dataset["images"]}
@@ -75,7 +75,7 @@ def test_folders_named_as_splits_are_kept(tmp_path: Path, apart: bool) -> None:
     sources = [source / folder for folder in FOLDERS] if apart else [source]
     done = run("convert", *sources, "--out", out, "--skeleton", skeleton(tmp_path))
     assert done.status == 0, done.out
-    assert "split: as the source declares it" in done.out
+    assert "split: as declared by the source" in done.out
     found = images_of(out)
     assert {split: len(names) for split, names in found.items()} == {"train": 5, "val": 2, "test": 3}
     for folder, split in SPLIT_OF.items():
@@ -97,7 +97,7 @@ def test_other_names_of_folders_of_a_split(tmp_path: Path, folders: dict[str, st
             image = make_image(source / folder / f"{folder}_{name}.png", (64, 48))
             label(image, (64, 48))
     done = run("convert", source, "--out", out, "--skeleton", skeleton(tmp_path))
-    assert done.status == 0 and "split: as the source declares it" in done.out
+    assert done.status == 0 and "split: as declared by the source" in done.out
     assert images_of(out) == {split: {f"{folder}_a.png", f"{folder}_b.png"} for folder, split in folders.items()}
 
 
@@ -125,14 +125,14 @@ def test_yolo_folders_with_a_year(tmp_path: Path, inner: str) -> None:
         label_file.write_text("0 0.5 0.5 0.5 0.5 0.4 0.4 2 0.6 0.6 2\n")
     given = ["--kpt-shape", "2,3", "--kpt-order", "handle,rim"]
     done = run("convert", source, "--out", out, "--skeleton", mug_file(tmp_path), *given)
-    assert done.status == 0 and "split: as the source declares it" in done.out, done.words
+    assert done.status == 0 and "split: as declared by the source" in done.out, done.words
     assert images_of(out) == {"train": {"train2017.png"}, "val": {"val2017.png"}}
 
 
 def test_test_stays_test_when_another_split_is_asked_for(tmp_path: Path) -> None:
     source, out = labelme_folders(tmp_path / "src"), tmp_path / "out"
     done = run("convert", source, "--out", out, "--skeleton", skeleton(tmp_path), "--val", "0.5")
-    assert done.status == 0 and "test kept as the source declares it" in done.words
+    assert done.status == 0 and "test kept as declared by the source" in done.words
     found = images_of(out)
     assert all(name.startswith("test") for name in found["test"]) and len(found["test"]) == 3
     assert not any(name.startswith("test") for name in found["train"] | found["val"])
@@ -146,7 +146,7 @@ def test_one_folder_called_train_declares_nothing(tmp_path: Path) -> None:
 
 
 def found_in(path: Path, code: str) -> list[dict[str, str]]:
-    """Return the findings of a code in a file that a command wrote: its --json, or conversion.json."""
+    """Return the findings of a code in a command's output file: --json, or conversion.json."""
     return [one for one in json.loads(path.read_text())["findings"] if one["code"] == code]
 
 
@@ -171,7 +171,7 @@ def test_copies_that_a_source_parts_are_found(tmp_path: Path) -> None:
     done = run("convert", roboflow(tmp_path / "s", names), "--out", out, "--skeleton", mug_file(tmp_path))
     assert done.status == 0, done.out + done.err
     assert "W223 copies-across-splits (2)" in done.out
-    assert "--val 0.1 splits train and val again, and keeps copies of one photo together" in done.words
+    assert "--val 0.1 splits train and val again and keeps copies of one photo together" in done.words
     run("validate", out, "--json", tmp_path / "found.json")
     leaks = [one["message"] for one in found_in(tmp_path / "found.json", "W223")]
     assert len(leaks) == 2
@@ -196,7 +196,7 @@ def test_val_as_the_hint_on_copies_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["_jpg", "_PNG", ""])
 def test_copies_are_told_by_their_hash_alone(tmp_path: Path, ending: str) -> None:
-    """Programs that name Roboflow's files anew leave the original's ending out."""
+    """Programs that rename Roboflow's files omit the original's file extension."""
     names = {"train": [f"{photo}{ending}.rf.{at:032x}.jpg" for photo in "abcd" for at in range(3)]}
     out = tmp_path / "out"
     done = run(
@@ -253,7 +253,7 @@ def test_val_0_writes_all_for_training(tmp_path: Path) -> None:
         path.unlink()
     mugs = skeleton(tmp_path)
     refused = run("convert", source, "--out", out, "--skeleton", mugs)
-    assert refused.status == 2 and "--val 0 writes all images for training" in refused.err
+    assert refused.status == 2 and "--val 0 puts all images into train" in refused.err
     done = run("convert", source, "--out", out, "--skeleton", mugs, "--val", "0")
     assert done.status == 0, done.out
     assert {split: len(names) for split, names in images_of(out).items()} == {"train": 1}
@@ -275,7 +275,7 @@ def test_the_road_of_a_set_without_val(tmp_path: Path) -> None:
     checked = run("validate", out, "--no-images", "--json", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     assert (checked.status, found["errors"]) == (0, 0)
-    assert "no val_coco.json, as asked for" in found["notes"][0] and f"`{way}` makes both" in found["notes"][0]
+    assert "no val_coco.json, as requested" in found["notes"][0] and f"`{way}` makes both" in found["notes"][0]
     assert "no errors (image files not checked)" in checked.out and "ready to train" not in checked.out
     refused = run("config", out, "--out", tmp_path / "configs")
     assert refused.status == 2 and "training needs a train and a val split" in refused.err and way in refused.err
@@ -285,7 +285,7 @@ def test_the_road_of_a_set_without_val(tmp_path: Path) -> None:
     assert run(*way.split()[1:]).status == 0
     assert {split: len(names) for split, names in images_of(out).items()} == {"train": 4, "val": 1}
     (out / "val_coco.json").unlink()
-    assert "val_coco.json must be there" in run("validate", out).words, "it was made with val, and has lost it"
+    assert "val_coco.json must exist" in run("validate", out).words, "it was made with val, and has lost it"
 
 
 def test_split_with_val_0_leaves_train_alone(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_split_with_val_0_leaves_train_alone(tmp_path: Path) -> None:
     assert run("convert", source, "--out", out, "--skeleton", skeleton(tmp_path)).status == 0
     everything = images_of(out)
     done = run("split", out, "--val", "0", "--stratify", "size")
-    assert done.status == 0 and "all images are for training, as --val 0 says" in done.out, done.err
+    assert done.status == 0 and "all images are for training (--val 0)" in done.out, done.err
     assert f"posetools split {out} --val 0.1" in done.out
     assert images_of(out) == {"train": everything["train"] | everything["val"], "test": everything["test"]}
     record = json.loads((out / "conversion.json").read_text())
@@ -317,7 +317,7 @@ def test_split_refuses_a_side_without_objects(tmp_path: Path) -> None:
 
 
 def test_a_split_of_some_images_only_is_told(tmp_path: Path) -> None:
-    """CVAT lets images be in no subset: then all are split again, and it is said."""
+    """CVAT images may be in no subset: then all are split again, with a note."""
     source = tmp_path / "src"
     images = ""
     for number, subset in enumerate((' subset="Train"', ' subset="Train"', "", "")):
@@ -328,15 +328,15 @@ def test_a_split_of_some_images_only_is_told(tmp_path: Path) -> None:
     words = ("convert", source, "--skeleton", mug_file(tmp_path), "--out")
     done = run(*words, tmp_path / "out")
     assert done.status == 0
-    assert "warning: the source declares train or val for 2 of 4 images only: all were split again" in done.words
+    assert "warning: the source declares train or val for only 2 of 4 images: all were split again" in done.words
     assert "2 of 4 images" not in run(*words, tmp_path / "asked", "--val", "0.5").words
 
 
 def test_copies_of_one_photo_cannot_be_split(tmp_path: Path) -> None:
-    """Splitting by image would part them: what is said to type does not."""
+    """Splitting by image would separate them; the suggested command does not."""
     source = tmp_path / "src"
     roboflow(source, {"train": copies("mug", 1, 2, 3)})
     words = ("convert", source, "--skeleton", mug_file(tmp_path), "--out", tmp_path / "out")
     done = run(*words, "--val", "0.5")
-    assert done.status == 2 and "all 3 are copies of one --val 0 writes all images" in done.words
+    assert done.status == 2 and "all 3 are copies of one --val 0 puts all images" in done.words
     assert run(*words, "--val", "0").status == 0

@@ -1,4 +1,4 @@
-"""Two labelings brought together, and what differs between them."""
+"""Two labelings matched, and their differences."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_images_of_other_names_are_matched_by_content(tmp_path: Path) -> None:
     shutil.copyfile(tmp_path / "p/1.jpg", tmp_path / "p/2.jpg")
     b = write_source(tmp_path / "b", "labelme", {"all": whole.with_images(images)})
     result = diff(a, b)
-    # In B two images have the content of 1.jpg: which of them it is, is not known.
+    # In B two images have the content of 1.jpg: the match is ambiguous.
     assert (result.images, result.objects) == (1, 2)
     assert result.images_removed == ("1.jpg", "2.jpg")
     assert result.images_added == ("new/1.jpg", "new/2.jpg")
@@ -201,7 +201,7 @@ def test_matching_takes_the_best_pairs_first() -> None:
         pairs = match_boxes(a, b, 0.3, np.ones((3, 3), dtype=np.bool_))
         assert all(iou[i, j] >= 0.3 for i, j in pairs)
         assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs)
-        # What is left cannot be matched any more, and the best pair of all is always taken.
+        # The rest cannot be matched, and the best pair of all is always taken.
         free = [(i, j) for i in range(3) for j in range(3) if i not in dict(pairs) and j not in dict(pairs).values()]
         assert all(iou[i, j] < 0.3 for i, j in free)
         if iou.max() >= 0.3:
@@ -224,7 +224,7 @@ def test_nothing_in_common_broken_or_missing(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"no\.json: must be a data set folder or a labeled source"):
         diff(tmp_path / "a/labels.json", tmp_path / "no.json")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RequestError, match="told by its signs, but none fits"):
+    with pytest.raises(RequestError, match="auto-detected, but none fits"):
         diff(tmp_path / "a/labels.json", tmp_path / "empty")
     with pytest.raises(InputError) as caught:
         diff(tmp_path / "a/labels.json", tmp_path / "b/labels.json", skeleton="coco17")

@@ -1,4 +1,4 @@
-"""--keep-going leaves out the images of which an object could not be read: none becomes a negative, or loses a car."""
+"""--keep-going leaves out images with an unreadable object: none becomes a negative, or loses a car."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_images_with_an_object_that_cannot_be_read_are_left_out(tmp_path: Path, 
     assert "E116" not in refused.out
     done = run(*arguments, "--keep-going")
     assert done.status == 1
-    assert "left out: 1 image with an object that could not be read" in done.words
+    assert "left out: 1 image with unreadable objects" in done.words
     read = [COCO(out / f"{split}_coco.json") for split in ("train", "val")]
     kept = {image["file_name"] for each in read for image in each.dataset["images"]}
     assert kept == set(IMAGES) - {"c.png"}

@@ -1,4 +1,4 @@
-"""Merging data sets: what meets, what is renamed, and what is refused."""
+"""Merging data sets: duplicates, renamed images, and refusals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _set(
     seed: int = 0,
     skeleton: Skeleton = CAR8,
 ) -> tuple[Path, dict[str, Dataset]]:
-    """Write a data set folder; return it and what is in it."""
+    """Write a data set folder; return it and its contents."""
     names = [*train, *val]
     whole = make_dataset(tmp_path / f"pictures-{name}", images=names, seed=seed, skeleton=skeleton)
     splits = {}
@@ -58,7 +58,7 @@ def test_merge_keeps_splits_and_every_object(tmp_path: Path) -> None:
     for split in ("train", "val"):
         assert written[split] == concatenate([in_a[split], in_b[split]])
     assert contents(a) | contents(b) == before
-    # Ids are unique over both files, pycocotools opens them, and validate has nothing against them but small sets.
+    # Ids are unique over both files, pycocotools opens them, and validate only reports small sets.
     loaded = [COCO(str(out / f"{split}_coco.json")) for split in ("train", "val")]
     assert sorted(i for each in loaded for i in each.imgs) == [1, 2, 3, 4, 5, 6]
     assert sorted(i for each in loaded for i in each.anns) == list(range(1, 13))
@@ -67,7 +67,7 @@ def test_merge_keeps_splits_and_every_object(tmp_path: Path) -> None:
     assert record["source"] == {"format": "merge", "paths": [str(a), str(b)], "files": 4, "ignored": {}}
     assert record["splits"]["val"]["pictures"] == 3
     assert record["skeleton"]["name"] == "car8"
-    # The same again gives the same bytes.
+    # Merging again gives the same bytes.
     first = contents(out)
     merge(MergeRequest(sources=(a, b), out=out, overwrite=True))
     assert contents(out) == first
@@ -189,9 +189,9 @@ def test_other_keypoints_are_mapped_by_name(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as caught:
         merge(request)
     assert f"{other}: keypoints must be those of {a}, but it lacks left-front-bumper" in str(caught.value)
-    assert "has also antenna, nose" in str(caught.value)
+    assert "also has antenna, nose" in str(caught.value)
     assert "--skeleton" in str(caught.value)
-    # With a skeleton, each name must still have a meaning.
+    # With --skeleton, each name must still be known.
     named = replace(request, skeleton="car8", names={"nose": "left-front-bumper"})
     with pytest.raises(InputError, match=r"keypoints\[2\] must be a keypoint of skeleton car8, got 'antenna' \[E301\]"):
         merge(named)
@@ -225,7 +225,7 @@ def test_other_sigmas_are_told_and_other_swaps_refused(tmp_path: Path) -> None:
     document = CAR8.model_dump(mode="json") | {"sigmas": [0.07] * 8}
     (b / "conversion.json").write_text(json.dumps({"skeleton": document}))
     result = merge(MergeRequest(sources=(a, b), out=tmp_path / "out"))
-    assert result.notes == (f"sigmas: those of {a}; {b} has others",)
+    assert result.notes == (f"sigmas: taken from {a}; {b} has others",)
     for point in document["keypoints"]:
         point["swap"] = None
     (b / "conversion.json").write_text(json.dumps({"skeleton": document}))
@@ -240,7 +240,7 @@ def test_refusals(tmp_path: Path) -> None:
     for request, part in (
         (MergeRequest(sources=(a,), out=out), "merge needs at least 2 data sets, got 1"),
         (MergeRequest(sources=(a, b, tmp_path / "b/../a"), out=out), "each data set must be given once"),
-        (MergeRequest(sources=(a, b), out=a / "images/out"), "--out must lie outside of what is read"),
+        (MergeRequest(sources=(a, b), out=a / "images/out"), "--out must be outside the source"),
         (MergeRequest(sources=(a, tmp_path / "no"), out=out), "no: must be a data set folder, but there is no such"),
         (MergeRequest(sources=(a, b), out=tmp_path / "pictures-a"), "exists and is not empty"),
         (MergeRequest(sources=(a, b), out=tmp_path / "pictures-a", overwrite=True), "there is no conversion.json"),
@@ -267,7 +267,7 @@ def test_broken_data_sets_are_named_and_nothing_is_written(tmp_path: Path) -> No
     document = json.loads((b / "val_coco.json").read_text())
     document["images"][0]["file_name"] = "4.jpg"
     (b / "val_coco.json").write_text(json.dumps(document))
-    with pytest.raises(InputError, match=r"file_name must be in one split only, got '4.jpg', which train has too"):
+    with pytest.raises(InputError, match=r"file_name must be in one split only, got '4.jpg', which is also in train"):
         merge(request)
     document["images"][0]["file_name"] = "gone.jpg"
     (b / "val_coco.json").write_text(json.dumps(document))

@@ -1,4 +1,4 @@
-"""An object that is no car, from labels to configs: no command takes it for one."""
+"""An object other than a car, from labels to configs: no command takes it for a car."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_labels_of_a_dog_are_not_read_as_a_cars_and_it_is_said_what_to_type(comm
     assert (done.status, done.out) == (2, "")
     first, fix, then = done.err.splitlines()
     assert first == (
-        "error: photos: labels must be names of a built-in skeleton (car8, coco17) where --skeleton is left out, "
+        "error: photos: labels must be names of a built-in skeleton (car8, coco17) without --skeleton, "
         "got 'dog, left_ear, left_paw, nose, right_ear, right_paw, tail'"
     )
     assert (fix, then) == (f"  fix: {FIX}", "  then add: --skeleton dog.yaml")
@@ -87,22 +87,22 @@ def test_from_labelme_files_to_configs_and_back_to_labelme(program: Path, dogs: 
     assert run("convert", dogs, "--out", "data/dogs", "--skeleton", "dog.yaml", "--val", "0.25").status == 0
     done = run("config", "data/dogs", "--explain")
     assert done.status == 0, done.err
-    assert "rotation 80, 60 15" in done.words and "too few to measure how far they are turned" in done.words
+    assert "rotation 80, 60 15" in done.words and "too few to measure their rotation" in done.words
     assert "car" not in Path("configs/rtmpose-m_dog.py").read_text(encoding="utf-8").lower().replace("card", "")
-    # In a data set the record says which keypoints they are.
+    # In a data set the record names the keypoints.
     for folder in ("data/dogs", "data/dogs/images"):
         done = run("annotate", folder)
         assert done.status == 0, done.err
-        assert "each dog: a rectangle" in done.out and "skeleton: dog, of the data set data/dogs" in done.out
+        assert "each dog: draw a rectangle" in done.out and "skeleton: dog, from the data set data/dogs" in done.out
         _, text = json.loads((program / "called.json").read_text())
         assert yaml.safe_load(text)["labels"] == ["dog", *POINTS]
     assert run("view", "data/dogs", "--out", "sheet.jpg").status == 0
-    # Images of a data set go to a review, and from there to labelme, without the skeleton being named again.
+    # From a data set to a review and to labelme, without naming the skeleton again.
     done = run("review", "data/dogs", "--out", "review")
     assert "next: posetools annotate review/pictures" in done.out
     done = run("annotate", "review/pictures", "--then-convert", "again")
     assert done.status == 0, done.out + done.err
-    assert "skeleton: dog, of review/skeleton.yaml" in done.out
+    assert "skeleton: dog, from review/skeleton.yaml" in done.out
     recorded = json.loads(Path("again/conversion.json").read_text(encoding="utf-8"))
     assert Skeleton.model_validate(recorded["skeleton"]) == DOG
     assert recorded["options"]["skeleton"] == "review/skeleton.yaml"
@@ -158,7 +158,7 @@ def test_where_nothing_is_labeled_the_default_holds_and_is_said(tmp_path: Path) 
     make_image(tmp_path / "photos/a.jpg", (96, 80))
     done = run("annotate", tmp_path / "photos")
     assert done.status == 0
-    assert "skeleton: car8, the default, as nothing says another" in done.out
+    assert "skeleton: car8, the default, as there are no labels yet" in done.out
 
 
 def test_a_data_set_around_that_the_labels_are_not_of_does_not_count(dogs: Path) -> None:
@@ -233,5 +233,5 @@ def test_predictions_of_another_object_say_which_skeleton_to_write(dogs: Path) -
     Path("predictions.json").write_text(json.dumps({**document, "thresholds": thresholds}))
     done = run("review", dogs, "--predictions", "predictions.json")
     assert done.status == 2
-    hint = f"--skeleton FILE says which it is; `posetools skeleton new FILE --keypoints {','.join(POINTS)}` writes one"
+    hint = f"choose it with --skeleton FILE; `posetools skeleton new FILE --keypoints {','.join(POINTS)}` writes one"
     assert hint in done.words

@@ -1,4 +1,4 @@
-"""Splitting anew: what is refused, word for word, and what the strata count; test_split.py has the rest."""
+"""``posetools split``: refusals, word for word, and the counts of strata; test_split.py has the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from posetools.errors import InputError, RequestError
 
 Document = dict[str, Any]
 Change = Callable[[Document], object]
-HINT = "`posetools validate` lists everything that is wrong with the file"
+HINT = "`posetools validate` lists all errors in the file"
 POINTS = ["a", "b", "c"]
 
 
@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_kept_is_refused(tmp_path: Path, change: Change, p
     folder = write(tmp_path / "d", change)
     with pytest.raises(InputError) as caught:
         resplit(folder)
-    # A place that the sentence begins with is said once.
+    # A place at the start of the sentence is not repeated.
     where = f"{place}: " if not problem.startswith(place) else ""
     assert caught.value.place == place
     assert str(caught.value) == f"{folder / 'train_coco.json'}: {where}{problem}\n  {HINT}"
@@ -163,7 +163,7 @@ def test_what_is_no_area(tmp_path: Path, area: object) -> None:
         resplit(folder, stratify="size")
     assert str(caught.value) == (
         f"{folder}: annotation 1: area must be a number of square pixels for --stratify size, got {area!r}\n"
-        "  `posetools validate --fix` mends areas"
+        "  `posetools validate --fix` fixes areas"
     )
 
 
@@ -181,8 +181,8 @@ def test_strata_by_visibility(tmp_path: Path) -> None:
     folder = write(tmp_path / "d", of(keypoints=[]), lambda d: d["annotations"].clear())
     strata = {label: total for label, (total, _) in resplit(folder, val=0.4, stratify="visibility").strata.items()}
     assert strata == {
-        "points not labeled": 2 + 3,
-        "hidden points": 2,
+        "unlabeled points": 2 + 3,
+        "occluded points": 2,
         "visible points": 2,
         "images without objects": 2,
     }
@@ -204,7 +204,7 @@ def test_visibility_of_no_points(tmp_path: Path) -> None:
     folder = write(tmp_path / "d", change, change)
     with pytest.raises(RequestError) as caught:
         resplit(folder, stratify="visibility")
-    assert str(caught.value) == (f"{folder}: --stratify visibility needs keypoints in the category, but it names none")
+    assert str(caught.value) == (f"{folder}: --stratify visibility requires keypoints in the category, got none")
     assert resplit(folder, stratify="size").strata
 
 
@@ -224,7 +224,7 @@ def test_the_record_of_a_conversion_keeps_what_else_it_holds(tmp_path: Path) -> 
         "val": 0.4,
         "seed": 3,
         "groups": 5,
-        "reason": "by image, as asked, stratified by size",
+        "reason": "by image, as requested, stratified by size",
         "stratify": "size",
     }
     resplit(folder, val=0.2)

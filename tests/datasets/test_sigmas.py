@@ -1,4 +1,4 @@
-"""Sigmas: planted noise is found again, and a skeleton file is changed in one place."""
+"""Sigmas: planted noise is measured, and a skeleton file is changed in one place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLANTED = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.015, 0.025, 0.035])
 
 
 def _cars(n: int, seed: int = 0) -> Dataset:
-    """Return n cars of many sizes, one to an image, all points visible or hidden."""
+    """Return n cars of many sizes, one per image, all points visible or occluded."""
     rng = np.random.default_rng(seed)
     builder = DatasetBuilder(CAR8)
     for row in range(n):
@@ -127,7 +127,7 @@ def test_the_same_labels_twice_give_zero_which_no_skeleton_takes(tmp_path: Path)
     target = tmp_path / "car8.yaml"
     target.write_text(built_in_path("car8").read_text())
     before = target.read_bytes()
-    with pytest.raises(RequestError, match="the two labelings do not differ at all in left-front-bumper"):
+    with pytest.raises(RequestError, match="the two labelings are identical in left-front-bumper"):
         update_skeleton(target, result)
     assert target.read_bytes() == before
 
@@ -200,7 +200,7 @@ def test_update_keeps_what_was_not_measured_and_the_files_order(tmp_path: Path) 
     [
         (None, ["cannot be read"]),
         ("name: [", ["is not valid YAML"]),
-        (built_in_path("coco17").read_text(), ["keypoints: must be those that were measured, but these differ: left-"]),
+        (built_in_path("coco17").read_text(), ["keypoints: must be the measured ones, but these differ: left-"]),
         (
             dump_skeleton(CAR8)
             .replace("sigmas: ", "sigmas: &s ")

@@ -1,4 +1,4 @@
-"""Splitting: the plan over names, and a finished data set split anew."""
+"""The split plan over names, and splitting an existing data set again."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_plan_keeps_groups_together_and_the_ratio_within_one_group(
     assert abs(len(chosen) - val * len(names)) <= max(sizes.values())
     groups_chosen = {_group_of(name, plan.by) for name in chosen}
     assert all(name in chosen for name in names if _group_of(name, plan.by) in groups_chosen)
-    # The order of the input does not count, and the same question has the same answer.
+    # The order of the input does not matter, and the result is deterministic.
     backwards = plan_split(names[::-1], val=val, seed=seed, by=by)
     assert {names[::-1][index] for index in backwards.val} == chosen
     assert plan_split(names, val=val, seed=seed, by=by) == plan
 
 
 def _group_of(name: str, by: str) -> str:
-    """Return the group of a name, found in another way than the module does."""
+    """Return the group of a name, computed independently of the module."""
     path = PurePosixPath(name)
     if by == "image":
         return name
@@ -116,7 +116,7 @@ def test_reason_says_what_was_done_and_how_to_do_otherwise() -> None:
     assert plan.val == frozenset(range(5))
     assert plan.reason == (
         "by clip, because the names look like frames of clips (--split-by image ignores it); "
-        "1 of 2 groups, 5 of 50 images are for evaluation"
+        "1 of 2 groups, 5 of 50 images are for validation"
     )
     assert plan_split(["a", "b"]).reason == "by image"
 
@@ -159,17 +159,17 @@ def test_groups_by_a_part_of_the_name() -> None:
     plan = plan_split(names, val=0.4, by="/(.)")
     assert (plan.by, plan.groups, plan.val) == ("/(.)", 2, frozenset({0, 2}))
     assert plan.reason == (
-        "by the part of the name that '/(.)' matches, as asked; 1 of 2 groups, 2 of 5 images are for evaluation"
+        "by the part of the name that '/(.)' matches, as requested; 1 of 2 groups, 2 of 5 images are for validation"
     )
     assert plan_split(names, val=0.4, by="[0-9]").groups == 3
-    # What a group matches may be nothing at all.
+    # A group may match the empty string.
     assert plan_split(["a.jpg", "b1.jpg", "c1.jpg"], val=0.4, by="([0-9]*)[.]").groups == 2
 
 
 def test_by_image_and_by_folder_when_asked() -> None:
     clips = _frames("a/", range(5)) + _frames("b/", range(10))
     plan = plan_split(clips, val=0.3, by="image")
-    assert (plan.by, plan.groups, plan.reason) == ("image", 15, "by image, as asked")
+    assert (plan.by, plan.groups, plan.reason) == ("image", 15, "by image, as requested")
     plan = plan_split(clips, val=0.3, by="parent")
     assert (plan.groups, plan.val) == (2, frozenset(range(5)))
 
@@ -188,7 +188,7 @@ def test_the_frames_of_a_clip_are_ten_numbers_apart_at_most(last: int, by: str) 
         ("v1.5_0007.jpg", "/v1.5_\0", 7),
         ("7.jpg", "/\0", 7),
         ("x7.j", "/x\0", 7),
-        # What begins or ends with its only dot has no suffix.
+        # A name that starts or ends with its only dot has no suffix.
         (".0007", "/.\0", 7),
         ("x7.", "/x\0.", 7),
         ("a/car.jpg", "a/car", None),
@@ -220,7 +220,7 @@ def test_a_name_may_hold_a_line_feed() -> None:
     [
         # Half of three: one image is as near as two, and one is enough.
         ({"a": 1, "b": 1, "c": 1}, 0.5, 1),
-        # Nothing brings the share nearer: the smallest group is for evaluation all the same.
+        # Nothing brings the fraction nearer: the smallest group is for validation anyway.
         ({"a": 9, "b": 2, "c": 9}, 0.01, 2),
         # Everything does: the smallest group stays for training.
         ({"a": 9, "b": 2, "c": 9}, 0.99, 18),
@@ -238,11 +238,11 @@ def test_names_that_do_not_match_are_listed(unmatched: int, listed: str) -> None
         plan_split(["x", *map(str, range(unmatched))], by="x")
     assert str(caught.value) == (
         f"--split-by must match every file name, but 'x' does not match {unmatched} of {unmatched + 1}: {listed}\n"
-        "  the expression is searched in the name under images/, folders included"
+        "  the expression is searched in the name below images/, folders included"
     )
 
 
-ADVICE = "  --split-by image splits by image; --split-by REGEX groups by a part of the file name"
+ADVICE = "  split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
 
 
 @pytest.mark.parametrize(("by", "what"), [(None, "name"), ("image", "name"), ("parent", "folder"), ("", "group by ''")])
@@ -257,7 +257,7 @@ def test_a_share_that_is_none_is_told_with_what_it_is() -> None:
         plan_split(["a.jpg", "b.jpg"], val=2)
     assert str(caught.value) == (
         "--val must be greater than 0 and less than 1, or 0 for none, got 2\n"
-        "  it is the share of the images that evaluation uses, 0.1 for a tenth"
+        "  pass the fraction of images for validation, such as 0.1"
     )
 
 
@@ -299,7 +299,7 @@ def test_a_name_that_only_looks_like_a_copy_is_itself() -> None:
     assert original_name("f/IMG_1_JPG.rf.96a3be3cf272e017046d1b2674a52bd3.jpg") == "f/IMG_1.JPG"
 
 
-# Splitting a finished set anew.
+# Splitting an existing data set again.
 
 CATEGORIES = [{"id": 1, "name": "car", "keypoints": ["a", "b"], "skeleton": [[1, 2]], "mine": "kept"}]
 
@@ -403,7 +403,7 @@ def test_resplit_updates_conversion_json(tmp_path: Path) -> None:
         "val": 0.5,
         "seed": 4,
         "groups": 2,
-        "reason": "by parent folder, as asked; 1 of 2 groups, 2 of 4 images are for evaluation",
+        "reason": "by parent folder, as requested; 1 of 2 groups, 2 of 4 images are for validation",
     }
     assert updated["splits"]["test"] == {"pictures": 3}
     assert updated["splits"]["val"]["keypoints"]["a"] == {"visible": 4, "hidden": 0, "not_labelled": 0}

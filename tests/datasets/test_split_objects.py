@@ -82,7 +82,7 @@ def test_ways_without_a_torn_clip_have_no_warning() -> None:
         ([f"drive_{at:04}_left.jpg" for at in range(1500)], r"--split-by '(.*)\d\d\D*$'"),
         ([f"drive_{at:05}.jpg" for at in range(20_000)], r"--split-by '(.*)\d\d\d\D*$'"),
         ([f"f{at}.jpg" for at in range(30)], r"--split-by '(.*)\d\D*$'"),
-        ([f"f{at}.jpg" for at in range(5)], "evaluate on images of another clip"),
+        ([f"f{at}.jpg" for at in range(5)], "validate on images of another clip"),
     ],
 )
 def test_what_is_advised_for_a_single_clip_can_be_done(names: list[str], fix: str) -> None:

@@ -1,4 +1,4 @@
-"""Splitting so that both sides are alike in more than their number of images."""
+"""Stratified splits: both sides are alike in more than their number of images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _strata(counts: Floats) -> Strata:
 
 
 def _unevenness(counts: Floats, chosen: frozenset[int], val: float) -> float:
-    """Return what is to be made small, found in another way than the module does."""
+    """Return the cost, computed independently of the module."""
     shares = [column[sorted(chosen)].sum() / column.sum() for column in counts.T if column.sum()]
     strata = sum((share - val) ** 2 for share in shares) / len(shares) if shares else 0.0
     return float(strata + (len(chosen) / len(counts) - val) ** 2)
@@ -50,20 +50,20 @@ def test_groups_stay_whole_and_it_is_never_less_even(sizes: list[int], val: floa
     assert all(number == sizes[int(group[1:])] for group, number in held.items())
     plain = plan_split(names, val=val, seed=seed, by="parent")
     assert _unevenness(counts, plan.val, val) <= _unevenness(counts, plain.val, val) + 1e-9
-    # The order of the images does not count.
+    # The order of the images does not matter.
     backwards = plan_split(names[::-1], val=val, seed=seed, by="parent", strata=_strata(counts[::-1]))
     assert {names[::-1][index] for index in backwards.val} == {names[index] for index in plan.val}
 
 
 def _cost(counts: dict[str, Floats], chosen: set[str], val: float) -> float:
-    """Return the cost as the module's docstring has it: the mean over the strata, and that of the images."""
+    """Return the cost as defined in the module's docstring: the mean over the strata, and that of the images."""
     every, mine = (np.sum([counts[key] for key in keys], axis=0) for keys in (counts, chosen))
     strata = [(mine[i] / every[i] - val) ** 2 for i in range(1, len(every)) if every[i]]
     return float((mine[0] / every[0] - val) ** 2 + (sum(strata) / len(strata) if strata else 0.0))
 
 
 def _steps(keys: set[str], chosen: set[str]) -> Iterator[set[str]]:
-    """Yield what one exchange, one group less and one group more make of a choice."""
+    """Yield all choices after one exchange, one group less, or one group more."""
     for key in chosen:
         yield chosen - {key}
         yield from (chosen - {key} | {other} for other in keys - chosen)
@@ -119,10 +119,10 @@ def _images(val: float, strata: int, plain: int) -> dict[str, Floats]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_evaluation_may_have_as_many_images_too_many_as_the_largest_group_has_and_no_more(seed: int) -> None:
-    # Of 20 images 2 are wanted, and a third is the one that has what the two have not.
+    # 2 of 20 images are the target, and a third contains what the two lack.
     counts = _images(0.1, strata=3, plain=14)
     assert balance({"share0", "share1"}, counts, 0.1, seed) == {"share0", "share1", "share2"}
-    # Of 100 images 10 are wanted: the twelfth would be one too many, whatever it has.
+    # 10 of 100 images are the target: the twelfth is one too many, whatever its contents.
     counts = _images(0.1, strata=12, plain=76)
     eleven = {f"share{i}" for i in range(11)}
     assert balance(eleven, counts, 0.1, seed) == eleven
@@ -130,7 +130,7 @@ def test_evaluation_may_have_as_many_images_too_many_as_the_largest_group_has_an
 
 @pytest.mark.parametrize("seed", range(5))
 def test_evaluation_may_have_as_many_images_too_few_as_the_largest_group_has(seed: int) -> None:
-    # Of 20 images 2 are wanted, but all except one hold the whole of a stratum.
+    # 2 of 20 images are the target, but all except one contain a whole stratum.
     counts = {f"whole{i}": np.array([1.0, *row]) for i, row in enumerate(np.eye(19))}
     counts["plain"] = np.array([1.0, *np.zeros(19)])
     assert balance({"plain", "whole4"}, counts, 0.1, seed) == {"plain"}
@@ -148,13 +148,13 @@ def test_images_count_as_much_as_a_single_stratum(seed: int) -> None:
 def test_one_group_is_left_for_training_and_no_more_than_need_be(seed: int) -> None:
     few = {"a": np.array([1.0, 1.0]), "b": np.array([1.0, 9.0])}
     assert balance({"a"}, few, 0.9, seed) == {"b"}
-    # Only with both a and b has evaluation 60 % of both strata.
+    # Only with both a and b validation has 60 % of both strata.
     three = {"a": np.array([1.0, 6.0, 0.0]), "b": np.array([1.0, 0.0, 6.0]), "c": np.array([1.0, 4.0, 4.0])}
     assert balance({"a"}, three, 0.6, seed) == {"a", "b"}
 
 
 def test_rare_things_are_shared_out() -> None:
-    """40 clips of 5 images; 10 of them, by themselves, hold all the large objects: by lot val misses its share."""
+    """40 clips of 5 images; 10 of them contain all large objects: a random val misses its share."""
     names = [f"clip{clip:02}/{i}.jpg" for clip in range(40) for i in range(5)]
     counts = np.array([[3.0, 1.0, 2.0 * (int(name[4:6]) % 4 == 0)] for name in names])
     shares: dict[bool, list[float]] = {False: [], True: []}
@@ -167,7 +167,7 @@ def test_rare_things_are_shared_out() -> None:
     assert shares[True] == pytest.approx([0.2] * 10)
     assert max(abs(share - 0.2) for share in shares[False]) >= 0.1
     reason = plan_split(names, val=0.2, by="parent", strata=_strata(counts)).reason
-    assert reason.startswith("by parent folder, as asked, stratified by size; 8 of 40 groups, 40 of 200 images")
+    assert reason.startswith("by parent folder, as requested, stratified by size; 8 of 40 groups, 40 of 200 images")
 
 
 def test_seeds_still_differ() -> None:
@@ -184,7 +184,7 @@ def test_many_images() -> None:
     assert _unevenness(counts, plan.val, 0.1) < 1e-6
 
 
-# Of a finished data set.
+# An existing data set.
 
 
 def _write(folder: Path, areas: list[list[float]], **entry: Any) -> Path:
@@ -235,8 +235,8 @@ def test_resplit_by_visibility(tmp_path: Path) -> None:
     (folder / "train_coco.json").write_text(json.dumps(document))
     strata = resplit(folder, val=0.2, stratify="visibility").strata
     assert dict(strata) == {
-        "points not labeled": (35, 7),
-        "hidden points": (15, 3),
+        "unlabeled points": (35, 7),
+        "occluded points": (15, 3),
         "visible points": (30, 6),
     }
 
@@ -250,7 +250,7 @@ def test_what_cannot_be_stratified_is_named(tmp_path: Path) -> None:
         resplit(folder, val=0.5, stratify="visibility")
     document = json.loads((folder / "train_coco.json").read_text())
     (folder / "train_coco.json").write_text(json.dumps(document | {"categories": []}))
-    with pytest.raises(RequestError, match="--stratify visibility needs keypoints in the category"):
+    with pytest.raises(RequestError, match="--stratify visibility requires keypoints in the category"):
         resplit(folder, val=0.5, stratify="visibility")
     assert not (folder / "val_coco.json").exists()
 

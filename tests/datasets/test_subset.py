@@ -1,4 +1,4 @@
-"""A part of a data set: which images and objects stay."""
+"""Subsets: which images and objects are kept."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_names_by_pattern_and_by_file(data: Path) -> None:
     (data.parent / "list.txt").write_text("night/6.jpg\n\n  day/1.jpg \n")
     out = _subset(data, names=str(data.parent / "list.txt"))
     assert _names(out) == {"train": ["day/1.jpg"], "val": ["night/6.jpg"]}
-    # Objects come with their images, unchanged, and nothing else does.
+    # Objects are kept unchanged with their images, and nothing else.
     assert _read(out)["train"] == _read(data)["train"].select_images([0])
     assert sorted(path.name for path in (out / "images").rglob("*.jpg")) == ["1.jpg", "6.jpg"]
 
@@ -80,10 +80,10 @@ def test_names_by_pattern_and_by_file(data: Path) -> None:
 def test_split_alone_and_a_split_without_images(data: Path) -> None:
     request = SubsetRequest(data=data, out=data.parent / "out", splits=("val",))
     result = subset(request)
-    assert result.notes == ("train: not asked for",)
+    assert result.notes == ("train: not requested",)
     assert _names(request.out) == {"val": VAL}
     result = subset(replace(request, splits=(), names="day/1.jpg", overwrite=True))
-    assert result.notes == ("val: no image is left, hence no val_coco.json",)
+    assert result.notes == ("val: no image left, so no val_coco.json",)
     assert _names(request.out) == {"train": ["day/1.jpg"]}
 
 
@@ -116,7 +116,7 @@ def test_finding_and_without_finding(data: Path) -> None:
     assert [f.place for f in validate(data).findings if f.code == "W205"]
     assert _names(_subset(data, findings=frozenset({"W205"}))) == {"val": ["night/6.jpg"]}
     assert _names(_subset(data, without=frozenset({"W205"}))) == {"train": TRAIN, "val": ["day/5.jpg"]}
-    # Of objects that a finding names, --objects drops these alone.
+    # --objects drops only the objects with findings.
     kept = _read(_subset(data, without=frozenset({"W205"}), objects=True))["val"]
     named = _named_objects(data, "W205")
     assert len(kept) == 4 - len(named)
@@ -135,7 +135,7 @@ def test_what_cannot_be_read_matters_where_it_is_kept(data: Path) -> None:
     with pytest.raises(InputError) as caught:
         subset(request)
     assert f"{data}/train_coco.json: annotations[0] (id 1): keypoints must be 3 numbers" in str(caught.value)
-    assert "--without-finding CODE leaves such images out" in str(caught.value)
+    assert "leave such images out with --without-finding CODE" in str(caught.value)
     assert not request.out.exists()
     assert _names(_subset(data, names="night/*"))["train"] == TRAIN[2:]
     assert _names(_subset(data, without=frozenset({"E106"})))["train"] == TRAIN[1:]
@@ -161,15 +161,15 @@ def test_refusals_write_nothing(data: Path) -> None:
         ({"splits": ("test",)}, "--split must be one of train, val, got 'test'"),
         ({"findings": frozenset({"E999"})}, "--finding must be a code of posetools, got 'E999'"),
         ({"findings": frozenset({"E101"}), "without": frozenset({"E101"})}, "must be other codes than --finding"),
-        ({"names": "noon/*"}, "--names must be a file with names, or a pattern that fits an image"),
-        ({"names": str(data.parent / "list.txt")}, "one per line, as seen from images/, but 1 are not: none.jpg"),
+        ({"names": "noon/*"}, "--names must be a file with names, or a pattern that matches an image"),
+        ({"names": str(data.parent / "list.txt")}, "one per line, relative to images/, but 1 are not: none.jpg"),
         ({"names": str(data.parent / "empty.txt")}, "but it is empty"),
         ({"size_class": "huge"}, "--size must be one of small, medium, large, got 'huge'"),
         ({"min_size": 9.0, "max_size": 8.0}, "--min-size must be at most --max-size (8), got 9.0"),
         ({"min_size": 1e6}, "no image meets all conditions; nothing was written"),
         ({"limit": 0}, "--limit must be 1 or more, got 0"),
-        ({"objects": True}, "--objects must come with a condition on size or findings"),
-        ({"out": data / "part"}, "--out must lie outside of what is read"),
+        ({"objects": True}, "--objects requires a condition on size or findings"),
+        ({"out": data / "part"}, "--out must be outside the source"),
         ({"data": data.parent / "no"}, "there is no such folder"),
     ]
     for changes, part in cases:

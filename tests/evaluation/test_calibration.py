@@ -27,7 +27,7 @@ def test_bins_and_errors_by_hand() -> None:
     right = np.array([True, False, False, True, True, False])
     found = calibration(scores, right, "right")
     counts = [one.count for one in found.bins]
-    # 0.3 is the lower edge of the fourth bin, whatever 0.3 * 10 is in floating point; what is above 1 is in the last.
+    # 0.3 is the lower edge of the fourth bin, whatever 0.3 * 10 is in floating point; scores above 1 are in the last.
     assert counts == [2, 0, 0, 1, 0, 0, 0, 0, 0, 3]
     assert (found.bins[1].score, found.bins[1].right) == (None, None)
     gaps = [0.025 - 0.5, 0.3 - 0.0, (0.95 + 1 + 1.4) / 3 - 2 / 3]
@@ -65,7 +65,7 @@ def test_a_box_is_right_when_it_takes_an_object() -> None:
         np.zeros(3, dtype=np.int64), np.stack([box, box, far]), np.array([0.95, 0.55, 0.15]), np.zeros((3, 8, 2))
     )
     found = box_calibration(truth, predicted)
-    # The second box on one object is wrong, however well it lies.
+    # The second box on one object is wrong, whatever its IoU.
     assert {one.low: one.right for one in found.bins if one.count} == {0.9: 1.0, 0.5: 0.0, 0.1: 0.0}
     assert found.note == ""
 

@@ -1,4 +1,4 @@
-"""Our COCO evaluation against the two that everybody uses, on hundreds of random sets, and its rules by hand."""
+"""Our COCO evaluation against pycocotools and xtcocotools, on hundreds of random sets, and its rules by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from posetools.evaluation.metrics import BoxScores, OksScores, box_scores, oks_s
 from tests.build import make_dataset
 from tests.coco_cases import STATS, peer_evaluation, peer_stats, random_predictions, random_truth
 
-# (images, most objects of an image, predictions of an object, stray predictions of a image)
+# (images, most objects per image, predictions per object, stray predictions per image)
 SHAPES = ((1, 1, 1.0, 0), (4, 3, 1.5, 1), (12, 6, 2.0, 3), (6, 2, 0.3, 0), (3, 8, 6.0, 110), (5, 0, 1.0, 2))
 CASES = 120
 
@@ -33,7 +33,7 @@ def case(seed: int) -> tuple[Dataset, Predictions, Floats]:
 def ours(
     truth: Dataset, predicted: Predictions, kind: EvaluationKind, sigmas: Floats, *, use_area: bool = True
 ) -> list[float | None]:
-    # What xtcocotools takes for an object's area when it is told not to use the labeled one.
+    # The object area in xtcocotools without the labeled one.
     areas = truth.areas if use_area else box_area(truth.boxes) * 0.53
     evaluation = evaluate_coco(dataclasses.replace(truth, areas=areas), predicted, kind, sigmas=sigmas.tolist())
     scores = BoxScores.of(evaluation) if kind == "bbox" else OksScores.of(evaluation)
@@ -130,7 +130,7 @@ def at_half(evaluation: Evaluation) -> tuple[list[int], list[int], list[bool]]:
 
 def test_a_crowd_takes_what_lies_in_it_again_and_again_and_none_of_it_counts() -> None:
     truth = dataclasses.replace(two_cars(), iscrowd=np.array([True, False]))
-    # Two small boxes inside the crowd: their IoU with it is 1, the share of them that is in it. One on nothing.
+    # Two small boxes inside the crowd: their IoU with it is 1, their fraction inside it. One on background.
     predicted = boxes_of([10, 10, 20, 20], [30, 10, 40, 20], [100, 0, 200, 100], [300, 0, 400, 9], scores=[4, 3, 2, 1])
     found, taken, counted = at_half(evaluate_coco(truth, predicted, "bbox"))
     assert (found, taken, counted) == ([-1, 2], [0, 0, 1, -1], [False, False, True, True])
@@ -157,7 +157,7 @@ def test_an_object_without_points_is_ignored_but_keeps_what_lies_near_it() -> No
         np.zeros(3, dtype=np.int64), np.repeat(truth.boxes[:1], 3, axis=0), np.array([0.9, 0.8, 0.7]), points
     )
     evaluation = evaluate_coco(truth, predicted, "keypoints", sigmas=[0.05] * 8)
-    # The first lies in the box made three times as wide and high, the last one does not.
+    # Only the first is in the box made three times as wide and high.
     assert at_half(evaluation) == ([0, 1], [0, 1, -1], [False, True, True])
     assert evaluation.objects == (1, 0, 1)
 

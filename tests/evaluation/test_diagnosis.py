@@ -1,4 +1,4 @@
-"""The diagnosis of poses: errors that were planted are found as what they are, and their gains are theirs alone."""
+"""The diagnosis of poses: planted errors get the right kind, and only their kind has a gain."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from posetools.core.dataset import Dataset
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.diagnosis import ERROR_KINDS, Diagnosis, diagnose
+from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.diagnosis.match import POINT_KINDS, PointKind, oks_with, partners
-from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.metrics import oks_scores
 from tests.build import make_dataset
 from tests.diagnosing import CAR8, Planted, cars, disc, one_car, only_image, shifted_by
@@ -30,7 +30,7 @@ def planted(truth: Dataset, *kinds: str, share: float = 0.15, seed: int = 1) -> 
 
 
 def kinds_of(found: Diagnosis, truth: Dataset) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]]:
-    """Return the (N, K) kinds, empty where there is none."""
+    """Return the (N, K) kinds, empty for unlabeled points."""
     kinds = np.full(truth.keypoints.shape[:2], "", dtype=object)
     for case in found.cases:
         kinds[case.row] = [kind or "" for kind in case.kinds]
@@ -55,7 +55,7 @@ def test_what_was_planted_is_found_and_is_all_that_is_found(kind: str) -> None:
     found = diagnose(truth, errors.predictions(), boxes_are_labels=False)
     np.testing.assert_array_equal(kinds_of(found, truth), errors.kinds)
     assert set(np.unique(errors.kinds)) == {"", "good", kind}
-    # What costs AP is this kind, and without it AP is what it is without errors (a little more: the points are exact).
+    # Only this kind costs AP, and without it AP is as without errors (slightly more: the points are exact).
     assert {other for other, gain in found.gains.items() if gain.alone} <= {kind, "scores"}
     assert found.ap is not None
     assert clean is not None
@@ -96,7 +96,7 @@ def test_a_mix_of_all_kinds(seed: int) -> None:
 def test_all_mended_leaves_good_points_and_the_best_order() -> None:
     truth = cars()
     errors = planted(truth, *POINTS[:2], "duplicate", "background", *POINTS[2:], share=0.08)
-    # Good points that are as far off as good points may be: AP would be 1 with less.
+    # Good points at the limit: AP would be 1 with less.
     fine = truth.keypoints[:, :, :2]
     errors.points = np.where((errors.kinds == "good")[:, :, None], fine + 1.35 * (errors.points - fine), errors.points)
     found = diagnose(truth, errors.predictions(), boxes_are_labels=False)
@@ -111,7 +111,7 @@ def test_all_mended_leaves_good_points_and_the_best_order() -> None:
 
 
 def test_when_nothing_is_left_out_few_points_are_taken_for_another_kind() -> None:
-    """Points go to wherever a name's place is, be it where another name's is: docs/diagnosis.md has the table."""
+    """Points move to another name's location, even if it is near their own: docs/diagnosis.md has the table."""
     truth = cars(300, seed=77)
     errors = Planted(truth, np.random.default_rng(5), clear=False)
     for kind in POINTS[2:]:
@@ -127,7 +127,7 @@ def test_when_nothing_is_left_out_few_points_are_taken_for_another_kind() -> Non
 def test_on_labeled_boxes(kind: str) -> None:
     truth = cars()
     errors = planted(truth, kind)
-    # The boxes are those that the estimator was given: the labeled ones.
+    # The boxes are the labeled ones, given to the estimator.
     errors.boxes = truth.boxes.copy()
     found = diagnose(truth, errors.predictions(), boxes_are_labels=True)
     np.testing.assert_array_equal(kinds_of(found, truth), errors.kinds)
@@ -143,7 +143,7 @@ def test_labeled_boxes_that_two_objects_share() -> None:
         found = diagnose(truth, predicted, boxes_are_labels=True)
         assert [case.predicted for case in found.cases] == order
         assert found.counts["good"] == 16
-    # One of the two was dropped because it was the other's duplicate: that is all that its label can be told.
+    # One of the two was dropped as the other's duplicate.
     alone = Predictions(np.zeros(1, dtype=np.int64), truth.boxes[:1].copy(), np.ones(1), truth.keypoints[:1, :, :2])
     found = diagnose(truth, alone, boxes_are_labels=True)
     assert [found.counts["good"], found.counts["no_box"], found.object_counts["no_box"]] == [8, 8, 1]
@@ -171,7 +171,7 @@ def test_a_whole_car_the_wrong_way_round_is_one_car_with_a_box(kind: PointKind) 
 def test_a_pose_on_the_neighboring_car_is_a_swap_not_a_second_prediction_of_it() -> None:
     truth = one_car(others=1)
     near = truth.boxes.copy()
-    # Both boxes are right; the second pose, which is the surer one, is that of the first car.
+    # Both boxes are right; the second pose, with the higher score, is that of the first car.
     points = truth.keypoints[[0, 0], :, :2].copy()
     predicted = Predictions(np.zeros(2, dtype=np.int64), near, np.array([0.6, 0.9]), points)
     found = diagnose(truth, predicted, boxes_are_labels=False)
@@ -220,7 +220,7 @@ def test_another_number_of_keypoints_is_refused() -> None:
 def test_better_scores_bring_ap_back() -> None:
     truth = cars(20)
     errors = planted(truth, "missing", share=0.4)
-    # The worse a car is, the surer: the order that costs most.
+    # The worse a car is, the higher its score: the order that costs most.
     wrong = (errors.kinds == "missing").sum(axis=1)
     errors.scores = 0.3 + 0.05 * wrong
     found = diagnose(truth, errors.predictions(), boxes_are_labels=False)
@@ -299,7 +299,7 @@ def test_every_labeled_point_has_one_class_and_all_sums_agree(
         assert found.objects == 0
     else:
         assert found.ap == oks_scores(truth, predicted, CAR8.sigmas).ap
-        # What is left is that good points are not exact: nothing where there are none.
+        # The rest comes from inexact good points.
         assert found.rest is not None
         assert found.rest >= -1e-9
         assert found.counts["good"] or found.rest == pytest.approx(0.0)

@@ -1,4 +1,4 @@
-"""Which prediction was meant for which object, rule by rule, and what mended predictions look like."""
+"""Matching of predictions and objects, rule by rule, and fixed predictions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats
 from posetools.evaluation.diagnosis.diagnosis import diagnose
+from posetools.evaluation.diagnosis.gains import Errors, fixed
 from posetools.evaluation.diagnosis.match import Matches, Role, match_objects, similarity
-from posetools.evaluation.diagnosis.mend import Errors, mended
 from tests.diagnosing import CAR8, one_car, only_image
 
 
@@ -20,7 +20,7 @@ def match(truth: Dataset, boxes: Floats, points: Floats, *, labels: bool = False
 
 
 def up(boxes: Floats, share: float) -> Floats:
-    """Return the boxes moved up by a share of their height: to where no other car is."""
+    """Return the boxes moved up by a fraction of their height, where no other car is."""
     shift = (boxes[:, 3] - boxes[:, 1]) * share
     moved: Floats = boxes - np.stack([0 * shift, shift, 0 * shift, shift], axis=1)
     return moved
@@ -122,17 +122,17 @@ def test_mended_predictions() -> None:
         points={"box_shifted": wrong},
         quality=lambda _, rows: rows / 10,
     )
-    assert mended(errors, set()).boxes.tolist() == boxes.tolist()
-    no_extras = mended(errors, {"duplicate", "background"})
+    assert fixed(errors, set()).boxes.tolist() == boxes.tolist()
+    no_extras = fixed(errors, {"duplicate", "background"})
     assert no_extras.scores.tolist() == [0.9, 0.6, 0.5]
-    found = mended(errors, {"no_box"})
-    # As sure as the median of the three that belong to an object.
+    found = fixed(errors, {"no_box"})
+    # The median score of the three that belong to an object.
     assert found.scores.tolist() == [0.9, 0.6, 0.5, 0.2, 0.1, 0.6]
     assert found.keypoints[5].tolist() == truth.keypoints[3, :, :2].tolist()
-    moved = mended(errors, {"box_shifted"})
+    moved = fixed(errors, {"box_shifted"})
     assert moved.boxes[1].tolist() == truth.boxes[1].tolist()
     assert moved.keypoints[1, 2].tolist() == truth.keypoints[1, 2, :2].tolist()
     assert (moved.keypoints != predicted.keypoints).any(axis=2).sum() == 1
-    ranked = mended(errors, {"no_box", "scores"})
+    ranked = fixed(errors, {"no_box", "scores"})
     assert ranked.scores.tolist() == pytest.approx([0.0, 0.1, 0.2, 0.0, 0.0, 0.3])
     assert predicted.scores.tolist() == [0.9, 0.6, 0.5, 0.2, 0.1]

@@ -1,4 +1,4 @@
-"""The classes of points: their limits, whose place is whose, and OKS against pycocotools'."""
+"""The classes of points: their limits, counterparts, and OKS against pycocotools."""
 
 from __future__ import annotations
 

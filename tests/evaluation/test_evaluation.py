@@ -1,4 +1,4 @@
-"""The whole evaluation of a pair that knows the labels: each planted error must show, and nothing else."""
+"""The whole evaluation of a pair that knows the labels: only planted errors must show."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_each_model_runs_once_over_the_images(truth: Dataset) -> None:
     assert oracle.asked == [len(truth.images), int(has_points(truth).sum()) + sure]
     assert len(said.boxes) == len(truth) + len(truth.images) > sure
     assert len(said.on_boxes.every) == sure
-    # The box of the other class is in no number, but known of.
+    # The box of the other class is in no metric, but counted.
     assert said.labels == {0: len(truth.images), 1: len(said.boxes)}
     assert said.on_labels.every.keypoint_scores is not None
     np.testing.assert_array_equal(said.on_labels.every.boxes, truth.boxes)
@@ -104,7 +104,7 @@ def test_planted_errors_show_and_nothing_else(truth: Dataset) -> None:
     labeled = truth.num_labeled
     counts = report.detected.diagnosis.counts
     assert counts["no_box"] == labeled[sorted(lost)].sum()
-    # A point whose partner is not labeled is near no labeled place.
+    # A point whose counterpart is not labeled is near no labeled location.
     assert counts["left_right"] + counts["missing"] + counts["diagonal"] + counts["front_rear"] > 0
     assert report.labeled.diagnosis.counts["no_box"] == 0
     assert report.det.diagnosis.counts["no_box"] == len(lost)
@@ -112,7 +112,7 @@ def test_planted_errors_show_and_nothing_else(truth: Dataset) -> None:
     assert report.det.sweep.curve.best is not None
     assert report.det.sweep.curve.best.threshold >= 0.5
     assert report.det.sweep.curve.best.recall == pytest.approx(1 - len(lost) / len(truth))
-    # The oracle's scores tell visible from hidden well, but not perfectly.
+    # The oracle's scores separate visible from occluded points well, but not perfectly.
     separation = report.labeled.visibility.overall["hidden"]
     assert separation.average_precision is not None
     assert separation.chance is not None
@@ -165,7 +165,7 @@ def test_an_ap_that_says_nothing_is_marked_and_explained(truth: Dataset) -> None
 def test_measured_on_what_it_was_trained_on_is_said_once(truth: Dataset) -> None:
     oracle = Oracle(truth, blur=0.02)
     report = measure(SUBJECT, oracle, oracle, truth, training=truth)
-    assert sum("were trained on" in sentence for sentence in report.sentences) == 1
+    assert sum("were used for training" in sentence for sentence in report.sentences) == 1
     assert all(report.says_nothing(part) for part in report.remarks)
 
 
@@ -176,7 +176,7 @@ def test_a_detector_of_other_objects_is_told_by_their_names(truth: Dataset) -> N
 
     report = report_of(truth, Bicycles(truth))
     assert report.det.scores.ap == 0.0
-    assert any("no box is a car, but the detector found 12 bicycle" in sentence for sentence in report.sentences)
+    assert any("no box is a car, but the detector predicts 12 bicycle" in sentence for sentence in report.sentences)
     assert report.detected.scores.without_box == len(truth)
 
 
@@ -236,14 +236,14 @@ def test_a_flip_test_is_measured_beside_the_plain_poses_by_one_pass_of_the_detec
     print_reports([report], Console(width=80, highlight=False))
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line.rstrip()) for line in lines) <= 80
-    assert any("what a flip test would add" in line for line in lines)
+    assert any("gain of a flip test" in line for line in lines)
     write_report([report], tmp_path / "eval.html")
-    assert "what a flip test would add" in (tmp_path / "eval.html").read_text()
+    assert "gain of a flip test" in (tmp_path / "eval.html").read_text()
     assert flip_tests([alone]) == ()
 
 
 class Blind(Oracle):
-    """A detector that puts every box into a corner that holds no object."""
+    """A detector that puts every box into a corner without objects."""
 
     def __call__(self, images):  # type: ignore[no-untyped-def]
         corner = np.array([[0.0, 0.0, 5.0, 5.0]])
@@ -261,7 +261,7 @@ def test_pairs_measured_on_other_labels_do_not_stand_side_by_side(truth: Dataset
     fewer = truth.select_images(range(6))
     reports = [report_of(truth, Oracle(truth)), report_of(fewer, Oracle(fewer), "work_dirs/second")]
     with pytest.raises(
-        RequestError, match=r"work_dirs/second: val of data/cars has other labels than .*\n  --data DIR"
+        RequestError, match=r"work_dirs/second: val of data/cars has other labels than .*\n  use --data DIR"
     ):
         check_same_split(reports)
 
@@ -269,7 +269,7 @@ def test_pairs_measured_on_other_labels_do_not_stand_side_by_side(truth: Dataset
 def test_an_estimator_of_other_keypoints_is_refused(truth: Dataset) -> None:
     oracle = Oracle(truth)
     oracle.num_keypoints = 17
-    with pytest.raises(RequestError, match=r"pose.pth: predicts 17 keypoints, but skeleton car8 has 8\n  --skeleton"):
+    with pytest.raises(RequestError, match=r"pose.pth: predicts 17 keypoints, but skeleton car8 has 8\n  use"):
         measure(SUBJECT, oracle, oracle, truth)
 
 

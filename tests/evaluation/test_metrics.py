@@ -1,4 +1,4 @@
-"""The measures: COCO's AP with our sigmas and sizes, PCK and NME by hand, and MMPose's own figures."""
+"""The metrics: COCO's AP with our sigmas and sizes, PCK and NME by hand, and MMPose's values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why AP is 0 or too good: each cause planted, told in its sentence, and no word where nothing is wrong."""
+"""Why AP is 0 or too good: each planted cause has its remark, and there is none if nothing is wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from posetools.evaluation.remarks import Remark, explain
 from tests.build import make_dataset
 
 SIZE = (320, 240)
-# Two, as the median of noisy sizes has it.
+# Two, by the median of noisy sizes.
 TWO = r"(1\.9[5-9]|2|2\.0[0-9])"
 
 
@@ -72,7 +72,7 @@ def test_a_model_that_finds_nothing_is_not_given_a_wrong_excuse(seed: int) -> No
     for kind, measure in (("bbox", "IoU"), ("keypoints", "OKS")):
         found = said(TRUTH, guessed, "bbox" if kind == "bbox" else "keypoints")
         assert list(found) == ["zero"]
-        assert f"the best {measure} that an object has" in found["zero"].text
+        assert f"the median of the objects' best {measure}" in found["zero"].text
         assert not found["zero"].hides
 
 
@@ -88,7 +88,7 @@ def test_nothing_labeled() -> None:
         origins=TRUTH.origins[:0],
     )
     one = said(empty, predict(TRUTH))["no-objects"]
-    assert one.text.startswith("no object is labeled in 40 images, so there is no AP")
+    assert one.text.startswith("no object is labeled in 40 images, so AP is undefined")
     assert one.hides
     crowds = replace(TRUTH, iscrowd=np.ones(80, dtype=np.bool_))
     assert "all of 80 labeled objects are crowds" in said(crowds, predict(TRUTH), "bbox")["no-objects"].text
@@ -100,52 +100,52 @@ def test_nothing_labeled() -> None:
 def test_nothing_predicted_and_nothing_of_the_category() -> None:
     nothing = Predictions(np.zeros(0, dtype=np.int64), np.zeros((0, 4)), np.zeros(0), np.zeros((0, 8, 2)))
     assert said(TRUTH, nothing)["no-predictions"].text == (
-        "AP is 0 because nothing was predicted in 40 images with 80 objects: is the score's threshold too high, or "
-        "the model untrained?"
+        "AP is 0 because nothing was predicted in 40 images with 80 objects: check the score threshold, and whether "
+        "the model is trained"
     )
     evaluation = evaluate_coco(TRUTH, nothing, "bbox")
     (one,) = explain(TRUTH, nothing, evaluation, classes={"person": 12, "car": 0, "truck": 30})
     assert one.text == (
-        "AP is 0 because of the category: no box is a car, but the detector found 30 truck, 12 person in 40 "
+        "AP is 0 because of the category: no box is a car, but the detector predicts 30 truck, 12 person in 40 "
         "images with 80 objects"
     )
-    # Where the class is there, its boxes were lost to the threshold.
+    # If the class is there, its boxes are below the threshold.
     (one,) = explain(TRUTH, nothing, evaluation, classes={"person": 12, "car": 3})
     assert "nothing was predicted" in one.text
 
 
 @pytest.mark.parametrize("area", [0.0, 1.0, 40.0])
 def test_areas_far_below_the_boxes(area: float) -> None:
-    # The converter that writes area 1.0: AP is 0 whatever is predicted.
+    # A converter that writes area 1.0: AP is 0 for any prediction.
     truth = replace(TRUTH, areas=np.full(80, area))
     assert (evaluate_coco(truth, predict(TRUTH), "keypoints", sigmas=TRUTH.skeleton.sigmas).ap() or 0.0) < 0.1
     one = said(truth, predict(TRUTH))["area"]
     true_ap = evaluate_coco(TRUTH, predict(TRUTH), "keypoints", sigmas=TRUTH.skeleton.sigmas).ap()
-    assert f"{area:.3g} square px in the median, where the boxes have" in one.text
-    assert f"near 0 whatever is predicted; with the boxes' areas it is {true_ap:.3f}" in one.text
+    assert f"the median is {area:.3g} square px, but" in one.text
+    assert f"near 0 for any prediction; with the boxes' areas it is {true_ap:.3f}" in one.text
     assert one.hides
-    # The areas are nothing to the boxes' own AP.
+    # The areas do not affect the boxes' AP.
     assert said(truth, predict(TRUTH), "bbox") == {}
 
 
 def test_areas_far_above_the_boxes_and_areas_of_silhouettes() -> None:
-    assert "too high whatever" in said(replace(TRUTH, areas=TRUTH.areas * 9), predict(TRUTH))["area"].text
+    assert "too high for any" in said(replace(TRUTH, areas=TRUTH.areas * 9), predict(TRUTH))["area"].text
     assert said(replace(TRUTH, areas=TRUTH.areas * 0.5), predict(TRUTH)) == {}
 
 
 def test_sigmas_that_forgive_everything() -> None:
     one = said(with_sigmas(TRUTH, 0.2), predict(TRUTH, noise=0.04))["sigma-large"]
     assert one.text.startswith("AP is 1.000 though half of the points are 4.")
-    assert "sigmas of 0.2 forgive that" in one.text
+    assert "sigmas of 0.2 are too large" in one.text
     expected = evaluate_coco(TRUTH, predict(TRUTH, noise=0.04), "keypoints", sigmas=[0.1] * 8).ap()
-    assert f"With half of them AP is {expected:.3f}" in one.text
+    assert f"With half the sigmas AP is {expected:.3f}" in one.text
 
 
 def test_sigmas_that_forgive_nothing() -> None:
     one = said(with_sigmas(TRUTH, 0.004), predict(TRUTH, noise=0.02))["sigma-small"]
     expected = evaluate_coco(TRUTH, predict(TRUTH, noise=0.02), "keypoints", sigmas=[0.05] * 8).ap()
-    assert "AP is 0.000 though half of the points lie within 2." in one.text
-    assert f"sigmas of 0.004 are stricter. With 0.05 AP is {expected:.3f}" in one.text
+    assert "AP is 0.000 though half of the points are within 2." in one.text
+    assert f"sigmas of 0.004 are too small. With 0.05 AP is {expected:.3f}" in one.text
 
 
 def moved(change: Callable[[Floats], Floats]) -> Predictions:
@@ -173,18 +173,18 @@ def test_predictions_in_other_units(kind: EvaluationKind, change: Callable[[Floa
     assert list(found) == ["units"]
     text = found["units"].text
     assert re.search(words, text), text
-    mended = float(text.split("AP is ")[1].split(",")[0])
+    fixed = float(text.split("AP is ")[1].split(",")[0])
     true_ap = evaluate_coco(TRUTH, predict(TRUTH), kind, sigmas=TRUTH.skeleton.sigmas).ap()
-    assert mended == pytest.approx(true_ap, abs=0.12)
+    assert fixed == pytest.approx(true_ap, abs=0.12)
     assert found["units"].hides
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda low, high: (low, high - low), "x, y, width and height taken for two corners"),
-        (lambda low, high: (low, low + high), "two corners taken for x, y, width and height"),
-        (lambda low, high: ((low + high) / 2, (low + high) / 2 + high - low), "the box's center taken for its corner"),
+        (lambda low, high: (low, high - low), "x, y, width and height read as two corners"),
+        (lambda low, high: (low, low + high), "two corners read as x, y, width and height"),
+        (lambda low, high: ((low + high) / 2, (low + high) / 2 + high - low), "the box's center read as its corner"),
     ],
 )
 def test_boxes_in_another_convention(change: Callable[[Floats, Floats], tuple[Floats, Floats]], words: str) -> None:
@@ -199,7 +199,7 @@ def test_keypoints_in_pixels_or_fractions_of_the_box() -> None:
     corner, sides = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
     in_pixels = replace(right, boxes=boxes, keypoints=right.keypoints - corner)
     in_shares = replace(right, boxes=boxes, keypoints=(right.keypoints - corner) / sides)
-    assert "pixels counted from the box's corner" in said(TRUTH, in_pixels)["units"].text
+    assert "pixels relative to the box's corner" in said(TRUTH, in_pixels)["units"].text
     assert "fractions of the box" in said(TRUTH, in_shares)["units"].text
 
 
@@ -207,14 +207,14 @@ def test_boxes_that_are_all_too_small_though_most_are_found() -> None:
     right = predict(TRUTH, noise=0.01)
     center, half = (right.boxes[:, :2] + right.boxes[:, 2:]) / 2, (right.boxes[:, 2:] - right.boxes[:, :2]) / 2
     small = replace(right, boxes=np.concatenate([center - 0.85 * half, center + 0.85 * half], axis=1))
-    # Smaller round their own centers is no factor of the coordinates: no excuse is made up.
+    # Shrinking around their own centers is not a factor of the coordinates: there is no remark on units.
     assert said(TRUTH, small, "bbox") == {}
 
 
 @pytest.mark.parametrize("kind", ["bbox", "keypoints"])
 def test_labels_given_as_predictions(kind: EvaluationKind) -> None:
     found = said(TRUTH, predict(TRUTH, noise=0.0), kind)
-    assert found["copied"].text.startswith("80 of 80 objects are predicted exactly as they are labeled")
+    assert found["copied"].text.startswith("80 of 80 objects are predicted exactly as labeled")
     assert found["copied"].hides
     assert "copied" not in said(TRUTH, predict(TRUTH, noise=0.002), kind)
 
@@ -225,7 +225,7 @@ def test_labeled_boxes_are_no_copy_of_the_keypoints() -> None:
 
 def test_images_that_were_trained_on() -> None:
     same = said(TRUTH, predict(TRUTH), training=TRUTH)["seen"]
-    assert same.text.startswith("40 of 40 images were trained on")
+    assert same.text.startswith("40 of 40 images were used for training")
     assert same.hides
     other = labels(seed=99)
     assert said(TRUTH, predict(TRUTH), training=other) == {}
@@ -234,7 +234,7 @@ def test_images_that_were_trained_on() -> None:
     few = replace(few, images=tuple(Image(f"copy{i}.jpg", *SIZE) for i in range(3)))
     some = said(TRUTH, predict(TRUTH), training=few)["seen"]
     assert (some.text.split(",")[0], some.hides) == (
-        "3 of 40 images were trained on (same file or same labels)",
+        "3 of 40 images were used for training (same file or same labels)",
         False,
     )
     path = Path("images/007.jpg")
@@ -253,8 +253,9 @@ def test_scores_that_are_all_the_same() -> None:
 
 def test_too_good_to_be_true() -> None:
     few = TRUTH.select_images(range(3))
-    assert "AP is 1.000, but over 6 objects only" in said(few, predict(few, noise=0.005))["few"].text
-    assert "are they, or others of the same scenes" in said(TRUTH, predict(TRUTH, noise=0.004))["perfect"].text
+    assert "AP is 1.000, but over only 6 objects" in said(few, predict(few, noise=0.005))["few"].text
+    perfect = said(TRUTH, predict(TRUTH, noise=0.004))["perfect"]
+    assert "check whether these images, or others of the same scenes" in perfect.text
 
 
 def test_remarks_are_json() -> None:

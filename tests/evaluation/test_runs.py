@@ -1,4 +1,4 @@
-"""Evaluation of really trained checkpoints: the numbers of the stock test loop, the table, the JSON, the refusals."""
+"""Evaluation of trained checkpoints: the metrics of the stock test loop, the table, the JSON, the errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Label = Callable[[Pixels, Floats], list[tuple[Floats, Floats]]]
 
 
 def stock_metrics(config: Path, checkpoint: Path, data: Path, work_dir: Path, **more: object) -> dict[str, float]:
-    """Return what Runner.test() says, as the stock tools/test.py would, on the val split of ``data``."""
+    """Return the metrics of Runner.test(), as in the stock tools/test.py, on the val split of ``data``."""
     from mmengine.runner import Runner
 
     settings = load_config(config)
@@ -75,7 +75,7 @@ def relabelled(tiny: Tiny, target: Path, label: Label) -> Dataset:
 def test_box_ap_is_that_of_the_stock_loop(tiny: Tiny, det_run: Run, tmp_path: Path) -> None:
     import torch
 
-    # A detector trained for a few iterations finds nothing; with this bias each place answers with a box of some size.
+    # A detector trained for a few iterations detects nothing; with this bias each location predicts a box.
     weights = load_checkpoint(det_run.checkpoint)
     for level in range(3):
         weights["state_dict"][f"bbox_head.rtm_reg.{level}.bias"] += 1.5
@@ -105,7 +105,7 @@ def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: 
     import torch
 
     rng = np.random.default_rng(3)
-    # Keypoints of a model trained for a few iterations all score far below 0.2, and so their objects 0. Made louder,
+    # Keypoints of a model trained for a few iterations all score far below 0.2, so their objects score 0. Scaled up,
     # about half of them pass.
     image = rng.integers(0, 255, (80, 96, 3), dtype=np.uint8)
     quiet = PoseEstimator(pose_run.config, pose_run.checkpoint, flip_test=flips)
@@ -137,7 +137,7 @@ def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: 
     ours, other = report.labeled.scores.oks, report.flipped[0].scores.oks
     if flips:
         ours, other = other, ours
-    # As emitted, a config has no flip test: training logs the same AP.
+    # An emitted config has no flip test, so training logs the same AP.
     more = {"model.test_cfg.flip_test": True} if flips else {}
     stock = stock_metrics(pose_run.config, checkpoint, data, tmp_path / "stock", **more)
     assert ours.ap is not None
@@ -187,7 +187,7 @@ def test_a_detector_is_evaluated_beside_its_config(det_run: Run, tmp_path: Path)
 
 @pytest.fixture(scope="session")
 def pair_dir(det_run: Run, pose_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with both runs; the detector's boxes have some size, the keypoints' scores are loud enough."""
+    """Return a folder with both runs; the detector's boxes have a size, the keypoint scores are high enough."""
     import torch
 
     folder = tmp_path_factory.mktemp("pair")
@@ -260,7 +260,7 @@ def test_what_eval_measures_is_what_predict_gives(pair_dir: Path, whole: Report)
         every = whole.detected.poses.every
         rows = np.flatnonzero(every.image_index == number)
         assert len(result) == len(rows) > 0
-        # predict folds batch norms into convolutions: scores that are almost equal may change places.
+        # predict folds batch norms into convolutions: almost equal scores may change order.
         off = np.abs(every.boxes[rows][:, None] - result.boxes).max(axis=2)
         same = rows[off.argmin(axis=0)]
         assert off.min(axis=0).max() < 0.05
@@ -289,9 +289,9 @@ def test_a_config_with_a_flip_test_is_measured_without_and_that_is_said(
     assert flipped is not None
     assert document["flip_test"]["labelled_boxes"]["OKS"] == flipped[0].scores.oks.as_dict()
     for shown in (done.out, page.read_text()):
-        assert "what a flip test would add" in shown
+        assert "gain of a flip test" in shown
     plain = run("eval", "--run", pair_dir, "--device", "cpu", "--report", page)
-    assert "what a flip test would add" not in plain.out
+    assert "gain of a flip test" not in plain.out
     assert "--flip-test</code> measures what averaging with the mirrored crop would add" in page.read_text()
     assert "flip_test=True" not in plain.out
 
@@ -308,7 +308,7 @@ def test_undertrained_is_named_with_its_signs(det_run: Run, pose_run: Run, tmp_p
     texts = {one.code: one.text for one in report.remarks["boxes"]}
     assert f"undertrained: {iterations} iterations" in texts["few-iterations"]
     assert f"`posetools train --stage det --work-dir {folder / 'det'} --resume --epochs 4`" in texts["few-iterations"]
-    assert "box AP is 0.000 with the averaged weights and 0.000 with the weights as trained" in texts["both-weights"]
+    assert "box AP is 0.000 with the averaged weights and 0.000 with the trained weights" in texts["both-weights"]
     poses = {one.code: one.text for one in report.remarks["poses, labeled boxes"]}
     assert "undertrained: the run ended after 2 of 7 epochs" in poses["stopped"]
     assert not any(one.code == "zero" for of_part in report.remarks.values() for one in of_part)
@@ -319,7 +319,7 @@ def test_the_weights_as_trained_are_measured_where_the_average_finds_nothing(
 ) -> None:
     import torch
 
-    # As a broken average is: mmengine saves it in state_dict, and the weights as trained beside it.
+    # As with a broken average: mmengine saves it in state_dict, and the trained weights next to it.
     work_dir = tmp_path / "det"
     shutil.copytree(det_run.work_dir, work_dir)
     broken, good = (load_checkpoint(best_in(folder) or "") for folder in (work_dir, pair_dir / "det"))
@@ -341,11 +341,11 @@ def test_the_weights_as_trained_are_measured_where_the_average_finds_nothing(
     done = run("eval", "--stage", "det", path, "--data", data, "--device", "cpu")
     assert done.status == 0, done.err
     said = re.search(
-        r"box AP is (\S+) with the averaged weights and (\S+) with the weights as trained: (.*?),", done.words
+        r"box AP is (\S+) with the averaged weights and (\S+) with the trained weights: (.*?);", done.words
     )
     assert said is not None, done.words
     assert float(said[1]) < 0.01 < 0.3 < float(said[2])
-    assert said[3] == "the weights as trained are better"
+    assert said[3] == "the trained weights are better"
 
 
 def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: Report, tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: Repor
     of_run, of_bundle = json.loads(file.read_text())["runs"]
     assert (of_run["name"], of_bundle["name"]) == (str(pair_dir), str(bundle))
     assert of_run["det"]["bbox"] == whole.det.scores.as_dict()
-    # The program that is measured is the one that is used: no flip test in either.
+    # Evaluation and prediction agree: no flip test in either.
     assert of_bundle["det"]["bbox"]["AP"] == pytest.approx(of_run["det"]["bbox"]["AP"], abs=0.02)
     for measure in ("PCK@0.1", "PCK@0.2", "NME"):
         ours, theirs = (
@@ -372,25 +372,25 @@ def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: Repor
     )
     assert len(by_run) > 0
     assert by_run.heatmaps is not None and by_bundle.heatmaps is not None
-    # A quarter of the input, 64 x 64, whichever program runs the model.
+    # A quarter of the input, 64 x 64, for any backend.
     assert by_run.heatmaps.shape == by_bundle.heatmaps.shape == (len(by_run), 8, 16, 16)
     np.testing.assert_allclose(by_run.heatmaps, by_bundle.heatmaps, atol=1e-3)
     alone = run("eval", "--bundle", bundle)
     assert alone.status != 0
-    assert f"{bundle}: a bundle does not know its data set" in alone.words
-    assert "--data DIR says where it is" in alone.words
+    assert f"{bundle}: a bundle requires --data" in alone.words
+    assert "add --data DIR, the data set to evaluate on" in alone.words
 
 
 PAIRS_REFUSED: list[tuple[list[str], str]] = [
-    ([], "what to evaluate must be said --run DIR or --bundle ZIP evaluates a pair"),
+    ([], "name the models to evaluate --run DIR or --bundle ZIP evaluates a pair"),
     (["a.pth"], "a.pth: --stage must be det or pose, got none"),
     (
         ["a.pth", "--stage", "det", "--run", "work_dirs"],
-        "a pair or a single model is evaluated, got a.pth and work_dirs",
+        "name a pair or a single model, got a.pth and work_dirs",
     ),
-    (["a.pth", "--stage", "det", "--report", "x.html"], "--report needs the whole pair"),
+    (["a.pth", "--stage", "det", "--report", "x.html"], "--report needs a pair"),
     (["--run", "work_dirs", "--config", "x.py"], "--config is for a single CHECKPOINT, not for --run or --bundle"),
-    (["--run", "a", "--run", "a"], "the same --run or --bundle was given twice"),
+    (["--run", "a", "--run", "a"], "the same --run or --bundle is given twice"),
     (["--run", "gone"], "gone: must be a folder with the runs of a detector and a pose estimator"),
     (
         ["--bundle", "cars.zip", "--flip-test"],

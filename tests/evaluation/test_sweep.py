@@ -1,4 +1,4 @@
-"""Thresholds of a score: precision, recall and F1 by hand, and agreement with a matching for each threshold."""
+"""Score thresholds: precision, recall and F1 by hand, and agreement with a matching for each threshold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.coco_cases import random_predictions, random_truth
 
 
 def test_precision_recall_and_f1_by_hand() -> None:
-    # Two of the five scores are the same, one right and one wrong: a threshold cannot have only one of them.
+    # Two of the five scores are equal, one right and one wrong: a threshold keeps both or none.
     scores = np.array([0.9, 0.6, 0.6, 0.3, 0.1])
     curve = curve_of(scores, np.array([True, True, False, False, True]), there=4)
     assert curve.thresholds.tolist() == [0.9, 0.6, 0.3, 0.1]
@@ -68,7 +68,7 @@ def test_each_threshold_gives_what_matching_at_that_threshold_gives(seed: int) -
         matched = confidence_sweep(truth, alone).curve
         assert point.hits + point.false_alarms == kept.sum()
         assert point.hits == (matched.hits[-1] if len(matched.hits) else 0)
-        # match_boxes has the same rules but for equal overlaps.
+        # match_boxes has the same rules except for equal overlaps.
         assert abs(point.hits - (match_boxes(truth, alone) >= 0).sum()) <= 1
 
 

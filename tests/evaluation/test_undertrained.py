@@ -1,4 +1,4 @@
-"""Undertrained: each sign by its rule, on curves whose answer is known and on recorded logs of real runs."""
+"""Undertrained: each sign, on curves with a known answer and on recorded logs of real runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.build import make_dataset
 
 
 def curve(lengths: float, *, noise: float = 0.01, points: int = 60, seed: int = 0, floor: float = 0.2) -> LoggedCurve:
-    """Return a loss that goes down as exp(-t / T) in a run of so many T."""
+    """Return a loss that decays as exp(-t / T) in a run of a number of T."""
     at = np.linspace(1 / points, 1, points)
     values = floor + np.exp(-lengths * at) + np.random.default_rng(seed).normal(0, noise, points)
     return LoggedCurve(at * 600, values)
@@ -28,8 +28,8 @@ def test_the_length_of_a_run_in_times_of_its_own_fall(lengths: float, falls: boo
     assert (fall_at_end(curve(lengths, seed=seed)) is not None) == falls
 
 
-# RTMPose-t at 64 pixels, from random weights, as mmengine logged it: six images for 120 and for 1,200 iterations, both
-# with AP 0.000 at their end, and one image, never augmented, until it was known by heart.
+# RTMPose-t at 64 px, from random weights, logged by mmengine: six images for 120 and for 1,200 iterations, both with
+# a final AP of 0.000, and one image without augmentation, until it was memorized.
 @pytest.mark.parametrize(
     ("log", "falls"),
     [("rtmpose_120_iterations", True), ("rtmpose_1200_iterations", True), ("rtmpose_converged", False)],
@@ -75,7 +75,7 @@ def test_each_sign_is_a_sentence_with_its_numbers_and_the_command() -> None:
     assert (few.code, falling.code) == ("few-iterations", "still-falling")
     assert f"{FEW - 1} iterations" in few.text
     assert "the loss still falls in the last quarter of the schedule, from 0.7" in falling.text
-    assert all(one.text.endswith("`posetools train --resume --epochs 40` trains on") for one in (few, falling))
+    assert all(one.text.endswith("train longer with `posetools train --resume --epochs 40`") for one in (few, falling))
     assert [one.code for one in undertrained(0.0, Training(iterations=FEW, stopped=(3, 10)))] == ["stopped"]
 
 

@@ -1,4 +1,4 @@
-"""Whether scores tell visible points from others: by hand, by keypoint, and where nothing can be said."""
+"""How well scores separate visible points from others: by hand, by keypoint, and where it is undefined."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_each_keypoint_is_measured_by_itself() -> None:
     found = visibility_scores(labels, np.array([[0.9, 0.9, 0.9], [0.1, 0.2, 0.3]]), NAMES)
     a, b, c = found.by_keypoint["hidden"].values()
     assert (a.average_precision, a.chance) == (1.0, 0.5)
-    # b has no hidden point, c no visible one: nothing to tell apart.
+    # b has no occluded point, c no visible one: undefined.
     assert [b.average_precision, b.best, b.at(), b.chance, c.average_precision] == [None] * 5
     assert (b.visible, b.others, c.visible, c.others) == (2, 0, 0, 1)
 

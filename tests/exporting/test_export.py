@@ -1,4 +1,4 @@
-"""Bundles made from the tiny pair: what is in them, what they compute, and what is refused."""
+"""Bundles of the tiny pair: their content, their output, and what is refused."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from tests.tiny_runs import Run, Tiny
 
 pytestmark = pytest.mark.train
 
-# Models trained for two epochs are never sure.
+# Models trained for two epochs have low scores.
 THR = 0.002
 
 
 @pytest.fixture(scope="session")
 def pair(det_run: Run, pose_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """The tiny pair, with boxes of some size and scores that differ.
+    """The tiny pair, with boxes of a certain size and different scores.
 
-    A detector trained for two epochs gives boxes of two pixels, whose scores differ in the seventh digit: which of them
-    survive NMS is chance.
+    A detector trained for two epochs predicts boxes of two pixels, whose scores differ in the seventh digit: which of
+    them NMS keeps is random.
     """
     import torch
 
@@ -121,7 +121,7 @@ def test_the_manifest_says_what_the_configs_say(made: ExportResult, pose_run: Ru
     assert (det.input_size, det.classes, det.pad_value) == ((64, 64), ("car",), (114.0, 114.0, 114.0))
     assert (det.score_thr, det.iou_threshold, det.max_per_img) == (0.001, 0.65, 300)
     assert (pose.input_size, pose.num_keypoints, pose.split_ratio, pose.padding) == ((64, 64), 8, 2.0, 1.25)
-    # The pose config has red first; a bundle has blue first.
+    # The pose config has red first, a bundle blue.
     for network in (det, pose):
         assert (network.mean, network.std) == ((103.53, 116.28, 123.675), (57.375, 57.12, 58.395))
     assert manifest.skeleton == load_skeleton("car8")
@@ -193,9 +193,7 @@ def test_networks_that_differ_are_not_written(
     other = PoseEstimator(pose_run.config, pose_run.work_dir / "epoch_1.pth", flip_test=False)
     monkeypatch.setattr(export_module, "export_pose", lambda _, size: export_pose(other, size))
     request = ExportRequest(pair=pair, out=tmp_path / "cars.zip")
-    with pytest.raises(
-        RunError, match=r"do not give what the PyTorch models give: \w.* differ by up to .* are allowed"
-    ):
+    with pytest.raises(RunError, match=r"differ from the PyTorch models: \w.* differ by up to .* are allowed"):
         export(request)
     with only_one(request.out), pytest.raises(RequestError, match=r"cars\.zip: another run of posetools .* is writing"):
         export(request)
@@ -259,7 +257,7 @@ def test_int8_is_a_third_of_the_size_at_most(pair: Pair, tmp_path: Path) -> None
 
 
 def _largest_score_difference(made: ExportResult, pair: Pair) -> float:
-    """Return by how much keypoint scores differ from PyTorch's, in parts of the largest score."""
+    """Return the difference of keypoint scores from PyTorch's, relative to the largest score."""
     image = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
     boxes = [np.array([[10.0, 5, 70, 60], [0, 0, 96, 80]])]
     stock = PoseEstimator(pair.pose.config, pair.pose.checkpoint, flip_test=False)
@@ -283,7 +281,7 @@ def test_data_measures_and_images_are_compared_on(pair: Pair, tiny: Tiny, tmp_pa
 
 
 def moved(pair: Pair, folder: Path) -> Pair:
-    """Return the pair with configs that name a data set which is not there."""
+    """Return the pair with configs for a data set that does not exist."""
     configs = []
     for model in (pair.det, pair.pose):
         target = folder / model.config.name
@@ -315,7 +313,7 @@ def test_a_lying_input_is_compared_on_lying_images(pair: Pair, tmp_path: Path) -
 
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [
-    ({"out": Path("cars.onnx")}, r"--out must be a file whose name ends in \.zip, got cars\.onnx"),
+    ({"out": Path("cars.onnx")}, r"--out must be a file name ending in \.zip, got cars\.onnx"),
     ({"data": Path("none")}, "none: must be a data set folder"),
     ({"pictures": ("none.png",)}, r"none\.png"),
     ({"device": "cuda:99"}, "--device cuda:99"),
@@ -332,7 +330,7 @@ def test_what_cannot_be_exported_is_refused(pair: Pair, tmp_path: Path, changes:
 
 def test_int8_needs_labels(pair: Pair, tmp_path: Path) -> None:
     out = tmp_path / "out" / "cars.zip"
-    with pytest.raises(RequestError, match=r"--int8 needs a labeled data set, .*\n  --data DIR names one"):
+    with pytest.raises(RequestError, match=r"--int8 requires a labeled data set, .*\n  add --data DIR"):
         export(ExportRequest(pair=moved(pair, tmp_path), out=out, precision="int8"))
     assert not out.parent.exists()
 
@@ -376,7 +374,7 @@ def test_configs_that_ask_for_more_are_refused(
 def test_classes_must_be_known(detector: Detector) -> None:
     nameless = copy.copy(detector)
     nameless.classes = ()
-    with pytest.raises(RequestError, match="must be 1 names, as many as its head has outputs, got"):
+    with pytest.raises(RequestError, match="must be 1 names, one per output of its head, got"):
         det_network(nameless, b"", "x.onnx")
 
 
@@ -403,13 +401,13 @@ HEADS = {
     "det": (
         "model = dict(train_cfg=None,\n"
         "    bbox_head=dict(_delete_=True, type='YOLOXHead', num_classes=1, in_channels=96, feat_channels=32))",
-        r"knows the heads RTMDetHead and RTMDetSepBNHead, but this config has YOLOXHead",
+        r"supports the heads RTMDetHead and RTMDetSepBNHead, but this config has YOLOXHead",
     ),
     "pose": (
         "model = dict(head=dict(_delete_=True, type='HeatmapHead', in_channels=384, out_channels=8,\n"
         "    deconv_out_channels=None, loss=dict(type='KeypointMSELoss'),\n"
         "    decoder=dict(type='MSRAHeatmap', input_size=(64, 64), heatmap_size=(2, 2), sigma=2)))",
-        r"knows the heads RTMCCHead and SimCCHead, but this config has HeatmapHead",
+        r"supports the heads RTMCCHead and SimCCHead, but this config has HeatmapHead",
     ),
 }
 

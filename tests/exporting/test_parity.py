@@ -1,4 +1,4 @@
-"""What counts as a difference between two answers, and what is a tie that rounding decides."""
+"""Differences between two outputs, and ties that rounding decides."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def found(*rows: tuple[float, float, float, float, float]) -> Detections:
 
 
 def compared(ours: Detections, theirs: Detections, *, before: Detections | None = None) -> Parity:
-    """Compare what two sides found; ``before`` NMS both had the same, or else just what they found."""
+    """Compare the boxes of two sides; ``before`` NMS both had the same, or else only these boxes."""
     parity = Parity()
     _compare_boxes(parity, "a.png", ours, theirs, NETWORK, lambda: (before or ours, before or theirs))
     return parity
@@ -62,7 +62,7 @@ def test_the_order_of_equals_does_not_matter() -> None:
         (found(CAR), r"scores of boxes differ by up to 0\.4, .*box 1 of PyTorch \(score 0\.500\)"),
         (
             found(CAR, OTHER, (0.0, 40.0, 20.0, 60.0, 0.4)),
-            r"box 2 of ONNX \(score 0\.400\)\n.*as well: boxes",
+            r"box 2 of ONNX \(score 0\.400\)\n.*also too large: boxes",
         ),
         (found(CAR, (41.0, 40.0, 60.0, 60.0, 0.5)), r"boxes differ by up to 1 px, 0\.5 are allowed; at a\.png, box 1"),
         (found(CAR, (40.0, 40.0, 60.0, 60.0, 0.51)), r"scores of boxes differ by up to 0\.01, 0\.001 are allowed"),
@@ -79,11 +79,11 @@ def test_a_box_of_one_side_alone_is_a_difference(theirs: Detections, message: st
     [
         # At the score threshold.
         (found(CAR, (40, 40, 60, 60, 0.0012)), found(CAR)),
-        # Two overlapping boxes of one score: either may be the one that stays.
+        # Two overlapping boxes with equal scores: NMS may keep either.
         (found(CAR), found((11.0, 10.0, 31.0, 30.0, 0.9))),
-        # An overlap at the threshold of NMS (20 * 15.8 / (400 + 400 - 316) = 0.653).
+        # An overlap at the NMS threshold (20 * 15.8 / (400 + 400 - 316) = 0.653).
         (found(CAR, (14.2, 10.0, 34.2, 30.0, 0.5)), found(CAR)),
-        # What fell to a box that is there by such a chance.
+        # Suppressed by a box that is there due to rounding.
         (found((10, 10, 30, 30, 0.9), (14.5, 10, 34.5, 30, 0.5)), found((11, 10, 31, 30, 0.9))),
     ],
 )

@@ -1,4 +1,4 @@
-"""A published checkpoint is small, plain, the same each time, and predicts bit for bit what the original does."""
+"""A published checkpoint is small, plain, reproducible, and predicts bit for bit as the original."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_file_is_named_by_its_content_and_small(det_run: Run, det: PublishRe
 
 
 def test_torch_alone_loads_it_and_finds_plain_values_only(det: PublishResult, pose: PublishResult) -> None:
-    # A process of its own: this one has allowed what mmengine's checkpoints hold.
+    # In a new process: this one has allowed the classes in mmengine's checkpoints.
     program = """
 import sys, torch
 plain = (str, int, float, bool, type(None))
@@ -126,7 +126,7 @@ def test_of_the_best_checkpoint_it_has_the_best_score(pose_run: Run, tmp_path: P
 def test_of_another_checkpoint_of_the_run_it_has_no_metrics(pose_run: Run, tmp_path: Path) -> None:
     done = publish(pose_run.work_dir / "epoch_1.pth", tmp_path / "first.pth")
     assert "metrics" not in done.meta
-    assert f"{pose_run.work_dir / 'metrics.json'} has no numbers of epoch_1.pth" in done.notes[0]
+    assert f"{pose_run.work_dir / 'metrics.json'} has no metrics of epoch_1.pth" in done.notes[0]
     report = tmp_path / "eval.json"
     report.write_text('{"oks": {"AP": 0.5}}')
     given = publish(pose_run.work_dir / "epoch_1.pth", tmp_path / "first.pth", metrics=report)
@@ -141,7 +141,7 @@ def test_the_averages_are_kept(det_run: Run, det: PublishResult) -> None:
     original, published = load_checkpoint(det_run.checkpoint), load_checkpoint(det.path)["state_dict"]
     name = "bbox_head.rtm_cls.0.weight"
     assert torch.equal(published[name], original["state_dict"][name])
-    # mmengine swaps the two when it saves: this entry holds the weights that are trained on.
+    # mmengine swaps the two when it saves: this entry has the trained weights.
     assert not torch.equal(published[name], original["ema_state_dict"][f"module.{name}"])
 
 
@@ -152,7 +152,7 @@ def test_which_of_the_two_are_the_averages(tmp_path: Path) -> None:
     runner.register_hook(EMAHook(momentum=0.5))
     runner.train()
     content = load_checkpoint(tmp_path / "iter_2.pth")
-    # With this momentum the weight is 0.9, then 0.71; the average of both is what is to be published.
+    # With this momentum the weight is 0.9, then 0.71; publish writes the average of both.
     assert float(content["ema_state_dict"]["module.weight"]) == pytest.approx(0.71)
     done = publish(tmp_path / "iter_2.pth", tmp_path / "out.pth")
     assert float(load_checkpoint(done.path)["state_dict"]["weight"]) == pytest.approx(0.805)
@@ -199,7 +199,7 @@ def test_a_pose_estimator_predicts_the_same_bits(pose_run: Run, pose: PublishRes
 
 
 def drawn_by_mmpose(model: Any, sample: Any) -> npt.NDArray[np.uint8]:
-    """Draw by the stock visualizer, which takes colors and links from the checkpoint's meta."""
+    """Draw with the stock visualizer, which reads colors and links from the checkpoint's meta."""
     from mmpose.visualization import PoseLocalVisualizer
 
     visualizer = PoseLocalVisualizer()
@@ -211,7 +211,7 @@ def drawn_by_mmpose(model: Any, sample: Any) -> npt.NDArray[np.uint8]:
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(pose_run: Run, pose: PublishResult, tmp_path: Path) -> None:
-    # Of another process, another name and another time; publishing the published changes nothing either.
+    # Also from another process, name and time; publishing a published file changes nothing either.
     program = (
         "import sys; from pathlib import Path; from posetools.exporting.publish import publish;"
         "print(publish(Path(sys.argv[1]), Path(sys.argv[2])).sha256)"
@@ -234,7 +234,7 @@ def test_a_file_of_that_name_is_written_over_only_when_asked(path: Path, tmp_pat
     save(path)
     out = tmp_path / "out.pth"
     done = publish(path, out)
-    with pytest.raises(RequestError, match=rf"{done.path}: exists, and by its name with the same .*\n  --overwrite"):
+    with pytest.raises(RequestError, match=rf"{done.path}: exists already, with the same .*\n  use --overwrite"):
         publish(path, out)
     done.path.write_bytes(b"damaged")
     assert publish(path, out, overwrite=True).path.stat().st_size == done.size
@@ -263,18 +263,18 @@ def not_a_number(rows: int) -> Any:
 
 
 REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
-    "no weights": (lambda: {"state_dict": None}, "state_dict", "must be there, with the weights of a model, got meta"),
-    "empty": (lambda: {"state_dict": {}}, "state_dict", "must be there, with the weights of a model"),
+    "no weights": (lambda: {"state_dict": None}, "state_dict", "must have the weights of a model, got meta"),
+    "empty": (lambda: {"state_dict": {}}, "state_dict", "must have the weights of a model"),
     "averages alone": (
         lambda: {"state_dict": None, "ema_state_dict": {"module.head.weight": 1}},
         "state_dict",
-        "must be there, with the weights of a model, got ema_state_dict, meta\n  ema_state_dict alone does not tell",
+        "must have the weights of a model, got ema_state_dict, meta\n  ema_state_dict alone may or may not",
     ),
     "no tensor": (lambda: {"state_dict": {"a": [1.0]}}, "state_dict.a", "value must be a tensor, got 'list'"),
     "diverged": (
         lambda: {"state_dict": not_a_number(2)},
         "state_dict.head.weight",
-        "weights must be finite numbers, got 2 of 4 that are not\n  the training has diverged",
+        "weights must be finite numbers, got 2 of 4 NaN or infinite\n  training diverged",
     ),
     "infinite": (lambda: {"state_dict": not_a_number(1)}, "state_dict.head.weight", "got 1 of 2 that are not"),
     "meta that is none": (lambda: {"meta": [1]}, "meta", "value must be a dict, got 'list'"),
@@ -331,7 +331,7 @@ def test_the_skeleton_comes_from_the_meta_when_no_file_has_it(pose_run: Run, tmp
     text = publish(alone, tmp_path / "out.pth").meta["skeleton"]
     file = tmp_path / "skeleton.yaml"
     file.write_text(text)
-    # MMPose's meta knows no template.
+    # MMPose's meta has no template.
     assert read_skeleton(file) == load_skeleton("car8").model_copy(update={"template": None})
 
 
@@ -370,7 +370,7 @@ def test_on_the_command_line_and_evaluated_with_the_config_in_it(
     assert (done.status, done.err) == (0, "")
     config = pose_run.work_dir / pose_run.config.name
     assert f"SHA-256 {pose.sha256}" in done.out.splitlines()
-    for words in ("as trained; the run kept no averages", "message_hub (", "optimizer (", f"{pose.size / 1e6:.1f} MB"):
+    for words in ("as trained; the run has no averages", "message_hub (", "optimizer (", f"{pose.size / 1e6:.1f} MB"):
         assert words in done.words
     file = tmp_path / f"out-{pose.sha256[:8]}.pth"
     assert done.out.splitlines()[-1] == f"evaluate it: posetools eval --stage pose {file} --config {config}"

@@ -135,7 +135,7 @@ def test_what_cannot_be_put_back_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OutputError) as caught:
         write_texts(dict.fromkeys(paths, "new"))
-    assert str(caught.value) == (f"{paths[0]}: new, but cannot be put back after a failed write: Input/output error")
+    assert str(caught.value) == (f"{paths[0]}: cannot be restored after a failed write: Input/output error")
     assert _names(tmp_path) == ["a"]
 
 
@@ -250,9 +250,9 @@ def test_json_never_holds_nan() -> None:
     ("content", "place", "problem"),
     [
         (b'{"a": }', "line 1, column 7", "is not valid JSON: Expecting value"),
-        (b'{"a": "\xe9"}', "byte 7", "text must be UTF-8, which this byte is not"),
-        (b"[" * 100_000, "", "is nested too deeply to be an annotation file"),
-        (b"[" + b"1" * 5000 + b"]", "", "holds a number of too many digits to be an annotation file"),
+        (b'{"a": "\xe9"}', "byte 7", "text must be UTF-8, but this byte is not valid"),
+        (b"[" * 100_000, "", "is nested too deeply for an annotation file"),
+        (b"[" + b"1" * 5000 + b"]", "", "has a number with too many digits for an annotation file"),
     ],
 )
 def test_json_that_is_none(tmp_path: Path, content: bytes, place: str, problem: str) -> None:
@@ -343,7 +343,7 @@ def test_transfer_that_is_refused_says_what_works(tmp_path: Path, how: Transfer,
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=f"cannot {how} .*a.jpg") as caught:
         transfer(tmp_path / "a.jpg", tmp_path / "file" / "b.jpg", how)
-    assert ("--images copy is" in str(caught.value)) == hint
+    assert ("use --images copy" in str(caught.value)) == hint
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_a_device_without_end_is_refused(tmp_path: Path) -> None:
     path.symlink_to("/dev/zero")
     with pytest.raises(InputError) as caught:
         read_bytes(path)
-    assert (caught.value.path, caught.value.problem) == (path, "cannot be read: it is a device, perhaps without an end")
+    assert (caught.value.path, caught.value.problem) == (path, "cannot be read: it is a device, which may never end")
 
 
 def test_json_holds_names_that_are_no_utf_8(tmp_path: Path) -> None:

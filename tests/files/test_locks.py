@@ -93,7 +93,7 @@ def test_the_second_of_two_runs_in_one_folder_is_refused(data: Path, run: Callab
         said = f"{data}: another run of posetools (process {other.pid}) is writing here\n  wait until it has ended"
         assert str(refused.value).startswith(said)
         assert {**before, "conversion.json": b""} == {**contents(data), "conversion.json": b""}
-    # A killed run is in nobody's way.
+    # A killed run does not block others.
     run(data)
     assert not list(data.rglob(f"*{LOCK}"))
 

@@ -104,7 +104,7 @@ def test_a_file_that_is_not_there_is_named(memory: UrlPath) -> None:
 
 
 def test_a_protocol_that_nothing_opens_is_one_sentence() -> None:
-    with pytest.raises(RequestError, match=r"^nosuch://a: must be a URL that fsspec can open here, but: "):
+    with pytest.raises(RequestError, match=r"^nosuch://a: must be a URL that fsspec can open here: "):
         as_path("nosuch://a/b").exists()
 
 

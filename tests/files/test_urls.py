@@ -149,15 +149,15 @@ def test_formats_that_are_not_read_at_urls(tmp_path: Path, name: str) -> None:
     [
         (
             ["split", "s3://b/cars"],
-            "s3://b/cars: must be a local path, for `posetools split` reads and writes no URLs\n",
+            "s3://b/cars: must be a local path: `posetools split` does not read or write URLs\n",
         ),
-        (["train", "--stage", "pose", "gs://b/cars"], "gs://b/cars: must be a local path, for `posetools train`"),
+        (["train", "--stage", "pose", "gs://b/cars"], "gs://b/cars: must be a local path: `posetools train`"),
         (["convert", "src", "--out", "s3://b/cars"], "--out must be a local path, got 's3://b/cars'\n"),
         (["validate", "src", "--json=s3://b/x"], "--json must be a local path, got 's3://b/x'\n"),
         (["validate", f"{_TOP}/src", "--fix"], f"{_TOP}/src: must be a local path with --fix"),
         (["validate", f"{_TOP}/src", "--report", "x.html"], f"{_TOP}/src: must be a local path with --report\n"),
         (["convert", f"{_TOP}/src", "--out", "x"], f"{_TOP}/src: SRC must be an existing file or folder"),
-        (["convert", "nosuch://b/src", "--out", "x"], "nosuch://b: must be a URL that fsspec can open here, but"),
+        (["convert", "nosuch://b/src", "--out", "x"], "nosuch://b: must be a URL that fsspec can open here: "),
     ],
 )
 def test_what_cannot_be_is_one_sentence(

@@ -44,7 +44,6 @@ ALL = [
 # Definitions whose texts name an option but are no hints of convert, or whose hint is tested elsewhere -> why.
 ELSEWHERE = {
     "posetools.cli.convert": "the help of the options",
-    "posetools.cli.hints": "the table of options",
     "posetools.core.findings": "the table of codes",
     "posetools.core.folder._how_to_convert": "other commands say it: tests/cli/test_followed_hints.py",
     "posetools.core.folder._convert_to": "other commands say it: tests/cli/test_followed_hints.py",

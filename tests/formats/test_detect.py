@@ -65,8 +65,8 @@ def test_where_no_format_fits_what_was_looked_at_is_named(tmp_path: Path) -> Non
         assert done.status == 2 and "none fits" in done.err
         assert "00.json, 01.json, 02.json, 03.json, 04.json, and 2 more: empty" in done.err
         assert "10.json, 30.json: is not JSON" in done.err
-        assert "20.json, 40.json: JSON of none of these formats" in done.err
-        assert ("--from NAME says which it is" in done.err) is (command[0] == "convert")
+        assert "20.json, 40.json: JSON in none of these formats" in done.err
+        assert ("choose the format with --from NAME" in done.err) is (command[0] == "convert")
 
 
 def test_only_a_few_of_many_files_are_looked_at(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def test_nothing_but_what_is_left_out_says_so() -> None:
     save("hive", "a", *bee(bee="wasp"))
     done = convert("hive", "--ignore", "wasp")
     assert done.status == 1 and "E116" in done.out and "are the labels" not in done.out
-    assert "left out on purpose: take back what --ignore" in done.words
+    assert "the options exclude all objects: change --ignore" in done.words
     assert convert("hive", "--map", "wasp=bee").status == 0
 
 
@@ -401,7 +401,7 @@ def test_images_that_are_missing_are_one_error(number: int) -> None:
     assert done.status == 1 and "E121 picture-missing (1)" in done.words
     assert done.words.count("--image-root DIR searches a further folder") == 1
     if number > 1:
-        assert f"hive: images must be where the annotations say, or in a further folder ({number})" in done.words
+        assert f"hive: images must be where the annotations say, or in an --image-root ({number})" in done.words
         assert "hive/01.json: imagePath must be an existing image, got '01.jpg' (4 shapes left out)" in done.words
     assert ("... and 9 more" in done.words) is (number == 30)
 

@@ -90,7 +90,7 @@ def _points(dataset: Dataset) -> int:
 
 def _converted(source: Path, out: Path, name: str, options: ReadOptions) -> Read:
     request = ConvertRequest(
-        sources=(source,), out=out / "done", source_format=name, read=options, keep_going=True, split_by="picture"
+        sources=(source,), out=out / "done", source_format=name, read=options, keep_going=True, split_by="image"
     )
     before, tempfile.tempdir = tempfile.tempdir, str(out)
     try:

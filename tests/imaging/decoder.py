@@ -1,4 +1,4 @@
-"""What training decodes: mmcv where it is installed, else OpenCV by the call that mmcv makes."""
+"""The decoder of training: mmcv if installed, else OpenCV with the call that mmcv makes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def decoded(content: bytes) -> Pixels | None:
-    """Return (H, W, 3) red, green, blue as LoadImageFromFile gets them; None where training would stop."""
+    """Return (H, W, 3) red, green, blue as decoded by LoadImageFromFile; None if training would stop."""
     if importlib.util.find_spec("mmcv"):
         import mmcv
 

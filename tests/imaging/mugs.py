@@ -1,4 +1,4 @@
-"""Labelme folders of mugs: an object that is not a car."""
+"""Labelme folders of mugs: an object other than a car."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def skeleton(folder: Path) -> Path:
 
 
 def label(image: Path, size: tuple[int, int], *, objects: int = 1) -> None:
-    """Write a labelme file beside an image, with mugs on it whose points are in its upper left quarter."""
+    """Write a labelme file next to an image, with mugs whose points are in its upper left quarter."""
     shapes: list[dict[str, Any]] = []
     for group in range(objects):
         corners = [[2.0 + group, 2.0], [20.0 + group, 14.0]]

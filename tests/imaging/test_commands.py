@@ -1,4 +1,4 @@
-"""Frames, ends and kinds of images as a user of the commands meets them."""
+"""Frames, truncated files and image formats, as seen by a user of the commands."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_view_shows_the_frame_of_training(tmp_path: Path, name: str) -> None:
     with Pillow.open(shown) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     assert expected is not None and pixels.shape[:2] == expected.shape[:2]
-    # The labels are in the upper left: three corners are as they were.
+    # The labels are in the upper left: three corners are unchanged.
     for corner in ((0, -1), (-1, 0), (-1, -1)):
         assert np.abs(pixels[corner] - expected[corner]).max() < 12
 
@@ -85,7 +85,7 @@ def test_labels_of_a_frame_that_training_does_not_see_are_an_error_with_the_comm
     assert (
         "that is the frame after EXIF rotation (orientation 6), which OpenCV, and so training, does not" in done.words
     )
-    assert "turn the image itself, without touching its labels: python -c" in done.words
+    assert "rotate the image itself and keep its labels: python -c" in done.words
     assert not (tmp_path / "out").exists()
 
 
@@ -112,5 +112,5 @@ def test_a_gif_with_the_name_of_a_jpeg_is_found_with_the_command_that_converts_i
     path = next((tmp_path / "out/images").glob("1*"))
     path.write_bytes(encoded("GIF"))
     done = run("validate", tmp_path / "out")
-    assert done.status == 1 and "OpenCV, and so training, does not decode GIF images" in done.words
+    assert done.status == 1 and "OpenCV, and so training, cannot decode GIF images" in done.words
     assert "convert it in place (keep a copy): python -c" in done.words

@@ -1,4 +1,4 @@
-"""What training does not decode is refused, with a command that makes it readable."""
+"""Images that training cannot decode are refused, with a command that converts them."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def test_what_training_does_not_decode_is_converted_as_the_error_says(tmp_path: 
     assert decoded(REFUSED[what]) is None
     with pytest.raises(InputError) as caught:
         read_header(path)
-    assert caught.value.problem == f"image cannot be read: OpenCV, and so training, does not decode {what}"
+    assert caught.value.problem == f"image cannot be read: OpenCV, and so training, cannot decode {what}"
     said, _, command = caught.value.hint.partition(": ")
     assert said == "convert it in place (keep a copy)" and command.startswith("python -c ")
-    # Typed as it is, with the Python that has Pillow.
+    # Run as printed, with the Python that has Pillow.
     subprocess.run(command.replace("python", f"'{sys.executable}'", 1), shell=True, check=True)
     found = decoded(path.read_bytes())
     assert found is not None and read_header(path).size == (found.shape[1], found.shape[0])

@@ -1,4 +1,4 @@
-"""What is drawn lies where it should, in its colors, at every size."""
+"""Drawings are at the right place, in the right colors, at every size."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_boxes_and_links_have_their_colors_and_widths_that_scale() -> None:
     for size in ((320, 240), (3200, 2400)):
         image, boxes, points = _one(size)
         drawn = np.asarray(draw_instances(image, boxes, points, CAR8)).astype(int)
-        # How much of the row is the box's color: a smoothed line is a share of several pixels.
+        # The share of the row in the box's color: an antialiased line covers parts of several pixels.
         way = np.array(BOX_COLOR) - GRAY
         share = (drawn[int(0.75 * size[1])] - GRAY) @ way / (way @ way)
         widths.append(float(share.sum()))
@@ -114,7 +114,7 @@ def test_indices_are_shorter_than_names_and_take_their_place() -> None:
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, 0.9, 1.4, np.pi / 2, 2.5])
 def test_a_line_is_straight_smooth_and_whole_whatever_its_length(angle: float) -> None:
-    # Long enough for several pieces, at the seams of which nothing may be missing or twice.
+    # Long enough for several pieces; their seams must have no gap or overlap.
     image, boxes, points = _one((900, 900))
     way = np.array([np.cos(angle), np.sin(angle)])
     points[0, :, 2] = 0
@@ -258,7 +258,7 @@ def test_contact_sheet_has_even_tiles() -> None:
     assert sheet.height > plain.height == 2 * 90 + 3 * 4
     assert _at(plain, 4 + 60, 4 + 45) == (255, 0, 0)
     assert _at(plain, 4 + 1, 4 + 1) == (255, 0, 0)
-    # An image of another shape is shown whole, in the middle.
+    # An image of another shape is shown whole, centered.
     assert _at(plain, 128 + 60, 4 + 45) == (0, 0, 255)
     assert _at(plain, 128 + 5, 4 + 45) == (232, 232, 232)
     assert _at(plain, 4 + 60, 98 + 45) == (0, 255, 0)

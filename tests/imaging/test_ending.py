@@ -1,4 +1,4 @@
-"""A file that is cut short is refused exactly where the decoder of training refuses it."""
+"""A truncated file is refused exactly if the decoder of training refuses it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def encoded(kind: str, image: Pillow.Image | None = None, **options: Any) -> byt
 
 
 def with_thumbnail() -> bytes:
-    """Return a JPEG whose EXIF holds a whole JPEG: an end marker long before the end."""
+    """Return a JPEG whose EXIF contains a whole JPEG: an end marker long before the end."""
     small = encoded("JPEG", scene((64, 48)))
     plain = encoded("JPEG", quality=95)
     body = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + small

@@ -1,4 +1,4 @@
-"""Images, folders, globs and videos, named on a command line, become frames."""
+"""Images, folders, globs and videos on the command line become frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.imaging.test_video import make_video
 
 
 def make_png(width: int, height: int) -> bytes:
-    """Return a PNG whose header gives a size that its few bytes do not hold."""
+    """Return a PNG with a larger size in its header than its few bytes can contain."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -36,7 +36,7 @@ def make_png(width: int, height: int) -> bytes:
 
 
 def names(*inputs: str) -> list[str]:
-    """Return the names of all frames of the one source that the inputs make."""
+    """Return the names of all frames of the single source of the inputs."""
     (source,) = open_sources(inputs)
     frames = list(source.frames())
     assert [frame.index for frame in frames] == list(range(len(frames)))
@@ -95,7 +95,7 @@ def test_what_is_named_twice_is_read_once(tmp_path: Path) -> None:
     video = str(tmp_path / "v.mp4")
     sources = open_sources([str(tmp_path / "sub/a.jpg"), video, str(tmp_path), video, str(tmp_path / "*.mp4")])
     assert [(source.kind, source.name, source.total) for source in sources] == [
-        ("pictures", "pictures", 1),
+        ("images", "images", 1),
         ("video", "v.mp4", 2),
     ]
     assert [source.paths for source in sources] == [(tmp_path / "sub/a.jpg",), (tmp_path / "v.mp4",)]
@@ -105,7 +105,7 @@ def test_sources_keep_the_order_they_were_named_in(tmp_path: Path) -> None:
     videos = [make_video(tmp_path / name / "v.mp4", 2) for name in ("one", "two")]
     make_image(tmp_path / "a.jpg")
     sources = open_sources([str(videos[0]), str(tmp_path / "a.jpg"), str(videos[1])])
-    assert [source.name for source in sources] == ["one/v.mp4", "pictures", "two/v.mp4"]
+    assert [source.name for source in sources] == ["one/v.mp4", "images", "two/v.mp4"]
     all_names = [frame.name for source in sources for frame in source.frames()]
     assert len(set(all_names)) == 5 and all_names[0] == "one/v.mp4.frames/000000.png"
 
@@ -121,10 +121,10 @@ def test_sources_keep_the_order_they_were_named_in(tmp_path: Path) -> None:
         (lambda p: (p / "empty").mkdir(), "empty", "empty must be a folder with images (.bmp, .jpeg"),
         (lambda _: None, "no*.jpg", "'no*.jpg' must be a glob that matches images or videos, but matches no file"),
         (lambda p: (p / "a.txt").touch(), "*.txt", "but matches 1 other files or folders"),
-        (lambda p: (p / "a.txt").touch(), "a.txt", "a.txt must be an image or a video by the ending of its name, got"),
+        (lambda p: (p / "a.txt").touch(), "a.txt", "a.txt must be an image or a video by its file extension, got"),
         (lambda p: (p / "v.mp4").write_bytes(b"x" * 999), "v.mp4", "v.mp4: cannot be opened\n  the file is damaged"),
         (lambda p: (p / "v.mov").touch(), "v.mov", "v.mov: cannot be opened"),
-        (lambda _: None, "97", "camera 97: cannot be opened\n  is it plugged in"),
+        (lambda _: None, "97", "camera 97: cannot be opened\n  check that it is plugged in"),
         (lambda _: None, "9" * 30, "cannot be opened"),
     ],
 )
@@ -140,16 +140,16 @@ def test_what_cannot_be_looked_at_is_refused_before_anything_runs(
 
 
 def test_no_input_at_all() -> None:
-    with pytest.raises(RequestError, match="nothing to look at"):
+    with pytest.raises(RequestError, match="no input: pass images"):
         open_sources([])
 
 
 BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty.jpg": (lambda _: b"", "the file is empty"),
     "cut.jpg": (lambda data: data[:900], "the file is truncated"),
-    "text.jpg": (lambda _: b"hello world" * 99, "of no kind of image"),
+    "text.jpg": (lambda _: b"hello world" * 99, "not a supported format"),
     "cut.png": (lambda data: data[: len(data) // 2], "the file ends before the image does"),
-    "gif.jpg": (lambda _: make_gif(), "does not decode GIF images; convert it in place (keep a copy): python -c "),
+    "gif.jpg": (lambda _: make_gif(), "cannot decode GIF images; convert it in place (keep a copy): python -c "),
     "wide.png": (lambda _: make_png(50_000, 50_000), "exceeds limit of 178956970 pixels"),
 }
 

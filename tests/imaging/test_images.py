@@ -1,4 +1,4 @@
-"""The frame: what OpenCV shows (hence mmcv), what Pillow makes upright, and what the header reader says are one."""
+"""The frame: OpenCV (and so mmcv), Pillow's upright image, and the header reader agree."""
 
 from __future__ import annotations
 

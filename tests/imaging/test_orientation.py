@@ -1,4 +1,4 @@
-"""The frame of an image is the one that mmcv decodes, whatever the file and whatever its tags say."""
+"""The frame of an image is the one that mmcv decodes, for any file and any tags."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHOLE = (10_000, 10_000)
 
 
 def marked() -> Pillow.Image:
-    """Return an image whose four quarters differ in every channel, so that no two ways of turning it are alike."""
+    """Return an image whose four quarters differ in every channel, so that all rotations of it differ."""
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for number, (y, x) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
         pixels[y * 16 : (y + 1) * 16, x * 32 : (x + 1) * 32] = (number * 70, 250 - number * 60, 20 + number * 55)
@@ -133,14 +133,14 @@ ODD: dict[str, bytes] = {
 
 
 def check_frame(path: Path, content: bytes) -> Pixels:
-    """Check size and pixels of a file against what is decoded in training; return that."""
+    """Check size and pixels of a file against the image decoded in training; return that image."""
     path.write_bytes(content)
     expected = decoded(content)
     assert expected is not None
     assert read_header(path).size == (expected.shape[1], expected.shape[0])
     image, scale = open_decoded(path, "RGB", WHOLE)
     assert scale == 1
-    # Other builds of a decoder differ by a few levels, another way up by dozens.
+    # Other builds of a decoder differ by a few levels, another orientation by dozens.
     assert np.abs(np.asarray(image).astype(int) - expected).mean() < 12
     return expected
 

@@ -1,4 +1,4 @@
-"""Videos in and out. OpenCV itself writes and reads what is tested."""
+"""Reading and writing videos; OpenCV itself writes and reads the test files."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_video_that_breaks_off_says_so(tmp_path: Path) -> None:
     *good, last = source.frames()
     assert 5 < len(good) < 190 and all(frame.image is not None for frame in good)
     assert last.image is None and last.index == len(good)
-    assert last.problem.startswith(f"{path}: ends after {len(good)} of the 200 frames that its header promises")
+    assert last.problem.startswith(f"{path}: ends after {len(good)} of the 200 frames in its header")
 
 
 def test_a_video_that_fails_while_it_is_written_leaves_what_was_there(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_video_that_fails_while_it_is_written_leaves_what_was_there(tmp_path: 
 def test_a_video_that_is_not_what_was_written_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     with (
-        pytest.raises(OutputError, match="2 images were written, 0 are in the file"),
+        pytest.raises(OutputError, match="2 images were written, but 0 are in the file"),
         new_video(path, 25, SIZE) as w,
     ):
         w.write(gray(1))

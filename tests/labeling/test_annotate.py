@@ -29,7 +29,7 @@ from tests.cli.run import run
 
 CAR8 = load_skeleton("car8")
 
-# Stands where labelme would: writes down how it was called, and saves what the test says.
+# A fake labelme: records how it was called, and saves what the test says.
 PROGRAM = """#!{python}
 import json, pathlib, sys
 here = pathlib.Path(__file__).parent
@@ -52,7 +52,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "status").write_text("0")
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("DISPLAY", ":99")
-    # A labelme beside this Python would come first.
+    # A labelme next to this Python would come first.
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     return folder
 
@@ -109,7 +109,7 @@ def test_what_was_saved_in_a_review_is_brought_back(program: Path, tmp_path: Pat
     assert run("review", tmp_path / "cars", "--out", tmp_path / "out").status == 0
     saves(program, ["a.jpg"])
     done = run("annotate", tmp_path / "out/pictures")
-    assert done.status == 0 and "brought back to their originals: 1" in done.out
+    assert done.status == 0 and "restored to their originals: 1" in done.out
     assert json.loads((tmp_path / "cars/a.json").read_text()) == labeled("a.jpg")
 
 
@@ -117,7 +117,7 @@ def test_an_error_of_labelme_is_one(program: Path, tmp_path: Path) -> None:
     make_image(tmp_path / "cars/a.jpg", (96, 80))
     (program / "status").write_text("3")
     done = run("annotate", tmp_path / "cars", "--then-convert", tmp_path / "set")
-    assert done.status == 1 and "ended with exit status 3" in done.err and not (tmp_path / "set").exists()
+    assert done.status == 1 and "failed with exit status 3" in done.err and not (tmp_path / "set").exists()
     (program / "labelme").write_text("#!/nowhere/python\n")
     done = run("annotate", tmp_path / "cars")
     assert done.status == 1 and "cannot be started" in done.err
@@ -130,7 +130,7 @@ def test_without_labelme_it_is_said_how_to_get_it(
     (program / "labelme").unlink()
     monkeypatch.setenv("PATH", str(program))
     done = run("annotate", tmp_path / "cars")
-    assert done.status == 2 and "needs the program labelme" in done.err and "uv tool install labelme" in done.err
+    assert done.status == 2 and "requires the program labelme" in done.err and "uv tool install labelme" in done.err
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_without_labelme_it_is_said_how_to_get_it(
         (["nowhere"], "nowhere must be an existing folder with images"),
         (["empty"], "empty must be a folder with images, got 'none in it'"),
         (["cars", "--skeleton", "car9"], "skeleton must be one of car8"),
-        (["cars", "--then-validate"], "--then-validate checks the data set that --then-convert OUT writes"),
+        (["cars", "--then-validate"], "--then-validate needs --then-convert DIR"),
         (["cars", "--then-convert", "cars"], "--then-convert must lie outside of what is read"),
     ],
 )
@@ -159,11 +159,11 @@ def test_without_a_screen(program: Path, tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     done = run("annotate", tmp_path / "cars")
-    assert done.status == 2 and "needs a screen" in done.err and not (program / "called.json").exists()
+    assert done.status == 2 and "requires a screen" in done.err and not (program / "called.json").exists()
 
 
 class Screen:
-    """A screen that nobody sees, a keyboard and a mouse.
+    """A virtual screen, a keyboard and a mouse.
 
     Attributes:
         env: the environment of programs that are to show on it.
@@ -177,18 +177,18 @@ class Screen:
         os.close(write)
         with os.fdopen(read) as pipe:
             number = pipe.readline().strip()
-        # HOME, so that neither settings nor window places of whoever runs the test count or change.
+        # HOME, so that the user's settings and window places are neither used nor changed.
         self.env = {**os.environ, "DISPLAY": f":{number}", "HOME": str(folder), "QT_QPA_PLATFORM": "xcb"}
 
     def do(self, *arguments: object) -> str:
-        """Call xdotool, and give what it showed on the screen time to come."""
+        """Call xdotool, and wait for the screen to update."""
         command = ["xdotool", *map(str, arguments)]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         time.sleep(0.5)
         return done.stdout.strip()
 
     def window(self, name: str, process: subprocess.Popen[str], seconds: float = 60.0) -> str:
-        """Return the window of a process whose title begins so, once it is there."""
+        """Return the window of a process whose title starts so, once it exists."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and process.poll() is None:
             found = self.do("search", "--onlyvisible", "--name", f"^{name}")

@@ -1,4 +1,4 @@
-"""Predictions beside the images: read back as labels, renewed, and never over what a person saved."""
+"""Predictions next to the images: read back as labels, replaced, and never written over a person's labels."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_what_is_written_is_read_as_labels(tmp_path: Path) -> None:
     assert (first["flags"], second["flags"]) == ({}, {"occluded": True})
     assert (first["description"], second["description"]) == ("score 0.90", "score 0.10")
     read = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
-    # They are read, and it is said that nobody has seen them.
+    # They are read, with a warning that they are unchecked.
     assert [(finding.code, Path(finding.file).name) for finding in read.findings] == [
         ("W325", "a.json"),
         ("W325", "b.json"),
@@ -126,7 +126,7 @@ def test_a_file_that_is_something_else_stays_even_then(tmp_path: Path, content: 
     report = write(tmp_path, replace=True)
     assert (report.new, report.replaced) == (1, 0) and (tmp_path / "a.json").read_text() == content
     (problem,) = report.problems
-    assert str(tmp_path / "a.json") in problem and said in problem and "stays as it is" in problem
+    assert str(tmp_path / "a.json") in problem and said in problem and "it is kept" in problem
 
 
 def test_an_image_that_is_labeled_elsewhere_gets_no_second_file(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_file_that_is_saved_meanwhile_stays(tmp_path: Path) -> None:
     make_image(tmp_path / "a.jpg")
     mine = {"imagePath": "a.jpg", "shapes": []}
     report = write(tmp_path, told=Told(meanwhile=lambda: save(tmp_path / "a.json", mine)))
-    assert (report.written, report.kept) == (0, 1) and "was saved by somebody" in report.problems[0]
+    assert (report.written, report.kept) == (0, 1) and "was saved by someone" in report.problems[0]
     assert load(tmp_path / "a.json") == mine
 
 
@@ -174,9 +174,9 @@ def test_two_images_with_one_file_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["."], "which models to use must be said"),
-        ([".", "--run", "x", "--bundle", "y"], "one pair of models is needed, got --run, --bundle"),
-        ([".", "--det", "x", "y"], "--det and --pose go together, got only --det"),
+        (["."], "name the models to use"),
+        ([".", "--run", "x", "--bundle", "y"], "name one pair of models, got --run, --bundle"),
+        ([".", "--det", "x", "y"], "--det and --pose must be given together, got only --det"),
         (["nowhere", "--run", "x"], "nowhere must be an existing folder"),
         ([".", "--run", "x"], "must be a folder with images"),
     ],
@@ -193,7 +193,7 @@ def test_nothing_to_do_needs_no_models(tmp_path: Path) -> None:
     make_image(tmp_path / "a.jpg")
     save(tmp_path / "a.json", {"imagePath": "a.jpg", "shapes": []})
     done = run("prelabel", tmp_path, "--run", tmp_path / "nowhere")
-    assert done.status == 0 and "wrote 0 labelme files" in done.out and "1 that a person saved" in done.out
+    assert done.status == 0 and "wrote 0 labelme files" in done.out and "kept 1 saved by a person" in done.out
 
 
 def test_the_models_skeleton_stays_in_the_folder_for_annotate_and_convert(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_the_models_skeleton_stays_in_the_folder_for_annotate_and_convert(tmp_pa
     assert own_skeleton([tmp_path / "dogs"]).skeleton == dog
     done = run("convert", tmp_path / "dogs", "--out", tmp_path / "set")
     assert done.status == 0, done.words
-    # Models of other keypoints leave the folder as it is.
+    # Models of other keypoints leave the folder unchanged.
     before = (tmp_path / "dogs/a.json").read_bytes()
     with pytest.raises(RequestError, match="keypoints must be those of the models"):
         write(tmp_path / "dogs")

@@ -1,4 +1,4 @@
-"""Which images come next, and the folder that is written: links that labelme edits through, and the way back."""
+"""The choice of the next images, and the output folder: links for labelme, and the way back."""
 
 from __future__ import annotations
 
@@ -73,7 +73,11 @@ NOTHING = found(np.zeros((0, 4)), np.zeros((0, 8, 2)))
 def test_confidence_is_that_of_the_least_sure_object() -> None:
     two = replace(found(np.tile(BOX, (2, 1)), np.tile(POINTS, (2, 1, 1))), scores=np.array([0.9, 0.5]))
     terms = by_confidence(material([None] * 3, [two, NOTHING, None], CAR8))
-    assert terms == [Term(0.75, "least sure object 0.25 (box 0.50, points 0.50)"), Term(0.5, "nothing is found"), None]
+    assert terms == [
+        Term(0.75, "least confident object 0.25 (box 0.50, points 0.50)"),
+        Term(0.5, "nothing detected"),
+        None,
+    ]
 
 
 def test_boxes_count_points_outside_and_overlaps_less_than_usual() -> None:
@@ -82,11 +86,11 @@ def test_boxes_count_points_outside_and_overlaps_less_than_usual() -> None:
     out[0, 3] = (110.0, 40.0)
     small = found(np.array([[0.0, 0.0, 200.0, 200.0]]))
     usual, outside, less, empty = by_boxes(material([None] * 4, [found(), found(points=out), small, NOTHING], CAR8))
-    assert usual == (0.0, "box and points agree") and empty == (0.0, "nothing is found")
+    assert usual == (0.0, "box and points agree") and empty == (0.0, "nothing detected")
     assert outside and outside.value == pytest.approx(10 / 100 / 0.25)
-    assert outside.reason == f"{CAR8.names[3]} lies 10 px outside of its box"
+    assert outside.reason == f"{CAR8.names[3]} is 10 px outside its box"
     assert less and less.value == pytest.approx((0.49 - 0.1225) / 0.49)
-    assert less.reason == "box and box of points overlap by IoU 0.12, usual are 0.49"
+    assert less.reason == "IoU of the box and the points' box is 0.12, usually 0.49"
 
 
 def test_labels_count_what_is_missed_what_is_too_many_and_oks() -> None:
@@ -103,8 +107,8 @@ def test_labels_count_what_is_missed_what_is_too_many_and_oks() -> None:
     oks = (7 + np.exp(-(30**2) / (2 * 10000 * 0.1**2))) / 8
     assert terms[1] and terms[1].value == pytest.approx(1 - oks)
     assert terms[1].reason == f"object 1: OKS {oks:.2f}; {CAR8.names[5]} is 30 px from its label"
-    assert terms[2] and terms[2].reason == "labeled object 1 is not found"
-    assert terms[4] and terms[4].reason == "an object is found (0.40), not labeled"
+    assert terms[2] and terms[2].reason == "labeled object 1 is missed"
+    assert terms[4] and terms[4].reason == "an object is detected (0.40), not labeled"
     assert by_labels(material([None, labeled()], [found(), None], CAR8)) == [None, None]
 
 
@@ -124,7 +128,7 @@ def test_geometry_counts_what_fits_no_car() -> None:
     few = replace(moved, keypoint_scores=np.array([[0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1]]))
     terms = by_geometry(material([clean, None, None, None], [None, moved, few, None], CAR8))
     assert terms[0] and terms[0].value < 0.2
-    assert terms[1] and terms[1].value > 0.4 and "the points fit no car by" in terms[1].reason
+    assert terms[1] and terms[1].value > 0.4 and "off a rigid car" in terms[1].reason
     assert terms[2] is None and terms[3] is None
     no_template = CAR8.model_copy(update={"template": None})
     assert by_geometry(material([clean], [None], no_template)) == [None]
@@ -173,8 +177,11 @@ def test_the_folder_holds_the_list_the_sheet_and_links(tmp_path: Path) -> None:
     document = load(tmp_path / "out/review.json")
     assert [entry["rank"] for entry in document["pictures"]] == [1, 2, 3, 4]
     first = document["pictures"][0]
-    assert first["labelled"] is None, "files that nobody has saved are no labels"
-    assert first["found"] == 2 and "confidence 0.28: least sure object 0.72 (box 0.80, points 0.90)" in first["reasons"]
+    assert first["labelled"] is None, "files never saved by a person are no labels"
+    assert (
+        first["found"] == 2
+        and "confidence 0.28: least confident object 0.72 (box 0.80, points 0.90)" in first["reasons"]
+    )
     with (tmp_path / "out/review.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["file_name"] for row in table] == [entry["file_name"] for entry in document["pictures"]]
@@ -224,7 +231,7 @@ def test_a_data_set_with_a_file_of_predictions(tmp_path: Path) -> None:
     file = predict(data / IMAGES, tmp_path / "predictions.json", ["0.png", "2.png", "3.png"])
     result = go(data, tmp_path / "out", predictions=file)
     assert result.by == ("confidence", "boxes", "geometry", "labels", "variety") and len(result.chosen) == 3
-    assert "says nothing about 1 images" in result.notes[0]
+    assert "has no predictions for 1 images" in result.notes[0]
     assert any(reason.startswith("labels") for reason in result.chosen[0].reasons)
     read = labelme.FORMAT.read([tmp_path / "out/pictures"], CAR8, ReadOptions())
     kept = dataset.select_images([0, 2, 3])
@@ -236,10 +243,10 @@ def test_a_data_set_with_a_file_of_predictions(tmp_path: Path) -> None:
 def test_only_those_without_labels(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "cars", 3)
     (data / "sub/1.json").write_text(json.dumps({"imagePath": "1.jpg", "shapes": []}))
-    names = [one.candidate.image.file_name for one in go(data, tmp_path / "out", only="unlabelled").chosen]
+    names = [one.candidate.image.file_name for one in go(data, tmp_path / "out", only="unlabeled").chosen]
     assert sorted(names) == ["sub/0.jpg", "sub/2.jpg"]
     with pytest.raises(RequestError, match="6 images, none of them labeled"):
-        go(make_folder(tmp_path / "new"), tmp_path / "other", only="labelled")
+        go(make_folder(tmp_path / "new"), tmp_path / "other", only="labeled")
     assert not (tmp_path / "other").exists()
 
 
@@ -350,7 +357,7 @@ def test_the_command_prints_the_list_and_what_comes_next(tmp_path: Path) -> None
         (["empty"], "empty must be a folder with images, or a data set, got 'no image in it'"),
         (["cars", "--by", "looks"], "--by must be names of confidence, boxes, geometry, labels"),
         (["cars", "--by", ","], "--by must be at least one of"),
-        (["cars", "--run", "x", "--predictions", "y"], "--predictions are there already"),
+        (["cars", "--run", "x", "--predictions", "y"], "--predictions cannot be combined with models"),
         (["cars", "--out", "cars/next"], "--out must be outside of cars"),
         (["cars", "--predictions", "y.json"], "y.json: cannot be read"),
         (["cars", "--bundle", "nowhere.zip"], "nowhere.zip: does not exist"),

@@ -1,4 +1,4 @@
-"""What a review is made of: images that cannot be read, predictions by name or by id, and what images look like."""
+"""The input of a review: unreadable images, predictions by name or by id, and image features."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_predictions_of_other_images_are_refused_and_of_some_are_counted(folder:
     write("sub/b.jpg")
     got = with_predictions(candidates, file)
     assert [one.image.file_name for one in got.images] == ["sub/b.jpg"]
-    assert got.notes[-1] == f"{file}: says nothing about 1 images, which are left out"
+    assert got.notes[-1] == f"{file}: has no predictions for 1 images, which are left out"
 
 
 def test_images_are_told_apart_by_gray_values_and_by_where_objects_are(folder: Path) -> None:
@@ -105,7 +105,7 @@ def test_images_are_told_apart_by_gray_values_and_by_where_objects_are(folder: P
     looks, layout = rows[:, :-4], rows[:, -4:]
     assert not np.allclose(looks[0], looks[1])
     assert looks[0].tolist() == looks[2].tolist()
-    # What cannot be read is gray.
+    # Unreadable images are gray.
     assert set(looks[4].tolist()) == {looks[4][0]}
     assert layout[[0, 1, 3, 4]].tolist() == [[0.0] * 4] * 4
     np.testing.assert_allclose(layout[2], [1 / 8, 0.5, 0.5, 0.5])

@@ -1,4 +1,4 @@
-"""What `posetools view` shows: which images, where things lie in them, and what is marked."""
+"""`posetools view`: the choice of images, the places of drawings, and marks."""
 
 from __future__ import annotations
 
@@ -246,20 +246,20 @@ def test_findings_of_a_labeled_source_are_those_of_its_reader(tmp_path: Path) ->
     Pillow.new("RGB", SIZE, GRAY).save(source / "c.png")
     result = _view(source, tmp_path / "some", finding="E301", each=True)
     assert list(contents(tmp_path / "some")) == ["b.png"]
-    assert result.notes == ("errors in reading: 1; what they name is not drawn; see `posetools convert`",)
+    assert result.notes == ("reading errors: 1, which are not drawn; see `posetools convert`",)
 
 
 def test_codes_that_are_unknown_do_not_occur_or_are_of_no_image(cars: Path) -> None:
     with pytest.raises(
-        RequestError, match=r"--finding must be .*got 'E999'\n  what occurs here: .*W211 few-iterations \(1\)"
+        RequestError, match=r"--finding must be .*got 'E999'\n  codes in this data: .*W211 few-iterations \(1\)"
     ):
         _view(cars, finding="E999")
     result = _view(cars, finding="E104")
     assert result.out is None
-    assert result.notes[0].startswith("no image has E104 area; what occurs here: ")
+    assert result.notes[0].startswith("no image has E104 area; codes in this data: ")
     result = _view(cars, finding="W211")
     assert result.out is None
-    assert "W211 few-iterations, of no one image: " in result.notes[0]
+    assert "W211 few-iterations, on no single image: " in result.notes[0]
     assert not (cars.parent / "view.png").exists()
 
 
@@ -326,7 +326,7 @@ def test_predictions_of_coco_go_by_the_ids_of_the_data(cars: Path, tmp_path: Pat
     with pytest.raises(RequestError, match=r"images must be those of the data, such as 'a\.png', got 'd\.png'"):
         _view(cars, predictions=file, split="train")
     edit(cars / VAL, lambda d: (d["images"][0].update(id=1), d["annotations"][0].update(image_id=1)))
-    with pytest.raises(RequestError, match="ids must differ between the splits\n  --split names one"):
+    with pytest.raises(RequestError, match="ids must differ between splits\n  choose one with --split"):
         _view(cars, predictions=file)
     file.write_text(json.dumps([{**result, "image_id": 1}]))
     assert _view(cars, predictions=file, split="val").shown == 1
@@ -347,16 +347,16 @@ def test_of_one_object_the_prediction_is_shown_that_fits_it_best(tmp_path: Path)
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"data": "nothing"}, "nothing: must be a data set folder or a labeled source, but there is none"),
-        ({"data": "empty"}, "empty: must be a data set folder, or of a format that is told by its signs, but"),
+        ({"data": "nothing"}, "nothing: must be a data set folder or a labeled source, but does not exist"),
+        ({"data": "empty"}, "empty: must be a data set folder, or in a format that can be auto-detected, but"),
         ({"split": "test"}, "--split must be one of train, val, got 'test'"),
         ({"number": 0}, "--n must be at least 1, got 0"),
         ({"columns": 0}, "--columns must be at least 1, got 0"),
         ({"out": "empty"}, "must be the file of the sheet, but is a folder"),
         ({"out": "sheet.txt"}, "--out must be a file that ends with .jpeg, .jpg, .png, .webp, got"),
-        ({"out": "cars/images/a.png"}, "is a labeled image itself"),
-        ({"out": "cars", "each": True}, "must be a new or an empty folder with --each, but is not"),
-        ({"out": "cars/train_coco.json", "each": True}, "must be a new or an empty folder with --each, but is not"),
+        ({"out": "cars/images/a.png"}, "is one of the labeled images"),
+        ({"out": "cars", "each": True}, "must be a new or empty folder with --each, but is not"),
+        ({"out": "cars/train_coco.json", "each": True}, "must be a new or empty folder with --each, but is not"),
         ({"tile": (9000, 9000)}, "the sheet must be at most 120 million pixels, got"),
         ({"predictions": "other.json"}, "images must be those of the data, such as 'a.png', got 'z.png'"),
         ({"skeleton": "horse"}, "skeleton must be one of car8, coco17 or the path of a YAML file, got 'horse'"),

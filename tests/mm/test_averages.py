@@ -236,7 +236,7 @@ def test_rescue_replaces_them_with_the_raw_weights(stale: Trained) -> None:
     again = run_command("rescue", work_dir)
     assert (again.status, again.out) == (
         0,
-        f"{work_dir}: nothing to rescue: every average follows the weights it is of\n",
+        f"{work_dir}: nothing to rescue: all weight averages are intact\n",
     )
     # It resumes, and the average starts from the raw weights.
     told = Recorder()
@@ -255,4 +255,4 @@ def test_sound_runs_are_not_changed(trained: Trained) -> None:
 def test_a_folder_without_checkpoints_cannot_be_rescued(tmp_path: Path) -> None:
     done = run_command("rescue", tmp_path)
     assert done.status == 2
-    assert f"{tmp_path}: must be a work folder of a run, or a folder of such, got no checkpoint in it" in done.err
+    assert f"{tmp_path}: must be a run's work folder, or a folder of work folders, got no checkpoint in it" in done.err

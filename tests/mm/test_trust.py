@@ -41,7 +41,7 @@ def test_without_it_nothing_runs_and_the_message_names_it(old: Path, tmp_path: P
 def test_with_it_the_weights_are_kept_and_no_code(old: Path, tmp_path: Path) -> None:
     done = run("publish", old, "--out", tmp_path / "new.pth", "--trust")
     assert done.status == 0, done.err
-    assert "meta.args is left out: a Namespace has no plain form" in " ".join(done.out.split())
+    assert "meta.args is dropped: a Namespace has no plain form" in " ".join(done.out.split())
     assert (tmp_path / "ran").exists()
     (tmp_path / "ran").unlink()
     (new,) = tmp_path.glob("new-*.pth")

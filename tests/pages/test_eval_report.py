@@ -1,4 +1,4 @@
-"""The page that ``eval --report`` writes: what stands in it, what is drawn, and that nothing in data can act in it."""
+"""The page that ``eval --report`` writes: its contents, its drawings, and that no data can run in it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_page_has_tables_curves_and_cases(first: Report, page: Page) -> None
     charts = [svg["aria-label"] for svg in page.of("svg", **{"class": "curve"})]
     assert charts == [
         "precision and recall of boxes",
-        "what a threshold of the boxes' score gives",
+        "boxes by score threshold",
         "calibration of boxes",
         "precision and recall of poses, labeled boxes",
         "precision and recall of poses, detected boxes",
@@ -86,7 +86,7 @@ def test_the_page_has_tables_curves_and_cases(first: Report, page: Page) -> None
     assert len(page.of("svg", **{"class": "bar"})) == 2 + 2 * 8
     for name in ("why AP of poses is lost", "why AP of boxes is lost", "calibration of scores", "AP, PCK, NME"):
         assert name in page.text
-    for word in ("left/right inversion", "no box", "prediction on nothing"):
+    for word in ("left/right inversion", "no box", "background prediction"):
         assert word in page.text
     shown = page.of("li", **{"class": "item case pair"})
     assert 4 < len(shown) <= NUMBER
@@ -182,10 +182,10 @@ def test_a_case_shows_the_label_and_what_was_predicted(cases: tuple[ShownCase, .
     assert shown[0].shape == shown[1].shape
     assert max(shown[0].shape) <= 340
     red = [(np.abs(one - np.array([255, 40, 90])).max(axis=2) < 60).sum() for one in shown]
-    # Only what was predicted has rings and lines in this color.
+    # Only predictions have rings and lines in this color.
     assert red[1] > red[0] + 50
     found = next(case for case in cases if case.kinds[0] == "no_box")
-    assert found.panels[1].text == "nothing was found"
+    assert found.panels[1].text == "nothing detected"
     assert found.place
 
 
@@ -198,7 +198,7 @@ def test_images_that_are_gone_leave_their_cases(first: Report, tmp_path: Path) -
 
 def test_nothing_wrong_is_a_page_too(cars: Dataset, tmp_path: Path) -> None:
     page = page_of([report_of(cars, Oracle(cars, blur=0.0))], tmp_path)
-    assert "Nothing is wrong enough to be shown." in page.text or page.of("li", **{"class": "item case pair"})
+    assert "There are no errors to show." in page.text or page.of("li", **{"class": "item case pair"})
     empty = replace(cars, keypoints=np.zeros_like(cars.keypoints))
     page = page_of([report_of(empty, Oracle(cars))], tmp_path)
     assert "no keypoint is labeled" in page.text

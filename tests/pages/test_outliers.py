@@ -1,4 +1,4 @@
-"""Which objects charts of a validation report link to: those with no other near them, whatever the distribution."""
+"""Which objects charts of a validation report link to: those with no other near them, for any distribution."""
 
 from __future__ import annotations
 

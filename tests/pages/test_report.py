@@ -1,4 +1,4 @@
-"""The page that ``validate --report`` writes: what stands in it, and that nothing in data gets to act in it."""
+"""The page that ``validate --report`` writes: its contents, and that no data can run in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOSTILE = "<script>alert('1')</script>\"&.jpg"
 
 
 class Page(HTMLParser):
-    """The elements of a page: name and attributes, and the text of all that is no script or style."""
+    """The elements of a page: name and attributes, and all text outside scripts and styles."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
 
 def check_links(page: Page) -> None:
-    """Check that a page holds its images itself, and that all its other links lead to places in it."""
+    """Check that a page contains its images, and that all other links are within the page."""
     links = [a.get(key) or "" for _, a in page.elements for key in ("src", "href", "srcset", "data") if key in a]
     ids = [a["id"] for _, a in page.elements if "id" in a]
     assert len(set(ids)) == len(ids)
@@ -95,14 +95,14 @@ def test_the_page_has_totals_charts_and_each_finding_with_its_image(cars: Path) 
     ]
     assert "area must be a number greater than 1 (square pixels), got 1.0" in page.text
     assert f"{cars / TRAIN}: annotations[1] (id 2)" in page.text
-    assert "is the point of another object, or the box too small?" in page.text
+    assert "check whether the point belongs to another object, or the box is too small" in page.text
     # Below the verdict, and at their findings.
     assert [img["alt"] for img in page.of("img")] == ["", "", "E104 in train: a.jpg", "W202 in train: sub/b.png"]
     assert len(page.of("svg", **{"class": "histogram"})) == 3
     assert len(page.of("svg", **{"class": "heat"})) == 8
     # Two splits, and eight keypoints in both.
     assert len(page.of("svg", **{"class": "bar"})) == 2 + 2 * 8
-    assert "posetools validate --fix mends it" not in page.text
+    assert "Fix it with posetools validate --fix" not in page.text
 
 
 def test_the_same_findings_give_the_same_bytes(cars: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_crop_shows_the_object_and_its_points(cars: Path) -> None:
         for crop in cropper.crops(each)
     )
     assert max(ringed.shape) <= 340
-    # Only the ring round the point of the finding is new, a few pixels of strong color.
+    # Only the ring around the finding's point is new, a few pixels of strong color.
     rows, columns = np.nonzero(np.abs(ringed - plain).sum(axis=2) > 150)
     assert 20 < len(rows) < 400
     assert rows.max() - rows.min() < 40

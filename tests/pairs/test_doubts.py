@@ -1,4 +1,4 @@
-"""A model whose AP was 0, or that nobody has measured, is told by what its run recorded."""
+"""Warnings about models whose AP was 0 or was never measured, from the record of the run."""
 
 from __future__ import annotations
 

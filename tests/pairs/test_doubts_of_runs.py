@@ -1,4 +1,4 @@
-"""Two epochs on six images find nothing: the run says so at its end, and who takes its checkpoints is warned."""
+"""Two epochs on six images train nothing: the run says so, and commands that use its checkpoints warn."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_predict_export_and_publish_warn(tiny: Tiny, det_run: Run, pose_run: Run
         shutil.copytree(each.work_dir, folder / name)
     done = run("predict", tiny.data / IMAGES / "4.png", "--run", folder, "--device", "cpu")
     assert done.status == 0, done.err
-    assert done.err.count("of the run: this model finds nothing or next to nothing") == 2
+    assert done.err.count("of the run: this model detects (almost) nothing") == 2
     out = tmp_path / "cars.zip"
     done = run("export", "--run", folder, "--out", out, "--samples", "0")
     assert done.status == 0, done.err
-    assert done.words.count("this model finds nothing or next to nothing") == 2
+    assert done.words.count("this model detects (almost) nothing") == 2
     done = run("predict", tiny.data / IMAGES / "4.png", "--bundle", out, "--device", "cpu")
     assert f"warning: {out}: its detector had AP 0.000 when it was exported" in done.err
     done = run("publish", folder / "det" / "epoch_2.pth", "--out", tmp_path / "x.pth")

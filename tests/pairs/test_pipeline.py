@@ -1,4 +1,4 @@
-"""PosePipeline gives what the stock demo's functions give, in plain arrays, from any folder."""
+"""PosePipeline returns the same as the stock demo's functions, as plain arrays, from any folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tiny_runs import Run
 
 pytestmark = pytest.mark.train
 
-# Models of two epochs are sure of nothing.
+# Models of two epochs have low scores.
 LOW = PipelineOptions(device="cpu", bbox_thr=0.001)
 
 
@@ -39,7 +39,7 @@ def pipeline(det_run: Run, pose_run: Run) -> PosePipeline:
 
 
 def demo(det_run: Run, pose_run: Run, pixels: Pixels) -> Any:
-    """Do what MMPose's topdown_demo_with_mmdet.py does with one image."""
+    """Process one image as MMPose's topdown_demo_with_mmdet.py does."""
     from mmdet.apis import inference_detector, init_detector
     from mmpose.apis import inference_topdown, init_model
     from mmpose.evaluation.functional import nms
@@ -56,7 +56,7 @@ def demo(det_run: Run, pose_run: Run, pixels: Pixels) -> Any:
 
 
 def test_it_finds_what_the_stock_demo_finds(det_run: Run, pose_run: Run) -> None:
-    # Hundreds of boxes of one score: only the very same numbers leave NMS in the same order.
+    # Hundreds of boxes with equal scores: only identical numbers leave NMS in the same order.
     detector = Detector(*files(det_run))
     estimator = PoseEstimator(*files(pose_run), fast=True)
     result = PosePipeline(detector, estimator, load_skeleton("car8"), bbox_thr=0.001)(image())
@@ -106,7 +106,7 @@ def test_heatmaps_peak_at_the_keypoints(det_run: Run, pose_run: Run) -> None:
     cells = np.stack([peaks % w, peaks // w], axis=2) + 0.5
     centers, sizes = result.crops[:, None, :2], result.crops[:, None, 2:]
     places = centers - sizes / 2 + cells * sizes / [w, h]
-    # A cell stands for a few bins, and the keypoint is in the middle of one.
+    # A cell covers a few bins, and the keypoint is in the middle of one.
     assert (np.abs(places - result.keypoints) <= sizes / [w, h]).all()
 
 

@@ -91,7 +91,7 @@ def test_workers_of_a_cluster_read_the_bucket(server: Mapping[str, str], tmp_pat
 
 def test_faults_are_one_sentence(server: Mapping[str, str], tmp_path: Path) -> None:
     done = posetools_run(server, "convert", "s3://nosuch/set", "--out", tmp_path / "out")
-    said = "error: s3://nosuch/set: SRC must be an existing file or folder, but there is none\n"
+    said = "error: s3://nosuch/set: SRC must be an existing file or folder, but does not exist\n"
     assert (done.returncode, done.stderr) == (2, said)
     anonymous = {**server, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
     done = posetools_run(anonymous, "convert", "s3://labelme/set", "--out", tmp_path / "out")

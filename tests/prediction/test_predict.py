@@ -1,4 +1,4 @@
-"""``posetools predict`` from images and videos to files, with models that posetools trained and models of the zoo."""
+"""``posetools predict`` from images and videos to files, with models trained by posetools and models of the zoo."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def models(det_run: Run, pose_run: Run) -> list[str | Path]:
         pose_run.config,
         pose_run.checkpoint,
     ]
-    # Models of two epochs are sure of nothing, so every threshold is as low as it goes.
+    # Models of two epochs have low scores, so every threshold is minimal.
     return [*pair, "--device", "cpu", "--bbox-thr", "0.001", "--nms-thr", "0.05", "--kpt-thr", "0"]
 
 
@@ -89,7 +89,7 @@ def test_a_video_keeps_its_length_and_rate(det_run: Run, pose_run: Run, tmp_path
     assert (facts.total, facts.fps) == (11, 7.0)
     images = load(tmp_path / "out" / "predictions.json")["pictures"]
     assert [(image["file_name"], image["frame"]) for image in images] == [("clip.mp4", i) for i in range(11)]
-    # The same as one by one, in their order.
+    # The same as one by one, in order.
     options = PipelineOptions(device="cpu", bbox_thr=0.001, nms_thr=0.05)
     pipeline = PosePipeline.from_configs(
         (det_run.config, det_run.checkpoint), (pose_run.config, pose_run.checkpoint), options
@@ -145,7 +145,7 @@ def test_without_output_root_a_table_is_shown_and_nothing_written(
 
 
 def people(name: str, tmp_path: Path) -> tuple[tuple[str, Path], tuple[str, Path]]:
-    """Return a detector and a pose estimator of the zoo with random weights; the detector sees people everywhere."""
+    """Return a zoo detector and pose estimator with random weights; the detector detects people everywhere."""
     import torch
     from mmengine import Config
     from mmengine.registry import DefaultScope
@@ -169,7 +169,7 @@ def people(name: str, tmp_path: Path) -> tuple[tuple[str, Path], tuple[str, Path
 def test_models_of_the_zoo_find_people_with_17_points_and_heatmaps(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # mmpose's own data sets name a file relative to a clone: in this folder it is another one.
+    # mmpose's data sets name a file relative to a clone, which is another one in this folder.
     trap = tmp_path / "configs" / "_base_" / "datasets" / "coco.py"
     trap.parent.mkdir(parents=True)
     trap.write_text("dataset_info = dict(dataset_name='trap', keypoint_info={}, skeleton_info={})")
@@ -188,7 +188,7 @@ def test_models_of_the_zoo_find_people_with_17_points_and_heatmaps(
         "0.01",
     ]
     drawn = ["--kpt-thr", "0", "--output-root", "out", "--save-predictions", "--show-kpt-idx"]
-    # Faster R-CNN sees images of 1333x800, so there is one frame.
+    # Faster R-CNN scales images to 1333x800, so one frame is enough.
     video = [make_video(tmp_path / "clip.mp4", frames=1)] if name == PEOPLE[0] else []
     done = run("predict", "street.jpg", *video, *arguments, *drawn)
     assert done.status == 0, done.err

@@ -1,4 +1,4 @@
-"""Predictions as files: what is written is opened by pycocotools and by our own readers, and comes back."""
+"""Prediction files: pycocotools and our own readers open what is written."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_run_that_fails_leaves_what_was_there(tmp_path: Path, kind: str) -> No
     path = tmp_path / "p.json"
     path.write_text("old")
     bad = replace(make_result(1), keypoints=np.full((1, 8, 2), np.nan))
-    match = r"p\.json: what is predicted for a\.jpg is not finite"
+    match = r"p\.json: the prediction for a\.jpg is not finite"
     with pytest.raises(OutputError, match=match):  # noqa: SIM117
         with DocumentWriter(path, CAR8, {}) if kind == "document" else CocoWriter(path, CAR8) as writer:
             writer.add(make_result(1), "good.jpg")
@@ -213,8 +213,8 @@ def test_images_without_an_image_id_are_counted(tmp_path: Path) -> None:
             writer.add(make_result(2), f"{name}.jpg")
     assert (writer.left_out, writer.unknown) == (8, ["b.jpg", "c.jpg", "d.jpg", "e.jpg"])
     assert writer.problems == [
-        f"{path}: 4 of 5 images are not in the COCO file that gives the image ids; the 8 objects found in them are "
-        "left out of this file: b.jpg, c.jpg, d.jpg, ..."
+        f"{path}: 4 of 5 images are not in the COCO file with the image ids, so this file lacks their 8 objects: "
+        "b.jpg, c.jpg, d.jpg, ..."
     ]
     assert [entry["image_id"] for entry in json.loads(path.read_text())] == [7]
 
@@ -231,6 +231,9 @@ def test_results_without_boxes_get_the_box_that_pycocotools_gives_them(tmp_path:
     (tmp_path / "r.json").write_text(json.dumps(entries))
     found = read_predictions(tmp_path / "r.json", CAR8, {"a.jpg": 1})
     assert found["a.jpg"].boxes.tolist() == [[10, 43, 17, 50]]
+
+
+LIST = "pictures"
 
 
 def document(**changes: Any) -> Json:
@@ -255,15 +258,15 @@ def one_less() -> Json:
         (document(keypoint_names=["nose"]), "keypoint_names must be those of skeleton car8"),
         (
             document(instance={"keypoints": one_less()}),
-            "pictures[0].instances[0]: keypoints must be one entry for each",
+            f"{LIST}[0].instances[0]: keypoints must be one entry for each",
         ),
         (
             document(instance={"keypoint_scores": {"x": 1}}),
             "keypoint_scores must be one entry for each of the 8 keypoi",
         ),
-        (document(instance={"score": float("nan")}), "pictures[0].instances[0].score: input should be a finite number"),
-        (document(instance={"score": "0.5"}), "pictures[0].instances[0].score: input should be a valid number"),
-        (document(instance={"box": [1, 2, 3]}), "pictures[0].instances[0].box: list should have at least 4 items"),
+        (document(instance={"score": float("nan")}), f"{LIST}[0].instances[0].score: input should be a finite number"),
+        (document(instance={"score": "0.5"}), f"{LIST}[0].instances[0].score: input should be a valid number"),
+        (document(instance={"box": [1, 2, 3]}), f"{LIST}[0].instances[0].box: list should have at least 4 items"),
         (document(instance={"box": [9, 2, 3, 4]}), "instances[0]: box must be x1, y1, x2, y2 with x1 <= x2 and y1 <="),
         (
             document(instance={"box": [1, 2, 1e308, 4]}),
@@ -273,15 +276,15 @@ def one_less() -> Json:
             document(instance={"keypoints": {"x": [-1e7, 2]}}),
             "keypoints.x[0]: input should be greater than or equal to",
         ),
-        (document(image={"instances": None}), "pictures[0].instances: input should be a valid list, got None"),
-        (document(image={"file_name": ""}), "pictures[0].file_name: string should have at least 1 character"),
-        (document(images=[{"file_name": "a"}]), "pictures[0].instances: field required"),
+        (document(image={"instances": None}), f"{LIST}[0].instances: input should be a valid list, got None"),
+        (document(image={"file_name": ""}), f"{LIST}[0].file_name: string should have at least 1 character"),
+        (document(**{LIST: [{"file_name": "a"}]}), f"{LIST}[0].instances: field required"),
         (
-            document(images=document()["pictures"] * 2),
-            "pictures[1]: file_name (and frame) must be unique, got 'a.jpg'",
+            document(**{LIST: document()[LIST] * 2}),
+            f"{LIST}[1]: file_name (and frame) must be unique, got 'a.jpg'",
         ),
-        ({"images": []}, "the file must be predictions as `posetools predict` writes them"),
-        ("text", "the file must be predictions as `posetools predict` writes them"),
+        ({"images": []}, 'the file must be an object with "pictures" from `posetools predict`'),
+        ("text", 'the file must be an object with "pictures" from `posetools predict`'),
         (results_of({"image_id": 5}), "[1]: image_id must be an image id of the COCO file, got 5"),
         (results_of({"category_id": 2}), "[1]: category_id must be 1, that of skeleton car8, got 2"),
         (results_of({"keypoints": [1.0] * 51}), "[1]: keypoints must be 24 numbers, x, y and score of each keypoint"),
@@ -314,7 +317,7 @@ def test_the_valid_ones_are_valid(tmp_path: Path) -> None:
 
 def test_coco_results_need_image_ids(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(json.dumps(results_of()))
-    with pytest.raises(RequestError, match="the COCO file that gave the ids is needed too"):
+    with pytest.raises(RequestError, match="the COCO file with these ids is needed too"):
         read_predictions(tmp_path / "r.json", CAR8)
 
 

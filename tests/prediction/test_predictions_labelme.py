@@ -69,7 +69,7 @@ def test_an_object_that_labelme_cannot_hold_is_counted(tmp_path: Path) -> None:
     result = make_result(2)
     result.boxes[1, 2] = result.boxes[1, 0]
     problems = write_all([("a.png", result)], tmp_path, kpt_thr=0.3)
-    assert problems == ["a.png: 1 of 2 objects left out: their boxes have no area"]
+    assert problems == ["a.png: 1 of 2 objects skipped: their boxes have no area"]
     read = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert {finding.code for finding in read.findings} == {"W325"} and len(read.dataset) == 1
 
@@ -89,8 +89,8 @@ def gone(folder: Path) -> list[tuple[str, PoseResult]]:
 @pytest.mark.parametrize(
     ("make", "error", "problem"),
     [
-        (twice, RequestError, "a.png must be the only image with the labelme file a.json, got 'a.jpg' besides"),
-        (not_finite, OutputError, "what is predicted for b.jpg is not finite"),
+        (twice, RequestError, "a.png must be the only image with the labelme file a.json, got 'a.jpg' too"),
+        (not_finite, OutputError, "the prediction for b.jpg is not finite"),
         (gone, OutputError, "cannot copy"),
     ],
 )

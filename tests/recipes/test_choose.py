@@ -1,4 +1,4 @@
-"""The rules: data and machine in, values and reasons out."""
+"""The rules: values and reasons from data and machine."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ def recipe(
         (facts(), A10, (640, 384), "1920x1080"),
         (facts(size=(1080, 1920)), A10, (384, 640), "1080x1920"),
         (facts(size=(640, 640)), A10, (640, 640), "640x640"),
-        (facts(portrait=0.4), A10, (640, 640), "40 % of them are upright"),
+        (facts(portrait=0.4), A10, (640, 640), "40 % of them are portrait"),
         (facts(size=(320, 240), smallest=30), A10, (320, 256), "320x240"),
         (facts(smallest=30), A10, (1024, 576), "the 10 % smallest objects are"),
         (facts(smallest=10), A10, (1280, 736), "the 10 % smallest objects are"),
         (facts(size=(800, 600), smallest=3), A10, (800, 608), "the 10 % smallest objects are"),
-        (facts(), CPU, (640, 384), "on a CPU"),
+        (facts(), CPU, (640, 384), "for the CPU"),
         (facts(size=(320, 240), smallest=45), CPU, (256, 192), "the 10 % smallest objects are 36 px"),
-        (facts(smallest=200), CPU, (320, 192), "on a CPU"),
-        (facts(smallest=10), CPU, (640, 384), "on a CPU"),
+        (facts(smallest=200), CPU, (320, 192), "for the CPU"),
+        (facts(smallest=10), CPU, (640, 384), "for the CPU"),
     ],
 )
 def test_the_detectors_input_fits_images_and_small_objects(
@@ -125,10 +125,10 @@ def test_a_measured_batch_wins_over_the_estimate_and_no_gpu_is_said() -> None:
     seen: dict[Stage, Measurement] = {"det": Measurement(batch=64, batch_note="measured (64: 18.0 GiB)")}
     found = recipe(measured=seen, det={"batch_size": "auto"}).det
     assert (found.batch_size, found.because["batch_size"].reason) == (64, "measured (64: 18.0 GiB)")
-    none: dict[Stage, Measurement] = {"det": Measurement(batch_note="auto measures on a GPU, and there is none here")}
+    none: dict[Stage, Measurement] = {"det": Measurement(batch_note="auto needs a GPU, and none is available")}
     found = recipe(machine=CPU, measured=none, det={"batch_size": "auto"}).det
     assert found.batch_size == 8
-    assert "auto measures on a GPU, and there is none here" in found.because["batch_size"].reason
+    assert "auto needs a GPU, and none is available" in found.because["batch_size"].reason
     assert "batch_size" not in found.stated
 
 
@@ -136,7 +136,7 @@ def test_a_gpu_run_aims_at_iterations_and_bounds_passes_and_epochs() -> None:
     middle = recipe(facts(1000, 2000)).det
     assert middle.epochs * -(-1000 // middle.batch_size) == pytest.approx(12_000, rel=0.01)
     large = recipe(facts(118_000, 262_000)).det
-    assert (large.epochs, large.because["epochs"].reason) == (12, "12 at least; 3688 iterations each")
+    assert (large.epochs, large.because["epochs"].reason) == (12, "at least 12; 3688 iterations each")
     few = recipe(facts(16, 40)).det
     assert few.repeat * few.epochs == pytest.approx(600, rel=0.05)
     assert few.repeat > 1
@@ -170,16 +170,16 @@ def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
     }
     options: dict[str, Any] = {"det": {"batch_size": 8}, "pose": {"batch_size": 16}}
     found = recipe(facts(800, 1600), CPU, seen, minutes=40, **options)
-    # Twenty minutes each: (1200 - 300) s / 2 s, and half the time for half the batch.
+    # Twenty minutes each: (1200 - 300) s / 2 s, and half the seconds for half the batch.
     assert found.det.epochs == round(450 / 100)
     assert found.pose.epochs == round(2400 / 100)
     assert found.det.because["epochs"].reason == (
-        "20 min at 2 s an iteration besides 300 s (measured); 100 iterations each"
+        "20 min at 2 s per iteration plus 300 s (measured); 100 iterations each"
     )
 
 
 def test_an_epoch_is_the_same_whether_their_number_is_stated_or_not() -> None:
-    """Stating --epochs must not change what an epoch is: 36 images make 5 iterations, and an epoch goes 10 times."""
+    """--epochs must not change the length of an epoch: 36 images give 5 iterations, and an epoch has 10 passes."""
     for images, objects, machine in ((36, 60, CPU), (36, 60, A10), (200, 400, CPU), (200, 400, A10), (900, 900, A10)):
         data = facts(images, objects)
         for stage in ("det", "pose"):
@@ -191,9 +191,9 @@ def test_an_epoch_is_the_same_whether_their_number_is_stated_or_not() -> None:
                 if epochs == free.epochs:
                     assert said.because["iterations"] == free.because["iterations"]
     assert recipe(facts(36, 60), CPU, det={"epochs": 30}).det.because["iterations"] == Ruling(
-        30 * 27, "30 epochs of 27: 36 images, 6 times an epoch"
+        30 * 27, "30 epochs of 27: 36 images, 6 times per epoch"
     )
-    # Fifty times through 36 images is not the time for mosaics, which a RepeatDataset could not leave.
+    # Fifty passes over 36 images are too few for mosaic, which a RepeatDataset could not switch off.
     assert recipe(facts(36, 60), A10, det={"epochs": 500}).det.augmentation == "light"
 
 
@@ -273,7 +273,7 @@ def test_what_is_stated_wins_and_is_marked_so(stage: str, field: str) -> None:
     marked = [(row.stage, row.field) for row in found.choices if row.stated]
     assert marked == [(stage, field)]
     row = next(row for row in found.choices if row.stated)
-    assert row.reason == "as stated"
+    assert row.reason == "set by you"
     value = next(iter(STATED[field].values()))
     assert row.chosen == {"input_size": "320x320", "ema_momentum": "off", "lr": "0.12"}.get(field, str(value))
 

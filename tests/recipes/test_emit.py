@@ -36,13 +36,13 @@ def emit(options: dict[str, Any] | None = None, *, skeleton: Skeleton = CAR8, **
 
 
 def values(path: Path) -> dict[str, Any]:
-    """Run an emitted config that refers to nothing of its base."""
+    """Run an emitted config that does not use its base."""
     namespace: dict[str, Any] = {}
     exec(path.read_text(encoding="utf-8"), namespace)
     return namespace
 
 
-# Written anew with POSETOOLS_GOLDEN=write, then read and compared by a person.
+# Rewrite with POSETOOLS_GOLDEN=write, then review the changes.
 @pytest.mark.parametrize(
     ("options", "data"),
     [
@@ -221,7 +221,7 @@ def test_an_edited_file_is_not_replaced_unasked() -> None:
     assert emit_pair(DATA, CAR8, RecipeOptions(), Path("configs"), machine=REFERENCE).pose.read_bytes() == before
     pair.pose.write_text("mine\n", encoding="utf-8")
     options = RecipeOptions(seed=5)
-    with pytest.raises(RequestError, match=r"rtmdet_m_car8\.py: exists and is not what would be written.*\n.*--overw"):
+    with pytest.raises(RequestError, match=r"rtmdet_m_car8\.py: exists with other content.*\n.*--overw"):
         emit_pair(DATA, CAR8, options, Path("configs"), machine=REFERENCE)
     assert pair.pose.read_text(encoding="utf-8") == "mine\n"
     assert "seed=21" in pair.det.read_text(encoding="utf-8")
@@ -232,17 +232,17 @@ def test_an_edited_file_is_not_replaced_unasked() -> None:
 def test_the_notes_say_how_much_there_is_to_learn_from() -> None:
     det, pose = emit({"det": {"batch_size": 4, "epochs": 20}, "pose": {"repeat": 1, "epochs": 60}}).notes
     assert det.startswith(
-        "det: 4 images in batches of 4, 50 times an epoch; 20 epochs of 50 iterations: 1000 in all, 100 of them warm"
+        "det: 4 images in batches of 4, 50 times per epoch; 20 epochs of 50 iterations: 1000 in total, 100 of them warm"
     )
     assert "fewer than 2000 iterations are few" in det
-    assert pose.startswith("pose: 8 objects in batches of 8; 60 epochs of 1 iteration: 60 in all, 6 of them warm-up")
+    assert pose.startswith("pose: 8 objects in batches of 8; 60 epochs of 1 iteration: 60 in total, 6 of them warm-up")
     assert "an estimate" not in pose
-    assert "few" not in emit({"det": {"epochs": 2000}}).notes[0]
+    assert "are few" not in emit({"det": {"epochs": 2000}}).notes[0]
 
 
 def test_fewer_than_50_iterations_cannot_train_and_that_is_said() -> None:
     det, pose = emit({"det": {"epochs": 49, "repeat": 1}, "pose": {"epochs": 50, "repeat": 1}}).notes
-    assert "\n    49 iterations cannot train a model: 50 are the least" in det
+    assert "\n    49 iterations cannot train a model: at least 50 are needed" in det
     assert "cannot train" not in pose
     measured: dict[Stage, Measurement] = {"det": Measurement(seconds=26.0, seconds_batch=4, start_up=60)}
     minutes = RecipeOptions(minutes=5)
@@ -267,8 +267,8 @@ def test_an_epoch_that_is_longer_than_the_time_is_said() -> None:
     options = RecipeOptions.model_validate({"minutes": 1, "det": {"size": "tiny"}, "pose": {"size": "t"}})
     measured: dict[Stage, Measurement] = {"det": Measurement(seconds=4.0, seconds_batch=8)}
     notes = emit_pair(DATA, CAR8, options, Path("configs"), machine=Machine(2), measured=measured).notes
-    # 50 iterations an epoch, and time for 7.
-    assert "about 3.3 min on 2 cores, no GPU (measured), for one epoch is longer than the 0.5 min of this" in notes[0]
+    # 50 iterations per epoch, but time for 7.
+    assert "about 3.3 min on 2 cores, no GPU (measured), as one epoch takes longer than the 0.5 min of this" in notes[0]
     assert "longer than" not in notes[1]
 
 
@@ -278,7 +278,7 @@ def test_on_a_cpu_the_notes_estimate_the_time_and_name_the_faster_size() -> None
         {"det": {"epochs": 100, "repeat": 1, "batch_size": 8, "input_size": "256x192"}}
     )
     det, pose = emit_pair(DATA, CAR8, options, Path("configs"), machine=Machine(2)).notes
-    # RTMDet-tiny takes 0.43 s an iteration at this size with two cores (costs.py); m is 39.3 / 8.1 as much work.
+    # RTMDet-tiny takes 0.43 s per iteration at this size with two cores (costs.py); m is 39.3 / 8.1 as much work.
     assert "about 3.5 min on 2 cores, no GPU (an estimate); --det tiny is about 5 times as fast" in det
     assert "--pose t is about 5 times as fast" in pose
 
@@ -316,8 +316,8 @@ def test_few_samples_are_repeated_within_an_epoch() -> None:
 def test_a_repeated_data_set_and_a_switch_of_pipelines_exclude_each_other() -> None:
     with pytest.raises(RequestError) as caught:
         emit({"det": {"repeat": 3, "epochs": 10, "stage2_epochs": 2}})
-    assert "det.repeat: must be 1 where augmentation changes on the way, got 3" in str(caught.value)
-    assert "does not reach into a RepeatDataset" in str(caught.value)
+    assert "det.repeat: must be 1 if augmentation changes during the run, got 3" in str(caught.value)
+    assert "does not work in a RepeatDataset" in str(caught.value)
 
 
 def test_the_average_of_the_weights_fits_the_length_of_the_run_and_can_be_left_out() -> None:
@@ -352,7 +352,7 @@ def test_a_frozen_backbone_needs_weights() -> None:
         backbone = values(path)["model"]["backbone"]
         assert (backbone["frozen_stages"], backbone["norm_eval"]) == (4, True)
     for said in ({"load_from": "none"}, {"backbone": "none"}):
-        with pytest.raises(RequestError, match=r"--freeze \(det\): backbone needs weights .*\n.*--pretrained coco"):
+        with pytest.raises(RequestError, match=r"--freeze \(det\): backbone requires .*\n.*--pretrained coco"):
             emit({"det": {"freeze": "backbone", **said}})
 
 

@@ -64,7 +64,7 @@ def test_sizes_and_visibility_are_measured_and_crowds_left_out(tmp_path: Path) -
     assert shapes.points == pytest.approx((3, 1, 4))
     assert "images 200 x 100" in str(shapes)
     assert "67 % of them below 32 px" in str(shapes)
-    assert "3.0 visible, 1.0 hidden, 4.0 not labeled" in str(shapes)
+    assert "3.0 visible, 1.0 occluded, 4.0 not labeled" in str(shapes)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_what_cannot_be_measured_is_named(
         (
             lambda d: d.update(annotations=[]),
             RequestError,
-            ["must hold images and objects with labeled keypoints, got 4 images and 0 such objects"],
+            ["must have images and objects with labeled keypoints, got 4 images and 0 such objects"],
         ),
     ],
 )
@@ -126,5 +126,5 @@ def test_both_splits_have_to_be_there(tmp_path: Path) -> None:
     (write_coco(tmp_path) / "val_coco.json").unlink()
     with pytest.raises(RequestError, match=r"val_coco\.json: must be there.*\n.*posetools split"):
         read_facts(tmp_path, CAR8)
-    with pytest.raises(RequestError, match="must be a data set folder, but there is no such folder"):
+    with pytest.raises(RequestError, match="must be a data set folder, but does not exist"):
         read_facts(tmp_path / "nowhere", CAR8)

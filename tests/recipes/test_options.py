@@ -26,16 +26,16 @@ def test_an_input_size_is_a_side_or_width_by_height(value: object, size: tuple[i
 @pytest.mark.parametrize(
     ("value", "rule"),
     [
-        (250, "must be a multiple of 32 on both sides, got 250; 256 is near"),
-        ("640x350", "must be a multiple of 32 on both sides, got '640x350'; 640x352 is near"),
-        ("big", "must be a side or WIDTHxHEIGHT in pixels, got 'big'"),
-        ("256x", "must be a side or WIDTHxHEIGHT in pixels, got '256x'"),
-        ("1x2x3", "must be a side or WIDTHxHEIGHT in pixels, got '1x2x3'"),
-        (-256, "must be a side or WIDTHxHEIGHT in pixels, got -256"),
-        (0, "must be a side or WIDTHxHEIGHT in pixels, got 0"),
-        (True, "must be a side or WIDTHxHEIGHT in pixels, got True"),
-        ([], "must be a side or WIDTHxHEIGHT in pixels, got []"),
-        (256.0, "must be a side or WIDTHxHEIGHT in pixels, got 256.0"),
+        (250, "must be a multiple of 32 on both sides, got 250; use 256"),
+        ("640x350", "must be a multiple of 32 on both sides, got '640x350'; use 640x352"),
+        ("big", "must be SIDE or WIDTHxHEIGHT in pixels, got 'big'"),
+        ("256x", "must be SIDE or WIDTHxHEIGHT in pixels, got '256x'"),
+        ("1x2x3", "must be SIDE or WIDTHxHEIGHT in pixels, got '1x2x3'"),
+        (-256, "must be SIDE or WIDTHxHEIGHT in pixels, got -256"),
+        (0, "must be SIDE or WIDTHxHEIGHT in pixels, got 0"),
+        (True, "must be SIDE or WIDTHxHEIGHT in pixels, got True"),
+        ([], "must be SIDE or WIDTHxHEIGHT in pixels, got []"),
+        (256.0, "must be SIDE or WIDTHxHEIGHT in pixels, got 256.0"),
     ],
 )
 def test_other_input_sizes_are_refused_with_the_rule(value: object, rule: str) -> None:
@@ -130,11 +130,11 @@ def test_a_toml_sets_everything(tmp_path: Path) -> None:
         ('size = "tiny"', 'size = "t"', ["det.size: ", "'tiny', 's', 'm', 'l' or 'x'", "got 't'"]),
         ('"640x384"', '"640x380"', ["det.input_size: must be a multiple of 32 on both sides, got '640x380'"]),
         ("sigma = [6.0, 6.93]", "sigma = [6.0, 0]", ["pose.sigma: ", "greater than 0", "got 0"]),
-        ("batch_size = 8", "batch_size = 0", ["det.batch_size: must be a whole number from 1 on, or auto, got 0"]),
-        ("batch_size = 8", 'batch_size = "8"', ["det.batch_size: must be a whole number from 1 on, or auto, got '8'"]),
-        ('"strong"', '"light"', ["det.stage2_epochs: must be left out with light augmentation", "got 6"]),
+        ("batch_size = 8", "batch_size = 0", ["det.batch_size: must be a whole number of at least 1, or auto, got 0"]),
+        ("batch_size = 8", 'batch_size = "8"', ["batch_size: must be a whole number of at least 1, or auto, got '8'"]),
+        ('"strong"', '"light"', ["det.stage2_epochs: must be omitted with light augmentation", "got 6"]),
         ('"strong"', '"weak"', ["det.augmentation: ", "'strong' or 'light'", "got 'weak'"]),
-        ("ema = true", "ema = false", ["det.ema_momentum: must be left out where ema is false, got 0.002"]),
+        ("ema = true", "ema = false", ["det.ema_momentum: must be omitted if ema is false, got 0.002"]),
         ("ema_momentum = 0.002", "ema_momentum = 1", ["det.ema_momentum: ", "less than 1", "got 1"]),
         ('"backbone"', '"head"', ["det.freeze: ", "'none' or 'backbone'", "got 'head'"]),
         ("minutes = 45", "minutes = 0", ["minutes: ", "greater than 0", "got 0"]),
@@ -165,6 +165,6 @@ def test_a_wrong_option_is_named_as_on_the_command_line() -> None:
     with pytest.raises(RequestError) as caught:
         build_options(None, {"det": {"input_size": "250", "lr": -1.0}, "": {"seed": -1}})
     lines = str(caught.value).split("\n  ")
-    assert "--input-size (det): must be a multiple of 32 on both sides, got '250'; 256 is near" in lines
+    assert "--input-size (det): must be a multiple of 32 on both sides, got '250'; use 256" in lines
     assert "--lr (det): input should be greater than 0, got -1.0" in lines
     assert "--seed: input should be greater than or equal to 0, got -1" in lines

@@ -1,4 +1,4 @@
-"""How far objects are turned: measured on objects in space, seen by cameras that are made here."""
+"""The rotation of objects, measured on 3-D objects seen by synthetic cameras."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.diagnosing import cars
 from tests.recipes.sample import write_coco
 from tools.sample_data import REFERENCE
 
-# Forwards, to the left, upwards. Neither is turned in an image when it is seen from the side or from the front.
+# Forwards, to the left, upwards. Neither is rotated in an image when seen from the side or from the front.
 DOG = np.array(
     [[0.9, 0, 0.8], [0.75, 0.08, 0.95], [0.75, -0.08, 0.95], [0.6, 0, 0.7], [-0.5, 0, 0.7], [-0.9, 0, 0.85]]
     + [[x, y, 0.0] for x in (0.45, -0.45) for y in (0.12, -0.12)]
@@ -35,7 +35,7 @@ DOG_SKELETON = draft_skeleton("dog", [f"p{number}" for number in range(len(DOG))
 def seen(
     shape: Floats, number: int, elevation: tuple[float, float], *, roll: float = 0.0, missing: float = 0.25
 ) -> Floats:
-    """Return (N, K, 3) keypoints of an object that heads anywhere, of a camera that looks down by some degrees."""
+    """Return (N, K, 3) keypoints of objects with any heading, seen by a camera tilted down by some degrees."""
     rng = np.random.default_rng(7)
     objects = shape + 0.05 * rng.normal(size=(number, *shape.shape))
     heading = rng.uniform(0, 2 * np.pi, (number, 1))
@@ -129,15 +129,15 @@ def rotation(folder: Path, skeleton: Skeleton = DOG_SKELETON, **pose: object) ->
 @pytest.mark.parametrize(
     ("elevation", "roll", "strong", "light", "reason"),
     [
-        ((0, 30), 0.0, "30", "15", "turned by 5 degrees against each other (median of 63), so they stand upright"),
-        ((75, 90), 0.0, "180", "180", " against each other (median of 80): at all angles"),
+        ((0, 30), 0.0, "30", "15", "rotated by 5 degrees relative to each other (median of 63): they are upright"),
+        ((75, 90), 0.0, "180", "180", " relative to each other (median of 80): all angles"),
         # Up to 0.6 either way is 34 degrees, and the median between two such tilts 34 x (2 - sqrt(2)) = 20.
         (
             (0, 0.1),
             0.6,
             "40",
             "40",
-            "turned by 20 degrees against each other (median of 75), so they lie at an angle too",
+            "rotated by 20 degrees relative to each other (median of 75): twice that",
         ),
     ],
 )
@@ -157,15 +157,15 @@ def test_an_option_wins_over_the_skeleton_file_which_wins_over_the_data(tmp_path
     assert rotation(tmp_path).chosen == "180"
     for augmentation in ("strong", "light"):
         row = rotation(tmp_path, stating, augmentation=augmentation)
-        assert (row.chosen, row.reason, row.stated) == ("60", "degrees: the skeleton dog says so", False)
+        assert (row.chosen, row.reason, row.stated) == ("60", "degrees: set in the skeleton dog", False)
     row = rotation(tmp_path, stating, rotation=0)
-    assert (row.chosen, row.reason, row.stated) == ("0", "as stated", True)
+    assert (row.chosen, row.reason, row.stated) == ("0", "set by you", True)
 
 
 def test_too_few_objects_get_the_usual_angles(tmp_path: Path) -> None:
     row = rotation(data_set(tmp_path, seen(DOG, 12, (75, 90)), DOG_SKELETON))
     assert row.chosen == "15"
-    assert row.reason == "degrees: 12 objects of similar shape are too few to measure how far they are turned"
+    assert row.reason == "degrees: 12 objects of similar shape are too few to measure their rotation"
 
 
 @pytest.mark.parametrize("points", [[1.0, 2.0, 2.0], ["x"] * 30, [[1.0, 2.0, 2.0]] * 10 + [3]])
@@ -187,6 +187,6 @@ def test_mmpose_turns_to_either_side_by_up_to_that_angle() -> None:
     boxes = {"bbox_center": np.zeros((4000, 2)), "bbox_scale": np.ones((4000, 2))}
     angles = RandomBBoxTransform(rotate_factor=180).transform(boxes)["bbox_rotation"]
     turned = np.abs(angles[angles != 0])
-    # A normal with a deviation of 180, cut off there: nearly as many beyond 90 degrees as before.
+    # A normal distribution with deviation 180, truncated there: nearly as many above 90 degrees as below.
     assert 170 < turned.max() <= 180
     assert np.mean(turned > 90) == pytest.approx(0.438, abs=0.03)

@@ -123,7 +123,7 @@ def test_each_of_the_25_pairs_loads(data: Path, tmp_path: Path) -> None:
                 if path.name not in texts:
                     texts[path.name] = path.read_bytes()
                     assert load(path).model.type in ("RTMDet", "TopdownPoseEstimator")
-                # Byte for byte the one that was loaded here and is built below: one half does not depend on the other.
+                # The same bytes as the config loaded here and built below: one half does not depend on the other.
                 assert path.read_bytes() == texts[path.name]
     assert len(texts) == 10
 
@@ -143,7 +143,7 @@ def test_rtmdet_builds_with_the_stock_sizes_parameters(data: Path, tmp_path: Pat
     model = build(config)
     assert model.bbox_head.num_classes == model.bbox_head.cls_out_channels == 1
     assert {type(m).__name__ for m in model.modules() if "Norm" in type(m).__name__} == {"BatchNorm2d"}
-    # Inherited as they are; mmengine marks what it took from another package.
+    # Inherited unchanged; mmengine marks entries from another package.
     inherited = [{k: v for k, v in step.items() if k != "_scope_"} for step in config.train_pipeline]
     assert inherited == stock_config(stock.DET[size].base).train_pipeline
 

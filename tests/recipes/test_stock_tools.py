@@ -1,7 +1,7 @@
-"""The stock tools/train.py and tools/test.py run the emitted configs as they are, with posetools out of reach.
+"""The stock tools/train.py and tools/test.py run the emitted configs unchanged, without posetools.
 
-A checkpoint of tools/train.py holds mmengine's log, which torch >= 2.6 refuses to load unless its protection is
-switched off for everything; `posetools publish` makes of it a file that needs no such thing.
+A checkpoint of tools/train.py has mmengine's log, which torch >= 2.6 loads only with its protection disabled for
+everything; `posetools publish` makes a file that loads with it.
 """
 
 from __future__ import annotations

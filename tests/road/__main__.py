@@ -1,7 +1,7 @@
 """Walk the README's road with two objects, from labelme files to predictions of the bundle: ``python -m tests.road``.
 
-The commands are those of the README as typed, with ``--pretrained none`` and ``--minutes 5``; configs and hooks are the
-defaults. What comes out is judged from the files that a user gets: a pair that cannot fit 40 images is broken.
+The commands are those of the README, with ``--pretrained none`` and ``--minutes 5``; configs and hooks are the
+defaults. The result is judged from the output files: a pair that cannot fit 40 images is broken.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def walk(made: RoadObject, folder: Path) -> list[bool]:
-    """Walk with one object in a new folder; print each command with its seconds, then what came out."""
+    """Walk with one object in a new folder; print each command with its seconds, then the results."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     print(f"== {made.name}", flush=True)
@@ -53,7 +53,7 @@ def walk(made: RoadObject, folder: Path) -> list[bool]:
     for words in commands_for(made, [images]):
         if not _run(words, folder):
             return [False]
-    # The numbers of the page, for the images that it was trained on.
+    # The metrics of the report, for the training images.
     if not _run(["eval", "--run", f"work_dirs/{made.name}", "--split", "train", "--json", "eval_train.json"], folder):
         return [False]
     outcomes = []

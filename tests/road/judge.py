@@ -1,4 +1,4 @@
-"""What came out of the road, measured from the files that a user gets, by pycocotools and plain arithmetic."""
+"""The results of the road, measured from the output files with pycocotools and plain arithmetic."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pycocotools.cocoeval import COCOeval
 
 from posetools.core.geometry import Floats
 
-# What a pair that can learn anything reaches on the 40 images that it was trained on.
+# What any working pair reaches on its 40 training images.
 AP50_LEAST, PCK_GAIN_LEAST, FOUND_LEAST = 0.5, 0.15, 0.5
 PCK = 0.1
-# Pixels and scores by which the bundle may differ from the run: torch and onnxruntime add up in other orders. Where two
-# bins of SimCC are equally high, the last bits decide between them: a few keypoints may be elsewhere.
+# Allowed differences of the bundle from the run, in pixels and score: torch and onnxruntime sum in different orders. If
+# two bins of SimCC are equally high, the last bits decide: a few keypoints may be elsewhere.
 PIXELS_MOST, SCORE_MOST, SAME_LEAST = 1.0, 0.01, 0.95
-# A box this near to the threshold of 0.3 may be there in one and not in the other.
+# A box with a score this near to the threshold of 0.3 may be in only one of them.
 THRESHOLD = 0.3
 
 
@@ -32,7 +32,7 @@ class Check:
 
     Attributes:
         what: in words.
-        value: what came out.
+        value: the result.
         rule: what it must be, in words.
         ok: whether it is.
     """
@@ -98,7 +98,7 @@ def _box_ap50(truth: Any, results: list[dict[str, Any]]) -> float:
 
 
 def _objects(truth: Any) -> Iterator[tuple[str, Floats, Floats]]:
-    """Give image name, box (x, y, w, h) and keypoints (K, 3) of every labeled object."""
+    """Yield image name, box (x, y, w, h) and keypoints (K, 3) of every labeled object."""
     for annotation in truth.loadAnns(truth.getAnnIds()):
         image = truth.loadImgs(annotation["image_id"])[0]["file_name"]
         points = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
@@ -106,9 +106,9 @@ def _objects(truth: Any) -> Iterator[tuple[str, Floats, Floats]]:
 
 
 def _mean_pose(truth: Any) -> Floats:
-    """Return how far the mean position in the box is from each label: what can be answered without an image.
+    """Return the distance of the mean position in the box from each label: the best answer without an image.
 
-    (N, K) in box sides, NaN where nothing is labeled.
+    (N, K) in box sides, NaN for unlabeled points.
     """
     boxes, points = (np.array(part) for part in list(zip(*_objects(truth), strict=True))[1:])
     labeled = points[:, :, 2] > 0
@@ -121,13 +121,13 @@ def _mean_pose(truth: Any) -> Floats:
 
 
 def _mean_pose_pck(truth: Any) -> float:
-    """Return the PCK of the mean pose: the mean of the keypoints' shares."""
+    """Return the PCK of the mean pose: the mean over keypoints."""
     distance = _mean_pose(truth)
     return float(np.mean([(of_point[~np.isnan(of_point)] < PCK).mean() for of_point in distance.T]))
 
 
 def _differences(run: list[dict[str, Any]], bundle: list[dict[str, Any]]) -> tuple[float, float, float]:
-    """Return the largest differences of boxes in pixels and of scores, and the share of keypoints within a pixel."""
+    """Return the largest differences of boxes in pixels and of scores, and the fraction of keypoints within a pixel."""
     pixels, score, near = 0.0, 0.0, []
     for one, other in zip(run, bundle, strict=True):
         sure = [
@@ -144,8 +144,8 @@ def _differences(run: list[dict[str, Any]], bundle: list[dict[str, Any]]) -> tup
 
 
 def _where_labels_are(truth: Any, predicted: list[dict[str, Any]]) -> tuple[float, float, float]:
-    """Return the share of labeled objects that are found (IoU 0.5), and the median distance of their keypoints, then
-    the mean pose's, in box sides.
+    """Return the fraction of labeled objects detected (IoU 0.5), the median distance of their keypoints, and that of
+    the mean pose, in box sides.
     """
     by_name = {Path(image["file_name"]).name: image["instances"] for image in predicted}
     found, errors = [], []

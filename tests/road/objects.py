@@ -1,4 +1,4 @@
-"""The two objects that the road is walked with: labelme files of each, and the sizes of its two models."""
+"""The two objects for the road: labelme files of each, and the sizes of its two models."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from posetools.synth import PLAIN, render_set
 from tests.road_object import SKELETON_YAML, write_object_set
 
 IMAGES = 40
-# One large car an image: what five minutes on two cores learn with room to spare.
+# One large car per image, easy to learn in five minutes on two cores.
 ONE_CAR = replace(PLAIN, cars=(1.0,), share=(0.55, 0.85))
 SKELETON = "skeleton.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoadObject:
-    """An object, and what differs in the commands for it from the README's.
+    """An object, and the differences of its commands from the README's.
 
     Attributes:
         name: of the data set and the run.
-        label: makes labelme files in a folder.
+        label: creates labelme files in a folder.
         det: size of RTMDet.
-        pose: size of RTMPose; t keeps no average of its weights, s does.
-        skeleton: what `convert` is told of the skeleton.
-        yaml: the text of the skeleton file that it names.
+        pose: size of RTMPose; t has no EMA, s does.
+        skeleton: the skeleton options of `convert`.
+        yaml: the text of their skeleton file.
     """
 
     name: str

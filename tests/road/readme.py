@@ -1,4 +1,4 @@
-"""The commands of the README's "Your own data", as they are typed there."""
+"""The commands of the README's "Your own data"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.road.objects import RoadObject
 
 README = Path(__file__).parents[2] / "README.md"
 _BLOCK = re.compile(r"^## Your own data\n.*?^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
-# The README's own names: the data set and the run, the file with the bundle, images to predict.
+# Names in the README: the data set and the run, the bundle, images to predict on.
 _NAME, _CAMERA, _IMAGES = "cars", "0", ("street.jpg", "clip.mp4")
 MINUTES = "5"
 
@@ -26,8 +26,8 @@ def readme_commands() -> list[list[str]]:
 def commands_for(made: RoadObject, images: list[str]) -> list[list[str]]:
     """Return the README's commands for an object.
 
-    Only what has to differ does: names, the skeleton, the sizes, images in place of a camera. Added are ``--pretrained
-    none`` and ``--minutes``.
+    They differ only in names, skeleton, sizes, images instead of a camera, and the added ``--pretrained none`` and
+    ``--minutes``.
     """
     commands = []
     for _, *words in readme_commands():

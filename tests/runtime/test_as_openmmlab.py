@@ -89,7 +89,7 @@ def test_a_lying_image_in_a_lying_input() -> None:
 
 
 def _mmdet_detections(dets: Any, scale: tuple[float, float], network: DetNetwork) -> Any:
-    """Return what RTMDet's head makes of scores and decoded boxes."""
+    """Return the output of RTMDet's head for scores and decoded boxes."""
     import torch
     from mmdet.models.dense_heads import RTMDetHead
     from mmdet.models.utils import filter_scores_and_topk
@@ -139,7 +139,7 @@ def test_nms_keeps_what_torchvision_keeps_ties_and_all(seed: int) -> None:
     boxes = np.concatenate([corner, corner + rng.integers(1, 8, (300, 2))], axis=1).astype(np.float32)
     scores = rng.integers(1, 6, 300).astype(np.float32) / 8  # many are equal
     labels = rng.integers(0, 2, 300)
-    # Many pairs overlap by exactly a half: torchvision compares in double precision, as 0.5 is the same in both.
+    # Many pairs overlap by exactly a half, and 0.5 is the same in single and double precision.
     kept = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(labels), 0.5)
     assert class_nms(boxes, scores, labels, 0.5, 300).tolist() == kept.tolist()
 
@@ -191,7 +191,7 @@ def test_keypoints_are_those_of_mmposes_codec(size: tuple[int, int], ratio: floa
     rng = np.random.default_rng(3)
     boxes = _boxes(30, seed=4)
     network = tiny.pose_network(b"", input_size=size, split_ratio=ratio)
-    # A few values, so that there are ties; and rows without any positive one, which MMPose puts outside the crop.
+    # A few values, for ties, and rows without a positive one, which MMPose puts outside the crop.
     simcc = [rng.integers(-4, 5, (30, 3, round(side * ratio))).astype(np.float32) / 5 for side in size]
     simcc[0][5] = -1
     crops = crops_of(boxes, network)

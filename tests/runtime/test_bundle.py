@@ -1,4 +1,4 @@
-"""Bundles that are not in order, hostile ones included: each ends in one sentence, and nothing is written anywhere."""
+"""Invalid bundles, including hostile ones: each gives one error, and nothing is written anywhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _rezip(path: Path, change: Callable[[dict[Any, bytes]], object]) -> None:
         members: dict[Any, bytes] = {name: old.read(name) for name in old.namelist()}
     change(members)
     with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
-        warnings.simplefilter("ignore")  # of names that are there twice
+        warnings.simplefilter("ignore")  # about duplicate names
         for name, content in members.items():
             new.writestr(name, content)
 
@@ -122,7 +122,7 @@ def _flipped(path: Path) -> None:
 ZIP64 = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
 NAME = "name must be letters, digits, dots, dashes, underscores, and at most one slash, got"
 
-# What is done to a bundle that is in order, and what is said about it after its path.
+# Changes to a valid bundle, and the error after its path.
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "parent": (_member("../evil", b""), f"member 4: {NAME} '../evil'"),
     "parent inside": (_member("samples/../../evil", b""), f"member 4: {NAME} 'samples/../../evil'"),
@@ -133,17 +133,17 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "line feed": (_member("evil\n", b""), rf"member 4: {NAME} 'evil\n'"),
     "long": (_member("a" * 201, b""), f"member 4: {NAME} 'aaa"),
     "folder": (_member("samples/b/", b""), f"member 4: {NAME} 'samples/b/'"),
-    "twice": (_member(zipfile.ZipInfo("det.onnx"), b"other"), "det.onnx: must be there once, but is there twice"),
+    "twice": (_member(zipfile.ZipInfo("det.onnx"), b"other"), "det.onnx: must be unique, but is there twice"),
     "link": (_kind("link.onnx", stat.S_IFLNK | 0o777), "link.onnx: must be a file, but is a link"),
     "device": (_kind("device", stat.S_IFCHR | 0o777), "device: must be a file, but is a device"),
     "folder by its bits": (_kind("folder", stat.S_IFDIR | 0o777), "folder: must be a file, but is a folder"),
     "encrypted": (_directory_field("det.onnx", 8, "<H", 1), "det.onnx: must not be encrypted, but is"),
     "bzip2": (_compressed(zipfile.ZIP_BZIP2), r"det.onnx: compression must be stored (0) or deflate (8), got 12"),
     "lzma": (_compressed(zipfile.ZIP_LZMA), r"det.onnx: compression must be stored (0) or deflate (8), got 14"),
-    "unnamed": (_member("more.onnx", b""), "more.onnx: must not be in the bundle, since bundle.json does not name it"),
-    "missing": (_without("pose.onnx"), "pose.onnx: must be in the bundle, since bundle.json names it, but is not"),
-    "no manifest": (_without("bundle.json"), "must hold bundle.json, which is not in it"),
-    "bomb": (_bomb, "det.onnx: size must be at most 100 times what it takes in the zip"),
+    "unnamed": (_member("more.onnx", b""), "more.onnx: must not be in the bundle: bundle.json does not list it"),
+    "missing": (_without("pose.onnx"), "pose.onnx: must be in the bundle: bundle.json lists it"),
+    "no manifest": (_without("bundle.json"), "must have bundle.json, which is missing"),
+    "bomb": (_bomb, "det.onnx: size must be at most 100 times its size in the zip"),
     "large sample": (
         _directory_field("samples/a.png", 24, "<L", (64 << 20) + 1),
         "samples/a.png: size must be at most 67108864 bytes, got 67108865",
@@ -161,14 +161,14 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
         _directory_field("pose.onnx", 24, "<L", 3000),
         "pose.onnx: size must be 3000 bytes as the zip says",
     ),
-    "truncated": (_bytes(lambda c: c[: len(c) // 2]), "is not a whole zip file, or has a comment: it"),
-    "last byte missing": (_bytes(lambda c: c[:-1]), "is not a whole zip file"),
+    "truncated": (_bytes(lambda c: c[: len(c) // 2]), "must be a whole zip file without a comment, but"),
+    "last byte missing": (_bytes(lambda c: c[:-1]), "must be a whole zip file"),
     "head missing": (_bytes(lambda c: c[1000:]), "zip directory must be"),
-    "empty": (_bytes(lambda _: b""), "is not a whole zip file"),
-    "text": (_bytes(lambda _: b"model " * 100), "is not a whole zip file"),
-    "comment": (_bytes(lambda c: c[:-2] + b"\x05\0hello"), "is not a whole zip file, or has a comment"),
-    "directory in a comment": (_bytes(lambda c: c[:-2] + b"\x16\0" + c[-22:]), "is not a zip file that is in order"),
-    "zip64": (_bytes(lambda c: c[:-22] + ZIP64 + c[-22:]), "must be a plain zip file without a comment, not of zip64"),
+    "empty": (_bytes(lambda _: b""), "must be a whole zip file"),
+    "text": (_bytes(lambda _: b"model " * 100), "must be a whole zip file"),
+    "comment": (_bytes(lambda c: c[:-2] + b"\x05\0hello"), "must be a whole zip file without a comment"),
+    "directory in a comment": (_bytes(lambda c: c[:-2] + b"\x16\0" + c[-22:]), "must be a valid zip file"),
+    "zip64": (_bytes(lambda c: c[:-22] + ZIP64 + c[-22:]), "must be a plain zip file without a comment, not zip64"),
     "long directory": (
         _bytes(lambda c: c[:-10] + struct.pack("<L", 0x7FFFFFFF) + c[-6:]),
         "zip directory must be of at most 1048576 bytes, got 2147483647",
@@ -187,17 +187,17 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
         "bundle.json: pose.num_keypoints must be 3 as in the skeleton, got 4",
     ),
     "outside": (_set("det", "file", value="../det.onnx"), "bundle.json: det.file: string should match pattern"),
-    "one for both": (_set("pose", "file", value="det.onnx"), "file must be a name of its own, got 'det.onnx' twice"),
+    "one for both": (_set("pose", "file", value="det.onnx"), "file must be unique, got 'det.onnx' twice"),
     "manifest as sample": (
         _set("samples", 0, "file", value="bundle.json"),
-        "file must be a name of its own, got 'bundle.json' twice",
+        "file must be unique, got 'bundle.json' twice",
     ),
     "lengths": (
         _set("samples", 0, "scores", value=[0.5]),
         "bundle.json: samples[0].scores must be 0 long, as boxes is, got 1",
     ),
     "other weights": (_member("det.onnx", tiny.pose_model()), "det.onnx: sha256 must be "),
-    "no PNG": (_member("samples/a.png", b"GIF89a" * 100), "samples/a.png: image must be a PNG file, which it is not"),
+    "no PNG": (_member("samples/a.png", b"GIF89a" * 100), "samples/a.png: image must be a PNG file"),
     "half a PNG header": (_member("samples/a.png", b"\x89PNG\r\n\x1a\n"), "samples/a.png: image must be a PNG file"),
     "damaged PNG": (
         _member("samples/a.png", tiny.png(tiny.image())[:33]),
@@ -257,7 +257,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 def test_a_newer_bundle_says_what_to_do(tmp_path: Path) -> None:
     path = _write(tmp_path / "cars.zip")
     _set("posetools_bundle", value=2)(path)
-    with pytest.raises(InputError, match="a newer posetools made it; update this one"):
+    with pytest.raises(InputError, match="update posetools: a newer version wrote this bundle"):
         Bundle.open(path)
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of a bundle: against labels that are what it finds, and against labels that it misses."""
+"""Evaluation of a bundle: against labels that it detects, and against labels that it misses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from posetools.formats.coco.format import write_split
 from tests.cli.run import run
 from tests.runtime.tiny import SKELETON, image, png, write
 
-# As tests/runtime/tiny.py draws them.
+# As drawn by tests/runtime/tiny.py.
 SIZE, NUMBER = (192, 128), 4
 
 
@@ -31,7 +31,7 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path, bundle: Path) -> Path:
-    """Return a data set whose labels are what the bundle finds, and in its last image an object that it does not."""
+    """Return a data set whose labels are the bundle's detections, plus one object that it misses in the last image."""
     data, pipeline = tmp_path / "dots", PosePipeline.from_bundle(bundle)
     (data / IMAGES).mkdir(parents=True)
     builder = DatasetBuilder(SKELETON)
@@ -58,7 +58,7 @@ def test_a_bundle_finds_what_it_finds(bundle: Path, data: Path) -> None:
     assert told[-1] == (NUMBER, NUMBER)
     assert (report.subject.name, report.subject.data, report.subject.split) == (str(bundle), str(data), "val")
     assert (report.subject.detector, report.subject.estimator) == (f"{bundle}: det.onnx", f"{bundle}: pose.onnx")
-    # Of the labeled boxes all points but those of the lost object are where the bundle puts them.
+    # All points in labeled boxes are where the bundle predicts them, except those of the missed object.
     labeled, detected = report.labeled.scores, report.detected.scores
     assert labeled.points["visible"].overall.pck[0] == detected.points["visible"].overall.pck[0] == 1.0
     assert detected.points["hidden"].overall.pck[0] == 0.0
@@ -78,11 +78,11 @@ def test_the_command_writes_what_it_prints(bundle: Path, data: Path, tmp_path: P
 
 
 def test_the_same_file_twice_and_a_missing_data_set_are_refused(bundle: Path, data: Path) -> None:
-    with pytest.raises(RequestError, match=r"dots.zip: a bundle does not know its data set\n  --data DIR"):
+    with pytest.raises(RequestError, match=r"dots.zip: a bundle requires --data\n  add --data DIR"):
         evaluate(EvalRequest(bundle=bundle))
     done = run("eval", "--bundle", bundle, "--bundle", bundle, "--data", data)
     assert done.status == 2
-    assert "the same --run or --bundle was given twice" in done.err
+    assert "the same --run or --bundle is given twice" in done.err
     done = run("eval", "--bundle", bundle, "--data", data, "--split", "test")
     assert (done.status, "has no split 'test'; it has val" in done.err) == (2, True)
 

@@ -1,4 +1,4 @@
-"""Images through whole networks: what is seen in them is what is found, in whatever batches."""
+"""Images through whole networks: they detect what is in the images, in any batches."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _dots(places: list[tuple[int, int]], size: tuple[int, int] = (192, 128)) -> 
 def test_dots_are_found_where_they_are(box: tuple[float, ...]) -> None:
     places = [(40, 50), (62, 70), (55, 84)]
     [poses] = _estimator().estimate([_dots(places)], [np.array([box])])
-    # A dot is five pixels wide, and the first of the equally bright ones is taken.
+    # A dot is five pixels wide, and the first of the equally bright pixels counts.
     pixel = poses.crops[0, 2] / 48
     assert poses.scores[0] == pytest.approx([1.0] * 3, abs=0.02)
     assert np.abs(poses.keypoints[0] - places).max() <= 3 + 2 * pixel
@@ -184,7 +184,7 @@ def _changed(content: bytes, **shapes: Any) -> bytes:
 
 
 def _nodes(*nodes: Any, shape: tuple[Any, ...] | None = None, channels: int = 3, **constants: Any) -> bytes:
-    """Return a network of these nodes; the shape of its output is the input's unless it is given."""
+    """Return a network of these nodes; its output has the input's shape unless given."""
     shape = shape or ("batch", channels, 64, 96)
     return tiny.model(list(nodes), constants, {"input": ["batch", channels, 64, 96]}, {"dets": list(shape)})
 
@@ -310,11 +310,11 @@ def test_a_gpu_needs_the_onnxruntime_that_uses_it(device: str) -> None:
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime can use a GPU")
-    with pytest.raises(RequestError, match=rf"--device {device}: .*on the CPU only\n  pip install onnxruntime-gpu"):
+    with pytest.raises(RequestError, match=rf"--device {device}: .*only the CPU\n  uninstall onnx"):
         OnnxDetector(DET, tiny.det_network(DET), device)
 
 
-# A finder in front of all others that knows nothing of these packages.
+# A finder before all others that hides these packages.
 BLOCK = """
 import sys
 class Block:

@@ -1,4 +1,4 @@
-"""What models return: heatmaps made small, each cell the largest of those it stands for."""
+"""Results of models: shrunk heatmaps, each cell the maximum of those it replaces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_heatmaps_are_shrunk_to_the_models_size(
     heatmaps = np.random.default_rng(0).random((2, 3, *shape)).astype(np.float32)
     small = shrink_heatmaps(heatmaps, size)
     assert small.shape == (2, 3, *shrunk)
-    # No peak is lost, and each stays about where it was.
+    # Every peak is kept, at about the same location.
     np.testing.assert_array_equal(small.max(axis=(2, 3)), heatmaps.max(axis=(2, 3)))
     for k in range(3):
         was = np.array(np.unravel_index(heatmaps[0, k].argmax(), shape)) / shape

@@ -1,4 +1,4 @@
-"""What a network in a bundle may not hold, wherever in the file it stands."""
+"""What a network in a bundle may not have, anywhere in the file."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ EXTERNAL = {
 def test_no_tensor_may_be_in_another_file(build: Callable[[], Any]) -> None:
     with pytest.raises(InputError) as caught:
         check_onnx(build().SerializeToString(), "cars.zip", "pose.onnx")
-    rule = "must be in the file itself, but its values are in another one"
+    rule = "must have its values in the file, not in another one"
     assert str(caught.value) == f"cars.zip: pose.onnx: tensor 'weights' {rule}"
 
 
@@ -139,15 +139,15 @@ def test_quantized_operators_of_onnxruntime_pass() -> None:
 
 
 def test_the_other_format_of_onnxruntime_is_refused() -> None:
-    with pytest.raises(InputError, match="must be an ONNX file, but is one of onnxruntime's own format"):
+    with pytest.raises(InputError, match="must be an ONNX file, but has onnxruntime's own format"):
         check_onnx(b"\x1c\x00\x00\x00ORTM" + bytes(100), "cars.zip", "det.onnx")
 
 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"\x3a\xff\xff\xff\xff\x0f", "ends behind its message"),
-        (b"\x38\x01", "field 7 of ModelProto is no message"),
+        (b"\x3a\xff\xff\xff\xff\x0f", "ends after its message"),
+        (b"\x38\x01", "field 7 of ModelProto is not a message"),
         (b"\x3b", "wire type 3"),
         (b"\x80", "a number is cut off"),
         (b"\x80" * 11, "more than ten bytes"),
@@ -156,7 +156,7 @@ def test_the_other_format_of_onnxruntime_is_refused() -> None:
     ],
 )
 def test_what_is_no_protobuf_is_refused(content: bytes, why: str) -> None:
-    with pytest.raises(InputError, match=f"is not a whole ONNX file: byte .*{why}"):
+    with pytest.raises(InputError, match=f"must be a whole ONNX file: byte .*{why}"):
         check_onnx(content, "cars.zip", "det.onnx")
 
 
@@ -194,7 +194,7 @@ def _varint(value: int) -> bytes:
 
 
 def test_the_numbers_of_fields_are_those_of_the_onnx_package() -> None:
-    """Everything that can hold a tensor or an operator is followed: read from the package's own description."""
+    """The check follows every field that can have tensors or operators, by the onnx package's own description."""
     waiting, seen = ["ModelProto"], set()
     while waiting:
         name = waiting.pop()

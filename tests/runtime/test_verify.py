@@ -1,4 +1,4 @@
-"""``posetools verify``: a bundle reproduces what it holds, and what does not is found."""
+"""``posetools verify``: a bundle reproduces its samples, and differences are detected."""
 
 from __future__ import annotations
 
@@ -38,12 +38,20 @@ def _rewritten(good: Path, path: Path, change: Callable[[dict[str, Any]], None])
 def test_a_bundle_finds_what_it_found(good: Path) -> None:
     done = run("verify", good, "--device", "cpu")
     assert done.status == 0
-    for part in ("made by", "tests", "float32", "dots: car, 3 keypoints", "96x64, finds car, van", "48x64", "bbox AP"):
+    for part in (
+        "made by",
+        "tests",
+        "float32",
+        "dots: car, 3 keypoints",
+        "96x64, detects car, van",
+        "48x64",
+        "bbox AP",
+    ):
         assert part in done.words
     assert "0.500" in done.words
     assert "n/a" in done.words
     assert "samples/0.png" in done.words
-    assert "ok: found as expected, within 0.5 px and 0.001 of each score." in done.words
+    assert "ok: same results, within 0.5 px and 0.001 of each score." in done.words
     assert done.err == ""
 
 
@@ -82,7 +90,7 @@ def _within(sample: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_shift_point, "samples/0.png: green of object 0 is 0.8 px away"),
+        (_shift_point, "samples/0.png: green of object 0 is off by 0.8 px"),
         (_shift_box, "0.7500 px"),
         (_other_score, "0.002000"),
         (_other_keypoint_score, "0.002000"),
@@ -94,7 +102,7 @@ def test_what_differs_is_told(good: Path, change: Callable[[dict[str, Any]], Non
     done = run("verify", _rewritten(good, tmp_path / "other.zip", change))
     assert done.status == 1
     assert said in done.words
-    assert "no: more than 0.5 px or 0.001 away, or another number of objects." in done.words
+    assert "no: off by more than 0.5 px or 0.001, or another number of objects." in done.words
 
 
 def test_what_is_within_the_limits_passes(good: Path, tmp_path: Path) -> None:
@@ -124,7 +132,7 @@ def test_other_networks_under_the_same_expectations_are_found_out(good: Path, tm
 def test_no_samples_prove_nothing(tmp_path: Path) -> None:
     done = run("verify", tiny.write(tmp_path / "cars.zip", seeds=()))
     assert done.status == 1
-    assert "no: the bundle holds no samples, so nothing can be compared." in done.words
+    assert "no: the bundle has no samples to compare." in done.words
 
 
 def test_a_sample_without_objects_is_compared_as_well(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Bundles whose networks compute something that can be seen in an image.
+"""Bundles whose networks compute something visible in an image.
 
 The detector's anchors are the cells of a grid; the score of a cell is its mean blue value (class ``car``) or mean green
 value (class ``van``), 0 to 1, and its box is the cell. The pose estimator's keypoints are the bluest, the greenest and
-the reddest point of its input, with that value for a score.
+the reddest point of its input, with that value as score.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def pose_model(size: tuple[int, int] = POSE_SIZE) -> bytes:
 
 
 def det_network(content: bytes, **changes: Any) -> DetNetwork:
-    """Return what a manifest says of the detector."""
+    """Return the detector's manifest entry."""
     fields: dict[str, Any] = {
         "file": "det.onnx",
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -129,7 +129,7 @@ def det_network(content: bytes, **changes: Any) -> DetNetwork:
 
 
 def pose_network(content: bytes, **changes: Any) -> PoseNetwork:
-    """Return what a manifest says of the pose estimator."""
+    """Return the pose estimator's manifest entry."""
     fields: dict[str, Any] = {
         "file": "pose.onnx",
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -179,7 +179,7 @@ def parts(samples: tuple[Sample, ...] = (), **det: Any) -> tuple[Manifest, dict[
 
 
 def write(path: Path, seeds: tuple[int, ...] = (0, 1)) -> Path:
-    """Write a bundle with as many samples as seeds, whose expected output is what the bundle finds."""
+    """Write a bundle with one sample per seed, with the bundle's own output as expected output."""
     from posetools.pairs.pipeline import PosePipeline
 
     manifest, files = parts()

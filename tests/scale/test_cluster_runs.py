@@ -141,7 +141,7 @@ def test_from_the_command_line(address: str, tmp_path: Path) -> None:
 
 def test_options_that_exclude_one_another(tmp_path: Path) -> None:
     source, _ = labelme_source(tmp_path)
-    said = "error: --workers must be left out with --cluster, which has workers of its own, got 2\n"
+    said = "error: --workers must be left out with --cluster, which has its own workers, got 2\n"
     commands: list[list[str | Path]] = [["convert", source, "--out", tmp_path / "out"], ["validate", source]]
     for command in commands:
         done = run(*command, "--workers", "2", "--cluster", "tcp://127.0.0.1:1")

@@ -59,15 +59,15 @@ def test_nothing_is_cut_into_nothing() -> None:
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     script = tmp_path / "waits.py"
     script.write_text(WAITS)
-    begun = tmp_path / "begun"
-    begun.mkdir()
+    started = tmp_path / "started"
+    started.mkdir()
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    with subprocess.Popen([sys.executable, script, begun], env=environment, stdout=subprocess.PIPE) as parent:
-        _until(lambda: len(list(begun.iterdir())) == 2)
+    with subprocess.Popen([sys.executable, script, started], env=environment, stdout=subprocess.PIPE) as parent:
+        _until(lambda: len(list(started.iterdir())) == 2)
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-        _until(lambda: not any(_is_there(int(path.name)) for path in begun.iterdir()))
+        _until(lambda: not any(_is_there(int(path.name)) for path in started.iterdir()))
 
 
 def _until(done: Callable[[], bool], seconds: float = 30) -> None:
@@ -82,6 +82,6 @@ def _is_there(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    # A child that nobody has asked for yet is a zombie.
+    # A child that no one has waited for is a zombie.
     status = Path(f"/proc/{process}/stat")
     return not (status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] == "Z")

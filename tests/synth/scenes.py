@@ -56,5 +56,5 @@ def make_scene(
 
 
 def render_scene(scene: Scene, skeleton: Skeleton) -> RenderedImage:
-    """Return the image of a scene, and the labels of all its cars, which must be in it, before the camera."""
+    """Return the image of a scene, and the labels of all its cars, which must be in it, in front of the camera."""
     return _rendered(scene, *_seen(scene), skeleton)

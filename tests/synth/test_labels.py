@@ -106,7 +106,7 @@ def test_mirrored_scene_swaps_left_and_right() -> None:
 
 
 def _first_hit(scene: Scene, point: Floats) -> float:
-    """Return how far along the way to a point the first face lies (1: at the point), by Moeller and Trumbore's test."""
+    """Return the distance of the first face on the way to a point (1: at the point), by the Moeller-Trumbore test."""
     corners = scene.mesh.vertices[scene.mesh.triangles]
     origin = np.array(scene.camera.position)
     way = point - origin
@@ -151,7 +151,7 @@ def test_box_holds_the_silhouette_exactly() -> None:
             alone = rasterize(screen, np.zeros(len(car.mesh.triangles), dtype=np.int64), 1, (160, 120), scale)
             rows, columns = np.nonzero(alone.triangle >= 0)
             extent = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / scale
-            # A sub-pixel is in the silhouette when its middle is; thin tips end between two middles.
+            # A sub-pixel is in the silhouette if its center is; thin tips end between two centers.
             assert (extent[:2] >= label.box[:2] - 0.5 / scale).all()
             assert (extent[2:] <= label.box[2:] + 0.5 / scale).all()
             assert np.abs(extent - label.box).max() <= 3 / scale

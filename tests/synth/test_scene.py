@@ -24,7 +24,7 @@ def test_cars_have_the_measures_of_real_ones() -> None:
         assert 1.6 <= car.width <= 2.0
         assert 1.35 <= car.height <= 1.9
         low, high = car_mesh(car).vertices.min(axis=0), car_mesh(car).vertices.max(axis=0)
-        # What is drawn on a face lies up to 8 mm before it; the mirrors reach beyond the width.
+        # Decorations are up to 8 mm in front of their face; the mirrors reach beyond the width.
         np.testing.assert_allclose([low[0], high[0]], [-car.length / 2, car.length / 2], atol=0.01)
         np.testing.assert_allclose([low[2], high[2]], [0.0, car.height], atol=0.01)
         assert high[1] == pytest.approx(-low[1])
@@ -42,7 +42,7 @@ def test_cars_have_the_measures_of_real_ones() -> None:
 )
 def test_solids_are_closed_and_face_outwards(solid: Mesh) -> None:
     sides = np.concatenate([solid.triangles[:, [i, (i + 1) % 3]] for i in range(3)])
-    # Every side is there once in each direction: no hole, and one orientation throughout.
+    # Every edge occurs once in each direction: no hole, and a consistent orientation.
     assert {tuple(side) for side in sides.tolist()} == {tuple(side[::-1]) for side in sides.tolist()}
     assert len({tuple(side) for side in sides.tolist()}) == len(sides)
     middle = solid.vertices.mean(axis=0)

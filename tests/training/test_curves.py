@@ -1,4 +1,4 @@
-"""Figures of learning curves: what is in them, and that PNG and SVG open and are the same each time."""
+"""Figures of learning curves: their content, and that PNG and SVG open and are reproducible."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def colors_in(path: Path) -> set[str]:
 
 
 def texts_in(path: Path) -> set[str]:
-    """Return what is written in an SVG: matplotlib draws letters as paths, with the text in a comment before them."""
+    """Return the text in an SVG: matplotlib draws letters as paths, with the text in a comment before them."""
     parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
     root = ET.parse(path, parser).getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -80,9 +80,7 @@ def test_what_was_asked_for_is_drawn_and_nothing_else(det: RunLog, pose: RunLog)
         ("coco/AP", ("coco/AP", "coco/AP .5"), (1,)),
         ("time (training)", ("time",), (0, 1)),
     ]
-    with pytest.raises(
-        RequestError, match=r"--metrics must name what was logged, got 'coco/AP'\n  .*loss_cls, .*mAP_50"
-    ):
+    with pytest.raises(RequestError, match=r"--metrics must be logged tags, got 'coco/AP'\n  .*loss_cls, .*mAP_50"):
         plan_panels([det], ["coco/AP"])
 
 
@@ -166,7 +164,7 @@ def test_gaps_and_runs_without_an_evaluation_are_drawn(tmp_path: Path) -> None:
     assert "loss_cls" in texts_in(draw_curves([run], tmp_path / "curves", smooth=2)[1])
 
 
-def test_smoothing_is_a_centerd_mean_that_skips_gaps() -> None:
+def test_smoothing_is_a_centered_mean_that_skips_gaps() -> None:
     values = np.array([1.0, 2, 3, np.nan, 5, 6])
     np.testing.assert_allclose(smoothed(values, 3), [1.5, 2, 2.5, np.nan, 5.5, 5.5])
     np.testing.assert_allclose(smoothed(values, 2), [1, 1.5, 2.5, np.nan, 5, 5.5])
@@ -191,7 +189,7 @@ def test_names_and_numbers_that_cannot_be_are_refused(det: RunLog, tmp_path: Pat
     (tmp_path / "folder").mkdir()
     with pytest.raises(RequestError, match=r"--out must be a file, got '.*folder', a folder"):
         draw_curves([det], tmp_path / "folder")
-    with pytest.raises(RequestError, match=r"runs must be at most 7, .*, got 8\n  name the work folders to compare"):
+    with pytest.raises(RequestError, match=r"runs must be at most 7 .*, got 8\n  name the work folders to compare"):
         draw_curves([det] * 8, tmp_path / "many")
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file/curves.png: cannot be written: "):

@@ -1,4 +1,4 @@
-"""Dry runs: what they measure, what they multiply it by, what they leave (nothing), and what they refuse."""
+"""Dry runs: what they measure and estimate, that they leave no files, and what they refuse."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.tiny_runs import Recorder, Run, Tiny
 
 pytestmark = pytest.mark.train
 
-# Four iterations of half a second after three others, of which each waits 0.05 s for its batch and the first 0.1 s
-# longer, half of an evaluation of 4 s, and checkpoints that take a quarter of a second.
+# Three warm-up and four counted iterations of 0.5 s; each waits 0.05 s for its batch, the first 0.1 s longer; half of
+# an evaluation of 4 s; and checkpoints that take 0.25 s.
 MEASURED = Timing(
     started=94.0,
     train=100.0,
@@ -56,7 +56,7 @@ POSE = replace(DET, stage="pose", measured=replace(MEASURED, scored=108.75, ende
 
 
 def _timing() -> Timing:
-    """Five iterations of 2, 2, 1, 1, 1 seconds from second 10 on, each of which waits a tenth for its batch."""
+    """Five iterations of 2, 2, 1, 1, 1 seconds from second 10 on; each waits a tenth for its batch."""
     return Timing(
         started=4.0,
         train=10.0,
@@ -77,16 +77,16 @@ def test_the_second_half_of_the_iterations_counts() -> None:
     assert (timing.warm_up, timing.counted) == (2, 3)
     assert timing.seconds_per_iteration == pytest.approx(1.0)
     assert timing.waiting == pytest.approx(0.1)
-    # The first batch is waited for a tenth longer than the counted ones, in each epoch.
+    # The first batch of each epoch takes a tenth longer than the counted ones.
     assert timing.epoch_start == pytest.approx(0.1)
-    # Six seconds until the first batch, and the rest of the two that the first two iterations took longer.
+    # Six seconds until the first batch, and two extra seconds in the first two iterations.
     assert timing.start_up == pytest.approx(8.0 - 0.1)
 
 
 def test_an_evaluation_of_a_part_is_scaled_to_all_images() -> None:
     # The first batch as it was, five further ones of a second, and twice the metrics of half the images.
     assert _timing().seconds_per_evaluation == pytest.approx(2.0 + 5 * 1.0 + 2 * 0.6)
-    # Half a second after the epoch, in which the config was laid out as well, and less after the evaluation.
+    # Half a second after the epoch, which includes formatting the config, and less after the evaluation.
     assert _timing().seconds_per_save == pytest.approx(0.3)
 
 
@@ -118,7 +118,7 @@ def test_gpus_share_the_work_and_cpu_processes_the_cores() -> None:
     on_cpu = replace(DET, processes=2)
     assert (on_cpu.epoch_length, on_cpu.evaluation_seconds) == (10, 12.0)
     remarks = DryRun(stages=(on_gpus, on_cpu), memory=10**12, gpu_memory=None, disk=10**12).remarks()
-    for remark, how in zip(remarks, ("4 processes: measured in one and divided", "not divided, for"), strict=True):
+    for remark, how in zip(remarks, ("4 processes: measured in one and divided by 4", "not divided, as"), strict=True):
         assert how in remark
 
 
@@ -128,10 +128,10 @@ def test_what_is_short_is_said() -> None:
         stages=(replace(DET, measured=hungry),), memory=2_100_000_000, gpu_memory=24_000_000_000, disk=100_000_000
     )
     memory, gpu, waiting, disk = short.remarks()
-    assert memory.startswith("det: memory is short: 2.0 GB of 2.1 GB; a smaller batch or fewer loader")
-    assert gpu.startswith("det: GPU memory is short: 23.0 GB of 24.0 GB; a smaller batch, or --amp")
-    assert waiting.startswith("det: 60% of the time the model waits for data")
-    assert disk.startswith("disk: 140 MB are needed, 100 MB are free: keep fewer")
+    assert memory.startswith("det: memory is short: 2.0 GB of 2.1 GB; use a smaller batch or fewer loader")
+    assert gpu.startswith("det: GPU memory is short: 23.0 GB of 24.0 GB; use a smaller batch or --amp")
+    assert waiting.startswith("det: the model waits for data 60% of the time")
+    assert disk.startswith("disk: 140 MB needed, 100 MB free: keep fewer")
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 7, 30])
@@ -146,7 +146,7 @@ def test_evaluations_and_checkpoints_are_counted_as_mmengine_does(tiny: Tiny, ep
     config.default_hooks.checkpoint.update(interval=4, max_keep_ckpts=3)
 
     class Runner:
-        """What the loop and the hook ask of a runner when they count."""
+        """The attributes of a runner that the loop and the hook use to count."""
 
         epoch, max_epochs, val_loop = start, epochs, None
 
@@ -171,7 +171,7 @@ def test_evaluations_and_checkpoints_are_counted_as_mmengine_does(tiny: Tiny, ep
 def test_a_config_that_counts_iterations_is_refused(tiny: Tiny) -> None:
     config = load_config(tiny.det)
     config.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": 100}
-    with pytest.raises(RequestError, match=r"max_epochs and checkpoints by epoch must be there for --dry-run"):
+    with pytest.raises(RequestError, match=r"max_epochs and checkpoints by epoch must be set for --dry-run"):
         schedule_of(config)
 
 
@@ -200,7 +200,7 @@ def test_a_dry_run_measures_the_real_thing_and_leaves_nothing(tiny: Tiny, tmp_pa
     assert estimate.schedule.epochs == 20
     assert 0 < seen.seconds_per_iteration < 60
     assert 0 <= seen.waiting < 1
-    # A network and torch itself are some hundred megabytes; the checkpoint has the optimizer, the best one has not.
+    # A network and torch take some hundred megabytes; only the best checkpoint has no optimizer.
     assert 100e6 < seen.memory < memory_of_machine()
     assert seen.checkpoint > seen.best > 1e6
     assert seen.gpu_memory is None
@@ -230,7 +230,7 @@ def test_what_is_left_of_a_resumed_run_is_estimated(pose_run: Run) -> None:
     estimate = dry_run(request, limits=Limits(most=2, batches=1))
     assert estimate.schedule.epochs == 4
     assert sorted(path.name for path in pose_run.work_dir.iterdir()) == names
-    with pytest.raises(RequestError, match=r"nothing to do: .*epoch_2.pth is at epoch 2 of 2\n  --epochs N"):
+    with pytest.raises(RequestError, match=r"nothing to do: .*epoch_2.pth is at epoch 2 of 2\n  pass a larger"):
         dry_run(replace(request, epochs=None))
 
 
@@ -238,7 +238,7 @@ def test_it_is_refused_for_what_the_real_run_is_refused_for(tiny: Tiny, det_run:
     request = TrainRequest(stage="det", config=tiny.det, work_dir=tmp_path / "run", device="cuda:99")
     with pytest.raises(RequestError, match=r"training is refused, for one problem:\n  1. --device cuda:99"):
         dry_run(request)
-    with pytest.raises(RequestError, match="holds checkpoints of an earlier run"):
+    with pytest.raises(RequestError, match="has checkpoints of an earlier run"):
         dry_run(replace(request, work_dir=det_run.work_dir, device="cpu"))
 
 
@@ -250,22 +250,20 @@ def test_a_failure_does_not_name_the_folder_that_is_gone(tiny: Tiny, tmp_path: P
         dry_run(request)
     first, second = str(caught.value).splitlines()
     assert "NoSuchHook is not in the" in first
-    assert second == "  POSETOOLS_DEBUG=1 shows where"
+    assert second == "  set POSETOOLS_DEBUG=1 for the traceback"
     assert _temporary_folders() == before
 
 
-def test_no_tracker_hears_of_it_and_no_pair_is_emitted(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_tracker_is_used_and_no_pair_is_emitted(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     options = ("visualizer.vis_backends=[dict(type='NoSuchTracker')]",)
     request = TrainRequest(stage="pose", config=tiny.pose, device="cpu", cfg_options=options)
     dry_run(request, limits=Limits(most=2, batches=1))
     told = Recorder()
-    # The default pair is far too large for a test: that there is no such GPU ends it after the pair was found.
+    # The default pair is too large for a test: the missing GPU ends it after the pair was found.
     with pytest.raises(RequestError, match="cuda:99"):
         dry_run(TrainRequest(stage="det", data=tiny.data, weights="none", device="cuda:99"), told)
-    assert f"no config for {tiny.data} in configs: the default pair is tried, and not kept" in told.text
+    assert f"no config for {tiny.data} in configs: using the default pair, not kept" in told.text
     assert list(tmp_path.iterdir()) == []
 
 

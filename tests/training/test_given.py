@@ -1,4 +1,4 @@
-"""What can be known without torch is said before it is imported: that takes seconds, and on a busy machine many."""
+"""Errors that need no torch are reported before it is imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.tiny_runs import Run, Tiny
 
 pytestmark = pytest.mark.train
 
-# (command, what its error says); what is in capitals stands for what is there.
+# (command, part of its error); names in capitals are replaced by existing paths.
 WRONG: list[tuple[str, str]] = [
     ("train gone --stage det", "gone: must be a data set folder"),
     ("train gone --stage all", "gone: must be a data set folder"),
@@ -25,8 +25,8 @@ WRONG: list[tuple[str, str]] = [
     ("train --stage det --config gone.py", "gone.py: config does not exist"),
     ("train --stage det --config DET --cfg-options nonsense", "--cfg-options must be key=value"),
     ("train --stage det --config DET --weights gone.pth", "gone.pth: file of weights does not exist"),
-    ("train --stage det --config DET --work-dir RUN", "holds checkpoints of an earlier run"),
-    ("train --stage det --config DET --work-dir RUN --dry-run", "holds checkpoints of an earlier run"),
+    ("train --stage det --config DET --work-dir RUN", "has checkpoints of an earlier run"),
+    ("train --stage det --config DET --work-dir RUN --dry-run", "has checkpoints of an earlier run"),
     ("train --stage all --config gone.py --config gone.py", "gone.py: config does not exist"),
     ("train --stage det --work-dir gone --resume", "has no checkpoint to resume from"),
     ("train --stage all --work-dir gone --resume", "has no run of --stage all"),
@@ -39,18 +39,18 @@ WRONG: list[tuple[str, str]] = [
     ("eval --stage det FILE --config gone.py", "gone.py: config does not exist"),
     ("eval --stage det FILE", "has no config"),
     ("eval --stage pose FILE --config DET --boxes gone.pth", "gone.pth: checkpoint does not exist"),
-    ("predict --run gone PICTURES", "gone: must be a folder with the runs"),
-    ("predict --run RUNS PICTURES", "must have one folder with a pose run"),
-    ("predict --bundle gone.zip PICTURES", "gone.zip: does not exist"),
-    ("predict --det DET gone.pth --pose DET FILE PICTURES", "gone.pth: checkpoint does not exist"),
-    ("predict --run RUNS --device gpu PICTURES", "--device must be auto"),
-    ("prelabel IMAGES --run gone", "gone: must be a folder with the runs"),
-    ("review IMAGES --run gone", "gone: must be a folder with the runs"),
+    ("predict --run gone IMAGES_DIR", "gone: must be a folder with the runs"),
+    ("predict --run RUNS IMAGES_DIR", "must have one folder with a pose run"),
+    ("predict --bundle gone.zip IMAGES_DIR", "gone.zip: does not exist"),
+    ("predict --det DET gone.pth --pose DET FILE IMAGES_DIR", "gone.pth: checkpoint does not exist"),
+    ("predict --run RUNS --device gpu IMAGES_DIR", "--device must be auto"),
+    ("prelabel IMAGES_DIR --run gone", "gone: must be a folder with the runs"),
+    ("review IMAGES_DIR --run gone", "gone: must be a folder with the runs"),
     ("export --run gone --out a.zip", "gone: must be a folder with the runs"),
     ("export --det gone.py FILE --pose DET FILE --out a.zip", "gone.py: config does not exist"),
     ("publish gone.pth --out a.pth", "gone.pth: checkpoint does not exist"),
     ("publish FILE --out a.pth --metrics gone.json", "gone.json: file of metrics does not exist"),
-    ("demo --out PICTURES", "no demo made it"),
+    ("demo --out IMAGES_DIR", "must be empty or from an earlier demo"),
     ("verify gone.zip", "gone.zip: does not exist"),
     ("plot gone", "gone: must be the work folder"),
 ]
@@ -64,7 +64,7 @@ for command in json.load(sys.stdin):
 
 
 def test_what_is_not_there_is_said_before_torch_is_imported(tiny: Tiny, det_run: Run, tmp_path: Path) -> None:
-    places = {"DATA": tiny.data, "DET": tiny.det, "RUN": det_run.work_dir, "PICTURES": tiny.data / "images"}
+    places = {"DATA": tiny.data, "DET": tiny.det, "RUN": det_run.work_dir, "IMAGES_DIR": tiny.data / "images"}
     (tmp_path / "one").mkdir()
     places |= {"FILE": tmp_path / "file.pth", "RUNS": tmp_path / "one"}
     places["FILE"].touch()

@@ -26,7 +26,7 @@ def test_one_round(tiny: Tiny, det_run: Run, pose_run: Run, tmp_path: Path) -> N
         pose_run.config,
         pose_run.checkpoint,
     ]
-    # Models of two epochs are sure of nothing.
+    # Models of two epochs have low scores.
     models: list[str | Path] = [*pair, "--device", "cpu", "--bbox-thr", "0.001"]
     done = run("prelabel", folder, *models, "--kpt-thr", "0.01")
     assert done.status == 0, done.err
@@ -37,7 +37,7 @@ def test_one_round(tiny: Tiny, det_run: Run, pose_run: Run, tmp_path: Path) -> N
     assert document["shapes"][0]["description"].startswith("score 0.") and document["imageData"] is None
     point = next(shape for shape in document["shapes"] if shape["shape_type"] == "point")
     point["points"][0][0] += 20
-    # labelme saves so.
+    # As labelme saves it.
     file.write_text(json.dumps(document, indent=2, ensure_ascii=False))
     again = run("prelabel", folder, *models, "--kpt-thr", "0.01")
     assert again.status == 0 and "5 renewed" in again.out and "1 that a person saved" in again.out
@@ -49,7 +49,7 @@ def test_one_round(tiny: Tiny, det_run: Run, pose_run: Run, tmp_path: Path) -> N
     assert chosen.status == 0, chosen.err
     images = json.loads((tmp_path / "next/review.json").read_text())["pictures"]
     assert len(images) == 3 and all(entry["found"] is not None for entry in images)
-    # One image is a person's: it alone can differ from what is predicted.
+    # Only the image that a person saved can differ from the prediction.
     assert [entry["file_name"] for entry in images if entry["labels"] is not None] in ([], ["0.png"])
     converted = run("convert", folder, "--out", tmp_path / "data", "--val", "0.5")
     assert converted.status == 0, converted.err

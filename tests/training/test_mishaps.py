@@ -1,4 +1,4 @@
-"""What a mishap advises is possible in the case at hand."""
+"""The advice in error messages fits the run at hand."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from posetools.training.mishaps import after_divergence, fewer_workers, less_mem
         (errno.ENOSPC, 1, ["free some space"]),
         (errno.ENOSPC, 2, ["free some space"]),
         (errno.ENOSPC, 5, ["free some space; --resume with --keep 2 removes 3 of the 5 checkpoints"]),
-        (errno.EDQUOT, 1, ["free some space of your quota"]),
+        (errno.EDQUOT, 1, ["free some space in your quota"]),
         (
             errno.EFBIG,
             5,
-            ["a file may not be that large here: raise the limit (`ulimit -f`, or that of the file system)"],
+            ["the file size limit was reached: raise it (`ulimit -f`, or the limit of the file system)"],
         ),
     ],
 )
@@ -54,9 +54,7 @@ def test_fewer_checkpoints_are_kept_only_where_there_are_more(number: int, kept:
     ],
 )
 def test_fewer_workers_are_fewer(workers: dict[str, int], shared: bool, options: list[str]) -> None:
-    assert fewer_workers(workers, shared=shared) == [
-        f"fewer workers need less memory: --cfg-options {' '.join(options)}"
-    ]
+    assert fewer_workers(workers, shared=shared) == [f"use fewer workers: --cfg-options {' '.join(options)}"]
 
 
 def test_without_workers_none_can_be_fewer() -> None:
@@ -66,10 +64,10 @@ def test_without_workers_none_can_be_fewer() -> None:
 @pytest.mark.parametrize(
     ("batch", "amp", "line"),
     [
-        (8, False, "a new run needs less with --cfg-options train_dataloader.batch_size=4 or --amp"),
-        (8, True, "a new run needs less with --cfg-options train_dataloader.batch_size=4"),
-        (1, False, "a new run needs less with --amp"),
-        (1, True, "a smaller model or image size needs less"),
+        (8, False, "start a new run with --cfg-options train_dataloader.batch_size=4 or --amp"),
+        (8, True, "start a new run with --cfg-options train_dataloader.batch_size=4"),
+        (1, False, "start a new run with --amp"),
+        (1, True, "use a smaller model or image size"),
     ],
 )
 def test_a_smaller_batch_is_smaller(batch: int, amp: bool, line: str) -> None:
@@ -79,12 +77,12 @@ def test_a_smaller_batch_is_smaller(batch: int, amp: bool, line: str) -> None:
 def test_a_lower_rate_is_advised_after_a_step_only() -> None:
     data, kept = Path("my data"), Path("run/epoch_1.pth")
     told = {"again": "posetools train ...", "lr": 0.004, "data": data}
-    validate = "look for wrong labels: posetools validate 'my data'"
+    validate = "check the labels: posetools validate 'my data'"
     assert after_divergence(kept=kept, stepped=True, amp=True, **told) == [  # type: ignore[arg-type]
         "run/epoch_1.pth is kept",
         "try a lower learning rate (it was 0.004):",
         "posetools train ... --cfg-options optim_wrapper.optimizer.lr=0.0004",
-        "leave --amp out: float16 holds no large numbers",
+        "omit --amp: float16 overflows on large values",
         validate,
     ]
     assert after_divergence(kept=None, stepped=True, amp=False, **told) == [  # type: ignore[arg-type]
@@ -95,6 +93,6 @@ def test_a_lower_rate_is_advised_after_a_step_only() -> None:
     ]
     assert after_divergence(kept=None, stepped=False, amp=False, **told) == [  # type: ignore[arg-type]
         "there is no checkpoint yet",
-        "this was the first iteration: look at the labels and at the weights that it started from",
+        "this was the first iteration: check the labels and the initial weights",
         validate,
     ]

@@ -1,4 +1,4 @@
-"""What is measured on the machine before a recipe is chosen, and what a frozen backbone does in a real training."""
+"""Measurements on the machine before a recipe is chosen, and a frozen backbone in a real training."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_batch_is_doubled_until_it_does_not_fit(
 def test_out_of_memory_ends_the_search_and_the_note_says_what_was_tried() -> None:
     found, peaks = largest_batch(lambda size: None if size > 8 else size * GIB, 24 * GIB, smallest=4, largest=64)
     assert found == 8
-    assert note(peaks, 24 * GIB) == "measured (4: 4.0 GiB, 8: 8.0 GiB, 16: out of memory); 80 % of 24 GiB may be filled"
+    assert note(peaks, 24 * GIB) == "measured (4: 4.0 GiB, 8: 8.0 GiB, 16: out of memory); limit 80 % of 24 GiB"
 
 
 def test_torchs_error_for_a_full_gpu_is_found_among_the_causes() -> None:
@@ -73,8 +73,8 @@ def test_torchs_error_for_a_full_gpu_is_found_among_the_causes() -> None:
     assert _is_out_of_memory(error)
 
 
-def test_trials_on_the_cpu_train_with_each_batch_under_a_limit_put_beneath_them(tiny: Tiny) -> None:
-    # There is no GPU here: the trials are real, and an invented price per sample stands for its memory.
+def test_trials_on_the_cpu_train_with_each_batch_up_to_a_limit(tiny: Tiny) -> None:
+    # Without a GPU the trials are real, and a made-up number of bytes per sample replaces the memory.
     needed: dict[int, int] = {}
 
     def peak(batch: int) -> int:
@@ -102,7 +102,7 @@ def test_minutes_are_divided_by_the_time_that_iterations_take(
     busy, timing, measured = told.lines
     assert busy.startswith("this machine is busy: a load of 1000.2 on ")
     assert timing == "timing pose: a few iterations, an evaluation, a checkpoint"
-    assert re.fullmatch(r"pose: [\d.]+ s an iteration, [\d.]+ s an evaluation with its checkpoint", measured)
+    assert re.fullmatch(r"pose: [\d.]+ s per iteration, [\d.]+ s per evaluation with checkpoint", measured)
     reason = pair.recipe.pose.because["epochs"].reason
     assert "(measured)" in reason or "each seen 600 times" in reason
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rtmdet_tiny_car8.py", "rtmpose-t_car8.py"]

@@ -1,4 +1,4 @@
-"""SIGTERM, by which process managers stop a run: as Ctrl-C, in a process of its own."""
+"""SIGTERM, with which process managers stop a run, works like Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORKERS = ("--cfg-options", "train_dataloader.num_workers=1", "train_dataloader.
 
 
 def _stopped(words: list[str | Path], when: Callable[[str], bool]) -> tuple[int, list[str]]:
-    """Run a command, send SIGTERM when a line of its says so, and return its exit status and the last lines."""
+    """Run a command, send SIGTERM at a line of its output, and return its exit status and lines."""
     command = [sys.executable, "-m", "posetools", *map(str, words)]
     lines = []
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
@@ -62,7 +62,7 @@ def test_sigterm_keeps_the_last_epoch_and_says_how_to_go_on(tiny: Tiny, tmp_path
     assert status == 143, lines
     stopped, going_on = lines[-2:]
     assert stopped.startswith("error: stopped in epoch ") and stopped.endswith(".pth is kept")
-    assert going_on == f"  posetools train --stage pose --work-dir {work_dir} --resume goes on from there"
+    assert going_on == f"  posetools train --stage pose --work-dir {work_dir} --resume continues from there"
     end = time.monotonic() + 10
     while _processes_of(work_dir) and time.monotonic() < end:
         time.sleep(0.1)
@@ -73,7 +73,7 @@ def test_sigterm_keeps_the_last_epoch_and_says_how_to_go_on(tiny: Tiny, tmp_path
     assert result.epochs >= 1
 
 
-def test_sigterm_before_the_first_checkpoint_speaks_of_no_resuming(tiny: Tiny, tmp_path: Path) -> None:
+def test_sigterm_before_the_first_checkpoint_does_not_mention_resuming(tiny: Tiny, tmp_path: Path) -> None:
     work_dir = tmp_path / "cars"
     configs: list[str | Path] = ["--config", tiny.det, "--config", tiny.pose]
     status, lines = _stopped(

@@ -1,4 +1,4 @@
-"""What makes training faster leaves its losses, its checkpoints and its resumption what they are."""
+"""The speed-ups change neither losses nor checkpoints nor resuming."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def pair_of_runs(
 def test_the_losses_are_the_same_within_float_noise(pair_of_runs: Any) -> None:
     (stock, _), (fast, _) = pair_of_runs
     assert len(stock) >= 4
-    # Of the same weights; batches of two tiny images make noise larger, and each step adds to it.
+    # The same weights; batches of two tiny images increase the noise, and each step adds to it.
     assert fast[0] == pytest.approx(stock[0], rel=1e-3)
     assert fast == pytest.approx(stock, rel=2e-2)
 
@@ -67,7 +67,7 @@ def _tensors(outputs: Any) -> list[Any]:
 
 
 def test_it_is_the_same_arithmetic(pair_of_runs: Any) -> None:
-    """With twice the digits, outputs and gradients differ by as much less: what differs is rounding."""
+    """In double precision outputs and gradients differ much less, so the difference is rounding."""
     import torch
 
     _, (_, runner) = pair_of_runs
@@ -77,7 +77,7 @@ def test_it_is_the_same_arithmetic(pair_of_runs: Any) -> None:
         model = copy.deepcopy(runner.model).double().to(memory_format=order).train()
         inputs = batch["inputs"].double().contiguous(memory_format=order)
         outputs = model(inputs, batch["data_samples"], mode="tensor")
-        # The mean of squares of all that the network says, as MMDet's losses are of single precision only.
+        # The mean square of all outputs, as MMDet's losses are single precision only.
         loss = sum((one**2).mean() for one in _tensors(outputs))
         loss.backward()
         found.append((loss.item(), [weight.grad for weight in model.parameters() if weight.grad is not None]))
@@ -158,7 +158,7 @@ def test_other_optimizers_are_left_alone() -> None:
     import torch
 
     class Bare:
-        """As much of a runner as is looked at."""
+        """The attributes of a runner that make_fast uses."""
 
         def __init__(self) -> None:
             self.model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))

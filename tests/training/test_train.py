@@ -1,4 +1,4 @@
-"""Real, tiny runs: what they leave, how they go on, and what is refused before the first iteration."""
+"""Real, tiny runs: their files, how they resume, and what is refused before the first iteration."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(tiny: Tiny, tmp_path:
     kept = work_dir / "epoch_1.pth"
     assert str(caught.value) == (
         f"stopped in epoch 2 of 2; {kept} is kept\n"
-        f"  posetools train --stage pose --work-dir {work_dir} --resume goes on from there"
+        f"  posetools train --stage pose --work-dir {work_dir} --resume continues from there"
     )
     result = train(TrainRequest(stage="pose", work_dir=work_dir, resume=True, device="cpu"))
     assert (result.epochs, result.trained) == (2, 1)
@@ -175,7 +175,7 @@ OPTIONS: list[tuple[str, Stage, dict[str, Any], list[str]]] = [
         "no evaluation",
         "det",
         {"cfg_options": ("val_cfg=None", "val_evaluator=None")},
-        ["val_evaluator and val_cfg must be there", "posetools split"],
+        ["val_evaluator and val_cfg must be set", "posetools split"],
     ),
     (
         "no such annotation file",
@@ -196,7 +196,7 @@ OPTIONS: list[tuple[str, Stage, dict[str, Any], list[str]]] = [
         ["weights (load_from): http://127.0.0.1:9/rtmdet.pth: cannot be downloaded", "--weights FILE"],
     ),
     ("no such GPU", "det", {"device": "cuda:99"}, ["--device cuda:99: this environment has", "--device auto"]),
-    ("mixed precision on the CPU", "pose", {"amp": True}, ["--amp needs a GPU", "leave --amp out"]),
+    ("mixed precision on the CPU", "pose", {"amp": True}, ["--amp requires a GPU", "omit --amp"]),
 ]
 
 
@@ -216,7 +216,7 @@ def test_what_would_waste_a_night_is_refused(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"weights": "gone.pth"}, "gone.pth: file of weights does not exist\n  --weights none starts from random"),
+        ({"weights": "gone.pth"}, "gone.pth: file of weights does not exist\n  use --weights none for random weights"),
         ({"device": "tpu"}, "--device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
     ],
 )
@@ -267,7 +267,7 @@ REQUESTS: list[tuple[dict[str, Any], type[PosetoolsError], str]] = [
     ({"resume": True}, RequestError, "has no checkpoint to resume from"),
     ({"config": None}, RequestError, "--data DIR or --config FILE must say what to train on"),
     ({"config": Path("gone.py")}, InputError, "gone.py: config does not exist"),
-    ({"data": Path("elsewhere")}, RequestError, "not of elsewhere\n  `posetools config elsewhere`"),
+    ({"data": Path("elsewhere")}, RequestError, "not for elsewhere\n  run `posetools config elsewhere`"),
     ({"stage": "pose"}, RequestError, "must be 'mmpose' for --stage pose, got 'mmdet'\n  --stage det is"),
     ({"cfg_options": ("max_epochs",)}, RequestError, "--cfg-options must be key=value, got 'max_epochs'"),
     ({"cfg_options": ("a=[(1,2]",)}, RequestError, r"--cfg-options a=\[\(1,2\]: cannot be set in the config"),
@@ -285,7 +285,7 @@ def test_requests_that_mean_nothing(
 
 def test_a_work_folder_with_checkpoints_is_not_written_to(det_run: Run) -> None:
     before = sorted(path.name for path in det_run.work_dir.iterdir())
-    with pytest.raises(RequestError, match=r"holds checkpoints of an earlier run\n  --resume goes on .* --work-dir"):
+    with pytest.raises(RequestError, match=r"has checkpoints of an earlier run\n  continue it with --resume, or"):
         train(TrainRequest(stage="det", config=det_run.config, work_dir=det_run.work_dir))
     assert sorted(path.name for path in det_run.work_dir.iterdir()) == before
 

@@ -1,4 +1,4 @@
-"""``train --stage all``: both stages, one after the other, and on from wherever it stopped."""
+"""``train --stage all``: both stages, one after the other, and resuming at any point."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.train
 
 
 class Steps(Recorder):
-    """Keeps the steps; presses Ctrl-C at one of them, or in a stage's second epoch."""
+    """Records the steps; presses Ctrl-C at one of them, or in a stage's second epoch."""
 
     def __init__(self, stop_at: str = "", stop_in: str = "") -> None:
         super().__init__()
@@ -105,13 +105,14 @@ def test_det_pose_and_the_evaluation_of_both(tiny: Tiny, tmp_path: Path, capsys:
     finished = train_all(_resume(parent), (), again)
     assert (finished.det.trained, finished.pose.trained, finished.evaluation) == (0, 0, None)
     assert f"nothing to do: {parent / 'det' / 'epoch_1.pth'} is at epoch 1 of 1" in again.lines
-    assert again.lines[-1] == f"nothing to do: both are trained, and {parent / 'evaluation.json'} has their evaluation"
+    written = parent / "evaluation.json"
+    assert again.lines[-1] == f"nothing to do: both models are trained, their evaluation is in {written}"
 
 
 def test_it_goes_on_wherever_it_stopped(tiny: Tiny, tmp_path: Path) -> None:
     parent = tmp_path / "cars"
-    going_on = f"  posetools train --stage all --work-dir {parent} --device cpu --resume goes on from there"
-    # In the detector's second epoch: what is said on the command line is remembered for the pose estimator, too.
+    going_on = f"  posetools train --stage all --work-dir {parent} --device cpu --resume continues from there"
+    # In the detector's second epoch: the command-line options also apply to the pose estimator later.
     options = ("det.optim_wrapper.optimizer.lr=1e-4", "pose.randomness.seed=7", "env_cfg.cudnn_benchmark=True")
     with pytest.raises(StoppedError) as caught:
         train_all(_request(tiny, parent, cfg_options=options, weights="none"), (), Steps(stop_in="detector"))
@@ -124,7 +125,7 @@ def test_it_goes_on_wherever_it_stopped(tiny: Tiny, tmp_path: Path) -> None:
     assert f"{kept} is kept" in said
     assert "--resume" not in said
     # Before the pose estimator's first iteration.
-    with pytest.raises(StoppedError, match="goes on from there"):
+    with pytest.raises(StoppedError, match="continues from there"):
         train_all(_resume(parent), (), Steps(stop_at="pose estimator"))
     assert (parent / "det" / "epoch_2.pth").is_file()
     assert not list((parent / "pose").glob("*.pth"))
@@ -136,7 +137,7 @@ def test_it_goes_on_wherever_it_stopped(tiny: Tiny, tmp_path: Path) -> None:
     # In the evaluation.
     with pytest.raises(StoppedError) as caught:
         train_all(_resume(parent), (), Steps(stop_at="both together"))
-    assert str(caught.value) == f"stopped; what is trained is kept\n{going_on}"
+    assert str(caught.value) == f"stopped; finished epochs are kept\n{going_on}"
     assert not (parent / "evaluation.json").exists()
     result = train_all(_resume(parent), (), Steps())
     assert (result.det.trained, result.pose.trained) == (0, 0)
@@ -150,7 +151,7 @@ def test_it_goes_on_wherever_it_stopped(tiny: Tiny, tmp_path: Path) -> None:
     assert pose.env_cfg.cudnn_benchmark
 
 
-def test_stopped_before_anything_began_it_speaks_of_no_resuming(tmp_path: Path) -> None:
+def test_stopped_before_the_start_it_does_not_mention_resuming(tmp_path: Path) -> None:
     with pytest.raises(StoppedError) as caught, _goes_on(TrainRequest(stage="det"), tmp_path / "cars"):
         raise KeyboardInterrupt
     assert str(caught.value) == (
@@ -159,14 +160,15 @@ def test_stopped_before_anything_began_it_speaks_of_no_resuming(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", [RunError, StoppedError])
-def test_what_one_run_says_of_going_on_is_said_of_both(kind: type[RunError]) -> None:
+def test_the_command_to_continue_is_for_both_runs(kind: type[RunError]) -> None:
     request = TrainRequest(stage="det")
     with pytest.raises(kind) as caught, _goes_on(request, Path("a b")):
         raise kind("the loss became nan\nstopped in epoch 1 of 2; there is no checkpoint yet", AGAIN)
     first, second, third = str(caught.value).splitlines()
     assert (first, second) == ("the loss became nan", "stopped in epoch 1 of 2; there is no checkpoint yet")
-    what = "restarts this model" if kind is StoppedError else "goes on with both, once that is mended"
-    assert third == f"  posetools train --stage all --work-dir 'a b' --resume {what}"
+    command = "posetools train --stage all --work-dir 'a b' --resume"
+    stopped = kind is StoppedError
+    assert third == (f"  {command} restarts this model" if stopped else f"  fix it, then continue with {command}")
 
 
 def test_a_failed_run_says_how_both_go_on(tiny: Tiny, tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_a_failed_run_says_how_both_go_on(tiny: Tiny, tmp_path: Path) -> None:
     first, *_, last = str(caught.value).splitlines()
     assert "NoSuchHook is not in the" in first
     command = f"posetools train --stage all --work-dir {tmp_path / 'cars'} --device cpu --resume"
-    assert last == f"  {command} goes on with both, once that is mended"
+    assert last == f"  fix it, then continue with {command}"
 
 
 def test_both_are_checked_before_the_first_one_starts(tiny: Tiny, tmp_path: Path) -> None:
@@ -193,7 +195,7 @@ def test_both_are_checked_before_the_first_one_starts(tiny: Tiny, tmp_path: Path
 def test_runs_of_earlier_are_not_written_over(tiny: Tiny, det_run: Run, tmp_path: Path) -> None:
     parent = tmp_path / "cars"
     shutil.copytree(det_run.work_dir, parent / "det")
-    with pytest.raises(RequestError, match=r"det: holds checkpoints of an earlier run\n  --resume goes on"):
+    with pytest.raises(RequestError, match=r"det: has checkpoints of an earlier run\n  continue it with --resume"):
         train_all(_request(tiny, parent), (), Steps())
 
 
@@ -225,12 +227,12 @@ def test_crops_are_for_the_pose_estimator(tiny: Tiny) -> None:
 
 REQUESTS: list[tuple[dict[str, Any], tuple[str, ...], type[PosetoolsError], str]] = [
     ({}, (), RequestError, "--data DIR, or --config FILE twice, must say what to train on"),
-    ({"resume": True}, (), RequestError, "--work-dir DIR must say which runs to go on with"),
+    ({"resume": True}, (), RequestError, "--work-dir DIR must say which runs to resume"),
     (
         {},
         ("det",),
         RequestError,
-        r"--config with --stage all must be given twice, .* got .*rtmdet.*\(mmdet\)\n  without",
+        r"--config with --stage all must be given twice, .* got .*rtmdet.*\(mmdet\)\n  omit it",
     ),
     ({}, ("det", "det"), RequestError, "for a detector and for a pose estimator, got"),
     ({}, ("gone.py",), InputError, "gone.py: config does not exist"),
@@ -238,13 +240,13 @@ REQUESTS: list[tuple[dict[str, Any], tuple[str, ...], type[PosetoolsError], str]
         {"weights": "a.pth", "data": Path("cars")},
         (),
         RequestError,
-        "--weights a.pth: with --stage all it would start both models from one file\n  --cfg-options det.load_from=",
+        "--weights a.pth: cannot be combined with --stage all: .*\n  use --cfg-options det.load_from=",
     ),
     (
         {"work_dir": Path("gone"), "resume": True},
         (),
         RequestError,
-        "gone: has no run of --stage all to go on with\n  without --resume",
+        "gone: has no run of --stage all to resume\n  omit --resume",
     ),
 ]
 
@@ -273,7 +275,7 @@ def test_both_are_tried_on_the_command_line_and_nothing_is_kept(
     assert [line for line in lines if "│ config " in line and "rtmdet" in line and "rtmpose" in line]
     (iterations,) = (line for line in lines if "│ iterations" in line)
     assert "2 x 30 epochs = 60" in iterations
-    for row in ("an iteration", "evaluations", "peak memory", "checkpoints kept"):
+    for row in ("time per iteration", "evaluations", "peak memory", "checkpoints kept"):
         assert [line for line in lines if f"│ {row}" in line]
     assert "evaluation of both at the end: " in done.out
     assert "Nothing was kept" in done.out

@@ -1,4 +1,4 @@
-"""What can befall a run, brought about for real: a full disk, a killed worker, a broken image, a loss that is NaN."""
+"""Failures of real runs: a full disk, a killed worker, a broken image, a loss that is NaN."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Trouble(Recorder):
 
 
 def _fail(request: TrainRequest, told: Recorder) -> list[str]:
-    """Train, and return the lines of the sentence that it ends with."""
+    """Train, and return the lines of the error."""
     with pytest.raises(RunError) as caught:
         train(request, told)
     assert caught.value.exit_status == 1
@@ -61,12 +61,12 @@ def _goes_on(stage: Stage, work_dir: Path, *options: str) -> None:
 
 
 def _resume_line(stage: Stage, work_dir: Path) -> str:
-    return f"  posetools train --stage {stage} --work-dir {work_dir} --resume goes on from there"
+    return f"  posetools train --stage {stage} --work-dir {work_dir} --resume continues from there"
 
 
 @pytest.fixture
 def limit() -> Iterator[Callable[[], None]]:
-    """Give what lets this process write no file of more than a megabyte; it can again when the test is over."""
+    """Return a function that limits files of this process to a megabyte, until the test ends."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -79,7 +79,7 @@ def test_no_room_for_a_checkpoint_leaves_the_one_before(tiny: Tiny, tmp_path: Pa
     assert first == f"{work_dir / 'epoch_2.pth'}: cannot be written in epoch 2 of 3: File too large"
     kept = work_dir / "epoch_1.pth"
     assert rest == [
-        "  a file may not be that large here: raise the limit (`ulimit -f`, or that of the file system)",
+        "  the file size limit was reached: raise it (`ulimit -f`, or the limit of the file system)",
         f"  {kept} is kept",
         _resume_line("pose", work_dir),
     ]
@@ -103,12 +103,12 @@ def test_a_killed_worker_is_named_and_nothing_is_lost(tiny: Tiny, tmp_path: Path
         stage="pose", config=tiny.pose, work_dir=work_dir, epochs=EPOCHS, device="cpu", cfg_options=WORKERS
     )
     first, *rest = _fail(request, Trouble(_kill_worker, "scored"))
-    # Whether torch hears of the signal or misses the worker first is a matter of chance.
+    # torch reports either the signal or the missing worker, whichever it notices first.
     how = r"(was killed \(signal Killed\)|ended unexpectedly)"
-    ending = "(after epoch 2|in epoch 3) of 3: most often the machine ran out of memory"
-    assert re.fullmatch(rf"a worker that loads data {how} {ending}", first)
+    ending = "(after epoch 2|in epoch 3) of 3: most likely the machine ran out of memory"
+    assert re.fullmatch(rf"a data loader worker {how} {ending}", first)
     assert rest == [
-        f"  fewer workers need less memory: --cfg-options {' '.join(NO_WORKERS)}",
+        f"  use fewer workers: --cfg-options {' '.join(NO_WORKERS)}",
         f"  {work_dir / 'epoch_2.pth'} is kept",
         _resume_line("pose", work_dir),
     ]
@@ -126,7 +126,7 @@ def test_an_image_that_breaks_in_the_third_epoch_is_named(
         stage=stage, config=tiny.config(stage), work_dir=work_dir, epochs=EPOCHS, device="cpu", cfg_options=options
     )
     first, *rest = _fail(request, Trouble(lambda: _cut(image), "scored"))
-    assert first == (f"{image}: cannot be decoded (it is damaged or incomplete), which showed in epoch 3 of 3")
+    assert first == (f"{image}: cannot be decoded (it is damaged or incomplete), detected in epoch 3 of 3")
     assert rest[1:] == [f"  {work_dir / 'epoch_2.pth'} is kept", _resume_line(stage, work_dir)]
     image.write_bytes(whole)
     _goes_on(stage, work_dir)
@@ -141,7 +141,7 @@ def test_an_image_that_is_gone_is_named(tmp_path: Path) -> None:
     image = tiny.data / IMAGES / "2.png"
     request = TrainRequest(stage="pose", config=tiny.pose, work_dir=work_dir, epochs=EPOCHS, device="cpu")
     first, *_ = _fail(request, Trouble(image.unlink, "scored"))
-    assert first == f"{image}: is not there any more, which showed in epoch 3 of 3"
+    assert first == f"{image}: no longer exists, detected in epoch 3 of 3"
 
 
 @pytest.mark.parametrize("stage", ["pose", "det"])
@@ -157,7 +157,7 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tiny: Tiny, tm
     told = Recorder()
     first, *rest = _fail(TrainRequest(stage=stage, config=config, work_dir=work_dir, epochs=2, device="cpu"), told)
     assert "in epoch 2 of 2" in first
-    assert first.startswith(("the loss became ", "the weights are no finite numbers any more"))
+    assert first.startswith(("the loss became ", "the weights became NaN or infinite"))
     kept = work_dir / "epoch_1.pth"
     lower, again = "--cfg-options optim_wrapper.optimizer.lr=", tmp_path / "run-again"
     assert rest[0] == f"  {kept} is kept"
@@ -165,11 +165,11 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tiny: Tiny, tm
     command, rate = rest[2].rsplit(lower, 1)
     named = f"--config {work_dir / config.name} --work-dir {again} --weights {kept}"
     assert command == f"  posetools train --stage {stage} {named} " and 0 < float(rate) < 0.01
-    assert rest[3:] == [f"  look for wrong labels: posetools validate {tiny.data}"]
+    assert rest[3:] == [f"  check the labels: posetools validate {tiny.data}"]
     assert sorted(path.name for path in work_dir.glob("epoch_*.pth")) == ["epoch_1.pth"]
     for path in (resumable(work_dir, told.say).path, *work_dir.glob("best_*.pth")):
         assert first_not_finite(load_checkpoint(path)["state_dict"]) is None
-    # What it says to type is possible: the new run begins, with the lower rate.
+    # The suggested command works: it starts a new run with the lower rate.
     done = run(*shlex.split(rest[2])[1:], "param_scheduler=[]", "--epochs", "1", "--device", "cpu")
     assert done.status == 0, done.err
     assert f"lr = {rate}" in (again / config.name).read_text() or f"lr={rate}" in (again / config.name).read_text()
@@ -188,7 +188,7 @@ def test_a_loss_that_is_no_number_in_the_first_epoch(tiny: Tiny, tmp_path: Path,
     first, *rest = _fail(TrainRequest(stage="pose", config=config, work_dir=work_dir, device="cpu"), Recorder())
     assert "in epoch 1 of 2" in first
     assert rest[0] == "  there is no checkpoint yet"
-    assert rest[-1] == f"  look for wrong labels: posetools validate {tiny.data}"
+    assert rest[-1] == f"  check the labels: posetools validate {tiny.data}"
     if data == "rate":
         assert rest[1:-1] == [
             "  try a lower learning rate (it was 1e+30):",
@@ -196,9 +196,7 @@ def test_a_loss_that_is_no_number_in_the_first_epoch(tiny: Tiny, tmp_path: Path,
         ]
     else:
         assert first.endswith("at iteration 1")
-        assert rest[1:-1] == [
-            "  this was the first iteration: look at the labels and at the weights that it started from"
-        ]
+        assert rest[1:-1] == ["  this was the first iteration: check the labels and the initial weights"]
 
 
 def test_the_first_tensor_that_is_not_finite_is_found() -> None:
@@ -210,7 +208,7 @@ def test_the_first_tensor_that_is_not_finite_is_found() -> None:
 
 
 class Counter(Recorder):
-    """Counts the checkpoints of epochs when training begins."""
+    """Counts the checkpoints of epochs when training starts."""
 
     def __init__(self, work_dir: Path) -> None:
         super().__init__()

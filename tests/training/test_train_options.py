@@ -1,4 +1,4 @@
-"""What a run may be told besides its config: to stop early, what to keep, and where else its curves go."""
+"""Options of a run that are not in its config: early stopping, checkpoints to keep, trackers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_run_that_learns_nothing_stops_early_and_is_finished(tiny: Tiny, tmp_p
     why = f"no better coco/AP than {best:.3f} in 2 evaluations"
     assert f"stopped early after epoch 3 of 8: {why}" in told.lines
     assert told.lines[-1].startswith(f"warning: {work_dir}: coco/AP was 0.000 at all 3 evaluations")
-    # What was reached is saved, though no checkpoint was due.
+    # The last epoch is saved, though no checkpoint was due.
     assert (result.epochs, result.last) == (3, work_dir / "epoch_3.pth")
     assert result.best == work_dir / "best_coco_AP_epoch_3.pth"
     assert [status.best.epoch for status in told.statuses if status.best][-1] == 3
@@ -54,7 +54,7 @@ def test_a_run_that_learns_nothing_stops_early_and_is_finished(tiny: Tiny, tmp_p
         f"nothing to do: {work_dir / 'epoch_3.pth'} stopped early at epoch 3 of 8: {why}; "
         "pass --early-stopping 0, or more than 2, to continue"
     ]
-    # What it counted before is counted on: one more makes three.
+    # Earlier evaluations count: one more makes three.
     longer = TrainRequest(stage="pose", work_dir=work_dir, resume=True, device="cpu", early_stopping=3)
     assert train(longer).epochs == 4
 
@@ -184,7 +184,7 @@ def test_tensorboard_that_is_missing_is_named_before_the_run(tiny: Tiny, tmp_pat
 def test_a_tracker_that_is_missing_is_named_with_its_command(tracker: str) -> None:
     if find_spec(tracker) is not None:
         pytest.skip(f"{tracker} is installed")
-    message = f"--tracker {tracker} needs the package {tracker}, which is not installed\n  install it with: uv pip"
+    message = f"--tracker {tracker} requires the package {tracker}, which is not installed\n  install it with: uv pip"
     with pytest.raises(RequestError, match=re.escape(message)):
         check_trackers([tracker])
 
@@ -216,6 +216,6 @@ def test_trackers_are_added_to_the_backends_that_are_there(
     add_trackers(config, ("mlflow",), tmp_path / "run7")
     assert config.visualizer.vis_backends[2]["tracking_uri"] == "https://mlflow.example"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example")
-    with pytest.raises(RequestError, match="must not hold a password") as caught:
+    with pytest.raises(RequestError, match="must not contain a password") as caught:
         add_trackers(config, ("mlflow",), tmp_path / "run7")
     assert "secret" not in str(caught.value)

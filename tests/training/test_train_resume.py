@@ -1,4 +1,4 @@
-"""Runs that are killed and go on: real processes, real signals, and the same losses as a run that was never stopped."""
+"""Runs that are killed and resumed: real processes and signals, and the same losses as an unstopped run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ train(TrainRequest(stage=stage, config=Path(config), work_dir=Path(work_dir), ep
 
 
 def _losses(work_dir: Path) -> dict[int, float]:
-    """Return the loss of each iteration, of all parts of a run; what was done twice is the later one's."""
+    """Return the loss of each iteration of a run; of repeated iterations the later one."""
     losses = {}
     for path in sorted(work_dir.glob("*/vis_data/scalars.json"), key=lambda path: path.stat().st_mtime):
         for line in path.read_text().splitlines():
@@ -57,7 +57,7 @@ def _request(tiny: Tiny, stage: Stage, work_dir: Path, *options: str) -> TrainRe
 
 
 def _killed(request: TrainRequest, moment: Callable[[], bool]) -> None:
-    """Train in a process of its own, and kill it without warning at a moment."""
+    """Train in a new process, and kill it without warning at a moment."""
     command = [sys.executable, "-c", PROGRAM, request.stage, request.config, request.work_dir, str(request.epochs)]
     process = subprocess.Popen([*map(str, command), *request.cfg_options], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
@@ -121,7 +121,7 @@ def test_a_resumed_run_keeps_its_averaged_model_and_its_seed(tiny: Tiny, tmp_pat
         f"_base_ = [{str(tiny.pose)!r}]\n"
         "custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.01, update_buffers=True, "
         "priority=49)]\n"
-        # Without a seed it gets one of chance, which the resumed run has to take over.
+        # Without a seed it gets a random one, which the resumed run must reuse.
         "randomness = dict(seed=None)\n"
     )
     train(TrainRequest(stage="pose", config=config, work_dir=straight, epochs=EPOCHS, keep=3, device="cpu"))
@@ -132,7 +132,7 @@ def test_a_resumed_run_keeps_its_averaged_model_and_its_seed(tiny: Tiny, tmp_pat
     train(TrainRequest(stage="pose", work_dir=broken, resume=True, device="cpu", seed=5), told)
     first, second = (load_checkpoint(work_dir / "epoch_3.pth") for work_dir in (straight, broken))
     assert second["meta"]["seed"] == first["meta"]["seed"]
-    assert f"the seed stays {first['meta']['seed']}" in told.text
+    assert f"ignoring --seed 5: a resumed run keeps its seed {first['meta']['seed']}" in told.text
     for part in ("state_dict", "ema_state_dict"):
         for name, tensor in first[part].items():
             assert torch.allclose(tensor.float(), second[part][name].float(), atol=1e-4), (part, name)
@@ -229,7 +229,7 @@ def test_another_model_cannot_be_resumed(pose_run: Run, tmp_path: Path) -> None:
 
 
 def _rates(work_dir: Path) -> dict[int, float]:
-    """Return the learning rate of each iteration, of all parts of a run; what was done twice is the later one's."""
+    """Return the learning rate of each iteration of a run; of repeated iterations the later one."""
     rates = {}
     for path in sorted(work_dir.glob("*/vis_data/scalars.json"), key=lambda path: path.stat().st_mtime):
         for entry in map(json.loads, path.read_text().splitlines()):
@@ -239,7 +239,7 @@ def _rates(work_dir: Path) -> dict[int, float]:
 
 
 def test_a_run_that_is_extended_follows_the_longer_schedule(tiny: Tiny, tmp_path: Path) -> None:
-    """As a run that was started with as many epochs: after the first three it is where that one is."""
+    """After the first three epochs it has the same rates as a run started with as many epochs."""
     extended, straight = tmp_path / "extended", tmp_path / "straight"
     train(_request(tiny, "pose", extended, *EXACT))
     config = Path(shutil.copy(config_of_run(extended), tmp_path))
@@ -255,7 +255,7 @@ def test_a_run_that_is_extended_follows_the_longer_schedule(tiny: Tiny, tmp_path
         {i: rate for i, rate in second.items() if i > done}, rel=1e-6
     )
     assert first[done + 1] > 2 * first[done], "the old schedule had come to its end"
-    assert f"goes on at {first[done + 1]:.2e}, as the config says" in told.text
+    assert f"continuing at learning rate {first[done + 1]:.2e}" in told.text
 
 
 def test_a_resumed_copy_leaves_the_run_alone_that_it_was_copied_from(pose_run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Weights of another model: what fits is loaded, exactly that, and what does not is said."""
+"""Weights of another model: only what fits is loaded, and the rest is reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STILL = ("optim_wrapper.optimizer.lr=0.0", "param_scheduler=None")
 
 @pytest.fixture(scope="module")
 def seventeen(pose_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a checkpoint like the run's, but of 17 points, with a tensor more and one less."""
+    """Return a checkpoint like the run's, but with 17 keypoints, one tensor more and one less."""
     import torch
 
     from posetools.mm.checkpoint import load_checkpoint
@@ -63,7 +63,7 @@ def test_weights_of_other_points_load_in_part_and_it_is_said(tiny: Tiny, sevente
         "  not in the file, newly initialized: head.cls_x",
         "  not in the model, unused: head.extra",
     ]
-    # Everything that was to be loaded was; statistics of batch normalization move as the run goes on.
+    # Everything that fits was loaded; batch normalization statistics change during the run.
     learned = [name for name in then if name.endswith((".weight", ".bias"))]
     fits = [name for name in learned if name in given and given[name].shape == then[name].shape]
     assert len(fits) > 50

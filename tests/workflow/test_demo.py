@@ -1,4 +1,4 @@
-"""The demo goes through every station."""
+"""The demo runs every step."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert det.train_cfg["max_epochs"] == 6
     objects = len(json.loads((tmp_path / "data" / "train_coco.json").read_text())["annotations"])
     assert pose.train_cfg["max_epochs"] == round(60 / -(-objects // 8))
-    # The weaker augmentation from the start, and the hooks that every run has: the average of the weights among them.
+    # The weaker augmentation from the start, and the hooks of every run, including EMA.
     assert [hook["type"] for hook in det.custom_hooks] == ["EMAHook"]
     steps = det.train_dataloader.dataset.pipeline
     assert "CachedMosaic" not in [step["type"] for step in steps]

@@ -1,4 +1,4 @@
-"""The demo replaces what a demo made, and nothing else."""
+"""The demo replaces only the files of an earlier demo."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_an_earlier_demo_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "labelme").mkdir()
     (tmp_path / "labelme" / "car_0001.json").write_text("{}")
     (tmp_path / "predictions.png").write_bytes(b"")
-    # As a demo that was killed leaves them.
+    # Leftovers of a killed demo.
     (tmp_path / ".timing-1a2b").mkdir()
     (tmp_path / ".data.0123abcd.tmp").mkdir()
     claim_folder(tmp_path, overwrite=False)
@@ -44,9 +44,7 @@ def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, record: str | 
     for overwrite in (False, True):
         with pytest.raises(RequestError) as error:
             claim_folder(tmp_path, overwrite=overwrite)
-        assert str(error.value) == (
-            f"{tmp_path}: is not empty, and no demo made it: it is left alone\n  choose another --out"
-        )
+        assert str(error.value) == (f"{tmp_path}: must be empty or from an earlier demo\n  choose another --out")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
@@ -57,8 +55,8 @@ def test_other_files_in_a_demo_are_named_and_need_overwrite(tmp_path: Path) -> N
     with pytest.raises(RequestError) as error:
         claim_folder(tmp_path, overwrite=False)
     assert str(error.value) == (
-        f"{tmp_path}: holds what the demo did not make: .git, notes.md\n"
-        "  move it away; or choose another --out; or --overwrite deletes the whole folder"
+        f"{tmp_path}: has files that are not from the demo: .git, notes.md\n"
+        "  move them, choose another --out, or use --overwrite to delete the whole folder"
     )
     assert (tmp_path / "notes.md").read_text() == "mine"
     claim_folder(tmp_path, overwrite=True)

@@ -1,1 +1,1 @@
-"""Whether keypoints can be those of one rigid object."""
+"""Checks whether keypoints fit one rigid object."""

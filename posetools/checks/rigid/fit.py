@@ -1,18 +1,19 @@
 """Fit a rigid object, seen by a pinhole camera, to labeled keypoints: thousands of objects at once.
 
-What is found for each object is its most probable shape and camera (a MAP estimate): the smallest sum of squares of
+The result for each object is its most probable shape and camera (a MAP estimate): the smallest sum of squares of
 
-- the distances between labeled and projected keypoints, in units of how exactly points are labeled;
+- the distances between labeled and projected keypoints, in units of the labeling precision;
 - the shape's deviations from the mean, in standard deviations of the template's modes;
-- the camera's roll, its focal length, and its height above the ground the object stands on, where they are unusual.
+- unusual values of the camera's roll, focal length, and height above the ground the object stands on.
 
-The last is what tells a mirrored object: in flat images a mirrored object is an object seen from below.
+The last one detects mirrored objects: in an image, a mirrored object looks like an object seen from below.
 
 The parameters of one object are ``a, e, r, u, v, log s, log f, b_1 ... b_M``. The camera looks along the heading ``a``
-in the object's own frame, downwards by ``e``, and is turned about its axis by ``r``. The object's origin is seen at
-(u, v) from the image's middle; there a metre is ``s`` pixels, so its depth is ``f / s``. With (x, y, z) a point in
-the camera's axes, the origin at the object's, and ``q = s / f``, it is seen at ``(s x + u) / (1 + q z)``, likewise y.
-The minimum is found by Levenberg-Marquardt steps with exact derivatives, from a linear fit of the ground plane.
+in the object's own frame, downwards by ``e``, and is turned about its axis by ``r``. The object's origin appears at
+(u, v) from the image's center; there a meter is ``s`` pixels, so its depth is ``f / s``. With (x, y, z) a point in
+the camera's axes, relative to the object's origin, and ``q = s / f``, the point appears at
+``(s x + u) / (1 + q z)``, ``(s y + v) / (1 + q z)``. The minimum is found by Levenberg-Marquardt steps with exact
+derivatives, starting from a linear fit of the ground plane.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ import numpy as np
 from posetools.checks.rigid.template import Body
 from posetools.core.geometry import Bools, Floats, Ints
 
-# How cameras are held: the roll's standard deviation.
+# Standard deviation of the camera's roll.
 ROLL = np.radians(6.0)
 # A focal length of 1.1 times the image's longer side, give or take a factor of 1.6: phones, cars, dashboards, zooms.
 FOCAL = 1.1
 FOCAL_SD = 0.5
-# A camera is this high above the object's ground, in meters; less is unusual, by HEIGHT_SD and by SLOPE times the
-# distance, because the ground is no plane.
+# Usual least height of a camera above the object's ground, in meters. Its deviation is HEIGHT_SD, plus SLOPE times the
+# distance because the ground is not flat.
 HEIGHT = 0.7
 HEIGHT_SD = 0.3
 SLOPE = 0.03
-# A visible point on a side that is turned away, and a hidden point on one that faces the camera (something stands
-# before it), are this likely; between the two lies a soft edge, in the cosine of the angle.
+# Probability of a visible point on a side turned away, and of an occluded point on a side that faces the camera
+# (something is in front of it); the transition between the two is soft, in the cosine of the angle.
 VISIBLE_BEHIND = 0.02
 HIDDEN_BEFORE = 0.15
 FACING_EDGE = 0.05
@@ -46,18 +47,18 @@ _FIT_STEPS = 12
 _ENOUGH = 0.05
 _MOST_TURN = 0.5
 _NEAREST_DEPTH = 0.05
-# So many objects at once stay in the processor's caches.
+# So many objects at once fit into the CPU cache.
 _FITS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Views:
-    """N objects as they are labeled.
+    """N objects as labeled.
 
     Attributes:
-        points: (N, 2, K) pixels from the image's middle: x, y.
-        visibility: (N, K) 0, 1 or 2; points of 0 count for nothing.
-        sigma: (N,) how exactly points are labeled, in pixels.
+        points: (N, 2, K) pixels from the image's center: x, y.
+        visibility: (N, K) 0, 1 or 2; points of 0 are ignored.
+        sigma: (N,) labeling precision, in pixels.
         longest: (N,) the image's longer side, in pixels.
     """
 
@@ -84,7 +85,7 @@ class Views:
         return Views(self.points[:, :, order], self.visibility[:, order], self.sigma, self.longest)
 
     def without(self, k: int) -> Views:
-        """Return the objects with point k not labeled."""
+        """Return the objects with point k unlabeled."""
         visibility = self.visibility.copy()
         visibility[:, k] = 0
         return Views(self.points, visibility, self.sigma, self.longest)
@@ -95,10 +96,10 @@ class Fits:
     """The most probable object and camera of each of N views.
 
     Attributes:
-        misfit: (N,) twice the negative log likelihood, but for a constant: of points, shape, camera and visibility.
+        misfit: (N,) twice the negative log likelihood, up to a constant: of points, shape, camera and visibility.
         rms: (N,) root mean square of the labeled points' distances from the object's, in pixels.
-        turned_away: (N,) how many visible points lie on sides that are turned away.
-        projected: (N, 2, K) where the points should be, in pixels from the image's middle.
+        turned_away: (N,) how many visible points are on sides turned away.
+        projected: (N, 2, K) where the points should be, in pixels from the image's center.
     """
 
     misfit: Floats
@@ -111,9 +112,9 @@ def fit(rigid: Body, views: Views, *, visibility: bool = True) -> Fits:
     """Return the fit of every view.
 
     Args:
-        rigid: what is fitted.
-        views: what to; four labeled points each are the least that a fit means anything for.
-        visibility: whether which points are visible counts.
+        rigid: the template to fit.
+        views: the labels; a fit needs at least four labeled points per object to mean anything.
+        visibility: whether visibilities count.
     """
     if len(views) > _FITS_AT_ONCE:
         parts = [slice(start, start + _FITS_AT_ONCE) for start in range(0, len(views), _FITS_AT_ONCE)]
@@ -125,14 +126,14 @@ def fit(rigid: Body, views: Views, *, visibility: bool = True) -> Fits:
     rms = np.sqrt(distances.sum(axis=1) / np.maximum((views.visibility > 0).sum(axis=1), 1))
     facing = seen.facing(rigid)
     if visibility:
-        # What lies on no face says nothing by being hidden.
+        # The visibility of a point on no face carries no information.
         misfit = misfit + _surprise(facing, np.where(rigid.everywhere, 0.0, views.visibility))
     turned_away = ((facing < -FACING_EDGE) & (views.visibility == 2)).sum(axis=1)
     return Fits(misfit, rms, turned_away, seen.pixels)
 
 
 def _surprise(facing: Floats, visibility: Floats) -> Floats:
-    """Return (N,) how unlikely the visibilities are, as twice a negative log likelihood, 0 for the likeliest."""
+    """Return (N,) twice the negative log likelihood of the visibilities, 0 for the likeliest."""
     toward = 1.0 / (1.0 + np.exp(-facing / FACING_EDGE))
     visible = VISIBLE_BEHIND + (1 - HIDDEN_BEFORE - VISIBLE_BEHIND) * toward
     of_visible = np.log(visible / (1 - HIDDEN_BEFORE))
@@ -142,7 +143,7 @@ def _surprise(facing: Floats, visibility: Floats) -> Floats:
 
 
 class _SeenObjects:
-    """N objects as their cameras see them, with all that derivatives need of it."""
+    """N objects as their cameras see them, with the terms that derivatives need."""
 
     def __init__(self, rigid: Body, parameters: Floats) -> None:
         a, e, r, u, v, log_s, log_f = parameters[:, :_CAMERA].T
@@ -153,7 +154,7 @@ class _SeenObjects:
         self.q = self.s / self.f
         # (3, N, K): right, down and forward of the points.
         self.at = np.moveaxis(self.shape @ self.axes.transpose(0, 2, 1), 2, 0)
-        # What comes too near to the camera is kept before it; such a fit is a bad one either way.
+        # Points too near the camera are clamped in front of it; such a fit is bad either way.
         self.depth = np.maximum(1 + self.q[:, None] * self.at[2], _NEAREST_DEPTH)
         scaled = self.s[:, None, None] * self.at[:2].transpose(1, 0, 2)
         self.pixels: Floats = (scaled + parameters[:, 3:5, None]) / self.depth[:, None]
@@ -205,7 +206,7 @@ class _SeenObjects:
         return low, change * ((low > 0) / sd)[:, None]
 
     def facing(self, rigid: Body) -> Floats:
-        """Return (N, K): the cosine between the way to the camera and the normal of the face that faces it most."""
+        """Return (N, K): the cosine between the direction to the camera and the normal that faces it most."""
         origin = np.stack([self.u / self.f, self.v / self.f, np.ones_like(self.u)], axis=1) / self.q[:, None]
         camera = -(origin[:, None] @ self.axes)
         way = camera - self.shape
@@ -248,7 +249,7 @@ def _minimize(rigid: Body, views: Views) -> tuple[Floats, Floats]:
             break
         damped = matrix.copy()
         damped[:, diagonal, diagonal] *= 1 + damping[left, None]
-        # Points that all lie in one place leave the matrix without an inverse.
+        # The matrix is singular if all points coincide.
         damped[:, diagonal, diagonal] += 1e-9
         step = np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
         for some in (slice(0, 3), slice(5, 7)):
@@ -265,10 +266,10 @@ def _minimize(rigid: Body, views: Views) -> tuple[Floats, Floats]:
 
 
 def _start(rigid: Body, views: Views) -> Floats:
-    """Return parameters to start from: an affine fit of the mean object's ground plan, taken for a level camera's.
+    """Return start parameters: an affine fit of the mean object's ground plan, assuming a level camera.
 
-    For a level camera the image's x runs along one direction of the ground: the heading follows from it, and from how
-    far y runs along the other one, the camera's height, be it below the ground.
+    For a level camera the image's x runs along one direction of the ground, which gives the heading; y along the other
+    direction gives the camera's height, possibly below the ground.
     """
     plan = np.column_stack([rigid.points[:, :2], np.ones(len(rigid.points))])
     share = (views.visibility > 0).astype(np.float64)
@@ -278,7 +279,7 @@ def _start(rigid: Body, views: Views) -> Floats:
     scale = np.maximum(np.hypot(across[:, 0], across[:, 1]), 1e-3)
     heading = np.arctan2(across[:, 0], -across[:, 1])
     sine = -(along[:, 0] * np.cos(heading) + along[:, 1] * np.sin(heading)) / scale
-    # A camera below the ground is none; one that looks straight down has no heading.
+    # Clip: a camera cannot be below the ground, and one that looks straight down has no heading.
     looks_down = np.arcsin(np.clip(sine, 0.06, 0.97))
     focal, (u, v) = FOCAL * views.longest, found[:, 2].T
     start = np.zeros((len(views), _CAMERA + len(rigid.modes)))

@@ -1,18 +1,17 @@
-"""Whether labeled keypoints can be those of a rigid object, and which mistake explains it when they cannot.
+"""Check whether labeled keypoints fit a rigid object, and which labeling mistake explains it if they do not.
 
-Every object with five or more labeled points is fitted as it is labeled (``geometry_fit``). Where that fit is poor,
-it is fitted again under each mistake that a person makes: left and right exchanged, front and rear exchanged, all or
-only a pair of them; a point and its neighbor exchanged; one point misplaced (left out of the fit). A mistake is
-reported when it explains the labels better than no mistake does, by more than the mistake's own rarity and a margin,
-and when no other kind explains them about as well. An object that nothing explains is not reported: the template may
-not be its.
+Every object with five or more labeled points is fitted as labeled (``fit``). If the fit is poor, the object is fitted
+again under each usual mistake: left and right swapped, front and rear swapped, all of them or one pair; a point and
+its neighbor swapped; one point misplaced (left out of the fit). A mistake is reported if it explains the labels better
+than no mistake does, by more than the mistake's rarity and a margin, and if no other kind explains them about as well.
+An object that nothing explains is not reported: the template may not fit it.
 
-Left and right exchanged, and front and rear exchanged, are the same but for half a turn of the object, and geometry
-cannot tell one end of a car from the other. Both are W215; only where a single pair is exchanged can they be told
-apart, because the other points say which end and side is which.
+A left-right swap and a front-rear swap differ only by half a turn of the object, and geometry cannot distinguish the
+two ends of a car. Both are W215; they are distinguished only for a single pair, where the other points determine ends
+and sides.
 
-How exactly people label differs from set to set. It is estimated from the set (the median misfit), so that a coarsely
-labeled set is not reported as a whole.
+Labeling precision differs between data sets. It is estimated from the data (the median misfit), so that a coarsely
+labeled data set is not reported as a whole.
 """
 
 from __future__ import annotations
@@ -32,25 +31,25 @@ from posetools.progress import Progress, silent
 
 # Fewer points fit almost any object.
 LEAST_POINTS = 5
-# Boxes with a shorter diagonal, in pixels, are too small for labels of a pixel or two to mean anything.
+# In boxes with a shorter diagonal, in pixels, one or two pixels of labeling error are too much.
 LEAST_DIAGONAL = 20.0
-# How exactly points are labeled, in pixels and as a share of the box's diagonal; more when the set says so.
+# Labeling precision, in pixels and as a share of the box's diagonal; larger if the data suggests it.
 SIGMA = 2.0
 SIGMA_SHARE = 0.01
-# A point is called misplaced from this far on, as a share of the box's diagonal.
+# Least distance of a misplaced point, as a share of the box's diagonal.
 LEAST_SHIFT = 0.1
 
-# Misfits are twice negative logarithms: an object in 40 has its names exchanged, one in 500 two of them, and one in 60
-# a point that lies anywhere in its box. A mistake must win by the margin over having made none and over the others.
+# Misfits are twice negative logarithms: one object in 40 has its names swapped, one in 500 two of them, and one in 60
+# a point anywhere in its box. A mistake must win by the margin over no mistake and over the others.
 _ALL_EXCHANGED = 2 * np.log(40)
 _PAIR_EXCHANGED = 2 * np.log(500)
 _MISPLACED = 2 * np.log(60)
 _MISTAKE_MARGIN = 3.0
-# Where a mistake leaves less misfit than this, less likely ones are not tried; where it leaves more than the second, it
-# explains nothing.
+# If a mistake leaves less misfit than the first, less likely ones are not tried; if it leaves more than the second, it
+# is no explanation.
 _GOOD_FIT = 12.0
 _POOR = 30.0
-# The median misfit of cars that are labeled as exactly as assumed; the noise of a set is judged by so many objects.
+# The median misfit of cars labeled as precisely as assumed; fewest and most objects for the noise estimate.
 _USUAL_MISFIT = 6.0
 _JUDGED_OBJECTS = (10, 200)
 _VIEW_CHUNK = 8192
@@ -60,17 +59,17 @@ TEMPLATE_CODES = frozenset({*_CODES.values(), "W217", "W218"})
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Explanation:
-    """What explains the labels of one object better than that they are right.
+    """A mistake that explains the labels of one object better than no mistake.
 
     Attributes:
         index: which of the objects.
-        exchange: the names that are exchanged, or None when a point is misplaced.
+        exchange: the swapped names; None if a point is misplaced.
         point: the misplaced point, or -1.
         place: (2,) where it should be, in pixels.
-        shift: how far that is from where it is, in pixels.
-        labeled: the distance of the labeled points from a rigid object's as they are (root mean square, pixels).
-        explained: the same, with the mistake undone.
-        turned_away: visible points on sides that are turned away: as labeled, and with the mistake undone.
+        shift: its distance from there, in pixels.
+        labeled: RMS distance of the labeled points from a rigid object's, in pixels.
+        explained: the same with the mistake undone.
+        turned_away: visible points on sides turned away: as labeled, and with the mistake undone.
     """
 
     index: int
@@ -85,14 +84,14 @@ class Explanation:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Geometry:
-    """What the fits of R objects say.
+    """The result of fitting R objects.
 
     Attributes:
-        misfit: (R,) how poorly each fits as it is labeled, NaN where it was not fitted; 10 is usual, 50 is poor.
+        misfit: (R,) how poorly each fits as labeled, NaN if it was not fitted; 10 is usual, 50 is poor.
         explanations: the mistakes found.
-        impossible: (R,) whether points are visible that cannot be seen together.
+        impossible: (R,) whether visible points cannot be seen together.
         noise: how much more coarsely than assumed the points are labeled, 1 or more.
-        hidden_used: whether the set marks hidden points, so that visibility says something.
+        hidden_used: whether the data set marks occluded points, so that visibility is informative.
     """
 
     misfit: Floats
@@ -103,7 +102,7 @@ class Geometry:
 
 
 def check_geometry(objects: SoundObjects, skeleton: Skeleton, progress: Progress = silent) -> Iterator[Finding]:
-    """Yield objects whose keypoints cannot be those of the skeleton's template; nothing when it has none."""
+    """Yield objects whose keypoints do not fit the skeleton's template; nothing if it has none."""
     template = rigid(skeleton)
     if template is None or not len(objects):
         return
@@ -115,29 +114,29 @@ def check_geometry(objects: SoundObjects, skeleton: Skeleton, progress: Progress
     for index in np.flatnonzero(found.impossible):
         if int(index) not in mistaken:
             names = [skeleton.names[k] for k in np.flatnonzero(objects.keypoints[index, :, 2] == 2)]
-            message = f"the visible points must lie on sides that can be seen together, got {', '.join(names)}"
-            hint = "points on the far side have visibility 1 (hidden); or are names exchanged?"
+            message = f"visible points must be on sides that can be seen together, got {', '.join(names)}"
+            hint = "set points on the far side to visibility 1 (occluded), or check for swapped names"
             yield objects.finding("W218", int(index), message, hint, names)
 
 
 def geometry_note(skeleton: Skeleton) -> tuple[str, ...]:
-    """Return that geometry was not checked, and why, or nothing when it was."""
+    """Return why geometry was not checked; nothing if it was."""
     if skeleton.template is None:
         return (f"geometry not checked: skeleton {skeleton.name} has no template (docs/geometry.md)",)
     if skeleton.num_keypoints < LEAST_POINTS:
-        return (f"geometry not checked: it takes {LEAST_POINTS} keypoints, skeleton {skeleton.name} has fewer",)
+        return (f"geometry not checked: it needs {LEAST_POINTS} keypoints, skeleton {skeleton.name} has fewer",)
     return ()
 
 
 def study(template: Body, keypoints: Floats, boxes: Floats, sizes: Floats, progress: Progress = silent) -> Geometry:
-    """Return what the fits of R objects say.
+    """Fit R objects.
 
     Args:
         template: what they are.
         keypoints: (R, K, 3) x, y, visibility.
         boxes: (R, 4) x1, y1, x2, y2 in pixels.
         sizes: (R, 2) the width and height of each object's image.
-        progress: told how far it is.
+        progress: receives progress.
     """
     visibility = keypoints[:, :, 2]
     diagonal = np.hypot(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
@@ -168,7 +167,7 @@ def study(template: Body, keypoints: Floats, boxes: Floats, sizes: Floats, progr
 
 
 def _noise(template: Body, views: Views) -> float:
-    """Return the factor on sigma at which the median object, as labeled or with all names exchanged, fits as usual."""
+    """Return the factor on sigma at which the median object, as labeled or with all names swapped, fits as usual."""
     least, most = _JUDGED_OBJECTS
     full = np.flatnonzero((views.visibility > 0).sum(axis=1) >= min(LEAST_POINTS + 2, views.visibility.shape[1]))
     if len(full) < least:
@@ -180,7 +179,7 @@ def _noise(template: Body, views: Views) -> float:
         scaled = replace(some, sigma=some.sigma * factor)
         misfits = fit(template, scaled, visibility=False).misfit
         if np.median(misfits) >= _USUAL_MISFIT:
-            # A set whose cars are all mirrored is not coarsely labeled.
+            # If all cars are mirrored, the labels are not coarse.
             renamed = [fit(template, scaled.renamed(order), visibility=False).misfit for order in orders]
             misfits = np.min([misfits, *renamed], axis=0)
         median = float(np.median(misfits))
@@ -191,20 +190,20 @@ def _noise(template: Body, views: Views) -> float:
 
 
 class _Trials:
-    """The fits of the suspects among some views under one mistake after another."""
+    """The fits of the suspects among some views, under each mistake."""
 
     def __init__(self, template: Body, views: Views, plain: Fits, visibility: bool) -> None:
         self.template, self.views, self._visibility = template, views, visibility
-        # (S,) Where the labels fit better, no mistake can win.
+        # (S,) If the labels fit better than this, no mistake can win.
         self.suspects = np.flatnonzero(plain.misfit > _ALL_EXCHANGED + _MISTAKE_MARGIN)
         self._plain = plain.misfit[self.suspects]
-        # (S, H) misfit and rarity of each exchange, then of each point misplaced; infinite where it was not tried.
+        # (S, H) misfit and rarity of each swap, then of each misplaced point; infinite if not tried.
         self.totals = np.full((len(self.suspects), len(template.exchanges) + views.visibility.shape[1]), np.inf)
         self._best = np.full(len(self.suspects), np.inf)
         self._fits: dict[int, tuple[Ints, Fits]] = {}
 
     def run(self, diagonal: Floats) -> None:
-        """Try everything; what a likelier mistake explains well is not tried with less likely ones."""
+        """Try all mistakes; if a likelier one explains an object well, less likely ones are not tried."""
         exchanges = list(enumerate(self.template.exchanges))
         for column, exchange in exchanges:
             if exchange.pair is None:
@@ -224,7 +223,7 @@ class _Trials:
                 self._exchange(column, exchange, _PAIR_EXCHANGED, tried)
 
     def fit_of(self, row: int, column: int) -> tuple[Fits, int]:
-        """Return the fits of a mistake, and which of them is that of the suspect ``row``."""
+        """Return the fits of a mistake, and the index of the suspect ``row`` in them."""
         where, fits = self._fits[column]
         return fits, int(where[row])
 
@@ -240,7 +239,7 @@ class _Trials:
 
 
 def _explain(template: Body, views: Views, diagonal: Floats, visibility: bool) -> tuple[Fits, list[Explanation]]:
-    """Return the fits of all views as labeled, and the explanations of some (places from the image's middle)."""
+    """Return the fits of all views as labeled, and the explanations of some (places from the image's center)."""
     plain = fit(template, views, visibility=visibility)
     trials = _Trials(template, views, plain, visibility)
     trials.run(diagonal)
@@ -254,8 +253,8 @@ def _explain(template: Body, views: Views, diagonal: Floats, visibility: bool) -
 
 
 def _winners(template: Body, totals: Floats, plain: Floats) -> Iterator[tuple[int, int]]:
-    """Yield (row, column) of the mistakes that explain a row better than none does and than all others do."""
-    # All names exchanged, this way or that, is one mistake: the first of them stands for it.
+    """Yield (row, column) of the mistakes that explain a row better than no mistake and all other mistakes."""
+    # Swapping all names, one way or the other, is one mistake; the first column represents it.
     family = np.arange(totals.shape[1])
     for column, exchange in enumerate(template.exchanges):
         if exchange.pair is None and exchange.kind in ("sides", "ends"):
@@ -293,16 +292,16 @@ def _finding(objects: SoundObjects, skeleton: Skeleton, one: Explanation) -> Fin
             f"{name} must be near ({one.place[0]:.1f}, {one.place[1]:.1f}) by the other {others} points, "
             f"got ({x:.1f}, {y:.1f}), {one.shift:.0f} px off"
         )
-        hint = "move the point, or see whether it is another object's"
+        hint = "move the point, or check whether it belongs to another object"
         return objects.finding("W217", one.index, message, hint, (name,))
     pair = [skeleton.names[k] for k in one.exchange.pair or ()]
     names = " and ".join(pair) or "the names"
-    exchanged = "the two exchanged" if pair else _EXCHANGES[one.exchange.kind]
+    exchanged = "the two swapped" if pair else _EXCHANGES[one.exchange.kind]
     before, after = one.turned_away
     seen = f" and {before} visible on sides turned away" if before > after else ""
     kept = f" and {after}" if before > after else ""
     message = (
-        f"{names} must be those of a rigid {skeleton.category.name}, got points {one.labeled:.1f} px (rms) off{seen} "
+        f"{names} must fit a rigid {skeleton.category.name}, got points {one.labeled:.1f} px (rms) off{seen} "
         f"as labeled, {one.explained:.1f} px{kept} with {exchanged}"
     )
     return objects.finding(
@@ -311,12 +310,12 @@ def _finding(objects: SoundObjects, skeleton: Skeleton, one: Explanation) -> Fin
 
 
 _EXCHANGES = {
-    "sides": "left and right exchanged, or front and rear",
-    "ends": "front and rear exchanged",
-    "neighbours": "all neighbors exchanged",
+    "sides": "left and right swapped, or front and rear",
+    "ends": "front and rear swapped",
+    "neighbours": "all neighbors swapped",
 }
 _MISTAKE_HINTS = {
-    True: "look at the image: give left and right each other's names, or, when the front is where the rear is "
-    "labeled, front and rear; both look the same to geometry",
-    False: "look at the image, and give the two points each other's names",
+    True: "check the image: swap left and right, or, if the front is labeled as the rear, front and rear; geometry "
+    "cannot distinguish the two",
+    False: "check the image, and swap the names of the two points",
 }

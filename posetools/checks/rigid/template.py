@@ -1,7 +1,7 @@
-"""A skeleton's template as arrays: where the keypoints of a rigid object are in space, and how objects differ.
+"""A skeleton's template as arrays: the 3D keypoints of a rigid object, and how objects differ.
 
-An object is ``points + sum of b * modes``, with ``b`` of variance 1: the modes already hold their standard deviations.
-Meters; x forwards, y to the object's left, z up from the ground.
+An object is ``points + sum of b * modes``, with ``b`` of variance 1: the modes include their standard deviations.
+Meters; x forward, y to the object's left, z up from the ground.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ ExchangeKind = Literal["sides", "ends", "neighbours"]
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One way in which names are given to the wrong points.
+    """One way to swap keypoint names.
 
     Attributes:
-        kind: what is taken for what: the sides left and right, the ends front and rear, or neighbors.
-        order: (K,) indices: the point that should bear name k bears name ``order[k]``; undone by doing it again.
-        pair: the two that are exchanged, or None where all are.
+        kind: what is swapped: left and right, front and rear, or neighbors.
+        order: (K,) indices: the point that should have name k has name ``order[k]``; its own inverse.
+        pair: the two swapped points; None for all.
     """
 
     kind: ExchangeKind
@@ -43,8 +43,8 @@ class Body:
         modes: (M, K, 3) each mode's step of one standard deviation.
         normals: (F, 3) unit normals of the faces.
         on_face: (K, F) which faces each keypoint lies on.
-        everywhere: (K,) keypoints that lie on no face: seen from all sides.
-        exchanges: the ways in which names can be exchanged.
+        everywhere: (K,) keypoints on no face: visible from all sides.
+        exchanges: the possible name swaps.
     """
 
     points: Floats
@@ -55,10 +55,9 @@ class Body:
     exchanges: tuple[Exchange, ...]
 
     def impossible(self, visible: Bools) -> Bools:
-        """Return for (N, K) visible keypoints whether no single place exists from which all of them are seen.
+        """Return for (N, K) visible keypoints whether no viewpoint shows all of them.
 
-        A face and the one opposite to it are never seen together, in perspective neither. Of faces that are not
-        opposite, any may be.
+        A face and its opposite are never visible together, not even in perspective. All other faces can be.
         """
         possible = np.zeros(len(visible), dtype=np.bool_)
         for seen in _seen_together(self.normals):
@@ -68,7 +67,7 @@ class Body:
 
 
 def rigid(skeleton: Skeleton) -> Body | None:
-    """Return the skeleton's template as arrays, or None when it has none."""
+    """Return the skeleton's template as arrays; None if it has none."""
     template = skeleton.template
     if template is None:
         return None
@@ -98,7 +97,7 @@ def _modes(template: Template, skeleton: Skeleton) -> Floats:
 
 
 def _exchanges(template: Template, skeleton: Skeleton) -> Iterator[Exchange]:
-    """Yield every exchange: all sides, all ends, all neighbors; then each pair of two."""
+    """Yield every swap: all sides, all ends, all neighbors; then each single pair."""
     everyone = np.arange(skeleton.num_keypoints)
     by_name = {point.name: point for point in template.points}
     orders: dict[ExchangeKind, Ints] = {
@@ -111,7 +110,7 @@ def _exchanges(template: Template, skeleton: Skeleton) -> Iterator[Exchange]:
             yield Exchange(kind, order, None)
     for kind, order in orders.items():
         pairs = [(int(k), int(order[k])) for k in everyone if k < order[k]]
-        # One pair alone is all of them where there is no other.
+        # A single pair is already the swap of all.
         for one, other in pairs if len(pairs) > 1 else ():
             alone = everyone.copy()
             alone[[one, other]] = other, one
@@ -119,7 +118,7 @@ def _exchanges(template: Template, skeleton: Skeleton) -> Iterator[Exchange]:
 
 
 def _seen_together(normals: Floats) -> Iterator[Bools]:
-    """Yield the largest sets of faces that can be seen together: one at most of each two that are opposite."""
+    """Yield the largest sets of faces visible together: at most one of each opposite pair."""
     opposite = normals @ normals.T < -1 + 1e-9
     pairs = [(i, int(np.flatnonzero(opposite[i])[0])) for i in range(len(normals)) if opposite[i, i + 1 :].any()]
     for hidden in product(*pairs):

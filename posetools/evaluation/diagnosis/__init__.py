@@ -1,1 +1,1 @@
-"""Why AP is lost: each error in one class, and what it costs."""
+"""Why AP is lost: one class for each error, and its cost."""

@@ -1,15 +1,15 @@
-"""Why the AP of boxes is lost: no box, a shifted or inexact one, a second one, one on nothing, and what each costs.
+"""Why the AP of boxes is lost: missing, shifted, inexact, duplicate and background boxes, and their cost in AP.
 
 After TIDE (Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020), for one class.
 Every labeled object (no crowds) is one of
 
 - *good*: its box has an IoU of 0.85 or more;
-- *inexact*: 0.5 or more. TIDE looks at AP50, where this costs nothing; of AP 0.50:0.95 it often costs most;
+- *inexact*: 0.5 or more. TIDE uses AP50, where this costs nothing; of AP 0.50:0.95 it often costs most;
 - *box_shifted*: 0.1 or more, TIDE's localization error;
-- *no_box*: no box is meant for it, TIDE's missed ground truth;
+- *no_box*: no box matches it, TIDE's missed ground truth;
 
-and a predicted box that is meant for none of them is a *duplicate* where it overlaps an object by 0.1 or more (the
-object has its box already), or else on *background*, or ignored where it lies in a crowd.
+and a predicted box that matches none of them is a *duplicate* if it overlaps an object by 0.1 or more (the object has
+its box already), otherwise *background*, or ignored in a crowd.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from posetools.core.dataset import Dataset
 from posetools.core.geometry import box_iou
 from posetools.errors import counted
 from posetools.evaluation.coco import Predictions
+from posetools.evaluation.diagnosis.gains import Errors, LostAp, gains
 from posetools.evaluation.diagnosis.match import SAME_IOU, Role, match_objects
-from posetools.evaluation.diagnosis.mend import Errors, LostAp, gains
 from posetools.evaluation.metrics import box_scores
 
 GOOD_IOU = 0.85
@@ -34,13 +34,13 @@ BOX_ERROR_KINDS = (*BOX_KINDS[1:], "duplicate", "background", "scores")
 
 @dataclass(frozen=True, slots=True)
 class BoxCase:
-    """One labeled object and the box that was predicted for it.
+    """One labeled object and its predicted box.
 
     Attributes:
         image: the index of its image in the Dataset's ``images``.
         row: its row in the Dataset.
-        predicted: the row of the prediction that was meant for it, or -1.
-        iou: how much the two boxes overlap; 0 without a prediction.
+        predicted: the row of the matched prediction, or -1.
+        iou: of the two boxes; 0 without a prediction.
         kind: one of BOX_KINDS.
     """
 
@@ -56,8 +56,8 @@ class BoxDiagnosis(LostAp):
     """Why COCO's AP of boxes is lost, by BOX_ERROR_KINDS.
 
     Attributes:
-        objects: how many labeled objects there are (no crowds); each has exactly one of BOX_KINDS.
-        predictions: how many boxes are predicted.
+        objects: number of labeled objects (no crowds); each has exactly one of BOX_KINDS.
+        predictions: number of predicted boxes.
         cases: one per object, in the Dataset's order.
     """
 
@@ -85,8 +85,8 @@ def diagnose_boxes(truth: Dataset, predicted: Predictions) -> BoxDiagnosis:
     """Return why the box AP of predictions is lost.
 
     Args:
-        truth: the labels; crowds are left out, as COCO does.
-        predicted: the predictions, of which boxes and scores count.
+        truth: the labels; crowds are ignored, as in COCO.
+        predicted: the predictions; only boxes and scores count.
     """
     matches = match_objects(truth, predicted, by_points=False, boxes_are_labels=False)
     code = {kind: i for i, kind in enumerate(BOX_KINDS)}

@@ -1,8 +1,8 @@
-"""Why AP is lost: every labeled point in one class, and the AP that would come back without each kind of error.
+"""Why AP is lost: every labeled point in one class, and the AP gain from fixing each kind of error.
 
-After Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation" (ICCV 2017), with two
-kinds more, for AP on detected boxes (no box, box shifted), and front and rear beside left and right. docs/diagnosis.md
-says what each kind is. Boxes alone are diagnosed in boxes.py.
+After Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation" (ICCV 2017), with two more
+kinds for AP on detected boxes (no box, box shifted), and front/rear in addition to left/right. docs/diagnosis.md has
+the definitions. Boxes alone are diagnosed in boxes.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Ints
 from posetools.errors import counted
 from posetools.evaluation.coco import Predictions
+from posetools.evaluation.diagnosis.gains import Errors, LostAp, gains
 from posetools.evaluation.diagnosis.match import (
     NOT_LABELED,
     POINT_KINDS,
@@ -27,25 +28,24 @@ from posetools.evaluation.diagnosis.match import (
     oks_with,
     sort_points,
 )
-from posetools.evaluation.diagnosis.mend import Errors, LostAp, gains
 from posetools.evaluation.metrics import oks_scores
 
-# The errors, in the order in which they are mended one after another: what is wrong with points, with objects that
-# are not there, and at last with the order of scores, which all of these change.
+# The errors, in the order in which they are fixed one after another: points, extra predictions, and last the order of
+# scores, which all of these change.
 ERROR_KINDS = (*POINT_KINDS[1:], "duplicate", "background", "scores")
 
 
 @dataclass(frozen=True, slots=True)
 class PoseCase:
-    """One labeled object and what was predicted of it.
+    """One labeled object and its prediction.
 
     Attributes:
         image: the index of its image in the Dataset's ``images``.
         row: its row in the Dataset.
-        predicted: the row of the prediction that was meant for it, or -1.
-        iou: how much the two boxes overlap; 0 without a prediction.
+        predicted: the row of the matched prediction, or -1.
+        iou: of the two boxes; 0 without a prediction.
         oks: 0 without a prediction.
-        kinds: one of POINT_KINDS per keypoint, in the skeleton's order; None where it is not labeled.
+        kinds: one of POINT_KINDS per keypoint, in the skeleton's order; None if not labeled.
     """
 
     image: int
@@ -61,11 +61,11 @@ class Diagnosis(LostAp):
     """Why COCO's OKS AP of poses is lost, by ERROR_KINDS.
 
     Attributes:
-        objects: how many labeled objects there are (no crowds, none without labeled points).
-        points: how many labeled points these have; each has exactly one of POINT_KINDS.
-        predictions: how many predicted objects there are.
-        object_counts: kind of point -> how many objects have at least one.
-        by_keypoint: name -> kind of point -> how many.
+        objects: number of labeled objects (no crowds, none without labeled points).
+        points: number of their labeled points; each has exactly one of POINT_KINDS.
+        predictions: number of predicted objects.
+        object_counts: kind of point -> number of objects with at least one.
+        by_keypoint: name -> kind of point -> number.
         cases: one per object, in the Dataset's order.
     """
 
@@ -77,13 +77,13 @@ class Diagnosis(LostAp):
     cases: tuple[PoseCase, ...]
 
     def worst(self, number: int) -> tuple[PoseCase, ...]:
-        """Return the cases with the lowest OKS, the worst first; of equal ones those with more wrong points."""
+        """Return the cases with the lowest OKS, the worst first; ties: more wrong points first."""
         wrong = [sum(kind not in (None, "good") for kind in case.kinds) for case in self.cases]
         order = sorted(range(len(self.cases)), key=lambda i: (self.cases[i].oks, -wrong[i]))
         return tuple(self.cases[i] for i in order[:number])
 
     def amount(self, kind: str) -> str:
-        """Return how many points of how many objects it are, or how many predictions."""
+        """Return the number of points and objects, or of predictions, in words."""
         if kind not in self.object_counts:
             return counted(self.counts[kind], "prediction")
         share = self.counts[kind] / max(self.points, 1)
@@ -108,10 +108,10 @@ def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) 
     """Return why the OKS AP of predicted poses is lost.
 
     Args:
-        truth: the labels; crowds and objects without labeled points are left out, as COCO does.
+        truth: the labels; crowds and objects without labeled points are ignored, as in COCO.
         predicted: the predictions, with boxes, scores and the K keypoints of the truth's skeleton.
-        boxes_are_labels: whether the poses were estimated in the labeled boxes. Then no box is shifted, and an object
-            without a box is one whose prediction was dropped as a duplicate of another object's.
+        boxes_are_labels: whether the poses were estimated in the labeled boxes. Then no box is shifted, and ``no_box``
+            means that the prediction was dropped as a duplicate of another object's.
 
     Raises:
         ValueError: the predictions do not have the skeleton's number of keypoints.

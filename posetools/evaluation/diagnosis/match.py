@@ -1,30 +1,29 @@
-"""Which predicted object was meant for which labeled one, what the others are, and what is wrong with each point.
+"""Match predicted objects to labeled ones, and classify the other predictions and the error of each point.
 
-COCO matches by OKS alone, so a car whose points are all inverted is to it one car that was missed and one that is not
-there. To say what went wrong, each labeled object needs the prediction that was meant for it, however wrong its
-points are. A pose is estimated in a box: the box says which object was meant. In each image, predictions are taken
-from the highest score down, in four passes:
+COCO matches by OKS alone, so it counts a car whose points are all inverted as one missed car and one false car. To say
+what went wrong, each labeled object needs its prediction, however wrong its points are. A pose is estimated in a box,
+so the box says which object it belongs to. In each image, predictions are matched from the highest score down, in four
+passes:
 
-1. each takes the object that its box overlaps most, from an IoU of 0.5 on;
-2. of those left, each takes the free object that it overlaps most, from 0.5 on;
-3. each takes the free object with the highest OKS, from 0.5 on: the points are right although the box is not;
-4. each takes the object that it overlaps most, from an IoU of 0.1 on: a box that is shifted.
+1. each matches the object that its box overlaps most, with an IoU of 0.5 or more;
+2. the remaining ones match the free object that they overlap most, with 0.5 or more;
+3. each matches the free object with the highest OKS, 0.5 or more: the points are right although the box is not;
+4. each matches the object that it overlaps most, with an IoU of 0.1 or more: a shifted box.
 
-On labeled boxes there is nothing to search: a prediction belongs to the object whose box it was made in.
+On labeled boxes a prediction belongs to the object whose box it was made in.
 
 The classes of points are after Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation"
-(ICCV 2017). How near a point is to a place is the keypoint similarity ks of OKS, with the area and the sigma of that
-place. A point is
+(ICCV 2017). The distance of a point to a location is the keypoint similarity ks of OKS, with the area and the sigma of
+that location. A point is
 
-- *good* when ks to its own place is 0.85 or more;
-- else of the kind of the place that it is nearest to, when ks there is 0.5 or more: its own place (*jitter*), another
-  one of the same object (an inversion: left for right, front for rear, both at once, or the neighboring name), or any
-  of another object (a *swap*);
-- *missing*: near no labeled place at all.
+- *good* if ks to its own location is 0.85 or more;
+- otherwise, if ks to the nearest location is 0.5 or more, of that location's kind: its own (*jitter*), another one of
+  the same object (an inversion: left for right, front for rear, both at once, or the neighboring name), or any of
+  another object (a *swap*);
+- *missing*: near no labeled location.
 
-Ronchi and Perona know left and right only; with them, a point at its own place counts as inverted or swapped when it is
-nearer yet to another's, which costs no AP. What is front and what is rear comes from the skeleton's template, or else
-from its names.
+Ronchi and Perona have left/right only; they count a point at its own location as inverted or swapped if it is even
+nearer to another's, which costs no AP. Front and rear come from the skeleton's template, or else from its names.
 """
 
 from __future__ import annotations
@@ -43,17 +42,17 @@ from posetools.core.matching import best_free
 from posetools.core.skeleton import Skeleton
 from posetools.evaluation.coco import Predictions
 
-# A box is right from this IoU on, as for COCO's AP50; it is shifted from the second one on, as for TIDE (Bolya et al.,
-# ECCV 2020); below, it has nothing to do with the object.
+# A box is right with this IoU, as in COCO's AP50; it is shifted with the second one, as in TIDE (Bolya et al., ECCV
+# 2020); below, it does not belong to the object.
 SAME_IOU = 0.5
 NEAR_IOU = 0.1
 # COCO's loosest threshold of OKS.
 SAME_OKS = 0.5
-# A prediction that lies in a crowd with this share of its box is not counted.
+# A prediction with this fraction of its box in a crowd is not counted.
 _IN_CROWD = 0.5
-# A box given to the estimator comes back the same to this many pixels, but for its cut at the image's edge.
+# An estimator returns its input box within this many pixels, except for clipping at the image's edge.
 _SAME_BOX = 1.0
-# What a labeled point can be. Each is exactly one of these.
+# The classes of labeled points; each has exactly one.
 PointKind: TypeAlias = Literal[
     "good",
     "no_box",
@@ -67,7 +66,7 @@ PointKind: TypeAlias = Literal[
     "missing",
 ]
 POINT_KINDS: tuple[PointKind, ...] = get_args(PointKind)
-# The code of a point that is not labeled; all others are indices into POINT_KINDS.
+# The code of an unlabeled point; all others are indices into POINT_KINDS.
 NOT_LABELED = -1
 GOOD_KS = 0.85
 NEAR_KS = 0.5
@@ -78,7 +77,7 @@ _ENDS = {"front": ("rear", "back"), "rear": ("front",), "back": ("front",)}
 
 
 class Role(IntEnum):
-    """What a predicted object is."""
+    """The role of a predicted object."""
 
     MATCHED = 0
     IGNORED = 1
@@ -88,11 +87,11 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Matches:
-    """Who belongs to whom among N labeled and M predicted objects.
+    """Matches of N labeled and M predicted objects.
 
     Attributes:
-        predicted: (N,) the row of the prediction that was meant for each labeled object, or -1.
-        iou: (N,) how much the two boxes overlap; 0 without a prediction.
+        predicted: (N,) the row of the prediction for each labeled object, or -1.
+        iou: (N,) of the two boxes; 0 without a prediction.
         roles: (M,) a Role for each prediction.
     """
 
@@ -102,13 +101,13 @@ class Matches:
 
 
 def similarity(points: Floats, labels: Floats, areas: Floats, sigmas: Sequence[float]) -> Floats:
-    """Return the keypoint similarities exp(-d^2 / (2 area (2 sigma)^2)), as COCO's OKS has them; 0 without a label.
+    """Return the keypoint similarities exp(-d^2 / (2 area (2 sigma)^2)) of COCO's OKS; 0 without a label.
 
     Args:
-        points: (..., K, 2) x, y in pixels; what is not finite is similar to nothing.
+        points: (..., K, 2) x, y in pixels; 0 if not finite.
         labels: (..., K, 3) x, y, visibility; both are broadcast.
         areas: (...) the labeled objects' areas in square pixels.
-        sigmas: K constants, the skeleton's.
+        sigmas: the skeleton's K constants.
     """
     variances = (2 * np.array(sigmas, dtype=np.float64)) ** 2
     finite = np.isfinite(points).all(axis=-1)
@@ -121,7 +120,7 @@ def similarity(points: Floats, labels: Floats, areas: Floats, sigmas: Sequence[f
 def oks_with(truth: Dataset, rows: Ints, points: Floats) -> Floats:
     """Return the (..., P) OKS of (..., P, K, 2) points with the labeled objects in (P,) rows; 0 without a label.
 
-    Both are broadcast: (M, 1, K, 2) points give the OKS of each with each object. Of row -1 it means nothing.
+    Both are broadcast: (M, 1, K, 2) points give the OKS of each with each object. Row -1 gives meaningless values.
     """
     labels = truth.keypoints[rows]
     near = similarity(points, labels, truth.areas[rows], truth.skeleton.sigmas)
@@ -130,12 +129,12 @@ def oks_with(truth: Dataset, rows: Ints, points: Floats) -> Floats:
 
 
 def match_objects(truth: Dataset, predicted: Predictions, *, by_points: bool, boxes_are_labels: bool) -> Matches:
-    """Return which prediction was meant for which labeled object.
+    """Match predictions to labeled objects.
 
     Args:
-        truth: the labels. Crowds take no prediction, and what lies in them is ignored.
+        truth: the labels. Crowds match no prediction, and predictions in them are ignored.
         predicted: the predictions.
-        by_points: whether OKS counts too, and what belongs to an object without labeled points is ignored.
+        by_points: whether to use OKS too, and ignore predictions of objects without labeled points.
         boxes_are_labels: whether the predictions were made in the labeled boxes.
     """
     own, iou = np.full(len(truth), -1, dtype=np.int64), np.zeros(len(truth))
@@ -161,7 +160,7 @@ def match_objects(truth: Dataset, predicted: Predictions, *, by_points: bool, bo
 
 
 def _passes(overlap: Floats, oks: Floats) -> list[Floats]:
-    """Return the four passes: (c, r) how well each prediction fits each object, minus infinity where it may not."""
+    """Return the four passes: (c, r) how well each prediction fits each object, minus infinity if it does not."""
     most = overlap == overlap.max(axis=1, initial=0.0)[:, None]
     return [
         np.where(most & (overlap >= SAME_IOU), overlap, -np.inf),
@@ -172,14 +171,14 @@ def _passes(overlap: Floats, oks: Floats) -> list[Floats]:
 
 
 def _of_box(found: Floats, labeled: Floats, size: tuple[int, int], oks: Floats) -> Floats:
-    """Return the one pass on labeled boxes: the same box, and where two objects have the same one, the higher OKS."""
+    """Return the one pass on labeled boxes: the same box; if two objects have the same one, the higher OKS."""
     limit = np.array([*size, *size], dtype=np.float64) - 1
     apart = np.abs(np.clip(found, 0.0, limit)[:, None] - np.clip(labeled, 0.0, limit)[None]).max(axis=2, initial=0.0)
     return np.where(apart <= _SAME_BOX, oks - 1000 * apart, -np.inf)
 
 
 def _leftovers(overlap: Floats, unlabeled: Bools, boxes: Floats, crowds: Floats) -> Ints:
-    """Return the (c,) roles that predictions have if they are matched to nothing."""
+    """Return the (c,) roles of predictions if they match nothing."""
     roles = np.full(len(boxes), int(Role.BACKGROUND), dtype=np.int64)
     if overlap.shape[1]:
         near = overlap.max(axis=1) >= NEAR_IOU
@@ -192,10 +191,10 @@ def _leftovers(overlap: Floats, unlabeled: Bools, boxes: Floats, crowds: Floats)
 
 
 def partners(skeleton: Skeleton) -> dict[PointKind, Ints]:
-    """Return for each kind of inversion the (K,) index of the keypoint that each is taken for, or -1.
+    """Return for each kind of inversion the (K,) index of each keypoint's counterpart, or -1.
 
     Left and right are the skeleton's swaps. Front and rear are its template's ``opposite``, or, without a template,
-    names that differ in front and rear (or back) alone. Diagonal is both at once, neighbor the template's.
+    names that differ only in front and rear (or back). Diagonal is both at once, neighbor the template's.
     """
     k = skeleton.num_keypoints
     none = np.full(k, -1, dtype=np.int64)
@@ -217,7 +216,7 @@ def partners(skeleton: Skeleton) -> dict[PointKind, Ints]:
         "diagonal": diagonal,
         "neighbour": neighbors,
     }
-    # A place that two kinds lead to belongs to the first of them; one's own place belongs to none.
+    # A counterpart of two kinds belongs to the first; a keypoint is not its own counterpart.
     taken = np.arange(k)[:, None]
     for kind, order in found.items():
         found[kind] = np.where((order[:, None] == taken).any(axis=1), -1, order)
@@ -226,7 +225,7 @@ def partners(skeleton: Skeleton) -> dict[PointKind, Ints]:
 
 
 def _other_end(name: str) -> list[str]:
-    """Return the names that differ from this one in its front or rear alone."""
+    """Return the names that differ from this one only in front or rear."""
     words = name.replace("_", "-").replace(" ", "-").split("-")
     ends = [i for i, word in enumerate(words) if word in _ENDS]
     if len(ends) != 1:
@@ -237,14 +236,14 @@ def _other_end(name: str) -> list[str]:
 
 
 def sort_points(truth: Dataset, keypoints: Floats, matches: Matches, *, boxes_are_labels: bool) -> Ints:
-    """Return the (N, K) kinds of the labeled points, as indices into POINT_KINDS; NOT_LABELED for the others.
+    """Return the (N, K) kinds of the labeled points, as indices into POINT_KINDS, or NOT_LABELED.
 
     Points of crowds are NOT_LABELED too.
 
     Args:
         truth: the labels.
         keypoints: (M, K, 2) the predicted points.
-        matches: which prediction was meant for which object.
+        matches: predictions and their objects.
         boxes_are_labels: whether the boxes are the labeled ones, so that none is shifted.
     """
     kinds = np.full(truth.keypoints.shape[:2], NOT_LABELED, dtype=np.int64)
@@ -265,9 +264,9 @@ def sort_points(truth: Dataset, keypoints: Floats, matches: Matches, *, boxes_ar
 
 
 def _kinds(truth: Dataset, rows: Ints, points: Floats, others: Mapping[PointKind, Ints]) -> Ints:
-    """Return the (n, K) kinds of one image's points as if all boxes were right."""
+    """Return the (n, K) kinds of one image's points, assuming that all boxes are right."""
     n, every = len(points), np.arange(points.shape[1])
-    # (n, K, n, K): how near the point of each object and name is to the place of each object and name.
+    # (n, K, n, K): the similarity of each object's points to each object's labeled locations.
     near = similarity(
         points[:, :, None, None], truth.keypoints[rows][None, None], truth.areas[rows], truth.skeleton.sigmas
     )

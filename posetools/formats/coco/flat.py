@@ -216,7 +216,8 @@ def _problem(what: str, places: Sequence[str], skeleton: Skeleton) -> Note:
     message = f"{what}: {len(places)} of them ({listed})"
     hint = f"draw boxes of category {skeleton.category.name!r}, or {_EXPORT_KEYPOINTS}"
     if what == _IN_NO_BOX:
-        hint = f"--one-object-per-image --box-from keypoints, if every image shows one object; else {hint}"
+        command = "`posetools convert --one-object-per-image --box-from keypoints`"
+        hint = f"{command}, if every image shows one object; else {hint}"
     return "E127", places[0], message, hint
 
 

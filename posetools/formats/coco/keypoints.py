@@ -26,7 +26,9 @@ from posetools.formats.options import ReadOptions
 # Fractions are at most 1, and a little more for points outside.
 _EDGE = 1.5
 _SEEN_VALUES = frozenset({0, 1, 2})
-_VISIBLE_HINT = "reads every point as visible, and (0, 0) and negative numbers as not labeled"
+_VISIBLE_HINT = (
+    "`posetools convert --assume-visible` reads every point as visible, and (0, 0) and negative numbers as not labeled"
+)
 _SHOWN_PLACES = 5
 _ORDERED = "its first name is for the first keypoint in the file"
 
@@ -96,9 +98,7 @@ def assume_visible(
             keypoints = _visible(values, size)
             annotations[i] = {**annotations[i], "keypoints": keypoints, "num_keypoints": keypoints[2::3].count(2)}
     message = f"keypoints of {len(pairs) + len(other)} objects have no visibility: labeled ones were read as visible"
-    return {**document, "annotations": annotations}, (
-        ("W324", "annotations", message, f"--assume-visible {_VISIBLE_HINT}"),
-    )
+    return {**document, "annotations": annotations}, (("W324", "annotations", message, _VISIBLE_HINT),)
 
 
 def _numbers_of_keypoints(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> dict[int, int]:
@@ -155,7 +155,7 @@ def _refusals(annotations: Sequence[Any], pairs: Mapping[int, Any], other: Mappi
             objects = f"{len(found)} objects, the first is {place}" if len(found) > 1 else place
             message = f"keypoints must be x, y and visibility (0, 1 or 2), got {got} in {objects}{example}"
             # Concerns the whole file: none of it is read.
-            notes.append((code, "annotations", message, f"--assume-visible {_VISIBLE_HINT}"))
+            notes.append((code, "annotations", message, _VISIBLE_HINT))
     return notes
 
 

@@ -63,7 +63,7 @@ class CocoAnnotation(_CocoEntry):
         float, Field(gt=MIN_AREA, le=MAX_COORDINATE**2, description="in square pixels; OKS divides distances by it")
     ]
     iscrowd: Annotated[int, Field(ge=0, le=1)]
-    num_keypoints: Annotated[Count, Field(description="how many keypoints have a visibility of 1 or 2")]
+    num_keypoints: Annotated[Count, Field(description="number of keypoints with a visibility of 1 or 2")]
     keypoints: Annotated[list[Coordinate], Field(description="3K numbers: x, y, visibility (0, 1 or 2) of each point")]
     segmentation: Any = None
 

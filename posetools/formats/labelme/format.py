@@ -35,7 +35,7 @@ from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
 from posetools.files.disk import Transfer, read_bytes, transfer
-from posetools.files.urls import real
+from posetools.files.urls import as_path, real
 from posetools.files.walking import files_to_detect
 from posetools.formats.entry import Format
 from posetools.formats.joined import UNLABELED, CauseFinding
@@ -158,5 +158,5 @@ def _without_file(listing: Listing, named: Container[str]) -> list[Finding]:
     unique = {real(path): path for path in alone}
     message = "the image must be named by a labelme file, got none: not labeled yet, left out"
     hint = "save it in labelme without shapes if it has no objects"
-    lone = (path for identity, path in unique.items() if identity not in named)
+    lone = (str(as_path(path)) for identity, path in unique.items() if identity not in named)
     return [CauseFinding("W322", path, "", message, hint, cause=UNLABELED) for path in lone]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ class LabelmeFolder:
 
     Attributes:
         start: its path, with a separator at the end.
+        shown: the same, as messages show it.
         real: the same, with links resolved.
         prefix: the start of its images' names in the Dataset; None when it is outside the source.
         root: the source folder.
@@ -29,6 +31,7 @@ class LabelmeFolder:
     """
 
     start: str
+    shown: str
     real: str
     prefix: str | None
     root: Path
@@ -73,7 +76,7 @@ class Listing:
             if not source.is_file():
                 raise RequestError(must_be(str(source), "an existing folder or .json file", "nothing there"))
             root = root_of(source)
-            yield self._new(_folder(str(root), real(root), root), [(source.name, True, source.is_symlink())])
+            yield self._new(_folder(os.fspath(root), real(root), root), [(source.name, True, source.is_symlink())])
             return
         number = 0
         for at, real_at, entries in walk(source):
@@ -117,9 +120,10 @@ def _folder(at: str, real_folder: str, root: Path) -> LabelmeFolder:
     real_root, real_at = as_path(real(root)), as_path(real_folder)
     below = real_at.relative_to(real_root).as_posix() if real_at.is_relative_to(real_root) else None
     prefix = None if below is None else "" if below == "." else f"{below}/"
-    return LabelmeFolder(_with_end(as_path(at)), _with_end(real_at), prefix, root, real_root.name)
+    path = as_path(at)
+    return LabelmeFolder(_with_end(path), str(path / "_")[:-1], _with_end(real_at), prefix, root, real_root.name)
 
 
 def _with_end(path: Path) -> str:
     """Return the path with a trailing separator, also for the root directory."""
-    return str(path / "_")[:-1]
+    return os.fspath(path / "_")[:-1]

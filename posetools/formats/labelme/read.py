@@ -81,7 +81,7 @@ class ShardReader:
         remote = [self.named(one) for one in shard] if any(map(is_url, {folder.start for _, folder in shard})) else []
         with no_collection(), fetched(remote), heads(self._named_images(remote)):
             for name, folder in shard:
-                if not self._read(folder.start + name, folder, builder):
+                if not self._read(name, folder, builder):
                     foreign.append((name, folder))
             return builder.build(files=len(shard) - len(foreign)), foreign
 
@@ -89,7 +89,7 @@ class ShardReader:
     def named(source: LabelmeSource) -> str:
         """Return a file's name in messages."""
         name, folder = source
-        return folder.start + name
+        return folder.shown + name
 
     def _named_images(self, paths: Sequence[str]) -> Iterator[str]:
         """Yield the images next to these files that will be opened, as far as the files name them."""
@@ -101,12 +101,14 @@ class ShardReader:
             if quick is not None and _IS_A_NAME(quick.imagePath):
                 yield path[: path.rfind("/") + 1] + quick.imagePath
 
-    def _read(self, path: str, folder: LabelmeFolder, builder: ShardBuilder) -> bool:
+    def _read(self, name: str, folder: LabelmeFolder, builder: ShardBuilder) -> bool:
         """Add a file's content; return False, and add nothing, when its encoding is unknown."""
+        path = folder.start + name
         try:
             data = read_bytes(path)
         except InputError as exc:
-            builder.add(FileReading(as_path(path), findings=[Finding("E310", path, exc.place, exc.problem, exc.hint)]))
+            file = as_path(path)
+            builder.add(FileReading(file, findings=[Finding("E310", str(file), exc.place, exc.problem, exc.hint)]))
             return True
         quick = quick_document(data)
         if quick is None and not is_utf8(data) and marked_encoding(data) is None:
@@ -117,11 +119,11 @@ class ShardReader:
                 # It fits, unless the file has changed since; then it is refused as not UTF-8.
                 data = data.decode(page).encode()
             quick = quick_document(data)
-        if quick is None or not self._add_usual(path, folder, quick, builder):
+        if quick is None or not self._add_usual(name, folder, quick, builder):
             builder.add(self._read_any(as_path(path), folder, data), keep_path=self.options.need_images)
         return True
 
-    def _add_usual(self, file: str, folder: LabelmeFolder, document: QuickDocument, builder: ShardBuilder) -> bool:
+    def _add_usual(self, file_name: str, folder: LabelmeFolder, document: QuickDocument, builder: ShardBuilder) -> bool:
         """Add a file with only usual content; return False, and add nothing, for any other."""
         prefix, named, shapes = folder.prefix, document.imagePath, document.shapes
         if prefix is None or not _IS_A_NAME(named):
@@ -145,7 +147,8 @@ class ShardReader:
         name, needed = prefix + named, self.options.need_images
         split = split_by_folders(name, folder.origin)
         image = Image(name, *builder.shared((width, height)), as_path(path) if needed else None, split)
-        builder.add_image(image, ImageSource(file, folder.real + named, folder.origin, len(shapes)), objects)
+        source = ImageSource(folder.shown + file_name, folder.real + named, folder.origin, len(shapes))
+        builder.add_image(image, source, objects)
         return True
 
     def _size(self, path: str, document: QuickDocument) -> tuple[int | None, int | None]:
@@ -317,7 +320,7 @@ def _is_file(path: str) -> bool:
 
 
 def _normal(path: Path) -> Path:
-    return path.resolve() if is_url(path) else Path(os.path.normpath(path))
+    return path.resolve() if is_url(path) else as_path(os.path.normpath(path))
 
 
 def _unseen(file: Path) -> Finding:

@@ -22,6 +22,7 @@ user leaves it out, with ``--ignore NAME`` or with ``--categories`` and the name
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -164,7 +165,7 @@ def _load(path: Path) -> Any | Finding:
         harmful = harmful_array(path)
         if harmful:
             return Finding("E310", str(path), *harmful, advice)
-        return sio.load_slp(str(path), open_videos=False)
+        return sio.load_slp(os.fspath(path), open_videos=False)
     except _BROKEN_SLP as exc:
         message = f"is not a file that sleap-io can read: {show_value(first_line(exc))}"
         return Finding("E310", str(path), "", message, advice)

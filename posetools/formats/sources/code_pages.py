@@ -1,6 +1,6 @@
-"""Code pages: the encodings in which programs wrote text before they wrote UTF-8, and which of them bytes may be in.
+"""Code pages, the encodings before UTF-8, and which of them can decode given bytes.
 
-Bytes do not say their code page, and most fit several: only what they mean as text can tell which one is right.
+Bytes do not state their code page, and most decode with several: only the text shows which one is right.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ESCAPED_LETTER = b"\\u0041"
 
 
 def check_encoding(name: str) -> None:
-    """Refuse what is no encoding of text, or one in which ASCII is something else.
+    """Refuse an unknown encoding, or one that changes ASCII.
 
     Raises:
         RequestError: it is refused.
@@ -51,7 +51,7 @@ def check_encoding(name: str) -> None:
     except (LookupError, ValueError):
         sound = False
     if not sound:
-        rule = "an encoding that Python knows and that leaves ASCII as it is, such as gbk, shift_jis or cp1252"
+        rule = "a Python encoding that keeps ASCII unchanged, such as gbk, shift_jis or cp1252"
         raise RequestError(must_be("--encoding", rule, name))
 
 
@@ -65,7 +65,7 @@ def is_utf8(content: bytes) -> bool:
 
 
 def foreign_pieces(content: bytes) -> frozenset[bytes]:
-    """Return what lies between quotation marks in a JSON file and is not ASCII; each piece is whole characters.
+    """Return the non-ASCII texts in quotation marks in a JSON file; each piece has whole characters only.
 
     A quotation mark is no part of a character in any of PAGES.
     """
@@ -73,7 +73,7 @@ def foreign_pieces(content: bytes) -> frozenset[bytes]:
 
 
 def readings(pieces: Collection[bytes], pages: Iterable[str] = PAGES) -> dict[str, tuple[str, ...]]:
-    """Return page -> the pieces as text, for the pages that fit all of them; of those that read the same, the first."""
+    """Return page -> the pieces as text, for the pages that fit all of them; the first of pages with equal texts."""
     found: dict[tuple[str, ...], str] = {}
     for page in pages:
         try:

@@ -1,13 +1,12 @@
-"""Names of image files: which ones mean the same file although they differ, and how far two paths agree from the end.
+"""Names of image files: which different names mean the same file, and how far two paths agree from the end.
 
 Programs write ``a.jpg`` where the disk has ``a.JPG`` or ``a.png``, escape names as in URLs (``my%20dog.jpg``), and
-macOS takes umlauts apart. Such a name is looked up only after the exact one was not found.
+macOS decomposes umlauts. Such a name is looked up only if the exact name does not exist.
 
-Images in the folders that ``--image-root`` names: the one whose path agrees most with what is written.
+Images in an ``--image-root``: the one whose path matches the annotation best.
 
-Frames are called ``0000.jpg`` in every folder, so a file name alone says little. The longest common end of both paths
-decides; where two agree equally, neither is taken. A folder that the annotation names is never passed over silently:
-see ``RootImages.judge``.
+Frames are named ``0000.jpg`` in every folder, so a file name alone says little. The longest common end of both paths
+decides; a tie is an error. A folder named in the annotation is never ignored silently: see ``RootImages.judge``.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from posetools.imaging.header import IMAGE_SUFFIXES, is_image
 
 
 class ImageName(NamedTuple):
-    """What an annotation calls an image: the folders that it names, from the last ``..`` on, and the file's name."""
+    """The image name in an annotation: its folders after the last ``..``, and the file name."""
 
     folders: tuple[str, ...]
     name: str
@@ -41,7 +40,7 @@ def named_in(text: str) -> ImageName:
         try:
             text = urlsplit(text).path
         except ValueError:
-            # No URL after all.
+            # Not a valid URL.
             text = text.partition("://")[2]
     path = PureWindowsPath(text)
     parts = [part for part in path.parts if part != path.anchor]
@@ -51,18 +50,18 @@ def named_in(text: str) -> ImageName:
 
 
 def folded(name: str) -> str:
-    """Return a key that is equal for names that differ in letter case, Unicode form or escapes of URLs alone."""
+    """Return a key that is equal for names that differ only in letter case, Unicode form or URL escapes."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", _unescaped(name)).casefold())
 
 
 def folded_stem(name: str) -> str:
-    """Return the same key without the ending of an image, if the name has one."""
+    """Return the same key without an image extension."""
     stem, _, ending = name.rpartition(".")
     return folded(stem if stem and f".{ending.lower()}" in IMAGE_SUFFIXES else name)
 
 
 def agreement(one: Sequence[str], other: Sequence[str]) -> tuple[int, int]:
-    """Return how many parts two paths have in common from the end: by ``folded``, and to the letter."""
+    """Return how many parts two paths have in common from the end: by ``folded``, and exactly."""
     pairs = list(zip(reversed(one), reversed(other), strict=False))
     alike = _while_true(a == b or folded(a) == folded(b) for a, b in pairs)
     return alike, _while_true(a == b for a, b in pairs)
@@ -83,14 +82,14 @@ def _unescaped(name: str) -> str:
 
 @dataclass
 class FolderNames:
-    """What lies in folders, by ``folded`` names; each folder is listed once."""
+    """Files in folders by ``folded`` names; each folder is listed once."""
 
     _known: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def paths_like(self, folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-        """Yield the files whose path below a folder is that of ``parts`` but for folded names, or another ending.
+        """Yield the files in a folder whose path equals ``parts`` by ``folded`` names, with any extension.
 
-        Those that differ in the ending alone are yielded too; ``..`` goes up, as the caller allows it.
+        ``..`` goes up; callers check that it is allowed.
         """
         at = [folder]
         for part in parts[:-1]:
@@ -119,11 +118,11 @@ def _listed(folder: Path) -> list[str]:
         return []
 
 
-# Whether an image is the one that is named: yes, yes though its folder is another one (which is said), or no.
+# Whether an image is the named one: yes; yes, with a warning about its folder; or no.
 RootVerdict: TypeAlias = Literal["agrees", "by name", "another folder"]
 
 
-# Folders that formats themselves have their images in: another one above them says nothing.
+# Image folders of the formats themselves: a different folder above them does not count.
 _EVERYBODYS = frozenset({"images", "labeled-data"})
 
 
@@ -131,10 +130,10 @@ class RootImage(NamedTuple):
     """An image in an --image-root.
 
     Attributes:
-        path: the file, seen from the root as it was given.
+        path: the file, starting with the root as given.
         parts: its absolute path.
-        below: how many folders are between it and the innermost root that it is in.
-        seen: its path from each root that it is in.
+        below: how many folders are between it and its innermost root.
+        seen: its path relative to each of its roots.
     """
 
     path: Path
@@ -148,7 +147,7 @@ class RootImages:
     """All images of some folders, by name.
 
     Attributes:
-        roots: the folders, sub-folders included.
+        roots: the folders, with their subfolders.
     """
 
     roots: Sequence[Path]
@@ -163,7 +162,7 @@ class RootImages:
             self._tops.append(path_parts(real(root)))
             for at, folder, files in walk(root):
                 if not ended(folder).startswith(top):
-                    # A link out of what the user named.
+                    # A link to outside the root.
                     continue
                 for name, is_file, is_link in files:
                     path = as_path(at) / name
@@ -175,7 +174,7 @@ class RootImages:
                         self._by_name.setdefault(name, []).append(path)
 
     def like(self, named: ImageName, *, exactly: bool) -> list[RootImage]:
-        """Return the images of that name, or of one that differs as ``image_names`` says."""
+        """Return the images with that name, or a name that counts as equal (see the module)."""
         if exactly:
             return [self._image(path) for path in self._by_name.get(named.name, ())]
         if not named.name:
@@ -185,12 +184,12 @@ class RootImages:
         return [self._image(path) for path in same or paths]
 
     def best(self, images: Sequence[RootImage], named: ImageName, where: Sequence[str]) -> list[RootImage]:
-        """Return the images that agree most with what is written; more than one when nothing tells them apart.
+        """Return the images that match the annotation best; several if they match equally.
 
         Args:
             images: the images of that name.
-            named: what is written.
-            where: the absolute path of the file that would be meant, as seen from the annotation file.
+            named: the name in the annotation.
+            where: the absolute path of the named file, relative to the annotation file.
         """
         said = (*named.folders, named.name) if named.absolute else where
         scores = [agreement(said[:-1], image.parts[:-1]) for image in images]
@@ -202,16 +201,16 @@ class RootImages:
         return equal
 
     def judge(self, image: RootImage, named: ImageName, where: Sequence[str], *, in_subfolder: bool) -> RootVerdict:
-        """Return whether an image is the one that is named.
+        """Return whether an image is the named one.
 
-        It is when every folder that the annotation names agrees, or of an absolute path, which is another machine's,
-        the folders below the root. An image right in a root may be in a folder of another name, which is said.
+        It is if every folder in the annotation agrees; for an absolute path, which is from another machine, the
+        folders below the root. An image directly in a root may be in a folder with another name; a warning says so.
 
         Args:
             image: the image.
-            named: what is written.
+            named: the name in the annotation.
             where: as for ``best``.
-            in_subfolder: whether the annotation file itself is in a sub-folder of its source.
+            in_subfolder: whether the annotation file is in a subfolder of its source.
         """
         alike, _ = agreement(named.folders, image.parts[:-1])
         if not named.folders:

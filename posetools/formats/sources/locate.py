@@ -27,10 +27,10 @@ from posetools.formats.sources.image_names import (
 from posetools.imaging.decoding import SIDEWAYS, upright_command
 from posetools.imaging.header import Header, read_header
 
-# Bytes; beyond them Linux answers with an error instead of "there is no such file".
+# In bytes; with a longer name, Linux raises an error instead of reporting a missing file.
 LONGEST_NAME = 255
 _LONGEST_ADDRESS = 3000
-# Files that a message names.
+# Files listed in a message.
 _LISTED_FILES = 3
 _SAME_IMAGES_HINT = "check that these are the images that were labeled"
 
@@ -41,7 +41,7 @@ class Location:
 
     Attributes:
         path: the file.
-        header: its header (the upright frame).
+        header: its header, for the upright image.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Location:
 
 
 class PathFrom(NamedTuple):
-    """Where an image may be: a path as written, and the folder that it is seen from."""
+    """A path as written, and the folder that it is relative to."""
 
     text: str
     folder: Path
@@ -60,9 +60,9 @@ class Match(NamedTuple):
 
     Attributes:
         path: the file.
-        folder: the folder that its name is seen from; None for one in an --image-root.
-        exact: whether it is there as written.
-        notes: what is odd about it.
+        folder: the folder that its name is relative to; None for one in an --image-root.
+        exact: whether the name is exactly as written.
+        notes: warnings about it.
     """
 
     path: Path
@@ -73,16 +73,16 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UnsettledImage(CauseFinding):
-    """A finding on an image for which there are candidates, all of which it names."""
+    """A finding on an image with several candidates; it names them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherImageFinding(JoinableFinding):
-    """A finding on an image that was found as another one than was written; one for each source and kind.
+    """A finding on an image found under a different name; one per source and kind.
 
     Attributes:
         source: the source folder.
-        sentence: what all of them have in common, said of ``{images}``.
+        sentence: the shared sentence, with ``{images}`` as its subject.
         example: ``a.JPG for a.jpg``.
     """
 
@@ -97,7 +97,7 @@ class OtherImageFinding(JoinableFinding):
 
     @classmethod
     def of_all(cls, same: Sequence[Self]) -> Finding:
-        """Return how many images were found so, and the first of them."""
+        """Return how many images were found this way, and the first of them."""
         first, number = same[0], len(same)
         examples = list(dict.fromkeys(each.example for each in same))
         listed = first_names(examples, _LISTED_FILES)
@@ -107,14 +107,14 @@ class OtherImageFinding(JoinableFinding):
 
 @dataclass
 class ImageFinder:
-    """Finds images inside the source folder, or by the end of their path in the folders that the user allowed.
+    """Finds images in the source folder, or by the end of their path in the user's image roots.
 
-    The exact name comes first, in the source and then in those folders; a name that differs in letter case, escapes or
-    its ending alone is taken when exactly one file fits.
+    The exact name comes first, in the source and then in the image roots. A name that differs only in letter case,
+    escapes or extension is accepted if exactly one file matches.
 
     Attributes:
         root: the source folder; an image outside it is refused.
-        extra_roots: further folders, sub-folders included.
+        extra_roots: the image roots, with their subfolders.
     """
 
     root: Path
@@ -124,18 +124,18 @@ class ImageFinder:
     _names: FolderNames = field(default_factory=FolderNames, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Followed and listed at once, so that it is done once for all files and in all worker processes.
+        # Resolved and listed here, so that worker processes do not do it again.
         self._real_root = ended(real(self.root))
         self._images = RootImages(self.extra_roots)
 
     def find(self, places: Sequence[PathFrom], *, file: Path, place: str, named: Sequence[str] = ()) -> Match | Finding:
-        """Return the image that an annotation file names, or why there is none.
+        """Return the image that an annotation file names, or a finding that says why it is missing.
 
         Args:
-            places: where it may be, the likeliest first; backslashes count as slashes. The last is what is reported.
+            places: where it may be, the most likely first; backslashes count as slashes. The last one is reported.
             file: the annotation file.
-            place: the field it is written in, for the finding.
-            named: what to look for in the extra roots, the likeliest first; left out: the last of ``places``.
+            place: the field with the name, for the finding.
+            named: what to search for in the image roots, the most likely first; default: the last of ``places``.
         """
         named = named or (places[-1].text,)
         for seen in places:
@@ -149,20 +149,20 @@ class ImageFinder:
         return found or self._in_roots(wanted, file, place, exactly=False) or self._missing(places[-1], file, place)
 
     def _inside(self, seen: PathFrom) -> Path | None:
-        """Return where an image would be in the source; an absolute path may be of this machine."""
+        """Return the path of an image if it is in the source; an absolute path may be valid on this machine."""
         relative = portable_path(seen.text)
         path = Path(seen.text) if relative is None else seen.folder / relative
         sane = (relative is not None or path.is_absolute()) and is_sane(path)
         return path if sane and self._holds(path) else None
 
     def _linked(self, seen: PathFrom) -> Path | None:
-        """Return a link in the source that leads into one of the extra roots, which may have another name there."""
+        """Return a link in the source whose target is in an image root, perhaps under another name."""
         path = self._leading_out(seen) if self.extra_roots else None
         target = None if path is None else real(path)
         return path if target and any(target.startswith(ended(real(root))) for root in self.extra_roots) else None
 
     def _leading_out(self, seen: PathFrom) -> Path | None:
-        """Return what is there under the name that is written, but is elsewhere: it, or a folder, is a link."""
+        """Return the file with the written name if it is a link, or in a linked folder, to outside the source."""
         relative = portable_path(seen.text)
         if relative is None or ".." in relative.parts:
             return None
@@ -173,7 +173,7 @@ class ImageFinder:
         return ended(real(path)).startswith(self._real_root)
 
     def _almost(self, places: Sequence[PathFrom], file: Path, place: str) -> Match | Finding | None:
-        """Return the one image in the source whose name is almost the one that is written."""
+        """Return the one image in the source whose name is almost the same."""
         found: dict[str, tuple[Path, Path]] = {}
         for seen in places:
             relative = portable_path(seen.text)
@@ -212,9 +212,9 @@ class ImageFinder:
             below = file.parent != self.root
             verdict = self._images.judge(image, named, where, in_subfolder=below)
             if verdict == "another folder":
-                message = f"{must_be(place, 'an image in the folder that it names', text)}, and found only {image.path}"
-                hint = f"--image-root {quoted(image.path.parent)} takes the images of that folder, if it is meant"
-                cause = "images must be in the folders that the annotations name"
+                message = f"{must_be(place, 'an image in the folder that it names', text)}, but found only {image.path}"
+                hint = f"--image-root {quoted(image.path.parent)} takes the images in that folder"
+                cause = "images must be in the folders named in the annotations"
                 return UnsettledImage("E121", str(file), place, message, hint, cause=cause, way=hint)
             alike, equal = agreement((*named.folders, named.name), image.parts)
             notes = [self._renamed(image.path, text, file, place)] if equal < alike or not exactly else []
@@ -224,12 +224,12 @@ class ImageFinder:
         return None
 
     def _where(self, named: ImageName, file: Path) -> tuple[str, ...]:
-        """Return the absolute path of the file that would be meant, as seen from the annotation file."""
+        """Return the absolute path of the named file, relative to the annotation file."""
         folder = real(file.parent)
         return (*path_parts(folder), *named.folders, named.name)
 
     def _of_another_folder(self, path: Path, named: ImageName, file: Path, place: str) -> tuple[Finding, ...]:
-        """Return what to say of an image in the source that bears the name, but not the folder's, that is written."""
+        """Return a warning for an image in the source with the right name in a different folder."""
         if not named.folders or folded(path.name) != folded(named.name):
             return ()
         if folded(path.parent.name) == folded(named.folders[-1]) or path.parent.name in ("", ".."):
@@ -241,7 +241,7 @@ class ImageFinder:
     def _renamed(self, path: Path, text: str, file: Path, place: str) -> Finding:
         name = named_in(text).name
         ending = path.suffix != Path(name).suffix
-        what = "under another ending" if ending else "under another spelling"
+        what = "with another extension" if ending else "under another spelling"
         found, said = (path.name, name) if path.name != name else (str(path), text)
         return self._found_as("W324", f"{{images}} found {what}", f"{found} for {said}", file, place)
 
@@ -269,57 +269,57 @@ class ImageFinder:
             problem = must_be(place, f"a path inside {self.root}", seen.text)
             link = self._leading_out(seen)
             if link is not None:
-                # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
+                # Path.resolve fails on circular links; realpath does not.
                 target = Path(os.path.realpath(link))
                 return Finding("E308", str(file), place, f"{problem}, a link to {target}", allowing(target))
             beside = self._inside(PathFrom(named_in(seen.text).name, seen.folder))
-            hint = "--image-root DIR allows a further folder and finds the image there by the end of its path"
+            hint = "--image-root DIR also searches DIR, by the end of the path"
             if beside is not None and beside.is_file():
-                hint = f"--image-root {quoted(seen.folder)} takes {beside}, if it is meant"
+                hint = f"--image-root {quoted(seen.folder)} takes {beside}"
             return Finding("E308", str(file), place, problem, hint)
         problem = must_be(place, "an existing image", seen.text)
-        hint = f"looked for at {path}; --image-root DIR searches a further folder by the end of the path"
-        cause = "images must be where the annotations say, or in a further folder"
+        hint = f"not found at {path}; --image-root DIR also searches DIR, by the end of the path"
+        cause = "images must be where the annotations say, or in an --image-root"
         return CauseFinding("E121", str(file), place, problem, hint, cause=cause)
 
 
 def allowing(target: Path) -> str:
-    """Return what to do about a link that leads out of the source, to ``target``."""
+    """Return the hint for a link from the source to ``target`` outside it."""
     if not target.exists():
-        return "the link leads nowhere: put the image in its place"
+        return "the link is broken: put the image in its place"
     return f"--image-root {quoted(target.parent)} allows it"
 
 
 def _several(paths: Sequence[Path], text: str, file: Path, place: str, hint: str) -> Finding:
     listed = " and ".join(str(path) for path in paths[:_LISTED_FILES])
     more = f" and {len(paths) - _LISTED_FILES} more" if len(paths) > _LISTED_FILES else ""
-    problem = must_be(place, "a name that exactly one file fits", text)
-    message, cause = f"{problem}, and {len(paths)} do: {listed}{more}", "names of images must fit one file each"
+    problem = must_be(place, "a name that matches exactly one file", text)
+    message, cause = f"{problem}, which matches {len(paths)}: {listed}{more}", "image names must match one file each"
     return UnsettledImage("E121", str(file), place, message, hint, cause=cause, way=hint)
 
 
 def _narrower(images: Sequence[RootImage]) -> str:
-    """Return what to type when images of several folders fit."""
+    """Return what to type if images in several folders match."""
     folders = list(dict.fromkeys(image.path.parent for image in images))
     innermost = [one for one in folders if not any(one in other.parents for other in folders)]
     typed = [f"--image-root {quoted(folder)}" for folder in innermost[:_LISTED_FILES]]
-    return f"give only the folder that is meant: {' or '.join(typed)}"
+    return f"give only the right folder: {' or '.join(typed)}"
 
 
 def _rename(name: str) -> str:
-    return f"rename the image that is meant to {name!r}, or correct the name in the annotations"
+    return f"rename the right image to {name!r}, or correct the name in the annotations"
 
 
 def is_sane(path: Path) -> bool:
-    """Return whether the system can have a file of that name at all (no NUL, nothing too long)."""
+    """Return whether the system allows a file with that name (no NUL, not too long)."""
     parts = [len(os.fsencode(part)) for part in path.parts]
     return "\0" not in str(path) and max(parts, default=0) <= LONGEST_NAME and sum(parts) <= _LONGEST_ADDRESS
 
 
 def name_below(path: Path, roots: Sequence[Path]) -> str:
-    """Return a path as seen from the first of the folders that holds it, with forward slashes.
+    """Return a path relative to the first of the folders that contains it, with forward slashes.
 
-    Links to folders are followed, the file keeps the name it was found by; a file in none of them gives that alone.
+    Links to folders are resolved; the file keeps its own name. A file outside all folders gives its name alone.
     """
     folder = path.parent.resolve()
     for root in roots:
@@ -329,7 +329,7 @@ def name_below(path: Path, roots: Sequence[Path]) -> str:
 
 
 def open_image(path: Path) -> Location | Finding:
-    """Return the image with its header, or why it cannot be read."""
+    """Return the image with its header, or a finding that says why it cannot be read."""
     try:
         return Location(path, read_header(path))
     except InputError as exc:
@@ -338,18 +338,18 @@ def open_image(path: Path) -> Location | Finding:
 
 
 def check_size(located: Location, width: int, height: int, *, file: Path, place: str) -> Finding | None:
-    """Return a finding when an annotation's width and height are not those of the image as OpenCV decodes it."""
+    """Return a finding if the annotation's width and height differ from the image as OpenCV decodes it."""
     header = located.header
     if (width, height) == header.size:
         return None
     said = must_be(f"{place} (width, height)", f"{header.size}, the size of {located.path.name}", (width, height))
-    code, hint = "E123", "the annotation was made on another image, or on a resized copy"
+    code, hint = "E123", "the annotation belongs to another image or a resized copy"
     if header.ignored in SIDEWAYS and (width, height) == header.size[::-1]:
         said += f": that is the frame after EXIF rotation (orientation {header.ignored}), "
         said += "which OpenCV, and so training, does not apply to this file"
-        code, hint = "E124", f"turn the image itself, without touching its labels: {upright_command(located.path)}"
+        code, hint = "E124", f"rotate the image itself and keep its labels: {upright_command(located.path)}"
     elif (width, height) == header.stored_size:
         said += f": that is the frame before EXIF rotation (orientation {header.orientation})"
         code = "E124"
-        hint = "label the upright image (labelme shows it so), or remove the EXIF orientation from the file"
+        hint = "label the upright image (as labelme shows it), or remove the EXIF orientation from the file"
     return Finding(code, str(file), place, said, hint)

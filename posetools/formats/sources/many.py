@@ -1,6 +1,6 @@
-"""What the readers of formats with one annotation file for many images share: listing files, finding each image.
+"""Shared by readers of formats with one annotation file for many images: listing files, finding each image.
 
-Such a reader takes a file apart into entries, one per image, and turns each into a FileReading for ``collect``.
+Such a reader splits a file into entries, one per image, and turns each into a FileReading for ``collect``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class SourceFile(NamedTuple):
-    """One annotation file, the source folder that it was found in, and that folder's own name."""
+    """An annotation file, its source folder, and that folder's name."""
 
     file: Path
     root: Path
@@ -39,11 +39,11 @@ def list_sources(
 
     Args:
         sources: files, or folders that are walked.
-        is_wanted: whether a file found in a folder is one of the format's; not asked of a file given by name.
-        what: what such files are called, for the message when there is none.
+        is_wanted: whether a file in a folder belongs to the format; not called for a file given by name.
+        what: the name of such files, for the message if there are none.
 
     Raises:
-        RequestError: a source is not there or holds no such file.
+        RequestError: a source does not exist or has no such file.
     """
     files: dict[str, SourceFile] = {}
     images: list[Path] = []
@@ -65,7 +65,7 @@ def list_sources(
 
 
 def parsed(file: Path, parse: Callable[[bytes, str], tuple[list[T], list[Finding]]]) -> tuple[list[T], list[Finding]]:
-    """Return what a format makes of a file's content and name, or the finding that it cannot be read."""
+    """Return what a parser reads from a file, or a finding that it cannot be read."""
     try:
         return parse(read_bytes(file), str(file))
     except InputError as exc:
@@ -77,7 +77,7 @@ class Opener:
     """Finds and opens the images that annotation files name.
 
     Attributes:
-        image_roots: further folders that the user allowed, searched by file name.
+        image_roots: the user's image roots, searched by file name.
     """
 
     image_roots: Sequence[Path] = ()
@@ -93,15 +93,15 @@ class Opener:
         what: str = "shapes",
         named: Sequence[str] = (),
     ) -> FileReading:
-        """Return a reading with the image and without objects; or one with the finding that says why not.
+        """Return a reading with the image and no objects, or one with a finding that says why there is no image.
 
         Args:
             source: the annotation file.
-            texts: where the image may be, seen from the file, the likeliest first; the last is what is reported.
+            texts: paths relative to the file, the most likely first; the last one is reported.
             place: the place in the file that names the image.
             objects: how many shapes are lost with the image.
             what: what is counted.
-            named: what to look for in the image roots, the likeliest first; left out: the last of ``texts``.
+            named: what to search for in the image roots, the most likely first; default: the last of ``texts``.
         """
         if source.root not in self._finders:
             self._finders[source.root] = ImageFinder(source.root, self.image_roots)

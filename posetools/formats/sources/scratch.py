@@ -1,9 +1,8 @@
-"""Folders for what is needed only while a conversion runs: images that a source holds inside its files, unpacked zips.
+"""Temporary folders for images stored inside source files, and for unpacked zips.
 
-Frames of a video, images embedded in an annotation file: the data set that is read needs a file for each, and the
-writer copies that file into the output. Such folders are in the system's folder for temporary files (TMPDIR), or in
-another one that has room, can be read by their owner alone, and are removed at the end whatever ends it: by the next
-run, after a kill.
+Video frames and images embedded in an annotation file need a file each, which the writer copies into the output. The
+folders are in the system's folder for temporary files (TMPDIR), or in another one with enough space. Only their owner
+can read them. They are removed at the end; after a kill, the next run removes them.
 """
 
 from __future__ import annotations
@@ -21,22 +20,21 @@ from posetools.errors import OutputError, RequestError, printable
 from posetools.files.locks import LOCK, only_one_in
 
 _SCRATCH_PREFIX = ".posetools-"
-# Seconds after which a folder that nobody holds is what a killed run left.
+# Seconds after which an unlocked folder counts as left by a killed run.
 _ABANDONED_FOLDER = 60
 
 
 @contextmanager
-def temporary_folder(what: str, *more: Path, needed: int = 0, mark: str = "") -> Iterator[Path]:
-    """Give a new folder that nobody else can read, with every link followed; it is removed at the end.
+def temporary_folder(what: str, *more: Path, needed: int = 0) -> Iterator[Path]:
+    """Give a new folder that only its owner can read, with links resolved; it is removed at the end.
 
     Args:
-        what: what cannot be done without, for messages.
-        more: folders to make it in where the system's folder for temporary files has no room.
-        needed: the room that it needs, in bytes.
-        mark: follows the beginning that is common to all such names.
+        what: what needs the folder, for messages.
+        more: folders to use if the system's folder for temporary files has too little space.
+        needed: the space it needs, in bytes.
 
     Raises:
-        OutputError: there is no room, or no folder that can be written.
+        OutputError: there is not enough space, or no writable folder.
     """
     with ExitStack() as held:
         try:
@@ -46,10 +44,10 @@ def temporary_folder(what: str, *more: Path, needed: int = 0, mark: str = "") ->
             free = {folder: shutil.disk_usage(folder).free for folder in tried}
             room = next((folder for folder in tried if free[folder] > needed), None)
             if room is None:
-                raise OutputError(f"{what}: it needs {needed} bytes, and at most {max(free.values())} are free")
-            made = Path(os.path.realpath(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{mark}", dir=room)))
+                raise OutputError(f"{what}: needs {needed} bytes, but at most {max(free.values())} are free")
+            made = Path(os.path.realpath(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=room)))
         except OSError as exc:
-            raise OutputError(f"{what}: no folder for temporary files can be written: {exc.strerror or exc}") from exc
+            raise OutputError(f"{what}: cannot write to a temporary folder: {exc.strerror or exc}") from exc
         held.callback(shutil.rmtree, made, ignore_errors=True)
         held.enter_context(only_one_in(made))
         yield made
@@ -57,9 +55,9 @@ def temporary_folder(what: str, *more: Path, needed: int = 0, mark: str = "") ->
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give a folder for ``ReadOptions.scratch``, removed at the end.
+    """Give a folder for ``ReadOptions.scratch``; it is removed at the end.
 
-    Where none can be made a path is given at which nothing is: most sources need none, and ``write_scratch`` says so.
+    If none can be created, give a path that does not exist: most sources need none, and ``write_scratch`` raises.
     """
     with ExitStack() as held:
         try:
@@ -82,21 +80,21 @@ def _sweep(folder: Path) -> None:
 
 
 def write_scratch(scratch: Path, owner: Path, name: str, content: bytes) -> Path:
-    """Write an image that a file holds inside itself; return where it is.
+    """Write an image stored inside a file; return its path.
 
-    Any process may call it. Each owner has a folder of its own in the scratch folder, so that names of two owners
-    never meet; ``name`` says how the file ends, and nothing else of it decides where the file goes.
+    Any process may call it. Each owner has its own folder in the scratch folder, so names of two owners cannot
+    collide. Only the extension of ``name`` becomes part of the path.
 
     Args:
         scratch: ``ReadOptions.scratch``.
-        owner: the file that holds the image.
-        name: the image's name, unique in its owner, with its ending (``clip_000012.png``).
+        owner: the file that contains the image.
+        name: the image's name, unique in its owner, with its extension (``clip_000012.png``).
         content: the encoded image (PNG, JPEG, ...).
 
     Raises:
         OutputError: it cannot be written.
     """
-    # The name may come from a file of a stranger: only its digest and a plain ending become part of a path.
+    # The name may be hostile: only its digest and a plain extension become part of the path.
     ending = Path(name).suffix.lower()
     ending = ending if ending[1:].isalnum() and ending.isascii() and len(ending) <= 8 else ".bin"
     path = scratch / _digest(os.path.realpath(owner)) / (_digest(name) + ending)
@@ -105,14 +103,14 @@ def write_scratch(scratch: Path, owner: Path, name: str, content: bytes) -> Path
         path.write_bytes(content)
     except OSError as exc:
         raise OutputError(
-            f"{printable(str(path))}: an image of {printable(str(owner))} cannot be written: {exc.strerror or exc}\n"
+            f"{printable(str(path))}: cannot write an image of {printable(str(owner))}: {exc.strerror or exc}\n"
             "  fix: set TMPDIR to a folder with more space"
         ) from exc
     return path
 
 
 def check_images(scratch: Path, images: str) -> None:
-    """Refuse to leave images where they are, or to link to them, when some are in the scratch folder.
+    """Refuse to link to images or leave them in place if some are in the scratch folder.
 
     Raises:
         RequestError: ``images`` is "none" or "symlink" although an image has no file of its own.
@@ -126,10 +124,10 @@ def _entries(folder: Path) -> Sequence[Path]:
 
 
 def images_refused(images: str) -> RequestError:
-    """Return the error for images that have no file of their own and are not to be written."""
+    """Return the error for images without a file of their own that would not be written."""
     return RequestError(
-        f"--images must be copy for images that are inside other files, such as frames of a video, got {images}\n"
-        "  fix: leave --images out; the images are then written into the output"
+        f"--images must be copy for images stored inside other files, such as video frames, got {images}\n"
+        "  fix: leave --images out to write the images into the output"
     )
 
 

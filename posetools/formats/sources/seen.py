@@ -1,6 +1,6 @@
-"""What a source holds that no format fits: a line for each kind of file, and what to give instead.
+"""Describes a source in no supported format: a line for each kind of file, and what to give instead.
 
-Also the refusal of a file that is no annotation at all: an image, a video, an archive.
+Also refuses files that are not annotations: images, videos, archives.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from posetools.files.yaml_text import yaml_keys
 from posetools.formats.entry import Format
 from posetools.imaging.header import IMAGE_SUFFIXES as IMAGES
 
-# Names and endings that a line lists.
+# Names and extensions listed in a line.
 _FIRST_FEW = 5
 # Larger files are not parsed for a message.
 _LARGEST_FILE = 64 << 20
@@ -27,7 +27,7 @@ _HEAD_BYTES = 4096
 _VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts"})
 _ARCHIVES = (".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
-# Endings of annotation files of some format, for the message that several fit.
+# Extensions of annotation files, for the message that several formats match.
 _ANY = (".json", ".xml", ".csv", ".h5", ".slp", ".yaml", ".yml")
 _ROOT = re.compile(rb"<([A-Za-z_][\w.-]*)[\s/>]")
 _VIA_3_TABLE = b"# Exported using VGG Image Annotator"
@@ -38,14 +38,14 @@ _YOLO_FOLDER = "give the folder that holds data.yaml, or images/ and labels/"
 
 
 def check_source(path: Path) -> None:
-    """Refuse a file that is no annotation by its name, and say what to give instead.
+    """Refuse a file that is not an annotation file by its name, and say what to give instead.
 
     Raises:
         RequestError: it is an image, a video, an archive other than zip, or a text file.
     """
     if is_url(path):
         if is_zip_name(path.name):
-            raise RequestError(f"{path}: SRC must be a local zip file, got a URL\n  download it, and give the file")
+            raise RequestError(f"{path}: SRC must be a local zip file, got a URL\n  download it and give the file")
         return
     if path.is_file() and (problem := _no_annotation(path)):
         raise RequestError(f"{path}: SRC must be an annotation file, a folder or a zip file, got {problem}")
@@ -62,18 +62,18 @@ def _no_annotation(path: Path) -> str:
     if ending in IMAGES:
         return f"an image\n  give the annotation file or the folder; `posetools annotate {folder}` labels images"
     if ending in _VIDEOS:
-        return "a video\n  give the file with its labels; frames are labeled as images, in a folder"
+        return "a video\n  give the file with its labels; label frames as images in a folder"
     if ending in _ARCHIVES:
-        return "an archive\n  unpack it, and give the folder"
+        return "an archive\n  unpack it and give the folder"
     if ending == ".txt":
         return f"a text file\n  {_YOLO_FOLDER}"
     if ending in (".yaml", ".yml") and yaml_keys(path) & {"keypoints", "category"}:
-        return f"a skeleton\n  give the annotations, and this file as --skeleton {quoted(path)}"
+        return f"a skeleton\n  give the annotations as SRC and this file as --skeleton {quoted(path)}"
     return ""
 
 
 def what_is_seen(sources: Sequence[Path], formats: Sequence[Format]) -> Iterator[str]:
-    """Yield a line for each kind of file in sources that no format fits, and which formats fit some of them.
+    """Yield a line for each kind of file in sources without a common format, and the formats that match some of them.
 
     Raises:
         InputError: a folder cannot be read.
@@ -96,12 +96,12 @@ def _of_source(source: Path, formats: Sequence[Format]) -> Iterator[str]:
         Path(name).suffix.lower() for _, _, entries in walk(source) for name, is_file, _ in entries if is_file
     )
     if not endings:
-        yield f"{source}: holds no file"
+        yield f"{source}: contains no files"
         return
     if not set(endings) - IMAGES:
         typed = f"`posetools annotate {quoted(source)}` labels them"
-        also = f"if the labels are elsewhere, give them as SRC with --image-root {quoted(source)}"
-        yield f"{source}: {endings.total()} images and nothing else: nothing is labeled yet; {typed}; {also}"
+        also = f"if the labels are in another folder, give it as SRC with --image-root {quoted(source)}"
+        yield f"{source}: {endings.total()} images and no labels; {typed}; {also}"
         return
     yield from _of_json(source, formats)
     for ending in (".xml", *_TABLES, ".yaml", ".yml", ".txt", ".h5", ".slp"):
@@ -117,7 +117,7 @@ def _of_source(source: Path, formats: Sequence[Format]) -> Iterator[str]:
 
 
 def signs_of(formats: Sequence[Format], sources: Sequence[Path]) -> Iterator[str]:
-    """Yield for each of several formats that fit which file says so."""
+    """Yield, for each of several matching formats, the file that shows it."""
     for each in formats:
         named = (path for source in sources for path in _files(source) if each.detect(path))
         file = next(named, None)
@@ -129,13 +129,13 @@ def _files(source: Path) -> Iterator[Path]:
 
 
 def _elsewhere(path: Path, source: Path, formats: Sequence[Format]) -> str:
-    """Return what to give for a file that a format fits, though not where the format has such files; else nothing."""
+    """Return what to give for a file of a known format in an unexpected location; else an empty text."""
     each = next((each for each in formats if each.detect(path)), None)
     if each is None:
         return ""
     inside = (folder for folder in reversed(path.parents) if folder.is_relative_to(source) and folder != source)
     given = next((folder for folder in inside if each.detect(folder)), path)
-    return f"is a {each.name} file, but not where these are looked for: give {quoted(given)} as SRC"
+    return f"is a {each.name} file in an unexpected location: give {quoted(given)} as SRC"
 
 
 def _of_json(source: Path, formats: Sequence[Format]) -> Iterator[str]:
@@ -153,10 +153,10 @@ def _of_json(source: Path, formats: Sequence[Format]) -> Iterator[str]:
 
 
 def _why_not(path: Path) -> tuple[str, str]:
-    """Return why a .json file says no format, in words that may be those of many, and what is so of this one alone."""
+    """Return why a .json file is in no known format, and details about this file only."""
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            return "not looked at, for it is large", ""
+            return "not checked because it is large", ""
         if not read_bytes(path).strip():
             return "empty", ""
         document = read_json(path)
@@ -167,7 +167,7 @@ def _why_not(path: Path) -> tuple[str, str]:
     except OSError as exc:
         return f"cannot be read: {exc.strerror or exc}", ""
     known = looks_like(document)
-    return (known, "") if known else ("JSON of none of these formats", f": {_shape(document)}")
+    return (known, "") if known else ("JSON in none of these formats", f": {_shape(document)}")
 
 
 def _shape(document: object) -> str:
@@ -189,13 +189,13 @@ def _of_ending(source: Path, ending: str, number: int) -> Iterator[str]:
         reasons[reason] += 1
         first.setdefault(reason, path.relative_to(source).as_posix())
     for reason, times in reasons.most_common(2):
-        # Of many files a few from all over the folder were looked at.
+        # Only some of many files were checked.
         files = first[reason] if times == 1 else f"{number if len(reasons) == 1 else times} *{ending} files"
         yield f"{files}: {reason}"
 
 
 def _of_file(path: Path) -> str:
-    """Return what a file is that no format fits, as far as that is known."""
+    """Return what a file in no known format is, if known."""
     ending = path.suffix.lower()
     if ending == ".json":
         reason, detail = _why_not(path)
@@ -204,25 +204,25 @@ def _of_file(path: Path) -> str:
         return _of_xml(path)
     if ending in _TABLES:
         if _head(path).startswith(_VIA_3_TABLE):
-            return "looks like a table of VIA 3; save the project there, a .json file"
-        return "a table; `posetools convert SRC --from custom --mapping FILE.toml` says what its columns are"
+            return "looks like a VIA 3 table; save the project as a .json file instead"
+        return "a table; `posetools convert SRC --from custom --mapping FILE.toml` reads it"
     if ending in (".yaml", ".yml") and "kpt_shape" in yaml_keys(path):
-        return "YAML of YOLO-pose; give this file as SRC"
+        return "YOLO-pose YAML; give this file as SRC"
     if ending in (".yaml", ".yml"):
-        return "YAML without kpt_shape, which YOLO-pose declares there"
+        return "YAML without kpt_shape, which YOLO-pose requires"
     if ending == ".txt":
         return _of_text(path)
     if ending == ".h5":
-        return "HDF5; DeepLabCut's labels are called CollectedData_<scorer>.h5"
+        return "HDF5; DeepLabCut labels are named CollectedData_<scorer>.h5"
     if ending == ".slp":
-        return "SLEAP's labels, which cannot be read"
+        return "SLEAP labels that cannot be read"
     if is_zip_name(path.name):
         return "a zip, which `posetools convert` reads"
     return "not an annotation file of a supported format"
 
 
 def _head(path: Path) -> bytes:
-    """Return the first bytes of a file; of one that cannot be read none."""
+    """Return the first bytes of a file; none if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_HEAD_BYTES)
@@ -240,12 +240,12 @@ def _of_xml(path: Path) -> str:
     if root is None:
         return "is not XML" if head.strip() else "empty"
     if root[1] == b"annotation":
-        return "Pascal VOC, which holds boxes and no keypoints"
-    return f"XML of another program, with the element {show_value(root[1].decode())}"
+        return "Pascal VOC, which has boxes but no keypoints"
+    return f"XML from another program, with the element {show_value(root[1].decode())}"
 
 
 def _of_text(path: Path) -> str:
-    """Return what a text file is by the number of its columns, which says only what it is not."""
+    """Describe a text file by its number of columns."""
     try:
         lines = [line.split() for line in read_text(path).splitlines()[:_FIRST_FEW] if line.strip()]
     except InputError:
@@ -257,14 +257,14 @@ def _of_text(path: Path) -> str:
         return "text"
     (number,) = columns
     if number == _BOX_COLUMNS:
-        return "numbers in 5 columns: YOLO detection, class and box, without keypoints"
+        return "numbers in 5 columns: YOLO detection (class and box), without keypoints"
     return f"numbers in {number} columns; if it is YOLO-pose, {_YOLO_FOLDER}"
 
 
 def _of_archives(source: Path, ending: str) -> Iterator[str]:
     names = [path.relative_to(source).as_posix() for path in files_to_detect(source, ending, widely=True)]
     listed = first_names(names, _FIRST_FEW)
-    yield f"{listed}: in the folder; " + ("give it as SRC" if ending == ".zip" else "unpack it, and give that folder")
+    yield f"{listed}: in the folder; " + ("give it as SRC" if ending == ".zip" else "unpack it and give that folder")
 
 
 def _is_number(word: str) -> bool:
@@ -283,12 +283,12 @@ def _entries(*names: str) -> Callable[[Any], bool]:
     return lambda document: isinstance(document, list) and bool(document) and _keys(*names)(document[0])
 
 
-_CVAT_BACKUP = "looks like a backup of CVAT; export the task there as CVAT for images 1.1"
+_CVAT_BACKUP = "looks like a CVAT backup; export the task as CVAT for images 1.1"
 
-# What a JSON document is of -> its sign.
+# Description of a JSON document -> how to recognize it.
 _SIGNS: Sequence[tuple[str, Callable[[Any], bool]]] = (
-    ("looks like Supervisely; export COCO keypoints there", _keys("tags", "size", "objects")),
-    ("looks like results of a COCO model, without images", _entries("image_id", "category_id", "score")),
+    ("looks like Supervisely; export it as COCO keypoints", _keys("tags", "size", "objects")),
+    ("looks like COCO detection results, without images", _entries("image_id", "category_id", "score")),
     (
         "looks like COCO, but images, annotations and categories must be lists",
         _keys("images", "annotations", "categories"),
@@ -297,12 +297,12 @@ _SIGNS: Sequence[tuple[str, Callable[[Any], bool]]] = (
     (_CVAT_BACKUP, _entries("version", "shapes", "tracks")),
     (_CVAT_BACKUP, _keys("version", "tags", "shapes", "tracks")),
     ("looks like a labelme file without imagePath", _keys("shapes")),
-    ("looks like CreateML, which holds boxes and no keypoints", _entries("image", "annotations")),
-    ("looks like OpenPose's output for one image, without its size", _keys("people")),
-    ("looks like a record of posetools; give the folder that it is in", _keys("posetools", "splits")),
+    ("looks like CreateML, which has boxes but no keypoints", _entries("image", "annotations")),
+    ("looks like OpenPose output for one image, without its size", _keys("people")),
+    ("looks like a posetools record; give its folder instead", _keys("posetools", "splits")),
 )
 
 
 def looks_like(document: object) -> str | None:
-    """Return what a JSON document of a format that is not read looks like, and what to export instead."""
+    """Return what a JSON document in an unsupported format looks like, and what to export instead."""
     return next((said for said, sign in _SIGNS if sign(document)), None)

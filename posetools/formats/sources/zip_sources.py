@@ -1,10 +1,10 @@
-"""Sources that are zip files, as programs let them be downloaded: unpacked beside the work, and removed with it.
+"""Sources that are zip files, as labeling programs export them: unpacked for the conversion, then removed.
 
-A source or an image root may be a zip, a folder in one (``export.zip/train``), or a folder that holds nothing but zips.
-What is unpacked lies in the system's folder for temporary files, or beside the output where that has no room, and is
-removed however the work ends. Messages, findings and records name the zip, never that folder.
+A source or an image root may be a zip, a folder in one (``export.zip/train``), or a folder that contains only zips.
+Zips are unpacked in the system's folder for temporary files, or next to the output if that has too little space.
+Messages, findings and records name the zip: readers get paths that are shown so (``UnpackedPath``).
 
-Annotation files stay inside their source: what a link leads to elsewhere would be quoted in messages and records.
+Annotation files must be inside their source: messages and records would quote a file that a link leads to.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from posetools.core.findings import Finding
-from posetools.errors import InputError, OutputError, PosetoolsError, RequestError, counted, must_be, quoted
+from posetools.errors import InputError, OutputError, RequestError, counted, must_be
 from posetools.files.disk import existing_folder, is_zip_name, zip_at
-from posetools.files.urls import is_url
+from posetools.files.unpacked import UnpackedPath, add_unpacked
+from posetools.files.urls import as_path, is_url
 from posetools.files.walking import walk
 from posetools.formats.sources.scratch import temporary_folder
 from posetools.formats.sources.zip_members import ZipMember, check_directory, members_of, reading
@@ -37,13 +37,13 @@ class ZipPath(NamedTuple):
 
 
 def in_zip(path: Path) -> ZipPath | None:
-    """Return the zip file that a path is, or is in; None when it is or is in none."""
+    """Return the zip file that a path is or is in; None if there is none."""
     file = zip_at(path)
     return ZipPath(file, path.parts[len(file.parts) :]) if file is not None else None
 
 
 def zips_in(folder: Path) -> list[Path]:
-    """Return the zip files of a folder that holds nothing else, sorted; none when it holds something else."""
+    """Return the zip files of a folder with nothing else in it, sorted; an empty list for any other folder."""
     if is_url(folder) or not folder.is_dir():
         return []
     try:
@@ -55,23 +55,22 @@ def zips_in(folder: Path) -> list[Path]:
 
 @dataclass
 class ZipSources:
-    """Zip files that are unpacked for a while, and what they are called.
+    """Zip files that are unpacked temporarily.
 
     Attributes:
-        near: the folder that the output will be in, for when the system's has no room.
-        encoding: of names that are not UTF-8.
-        progress: told how far it is.
+        near: the folder of the output, used if the system's has too little space.
+        encoding: for names that are not UTF-8.
+        progress: receives progress.
     """
 
     near: Path
     encoding: str | None
     progress: Progress
     _held: ExitStack = field(default_factory=ExitStack)
-    _known: dict[str, Path] = field(default_factory=dict)
-    _shown: dict[str, str] = field(default_factory=dict)
+    _known: dict[str, UnpackedPath] = field(default_factory=dict)
 
     def paths_of(self, paths: Sequence[Path]) -> tuple[Path, ...]:
-        """Return where some paths are, with the zips of a folder that holds nothing else instead of it.
+        """Return the unpacked paths; a folder of zips is replaced by its zips.
 
         Raises:
             InputError, RequestError, OutputError: as ``path_of``.
@@ -79,50 +78,26 @@ class ZipSources:
         return tuple(self.path_of(each) for path in paths for each in zips_in(path) or [path])
 
     def path_of(self, path: Path) -> Path:
-        """Return where a path is: itself, or what is unpacked of it.
+        """Return the path itself, or its unpacked path if it is in a zip.
 
         Raises:
             InputError: a zip file is refused or damaged.
-            RequestError: there is no such path in it.
-            OutputError: there is no room for it.
+            RequestError: the path is not in the zip.
+            OutputError: there is not enough space.
         """
         zipped = in_zip(path)
         if zipped is None:
             return path
         folder = self._unpacked(zipped.file).joinpath(*zipped.below)
         if ".." in zipped.below or not folder.exists():
-            raise RequestError(f"{path}: SRC must be an existing file or folder in {zipped.file}, but there is none")
+            raise RequestError(f"{path}: SRC must be an existing file or folder in {zipped.file}")
         return folder if zipped.below else _only_folder(folder)
 
-    def shown(self, text: str) -> str:
-        """Return a text in which unpacked files are called as they are in their zip."""
-        for folder, name in self._shown.items():
-            text = text.replace(folder, name)
-        return text
-
-    def finding(self, finding: Finding) -> Finding:
-        """Return a finding that names the zip."""
-        if not self._shown:
-            return finding
-        hint = self.shown(finding.hint)
-        if hint != finding.hint and "--image-root" not in hint:
-            hint += "; unpack the zip first, and give the folder"
-        file, place, message = map(self.shown, (finding.file, finding.place, finding.message))
-        details = tuple(map(self.shown, finding.details))
-        return replace(finding, file=file, place=place, message=message, hint=hint, details=details)
-
-    def name_in(self, error: PosetoolsError) -> None:
-        """Let an error name the zip."""
-        error.args = tuple(self.shown(text) if isinstance(text, str) else text for text in error.args)
-        if isinstance(error, InputError):
-            error.path = Path(self.shown(str(error.path)))
-            error.problem, error.hint = self.shown(error.problem), self.shown(error.hint)
-
     def remove(self) -> None:
-        """Remove all that was unpacked."""
+        """Remove everything that was unpacked."""
         self._held.close()
 
-    def _unpacked(self, file: Path) -> Path:
+    def _unpacked(self, file: Path) -> UnpackedPath:
         identity = os.path.realpath(file)
         if identity not in self._known:
             with reading(file), file.open("rb") as opened:
@@ -132,10 +107,9 @@ class ZipSources:
                     self._known[identity] = self._unpack(file, archive, members)
         return self._known[identity]
 
-    def _unpack(self, file: Path, archive: zipfile.ZipFile, members: Sequence[ZipMember]) -> Path:
-        # The folder's own name is that of the zip, for images of one name in several zips are told apart by it.
+    def _unpack(self, file: Path, archive: zipfile.ZipFile, members: Sequence[ZipMember]) -> UnpackedPath:
+        # The folder has the zip's name: it makes images with the same name in several zips unique.
         home = self._scratch(file, sum(member.info.file_size for member in members)) / (file.stem.strip(". ") or "zip")
-        self._shown[str(home)] = str(file)
         made = set[Path]()
         for number, member in enumerate(members, start=1):
             target = home.joinpath(*member.parts)
@@ -143,53 +117,50 @@ class ZipSources:
                 _write(source, target, made)
             self.progress(f"unpacking {file.name}", number, len(members))
         _make(home, made)
-        return home
+        return add_unpacked(home, file)
 
     def _scratch(self, file: Path, needed: int) -> Path:
-        """Return a new folder that nobody else can read, where there is room."""
-        # A path that has to be quoted, where the zip's has to be: in messages one stands for the other.
-        mark = "" if quoted(file) == str(file) else " "
-        made = temporary_folder(f"{file}: cannot be unpacked", self.near, needed=needed, mark=mark)
+        """Return a new folder that only its owner can read, where there is enough space."""
+        made = temporary_folder(f"{file}: cannot be unpacked", self.near, needed=needed)
         return self._held.enter_context(made)
 
 
 @contextmanager
 def zip_sources(out: Path, encoding: str | None, progress: Progress) -> Iterator[ZipSources]:
-    """Give what unpacks zip files; all of it is removed at the end, and errors name the zips.
+    """Give what unpacks zip files; everything is removed at the end.
 
     Args:
-        out: the folder that will be written.
-        encoding: of names in the zips that are not UTF-8.
-        progress: told how far it is.
+        out: the output folder.
+        encoding: for names in the zips that are not UTF-8.
+        progress: receives progress.
     """
     zips = ZipSources(existing_folder(out), encoding, progress)
     try:
         yield zips
-    except PosetoolsError as exc:
-        zips.name_in(exc)
-        raise
     finally:
         zips.remove()
 
 
 def check_way_of_zips(sources: Sequence[Path], images: str, *, elsewhere: bool) -> None:
-    """Refuse what is not possible with zip files: links to what is removed at the end, and readers on other machines.
+    """Refuse links to unpacked files, which are removed at the end, and readers on other machines.
 
     Raises:
-        RequestError: it is asked for.
+        RequestError: one of them is requested.
     """
     zips = [path for path in sources if in_zip(path) or zips_in(path)]
     if zips and images != "copy":
-        rule = f"copy with a zip file ({zips[0]}), which is unpacked for the time of reading alone"
-        raise RequestError(f"{must_be('--images', rule, images)}\n  --images copy, or unpack it and give the folder")
+        rule = f"copy with a zip file ({zips[0]}), which is unpacked only for reading"
+        raise RequestError(
+            f"{must_be('--images', rule, images)}\n  use --images copy, or unpack it and give the folder"
+        )
     if zips and elsewhere:
         raise RequestError(
-            f"--cluster must be left out with a zip file ({zips[0]})\n  unpack it where all workers see it"
+            f"--cluster must be left out with a zip file ({zips[0]})\n  unpack it where all workers can read it"
         )
 
 
 def _only_folder(folder: Path) -> Path:
-    """Return the folder in a zip that holds all of it, where there is one."""
+    """Return the single folder that contains the whole zip, if there is one."""
     inner = list(folder.iterdir())
     while len(inner) == 1 and inner[0].is_dir():
         folder = inner[0]
@@ -199,7 +170,7 @@ def _only_folder(folder: Path) -> Path:
 
 def _write(source: Any, target: Path, made: set[Path]) -> None:
     _make(target.parent, made)
-    # Reading raises what `reading` translates; a full disk is the output's fault.
+    # `reading` translates errors of the zip; an OSError here is about the output.
     try:
         with target.open("xb") as file:
             while chunk := source.read(_COPY_CHUNK):
@@ -217,10 +188,10 @@ def _make(folder: Path, made: set[Path]) -> None:
         made.add(folder)
 
 
-# What a reader of each format opens in a folder, besides images.
+# The extensions of annotation files that each format reads in a folder.
 _FORMAT_ENDINGS = {
     "labelme": (".json",),
-    # The label files are looked at one by one.
+    # The label files are checked one by one.
     "yolo-pose": (".yaml", ".yml"),
     "coco": (".json",),
     "cvat": (".xml",),
@@ -233,15 +204,15 @@ _FORMAT_ENDINGS = {
 
 
 def check_inside(sources: Sequence[Path], format_name: str, image_roots: Sequence[Path]) -> None:
-    """Refuse annotation files that a link in a source folder leads out of it to, and out of what the user allowed.
+    """Refuse annotation files that are links to outside the sources and image roots.
 
     Args:
-        sources: files, which the user has named, and folders.
-        format_name: the format that they are read as.
-        image_roots: further folders that may be read.
+        sources: files and folders given by the user.
+        format_name: their format.
+        image_roots: more folders that may be read.
 
     Raises:
-        InputError: there is such a file.
+        InputError: such a file exists.
     """
     folders = [source for source in sources if not is_url(source) and source.is_dir()]
     allowed = [os.path.realpath(folder) for folder in (*folders, *image_roots) if not is_url(folder)]
@@ -252,19 +223,19 @@ def check_inside(sources: Sequence[Path], format_name: str, image_roots: Sequenc
         (path, target), more = found[0], len(found) - 1
         rule = f"a file inside {' or '.join(str(folder) for folder in (*folders, *image_roots))}"
         also = f"and {counted(more, 'more annotation file')}\n  " if more else ""
-        hint = f"{also}--image-root {target.parent} allows it: give it for a folder that you trust"
+        hint = f"{also}--image-root {target.parent} allows it; use it only for a folder that you trust"
         raise InputError(path, "", must_be("the annotation file", rule, f"a link to {target}"), hint=hint)
 
 
 def _led_out(folder: Path, endings: tuple[str, ...], allowed: Sequence[str]) -> Iterator[tuple[Path, Path]]:
-    """Yield the annotation files below a folder that are elsewhere, each with where it is."""
+    """Yield the annotation files in a folder that are outside it, each with its target."""
     for at, real, entries in walk(folder):
         away = not _is_below(real, allowed)
         for name, _, is_link in entries:
             if (away or is_link) and name.lower().endswith(endings):
-                target = Path(os.path.realpath(Path(at, name)))
+                target = as_path(os.path.realpath(os.path.join(at, name)))  # noqa: PTH118
                 if not _is_below(str(target), allowed):
-                    yield Path(at, name), target
+                    yield as_path(at) / name, target
 
 
 def _is_below(path: str, folders: Sequence[str]) -> bool:

@@ -20,6 +20,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from posetools.core.findings import Finding
 from posetools.errors import InputError, from_validation, must_be, quoted, show_value
 from posetools.files.disk import is_inside, portable_path, read_text
+from posetools.files.urls import as_path
 from posetools.files.walking import walk_files
 from posetools.files.yaml_text import parse_yaml
 from posetools.formats.plain_numbers import whole
@@ -234,7 +235,7 @@ class _DeclaredSplits:
         if not self._outside:
             return []
         places = list(self._outside.values())
-        root = Path(os.path.commonpath([_above(folder) for folder in self._outside]))
+        root = as_path(os.path.commonpath([_above(folder) for folder in self._outside]))
         got = " and ".join(map(str, self._outside))
         message = f"{' and '.join(places)} must be inside {self.source.root}, got {got}: left out with all images in it"
         hint = f"--image-root {quoted(root)} allows a further folder"
@@ -243,9 +244,9 @@ class _DeclaredSplits:
     def _candidates(self, text: str) -> Iterator[Path]:
         relative = portable_path(text)
         for base in (self.source.home, self.source.root, *self.image_roots):
-            yield Path(os.path.normpath(base / (relative or Path(text))))
+            yield as_path(os.path.normpath(base / (relative or Path(text))))
             if relative is not None and relative.parts[:1] == ("..",):
-                yield Path(os.path.normpath(base / Path(*relative.parts[1:])))
+                yield as_path(os.path.normpath(base / Path(*relative.parts[1:])))
 
     def _is_allowed(self, path: Path) -> bool:
         return any(is_inside(path, root) for root in self.roots)
@@ -261,7 +262,7 @@ class _DeclaredSplits:
                 self.findings.append(match)
                 continue
             self.findings += match.notes
-            image = Path(os.path.normpath(match.path))
+            image = as_path(os.path.normpath(match.path))
             parts = [i for i, parent in enumerate(image.parents) if parent.name == IMAGES]
             yield image, image.parents[parts[0]] if parts else self.source.root
         if moved:

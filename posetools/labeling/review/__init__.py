@@ -1,1 +1,1 @@
-"""Which images to label or to check next."""
+"""Choose the images to label or check next."""

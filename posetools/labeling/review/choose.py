@@ -1,9 +1,9 @@
-"""Which images to label or to check next: what ``posetools review`` does.
+"""Choose the images to label or check next: the work behind ``posetools review``.
 
-The terms of scores.py give each image a priority; images are then taken one by one, so that each
-differs from those taken before. The same request on the same data gives the same list. What is written, a folder that
-is there as a whole or not at all: review.json and review.csv (the list with its reasons), sheet.jpg, images/ with
-links for labelme (posetools/labeling/review/links.py), and skeleton.yaml where the skeleton is not the default.
+The terms of scores.py give each image a priority; images are then chosen one by one, so that each differs from those
+before. The same request on the same data gives the same list. The output folder is written as a whole or not at all:
+review.json and review.csv (the list with its reasons), sheet.jpg, ``pictures/`` with links for labelme
+(posetools/labeling/review/links.py), and skeleton.yaml if the skeleton is not the default.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from posetools.prediction.write import check_labelme_names
 from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
-# What gives for each of N images its term, or None where it cannot have it.
+# Functions that return the term of each of N images, or None if it does not apply.
 TERMS: Mapping[str, Callable[[Candidates], Sequence[scores.Term | None]]] = {
     "confidence": scores.by_confidence,
     "boxes": scores.by_boxes,
@@ -48,28 +48,28 @@ TERMS: Mapping[str, Callable[[Candidates], Sequence[scores.Term | None]]] = {
 VARIETY = "variety"
 BY = (*TERMS, VARIETY)
 TABLE, REVIEW_SHEET = "review.csv", "sheet.jpg"
-# The sheet shows the first of them; more would be too small to see.
+# Most images on the sheet; more would be too small to see.
 _ON_SHEET = 100
 
-Only: TypeAlias = Literal["all", "labelled", "unlabelled"]
+Only: TypeAlias = Literal["all", "labeled", "unlabeled"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReviewRequest:
-    """What is wanted.
+    """The options of a review.
 
     Attributes:
         data: a folder of images, labeled or not, or a data set.
         out: the folder to write.
         number: how many images at most.
-        by: the terms that count, of ``BY``.
+        by: the terms to use, of ``BY``.
         variety: the weight of the variety.
         only: choose among all images, or those with or without a person's labels.
         predictions: a file of ``posetools predict``; None: those of the pipeline, if there is one.
         skeleton: a built-in name or a file; None: the data's own.
-        links: how images come into the folder; None: as links where labels lie beside images, else as copies, for
-            convert reads no image that a link leads out of its source to.
-        overwrite: replace a folder that holds something.
+        links: how images get into the folder; None: as links if labels are next to the images, else as copies, because
+            convert does not follow links out of its source.
+        overwrite: replace a folder that is not empty.
     """
 
     data: Path
@@ -90,8 +90,8 @@ class ChosenImage:
 
     Attributes:
         candidate: the image.
-        score: priority + weight of the variety x how different it is: what it was chosen by.
-        terms: name -> what the term says; None where the image cannot have it.
+        score: priority + weight of the variety x variety: the basis of the choice.
+        terms: name -> the term; None if it does not apply to the image.
         variety: how different it is from those chosen before, 0 to 1.
     """
 
@@ -102,26 +102,26 @@ class ChosenImage:
 
     @property
     def reasons(self) -> list[str]:
-        """What the terms say, the weightiest first, those without weight left out."""
+        """The reasons of all terms above 0, the largest first."""
         said = [(name, term) for name, term in self.terms.items() if term is not None and term.value > 0]
         said.sort(key=lambda one: -one[1].value)
         return [f"{name} {term.value:.2f}: {term.reason}" for name, term in said]
 
     @property
     def why(self) -> str:
-        """The weightiest reason, or that it differs from the others."""
-        return next(iter(self.reasons), f"variety {self.variety:.2f}: differs from those before it")
+        """The main reason, or that it differs from the others."""
+        return next(iter(self.reasons), f"variety {self.variety:.2f}: differs from the images before it")
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewResult:
-    """What was chosen.
+    """The chosen images.
 
     Attributes:
         chosen: the images, the most urgent first.
-        among: how many there were to choose from.
-        by: the terms that counted.
-        notes: what else is to be said, a sentence each.
+        among: number of images to choose from.
+        by: the terms that were used.
+        notes: further remarks, a sentence each.
     """
 
     chosen: tuple[ChosenImage, ...]
@@ -131,7 +131,7 @@ class ReviewResult:
 
 
 def check_review(request: ReviewRequest) -> None:
-    """Refuse what cannot be done, before models are loaded.
+    """Refuse an impossible request before models are loaded.
 
     Raises:
         RequestError: there is no such data or term, or the output cannot be written there.
@@ -147,9 +147,9 @@ def check_review(request: ReviewRequest) -> None:
         if value < least:
             raise RequestError(f"{option} must be {least} or more")
     if request.data.is_dir() and is_inside(request.out, request.data):
-        rule = f"outside of {request.data}, where its links would be found as images"
+        rule = f"outside of {request.data}, where its links would count as images"
         raise RequestError(must_be("--out", rule, str(request.out)))
-    hint = "--overwrite replaces it; or choose another --out"
+    hint = "pass --overwrite to replace it, or choose another --out"
     check_free(request.out, overwrite=request.overwrite, hint=hint)
 
 
@@ -157,9 +157,9 @@ def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progres
     """Choose the images, and write the folder.
 
     Args:
-        request: what is wanted; ``check_review`` has passed it.
-        pipeline: predicts on the images; None: predictions are the file's, or there are none.
-        progress: told how far it is.
+        request: the options; must have passed ``check_review``.
+        pipeline: predicts on the images; None: use the predictions file, if any.
+        progress: receives progress.
 
     Raises:
         RequestError: there is nothing to choose from, or predictions and labels are of different keypoints.
@@ -183,21 +183,21 @@ def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progres
 def _wanted(candidates: Candidates, request: ReviewRequest) -> Candidates:
     if request.only == "all":
         return candidates
-    labeled = request.only == "labelled"
+    labeled = request.only == "labeled"
     images = tuple(one for one in candidates.images if (one.labels is not None) == labeled)
     if not images:
         there = f"{len(candidates.images)} images, none of them {request.only}"
-        raise RequestError(f"{request.data}: has {there}\n  --only says which are wanted")
+        raise RequestError(f"{request.data}: has {there}\n  fix: pass another --only")
     return replace(candidates, images=images)
 
 
 def rank(candidates: Candidates, request: ReviewRequest, progress: Progress = silent) -> ReviewResult:
-    """Return the images to look at, the most urgent first; nothing is written.
+    """Return the images to check, the most urgent first; nothing is written.
 
     Args:
         candidates: at least one image.
-        request: how many, and by what.
-        progress: told how far it is.
+        request: the options.
+        progress: receives progress.
     """
     images = candidates.images
     judged = {name: judge(candidates) for name, judge in TERMS.items() if name in request.by}
@@ -212,7 +212,7 @@ def rank(candidates: Candidates, request: ReviewRequest, progress: Progress = si
         for row, distance in zip(rows, apart, strict=True)
     ]
     notes = list(candidates.notes)
-    notes += [f"{name}: does not count, for {_WITHOUT[name]}" for name in empty]
+    notes += [f"{name}: not used: {_WITHOUT[name]}" for name in empty]
     by = tuple(name for name in request.by if name not in empty)
     return ReviewResult(tuple(chosen), len(images), by, tuple(notes))
 
@@ -243,7 +243,7 @@ def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest,
 
 
 def _write_labels(result: ReviewResult, skeleton: Skeleton, staged: Path) -> None:
-    """Write the labels of a data set as labelme files beside the links."""
+    """Write the labels of a data set as labelme files next to the links."""
     for one in result.chosen:
         image, labels = one.candidate.image, one.candidate.labels
         if labels is not None:
@@ -272,7 +272,7 @@ def _table(entries: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
 
 
 def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, progress: Progress) -> Pillow.Image:
-    """Return the contact sheet; where nothing is labeled, what is found is drawn into the images themselves."""
+    """Return the contact sheet; if nothing is labeled, predictions are drawn into the images themselves."""
     paired = any(one.candidate.labels is not None and one.candidate.found is not None for one in result.chosen)
     views, rings = [], set[str]()
     for one in result.chosen:

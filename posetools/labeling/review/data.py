@@ -1,4 +1,4 @@
-"""The images that ``posetools review`` chooses from, with what is known of each: labels, predictions, looks."""
+"""The images that ``posetools review`` chooses from, with their labels, predictions and appearance."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from posetools.core.findings import Severity
 from posetools.core.folder import refuse_zip
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton
+from posetools.datasets.derived import options_of_convert
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.datasets.shown import LabeledImage, labeled, read_labels
 from posetools.errors import InputError, RequestError, must_be, quoted
@@ -31,7 +32,7 @@ from posetools.prediction.predict import each_predicted
 from posetools.prediction.read import ImagePredictions, image_ids_of, join_ids, read_predictions
 from posetools.progress import Progress
 
-# Images are told apart by this many gray cells a side, and by what is found in them.
+# Images are compared by this many gray cells per side, and by the objects in them.
 _GRAY_CELLS = 8
 _MANY_OBJECTS = 8
 
@@ -42,8 +43,8 @@ class Candidate:
 
     Attributes:
         image: the image.
-        labels: a person's labels; None where there are none (also where a model's are that nobody has saved).
-        found: what is predicted; None where that is not known.
+        labels: a person's labels; None if there are none (or only a model's, never saved by a person).
+        found: the predictions; None if unknown.
     """
 
     image: Image
@@ -63,9 +64,9 @@ class Candidates:
     Attributes:
         images: sorted by split, then by name.
         skeleton: what the keypoints are.
-        ann_files: COCO files whose image ids predictions may go by.
-        beside: whether labels lie beside the images as labelme files, or would.
-        notes: what else is to be said, a sentence each.
+        ann_files: COCO files whose image ids predictions may use.
+        beside: whether labels are (or would be) labelme files next to the images.
+        notes: further remarks, a sentence each.
     """
 
     images: tuple[Candidate, ...]
@@ -78,17 +79,17 @@ class Candidates:
 def read_candidates(
     data: Path, skeleton: str | Path | None, progress: Progress, *, default: Skeleton | None = None
 ) -> Candidates:
-    """Return the images of a data set, of a labeled source, or of a folder in which nothing is labeled yet.
+    """Return the images of a data set, of a labeled source, or of an unlabeled folder.
 
     Args:
         data: the folder, or a file with labels.
         skeleton: a built-in name or a file; None: the data set's own.
-        progress: told how far it is.
-        default: what labelme files are read by when ``skeleton`` is None, such as the models'; None: the folder's own.
+        progress: receives progress.
+        default: the skeleton for labelme files if ``skeleton`` is None, such as the models'; None: the folder's own.
 
     Raises:
         RequestError: there is no such data, or no image in it.
-        InputError: a file that is needed cannot be read.
+        InputError: a required file cannot be read.
     """
     refuse_zip(data)
     if not data.exists():
@@ -120,29 +121,30 @@ def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidat
             continue
         image = Image(path.relative_to(folder).as_posix(), *size, path=path)
         images.append(Candidate(image, replace(known, image=image) if known else None))
-        progress("looking at images", done, len(files))
+        progress("reading images", done, len(files))
     return Candidates(tuple(images), skeleton, notes=tuple(notes))
 
 
 def _labeled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[dict[str, LabeledImage], list[str]]:
-    """Return the labeled images of a folder by their paths with links followed."""
+    """Return the labeled images of a folder by their paths with links resolved."""
     if not labelme.detect(folder):
         return {}, []
-    read = labelme.FORMAT.read([folder], skeleton, ReadOptions(progress=progress))
+    with options_of_convert(folder):
+        read = labelme.FORMAT.read([folder], skeleton, ReadOptions(progress=progress))
     errors = sum(finding.severity is Severity.ERROR for finding in read.findings)
-    notes = [f"errors in reading: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
+    notes = [f"reading errors: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
     found = {os.path.realpath(one.image.path): one for one in labeled(read.dataset) if one.image.path is not None}
     return found, notes
 
 
 def with_predictions(candidates: Candidates, path: Path) -> Candidates:
-    """Return the images with what a file of ``posetools predict`` says about them; the others are left out.
+    """Return the images with their predictions from a file of ``posetools predict``; the others are left out.
 
     Raises:
-        RequestError: the file has none of the images, or goes by image ids that are not known.
+        RequestError: the file has none of the images, or uses unknown image ids.
         InputError: it cannot be read.
     """
-    # Ids of two splits that clash cannot be told apart; predictions by name need none.
+    # Ids that clash between splits are ambiguous; predictions by name need no ids.
     files = candidates.ann_files
     ids = (join_ids([image_ids_of(Path(file)) for file in files]) or {}) if files else None
     found = read_predictions(path, candidates.skeleton, ids)
@@ -154,18 +156,18 @@ def with_predictions(candidates: Candidates, path: Path) -> Candidates:
         raise RequestError(f"{path}: {problem}")
     notes = list(candidates.notes)
     if len(known) < len(images):
-        notes.append(f"{path}: says nothing about {len(images) - len(known)} images, which are left out")
+        notes.append(f"{path}: has no predictions for {len(images) - len(known)} images, which are left out")
     return replace(candidates, images=tuple(known), notes=tuple(notes))
 
 
 def predicted(candidates: Candidates, pipeline: PosePipeline, progress: Progress) -> Candidates:
-    """Return the images with what a pipeline finds in them; those that cannot be read are left out, with a note.
+    """Return the images with a pipeline's predictions; unreadable ones are left out, with a note.
 
     Raises:
         RequestError: the pipeline's keypoints are not those of the labels.
     """
     if any(one.labels for one in candidates.images) and pipeline.skeleton.names != candidates.skeleton.names:
-        rule = f"one that was trained with the keypoints of the labels, skeleton {candidates.skeleton.name}"
+        rule = f"one trained with the keypoints of the labels, skeleton {candidates.skeleton.name}"
         raise RequestError(must_be("the pose estimator", rule, pipeline.skeleton.name))
     images: list[Candidate] = []
     notes = list(candidates.notes)
@@ -183,9 +185,9 @@ def predicted(candidates: Candidates, pipeline: PosePipeline, progress: Progress
 
 
 def features(images: Sequence[Candidate], progress: Progress) -> Floats:
-    """Return what images are told apart by (N, F): their gray values in coarse cells, and where objects are in them.
+    """Return the features of images (N, F): gray values in coarse cells, and the layout of objects.
 
-    An image that cannot be read is gray.
+    An unreadable image is gray.
     """
     rows = []
     for done, one in enumerate(images, start=1):

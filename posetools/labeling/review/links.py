@@ -1,9 +1,9 @@
 """The folder of ``posetools review``: links to the chosen images and their labelme files, and the way back.
 
-labelme 5 and 6 write through a link, later ones put a file of their own in its place, and an image without a file gets
-a new one beside the link. So ``posetools annotate`` brings back what lies in such a folder and not in the original
-place. Predictions that nobody has saved stay where they are. review.json says what was linked to what, and the digest
-of each labelme file then: when both have changed since, neither is touched, and that is said.
+labelme 5 and 6 write through a link, later versions replace it by a file, and an image without a labelme file gets a
+new one next to the link. So ``posetools annotate`` copies new files of such a folder back to the original place.
+Predictions that were never saved by a person are not copied. review.json records what was linked to what, and the
+digest of each labelme file at that time: if both have changed since, neither is touched, and the output says so.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ LinkKind: TypeAlias = Literal["symlink", "copy"]
 
 
 class OriginalLink(BaseModel):
-    """A labelme file of the folder and its original, which may not be there yet.
+    """A labelme file of the folder and its original, which may not exist yet.
 
     Attributes:
         file: its path in the folder of links.
-        original: the original's path, as seen from the folder of review.json.
-        digest: of the original's content; empty when there was none.
+        original: the original's path, relative to the folder of review.json.
+        digest: of the original's content; empty if there was none.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -68,7 +68,7 @@ class _Record(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class BringBackResult:
-    """What was brought back: how many files, and a sentence for each that could not be."""
+    """The number of files brought back, and a sentence for each that could not be."""
 
     files: int = 0
     problems: tuple[str, ...] = ()
@@ -77,12 +77,12 @@ class BringBackResult:
 def link_files(
     images: Sequence[tuple[str, Path]], staged: Path, final: Path, how: LinkKind, *, labels: bool = True
 ) -> list[OriginalLink]:
-    """Link images and the labelme files beside them into a folder that is being made.
+    """Link images and the labelme files next to them into a new folder.
 
     Args:
         images: the name below ``pictures/`` and the file of each.
-        staged: the folder that is being made.
-        final: where it will be.
+        staged: the temporary folder to write.
+        final: where it will be moved.
         how: symbolic links, or copies.
         labels: also link the labelme files.
 
@@ -90,7 +90,7 @@ def link_files(
         What was linked to what.
 
     Raises:
-        OutputError: the system refuses.
+        OutputError: a link or copy fails.
     """
     links = []
     for name, path in images:
@@ -112,7 +112,7 @@ def link_files(
 
 
 def is_review(folder: Path) -> bool:
-    """Return whether what is saved in a folder is brought back: it is that of a review, or ``pictures/`` in it."""
+    """Return whether a folder is that of a review, or ``pictures/`` in it, so that saved labels are brought back."""
     return _root(folder) is not None
 
 
@@ -121,7 +121,7 @@ def _root(folder: Path) -> Path | None:
 
 
 def bring_back(folder: Path) -> BringBackResult:
-    """Write what was saved in a folder of links to the originals; any other folder is left alone.
+    """Write the labels saved in a folder of links to the originals; any other folder is left alone.
 
     Args:
         folder: ``pictures/`` of a review, or the review's folder itself.
@@ -152,9 +152,9 @@ def bring_back(folder: Path) -> BringBackResult:
 
 
 def _bring_one(link: OriginalLink, root: Path) -> tuple[str, str]:
-    """Return the original's digest as it is then, and what is wrong, if anything."""
+    """Return the original's new digest, and a problem, if any."""
     file = root / LINKED / link.file
-    # Without the dots, for messages; the root's own links are followed before.
+    # Resolve the root's links, then normalize the path for messages.
     original = Path(os.path.normpath(Path(os.path.realpath(root), link.original)))
     if not file.is_file():
         return link.digest, ""
@@ -163,18 +163,18 @@ def _bring_one(link: OriginalLink, root: Path) -> tuple[str, str]:
     if saved == link.digest or is_untouched(data):
         return link.digest, ""
     now = digest_of(read_bytes(original)) if original.is_file() else ""
-    # Through a link, or somebody has brought it back by hand.
+    # Written through a link, or copied back by hand.
     if now == saved:
         return saved, ""
     if now != link.digest:
-        return link.digest, f"{file}: was saved, and so was {original} since; neither is touched: keep the one you want"
+        return link.digest, f"{file} and {original} were both saved since; neither is touched: keep the one you want"
     write_text(original, read_text(file))
     _link_again(file, original)
     return digest_of(read_bytes(original)), ""
 
 
 def _link_again(file: Path, original: Path) -> None:
-    """Put a link in the place of a file, where the image beside it is a link too."""
+    """Replace a file by a link, if the image next to it is a link too."""
     images = [one for one in file.parent.glob("*") if one.stem == file.stem and one != file]
     if any(one.is_symlink() for one in images):
         file.unlink()

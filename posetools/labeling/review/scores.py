@@ -1,9 +1,9 @@
-"""How much is to be learned from an image: the terms of ``posetools review``, each 0 (nothing) to 1, with its reason.
+"""How useful it is to label or check an image: the terms of ``posetools review``, each from 0 to 1, with its reason.
 
-docs/review.md has the formulas. A term that an image cannot have (no predictions, no labels) is None, and does not
-count for it. The term ``geometry`` is whether keypoints can be those of one rigid object; its fit is the one that
-``posetools validate`` finds misplaced points with (posetools/checks/rigid/fit.py): the most probable object of the
-skeleton's template, under the most probable camera. A skeleton without a template has no such term.
+docs/review.md has the formulas. A term that does not apply to an image (no predictions, no labels) is None and is
+ignored. The term ``geometry`` measures how well keypoints fit one rigid object, with the fit that ``validate`` uses to
+detect misplaced points (posetools/checks/rigid/fit.py): the most probable object of the skeleton's template,
+under the most probable camera. A skeleton without a template does not have this term.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ from posetools.labeling.review.data import Candidates
 from posetools.prediction.read import ImagePredictions
 from posetools.runtime.results import KPT_THR
 
-# What an image counts in which nothing was found: it may show nothing, or all of it may be missed.
+# Value of an image without detections: it may show no object, or all were missed.
 NOTHING_FOUND = 0.5
-# A point outside its box counts fully when it is this share of the box's longer side away.
+# Distance of a point outside its box, as a share of the box's longer side, that counts fully.
 _FAR_OUT = 0.25
 _SAME_OBJECT = 0.5
 
 
 class Term(NamedTuple):
-    """What one term says about an image: 0 to 1, and why."""
+    """One term of an image: 0 to 1, and why."""
 
     value: float
     reason: str
 
 
 def by_confidence(candidates: Candidates) -> list[Term | None]:
-    """Return 1 minus the least object's box score times the mean of its points' scores."""
+    """Return 1 minus the least confident object's box score times the mean of its keypoint scores."""
     return [None if one.found is None else _confidence(one.found) for one in candidates.images]
 
 
 def _confidence(found: ImagePredictions) -> Term:
     if not len(found):
-        return Term(NOTHING_FOUND, "nothing is found")
+        return Term(NOTHING_FOUND, "nothing detected")
     points = found.keypoint_scores.clip(0, 1).mean(axis=1)
     sure = found.scores.clip(0, 1) * points
     row = int(sure.argmin())
-    reason = f"least sure object {sure[row]:.2f} (box {found.scores[row]:.2f}, points {points[row]:.2f})"
+    reason = f"least confident object {sure[row]:.2f} (box {found.scores[row]:.2f}, points {points[row]:.2f})"
     return Term(float(1 - sure[row]), reason)
 
 
 def by_boxes(candidates: Candidates) -> list[Term | None]:
     """Return how little the detector's boxes and the pose estimator's points agree, at the worst object.
 
-    A point outside its box counts by its distance; the box round the points by how much less it overlaps the
-    detector's box than is usual (the median of all objects).
+    A point outside its box counts by its distance; the box around the points by how much less than usual (the median
+    of all objects) it overlaps the detector's box.
     """
     found = [one.found for one in candidates.images]
     overlaps = [None if one is None else _overlaps(one) for one in found]
@@ -77,7 +77,7 @@ def _overlaps(found: ImagePredictions) -> Floats:
 
 def _disagreement(found: ImagePredictions, overlaps: Floats, usual: float, skeleton: Skeleton) -> Term:
     if not len(found):
-        return Term(0.0, "nothing is found")
+        return Term(0.0, "nothing detected")
     low, high = found.boxes[:, None, :2], found.boxes[:, None, 2:]
     out = np.maximum(np.maximum(low - found.keypoints, found.keypoints - high), 0.0).max(axis=2)
     longest = np.maximum((found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1), 1.0)
@@ -87,16 +87,16 @@ def _disagreement(found: ImagePredictions, overlaps: Floats, usual: float, skele
     row = int(np.maximum(outside, less).argmax())
     if outside[row] >= less[row]:
         point = int(away[row].argmax())
-        reason = f"{skeleton.names[point]} lies {out[row, point]:.0f} px outside of its box"
+        reason = f"{skeleton.names[point]} is {out[row, point]:.0f} px outside its box"
         return Term(float(outside[row]), reason if out[row, point] > 0 else "box and points agree")
-    return Term(float(less[row]), f"box and box of points overlap by IoU {overlaps[row]:.2f}, usual are {usual:.2f}")
+    return Term(float(less[row]), f"IoU of the box and the points' box is {overlaps[row]:.2f}, usually {usual:.2f}")
 
 
 def by_labels(candidates: Candidates) -> list[Term | None]:
     """Return how much labels and predictions differ, at the worst object.
 
-    A labeled object that is not found counts 1, one that is found and not labeled its box score, one that is both
-    1 - OKS. Without predictions or without labels there is no term.
+    A missed labeled object counts 1, an unlabeled detection its box score, a match 1 - OKS. Without predictions or
+    labels there is no term.
     """
     return [
         None if one.labels is None or one.found is None else _difference(one.labels, one.found, candidates.skeleton)
@@ -109,17 +109,17 @@ def _difference(labels: LabeledImage, found: ImagePredictions, skeleton: Skeleto
     terms = [Term(0.0, "labels and predictions agree")]
     for row, other in enumerate(matched):
         name = f"labeled object {row + 1}"
-        terms.append(Term(1.0, f"{name} is not found") if other < 0 else _apart(labels, row, found, other, skeleton))
+        terms.append(Term(1.0, f"{name} is missed") if other < 0 else _apart(labels, row, found, other, skeleton))
     free = sorted(set(range(len(found))) - set(matched))
     terms += [
-        Term(float(np.clip(found.scores[i], 0, 1)), f"an object is found ({found.scores[i]:.2f}), not labeled")
+        Term(float(np.clip(found.scores[i], 0, 1)), f"an object is detected ({found.scores[i]:.2f}), not labeled")
         for i in free
     ]
     return max(terms, key=lambda term: term.value)
 
 
 def _matched(boxes: Floats, found: ImagePredictions) -> list[int]:
-    """Return for each labeled box the predicted one, or -1: as COCO matches, from the surest down."""
+    """Return for each labeled box the predicted one, or -1: as COCO matches, by descending score."""
     matched = [-1] * len(boxes)
     order = np.argsort(-found.scores, kind="stable")
     iou = pairwise_iou(found.boxes[order], boxes)
@@ -144,20 +144,20 @@ def _apart(labels: LabeledImage, row: int, found: ImagePredictions, other: int, 
 
 
 def priorities(terms: Sequence[Mapping[str, Term | None]]) -> Floats:
-    """Return the (N,) priorities: the root of the mean square of the terms that an image has, 0 where it has none."""
+    """Return the (N,) priorities: the root mean square of the terms that an image has, 0 if it has none."""
     values = [[term.value for term in one.values() if term is not None] for one in terms]
     return np.array([float(np.sqrt(np.mean(np.square(one)))) if one else 0.0 for one in values])
 
 
 def choose(priority: Floats, features: Floats, number: int, variety: float) -> tuple[list[int], list[float]]:
-    """Return the images to look at, in this order, and how different each is from those before it (0 to 1).
+    """Return the images to check, in order, and how different each is from those before it (0 to 1).
 
-    Greedy: the next one has the largest priority + variety x distance to the nearest of those chosen before. Of equal
-    ones the first is taken.
+    Greedy: the next one has the largest priority + variety x distance to the nearest of those chosen before. Ties go to
+    the first.
 
     Args:
         priority: (N,).
-        features: (N, F) what images are told apart by.
+        features: (N, F) of ``features``.
         number: how many to choose.
         variety: the weight of the distance; 0: by priority alone.
     """
@@ -165,7 +165,7 @@ def choose(priority: Floats, features: Floats, number: int, variety: float) -> t
         return [], []
     away = np.linalg.norm(features - features.mean(axis=0), axis=1)
     unit = 2 * float(np.median(away)) or 1.0
-    # The first has nobody to differ from: it is the one that differs most from the average.
+    # For the first image variety is the distance from the average.
     distance = (away / unit).clip(0, 1)
     free = np.ones(len(priority), dtype=np.bool_)
     chosen: list[int] = []
@@ -181,16 +181,16 @@ def choose(priority: Floats, features: Floats, number: int, variety: float) -> t
     return chosen, apart
 
 
-# An object of fewer points fits nearly anything.
+# Fewer points fit almost any object.
 _ENOUGH_POINTS = 5
-# A misfit of this share of the box's diagonal counts fully: about what one point at a fifth of it causes.
+# A misfit of this share of the box's diagonal counts fully: about that of one point off by a fifth of it.
 _WORST_MISFIT = 0.05
-# How exactly points lie where nothing is wrong: this share of the box's diagonal, and at least so many pixels.
+# Usual precision of points: this share of the box's diagonal, and at least so many pixels.
 _EXACT, _EXACT_PIXELS = 0.01, 1.0
 
 
 class _RigidObject(NamedTuple):
-    """One object: the image it is in, its points (K, 3) from the image's middle, its diagonal, the longer side."""
+    """One object: its image, its points (K, 3) from the image's center, its diagonal, the image's longer side."""
 
     image: int
     points: Floats
@@ -199,9 +199,9 @@ class _RigidObject(NamedTuple):
 
 
 def by_geometry(candidates: Candidates) -> list[Term | None]:
-    """Return how badly the points fit any real object, at the worst object of at least five points.
+    """Return how badly the points fit a rigid object, at the worst object of at least five points.
 
-    Predictions count, by the points that are sure; where there are none, labels do.
+    Predictions count, by their confident points; without predictions, labels count.
     """
     terms: list[Term | None] = [None] * len(candidates.images)
     template = rigid(candidates.skeleton)
@@ -218,8 +218,8 @@ def by_geometry(candidates: Candidates) -> list[Term | None]:
     away = np.sqrt(((fits.projected - views.points) ** 2).sum(axis=1)) * (views.visibility > 0)
     for one, rms, distances in zip(objects, fits.rms.tolist(), away, strict=True):
         worst = int(distances.argmax())
-        said = f"{candidates.skeleton.names[worst]} by {distances[worst]:.0f} px"
-        reason = f"the points fit no {candidates.skeleton.category.name} by {rms:.0f} px, {said}"
+        said = f"{candidates.skeleton.names[worst]} {distances[worst]:.0f} px"
+        reason = f"the points are {rms:.0f} px off a rigid {candidates.skeleton.category.name}, {said}"
         term = Term(float(np.clip(rms / (_WORST_MISFIT * one.diagonal), 0, 1)), reason)
         before = terms[one.image]
         if before is None or term.value > before.value:

@@ -1,6 +1,6 @@
-"""The report of ``posetools eval`` as one HTML page that needs nothing else: no network, no other file.
+"""The report of ``posetools eval`` as one self-contained HTML page: no network, no other file.
 
-charts.py and cases.py choose what is drawn and draw it, page.py puts it together; style and sealing are those of
-the report of ``posetools validate`` (pages/validation). Names of runs, images and keypoints may be hostile: every
-text goes through Jinja2's autoescape, and the page's policy (CSP) lets the browser run the page's own script only.
+charts.py and cases.py choose and draw the content, page.py assembles it; style and sealing are shared with the report
+of ``posetools validate`` (pages/validation). Names of runs, images and keypoints may be hostile: every text is escaped
+by Jinja2, and the page's policy (CSP) allows only the page's own script.
 """

@@ -1,8 +1,8 @@
-"""The worst cases of an evaluation, cut out of their images: the label, and beside it what each pair said.
+"""The worst cases of an evaluation, cropped from their images: the label, and next to it each pair's prediction.
 
-A case is a labeled object, or a sure prediction on nothing. Cases come from the detected boxes, which is what a user
-of the pair gets. Each has a main kind of error, and the kinds take turns, the worst case of each first: else fifty cars
-that were not found would hide every other cause. Wrong points are ringed, with a line to where the label has them.
+A case is a labeled object, or a confident prediction on background. Cases use detected boxes, which is what a user of
+the pair gets. Each case has a main kind of error, and the kinds alternate, the worst case of each first: otherwise
+fifty missed cars would hide all other causes. Wrong points are ringed, with a line to their label.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import ImageDraw
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Floats
 from posetools.evaluation.diagnosis.diagnosis import PoseCase
-from posetools.evaluation.diagnosis.mend import ERROR_NAMES
+from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.report import Report
 from posetools.evaluation.tables import short_names
 from posetools.evaluation.verdict import sure_on_nothing
@@ -31,12 +31,12 @@ from posetools.runtime.results import KPT_THR
 
 NUMBER = 50
 BACKGROUND = "background"
-NOTHING_SHOWN, NOT_BY_THIS = "nothing was found", "not predicted by this pair"
+NOTHING_SHOWN, NOT_BY_THIS = "nothing detected", "not predicted by this pair"
 _GOOD_KINDS = (None, "good")
 
 
 class CasePanel(NamedTuple):
-    """One drawn image of a case: ``label``, ``prediction`` or the pair's name; its URI, if it can be read; a text."""
+    """One image of a case: ``label``, ``prediction`` or the pair's name; its URI, empty if unreadable; a text."""
 
     name: str
     uri: str
@@ -65,14 +65,14 @@ class ShownCase:
 
     @property
     def thumbnail(self) -> CasePanel:
-        """The image that shows best what is wrong: the label where nothing is predicted, else a prediction."""
+        """The image that best shows the error: a prediction if there is one, else the label."""
         predicted = [panel for panel in self.panels[1:] if panel.text not in (NOTHING_SHOWN, NOT_BY_THIS)]
         return predicted[0] if predicted else self.panels[0]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _CaseSpot:
-    """A case before it is drawn: of object ``row``, or of what report ``of`` predicted in its row ``predicted``."""
+    """A case before it is drawn: object ``row``, or the prediction ``predicted`` of report ``of``."""
 
     image: int
     row: int
@@ -83,12 +83,12 @@ class _CaseSpot:
 
 
 def worst_cases(reports: Sequence[Report], number: int = NUMBER, progress: Progress = silent) -> tuple[ShownCase, ...]:
-    """Return the worst cases of one evaluation, or of several on the same labels, each kind of error in turn.
+    """Return the worst cases of one evaluation, or of several on the same labels, alternating kinds of error.
 
     Args:
         reports: of the same labels.
         number: how many at most.
-        progress: told how many are drawn.
+        progress: receives progress.
     """
     spots = _chosen([*_objects(reports), *_on_nothing(reports)], number)
     shown = []
@@ -99,12 +99,12 @@ def worst_cases(reports: Sequence[Report], number: int = NUMBER, progress: Progr
 
 
 def case_id(number: int) -> str:
-    """Return the id in the page of the case of that number, from 1."""
+    """Return the id in the page of the case with this number, from 1."""
     return f"case-{number}"
 
 
 def kinds_of(case: PoseCase) -> tuple[str, ...]:
-    """Return the kinds of error of an object's points, the most frequent first; none for one that is good."""
+    """Return the kinds of error of an object's points, the most frequent first; empty if all are good."""
     counts = Counter(kind for kind in case.kinds if kind not in _GOOD_KINDS)
     return tuple(str(kind) for kind, _ in counts.most_common())
 
@@ -125,7 +125,7 @@ def _on_nothing(reports: Sequence[Report]) -> Iterator[_CaseSpot]:
 
 
 def _chosen(spots: Sequence[_CaseSpot], number: int) -> list[_CaseSpot]:
-    """Return so many of the worst, the main kinds taking turns."""
+    """Return the worst cases, alternating the main kinds of error."""
     queues: dict[str, list[_CaseSpot]] = {}
     for spot in sorted(spots, key=lambda each: -each.badness):
         queues.setdefault(spot.kinds[0], []).append(spot)
@@ -168,7 +168,7 @@ def _text(report: Report, case: PoseCase | None, row: int, *, of_it: bool) -> st
 
 
 def _region(reports: Sequence[Report], spot: _CaseSpot, rows: Sequence[int]) -> tuple[int, int, int, int]:
-    """Return what is shown: the label, all boxes that belong to it, and their points as far as they are near."""
+    """Return the region to show: the label, all boxes matched to it, and their points if they are near."""
     truth = reports[0].truth
     boxes = [report.detected.predicted.boxes[row] for report, row in zip(reports, rows, strict=True) if row >= 0]
     boxes += [truth.boxes[spot.row]] if spot.row >= 0 else []
@@ -206,7 +206,7 @@ def _predicted(report: Report, case: PoseCase | None, row: int, view: Cutout | N
 
 
 def _mark(image: Pillow.Image, points: Floats, labels: Floats) -> None:
-    """Ring points, and draw a line from each to its label."""
+    """Ring points, with a line from each to its label."""
     pen = ImageDraw.Draw(image)
     for (x, y), (to_x, to_y) in zip(points.tolist(), labels.tolist(), strict=True):
         if np.isfinite([x, y]).all() and max(abs(x), abs(y)) < 1e4:

@@ -1,7 +1,6 @@
-"""Which curves, bars and maps the page of an evaluation shows, and how they are drawn.
+"""The curves, bars and maps of the evaluation page.
 
-One pair has a color for each threshold or each kind of scores; several pairs have a color each, and what is compared
-is one line of each.
+A single pair has a color for each threshold or kind of score; several pairs have one color and one line each.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from posetools.core.geometry import Floats, Ints
 from posetools.evaluation.calibration import Calibration
 from posetools.evaluation.coco import RECALLS, Evaluation
 from posetools.evaluation.diagnosis.diagnosis import Diagnosis
+from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.diagnosis.match import POINT_KINDS
-from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.report import Report
 from posetools.evaluation.scoring import has_points
 from posetools.evaluation.tables import short_names
@@ -30,9 +29,9 @@ _PLOT_WIDTH, _PLOT_HEIGHT = 340.0, 220.0
 _LEFT_SPACE, _TOP, _RIGHT, _FOOT_SPACE = 34.0, 6.0, 8.0, 32.0
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SHARE_TICKS = tuple((tick, f"{tick:g}") for tick in _TICKS)
-# Of the bars of keypoints: all, what their names take, and what the number after a bar does.
+# Keypoint bars: total width, width of names, width of the numbers after the bars.
 _BARS, _NAMES_WIDTH, _NUMBERS_WIDTH = 460.0, 150.0, 34.0
-# Offsets are counted in so many cells across, which reach to this share of the box's longer side on both sides.
+# Cells of an offset map per side, and its reach on each side, as a share of the box's longer side.
 GRID = 25
 REACH = 0.25
 _RINGS = (0.05, 0.1, 0.2)
@@ -43,12 +42,12 @@ class ChartLine:
     """One line of a chart.
 
     Attributes:
-        name: what it is.
+        name: its name.
         color: number of its color.
         x: (P,) 0 to 1.
         y: (P,) 0 to 1; a gap where it is not finite.
-        dashed: drawn so, to tell it from another of the color.
-        dots: draw the points as well.
+        dashed: draw it dashed.
+        dots: draw the points too.
     """
 
     name: str
@@ -63,11 +62,11 @@ def line_chart(lines: Sequence[ChartLine], *, label: str, x: str, y: str, diagon
     """Return lines in a square from 0 to 1 on both axes.
 
     Args:
-        lines: what is drawn.
-        label: what the chart shows, for who cannot see it.
-        x: name of the axis.
-        y: likewise.
-        diagonal: draw the line on which both are equal.
+        lines: the lines.
+        label: the chart's accessible name.
+        x: label of the x axis.
+        y: label of the y axis.
+        diagonal: draw the line where both are equal.
     """
     parts = [*_axes(x, y)]
     if diagonal:
@@ -78,14 +77,14 @@ def line_chart(lines: Sequence[ChartLine], *, label: str, x: str, y: str, diagon
 
 
 def dot_chart(dots: Sequence[Dot], ticks: Sequence[tuple[float, str]], *, label: str, x: str, y: str) -> Markup:
-    """Return dots in a square from 0 to 1 on both axes; those with an image are links and lie above the others.
+    """Return dots in a square from 0 to 1 on both axes; those with an image are links, drawn on top.
 
     Args:
-        dots: what is drawn.
-        ticks: where the axis below has which text.
-        label: what the chart shows, for who cannot see it.
-        x: name of the axis.
-        y: likewise.
+        dots: the dots.
+        ticks: positions and texts on the x axis.
+        label: the chart's accessible name.
+        x: label of the x axis.
+        y: label of the y axis.
     """
     parts = [*_axes(x, y, ticks)]
     for dot in sorted(dots, key=lambda each: bool(each.link)):
@@ -97,10 +96,10 @@ def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[
     """Return one group of bars per keypoint, 0 to 1.
 
     Args:
-        values: keypoint -> one value per series, None where there is nothing to show.
+        values: keypoint -> one value per series; None if there is nothing to show.
         names: of the series.
-        label: what the chart shows, for who cannot see it.
-        x: name of the axis below.
+        label: the chart's accessible name.
+        x: label of the x axis.
     """
     row = 10.0 * max(1, len(names)) + 8.0
     height = row * len(values) + 30.0
@@ -126,10 +125,10 @@ def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[
 
 
 def offset_counts(offsets: Floats) -> Ints:
-    """Return (GRID, GRID) counts, rows down, of (P, 2) offsets in the box's longer side, without farther ones.
+    """Return (GRID, GRID) counts, rows down, of (P, 2) offsets in units of the box's longer side, without farther ones.
 
     Args:
-        offsets: of predicted points from their labels; those that are not finite are left out.
+        offsets: of predicted points from their labels; non-finite ones are left out.
     """
     known = offsets[np.isfinite(offsets).all(axis=1)]
     cells = np.floor((known + REACH) / (2 * REACH) * GRID).astype(np.int64)
@@ -139,19 +138,19 @@ def offset_counts(offsets: Floats) -> Ints:
 
 
 def _offset_map(counts: Ints, name: str, dots: Sequence[Dot]) -> Markup:
-    """Return where predictions of a keypoint lie about their label, which is in the middle; dots lie on top."""
+    """Return a map of a keypoint's predictions relative to the label in the center; dots on top."""
     middle = GRID / 2
     rings = [
         Markup('<circle class="ring" cx="{0:g}" cy="{0:g}" r="{1:g}"/>').format(middle, share / REACH * middle)
         for share in _RINGS
     ]
-    # What is farther than the map reaches lies at its edge, in its direction.
+    # Points beyond the map are drawn at its edge.
     far = [min(1.0, 0.96 * REACH / max(abs(dot.x), abs(dot.y), 1e-9)) for dot in dots]
     on_top = [
         draw_dot(dot, middle * (1 + near * dot.x / REACH), middle * (1 + near * dot.y / REACH), 1.0)
         for dot, near in zip(dots, far, strict=True)
     ]
-    label = f"{name} about its label: {int(counts.sum())} points"
+    label = f"{name} relative to its label: {int(counts.sum())} points"
     return svg("heat", (GRID, GRID), label, [heat_squares(counts), *rings, *on_top], links=bool(dots))
 
 
@@ -200,8 +199,8 @@ def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
     return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(style, x1, y1, x2, y2)
 
 
-# A point that is farther from its label than this share of the box's longer side is an outlier of its map, which links
-# to so many of them. A chart of objects has so many dots at most, besides those that are links.
+# A point farther from its label than this share of the box's longer side is an outlier; each map links to so many. A
+# chart of objects has at most so many dots without links.
 _FAR_DOTS, _DOTS = 0.1, 3
 _MOST_DOTS = 600
 
@@ -211,10 +210,10 @@ class Chart:
     """A chart of the page.
 
     Attributes:
-        title: what it shows.
+        title: its title.
         svg: the chart.
         legend: style and name of each line.
-        note: what to know of it.
+        note: a remark.
     """
 
     title: str
@@ -234,7 +233,7 @@ def box_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
 
 
 def pose_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
-    """Return the charts of the poses: precision and recall, calibration, visible against hidden."""
+    """Return the charts of the poses: precision and recall, calibration, visible against occluded."""
     names = short_names(reports)
     charts = []
     for boxes in reports[0].sides:
@@ -250,24 +249,24 @@ def pose_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
 
 
 def keypoint_charts(report: Report) -> tuple[Chart, ...]:
-    """Return a chart of PCK@0.1 of each keypoint for both kinds of boxes, and one of the kinds of its errors."""
+    """Return a chart of PCK@0.1 of each keypoint for each kind of boxes."""
     charts = []
     for boxes, part in report.sides.items():
         seen = [part.scores.points["visible"].by_keypoint, part.scores.points["hidden"].by_keypoint]
         values = {name: [each[name].pck[1] for each in seen] for name in report.truth.skeleton.names}
         title = f"PCK@0.1 of each keypoint, {boxes}"
-        svg = keypoint_bars(values, ("visible", "hidden"), label=title, x="PCK@0.1: share of labeled points")
-        charts.append(Chart(f"PCK@0.1, {boxes}", svg, (("s0", "visible"), ("s1", "hidden"))))
+        svg = keypoint_bars(values, ("visible", "occluded"), label=title, x="PCK@0.1: share of labeled points")
+        charts.append(Chart(f"PCK@0.1, {boxes}", svg, (("s0", "visible"), ("s1", "occluded"))))
     return tuple(charts)
 
 
 def kind_bars(report: Report) -> tuple[tuple[str, Markup], ...]:
-    """Return a bar of what labeled points are, for both kinds of boxes."""
+    """Return a bar of the errors of labeled points, for each kind of boxes."""
     return tuple((f"{boxes}: labeled points", _kinds(part.diagnosis)) for boxes, part in report.sides.items())
 
 
 def keypoint_kinds(report: Report) -> tuple[tuple[str, tuple[Markup, ...]], ...]:
-    """Return for each keypoint its bars of what labeled points are, one for each kind of boxes."""
+    """Return for each keypoint the bars of its errors, one for each kind of boxes."""
     return tuple(
         (name, tuple(_kinds(part.diagnosis, name) for part in report.sides.values()))
         for name in report.truth.skeleton.names
@@ -275,11 +274,11 @@ def keypoint_kinds(report: Report) -> tuple[tuple[str, tuple[Markup, ...]], ...]
 
 
 def offset_maps(report: Report, cases: Sequence[ShownCase]) -> tuple[tuple[str, Markup], ...]:
-    """Return for each keypoint where its predictions on labeled boxes lie about their labels.
+    """Return for each keypoint a map of its predictions on labeled boxes, relative to the labels.
 
     Args:
         report: the evaluation.
-        cases: those whose images are in the page: dots lead to them.
+        cases: the cases in the page, which dots link to.
     """
     truth, part = report.truth, report.labeled
     counted = has_points(truth)
@@ -294,7 +293,7 @@ def offset_maps(report: Report, cases: Sequence[ShownCase]) -> tuple[tuple[str, 
         dots = []
         for row, number in sorted(far, key=lambda each: -away[each[0]])[:_DOTS]:
             x, y = offsets[row, k].tolist()
-            text = f"{name} of case {number}: {away[row]:.2f} of the box's longer side away"
+            text = f"{name} of case {number}: off by {away[row]:.2f} of the box's longer side"
             dots.append(Dot(x, y, text, case_id(number)))
         maps.append((name, _offset_map(offset_counts(offsets[labeled[:, k], k]), name, dots)))
     return tuple(maps)
@@ -305,7 +304,7 @@ def object_chart(reports: Sequence[Report], cases: Sequence[ShownCase]) -> Chart
 
     Args:
         reports: of the same labels.
-        cases: those whose images are in the page: dots lead to them.
+        cases: the cases in the page, which dots link to.
     """
     truth, names = reports[0].truth, short_names(reports)
     sizes = np.log2(np.sqrt((truth.boxes[:, 2:] - truth.boxes[:, :2]).prod(axis=1)).clip(1.0))
@@ -327,7 +326,7 @@ def object_chart(reports: Sequence[Report], cases: Sequence[ShownCase]) -> Chart
     title = "each labeled object, detected boxes"
     svg = dot_chart(dots, ticks, label=title, x="box: square root of the area, in pixels", y="OKS")
     legend = [(f"s{color % SPLIT_COLORS}", name) for color, name in enumerate(names) if len(reports) > 1]
-    linked = [("dot", "one of the worst cases: click it to see its image")] if numbers else []
+    linked = [("dot", "one of the worst cases: click to see its image")] if numbers else []
     return Chart(title, svg, (*legend, *linked))
 
 
@@ -371,7 +370,7 @@ def _sweep_chart(curves: Sequence[ThresholdCurve], names: Sequence[str]) -> Char
             for color, (what, values) in enumerate(every.items())
         ]
     y = "F1" if len(curves) > 1 else "share"
-    return _chart("what a threshold of the boxes' score gives", lines, "score", y)
+    return _chart("boxes by score threshold", lines, "score", y)
 
 
 def _visibility_chart(reports: Sequence[Report], names: Sequence[str]) -> Chart:
@@ -394,8 +393,8 @@ def _calibration_chart(title: str, found: Sequence[Calibration], names: Sequence
         x = np.array([each.score for each in bins], dtype=np.float64)
         y = np.array([each.right for each in bins], dtype=np.float64)
         lines.append(ChartLine(name, color, x, y, dots=True))
-        notes[f"Right: {one.what}. {one.note}".strip()] = None
-    return _chart(title, lines, "mean score", "share right", diagonal=True, note=" ".join(notes))
+        notes[f"Correct: {one.what}. {one.note}".strip()] = None
+    return _chart(title, lines, "mean score", "share correct", diagonal=True, note=" ".join(notes))
 
 
 def _chart(title: str, lines: Sequence[ChartLine], x: str, y: str, *, diagonal: bool = False, note: str = "") -> Chart:
@@ -405,6 +404,6 @@ def _chart(title: str, lines: Sequence[ChartLine], x: str, y: str, *, diagonal: 
 
 
 def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Leave out what no screen shows: of thousands of points some hundreds are kept, at even distances."""
+    """Return some hundreds of thousands of points, evenly spaced: more than a screen can show."""
     kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), 400)).round().astype(np.int64))
     return x[kept], y[kept]

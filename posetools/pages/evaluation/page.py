@@ -1,4 +1,4 @@
-"""The page itself: what the template shows of one evaluation, or of several side by side."""
+"""The values of the template, for one evaluation or for several side by side."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from posetools.evaluation import tables
+from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.diagnosis.match import POINT_KINDS
-from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.report import BOXES, POSES, Report
 from posetools.evaluation.tables import DOUBT, number
 from posetools.evaluation.verdict import evaluation_verdict
@@ -19,7 +19,7 @@ from posetools.pages.sealed import check_target, render_page, write_page
 from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
-# So many cases are shown right below the verdict: the worst of each of so many kinds of error.
+# Cases right below the verdict: the worst of each of so many kinds of error.
 FIRST_CASES = 6
 
 
@@ -29,10 +29,10 @@ def write_report(reports: Sequence[Report], path: Path, progress: Progress = sil
     Args:
         reports: at least one.
         path: the page; it ends with ``.html``.
-        progress: told how many cases are drawn.
+        progress: receives progress.
 
     Raises:
-        RequestError: ``path`` is no name for a page.
+        RequestError: ``path`` is not an HTML file name.
         OutputError: the page cannot be written.
     """
     check_target(path)
@@ -77,7 +77,7 @@ def render(reports: Sequence[Report], cases: Sequence[ShownCase]) -> str:
 
 
 def _totals(reports: Sequence[Report]) -> list[tuple[str, str]]:
-    """Return the numbers above all of one pair; several stand side by side in a table at once."""
+    """Return the numbers at the top for one pair; several pairs are compared in a table instead."""
     if len(reports) > 1:
         return []
     report = reports[0]

@@ -1,6 +1,5 @@
-"""The report of ``posetools validate`` as one HTML page that needs nothing else: no network, no other file.
+"""The report of ``posetools validate`` as one self-contained HTML page: no network, no other file.
 
-charts.py counts and draws, crops.py draws, page.py puts it together, sealed.py
-makes one file of it. Text comes from data and may be hostile: every text goes through Jinja2's autoescape, and the
-page's policy (CSP) lets the browser run the page's own script only.
+charts.py counts and draws, crops.py draws, page.py assembles the page, sealed.py makes it one file. Text comes from
+data and may be hostile: every text is escaped by Jinja2, and the page's policy (CSP) allows only the page's own script.
 """

@@ -1,7 +1,7 @@
-"""What the report counts and draws: keypoints by visibility, how boxes and points are spread, and what is alone there.
+"""Counts and charts of the report: keypoints by visibility, distributions of boxes and points, and outliers.
 
-Sound objects only. An outlier, which a chart links to the image of, is a value with hardly any other near it, however
-the values are distributed: objects that are seen from two sides, or of two sizes, are two crowds and no outliers.
+Sound objects only. An outlier, which a chart links to its image, is a value with hardly any other near it, for any
+distribution: objects seen from two sides, or of two sizes, are two clusters, not outliers.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import counted
 from posetools.pages.charts import SPLIT_COLORS, Dot, bar, draw_dot, heat_squares, svg, tooltip, upwards, words
 
-# Near an outlier lies less than this share of the values, and nothing where there are few.
+# Less than this share of the values is near an outlier; with few values, none is.
 _ALONE_SHARE = 0.005
-# Of fewer objects none can be said to be unlike the others.
+# Fewer objects have no outliers.
 _LEAST_OBJECTS = 20
-# How many of a chart are linked, and of all maps of keypoints together.
+# Most linked outliers of a chart, and of all keypoint maps together.
 _PER_CHART, _PER_MAPS = 4, 8
-# How near is near: in octaves, in keypoints, in shares of the box (a map is counted in cells of half of that).
+# Distance that counts as near: in octaves, in keypoints, in shares of the box (the cells of a map are half of that).
 _OCTAVES, _KEYPOINTS, _NEAR_SHARE = 0.5, 1.0, 0.125
 _MAP_CELLS = 64
 
@@ -37,10 +37,10 @@ class Outlier:
     """One object in one chart.
 
     Attributes:
-        split: where it is.
+        split: its split.
         row: its row among the split's sound objects.
-        x: where it is in the chart, in the chart's own unit.
-        y: likewise, in a map.
+        x: its place in the chart, in the chart's own unit.
+        y: its vertical place, in a map.
         text: what is unusual about it.
     """
 
@@ -52,27 +52,27 @@ class Outlier:
 
 
 def size_outliers(objects: Mapping[str, SoundObjects]) -> tuple[Outlier, ...]:
-    """Return objects whose box is far larger or smaller than others; x is log2 of the root of its area."""
+    """Return objects with a far larger or smaller box than others; x is log2 of the square root of its area."""
     values = {split: np.log2(np.sqrt(_sides(each).prod(axis=1)).clip(min=1)) for split, each in objects.items()}
     return _outliers(_whole(objects, values), _OCTAVES, lambda x: f"box of {2**x:.0f} px")
 
 
 def shape_outliers(objects: Mapping[str, SoundObjects]) -> tuple[Outlier, ...]:
-    """Return objects whose box is far wider or higher than others; x is log2 of width by height."""
+    """Return objects with a far wider or higher box than others; x is log2 of width by height."""
     values = {split: np.log2(np.divide(*_sides(each).clip(min=1e-9).T)) for split, each in objects.items()}
     return _outliers(_whole(objects, values), _OCTAVES, lambda x: f"width : height = {2**x:.2f}")
 
 
 def visible_outliers(objects: Mapping[str, SoundObjects]) -> tuple[Outlier, ...]:
-    """Return objects with a rare number of visible keypoints; x is how many."""
+    """Return objects with an unusual number of visible keypoints; x is that number."""
     values = {split: (each.keypoints[:, :, 2] == 2).sum(axis=1).astype(np.float64) for split, each in objects.items()}
     return _outliers(values, _KEYPOINTS, lambda x: counted(f"{x:.0f}", "visible keypoint"))
 
 
 def place_outliers(objects: Mapping[str, SoundObjects], names: tuple[str, ...]) -> dict[str, tuple[Outlier, ...]]:
-    """Return for each keypoint an object in which it is where it hardly ever is in the box; of all only the farthest.
+    """Return for each keypoint an object in which it is at an unusual place in the box; only the farthest of all.
 
-    x and y are shares of the box's width and height. No object stands for two keypoints.
+    x and y are shares of the box's width and height. An object is used for one keypoint only.
     """
     found: list[tuple[float, str, Outlier]] = []
     for index, name in enumerate(names):
@@ -95,12 +95,12 @@ def _sides(objects: SoundObjects) -> Floats:
 
 
 def _whole(objects: Mapping[str, SoundObjects], values: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the values of boxes with an area; NaN for the others, which are findings."""
+    """Return the values of boxes with an area; NaN for the others, which have findings."""
     return {split: np.where((_sides(objects[split]) > 0).all(axis=1), each, np.nan) for split, each in values.items()}
 
 
 def _shares(objects: SoundObjects, index: int) -> Floats:
-    """Return (R, 2) where in its box a keypoint is; NaN where it is not labeled or the box has no area."""
+    """Return (R, 2) places of a keypoint in its box; NaN if it is unlabeled or the box has no area."""
     sides, points = _sides(objects), objects.keypoints[:, index]
     known = (points[:, 2] > 0) & (sides > 0).all(axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -125,7 +125,7 @@ def _outliers(values: Mapping[str, Floats], near: float, text: Callable[[float],
 
 
 def _alone_in_map(places: Mapping[str, Floats]) -> list[tuple[str, int, float]]:
-    """Return split, row and distance from the median of the outliers among (R, 2) places, the farthest first."""
+    """Return split, row and distance from the median of the outliers in (R, 2) places, the farthest first."""
     every = np.concatenate([np.zeros((0, 2)), *places.values()])
     every = every[np.isfinite(every[:, 0])]
     if len(every) < _LEAST_OBJECTS:
@@ -133,7 +133,7 @@ def _alone_in_map(places: Mapping[str, Floats]) -> list[tuple[str, int, float]]:
     middle = np.median(every, axis=0)
     counts = np.zeros((2 * _MAP_CELLS, 2 * _MAP_CELLS), dtype=np.int64)
     np.add.at(counts, tuple(_cells(every).T), 1)
-    # All that lies in a square of 5 x 5 cells is near.
+    # Values in a square of 5 x 5 cells are near.
     near = np.lib.stride_tricks.sliding_window_view(np.pad(counts, 2), (5, 5)).sum(axis=(2, 3))
     found = []
     for split, of_split in places.items():
@@ -145,17 +145,17 @@ def _alone_in_map(places: Mapping[str, Floats]) -> list[tuple[str, int, float]]:
 
 
 def _cells(places: Floats) -> Ints:
-    """Return the (P, 2) cells of places; the box is in the middle of the grid, what is far out at its edge."""
+    """Return the (P, 2) cells of places; the box is in the center of the grid, far places are at its edge."""
     cells: Ints = np.floor(places / (_NEAR_SHARE / 2)).astype(np.int64) + _MAP_CELLS
     return cells.clip(0, 2 * _MAP_CELLS - 1)
 
 
-# Boxes are counted by size in half octaves, by shape in quarter octaves up to 1:6.
+# Bins: half octaves of size, quarter octaves of shape up to 1:6.
 _SIZE_STEP = 0.5
-# No image is larger: a box whose numbers are nonsense is counted as one of this size.
+# No image is larger: boxes are clipped to this size.
 _LARGEST_SIDE = 2.0**16
 _SHAPE_EDGES = 2.0 ** np.arange(-2.5, 2.51, 0.25)
-# The box in a heat map, and what is around it: so many cells wide from -BOX_EDGE to 1 + BOX_EDGE of the box.
+# A heat map shows the box and its surroundings: so many cells from -BOX_EDGE to 1 + BOX_EDGE of the box.
 BOX_GRID = 24
 BOX_EDGE = 0.25
 
@@ -166,11 +166,11 @@ class Histogram:
 
     Attributes:
         title: what is counted.
-        labels: B texts: where each bin begins.
-        ranges: B texts: each bin, for a person.
+        labels: B texts: the start of each bin.
+        ranges: B texts: the range of each bin.
         counts: split -> B counts.
-        x: name of the axis below.
-        outliers: objects that are far from the others, and where they are: in bins from the left.
+        x: label of the x axis.
+        outliers: outlying objects and their places, in bins from the left.
     """
 
     title: str
@@ -183,12 +183,12 @@ class Histogram:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Figures:
-    """What the report shows as numbers and charts.
+    """The numbers and charts of the report.
 
     Attributes:
-        keypoints: keypoint -> split -> how often it is not labeled, hidden, visible.
+        keypoints: keypoint -> split -> how often it is unlabeled, occluded, visible.
         histograms: of boxes and objects.
-        places: keypoint -> (BOX_GRID, BOX_GRID) counts of where it lies in its box, by row and column.
+        places: keypoint -> (BOX_GRID, BOX_GRID) counts of its places in the box, by row and column.
         outliers: keypoint -> objects in which it is far from its usual place.
     """
 
@@ -274,14 +274,14 @@ def _visible(objects: Mapping[str, SoundObjects], k: int) -> Histogram:
 
 
 def _places(objects: Sequence[SoundObjects], k: int) -> Ints:
-    """Return (K, BOX_GRID, BOX_GRID) counts of where in its box each labeled point lies."""
+    """Return (K, BOX_GRID, BOX_GRID) counts of the places of labeled points in their boxes."""
     counts = np.zeros((k, BOX_GRID, BOX_GRID), dtype=np.int64)
     for each in objects:
         sides = (each.boxes[:, 2:] - each.boxes[:, :2])[:, None]
         labeled = (each.keypoints[:, :, 2] > 0) & (sides > 0).all(axis=2)
         with np.errstate(over="ignore", invalid="ignore"):
             share = (each.keypoints[:, :, :2] - each.boxes[:, None, :2]) / np.where(sides > 0, sides, 1)
-        # What lies further out than the map reaches is counted nowhere: W202 finds it.
+        # Points beyond the map are not counted: W202 reports them.
         cell = np.floor((share.clip(-1, 2) + BOX_EDGE) / (1 + 2 * BOX_EDGE) * BOX_GRID)
         inside = labeled & ((cell >= 0) & (cell < BOX_GRID)).all(axis=2)
         _, points = np.nonzero(inside)
@@ -290,7 +290,7 @@ def _places(objects: Sequence[SoundObjects], k: int) -> Ints:
     return counts
 
 
-# The ids of places in the page by split and row.
+# Ids in the page, by split and row.
 FindingLinks: TypeAlias = Mapping[tuple[str, int], str]
 
 _LEFT_MARGIN, _WIDTH, _HEIGHT, _FOOT = 44.0, 316.0, 120.0, 30.0
@@ -299,12 +299,12 @@ _DOT = 4.0
 
 
 def visibility_bar(counts: Sequence[int]) -> Markup:
-    """Return a bar of the counts that are not labeled, hidden, visible."""
+    """Return a bar of the counts of unlabeled, occluded and visible points."""
     unlabeled, hidden, visible = counts
     total = max(1, sum(counts))
-    text = f"{visible} visible, {hidden} hidden, {unlabeled} not labeled"
+    text = f"{visible} visible, {hidden} occluded, {unlabeled} unlabeled"
     parts, left = [tooltip(text)], 0.0
-    for kind, count in (("visible", visible), ("hidden", hidden), ("unlabelled", unlabeled)):
+    for kind, count in (("visible", visible), ("hidden", hidden), ("unlabeled", unlabeled)):
         width = 100 * count / total
         if count:
             parts.append(Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="10"/>').format(kind, left, width))
@@ -313,7 +313,7 @@ def visibility_bar(counts: Sequence[int]) -> Markup:
 
 
 def histogram(chart: Histogram, links: FindingLinks) -> Markup:
-    """Return bars side by side for the splits, each as a share of its split, with its outliers as links."""
+    """Return bars for the splits side by side, as shares of each split, with outliers as links."""
     splits = list(chart.counts)
     shares = [np.array(chart.counts[split]) / max(1, sum(chart.counts[split])) for split in splits]
     tallest = max([0.0, *(float(each.max(initial=0)) for each in shares)]) or 1.0
@@ -336,7 +336,7 @@ def histogram(chart: Histogram, links: FindingLinks) -> Markup:
 
 
 def _axes(chart: Histogram, tallest: float) -> Iterator[Markup]:
-    """Yield both axes, named: shares of a split up to the tallest bar, and the bins."""
+    """Yield both labeled axes: shares of a split up to the tallest bar, and the bins."""
     for share in (0.0, 0.5, 1.0):
         y = _HEIGHT * (1 - share)
         yield Markup('<line x1="{:g}" y1="{:.1f}" x2="{:g}" y2="{:.1f}"/>').format(
@@ -345,7 +345,7 @@ def _axes(chart: Histogram, tallest: float) -> Iterator[Markup]:
         yield words(_LEFT_MARGIN - 4, max(8.0, y + 3.5), "end", f"{tallest * share:.{0 if tallest > 0.1 else 1}%}")
     yield upwards(_HEIGHT / 2, "share of objects")
     step = _WIDTH / max(1, len(chart.labels))
-    # A range begins at the left of its bars; a number is that of the bars above it.
+    # Labels of ranges are at the left edge of the bars, labels of numbers below their center.
     shift = 0.5 if chart.ranges and " to " not in chart.ranges[0] else 0.0
     for at in range(0, len(chart.labels), -(-len(chart.labels) // _LABELS)):
         anchor = "middle" if at or shift else "start"
@@ -354,7 +354,7 @@ def _axes(chart: Histogram, tallest: float) -> Iterator[Markup]:
 
 
 def _dots(chart: Histogram, step: float, links: FindingLinks) -> Iterator[Markup]:
-    """Yield the outliers, above each other where they are at one place."""
+    """Yield the outliers, stacked if they are at the same place."""
     places: dict[int, int] = {}
     for bins, outlier in chart.outliers:
         x = min(_LEFT_MARGIN + _WIDTH - _DOT, max(_LEFT_MARGIN + _DOT, _LEFT_MARGIN + bins * step))
@@ -363,22 +363,22 @@ def _dots(chart: Histogram, step: float, links: FindingLinks) -> Iterator[Markup
 
 
 def _dot(outlier: Outlier, links: FindingLinks) -> Dot:
-    text = f"{outlier.split}: {outlier.text}; show its image"
+    text = f"{outlier.split}: {outlier.text}; click to see its image"
     link = links[outlier.split, outlier.row]
     return Dot(outlier.x, outlier.y, text, link, label=f"outlier: {outlier.text}")
 
 
 def heat_map(counts: Ints, name: str, outliers: Sequence[Outlier], links: FindingLinks) -> Markup:
-    """Return where a keypoint lies in its box: (BOX_GRID, BOX_GRID) counts as squares, darker where there are more."""
+    """Return a map of a keypoint's places in its box: (BOX_GRID, BOX_GRID) counts as squares, darker for more."""
     inner = BOX_GRID * BOX_EDGE / (1 + 2 * BOX_EDGE)
     box = Markup('<rect class="box" x="{0:g}" y="{0:g}" width="{1:g}" height="{1:g}"/>').format(
         inner, BOX_GRID - 2 * inner
     )
     dots = [draw_dot(_dot(each, links), _in_map(each.x), _in_map(each.y), 1.0) for each in outliers]
-    label = f"where {name} lies in its box: {int(counts.sum())} points"
+    label = f"{name} in its box: {int(counts.sum())} points"
     return svg("heat", (BOX_GRID, BOX_GRID), label, [heat_squares(counts), box, *dots], links=bool(dots))
 
 
 def _in_map(share: float) -> float:
-    """Return where in a heat map a share of the box is; at the edge where it is farther out."""
+    """Return the place in a heat map of a share of the box, clipped to the edge."""
     return min(BOX_GRID - 1.0, max(1.0, (share + BOX_EDGE) / (1 + 2 * BOX_EDGE) * BOX_GRID))

@@ -1,7 +1,7 @@
-"""What a finding is about, cut out of its image: a small image as a data URI.
+"""The object or image of a finding, cropped: a small image as a data URI.
 
-A finding names a file and a place in it: an object, or an image of the COCO file. Entries that break the file's model
-are not in its columns; their box and points are then read from the file as far as they are numbers.
+A finding names a file and a place in it: an object, or an image of the COCO file. Invalid entries are not in the
+table's columns; their box and points are read from the file if they are numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from posetools.formats.coco.sources import safe_name
 from posetools.pages.cutouts import WRONG, cut_out, open_upright, region_of
 from posetools.pages.sealed import data_uri
 
-# The keypoints of a finding are ringed, unless these are most of them.
+# The keypoints of a finding are ringed if they are at most so many.
 _MOST_RINGED = 3
 
 
@@ -37,7 +37,7 @@ class CropImage(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _FindingSpot:
-    """A place in an image: ``whole`` shows all of it, with the M objects; else what is around the one object."""
+    """A place in an image: ``whole`` shows the image with its M objects; else the surroundings of one object."""
 
     split: str
     name: str
@@ -47,7 +47,7 @@ class _FindingSpot:
 
 
 class Cropper:
-    """Draws what findings are about."""
+    """Draws the objects or images of findings."""
 
     def __init__(self, checked: CheckedData) -> None:
         self._checked = checked
@@ -55,13 +55,13 @@ class Cropper:
         self._documents: dict[str, CocoDocument] = {}
 
     def crops(self, finding: Finding) -> tuple[CropImage, ...]:
-        """Return images of what a finding is about: none, one, or the two that are alike."""
+        """Return the images of a finding: none, one, or two duplicates."""
         ringed = finding.keypoints if len(finding.keypoints) <= _MOST_RINGED else ()
         drawn = (self._draw(spot, ringed) for spot in self._spots(finding))
         return tuple(crop for crop in drawn if crop)
 
     def object_crop(self, split: str, row: int) -> CropImage | None:
-        """Return an image of one of a split's sound objects; None where its image cannot be read."""
+        """Return an image of one of a split's sound objects; None if its image cannot be read."""
         return self._draw(self._object(split, row), ())
 
     def _object(self, split: str, row: int) -> _FindingSpot:
@@ -94,7 +94,7 @@ class Cropper:
         return self._object(split, at)
 
     def _raw(self, split: str, position: int) -> _FindingSpot | None:
-        """Return the place of an annotation that breaks the model, as far as the file tells it."""
+        """Return the place of an invalid annotation, as far as it can be read from the file."""
         if split not in self._documents:
             self._documents[split] = read_document(self._checked.tables[split].path)
         name = self._documents[split].image_name("annotations", position)
@@ -125,13 +125,13 @@ class Cropper:
 
 
 def _row(values: Any, wanted: int) -> int | None:
-    """Return where ``wanted`` stands in ascending values."""
+    """Return the index of ``wanted`` in ascending values."""
     at = int(np.searchsorted(values, wanted))
     return at if at < len(values) and int(values[at]) == wanted else None
 
 
 def _numbers(value: Any, length: int) -> Floats | None:
-    """Return a list of so many finite numbers, of a size that can be drawn, as an array."""
+    """Return a list of ``length`` finite numbers that can be drawn, as an array; else None."""
     if not isinstance(value, list) or len(value) != length or not all(type(each) in (int, float) for each in value):
         return None
     return np.array(value, dtype=np.float64) if all(abs(each) < 1e6 for each in value) else None

@@ -5,7 +5,7 @@ document.addEventListener("click", async (event) => {
   try {
     await navigator.clipboard.writeText(code.textContent);
   } catch {
-    // Without leave to write to the clipboard, an older way.
+    // Fallback without clipboard permission.
     getSelection().selectAllChildren(code);
     if (!document.execCommand("copy")) return;
   }

@@ -1,4 +1,4 @@
-"""The page itself: what the template shows. How it is sealed, and written: sealed.py."""
+"""The values of the template; sealed.py renders and writes the page."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from posetools.pages.validation.charts import Figures, figures_of
 from posetools.pages.validation.crops import CropImage, Cropper
 from posetools.progress import Progress, silent
 
-# So many kinds of findings are shown right below the verdict.
+# Kinds of findings right below the verdict.
 FIRST_KINDS = 6
-# Findings of one code beyond this are counted, not shown: those that are lie evenly spread over all.
+# Most findings of one code that are shown, evenly spaced; the others are only counted.
 SHOWN_PER_CODE = 25
 
 
 class FirstLook(NamedTuple):
-    """What to look at first: the findings of one code, with one of them and what is drawn of it."""
+    """The findings of one code to check first, with one example and its image."""
 
     thing: Thing
     finding: Finding
@@ -33,7 +33,7 @@ class FirstLook(NamedTuple):
 
 
 class LinkedObject(NamedTuple):
-    """An object that charts link to: its id in the page, what is unusual about it, file and place, what is drawn."""
+    """An object that charts link to: its id in the page, what is unusual about it, file and place, its image."""
 
     id: str
     texts: tuple[str, ...]
@@ -42,7 +42,7 @@ class LinkedObject(NamedTuple):
 
 
 class Section(NamedTuple):
-    """The findings of one code: how many there are, and those that are shown, with what is drawn of each."""
+    """The findings of one code: their number, and those that are shown, with their images."""
 
     code: str
     severity: str
@@ -53,15 +53,15 @@ class Section(NamedTuple):
 
 
 def write_report(report: ValidationReport, path: Path, *, progress: Progress = silent) -> None:
-    """Write what validation found as one HTML page, atomically; the same findings give the same bytes.
+    """Write a validation report as one HTML page, atomically; the same findings give the same bytes.
 
     Args:
-        report: what validation found.
+        report: the result of validation.
         path: the page; it ends with ``.html``.
-        progress: told how far it is.
+        progress: receives progress.
 
     Raises:
-        RequestError: ``path`` is no name for a page.
+        RequestError: ``path`` is not an HTML file name.
         OutputError: the page cannot be written.
     """
     check_target(path)
@@ -72,8 +72,8 @@ def render(report: ValidationReport, progress: Progress = silent) -> str:
     """Return the page.
 
     Args:
-        report: what validation found.
-        progress: told how far it is.
+        report: the result of validation.
+        progress: receives progress.
     """
     figures = figures_of(report.checked.objects, report.checked.skeleton)
     cropper = Cropper(report.checked)
@@ -104,7 +104,7 @@ def render(report: ValidationReport, progress: Progress = silent) -> str:
 
 
 def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[FirstLook, ...]:
-    """Return the most serious kinds of findings, each with one that can be shown, if any can."""
+    """Return the most serious kinds of findings, each with an example, with an image if possible."""
     by_code = {section.code: section for section in sections}
     first = []
     for thing in things[:FIRST_KINDS]:

@@ -1,12 +1,12 @@
 """Training poses from cached crops: ``posetools train --cache crops``.
 
-Of a photo of 3840 x 2160 pixels, decoding takes longer than everything else that happens to it on its way to the
-network. What the network can ever see of it is known before training (crops_window), and is kept decoded on disk or in
-memory (crops_store); two transforms then stand for LoadImage and TopdownAffine (crops_transforms). The network gets the
-same input, bit for bit, as long as the image files are not changed while the run goes on.
+Decoding a 3840 x 2160 photo takes longer than the rest of its pipeline. The part of it that the network can see is
+known before training (``window``) and kept decoded on disk or in memory (``store``); two transforms then replace
+LoadImage and TopdownAffine (``transforms``). The network's input stays the same, bit for bit, as long as the image
+files do not change during the run.
 
-All this is done to the data sets, and to the hook that switches the pipeline, of a run that has been built. The config
-is not changed: what is dumped into the work folder is what the stock tools run.
+Only the data sets of a built run, and the hook that switches the pipeline, are changed. The config is not: the one in
+the work folder still runs with the stock tools.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ from posetools.training.crops.window import Reach, crop_rects, reach_of
 
 Cache: TypeAlias = Literal["crops", "crops-ram"]
 CACHES: tuple[Cache, ...] = ("crops", "crops-ram")
-# Within the work folder, when no folder is named.
+# In the work folder, unless --cache-dir is given.
 CROPS_FOLDER = "crops"
 
-# Seconds between two lines about how far the building is.
+# Seconds between two progress lines.
 _PROGRESS_PAUSE = 5.0
 
 Say: TypeAlias = Callable[[str], None]
-# By the path of the image, as the data set says it.
+# By image path, as in the data set.
 Layouts: TypeAlias = Mapping[str, Layout]
 
 
 @dataclass(frozen=True, slots=True)
 class CropsCache:
-    """What is kept, and where.
+    """Where crops are cached.
 
     Attributes:
-        kind: on disk, or in memory.
+        kind: on disk or in memory.
         folder: for those on disk.
     """
 
@@ -65,21 +65,21 @@ class CropsCache:
 
 
 def crops_cache(cache: str | None, folder: Path | None, *, stage: str, work_dir: Path) -> CropsCache | None:
-    """Return the cache that the user asked for, None when none was.
+    """Return the requested cache, or None.
 
     Raises:
-        RequestError: it does not fit the stage, or a folder is named for what needs none.
+        RequestError: the stage cannot use it, or ``folder`` is given without a cache on disk.
     """
     if cache is None:
         if folder is not None:
-            raise RequestError("--cache-dir names where crops lie\n  --cache crops must be there for it")
+            raise RequestError("--cache-dir requires --cache crops\n  add --cache crops")
         return None
     if cache not in CACHES:
         raise RequestError(must_be("--cache", " or ".join(CACHES), cache))
     if stage != "pose":
-        raise RequestError("--cache is for --stage pose: the detector looks at whole images")
+        raise RequestError("--cache requires --stage pose: the detector reads whole images")
     if cache == "crops-ram" and folder is not None:
-        raise RequestError("--cache crops-ram keeps crops in memory\n  --cache-dir is for --cache crops")
+        raise RequestError("--cache-dir requires --cache crops: crops-ram keeps crops in memory")
     return CropsCache(cache, folder or work_dir / CROPS_FOLDER)
 
 
@@ -90,10 +90,10 @@ class CropsHook(RunHook):
         self._cache, self._say = cache, say
 
     def before_run(self, runner: Any) -> None:
-        """Let the loaders of a run that has been built, but not started, take their images from crops.
+        """Make the loaders of a built run, not started yet, read crops.
 
         Raises:
-            RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
+            RequestError: a pipeline or a data set is not supported, or there is too little room.
             InputError: an image cannot be read.
             OutputError: the crops cannot be written.
         """
@@ -112,10 +112,10 @@ class CropsHook(RunHook):
 def use_crops_in(
     datasets: Mapping[str, tuple[Any, Sequence[list[Callable[..., Any]]]]], cache: CropsCache, say: Say
 ) -> None:
-    """Change pipelines, all that the objects of a data set may go through, in place, into ones that take crops.
+    """Change all pipelines of the data sets, in place, to read crops.
 
     Raises:
-        RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
+        RequestError: a pipeline or a data set is not supported, or there is too little room.
         InputError: an image cannot be read.
         OutputError: the crops cannot be written.
     """
@@ -126,7 +126,7 @@ def use_crops_in(
 
 
 def with_crops(transforms: Sequence[Callable[..., Any]], store: CropStore) -> list[Callable[..., Any]]:
-    """Return a pipeline that takes crops from a store and is otherwise the same."""
+    """Return the same pipeline, reading from a crop store."""
     from mmpose.datasets.transforms import LoadImage, TopdownAffine
 
     stand_ins: dict[type, Callable[[Any], Callable[..., Any]]] = {
@@ -143,21 +143,20 @@ def _check_workers(runner: Any, cache: CropsCache) -> None:
     workers = max(loader.num_workers for loader in loaders)
     if cache.kind == "crops-ram" and workers and multiprocessing.get_start_method() != "fork":
         raise RequestError(
-            "--cache crops-ram needs loader processes that share memory with this one, which this system cannot start\n"
-            "  --cache crops keeps them on disk; or set num_workers of the loaders to 0"
+            "--cache crops-ram needs loader processes that share memory, which this system does not support\n"
+            "  use --cache crops, or set num_workers of the loaders to 0"
         )
 
 
 def _innermost(dataset: Any) -> Any:
-    """Return the data set within wrappers that only repeat or cut it."""
+    """Return the data set inside wrappers that repeat or cut it."""
     from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 
     while not isinstance(dataset, BaseCocoStyleDataset) and hasattr(dataset, "dataset"):
         dataset = dataset.dataset
     if not isinstance(dataset, BaseCocoStyleDataset) or dataset.data_mode != "topdown":
         raise RequestError(
-            f"--cache crops must have one top-down data set in COCO's format, got {type(dataset).__name__}\n"
-            "  without --cache it trains as it is"
+            f"--cache crops must have one top-down COCO data set, got {type(dataset).__name__}\n  train without --cache"
         )
     return dataset
 
@@ -169,10 +168,10 @@ def _layouts(split: str, dataset: Any, pipelines: Sequence[list[Callable[..., An
 
 
 def layouts_of(entries: Iterator[tuple[str, Any]], reaches: Sequence[Reach]) -> dict[str, Layout]:
-    """Return, by image, which parts of it have to be kept.
+    """Return which parts of each image to keep.
 
     Args:
-        entries: the path and the box (1, 4) of every object, as the data set gives them to its pipeline.
+        entries: the image path and the box (1, 4) of every object, as the pipeline gets them.
         reaches: of all pipelines.
 
     Raises:
@@ -223,9 +222,9 @@ def _on_disk(
     total = sum(layout.nbytes for _, layout in layouts.values())
     missing = _missing(layouts)
     need = sum(layouts[file][1].nbytes for file in missing)
-    say(f"crops of {objects} objects: {show_bytes(total)} in {folder}, {show_bytes(need)} of them to be written")
+    say(f"crops of {objects} objects: {show_bytes(total)} in {folder}, {show_bytes(need)} to write")
     say(f"  {show_bytes(check_room(folder, need))} are free there")
-    # Each process of a run makes its share. What is missing then lies on another node's own disk.
+    # Each process writes its share. Files still missing after that are on another node's local disk.
     fill_folder(missing[get_rank() :: get_world_size()], layouts, read, _telling(say))
     barrier()
     fill_folder(_missing(layouts), layouts, read, _telling(say))
@@ -237,7 +236,7 @@ def _missing(layouts: Mapping[Path, tuple[str, Layout]]) -> list[Path]:
 
 
 def _telling(say: Say) -> Progress:
-    """Return a progress that says where it is every few seconds."""
+    """Return a progress callback that prints a line every few seconds."""
     told = time.monotonic()
 
     def tell(what: str, done: int, total: int) -> None:

@@ -1,13 +1,13 @@
-"""Where cached crops lie: on disk, one file per image, or in memory.
+"""Storage of cached crops: on disk, one file per image, or in memory.
 
-Pixels are kept as they are decoded, without compression: the network has to get the very same input, and unpacking a
-lossless format takes as long as decoding the photo. A file is the crops of one image one after the other, and is read
-through a memory map, so that only what a window covers is touched. Its name is a hash of all that its content depends
-on: the bytes of the image, the rectangles, the version of OpenCV that decoded it and of this format. So a file is
-never stale, other settings get other files, and several processes may fill one folder at once.
+Pixels are stored decoded, without compression: the network must get the same input, and unpacking a lossless format
+takes as long as decoding the photo. A file holds the crops of one image and is read through a memory map, so only what
+a window covers is read. Its name is a hash of everything its content depends on: the bytes of the image, the
+rectangles, the versions of OpenCV and of this format. So a file is never stale, other settings get other files, and
+several processes may fill one folder at once.
 
-Hashing an image means reading it; ``images.json`` remembers what was hashed, and is believed only where size, inode
-and both times of the file are as they were.
+Hashing an image means reading it; ``pictures.json`` stores the hashes. An entry is used only if size, inode and both
+times of the file are unchanged.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from posetools.training.memory import available_memory
 CROPS_FORMAT = 1
 KNOWN = "pictures.json"
 _CHANNELS = 3
-# A file that changed less than so many seconds ago may change again within one tick of its clock.
+# Seconds: a file changed more recently may change again within one tick of its clock.
 _SETTLED = 2.0
-# Seconds after which a file that was being written belongs to a process that is gone.
+# Seconds after which an unfinished file is taken to be abandoned.
 _ABANDONED_FILE = 3600.0
 
 _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
@@ -53,7 +53,7 @@ class CachedCrop:
     """A part of an image.
 
     Attributes:
-        pixels: (H, W, 3), to be read only.
+        pixels: (H, W, 3), read-only.
         origin: (x, y) of its first pixel in the image.
         size: (width, height) of the image.
     """
@@ -64,13 +64,13 @@ class CachedCrop:
 
 
 class Layout:
-    """How the crops of one image lie one after the other.
+    """How the crops of one image are laid out in memory.
 
     Attributes:
         size: (width, height) of the image.
         rects: (M, 4) x1 y1 x2 y2, the last two exclusive, each once.
-        offsets: (M + 1,) where each begins, in bytes; the last is the length of the whole.
-        rows: which crop an object has, by its box as bytes.
+        offsets: (M + 1,) where each begins, in bytes; the last is the total length.
+        rows: index of an object's crop, by its box as bytes.
     """
 
     __slots__ = ("offsets", "rects", "rows", "size")
@@ -85,19 +85,19 @@ class Layout:
 
     @property
     def objects(self) -> int:
-        """How many objects they are of."""
+        """Number of objects."""
         return len(self.rows)
 
     @property
     def nbytes(self) -> int:
-        """How long all of them are."""
+        """Total length."""
         return int(self.offsets[-1])
 
     def cut(self, image: str, pixels: CropPixels, out: CropPixels) -> None:
         """Write the crops of an image (H, W, 3) into ``out`` (nbytes,).
 
         Raises:
-            InputError: the image was decoded to another size than its header says.
+            InputError: the decoded size differs from the header's.
         """
         width, height = self.size
         if pixels.shape != (height, width, _CHANNELS) or pixels.dtype != np.uint8:
@@ -114,7 +114,7 @@ class CropStore(ABC):
         self._layouts = layouts
 
     def crop(self, image: str, box: bytes) -> CachedCrop | None:
-        """Return the crop of an object, or None when it has none and the image must be read."""
+        """Return the crop of an object; None: the image must be read."""
         layout = self._layouts.get(image)
         row = layout.rows.get(box) if layout else None
         if layout is None or row is None:
@@ -125,11 +125,11 @@ class CropStore(ABC):
 
     @abstractmethod
     def _pixels(self, image: str, offset: int, shape: tuple[int, int, int]) -> CropPixels | None:
-        """Return the pixels that begin at a byte of an image's crops; None when they are gone."""
+        """Return the pixels at a byte offset of an image's crops; None when they are gone."""
 
 
 class DiskCrops(CropStore):
-    """Crops in files; one that was deleted meanwhile has none."""
+    """Crops in files; None for a file deleted meanwhile."""
 
     def __init__(self, layouts: Mapping[str, Layout], files: Mapping[str, Path]) -> None:
         super().__init__(layouts)
@@ -145,10 +145,10 @@ class MemoryCrops(CropStore):
     """Crops in memory that forked processes share."""
 
     def __init__(self, layouts: Mapping[str, Layout]) -> None:
-        """Take memory for all of them.
+        """Allocate memory for all crops.
 
         Raises:
-            RequestError: there is too little.
+            RequestError: there is too little memory.
         """
         import mmap
 
@@ -159,7 +159,7 @@ class MemoryCrops(CropStore):
         if need > free:
             raise RequestError(
                 f"--cache crops-ram: the crops need {show_bytes(need)} of memory, {show_bytes(free)} are available\n"
-                "  --cache crops keeps them on disk"
+                "  use --cache crops, which keeps them on disk"
             )
         self._buffer: CropPixels = np.frombuffer(mmap.mmap(-1, max(1, need)), np.uint8)
 
@@ -186,7 +186,7 @@ def fill_folder(
     """Decode images, in threads, into the files of their crops.
 
     Raises:
-        OutputError: one cannot be written; those that were are kept and used by the next run.
+        OutputError: a file cannot be written; finished files are kept for the next run.
     """
     _clear_abandoned({file.parent.parent for file in files})
 
@@ -197,7 +197,7 @@ def fill_folder(
         try:
             write_files({file: packed.tobytes()})
         except OutputError as exc:
-            hint = "the crops need room: --cache-dir names a folder elsewhere; without --cache none is needed"
+            hint = "choose another disk with --cache-dir, or train without --cache"
             raise OutputError(f"{exc}\n  {hint}") from exc
 
     for_all(one, files, "crops", told)
@@ -211,7 +211,7 @@ def _clear_abandoned(folders: Iterable[Path]) -> None:
 
 
 def files_of(layouts: Mapping[str, Layout], folder: Path, told: Progress) -> dict[str, Path]:
-    """Return, by image, the file that its crops belong into; whether it is there is another question."""
+    """Return the crop file of each image; it may not exist yet."""
     import cv2
 
     known = _KnownHashes(folder / KNOWN)
@@ -226,20 +226,20 @@ def files_of(layouts: Mapping[str, Layout], folder: Path, told: Progress) -> dic
 
 
 def is_there(file: Path, layout: Layout) -> bool:
-    """Return whether a file of crops is there, as long as it has to be."""
+    """Return whether a crop file exists with the right length."""
     with contextlib.suppress(OSError):
         return file.stat().st_size == layout.nbytes
     return False
 
 
 class _KnownHashes:
-    """The hashes of images, remembered from run to run."""
+    """Image hashes, stored between runs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.hashes: dict[str, str] = {}
         self._entries: dict[str, list[Any]] = {}
-        # A damaged file only means to hash anew.
+        # With a damaged file, images are hashed again.
         with contextlib.suppress(InputError):
             document = read_json(path)
             if isinstance(document, dict):
@@ -261,13 +261,13 @@ class _KnownHashes:
             self._entries[key] = [*marks, self.hashes[image]]
 
     def write(self) -> None:
-        # What was remembered only saves time.
+        # The file only saves time.
         with contextlib.suppress(OutputError):
             write_json(self.path, dict(sorted(self._entries.items())))
 
 
 def for_all(work: Callable[[Any], None], items: Sequence[Any], what: str, told: Progress) -> None:
-    """Do something for each of many items in threads; at the first error the rest is left."""
+    """Call ``work`` for each item in threads; stop at the first error."""
     with ThreadPoolExecutor(min(count_cores(), max(1, len(items)))) as pool:
         try:
             for done, _ in enumerate(pool.map(work, items), start=1):
@@ -277,21 +277,21 @@ def for_all(work: Callable[[Any], None], items: Sequence[Any], what: str, told: 
 
 
 def check_room(folder: Path, need: int) -> int:
-    """Return how many bytes are free where a folder is or will be.
+    """Return how many bytes are free on the disk of ``folder``.
 
     Raises:
-        RequestError: fewer than needed.
+        RequestError: fewer than ``need``.
     """
     free = shutil.disk_usage(existing_folder(folder / KNOWN)).free
     if need > free:
         raise RequestError(
-            f"{folder}: the crops need {show_bytes(need)} more there, and {show_bytes(free)} are free\n"
-            "  --cache-dir names a folder elsewhere; without --cache none is needed"
+            f"{folder}: the crops need {show_bytes(need)} more, {show_bytes(free)} are free\n"
+            "  choose another disk with --cache-dir, or train without --cache"
         )
     return free
 
 
 def show_bytes(number: int) -> str:
-    """Return a size as people read it: ``3.4 GB``."""
+    """Return a readable size: ``3.4 GB``."""
     power = min((len(str(number)) - 1) // 3, len(_BYTE_UNITS) - 1)
     return f"{number / 1000**power:.{min(power, 1)}f} {_BYTE_UNITS[power]}"

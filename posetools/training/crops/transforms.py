@@ -1,12 +1,12 @@
-"""The two transforms that stand for LoadImage and TopdownAffine in a pipeline that works on crops.
+"""The two transforms that replace LoadImage and TopdownAffine in a pipeline that reads crops.
 
-All coordinates stay those of the image: boxes, keypoints, flips, windows and what evaluation gets are what they are
-without crops. Only the pixels are fewer, and only the warp needs to know where they lie.
+All coordinates remain image coordinates: boxes, keypoints, flips, windows and evaluation are the same as without
+crops. Only the warp needs the crop's origin.
 
 The warp gives the same bytes as cv2.warpAffine on the whole image. Shifting its matrix would not: OpenCV rounds
-source coordinates to 1/32 pixel, and adding the origin in floating point moves some of them over the edge. So the
-rounded coordinates are computed here as warpAffine does (imgproc/src/imgwarp.cpp), the origin is taken off as a whole
-number, and cv2.remap does the rest, as it does for warpAffine.
+source coordinates to 1/32 pixel, and adding the origin in floating point changes some of them. So this module computes
+the rounded coordinates as warpAffine does (imgproc/src/imgwarp.cpp), subtracts the origin as an integer, and calls
+cv2.remap, as warpAffine does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from posetools.training.crops.store import CropPixels, CropStore
 # Where the crop in results["img"] begins in the image: (x, y).
 ORIGIN = "crop_origin"
 
-# OpenCV's AB_BITS and INTER_BITS: fractions of source coordinates while adding, and when interpolating.
+# OpenCV's AB_BITS and INTER_BITS: fractional bits of source coordinates when adding and when interpolating.
 _AB_SCALE = 1 << 10
 _INTER_BITS = 5
 _INTER_SIZE = 1 << _INTER_BITS
@@ -30,14 +30,14 @@ _HALF = _AB_SCALE // _INTER_SIZE // 2
 
 
 class LoadCrop:
-    """Gives an object's crop in place of its image."""
+    """Loads an object's crop instead of its image."""
 
     def __init__(self, loader: Any, store: CropStore) -> None:
-        """Take the crops, and the LoadImage for objects without one."""
+        """Use ``store``, and ``loader`` (LoadImage) for objects without a crop."""
         self.loader, self.store = loader, store
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add ``img``, ``img_shape`` and ``ori_shape``, the latter two of the image."""
+        """Add ``img`` of the crop, and ``img_shape`` and ``ori_shape`` of the image."""
         crop = self.store.crop(results["img_path"], results["bbox"].tobytes())
         if crop is None:
             whole: dict[str, Any] = self.loader(results)
@@ -54,17 +54,17 @@ class LoadCrop:
 
 
 class WarpCrop:
-    """Does for a crop what TopdownAffine does for an image."""
+    """TopdownAffine for a crop."""
 
     def __init__(self, affine: Any) -> None:
         self.affine = affine
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Put the network's input into ``img``, and add what TopdownAffine adds."""
+        """Write the network's input to ``img``, and add the keys of TopdownAffine."""
         from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 
         pixels, origin = results["img"], _flipped_origin(results)
-        # Of a list of images it warps each; of none, it does all the rest.
+        # With an empty list of images it does everything but the warp.
         results["img"] = []
         warped: dict[str, Any] = self.affine(results)
         rotation = warped["bbox_rotation"][0] if "bbox_rotation" in warped else 0.0
@@ -98,12 +98,12 @@ def warp(
     matrix: npt.NDArray[np.floating[Any]],
     size: tuple[int, int],
 ) -> CropPixels:
-    """Return cv2.warpAffine of a whole image, of which only a part is there.
+    """Return cv2.warpAffine of a whole image from a part of it.
 
     Args:
-        pixels: (H, W, 3) the part.
+        pixels: (H, W, 3), the part.
         origin: (x, y) of its first pixel in the image.
-        image: (width, height) of the image; beyond it everything is 0.
+        image: (width, height) of the image; pixels outside are 0.
         matrix: (2, 3) from the image to the result.
         size: (width, height) of the result.
 
@@ -117,7 +117,7 @@ def warp(
     rows = _needed(y, origin[1], pixels.shape[0], image[1])
     if columns.start >= columns.stop or rows.start >= rows.stop:
         return np.zeros((size[1], size[0], pixels.shape[2]), pixels.dtype)
-    # Only this much of a mirrored crop has to be brought into order.
+    # Copies only the needed part of a mirrored crop.
     part = np.asarray(pixels)[
         rows.start - origin[1] : rows.stop - origin[1], columns.start - origin[0] : columns.stop - origin[0]
     ]
@@ -128,7 +128,7 @@ def warp(
 
 
 def _needed(places: Ints, start: int, length: int, edge: int) -> range:
-    """Return the pixels on one axis that interpolation between these takes, in the image."""
+    """Return the range of image pixels on one axis that interpolation reads."""
     first, end = max(int(places.min()), 0), min(int(places.max()) + 2, edge)
     if first < end and not start <= first < end <= start + length:
         raise RuntimeError(f"a window needs pixels {first} to {end}, and the crop has {start} to {start + length}")
@@ -138,7 +138,7 @@ def _needed(places: Ints, start: int, length: int, edge: int) -> range:
 def source_pixels(
     matrix: npt.NDArray[np.floating[Any]], size: tuple[int, int]
 ) -> tuple[Ints, Ints, npt.NDArray[np.uint16]]:
-    """Return where cv2.warpAffine takes each pixel of its result from.
+    """Return the source coordinates of cv2.warpAffine for each pixel of its result.
 
     Args:
         matrix: (2, 3) from source to result.

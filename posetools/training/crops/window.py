@@ -1,10 +1,10 @@
-"""How much of an image a pose pipeline can ever look at round one box.
+"""The part of an image that a pose pipeline can read around one box.
 
-RTMPose sees a window round the box: GetBBoxCenterScale pads it, RandomBBoxTransform shifts, scales and turns it, and
-TopdownAffine gives it the network's aspect and warps it. The random numbers of RandomBBoxTransform are bounded (a
-truncated normal distribution in [-1, 1]), so there is a largest window, and the smallest upright rectangle round all
-possible windows follows from the arguments of these transforms. A pipeline with any other transform before the warp
-could look elsewhere, and is refused.
+RTMPose sees a window around the box: GetBBoxCenterScale pads it, RandomBBoxTransform shifts, scales and rotates it, and
+TopdownAffine changes it to the network's aspect ratio and warps it. The random numbers of RandomBBoxTransform are
+bounded (a truncated normal distribution in [-1, 1]), so the smallest upright rectangle around all possible windows
+follows from the arguments of these transforms. A pipeline with any other transform before the warp could read other
+pixels, and is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from posetools.core.geometry import Floats, Ints
 from posetools.errors import RequestError, must_be
 
-# Pixels on every side: one for the interpolation, the others for the float32 that MMPose computes windows in.
+# Pixels on every side: one for interpolation, the others because MMPose computes windows in float32.
 MARGIN = 3
 
 
@@ -29,7 +29,7 @@ class Reach:
 
     Attributes:
         padding: of the box.
-        shift: of the center, at most, as a share of the padded box's sides.
+        shift: of the center, at most, as a fraction of the padded box's sides.
         scale: of the padded box, at most.
         rotation: in degrees, at most.
         aspect: of the network's input, width / height.
@@ -42,7 +42,7 @@ class Reach:
     rotation: float = 0.0
 
     def extent(self, boxes: Floats) -> Floats:
-        """Return the rectangles (N, 4) that hold every window round boxes (N, 4), beyond the image too."""
+        """Return the rectangles (N, 4) that hold every window around boxes (N, 4), also outside the image."""
         center = (boxes[:, 2:] + boxes[:, :2]) / 2
         padded = (boxes[:, 2:] - boxes[:, :2]) * self.padding
         width, height = (padded * self.scale).T
@@ -51,11 +51,11 @@ class Reach:
         return np.concatenate([center - half, center + half], axis=1)
 
     def _turned(self, sides: Floats) -> Floats:
-        """Return the largest upright extent (N, 2) of a rectangle that is turned by up to ``rotation`` either way.
+        """Return the largest upright extent (N, 2) of a rectangle rotated by up to ``rotation`` either way.
 
         The extent ``w cos a + h sin a`` grows up to the angle of the diagonal, and falls from there on.
         """
-        # All rectangles have the aspect of the input.
+        # All rectangles have the input's aspect ratio.
         diagonal = atan2(1.0, self.aspect)
         most = radians(min(abs(self.rotation), 90.0))
         across, down = min(most, diagonal), min(most, np.pi / 2 - diagonal)
@@ -67,10 +67,10 @@ class Reach:
 
 
 def reach_of(transforms: Sequence[Callable[..., Any]], what: str) -> Reach:
-    """Return how far the windows of a built pipeline go; ``what`` names it in messages.
+    """Return the reach of a built pipeline; ``what`` names it in messages.
 
     Raises:
-        RequestError: it is no pipeline of LoadImage, box transforms and TopdownAffine, in this order.
+        RequestError: it must be LoadImage, box transforms and TopdownAffine, in this order.
     """
     from mmpose.datasets.transforms import GetBBoxCenterScale, LoadImage, RandomBBoxTransform, RandomFlip, TopdownAffine
 
@@ -79,7 +79,7 @@ def reach_of(transforms: Sequence[Callable[..., Any]], what: str) -> Reach:
     if kinds[:1] != [LoadImage] or kinds.count(LoadImage) != 1 or kinds.count(TopdownAffine) != 1:
         raise RequestError(
             f"{must_be(what, 'LoadImage, box transforms and one TopdownAffine', [kind.__name__ for kind in kinds])}\n"
-            "  without --cache it trains as it is"
+            "  train without --cache"
         )
     loader: Any = transforms[0]
     if loader.to_float32 or loader.color_type != "color" or loader.ignore_empty:
@@ -95,8 +95,8 @@ def reach_of(transforms: Sequence[Callable[..., Any]], what: str) -> Reach:
         known = (GetBBoxCenterScale, RandomBBoxTransform, RandomFlip)
         if kind not in known or (kind is not RandomFlip and kinds.count(kind) > 1):
             raise RequestError(
-                f"{what}: --cache crops cannot tell what {kind.__name__} lets TopdownAffine look at\n"
-                "  take it out of the pipeline, move it behind TopdownAffine, or train without --cache"
+                f"{what}: --cache crops does not support {kind.__name__} before TopdownAffine\n"
+                "  remove it, move it after TopdownAffine, or train without --cache"
             )
         if kind is GetBBoxCenterScale:
             values["padding"] = float(one.padding)
@@ -111,14 +111,14 @@ def _of_random(transform: Any) -> dict[str, float]:
     scale = float(max(transform.scale_factor))
     return {
         "shift": abs(float(transform.shift_factor)) if transform.shift_prob > 0 else 0.0,
-        # A box that is not scaled is as large as it is.
+        # An unscaled box has factor 1.
         "scale": max(scale, 1.0) if transform.scale_prob < 1 else scale,
         "rotation": abs(float(transform.rotate_factor)) if transform.rotate_prob > 0 else 0.0,
     }
 
 
 def crop_rects(boxes: Floats, reaches: Sequence[Reach], size: tuple[int, int]) -> Ints:
-    """Return the pixels of an image that any of several pipelines can look at round each box.
+    """Return the pixels of an image that any of the pipelines can read around each box.
 
     Args:
         boxes: (N, 4).
@@ -126,8 +126,8 @@ def crop_rects(boxes: Floats, reaches: Sequence[Reach], size: tuple[int, int]) -
         size: (width, height) of the image.
 
     Returns:
-        (N, 4): x1 y1 x2 y2, the last two exclusive; never empty, and within the image. Where all of them together
-        are no less than the image, each is the whole image.
+        (N, 4): x1 y1 x2 y2, the last two exclusive; never empty, and within the image. If all of them together are
+        at least as large as the image, each is the whole image.
     """
     extents = np.stack([reach.extent(boxes) for reach in reaches])
     low = np.floor(extents[..., :2].min(axis=0)) - MARGIN

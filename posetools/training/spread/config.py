@@ -1,15 +1,15 @@
-"""What several processes change in a config.
+"""Config changes for several processes.
 
-- **Learning rate.** A step now has as many times the samples. The optimizer is of Adam's kind, whose rate goes with the
-  square root of the batch (Malladi et al., On the SDEs and Scaling Rules for Adaptive Gradient Algorithms, 2022), as in
-  the recipe itself. mmengine's ``auto_scale_lr`` is linear, which is the rule for SGD, so it is left off; who switches
-  it on, or states a rate on the command line, gets just that. The floor of the cosine moves with the rate.
-- **Warm-up** is counted in steps, of which there are fewer: a tenth of them at most, as in the recipe.
-- **Batch normalization** looks at the images of all processes (SyncBN) on GPUs. It cannot on the CPU, where each
-  process normalizes by its own and the running statistics are averaged (``SameBuffersHook``).
-- **Evaluation** is shared out, and its results are gathered through the process group: mmengine's default gathers them
-  in a folder ``.dist_test`` that all machines would have to share, and leaves that behind.
-- ``processes`` is kept in the config, so that it is scaled once, however often the run is resumed.
+- **Learning rate.** A step has N times the samples. The rate of Adam-like optimizers scales with the square root of the
+  batch size (Malladi et al., On the SDEs and Scaling Rules for Adaptive Gradient Algorithms, 2022), as in the recipe.
+  mmengine's ``auto_scale_lr`` is linear, the rule for SGD, so it stays off; if you enable it, or set a rate on the
+  command line, that is used. The minimum of the cosine scales with the rate.
+- **Warm-up** counts steps, of which there are fewer: it takes at most a tenth of them, as in the recipe.
+- **Batch normalization** uses the images of all processes (SyncBN) on GPUs. On the CPU that does not work: each process
+  normalizes its own images, and the running statistics are averaged (``SameBuffersHook``).
+- **Evaluation** is split, and its results are gathered through the process group: mmengine's default gathers them in a
+  folder ``.dist_test`` that all machines would have to share, and does not remove it.
+- ``processes`` is saved in the config, so that resuming does not scale it again.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from posetools.training.spread.processes import SameBuffersHook, here
 
 PROCESSES = "processes"
 _RATE = "optim_wrapper.optimizer.lr"
-# The share of all steps that warm-up may take, and the fewest steps it needs: as in the recipe.
+# Warm-up takes at most 1/10 of all steps, and at least 2: as in the recipe.
 _WARMUP_SHARE, _SHORTEST_WARMUP = 10, 2
 
 
 def spread_out(
     config: Any, processes: int, *, gpus: bool, options: Sequence[str] = (), say: Callable[[str], None]
 ) -> None:
-    """Change a config in place for as many processes as there are; with one, what an earlier run left is undone.
+    """Change a config in place for a number of processes; with one, undo earlier changes.
 
     Args:
-        config: as it is to be run otherwise.
-        processes: how many there are on all machines.
-        gpus: whether each has one.
-        options: what the user changed in the config by hand: a learning rate among it stays.
-        say: takes the sentences about it.
+        config: the config, otherwise ready to run.
+        processes: the number on all machines.
+        gpus: whether each has a GPU.
+        options: the user's config changes; a learning rate among them stays.
+        say: receives messages.
 
     Raises:
         RequestError: the run to resume was trained by another number of processes.
@@ -64,14 +64,14 @@ def spread_out(
 
 
 def _check_number(config: Any, before: int, now: int) -> None:
-    # The config may be another one than that which the work folder holds as run.
+    # The config may differ from the one in the work folder.
     with suppress(PosetoolsError):
         before, _ = recorded_processes(config_of_run(Path(config.work_dir)))
     if before != now:
         how = f"with --gpus {before} (or --processes {before} --device cpu)" if before > 1 else "without --gpus"
         raise RequestError(
-            f"{config.work_dir}: was trained by {_processes(before)}, and goes on with as many, not with {now}: batch, "
-            "learning rate and schedule are theirs\n"
+            f"{config.work_dir}: must be resumed with {_processes(before)}, as it was trained, got {now}: "
+            "batch size, learning rate and schedule depend on it\n"
             f"  resume it {how}; or start a new run from its weights with --weights"
         )
 
@@ -82,11 +82,11 @@ def _processes(number: int) -> str:
 
 def _scale_rate(config: Any, before: int, now: int, options: Sequence[str], say: Callable[[str], None]) -> None:
     optimizer, batch = config.optim_wrapper["optimizer"], config.train_dataloader["batch_size"]
-    step = f"{_processes(now)}: {now} x {batch} = {now * batch} samples a step"
+    step = f"{_processes(now)}: {now} x {batch} = {now * batch} samples per step"
     if any(option.partition("=")[0].strip() == _RATE for option in options):
-        say(f"{step}, learning rate {optimizer['lr']:.3g} as said on the command line")
+        say(f"{step}, learning rate {optimizer['lr']:.3g} from the command line")
     elif (config.get("auto_scale_lr") or {}).get("enable"):
-        say(f"{step}, learning rate as mmengine's auto_scale_lr scales it: with the batch")
+        say(f"{step}, learning rate scaled linearly by mmengine's auto_scale_lr")
     else:
         rate, factor = optimizer["lr"], sqrt(now / before)
         optimizer["lr"] = rate * factor
@@ -98,7 +98,7 @@ def _scale_rate(config: Any, before: int, now: int, options: Sequence[str], say:
 
 
 def _scale_warmup(config: Any, processes: int) -> None:
-    """Shorten warm-up; only in a config of `posetools config`, which says how many steps one process would take."""
+    """Shorten warm-up, if the config is from `posetools config` and so has the steps of one process."""
     steps, epochs = config.get("iterations"), config.get("max_epochs")
     if not isinstance(steps, int) or not isinstance(epochs, int):
         return
@@ -110,10 +110,10 @@ def _scale_warmup(config: Any, processes: int) -> None:
 
 
 def hooks_of_several(config: Any, device: str) -> list[Any]:
-    """Return the hooks that a run of several processes needs, and say in its config how the model is wrapped."""
+    """Return the hooks for several processes, and set the model wrapper in the config."""
     if not here().several:
         return []
-    # mmengine takes LOCAL_RANK for the GPU, also on the CPU and where each process sees one GPU only.
+    # mmengine uses LOCAL_RANK as the GPU, also on the CPU and where each process sees only one GPU.
     number = device.partition(":")[2]
     unused = config.get("find_unused_parameters", _has_frozen_stages(config.model))
     config.model_wrapper_cfg = {
@@ -127,7 +127,7 @@ def hooks_of_several(config: Any, device: str) -> list[Any]:
 
 
 def _has_frozen_stages(model: Any) -> bool:
-    # Stages are frozen when training begins, after the wrapper has asked which weights will have a gradient.
+    # Stages are frozen when training starts, after the wrapper has listed the weights with a gradient.
     return any(part.get("frozen_stages", -1) >= 0 for _, part in parts_of(model))
 
 
@@ -137,17 +137,17 @@ def _normalize(config: Any, say: Callable[[str], None], *, gpus: bool) -> None:
         return
     config.pop("sync_bn", None)
     if config.model.get("type") == "RTMDet":
-        # It makes all of its BN SyncBN by itself, whatever norm_cfg says, where there are several processes.
+        # RTMDet converts all of its BN to SyncBN with several processes, whatever norm_cfg says.
         config.model["use_syncbn"] = False
     synced = [part for _, part in parts_of(config.model) if part.get("type") == "SyncBN"]
     for part in synced:
         part["type"] = "BN"
     if synced:
-        say("SyncBN cannot run on the CPU: BN in its place")
+        say("SyncBN cannot run on the CPU: using BN")
 
 
 def recorded_processes(path: Path) -> tuple[int, bool]:
-    """Return by how many processes a run was trained, and whether on GPUs: what its config as run says.
+    """Return the number of processes of a run, and whether they used GPUs, from its config as run.
 
     Raises:
         InputError: it cannot be read.

@@ -1,10 +1,10 @@
-"""``posetools train --gpus N``: N processes of one machine, started and watched by PyTorch's own launcher.
+"""``posetools train --gpus N``: N processes on one machine, started and watched by PyTorch's launcher.
 
 The launcher is ``torch.distributed.run``, called through its Python interface in this process: it finds a free port,
-numbers the processes, passes signals on, and when one of them dies it ends the others. Each of them is ``worker``,
-which gets the run that was planned and checked here; the first one sends back what is to be said. So the user has one
-display, one sentence when something fails, and the exit status of the process that failed first; what the processes
-print themselves is kept in a file each, and shown only with POSETOOLS_DEBUG=1.
+numbers the processes, forwards signals, and ends all processes when one dies. Each process is a ``worker`` that gets
+the planned and checked run; the first one sends back messages and progress. So you see one display, one error message,
+and the exit status of the process that failed first; each process's own output goes to a file, shown only with
+POSETOOLS_DEBUG=1.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ if TYPE_CHECKING:
     from posetools.training.request import TrainRequest
     from posetools.training.train import RunPlan, TrainResult
 
-# What each process finds in the folder: the run that was planned, and the pipe by which the first one tells.
+# Files in the folder: the planned run, and the pipe for the first process's messages.
 RUN, CHANNEL = "run.pickle", "channel"
-# Seconds in which a process that has ended must have been heard to the end.
+# Seconds to wait for the last messages of an ended process.
 _ENDING_PATIENCE = 5.0
 
 
 def to_start(request: TrainRequest) -> tuple[int, str]:
-    """Return how many processes a request asks this one to start, and on which kind of device; 1: it trains itself.
+    """Return how many processes to start, and on which device type; 1: this process trains.
 
-    A run that is resumed has as many as before, unless the request says something else.
+    A resumed run has as many as before, unless the request says otherwise.
 
     Raises:
         RequestError: the options contradict each other, or there are fewer GPUs.
     """
     gpus, processes = request.gpus, request.processes
     if sys.platform == "win32" and max(gpus or 1, processes or 1) > 1:
-        raise RequestError("--gpus and --processes above 1 need Linux or macOS\n  without them one process trains here")
+        raise RequestError("--gpus and --processes above 1 require Linux or macOS\n  omit them to train in one process")
     if request.launcher != "none" or (gpus is not None and processes is not None):
         if gpus is None and processes is None:
             return 1, request.device
-        raise RequestError("--gpus, --processes and --launcher: only one of them can say how the run is spread out")
+        raise RequestError("--gpus, --processes and --launcher cannot be combined\n  use one of them")
     if gpus is None and processes is None and request.resume and request.work_dir is not None:
         gpus, processes = _before(request.work_dir)
     if gpus is not None:
@@ -71,7 +71,7 @@ def _before(work_dir: Path) -> tuple[int | None, int | None]:
     try:
         number, gpus = recorded_processes(config_of_run(work_dir))
     except PosetoolsError:
-        # Whoever reads the config for training says what is wrong with it.
+        # Reading the config for training reports the error.
         return None, None
     if number == 1:
         return None, None
@@ -82,15 +82,17 @@ def _check_gpus(number: int, device: str) -> None:
     import torch
 
     if number > 1 and device not in (AUTO, "cuda"):
-        raise RequestError(f"--gpus {number} takes the first {number} GPUs, which --device {device} contradicts")
+        raise RequestError(
+            f"--gpus {number} uses the first {number} GPUs, it cannot be combined with --device {device}"
+        )
     there = torch.cuda.device_count()
     if number > there:
         cores = os.cpu_count() or 1
         gpus = counted(there or "no", "GPU")
         raise RequestError(
-            f"--gpus {number}: this environment has {gpus} that torch can use, and {cores} CPU cores\n"
-            f"  --processes {min(number, cores)} --device cpu trains with processes on the CPU; `posetools doctor` "
-            "says why a GPU is not seen"
+            f"--gpus {number}: torch can use {gpus} and {cores} CPU cores\n"
+            f"  use --processes {min(number, cores)} --device cpu to train on the CPU; run `posetools doctor` if a GPU "
+            "is missing"
         )
 
 
@@ -101,15 +103,15 @@ def _check_cpu(number: int, device: str) -> None:
     if device != "cpu" and not (device == AUTO and not there):
         raise RequestError(
             f"--processes {number} is for the CPU, got --device {device} and {there or 'no'} GPU{'s'[: there != 1]}\n"
-            f"  --gpus {number} is for GPUs; --device cpu leaves them alone"
+            f"  use --gpus {number} for GPUs, or --device cpu"
         )
 
 
 def launch(planned: RunPlan, listener: TrainListener) -> TrainResult:
-    """Run what was planned with its number of processes, on this machine, and return what the first one returned.
+    """Run a planned run with its number of processes on this machine, and return the first one's result.
 
     Raises:
-        PosetoolsError: what the process that failed first said, with its exit status; or how it died.
+        PosetoolsError: the error of the process that failed first, with its exit status.
         StoppedError: the user stopped the run.
     """
     number, device = planned.processes, planned.device.partition(":")[0]
@@ -129,10 +131,10 @@ def launch(planned: RunPlan, listener: TrainListener) -> TrainResult:
 
 @contextmanager
 def _heard(folder: Path, listener: TrainListener) -> Iterator[list[TrainResult]]:
-    """Give the list that the result of the first process will be in; what it says meanwhile is told."""
+    """Yield a list for the first process's result; forward its messages meanwhile."""
     results: list[TrainResult] = []
     os.mkfifo(folder / CHANNEL)
-    # Without a writer a pipe cannot be opened for reading, nor the other way round, unless one of them does not wait.
+    # Opening a pipe blocks until the other end is open, except with O_NONBLOCK.
     reading = os.open(folder / CHANNEL, os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(reading, True)
 
@@ -159,12 +161,12 @@ def _heard(folder: Path, listener: TrainListener) -> Iterator[list[TrainResult]]
 
 @contextmanager
 def _surroundings(number: int, device: str) -> Iterator[None]:
-    """Set what the processes shall find, silence the launcher, and put back its handlers of signals afterwards."""
+    """Set environment variables for the processes, silence the launcher, and restore signal handlers afterwards."""
     variables = {} if device != "cpu" else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // number))}
     before = dict(os.environ)
     os.environ.update({name: value for name, value in variables.items() if name not in before})
     handlers = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    # The launcher logs the death of a process in paragraphs, to stderr; what matters of it is in the one sentence.
+    # The launcher logs paragraphs to stderr when a process dies; our one message has what matters.
     logging.disable(logging.CRITICAL)
     try:
         yield
@@ -177,7 +179,7 @@ def _surroundings(number: int, device: str) -> Iterator[None]:
 
 
 def _run(number: int, folder: Path) -> Exception | signal.Signals | None:
-    """Run the processes to their end, and return what was in the way, or which signal came."""
+    """Run the processes to their end, and return the error or signal that ended them."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous import RendezvousError
@@ -200,7 +202,7 @@ def _run(number: int, folder: Path) -> Exception | signal.Signals | None:
     except SignalException as exc:
         return signal.Signals(exc.sigval)
     except KeyboardInterrupt:
-        # Before the launcher handles signals.
+        # The launcher does not handle signals yet.
         return signal.SIGINT
     except (ChildFailedError, RendezvousError) as exc:
         failed: Exception = exc
@@ -209,7 +211,7 @@ def _run(number: int, folder: Path) -> Exception | signal.Signals | None:
 
 
 def _error(trouble: Exception | signal.Signals | None, planned: RunPlan, folder: Path) -> PosetoolsError:
-    """Return the one error to raise: why the first process that failed did."""
+    """Return the error of the process that failed first."""
     number, (kept, way) = planned.processes, how_to_go_on(planned.stage, planned.work_dir)
     errors: dict[Path, tuple[str, str, int]] = {
         path: pickle.loads(path.read_bytes()) for path in folder.glob("*.error")
@@ -225,7 +227,7 @@ def _error(trouble: Exception | signal.Signals | None, planned: RunPlan, folder:
         for rank, failure in failures.items()
         if failure.exitcode < 0 and -failure.exitcode != signal.SIGTERM
     }
-    # Whoever dies without a word takes the others' connections along, of which they then complain.
+    # A killed process breaks the others' connections, so their errors are only consequences.
     for rank, by in killed.items():
         why = "; the machine's memory may have been full" if by == signal.SIGKILL else ""
         return RunError(f"training failed: process {rank} of {number} was killed by {by.name}{why}\n  {kept}", way)
@@ -235,7 +237,7 @@ def _error(trouble: Exception | signal.Signals | None, planned: RunPlan, folder:
     for rank, failure in failures.items():
         last = _last_line(folder / f"process{rank}.log")
         return RunError(f"training failed: process {rank} of {number} ended with status {failure.exitcode}: {last}")
-    return RunError(f"training failed: the processes could not be started: {trouble}")
+    return RunError(f"training failed: cannot start the processes: {trouble}")
 
 
 def _with_status(error: RunError, status: int) -> RunError:
@@ -245,5 +247,5 @@ def _with_status(error: RunError, status: int) -> RunError:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
-    # torch puts the number of the process before each line.
-    return re.sub(r"^\[rank\d+\]: ", "", lines[-1].strip()) if lines else "it said nothing"
+    # torch prefixes each line with the rank.
+    return re.sub(r"^\[rank\d+\]: ", "", lines[-1].strip()) if lines else "no output"

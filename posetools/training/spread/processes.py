@@ -1,12 +1,11 @@
-"""Several processes that train one model together: how each finds the others, and what they take turns in.
+"""Several processes that train one model: how they find and wait for each other.
 
-Who starts them is one of ``LAUNCHERS``: ``pytorch`` (torchrun, and ``posetools train --gpus N``, which is torchrun in
-this very process: ``launch``), ``slurm`` (srun) or ``mpi`` (mpirun of Open MPI). Each leaves in the
-environment which process this is; the names are those that mmengine's own launchers read. mmengine would start the
-process group itself, but only on GPUs; it leaves one alone that is already there, so ``join`` makes it first: NCCL on
-GPUs, gloo on the CPU.
+The launcher is ``pytorch`` (torchrun, or ``posetools train --gpus N``, which runs torchrun in this process:
+``launch``), ``slurm`` (srun) or ``mpi`` (mpirun of Open MPI). Each sets environment variables with the rank; mmengine's
+launchers read the same ones. mmengine creates the process group only on GPUs, but keeps an existing one, so ``join``
+creates it first: NCCL on GPUs, gloo on the CPU.
 
-What several processes change in a config: ``config``.
+The config changes for several processes are in ``config``.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from posetools.mm.stack import RunHook
 
 Launcher: TypeAlias = Literal["none", "pytorch", "slurm", "mpi"]
 
-# What each launcher calls the number of this process, its number on this machine, and how many there are.
+# Each launcher's variables for the rank, the local rank, and the number of processes.
 _VARIABLES: Mapping[str, tuple[str, str, str]] = {
     "pytorch": ("RANK", "LOCAL_RANK", "WORLD_SIZE"),
     "slurm": ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"),
     "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE"),
 }
 _STARTED_WITH = {"pytorch": "torchrun", "slurm": "srun (`posetools slurm` writes a job file)", "mpi": "mpirun"}
-# mmengine's port, where nobody names one.
+# mmengine's default port.
 _PORT = "29500"
 
 T = TypeVar("T")
@@ -40,12 +39,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ProcessPlace:
-    """Which of the processes of a run this is.
+    """This process's place among the processes of a run.
 
     Attributes:
         rank: its number among all, from 0.
         local_rank: its number on this machine, from 0.
-        world: how many there are on all machines.
+        world: the number of processes on all machines.
     """
 
     rank: int = 0
@@ -54,12 +53,12 @@ class ProcessPlace:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes files and tells the user where the run is."""
+        """Whether this is the process that writes files and reports progress."""
         return self.rank == 0
 
     @property
     def several(self) -> bool:
-        """Whether there are others."""
+        """Whether there are several processes."""
         return self.world > 1
 
 
@@ -67,7 +66,7 @@ ALONE = ProcessPlace()
 
 
 def place_of(launcher: str, environment: Mapping[str, str] = os.environ) -> ProcessPlace:
-    """Return which process this is, by what the launcher left in the environment.
+    """Return this process's place, from the launcher's environment variables.
 
     Raises:
         RequestError: there is no such launcher, or it did not start this process.
@@ -82,52 +81,52 @@ def place_of(launcher: str, environment: Mapping[str, str] = os.environ) -> Proc
         if not text.isdigit():
             raise RequestError(
                 f"--launcher {launcher}: the environment variable {name} must be a number, got {text!r}\n"
-                f"  start the command with {_STARTED_WITH[launcher]}, which sets it; `posetools train --gpus N` starts "
-                "the processes of one machine itself"
+                f"  start the command with {_STARTED_WITH[launcher]}, which sets it, or use `posetools train --gpus N` "
+                "on one machine"
             )
         values.append(int(text))
     return ProcessPlace(*values)
 
 
 def device_of(place: ProcessPlace, asked: str) -> str:
-    """Return the device of this process: the GPU with its number on this machine, or the CPU.
+    """Return the device of this process: the GPU of its local rank, or the CPU.
 
     Args:
         place: which process this is.
         asked: ``auto`` (GPUs if there are any), ``cuda`` or ``cpu``.
 
     Raises:
-        RequestError: the device is another one, or this machine has fewer GPUs than processes.
+        RequestError: another device is requested, or this machine has fewer GPUs than processes.
     """
     import torch
 
     if asked not in (AUTO, "cuda", "cpu"):
         raise RequestError(
             f"--device must be auto, cuda or cpu for several processes, got {asked!r}\n"
-            "  each takes the GPU of its own number; the environment variable CUDA_VISIBLE_DEVICES says which there are"
+            "  each process uses the GPU of its local rank; choose GPUs with the variable CUDA_VISIBLE_DEVICES"
         )
     there = torch.cuda.device_count()
     if asked == "cpu" or (asked == AUTO and not there):
         return "cpu"
-    # Where the cluster shows each process one GPU of its own, that one is number 0 to all of them.
+    # If the cluster gives each process one visible GPU, it is number 0 in each.
     own = "SLURM_STEP_GPUS" in os.environ or "SLURM_GPUS_PER_TASK" in os.environ
     number = 0 if there == 1 and own else place.local_rank
     if number >= there:
         raise RequestError(
-            f"process {place.local_rank} of this machine needs a GPU of its own, but torch can use {there or 'none'}\n"
-            "  start as many processes as there are GPUs; `posetools doctor` says why a GPU is not seen"
+            f"process {place.local_rank} of this machine requires its own GPU, but torch can use {there or 'none'}\n"
+            "  start one process per GPU, or run `posetools doctor` to see why a GPU is missing"
         )
     return f"cuda:{number}"
 
 
 def join(launcher: str, asked: str) -> tuple[ProcessPlace, str]:
-    """Make this process one of the group, and return which one it is and its device.
+    """Join the process group, and return this process's place and device.
 
-    Without a launcher nothing happens, and the device is what was asked for.
+    Without a launcher nothing happens, and the device is the requested one.
 
     Raises:
-        RequestError: the launcher did not start this process, there is no such device, or nobody says where the first
-            process is.
+        RequestError: the launcher did not start this process, there is no such device, or the address of the first
+            process is unknown.
     """
     place = place_of(launcher)
     if launcher == "none":
@@ -145,7 +144,7 @@ def join(launcher: str, asked: str) -> tuple[ProcessPlace, str]:
 
 
 def here() -> ProcessPlace:
-    """Return which process this is, once it has joined the others; until then it is alone."""
+    """Return this process's place in the group; ALONE before it has joined."""
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):
@@ -155,7 +154,7 @@ def here() -> ProcessPlace:
 
 @contextmanager
 def one_of_several(launcher: str) -> Iterator[None]:
-    """Let all processes but the first one be silent, and say which one an error is of; leave the group at the end.
+    """Silence all processes but the first, name the process in errors, and leave the group at the end.
 
     Raises:
         RequestError: the launcher did not start this process.
@@ -179,20 +178,20 @@ def one_of_several(launcher: str) -> Iterator[None]:
 
 
 def leave() -> None:
-    """End the group: every process has done its part. Without a group nothing happens.
+    """End the group after every process is done. Without a group nothing happens.
 
-    It is not for a process that fails: the others would be waited for.
+    Do not call it in a process that fails: it waits for the others.
     """
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
-        # gloo aborts a process that still waits for the others' last word when their connections are closed.
+        # Otherwise gloo aborts a process that still waits for the others when their connections close.
         distributed.barrier()
         distributed.destroy_process_group()
 
 
 def _meeting_point(launcher: str, place: ProcessPlace) -> dict[str, str]:
-    """Return the variables by which torch finds the first process, and mmengine this one's number."""
+    """Return the variables for torch (address of the first process) and mmengine (ranks)."""
     known = os.environ.get("MASTER_ADDR")
     return {
         "RANK": str(place.rank),
@@ -209,7 +208,7 @@ def _first_machine(launcher: str, place: ProcessPlace) -> str:
     if launcher == "mpi" and os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(place.world):
         return "127.0.0.1"
     raise RequestError(
-        f"--launcher {launcher}: the environment variable MASTER_ADDR must name the machine of process 0\n"
+        f"--launcher {launcher}: the environment variable MASTER_ADDR must be the machine of process 0\n"
         "  set it in the job: `mpirun -x MASTER_ADDR=node1 ...`"
     )
 
@@ -220,18 +219,18 @@ def _first_of_slurm(nodes: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as exc:
         raise RequestError(
-            f"--launcher slurm: `{' '.join(command)}` does not say which machine is the first: {exc}\n"
+            f"--launcher slurm: cannot find the first machine with `{' '.join(command)}`: {exc}\n"
             "  set the environment variable MASTER_ADDR in the job"
         ) from exc
     return done.stdout.split()[0]
 
 
 def by_first(work: Callable[[], T]) -> T:
-    """Return what ``work`` gives in the first process, where alone it is run, in all of them.
+    """Run ``work`` in the first process only, and return its result in all.
 
     Raises:
-        PosetoolsError: it failed, in the first process.
-        SystemExit: it failed there, in all others: the first one says why.
+        PosetoolsError: it failed (in the first process).
+        SystemExit: it failed (in the others; the first one reports the error).
     """
     place = here()
     if not place.several:
@@ -253,31 +252,30 @@ def by_first(work: Callable[[], T]) -> T:
 
 
 def in_turn(work: Callable[[], T]) -> T:
-    """Return what ``work`` gives in this process, run after it was in the first one: it may write files there.
+    """Run ``work`` in the first process, then in the others, and return its result: the first may write files.
 
     Raises:
         PosetoolsError: it failed in this process.
-        SystemExit: it failed in the first one.
+        SystemExit: it failed in the first process.
     """
     own: list[T] = []
-    # What it gives may be too much to be sent.
+    # The result may be too large to send.
     by_first(lambda: own.append(work()))
     return own[0] if own else work()
 
 
 class SameBuffersHook(RunHook):
-    """Gives the model the same buffers in all processes before it is saved or evaluated.
+    """Averages the model's buffers over all processes before it is saved or evaluated.
 
-    Each process has its own running means and variances of batch normalization, of the images that it has seen; what
-    is saved and what each evaluates its part of the split with has to be one model. Their mean is taken, also in the
-    averaged model (EMA), where mmengine's own hook for this does not look.
+    Each process has its own running means and variances of batch normalization, but all must save and evaluate the
+    same model. Unlike mmengine's hook, this also averages the buffers of the EMA model.
     """
 
     # Before EMAHook swaps the two models, and before CheckpointHook saves them.
     priority = "HIGH"
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Take the mean."""
+        """Average the buffers."""
         from mmengine.dist import all_reduce
 
         averaged = (getattr(hook, "ema_model", None) for hook in runner.hooks)

@@ -1,8 +1,8 @@
 """One of the processes of ``posetools train --gpus N``: ``python -m posetools.training.spread.worker FOLDER PARENT``.
 
-FOLDER is that of the process PARENT, which started it (``launch``). In it are the run that was planned, and the pipe
-into which the first process writes what is to be said; why one fails, and what torch and others print, goes to files
-beside them. When the process that started it is gone, this one ends too.
+FOLDER belongs to the process PARENT that started this one (``launch``). It has the planned run, and the pipe for the
+first process's messages; errors, and the output of torch and other libraries, go to files next to them. When PARENT is
+gone, this process ends too.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from posetools.training.spread.launch import CHANNEL, RUN
 if TYPE_CHECKING:
     from posetools.training.train import TrainResult
 
-# Seconds between two looks at whether the process that started this one is there.
+# Seconds between two checks that the parent process exists.
 _PAUSE = 0.5
 
 
 class _Sender:
-    """A listener that passes on what it is told."""
+    """A listener that sends messages and progress to the parent."""
 
     def __init__(self, folder: Path) -> None:
         self._channel = (folder / CHANNEL).open("wb", buffering=0)
@@ -59,7 +59,7 @@ def main(folder: Path, parent: int) -> int:
         happened, way = (exc.happened, exc.way) if isinstance(exc, RunError) else (str(exc), "")
         failed = (happened, way, exc.exit_status)
     except KeyboardInterrupt:
-        # Importing what the run is made of takes a while, in which the user may stop it already.
+        # The user may stop it during the imports.
         failed = ("stopped", "", StoppedError.exit_status)
     else:
         return 0
@@ -76,7 +76,7 @@ def _train(folder: Path) -> None:
 
     prepare("posetools train")
     planned = pickle.loads((folder / RUN).read_bytes())
-    # Reading the file of a config does this; this one came as an object.
+    # Loading a config file does this, but this config came pickled.
     import_modules_from_strings(**(planned.config.get("custom_imports") or {"imports": None}))
     place, device = join("pytorch", planned.device)
     told = _Sender(folder) if place.first else SilentListener()
@@ -87,7 +87,7 @@ def _train(folder: Path) -> None:
 
 
 def _write_to(log: Path) -> None:
-    """Send what this process prints to a file: also what libraries print without Python, such as gloo."""
+    """Redirect the output of this process to a file, including that of C++ libraries such as gloo."""
     number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(number, stream)
@@ -95,7 +95,7 @@ def _write_to(log: Path) -> None:
 
 
 def _interrupt_once(signum: int, frame: FrameType | None) -> Any:  # noqa: ARG001
-    # A second Ctrl-C would interrupt the saying of what the first one did.
+    # A second Ctrl-C would interrupt the message about the first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -679,4 +679,4 @@ def test_a_link_that_leads_to_itself_is_told(tmp_path: Path) -> None:
     image.symlink_to("a.jpg")
     (finding,) = [f for f in read(tmp_path / "cars").findings if f.place == "images[0] (id 1, a.jpg)"]
     assert finding.code == "E308" and "got 'a.jpg', a link to " in finding.message
-    assert finding.hint == "the link leads nowhere: put the image in its place"
+    assert finding.hint == "the link is broken: put the image in its place"

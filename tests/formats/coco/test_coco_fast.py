@@ -316,4 +316,4 @@ def test_nesting_near_the_limit_is_read_or_refused_in_a_sentence(tmp_path: Path,
     document["annotations"][0] = {**document["annotations"][0], key: "@"}
     (tmp_path / "x.json").write_text(json.dumps(document).replace('"@"', "[" * depth + "]" * depth))
     found = outcome(lambda: plain(read_table(tmp_path / "x.json")))
-    assert isinstance(found, dict) or found.endswith("is nested too deeply to be an annotation file")
+    assert isinstance(found, dict) or found.endswith("is nested too deeply for an annotation file")

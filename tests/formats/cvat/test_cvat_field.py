@@ -173,7 +173,7 @@ def test_the_frames_of_a_video_have_no_ending_in_the_file(tmp_path: Path) -> Non
     save(tmp_path / "src", document(image(DOG, name="frame_000000"), image(DOG, name="frame_000001")))
     done, objects = convert(tmp_path)
     assert [one["file"] for one in objects] == ["frame_000000.PNG", "frame_000001.PNG"]
-    assert "2 images are found under another ending" in done.words
+    assert "2 images are found with another extension" in done.words
 
 
 @pytest.mark.parametrize(("shape", "visibility", "more"), [
@@ -228,7 +228,7 @@ def test_a_backup_of_cvat_names_the_export(tmp_path: Path, is_list: bool) -> Non
     (tmp_path / "src/annotations.json").write_text(json.dumps([content] if is_list else content))
     done, _ = convert(tmp_path)
     assert done.status == 2, done.words
-    assert "looks like a backup of CVAT; export the task there as CVAT for images 1.1" in done.words
+    assert "looks like a CVAT backup; export the task as CVAT for images 1.1" in done.words
 
 
 def test_a_pattern_of_the_hint_reads_the_points_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Images under another ending, and in folders of other names: the same in every format, from the command line."""
+"""Images with another extension, and in folders of other names: the same in every format, from the command line."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def convert(name: str, out: str, *more: str) -> Done:
     says = LENIENT if name in ("deeplabcut", "custom") else ()
     mapping = ("--mapping", "mapping.toml") if name == "custom" else ()
     return run(
-        *("convert", "src", "--out", out, "--from", name, "--skeleton", "dog.yaml", "--split-by", "picture"),
+        *("convert", "src", "--out", out, "--from", name, "--skeleton", "dog.yaml", "--split-by", "image"),
         *says, *mapping, *more,
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_images_under_another_ending_are_one_warning(name: str, ending: str) -> 
     (finding,) = found("out")
     assert (finding["code"], finding["file"]) == ("W324", "src")
     example = f"0000{ending} for 0000.jpg"
-    assert finding["message"].startswith(f"4 images are found under another ending: {example}, 0001"), finding
+    assert finding["message"].startswith(f"4 images are found with another extension: {example}, 0001"), finding
     again = {Path(key).with_suffix(".jpg").as_posix(): value for key, value in written("out").items()}
     assert again == written("plain")
     # Where two fit, none is taken and both are named.
@@ -103,9 +103,7 @@ def test_images_under_another_ending_are_one_warning(name: str, ending: str) -> 
         assert done.status == 0, "the name itself is nearer than another ending"
     else:
         assert done.status == 1 and "E121" in done.words, done.words
-        assert (
-            "0000.JPEG" in done.words and "0000.jpeg" in done.words and "rename the image that is meant" in done.words
-        )
+        assert "0000.JPEG" in done.words and "0000.jpeg" in done.words and "rename the right image" in done.words
 
 
 def without_images(folder: Path) -> None:

@@ -27,31 +27,31 @@ def find(finder: ImageFinder, text: str, beside: Path) -> Match | Finding:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    make_image(tmp_path / "root/pictures/a.jpg", (16, 8))
+    make_image(tmp_path / "root/images/a.jpg", (16, 8))
     make_image(tmp_path / "outside.jpg", (16, 8))
     (tmp_path / "root/json").mkdir()
     return tmp_path / "root"
 
 
-@pytest.mark.parametrize("text", ["../pictures/a.jpg", "..\\pictures\\a.jpg", "..\\..\\root/pictures/./a.jpg"])
+@pytest.mark.parametrize("text", ["../images/a.jpg", "..\\images\\a.jpg", "..\\..\\root/images/./a.jpg"])
 def test_found_as_written(root: Path, text: str) -> None:
     found = find(ImageFinder(root), text, root / "json/a.json")
-    assert isinstance(found, Match) and found.path.samefile(root / "pictures/a.jpg") and not found.notes
+    assert isinstance(found, Match) and found.path.samefile(root / "images/a.jpg") and not found.notes
 
 
 @pytest.mark.parametrize(
     ("text", "code", "parts"),
     [
-        ("a.jpg", "E121", ["imagePath must be an existing image, got 'a.jpg'", "looked for at", "--image-root"]),
-        ("../pictures/b.jpg", "E121", ["an existing image"]),
-        ("../pictures", "E121", ["an existing image"]),
+        ("a.jpg", "E121", ["imagePath must be an existing image, got 'a.jpg'", "not found at", "--image-root"]),
+        ("../images/b.jpg", "E121", ["an existing image"]),
+        ("../images", "E121", ["an existing image"]),
         ("x" * 300, "E121", ["an existing image"]),
         ("x/" * 3000 + "a.jpg", "E121", ["an existing image"]),
         ("a\0b", "E121", ["an existing image"]),
-        ("../../outside.jpg", "E308", ["imagePath must be a path inside", "--image-root DIR allows a further folder"]),
+        ("../../outside.jpg", "E308", ["imagePath must be a path inside", "--image-root DIR also searches DIR"]),
         ("../link.jpg", "E308", ["a path inside"]),
-        ("/pictures/a.jpg", "E308", ["got '/pictures/a.jpg'"]),
-        ("D:\\pictures\\a.jpg", "E308", ["a path inside"]),
+        ("/images/a.jpg", "E308", ["got '/images/a.jpg'"]),
+        ("D:\\images\\a.jpg", "E308", ["a path inside"]),
         ("\\\\server\\share\\a.jpg", "E308", ["a path inside"]),
     ],
 )
@@ -72,10 +72,10 @@ def test_links_in_a_circle_are_no_image(root: Path) -> None:
     assert isinstance(found, Finding) and found.code == "E121"
 
 
-@pytest.mark.parametrize("text", ["a.jpg", "/home/someone/pictures/a.jpg", "D:\\pictures\\a.jpg", "../../a.jpg"])
+@pytest.mark.parametrize("text", ["a.jpg", "/home/someone/images/a.jpg", "D:\\images\\a.jpg", "../../a.jpg"])
 def test_found_by_the_end_of_its_path_where_the_user_allows(root: Path, text: str) -> None:
     found = find(ImageFinder(root / "json", [root]), text, root / "json/a.json")
-    assert isinstance(found, Match) and found.path == root / "pictures/a.jpg" and not found.notes
+    assert isinstance(found, Match) and found.path == root / "images/a.jpg" and not found.notes
 
 
 @pytest.mark.parametrize(
@@ -150,11 +150,11 @@ def test_a_label_in_a_folder_and_its_image_in_another_are_said(root: Path) -> No
 def test_a_name_in_two_allowed_folders_is_not_guessed(root: Path) -> None:
     make_image(root / "other/a.jpg", (16, 8))
     # The same folder twice is one place.
-    finder = ImageFinder(root / "json", [root / "other", root / "other", root / "pictures"])
+    finder = ImageFinder(root / "json", [root / "other", root / "other", root / "images"])
     found = find(finder, "a.jpg", root / "json/a.json")
     assert isinstance(found, Finding) and found.code == "E121"
-    assert f"{root / 'other/a.jpg'} and {root / 'pictures/a.jpg'}" in found.message
-    assert f"only the folder that is meant: --image-root {root / 'other'} or" in found.hint
+    assert f"{root / 'other/a.jpg'} and {root / 'images/a.jpg'}" in found.message
+    assert f"only the right folder: --image-root {root / 'other'} or" in found.hint
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["in the source", "in an image root"])
@@ -191,23 +191,23 @@ def test_another_spelling_or_ending_is_found_when_one_fits(root: Path, text: str
 
 
 def test_an_absolute_path_of_this_machine_is_as_good_as_another(root: Path) -> None:
-    image = root / "pictures/a.jpg"
+    image = root / "images/a.jpg"
     found = find(ImageFinder(root), str(image), root / "json/a.json")
     assert isinstance(found, Match) and found.path == image and not found.notes
     found = find(ImageFinder(root), str(root.parent / "outside.jpg"), root / "json/a.json")
     assert isinstance(found, Finding) and found.code == "E308"
 
 
-@pytest.mark.parametrize("text", ["/home/someone/pictures/a.jpg", "D:\\dogs\\a.jpg", "https://host/dogs/a.jpg"])
+@pytest.mark.parametrize("text", ["/home/someone/images/a.jpg", "D:\\dogs\\a.jpg", "https://host/dogs/a.jpg"])
 def test_the_image_beside_the_file_is_named_for_a_path_of_another_machine(root: Path, text: str) -> None:
-    beside = root / "pictures/a.json"
+    beside = root / "images/a.json"
     found = find(ImageFinder(root), text, beside)
     assert isinstance(found, Finding) and found.code in ("E308", "E121")
     if found.code == "E308":
-        assert f"--image-root {root / 'images'} takes {root / 'pictures/a.jpg'}" in found.hint
+        assert f"--image-root {root / 'images'} takes {root / 'images/a.jpg'}" in found.hint
     # As the hint says.
-    found = find(ImageFinder(root, [root / "pictures"]), text, beside)
-    assert isinstance(found, Match) and found.path == root / "pictures/a.jpg"
+    found = find(ImageFinder(root, [root / "images"]), text, beside)
+    assert isinstance(found, Match) and found.path == root / "images/a.jpg"
 
 
 def test_an_exact_name_elsewhere_comes_before_another_spelling(root: Path) -> None:
@@ -238,16 +238,16 @@ def test_those_found_as_others_are_one_finding_for_each_kind(root: Path) -> None
     told = joined([*notes[:1], other, *notes[1:]])
     assert [(finding.code, finding.file) for finding in told[1:]] == [("W324", str(root))] * 2
     assert told[0] == other
-    assert told[1].message == "2 images are found under another ending: b.PNG for b.png, c.PNG for c.png"
+    assert told[1].message == "2 images are found with another extension: b.PNG for b.png, c.PNG for c.png"
     assert told[2].message == "1 image is found under another spelling: D.jpg for d.jpg"
 
 
 def test_names_follow_folders_but_not_the_file(root: Path) -> None:
-    (root / "linked").symlink_to(root / "pictures")
-    (root / "alias.jpg").symlink_to(root / "pictures/a.jpg")
-    assert name_below(root / "linked/a.jpg", [root]) == "pictures/a.jpg"
+    (root / "linked").symlink_to(root / "images")
+    (root / "alias.jpg").symlink_to(root / "images/a.jpg")
+    assert name_below(root / "linked/a.jpg", [root]) == "images/a.jpg"
     assert name_below(root / "json/../alias.jpg", [root]) == "alias.jpg"
-    assert name_below(root / "pictures/a.jpg", [root / "json", root / "pictures"]) == "a.jpg"
+    assert name_below(root / "images/a.jpg", [root / "json", root / "images"]) == "a.jpg"
     assert name_below(root.parent / "outside.jpg", [root]) == "outside.jpg"
 
 

@@ -56,7 +56,7 @@ def test_without_a_folder_for_temporary_files_other_sources_are_read(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with scratch_folder() as folder:
         check_images(folder, "none")
-        with pytest.raises(OutputError, match=r"a\.png.*cannot be written|an image of a\.slp cannot be written"):
+        with pytest.raises(OutputError, match=r"a\.png.*cannot be written|cannot write an image of a\.slp"):
             write_scratch(folder, Path("a.slp"), "a.png", b"1")
 
 

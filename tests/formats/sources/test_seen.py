@@ -23,24 +23,24 @@ STRANGERS: Mapping[str, tuple[str, str | bytes, str]] = {
     "VIA 3": (
         "a.csv",
         "# Exported using VGG Image Annotator\n",
-        "a.csv: looks like a table of VIA 3; save the project",
+        "a.csv: looks like a VIA 3 table; save the project",
     ),
     "Supervisely": ("a.jpg.json", json.dumps({"tags": [], "size": {}, "objects": []}), "looks like Supervisely"),
-    "results": ("a.json", json.dumps(RESULTS), "a.json: looks like results of a COCO model"),
+    "results": ("a.json", json.dumps(RESULTS), "a.json: looks like COCO detection results"),
     "COCO in part": ("a.json", json.dumps({"images": [], "annotations": []}), "looks like COCO without categories"),
     "labelme in part": ("a.json", json.dumps({"shapes": []}), "looks like a labelme file without imagePath"),
-    "an object": ("a.json", '{"name": "x", "v": 1}', "JSON of none of these formats: an object with 'name', 'v'"),
-    "a list": ("a.json", "[[1]]", "JSON of none of these formats: a list of 1, the first a list of 1, the first 1"),
-    "Pascal VOC": ("a.xml", "<annotation><object/></annotation>", "a.xml: Pascal VOC, which holds boxes"),
-    "XML": ("a.xml", "<?xml version='1.0'?>\n<svg/>", "a.xml: XML of another program, with the element 'svg'"),
+    "an object": ("a.json", '{"name": "x", "v": 1}', "JSON in none of these formats: an object with 'name', 'v'"),
+    "a list": ("a.json", "[[1]]", "JSON in none of these formats: a list of 1, the first a list of 1, the first 1"),
+    "Pascal VOC": ("a.xml", "<annotation><object/></annotation>", "a.xml: Pascal VOC, which has boxes"),
+    "XML": ("a.xml", "<?xml version='1.0'?>\n<svg/>", "a.xml: XML from another program, with the element 'svg'"),
     "no XML": ("a.xml", "x", "a.xml: is not XML"),
-    "boxes": ("a.txt", "0 0.5 0.5 0.1 0.1\n", "a.txt: numbers in 5 columns: YOLO detection, class and box, without"),
+    "boxes": ("a.txt", "0 0.5 0.5 0.1 0.1\n", "a.txt: numbers in 5 columns: YOLO detection (class and box), without"),
     "columns": ("a.txt", "0 " + "0.5 " * 7, "a.txt: numbers in 8 columns; if it is YOLO-pose, give the folder"),
     "text": ("a.txt", "hello world", "a.txt: text"),
     "table": ("a.csv", "a,b\n1,2\n", "a.csv: a table; `posetools convert SRC --from custom --mapping FILE.toml`"),
     "YAML": ("data.yaml", "names: [dog]\n", "data.yaml: YAML without kpt_shape"),
     "zip": ("export.zip", b"", "export.zip: in the folder; give it as SRC"),
-    "archive": ("export.rar", b"", "export.rar: in the folder; unpack it, and give that folder"),
+    "archive": ("export.rar", b"", "export.rar: in the folder; unpack it and give that folder"),
     "others": ("a.mat", b"", "other files: .mat (1)"),
 }
 
@@ -56,12 +56,12 @@ def test_each_kind_of_file_is_named(tmp_path: Path, kind: str) -> None:
     put(tmp_path / "src" / name, content)
     make_image(tmp_path / "src/b.jpg")
     done = run("convert", tmp_path / "src", "--out", tmp_path / "out")
-    assert done.status == 2 and "src: must be of a format" in done.err and "but none fits" in done.err
+    assert done.status == 2 and "src: must be in a format" in done.err and "but none fits" in done.err
     lines = [line.strip() for line in done.err.splitlines()]
     assert any(line.startswith(said) or said in line for line in lines[1:]), done.err
     # What was seen comes first, then how formats are recognized, in one line.
     assert lines[-2].startswith("docs/convert.md lists what identifies each format: labelme, yolo-pose, ")
-    assert lines[-1] == "--from NAME says which it is" and len(lines) == 4
+    assert lines[-1] == "choose the format with --from NAME" and len(lines) == 4
 
 
 def test_kinds_are_counted_and_few(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_images_alone_and_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         make_image(tmp_path / f"my dogs/{number}.jpg")
     done = run("convert", "my dogs", "--out", "out")
     assert done.status == 2
-    assert "my dogs: 3 images and nothing else: nothing is labeled yet; `posetools annotate 'my dogs'`" in done.err
+    assert "my dogs: 3 images and no labels; `posetools annotate 'my dogs'`" in done.err
     Path("empty").mkdir()
-    assert "empty: holds no file" in run("convert", "empty", "--out", "out").err
+    assert "empty: contains no files" in run("convert", "empty", "--out", "out").err
 
 
 def test_of_several_formats_each_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_of_several_sources_each_says_what_it_is(tmp_path: Path, monkeypatch: py
     done = run("convert", "src", "coco", "pictures", "--out", "out")
     assert done.status == 2
     assert "\n  src: labelme\n" in done.err and "\n  coco: coco\n" in done.err
-    assert "give them as SRC with --image-root images" in done.err
+    assert "give it as SRC with --image-root pictures" in done.err
     # As it says.
     assert run("convert", "src", "--image-root", "pictures", "--out", "out").status == 0
 
@@ -136,7 +136,7 @@ GIVEN: Mapping[str, tuple[Callable[[Path], Path], str, str]] = {
     "image": (image, "got an image", "`posetools annotate "),
     "labeled image": (labeled_image, "got an image", "give its annotation file, "),
     "video": (of("a.MP4"), "got a video", "give the file with its labels"),
-    "archive": (of("a.tar.gz"), "got an archive", "unpack it, and give the folder"),
+    "archive": (of("a.tar.gz"), "got an archive", "unpack it and give the folder"),
     "text": (of("a.txt", "0 1 2"), "got a text file", "give the folder that holds data.yaml"),
 }
 

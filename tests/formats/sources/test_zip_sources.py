@@ -95,7 +95,7 @@ def test_findings_and_records_name_the_zip(scratch: Path) -> None:
     assert done.status == 1
     for part in (
         "my export.zip/batch 1/b.json: imagePath must be an existing image, got 'b.jpg'",
-        "looked for at my export.zip/batch 1/b.jpg",
+        "not found at my export.zip/batch 1/b.jpg",
         "my export.zip/batch 1/c.json: ",
         "my export.zip/batch 1/new.jpg: ",
     ):
@@ -164,7 +164,7 @@ def test_a_folder_that_holds_only_zips(scratch: Path) -> None:
     with zipfile.ZipFile("all.zip", "w") as archive:
         archive.write("tasks/task_1.zip", "task_1.zip")
     done = convert("all.zip", out="more")
-    assert done.status == 2 and "all.zip: holds only zip files, which are not opened: ['task_1.zip']" in done.words
+    assert done.status == 2 and "all.zip: contains only zip files, which are not opened: ['task_1.zip']" in done.words
     with zipfile.ZipFile("all.zip") as archive:
         archive.extractall("all")
     assert convert("all", out="more").status == 0
@@ -227,7 +227,7 @@ def test_what_killed_runs_left_is_removed_by_the_next(scratch: Path) -> None:
         (left / "export").mkdir(parents=True)
         os.utime(left, (left.stat().st_mtime - age,) * 2)
     assert convert("export.zip").status == 0
-    assert [path.name for path in scratch.iterdir()] == [".posetools-new"], "another run may have begun just now"
+    assert [path.name for path in scratch.iterdir()] == [".posetools-new"], "another run may have started just now"
 
 
 COMMANDS = (
@@ -251,14 +251,14 @@ def test_commands_other_than_convert_name_the_one_that_reads_a_zip() -> None:
         done = run(*(word.replace("ZIP", str(file)) for word in words.split()))
         assert (done.status, done.out) == (2, "")
         assert done.err == (
-            "error: my dogs.zip: must be a folder, got a zip file, which `posetools convert` alone reads\n"
+            "error: my dogs.zip: must be a folder, got a zip file, which only `posetools convert` reads\n"
             f"  `{command}` makes a data set of it\n"
         )
     assert run(*shlex.split(command)[1:], "--skeleton", "dog.yaml").status == 0
     assert run("validate", "my dogs-coco", "--no-images").status == 0
     for words in ("annotate ZIP", "prelabel ZIP --run gone"):
         done = run(*(word.replace("ZIP", str(file)) for word in words.split()))
-        assert done.status == 2 and done.err.endswith("unpack it, and give the folder\n"), done.err
+        assert done.status == 2 and done.err.endswith("unpack it and give the folder\n"), done.err
     Path("folder.zip").mkdir()
     assert "must be a data set folder with" in run("validate", "folder.zip").err, "a folder may be called so"
 

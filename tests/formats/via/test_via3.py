@@ -189,4 +189,4 @@ def test_an_empty_project_and_a_table_of_one(tmp_path: Path) -> None:
     (source / "pond.json").unlink()
     (source / "pond.csv").write_text("# Exported using VGG Image Annotator (http://...)\n# Notes:\n")
     done = run("convert", source, "--out", tmp_path / "out")
-    assert "pond.csv: looks like a table of VIA 3; save the project there, a .json file" in done.words
+    assert "pond.csv: looks like a VIA 3 table; save the project as a .json file instead" in done.words

@@ -127,7 +127,7 @@ def test_the_folder_that_a_refusal_names_can_be_given(tmp_path: Path) -> None:
     by_kind(tmp_path / "my mugs/data")
     source = declare(tmp_path / "my mugs/cfg", "path: ../data\ntrain: images/train\nval: images/val\n", "mugs.yaml")
     nothing = convert(tmp_path / "my mugs", tmp_path)
-    assert nothing.status == 2 and "cfg/mugs.yaml: YAML of YOLO-pose; give this file as SRC" in nothing.err
+    assert nothing.status == 2 and "cfg/mugs.yaml: YOLO-pose YAML; give this file as SRC" in nothing.err
     done = convert(source / "mugs.yaml", tmp_path, "--keep-going")
     assert done.status == 1 and "E308 picture-outside (1)" in done.out and "train and val must be inside" in done.words
     (hint,) = (line.strip() for line in done.out.splitlines() if line.strip().startswith("--image-root"))

@@ -136,14 +136,11 @@ def test_crops_are_fewer_bytes_than_images_and_are_not_written_twice(photos: Tin
     total = sum(file.stat().st_size for file in files)
     assert 0 < total < 2 * 960 * 800 * 3
     assert len(files) == 2
-    assert (
-        said[0]
-        == f"crops of 4 (val) objects: {show_bytes(total)} in {cache.folder}, {show_bytes(total)} of them to be written"
-    )
+    assert said[0] == f"crops of 4 (val) objects: {show_bytes(total)} in {cache.folder}, {show_bytes(total)} to write"
     assert re.fullmatch(r"  [\d.]+ [kMGT]B are free there", said[1])
     times = [file.stat().st_mtime_ns for file in files]
     _with_crops(photos, "val", "val_pipeline", cache, said)
-    assert "0 bytes of them to be written" in said[2]
+    assert "0 bytes to write" in said[2]
     assert [file.stat().st_mtime_ns for file in sorted((tmp_path / "cache").rglob("*.crops"))] == times
 
 
@@ -180,7 +177,7 @@ def test_a_data_set_of_another_kind_is_refused(photos: Tiny) -> None:
 
     dataset = _dataset(photos, "val")
     assert _innermost(RepeatDataset(dataset, 3)) is dataset
-    with pytest.raises(RequestError, match="must have one top-down data set in COCO's format, got Layout"):
+    with pytest.raises(RequestError, match="must have one top-down COCO data set, got Layout"):
         _innermost(Layout((1, 1), (), np.zeros((0, 4), np.int64)))
 
 

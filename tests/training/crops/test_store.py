@@ -94,7 +94,7 @@ def test_other_augmentation_gets_other_files(tmp_path: Path) -> None:
     assert _fill(tmp_path / "cache", [image]) != _fill(tmp_path / "cache", [image], larger)
 
 
-def test_a_file_that_is_too_short_is_written_anew(tmp_path: Path) -> None:
+def test_a_file_that_is_too_short_is_written_again(tmp_path: Path) -> None:
     image = make_image(tmp_path / "a.png", (320, 240))
     (file,) = _fill(tmp_path / "cache", [image]).values()
     whole = file.read_bytes()
@@ -130,12 +130,12 @@ def test_several_processes_may_fill_one_folder_at_once(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     image = make_image(tmp_path / "a.png", (320, 240))
     (tmp_path / "cache").write_text("", encoding="utf-8")
-    with pytest.raises(OutputError, match=r"cannot be written: .*\n  the crops need room: --cache-dir names a folder"):
+    with pytest.raises(OutputError, match=r"cannot be written: .*\n  choose another disk with --cache-dir"):
         _fill(tmp_path / "cache", [image])
 
 
 def test_too_little_room_is_said_beforehand(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"need 1000\.0 TB more there, and .* are free\n  --cache-dir names"):
+    with pytest.raises(RequestError, match=r"need 1000\.0 TB more, .* are free\n  choose another disk"):
         check_room(tmp_path / "not" / "yet", 10**15)
     assert check_room(tmp_path / "not" / "yet", 1) > 1
     assert not (tmp_path / "not").exists()
@@ -143,17 +143,17 @@ def test_too_little_room_is_said_beforehand(tmp_path: Path) -> None:
 
 def test_too_little_memory_is_said_beforehand() -> None:
     huge = Layout((10**6, 10**6), (b"",), np.array([[0, 0, 10**6, 10**6]]))
-    with pytest.raises(RequestError, match=r"need 3\.0 TB of memory, .* are available\n  --cache crops keeps"):
+    with pytest.raises(RequestError, match=r"need 3\.0 TB of memory, .* are available\n  use --cache crops"):
         MemoryCrops({"a": huge})
 
 
 @pytest.mark.parametrize(
     ("cache", "folder", "stage", "message"),
     [
-        (None, Path("x"), "pose", "--cache crops must be there"),
+        (None, Path("x"), "pose", "--cache-dir requires --cache crops\n  add --cache crops"),
         ("crop", None, "pose", "--cache must be crops or crops-ram, got 'crop'"),
-        ("crops", None, "det", "--cache is for --stage pose"),
-        ("crops-ram", Path("x"), "pose", "--cache-dir is for --cache crops"),
+        ("crops", None, "det", "--cache requires --stage pose"),
+        ("crops-ram", Path("x"), "pose", "--cache-dir requires --cache crops: crops-ram"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

@@ -1,4 +1,4 @@
-"""What part of an image a pipeline can look at, and that warping this part is warping the image."""
+"""What part of an image a pipeline can read, and that warping this part gives the same as warping the image."""
 
 from __future__ import annotations
 
@@ -157,11 +157,11 @@ def _prefix(*names: str) -> Callable[[], list[Any]]:
         (_prefix("LoadImage", "TopdownAffine"), "GetBBoxCenterScale must be there"),
         (
             _prefix("LoadImage", "GetBBoxCenterScale", "RandomHalfBody", "TopdownAffine"),
-            "the train pipeline: --cache crops cannot tell what RandomHalfBody lets TopdownAffine look at\n  take it",
+            "the train pipeline: --cache crops does not support RandomHalfBody before TopdownAffine\n  remove it",
         ),
         (
             _prefix("LoadImage", "GetBBoxCenterScale", "RandomBBoxTransform", "RandomBBoxTransform", "TopdownAffine"),
-            "cannot tell what RandomBBoxTransform",
+            "does not support RandomBBoxTransform",
         ),
     ],
 )

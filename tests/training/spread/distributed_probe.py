@@ -1,4 +1,4 @@
-"""What the tests of several processes look through: a hook and a metric that configs name, registered when imported."""
+"""A hook and a metric for the tests of several processes; configs name them, importing registers them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _digest(model: Any) -> str:
 
 @HOOKS.register_module()
 class ProbeHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-    """Notes which samples this process saw, and the weights that it ends with."""
+    """Records the samples of this process, and its final weights."""
 
     def __init__(self, folder: str) -> None:
         self._path = Path(folder) / f"{get_rank()}.json"
@@ -63,7 +63,7 @@ class ProbeHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
 
 @METRICS.register_module()
 class ProbeMetric(BaseMetric):  # type: ignore[misc]
-    """A number that any change of any prediction changes; AP is 0 for networks that have learned nothing yet."""
+    """A number that changes with any prediction; AP is 0 for untrained networks."""
 
     default_prefix = "probe"
 

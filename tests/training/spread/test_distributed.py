@@ -47,7 +47,7 @@ model = dict(backbone=dict(frozen_stages={frozen}), test_cfg=dict({test_cfg}))
 
 @dataclass(frozen=True)
 class Probed:
-    """A pair of configs that notes what each process does, for a data set with an odd number of images."""
+    """A pair of configs that records what each process does, for a data set with an odd number of images."""
 
     root: Path
 
@@ -59,13 +59,13 @@ class Probed:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run of two processes left.
+    """The result of a run of two processes.
 
     Attributes:
         stage: of which model.
         work_dir: its work folder.
-        lines: what was said, by all processes together.
-        seen: what each process noted.
+        lines: the messages of all processes.
+        seen: the record of each process.
     """
 
     stage: Stage
@@ -85,7 +85,7 @@ class Finished:
 
 @pytest.fixture(scope="module", autouse=True)
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Let the processes import the probe, and start them in a folder of their own."""
+    """Let the processes import the probe, and start them in their own folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -101,7 +101,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Probed:
     dataset = make_dataset(tiny.data / IMAGES, images=names, per_image=1, size=(96, 80), seed=2)
     write_split(dataset.select_images(range(NUMBER)), ann_file(tiny.data, "train"))
     write_split(dataset.select_images(range(NUMBER, 2 * NUMBER)), ann_file(tiny.data, "val"))
-    # Untrained, RTMDet finds boxes without a size only, which it leaves out unless it is told not to.
+    # Untrained, RTMDet detects only boxes without a size, which it drops by default.
     rows: list[tuple[Stage, Path, int, str]] = [
         ("det", tiny.det, -1, "score_thr=0.0, min_bbox_size=-1"),
         ("pose", tiny.pose, 1, ""),
@@ -185,7 +185,7 @@ def test_one_process_measures_the_same_on_the_same_checkpoint(run: Finished, tmp
     assert together["probe/number"] == NUMBER
     assert together["probe/score"] > 0
     for name, value in alone.items():
-        # None is what metrics.json has for COCO's -1.
+        # metrics.json has None for COCO's -1.
         assert together[name] == (None if value == -1 else pytest.approx(value, rel=1e-6, abs=1e-6)), name
 
 
@@ -205,15 +205,15 @@ def test_there_is_one_work_folder_and_one_process_that_tells(run: Finished) -> N
 def test_the_learning_rate_goes_with_the_square_root(run: Finished, probed: Probed) -> None:
     before = load_config(probed.root / f"{run.stage}.py").optim_wrapper.optimizer.lr
     assert run.config.optim_wrapper.optimizer.lr == pytest.approx(before * math.sqrt(2))
-    (line,) = [line for line in run.lines if " samples a step" in line]
+    (line,) = [line for line in run.lines if " samples per step" in line]
     assert line == (
-        f"2 processes: 2 x 2 = 4 samples a step, learning rate {before:.3g} x sqrt(2) = {before * math.sqrt(2):.3g}"
+        f"2 processes: 2 x 2 = 4 samples per step, learning rate {before:.3g} x sqrt(2) = {before * math.sqrt(2):.3g}"
     )
     assert recorded_processes(config_of_run(run.work_dir)) == (2, False)
 
 
 class Interrupter(Recorder):
-    """Presses Ctrl-C when the third epoch has begun."""
+    """Presses Ctrl-C in the third epoch."""
 
     def update(self, status: TrainStatus) -> None:
         super().update(status)
@@ -229,18 +229,18 @@ def test_a_resumed_run_has_as_many_processes_and_ctrl_c_ends_all(probed: Probed,
     with pytest.raises(StoppedError) as caught:
         train(request, told)
     assert caught.value.exit_status == 130
-    assert f"posetools train --stage pose --work-dir {pose.work_dir} --resume goes on from there" in str(caught.value)
+    assert f"posetools train --stage pose --work-dir {pose.work_dir} --resume continues from there" in str(caught.value)
     assert "starting 2 processes" in told.lines
     assert f"resuming from {pose.work_dir / 'epoch_2.pth'}: epoch 2 of 100 is done" in told.lines
-    # It was scaled when the run began.
-    assert not any(" samples a step" in line for line in told.lines)
+    # The rate was scaled when the run started.
+    assert not any(" samples per step" in line for line in told.lines)
     assert pose.config.optim_wrapper.optimizer.lr == rate
     assert signal.getsignal(signal.SIGINT) is handler
     assert _children() == {}
 
 
 class Killer(Recorder):
-    """Kills the second process when training begins."""
+    """Kills the second process when training starts."""
 
     def say(self, line: str) -> None:
         super().say(line)
@@ -290,8 +290,8 @@ def test_another_number_of_processes_is_refused(probed: Probed, pose: Finished) 
     with pytest.raises(RequestError) as caught:
         train(request)
     assert str(caught.value) == (
-        f"{pose.work_dir}: was trained by 2 processes, and goes on with as many, not with 1: batch, learning "
-        "rate and schedule are theirs\n"
+        f"{pose.work_dir}: must be resumed with 2 processes, as it was trained, got 1: "
+        "batch size, learning rate and schedule depend on it\n"
         "  resume it with --gpus 2 (or --processes 2 --device cpu); or start a new run from its weights with --weights"
     )
 
@@ -332,10 +332,10 @@ def test_a_launcher_that_has_started_nothing_is_refused(
 
 
 REQUESTS: list[tuple[dict[str, Any], str]] = [
-    ({"gpus": 99}, "--gpus 99: this environment has "),
-    ({"gpus": 2, "device": "cpu"}, "--gpus 2 takes the first 2 GPUs, which --device cpu contradicts"),
-    ({"gpus": 2, "processes": 2}, "--gpus, --processes and --launcher: only one of them"),
-    ({"gpus": 2, "launcher": "slurm"}, "--gpus, --processes and --launcher: only one of them"),
+    ({"gpus": 99}, "--gpus 99: torch can use "),
+    ({"gpus": 2, "device": "cpu"}, "--gpus 2 uses the first 2 GPUs, it cannot be combined with --device cpu"),
+    ({"gpus": 2, "processes": 2}, "--gpus, --processes and --launcher cannot be combined"),
+    ({"gpus": 2, "launcher": "slurm"}, "--gpus, --processes and --launcher cannot be combined"),
     ({"processes": 2, "device": "cuda"}, "--processes 2 is for the CPU, got --device cuda and "),
 ]
 
@@ -349,7 +349,7 @@ def test_what_cannot_be_started_is_refused(changes: dict[str, Any], sentence: st
 
 def test_a_process_gets_the_device_of_its_number() -> None:
     assert device_of(ProcessPlace(5, 1, 8), "cpu") == "cpu"
-    with pytest.raises(RequestError, match="process 99 of this machine needs a GPU of its own, but torch can use "):
+    with pytest.raises(RequestError, match="process 99 of this machine requires its own GPU, but torch can use "):
         device_of(ProcessPlace(99, 99, 100), "cuda")
     with pytest.raises(RequestError, match="--device must be auto, cuda or cpu for several processes, got 'cuda:1'"):
         device_of(ProcessPlace(1, 1, 2), "cuda:1")
@@ -379,7 +379,7 @@ def test_a_rate_that_the_user_states_stays(probed: Probed) -> None:
     config.optim_wrapper.optimizer.lr = 0.002
     spread_out(config, 4, gpus=True, options=("optim_wrapper.optimizer.lr=0.002",), say=said.append)
     assert config.optim_wrapper.optimizer.lr == 0.002
-    assert said == ["4 processes: 4 x 2 = 8 samples a step, learning rate 0.002 as said on the command line"]
+    assert said == ["4 processes: 4 x 2 = 8 samples per step, learning rate 0.002 from the command line"]
 
 
 def test_batch_normalization_of_stock_configs_is_made_fit_for_the_cpu(probed: Probed) -> None:
@@ -387,4 +387,4 @@ def test_batch_normalization_of_stock_configs_is_made_fit_for_the_cpu(probed: Pr
     config.model.neck.norm_cfg = {"type": "SyncBN"}
     spread_out(config, 2, gpus=False, say=said.append)
     assert config.model.neck.norm_cfg.type == "BN"
-    assert said[1:] == ["SyncBN cannot run on the CPU: BN in its place"]
+    assert said[1:] == ["SyncBN cannot run on the CPU: using BN"]

@@ -1,16 +1,15 @@
-"""How much AP would come back if one kind of error were mended, and if all were, one after another.
+"""The AP gain from fixing each kind of error alone, and all of them one after another.
 
-A kind is mended in the predictions, and AP is measured again, by the measure that measured it before:
+Each kind is fixed in the predictions, and AP is measured again in the same way:
 
-- a point goes to its labeled place, a shifted box to its labeled box (and with it the points that it spoilt);
-- an object without a box gets a prediction at its label, as sure as the median of the matched ones;
-- duplicates and predictions on nothing are taken away;
-- scores become what they should say: how good the prediction is (its OKS or IoU), and 0 for those taken away above.
+- a point moves to its label, a shifted box to its labeled box (with the points that it spoiled);
+- an object without a box gets a prediction at its label, with the median score of the matched ones;
+- duplicates and background predictions are removed;
+- scores become the quality of the prediction (its OKS or IoU), and 0 for those removed above.
 
-Ronchi and Perona leave a mended point an error (jitter ends at ks 0.85, a missing point at 0.5, an inverted or swapped
-one as near to its own place as it was to the wrong one); here it goes to the label, so a gain is the most that the kind
-can cost. What is of no mended kind is not changed: points that are good stay where they are, and a prediction keeps its
-score, unless scores are what is mended.
+Ronchi and Perona leave a fixed point an error (jitter ends at ks 0.85, a missing point at 0.5, an inverted or swapped
+one as near to its own location as it was to the wrong one); here it moves to the label, so a gain is an upper limit of
+the cost. Everything else is unchanged: good points, and scores unless these are fixed.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from posetools.core.geometry import Bools, Floats, Ints
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.match import Matches, Role
 
-# AP is shown with three digits: what changes none of them is not said.
+# AP is shown with three digits: smaller gains are not listed.
 _LEAST_AP_SHOWN = 0.0005
 
-# What the kinds of errors are called for people.
+# Display names of the kinds of errors.
 ERROR_NAMES: Mapping[str, str] = {
     "good": "good",
     "no_box": "no box",
@@ -36,24 +35,24 @@ ERROR_NAMES: Mapping[str, str] = {
     "jitter": "jitter",
     "left_right": "left/right inversion",
     "front_rear": "front/rear inversion",
-    "diagonal": "left/right and front/rear inversion at once",
-    "neighbour": "neighboring keypoint's place",
+    "diagonal": "left/right and front/rear inversion",
+    "neighbour": "neighboring keypoint",
     "swap": "swap with another object",
     "missing": "missing",
     "inexact": "inexact box",
-    "duplicate": "second prediction of one object",
-    "background": "prediction on nothing",
+    "duplicate": "duplicate prediction",
+    "background": "background prediction",
     "scores": "order of scores",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """The AP that mending one kind of error brings; None where there is no AP.
+    """The AP gain from fixing one kind of error; None without an AP.
 
     Attributes:
-        alone: when it alone is mended.
-        in_order: when it is mended after all kinds before it.
+        alone: if only this kind is fixed.
+        in_order: if it is fixed after all kinds before it.
     """
 
     alone: float | None
@@ -62,12 +61,12 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class LostAp:
-    """What kinds of errors cost.
+    """The AP that kinds of errors cost.
 
     Attributes:
-        ap: as it is; None without objects that count.
-        counts: kind -> how many objects or points are of it, and how many predictions.
-        gains: error -> the AP that mending it brings, in the order in which they are mended.
+        ap: the measured AP; None without objects that count.
+        counts: kind -> number of objects, points or predictions.
+        gains: error -> the AP gain from fixing it, in the order in which they are fixed.
     """
 
     ap: float | None
@@ -76,16 +75,16 @@ class LostAp:
 
     @property
     def rest(self) -> float | None:
-        """What is still missing to AP 1 when every error is mended: what is good, but not exact."""
+        """What is missing to AP 1 when every error is fixed: good, but inexact predictions."""
         steps = [gain.in_order for gain in self.gains.values() if gain.in_order is not None]
         return None if self.ap is None else 1.0 - self.ap - sum(steps)
 
     def amount(self, kind: str) -> str:
-        """Return in words how often a kind of ``counts`` is there."""
+        """Return the count for one kind in words."""
         raise NotImplementedError
 
     def sentences(self) -> tuple[str, ...]:
-        """Return one sentence per kind of error that costs AP, the dearest first."""
+        """Return one sentence per kind of error that costs AP, the most costly first."""
         lines, ap = [], self.ap or 0.0
         costly = {kind: gain.alone for kind, gain in self.gains.items() if gain.alone and gain.alone >= _LEAST_AP_SHOWN}
         for kind, alone in sorted(costly.items(), key=lambda one: -one[1]):
@@ -96,16 +95,16 @@ class LostAp:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Errors:
-    """What is wrong with some predictions, as arrays of N labeled and M predicted objects.
+    """The errors of predictions, as arrays of N labeled and M predicted objects.
 
     Attributes:
         truth: the labels.
         predicted: the predictions.
-        matches: which prediction was meant for which object.
-        absent: (N,) objects to which a prediction is to be added.
+        matches: predictions and their objects.
+        absent: (N,) objects without a prediction.
         boxes: kind -> (N,) objects whose box is wrong.
         points: kind -> (N, K) points that are wrong.
-        quality: returns the (M',) scores that mended predictions should have, from them and the (M',) rows of their
+        quality: returns the (M',) scores that fixed predictions should have, from them and the (M',) rows of their
             objects (-1: none).
     """
 
@@ -118,7 +117,7 @@ class Errors:
     quality: Callable[[Predictions, Ints], Floats]
 
     def count(self, kind: str) -> int:
-        """Return how much there is to mend of a kind: 0 means that mending it changes nothing."""
+        """Return the number of errors of one kind: 0 means that fixing it changes nothing."""
         if kind == "no_box":
             return int(self.absent.sum())
         if kind in _TAKEN_AWAY:
@@ -135,12 +134,12 @@ _TAKEN_AWAY = {"duplicate": Role.DUPLICATE, "background": Role.BACKGROUND}
 def gains(
     errors: Errors, kinds: Sequence[str], measure: Callable[[Predictions], float | None]
 ) -> tuple[float | None, dict[str, Gain]]:
-    """Return AP, and what mending each kind brings.
+    """Return AP, and the gain from fixing each kind.
 
     Args:
-        errors: what is wrong.
-        kinds: in the order in which they are mended one after another.
-        measure: returns the AP of predictions, None when there is none to measure.
+        errors: the errors.
+        kinds: in the order in which they are fixed one after another.
+        measure: returns the AP of predictions, None if undefined.
     """
     start = measure(errors.predicted)
     before, done, found = start, set[str](), dict[str, Gain]()
@@ -151,9 +150,9 @@ def gains(
         if not errors.count(kind):
             found[kind] = Gain(0.0, 0.0)
             continue
-        alone = measure(mended(errors, {kind}))
-        # The first kind that is there at all is mended after nothing.
-        after = measure(mended(errors, done | {kind})) if done else alone
+        alone = measure(fixed(errors, {kind}))
+        # Before the first kind nothing is fixed.
+        after = measure(fixed(errors, done | {kind})) if done else alone
         done.add(kind)
         found[kind] = Gain(_difference(alone, start), _difference(after, before))
         before = after
@@ -164,8 +163,8 @@ def _difference(after: float | None, before: float) -> float | None:
     return None if after is None else after - before
 
 
-def mended(errors: Errors, kinds: set[str]) -> Predictions:
-    """Return the predictions as they would be without errors of these kinds."""
+def fixed(errors: Errors, kinds: set[str]) -> Predictions:
+    """Return the predictions without errors of these kinds."""
     truth, predicted, matches = errors.truth, errors.predicted, errors.matches
     boxes, keypoints = predicted.boxes.copy(), predicted.keypoints.copy()
     for kind in kinds & set(errors.boxes):
