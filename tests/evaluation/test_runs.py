@@ -426,7 +426,7 @@ def test_what_cannot_be_evaluated_is_refused(
 
 
 def test_the_other_stage_and_a_checkpoint_without_config_are_refused(pose_run: Run, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"must be 'mmdet' for --stage det, got 'mmpose'\n  --stage pose is"):
+    with pytest.raises(RequestError, match=r"must be 'mmdet' for --stage det, got 'mmpose'\n  pass --stage pose"):
         evaluate(EvalRequest(checkpoint=pose_run.checkpoint))
     alone = tmp_path / "alone.pth"
     shutil.copyfile(pose_run.checkpoint, alone)
