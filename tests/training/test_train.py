@@ -268,7 +268,7 @@ REQUESTS: list[tuple[dict[str, Any], type[PosetoolsError], str]] = [
     ({"config": None}, RequestError, "--data DIR or --config FILE must say what to train on"),
     ({"config": Path("gone.py")}, InputError, "gone.py: config does not exist"),
     ({"data": Path("elsewhere")}, RequestError, "not for elsewhere\n  run `posetools config elsewhere`"),
-    ({"stage": "pose"}, RequestError, "must be 'mmpose' for --stage pose, got 'mmdet'\n  --stage det is"),
+    ({"stage": "pose"}, RequestError, "must be 'mmpose' for --stage pose, got 'mmdet'\n  pass --stage det"),
     ({"cfg_options": ("max_epochs",)}, RequestError, "--cfg-options must be key=value, got 'max_epochs'"),
     ({"cfg_options": ("a=[(1,2]",)}, RequestError, r"--cfg-options a=\[\(1,2\]: cannot be set in the config"),
 ]
