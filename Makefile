@@ -15,8 +15,7 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest install-ops demo test road test-core test-oldest test-ops test-pip \
-	test-peers coverage mutation faults fuzz bench docs lint format generate clean
+.PHONY: help install install-core install-oldest install-ops demo test road test-core test-oldest test-ops test-pip test-peers coverage mutation faults fuzz bench docs lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

@@ -150,7 +150,7 @@ def test_writing_refuses_what_convert_refuses(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="overwrite"):
         posetools.write(dataset, tmp_path / "set")
     posetools.write(dataset, tmp_path / "set", overwrite=True)
-    with pytest.raises(RequestError, match=r"there is no conversion\.json in it"):
+    with pytest.raises(RequestError, match=r"conversion\.json is missing"):
         posetools.write(dataset, tmp_path / "pictures", overwrite=True)
     with pytest.raises(RequestError, match=r"format must be one of labelme, .*, got 'doc'"):
         posetools.write(dataset, tmp_path / "other", format="doc")

@@ -138,7 +138,7 @@ def test_the_output_onto_the_input_is_refused(tmp_path: Path, out: str) -> None:
     write({"all": make_dataset(tmp_path / "in")}, tmp_path / "src", "copy")
     before = contents(tmp_path)
     done = run("convert", tmp_path / "src", "--out", tmp_path / out, "--overwrite")
-    assert done.status == 2 and "--out must lie outside" in done.words
+    assert done.status == 2 and "--out must be outside the source" in done.words
     assert contents(tmp_path) == before
 
 
@@ -690,12 +690,12 @@ def mode(kind: int) -> Callable[[zipfile.ZipInfo], object]:
 
 
 HOSTILE_ZIPS: Mapping[str, tuple[Callable[[Path], Path], str]] = {
-    "up": (lambda path: named(path, "../evil.json"), "leads out of it: '../evil.json'"),
-    "up inside": (lambda path: named(path, "x/../../evil.json"), "leads out of it"),
-    "absolute": (lambda path: named(path, "/tmp/evil.json"), "no relative path: '/tmp/evil.json'"),
-    "backslash": (lambda path: named(path, "..\\evil.json"), "no relative path"),
-    "drive": (lambda path: named(path, "C:evil.json"), "no relative path"),
-    "NUL": (lambda path: named(path, "evil.json\0.jpg"), "no relative path"),
+    "up": (lambda path: named(path, "../evil.json"), "leads out of the zip: '../evil.json'"),
+    "up inside": (lambda path: named(path, "x/../../evil.json"), "leads out of the zip"),
+    "absolute": (lambda path: named(path, "/tmp/evil.json"), "is not a relative path: '/tmp/evil.json'"),
+    "backslash": (lambda path: named(path, "..\\evil.json"), "is not a relative path"),
+    "drive": (lambda path: named(path, "C:evil.json"), "is not a relative path"),
+    "NUL": (lambda path: named(path, "evil.json\0.jpg"), "is not a relative path"),
     "long": (lambda path: named(path, f"{'x' * 300}.json"), "is too long"),
     "deep": (lambda path: named(path, "x/" * 600 + "a.json"), "is too long"),
     "link": (lambda path: zip_of(path, {"a": b"{}", "l.json": b"/etc/passwd"}, mode(stat.S_IFLNK)), "it is a link"),

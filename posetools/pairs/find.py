@@ -158,8 +158,8 @@ def pair_of_run(run: Path) -> Pair:
             listed = ", ".join(str(model.work_dir) for model in models) or "none"
             raise RequestError(
                 f"{run}: must have one folder with a {stage} run, got {listed}\n"
-                "  use a folder of `posetools train --stage all`, or name two models with\n"
-                "  --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT, as in `posetools predict`"
+                "  use a folder of `posetools train --stage all`, or name two models as in\n"
+                "  `posetools predict --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT`"
             )
     return Pair(found["det"][0], found["pose"][0])
 

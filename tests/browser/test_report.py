@@ -268,6 +268,6 @@ def check_scrolling(chromium: Any, *, scripted: bool = True) -> None:
         assert hint.is_displayed() or not scrolls
         assert not hint.is_displayed() or scrolls or not scripted
         if scrolls:
-            assert "scroll it sideways" in hint.text
+            assert "Scroll sideways" in hint.text
             assert hint.rect["x"] + hint.rect["width"] <= 400
     assert wider

@@ -313,7 +313,7 @@ def test_another_skeleton_brings_its_own_template(tmp_path: Path) -> None:
     [
         ({"points": _trailer()["template"]["points"][1:]}, "points must be the 8 keypoints, each once"),
         ({"faces": [{"name": "left", "normal": [0, 0, 0]}]}, "must be a vector with a direction"),
-        ({"faces": [{"name": "a", "normal": [0, 1, 0]}] * 2}, "must have names of their own"),
+        ({"faces": [{"name": "a", "normal": [0, 1, 0]}] * 2}, "names of faces must be unique"),
         ({"modes": [{"name": "m", "sd": 0, "along": [1, 0, 0], "points": []}]}, "sd"),
         (
             {"modes": [{"name": "m", "sd": 1, "along": [1, 0, 0], "points": ["x"]}]},

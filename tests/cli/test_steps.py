@@ -50,7 +50,7 @@ def test_a_run_that_time_has_cut_short_is_judged(
     assert "usable" not in capsys.readouterr().out
     print_result(replace(result, enough=3000), stage)
     out = capsys.readouterr().out
-    assert f"{measure} 0.107 is too low to be usable (below 0.5); 240 of the 3000 iterations" in out
+    assert f"{measure} 0.107 is too low to be usable (below 0.5); trained 240 of the recipe's 3000 iterations" in out
     assert "│ iterations │ 240 │" in " ".join(out.split())
 
 

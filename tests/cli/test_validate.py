@@ -128,4 +128,4 @@ def test_near_duplicates_are_found_when_asked_for(cars: Path) -> None:
 def test_near_duplicates_need_the_images(cars: Path) -> None:
     done = run("validate", cars, "--near-duplicates", "--no-images")
     assert done.status == 2
-    assert "--near-duplicates looks at the images" in done.err
+    assert "--near-duplicates reads the images" in done.err

@@ -68,7 +68,8 @@ def test_each_error_that_stops_a_conversion_has_a_way_on_and_no_other_has() -> N
 
 
 def test_a_way_on_is_an_option_or_something_to_do_or_why_there_is_none() -> None:
-    starts = ("`--", "Cannot be read, because ", "Add ", "Correct ", "Delete ", "Draw ", "Give ", "Turn ", "Write ")
+    verbs = ("Add", "Correct", "Delete", "Draw", "Export", "Give", "Label", "Replace", "Rotate", "Use", "Write")
+    starts = ("`--", "Cannot be read, because ", *(f"{verb} " for verb in verbs))
     assert not {code: way for code, way in WAYS_ON.items() if not way.startswith(starts) or not way.endswith(".")}
 
 

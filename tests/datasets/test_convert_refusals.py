@@ -27,11 +27,13 @@ Setting = Callable[[Path], dict[str, Any]]
             id="missing source",
         ),
         pytest.param(lambda t: {"out": t / "src"}, ["--out must be outside the source"], id="onto the source"),
-        pytest.param(lambda t: {"out": t / "src" / "out"}, ["and not around it"], id="into the source"),
-        pytest.param(lambda t: {"out": t}, ["--out must lie outside", "choose a folder next to it"], id="around it"),
+        pytest.param(lambda t: {"out": t / "src" / "out"}, ["and must not contain it"], id="into the source"),
+        pytest.param(
+            lambda t: {"out": t}, ["--out must be outside the source", "choose a folder next to it"], id="around it"
+        ),
         pytest.param(
             lambda t: {"out": t / "pictures" / "x", "read": ReadOptions(image_roots=(t / "pictures",))},
-            ["--out must lie outside"],
+            ["--out must be outside the source"],
             id="into an image root",
         ),
         pytest.param(
@@ -107,7 +109,7 @@ def test_a_skeleton_file_inside_the_output_is_not_replaced(tmp_path: Path) -> No
     convert_one(source, tmp_path / "out")
     own = tmp_path / "out" / "own.yaml"
     shutil.copy(Path(__file__).parents[2] / "schemas" / "car8.yaml", own)
-    with pytest.raises(RequestError, match="--out must lie outside"):
+    with pytest.raises(RequestError, match="--out must be outside the source"):
         convert_one(source, tmp_path / "out", overwrite=True, skeleton=own)
     assert own.is_file()
 

@@ -241,9 +241,9 @@ def test_refusals(tmp_path: Path) -> None:
         (MergeRequest(sources=(a,), out=out), "merge needs at least 2 data sets, got 1"),
         (MergeRequest(sources=(a, b, tmp_path / "b/../a"), out=out), "each data set must be given once"),
         (MergeRequest(sources=(a, b), out=a / "images/out"), "--out must be outside the source"),
-        (MergeRequest(sources=(a, tmp_path / "no"), out=out), "no: must be a data set folder, but there is no such"),
+        (MergeRequest(sources=(a, tmp_path / "no"), out=out), "no: must be a data set folder, but does not exist"),
         (MergeRequest(sources=(a, b), out=tmp_path / "pictures-a"), "exists and is not empty"),
-        (MergeRequest(sources=(a, b), out=tmp_path / "pictures-a", overwrite=True), "there is no conversion.json"),
+        (MergeRequest(sources=(a, b), out=tmp_path / "pictures-a", overwrite=True), "conversion.json is missing"),
         (MergeRequest(sources=(a, b), out=out, keep_in="test"), "--keep-in must be one of train, val, got 'test'"),
         (MergeRequest(sources=(a, b), out=out, names={"x": "y"}), "--map must be label=NAME with a name of skeleton"),
     ):

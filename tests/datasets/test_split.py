@@ -485,5 +485,5 @@ def test_resplit_needs_train_or_val(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"must have a train_coco\.json or a val_coco\.json, got test"):
         resplit(folder)
     shutil.rmtree(folder)
-    with pytest.raises(RequestError, match="no such folder"):
+    with pytest.raises(RequestError, match="does not exist"):
         resplit(folder)

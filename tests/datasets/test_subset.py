@@ -170,7 +170,7 @@ def test_refusals_write_nothing(data: Path) -> None:
         ({"limit": 0}, "--limit must be 1 or more, got 0"),
         ({"objects": True}, "--objects requires a condition on size or findings"),
         ({"out": data / "part"}, "--out must be outside the source"),
-        ({"data": data.parent / "no"}, "there is no such folder"),
+        ({"data": data.parent / "no"}, "does not exist"),
     ]
     for changes, part in cases:
         with pytest.raises(RequestError) as caught:

@@ -56,6 +56,12 @@ def _with_boats(document: Any) -> None:
     document["annotations"] += [{"id": number, **boat} for number in (8, 9)]
 
 
+def _pairs(document: Any) -> None:
+    """Write keypoints as x, y without visibility."""
+    for one in document["annotations"]:
+        one["keypoints"] = [value for i, value in enumerate(one["keypoints"]) if i % 3 < 2]
+
+
 def _three_keypoints(document: Any) -> None:
     document["categories"][0]["keypoints"] = []
     for one in document["annotations"]:
@@ -77,6 +83,7 @@ CASES = [
         again=("src", *SKELETON, "--categories", "fish"),
     ),
     Case("objects without a box", lambda: coco(_of_objects(bbox=None)), ("--box-from keypoints",), want=AROUND_BOTH),
+    Case("keypoints without visibility", lambda: coco(_pairs), ("--assume-visible",)),
     Case("keypoints as objects", lambda: coco(_flat), ("--keypoints-from categories",)),
     Case(
         "keypoints as objects, without boxes",

@@ -308,7 +308,7 @@ CASES = [
     Case(
         "all left out",
         lambda: [*labelme(fish_shapes(labels={"fish": "shark"})), "--categories", "whale"],
-        ("take back what --ignore, --categories or --drop-crowds says of them",),
+        ("the options exclude all objects: change --ignore, --categories or --drop-crowds",),
         again=("src", *SKELETON, "--map", "shark=fish"),
     ),
     Case("a link under another name", _other_name, ("--image-root *",)),

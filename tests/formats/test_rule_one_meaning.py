@@ -118,7 +118,7 @@ READ: list[tuple[str, Callable[[], list[str]], Objects, str]] = [
     ("yolo-pose: kpt_shape as fractions", lambda: yolo(kpt_shape=[4.0, 3.0]), BOTH, "kpt_shape"),
     ("yolo-pose: flip_idx as texts", lambda: yolo(flip_idx=["0", "1", "3", "2"]), BOTH, "flip_idx"),
     ("yolo-pose: an empty flip_idx", lambda: yolo(flip_idx=[]), BOTH, "flip_idx"),
-    ("deeplabcut: cells beyond the header", lambda: _of_animals("55.0\n", "55.0,,\n"), CLIP, "beyond"),
+    ("deeplabcut: cells beyond the header", lambda: _of_animals("55.0\n", "55.0,,\n"), CLIP, "further empty cells"),
     ("deeplabcut: lines that end early", lambda: _of_animals(",40.0,55.0\n", "\n"), EARLY, "missing cells"),
     ("cvat: a group as a fraction", lambda: _in_cvat(' group_id="1"', ' group_id="1.0"'), BOTH, "group_id"),
     ("cvat: occluded as True", lambda: _in_cvat('label="nose"', 'label="nose" occluded="True"'), HIDDEN, "occluded"),
@@ -131,7 +131,7 @@ READ: list[tuple[str, Callable[[], list[str]], Objects, str]] = [
     ("via: backwards", lambda: _in_via('"x": 10.0, "y": 20.0, "width": 60.0', '"x": 70.0, "y": 20.0, "width": -60.0'),
      BOTH, "negative"),
     ("custom: a visibility as a fraction", lambda: _of_rows("", ",2,10", ",2.0,10"), BOTH, "a fraction"),
-    ("custom: a word with a capital", lambda: _of_rows(WORDS, ",2,10", ",Visible,10"), BOTH, "capitals"),
+    ("custom: a word with a capital", lambda: _of_rows(WORDS, ",2,10", ",Visible,10"), BOTH, "another letter case"),
 ]  # fmt: skip
 
 

@@ -140,7 +140,7 @@ def test_without_labelme_it_is_said_how_to_get_it(
         (["empty"], "empty must be a folder with images, got 'none in it'"),
         (["cars", "--skeleton", "car9"], "skeleton must be one of car8"),
         (["cars", "--then-validate"], "--then-validate needs --then-convert DIR"),
-        (["cars", "--then-convert", "cars"], "--then-convert must lie outside of what is read"),
+        (["cars", "--then-convert", "cars"], "--then-convert must be outside the source"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_labelme_starts(

@@ -124,7 +124,7 @@ def test_what_cannot_be_trained_on_is_refused(
 
 def test_both_splits_have_to_be_there(tmp_path: Path) -> None:
     (write_coco(tmp_path) / "val_coco.json").unlink()
-    with pytest.raises(RequestError, match=r"val_coco\.json: must be there.*\n.*posetools split"):
+    with pytest.raises(RequestError, match=r"val_coco\.json: must exist.*\n.*posetools split"):
         read_facts(tmp_path, CAR8)
     with pytest.raises(RequestError, match="must be a data set folder, but does not exist"):
         read_facts(tmp_path / "nowhere", CAR8)

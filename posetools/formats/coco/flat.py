@@ -100,8 +100,8 @@ def _told(points: Mapping[int, str], skeleton: Skeleton) -> Note:
     message = f"keypoints must belong to objects, got {len(names)} categories that are keypoints: {listed}"
     hint = (
         f"`posetools convert --keypoints-from categories` joins them if each is in exactly one box of category "
-        f"{skeleton.category.name!r} (with --one-object-per-image --box-from keypoints if every image shows one "
-        f"object); else {_EXPORT_KEYPOINTS}"
+        f"{skeleton.category.name!r} (`posetools convert --keypoints-from categories --one-object-per-image --box-from "
+        f"keypoints` if every image shows one object); else {_EXPORT_KEYPOINTS}"
     )
     return "E127", "categories", message, hint
 

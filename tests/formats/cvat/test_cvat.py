@@ -268,7 +268,7 @@ MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     ('group_id="1"', 'group_id="x"', "E311", ": box[0].group_id", ["group_id must be an integer, got 'x'"]),
     ('<skeleton label="car" ', "<skeleton ", "E311", ": skeleton[0].label", ["label must be a string, got None"]),
     ('name="a.jpg"', 'name="b.jpg"', "E121", "", ["an existing image, got 'b.jpg'", "4 shapes left out"]),
-    ('name="a.jpg"', 'name="../a.jpg"', "E125", "", ["got '../a.jpg'", "--image-root DIR allows"]),
+    ('name="a.jpg"', 'name="../a.jpg"', "E125", "", ["got '../a.jpg'", "--image-root DIR also searches"]),
     ('width="320"', 'width="640"', "E123", "", ["must be (320, 240), the size of a.jpg, got (640, 240)", "4 shapes"]),
     ('width="320"', 'width="0"', "E311", "", ["width must be a positive integer (pixels), got '0'", "4 shapes left"]),
     ('width="320"', 'width="wide"', "E311", "", ["width must be a positive integer (pixels), got 'wide'"]),

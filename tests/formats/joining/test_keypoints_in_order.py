@@ -133,7 +133,7 @@ def test_via_points_without_any_label(tmp_path: Path) -> None:
     folder = tmp_path / "src"
     folder.mkdir()
     via(folder, labels=False)
-    assert f"--kpt-order {','.join(NAMES)} takes the points" in convert(folder).words
+    assert f"--kpt-order {','.join(NAMES)} reads the points" in convert(folder).words
     assert "--box-from keypoints" in convert(folder, "--kpt-order", ORDER).words
     assert convert(folder, "--kpt-order", ORDER, "--box-from", "keypoints", "--box-margin", "0").status == 0
     assert [one["keypoints"] for one in objects(folder)] == [coco_keypoints(points) for _, points in CHAIRS] * 2

@@ -268,7 +268,7 @@ def test_damaged_files_are_reported_beside_those_that_are_read(tmp_path: Path) -
     ["zip", "rot13", "idna", "punycode", "unicode_escape", "utf_7", "utf-16", "cp037", "undefined", "x", "", "a\0"],
 )
 def test_what_is_no_encoding_of_text_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RequestError, match="--encoding must be an encoding that Python knows and that leaves ASCII"):
+    with pytest.raises(RequestError, match="--encoding must be a Python encoding that keeps ASCII"):
         converted(tmp_path, source(tmp_path, "gbk"), encoding=name)
 
 

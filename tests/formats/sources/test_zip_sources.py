@@ -112,7 +112,7 @@ def test_a_refusal_names_the_zip(scratch: Path, source_format: tuple[str, ...]) 
     zipped("notes.zip", Path("notes"))
     done = convert("notes.zip", more=source_format)
     assert done.status == (1 if source_format else 2)
-    assert ("notes.zip/a.json" if source_format else "notes.zip: must be of a format") in done.words
+    assert ("notes.zip/a.json" if source_format else "notes.zip: must be in a format") in done.words
     assert source_format or "a.json: is not JSON (line 3, column 1)" in done.words
     assert ".posetools-" not in done.out + done.err and list(scratch.iterdir()) == []
 
