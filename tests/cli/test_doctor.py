@@ -83,7 +83,7 @@ def test_two_problems_give_two_lines_with_their_fixes(monkeypatch: pytest.Monkey
     lines = [line.strip() for line in done.stdout.splitlines()]
     numpy = "numpy: 2.1.0 (expected 1.23.5; xtcocotools is compiled for it; numpy 2 breaks it)"
     assert lines[lines.index(numpy) + 1] == "fix: uv sync --inexact --extra train"
-    opencv = "one opencv package: opencv-python and opencv-python-headless (expected opencv-python alone"
+    opencv = "one opencv package: opencv-python and opencv-python-headless (expected only opencv-python"
     (place,) = (place for place, line in enumerate(lines) if line.startswith(opencv))
     assert lines[place + 1] == (
         "fix: uv pip uninstall --python .venv opencv-python-headless"

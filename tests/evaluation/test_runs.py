@@ -235,7 +235,7 @@ def test_the_whole_pair_has_the_numbers_of_its_models_alone(whole: Report, pair_
 
 def test_evaluating_on_what_it_was_trained_on_is_said(pair_dir: Path) -> None:
     report = evaluate(EvalRequest(run=pair_dir, device="cpu", split="train"))
-    assert any("4 of 4 images were trained on" in sentence for sentence in report.sentences)
+    assert any("4 of 4 images were used for training" in sentence for sentence in report.sentences)
 
 
 def test_a_run_is_one_command(pair_dir: Path, whole: Report, tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_a_config_with_a_flip_test_is_measured_without_and_that_is_said(
         assert "gain of a flip test" in shown
     plain = run("eval", "--run", pair_dir, "--device", "cpu", "--report", page)
     assert "gain of a flip test" not in plain.out
-    assert "--flip-test</code> measures what averaging with the mirrored crop would add" in page.read_text()
+    assert "--flip-test</code> measures the gain of averaging with the mirrored crop" in page.read_text()
     assert "flip_test=True" not in plain.out
 
 
@@ -382,7 +382,7 @@ def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: Repor
 
 
 PAIRS_REFUSED: list[tuple[list[str], str]] = [
-    ([], "name the models to evaluate --run DIR or --bundle ZIP evaluates a pair"),
+    ([], "name the models to evaluate fix: --run DIR or --bundle ZIP for a pair"),
     (["a.pth"], "a.pth: --stage must be det or pose, got none"),
     (
         ["a.pth", "--stage", "det", "--run", "work_dirs"],

@@ -315,7 +315,7 @@ def test_a_lying_input_is_compared_on_lying_images(pair: Pair, tmp_path: Path) -
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"out": Path("cars.onnx")}, r"--out must be a file name ending in \.zip, got cars\.onnx"),
     ({"data": Path("none")}, "none: must be a data set folder"),
-    ({"pictures": ("none.png",)}, r"none\.png"),
+    ({"images": ("none.png",)}, r"none\.png"),
     ({"device": "cuda:99"}, "--device cuda:99"),
 ]
 
@@ -338,7 +338,7 @@ def test_int8_needs_labels(pair: Pair, tmp_path: Path) -> None:
 def test_a_bundle_is_replaced_only_when_asked(pair: Pair, made: ExportResult, tmp_path: Path) -> None:
     out = tmp_path / "cars.zip"
     shutil.copyfile(made.out, out)
-    with pytest.raises(RequestError, match=r"cars.zip: exists\n  --overwrite replaces it"):
+    with pytest.raises(RequestError, match=r"cars.zip: exists already\n  use --overwrite to replace it"):
         export(ExportRequest(pair=pair, out=out))
     assert out.read_bytes() == made.out.read_bytes()
     export(ExportRequest(pair=pair, out=out, bbox_thr=THR, overwrite=True))

@@ -276,7 +276,7 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
         "state_dict.head.weight",
         "weights must be finite numbers, got 2 of 4 NaN or infinite\n  training diverged",
     ),
-    "infinite": (lambda: {"state_dict": not_a_number(1)}, "state_dict.head.weight", "got 1 of 2 that are not"),
+    "infinite": (lambda: {"state_dict": not_a_number(1)}, "state_dict.head.weight", "got 1 of 2 NaN or infinite"),
     "meta that is none": (lambda: {"meta": [1]}, "meta", "value must be a dict, got 'list'"),
     "meta with bytes": (
         lambda: {"meta": {"dataset_meta": {"a": [b"x"]}}},

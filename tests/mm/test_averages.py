@@ -222,7 +222,7 @@ def test_rescue_replaces_them_with_the_raw_weights(stale: Trained) -> None:
     assert best is not None
     done = run_command("rescue", work_dir.parent)
     assert done.status == 0, done.err
-    assert f"{work_dir / 'epoch_2.pth'}: holds the weights as trained" in done.out
+    assert f"{work_dir / 'epoch_2.pth'}: now has the trained weights" in done.out
     assert f"posetools eval --run {work_dir.parent}" in done.out
     for name in ("epoch_1.pth", "epoch_2.pth", "metrics.json", "evaluations.json", best.name):
         assert (work_dir / KEPT / name).read_bytes() == before[name], name

@@ -207,7 +207,7 @@ def test_a_name_that_is_not_in_the_zoo_gets_the_nearest_names() -> None:
     assert done.status == 2
     assert "x.jpg" in done.err, "what is wrong with the input is said before models are looked for"
     with pytest.raises(
-        RequestError, match=r"--det faster-rcnn_r50_fpn_1x_cocoo: is neither a file(.|\n)* names like it: .*1x_coco"
+        RequestError, match=r"--det faster-rcnn_r50_fpn_1x_cocoo: is neither a file(.|\n)* similar names: .*1x_coco"
     ):
         named_pair(("faster-rcnn_r50_fpn_1x_cocoo", "a.pth"), (PEOPLE[0], "b.pth"), "predict")
 

@@ -175,19 +175,25 @@ def test_a_config_that_counts_iterations_is_refused(tiny: Tiny) -> None:
         schedule_of(config)
 
 
-def _temporary_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("posetools-dry-run-*"))
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the folder in which this test's temporary folders are made; other tests have their own."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 @pytest.mark.parametrize("stage", ["det", "pose"])
-def test_a_dry_run_measures_the_real_thing_and_leaves_nothing(tiny: Tiny, tmp_path: Path, stage: Stage) -> None:
-    before = _temporary_folders()
+def test_a_dry_run_measures_the_real_thing_and_leaves_nothing(
+    tiny: Tiny, tmp_path: Path, temporary: Path, stage: Stage
+) -> None:
     told = Recorder()
     work_dir = tmp_path / "run"
     request = TrainRequest(stage=stage, config=tiny.config(stage), work_dir=work_dir, device="cpu", epochs=20)
     estimate = dry_run(request, told)
     assert not work_dir.exists()
-    assert _temporary_folders() == before
+    assert not list(temporary.iterdir())
     assert told.text.splitlines()[-1].startswith(f"trying {stage} on cpu")
     seen = estimate.measured
     config = load_config(tiny.config(stage))
@@ -242,8 +248,7 @@ def test_it_is_refused_for_what_the_real_run_is_refused_for(tiny: Tiny, det_run:
         dry_run(replace(request, work_dir=det_run.work_dir, device="cpu"))
 
 
-def test_a_failure_does_not_name_the_folder_that_is_gone(tiny: Tiny, tmp_path: Path) -> None:
-    before = _temporary_folders()
+def test_a_failure_does_not_name_the_folder_that_is_gone(tiny: Tiny, tmp_path: Path, temporary: Path) -> None:
     options = ("default_hooks.timer.type=NoSuchHook",)
     request = TrainRequest(stage="det", config=tiny.det, work_dir=tmp_path / "run", device="cpu", cfg_options=options)
     with pytest.raises(RunError) as caught:
@@ -251,7 +256,7 @@ def test_a_failure_does_not_name_the_folder_that_is_gone(tiny: Tiny, tmp_path: P
     first, second = str(caught.value).splitlines()
     assert "NoSuchHook is not in the" in first
     assert second == "  set POSETOOLS_DEBUG=1 for the traceback"
-    assert _temporary_folders() == before
+    assert not list(temporary.iterdir())
 
 
 def test_no_tracker_is_used_and_no_pair_is_emitted(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def test_one_round(tiny: Tiny, det_run: Run, pose_run: Run, tmp_path: Path) -> N
     # As labelme saves it.
     file.write_text(json.dumps(document, indent=2, ensure_ascii=False))
     again = run("prelabel", folder, *models, "--kpt-thr", "0.01")
-    assert again.status == 0 and "5 renewed" in again.out and "1 that a person saved" in again.out
+    assert again.status == 0 and "5 updated" in again.out and "kept 1 saved by a person" in again.out
     assert json.loads(file.read_text()) == document
     compared = run("diff", before, folder, "--json", tmp_path / "changes.json")
     assert compared.status == 0, compared.err

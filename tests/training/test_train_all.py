@@ -76,8 +76,8 @@ def test_det_pose_and_the_evaluation_of_both(tiny: Tiny, tmp_path: Path, capsys:
     print_both(result)
     words = " ".join(capsys.readouterr().out.split())
     for said in (
-        f"{result.det.iterations} of the 500 iterations that the recipe aims at were trained",
-        f"{result.pose.iterations} of the 600 iterations that the recipe aims at were trained",
+        f"trained {result.det.iterations} of the recipe's 500 iterations",
+        f"trained {result.pose.iterations} of the recipe's 600 iterations",
         "box AP50 ",
         "PCK@0.1 on labeled boxes ",
         f"│ iterations │ {result.det.iterations} │ {result.pose.iterations} │",
@@ -285,7 +285,9 @@ def test_both_are_tried_on_the_command_line_and_nothing_is_kept(
 def test_one_stage_has_one_config(tiny: Tiny) -> None:
     done = run("train", "--stage", "det", "--config", tiny.det, "--config", tiny.pose)
     assert done.status == 2
-    assert done.err.startswith(f"error: --config must be given once, got {tiny.det}, {tiny.pose}\n  --stage all trains")
+    assert done.err.startswith(
+        f"error: --config must be given once, got {tiny.det}, {tiny.pose}\n  fix: leave one out, or --stage all"
+    )
 
 
 @pytest.mark.parametrize(
