@@ -156,7 +156,7 @@ class MissingExtraError(PosetoolsError):
 
     def __init__(self, what: str, extra: str, missing: str) -> None:
         self.extra = extra
-        # mmcv must be compiled against torch, which is configured only for uv.
+        # pip needs more than one line, because of chumpy: docs/install.md.
         command = "uv sync --extra train" if extra == "train" else f"pip install '.[{extra}]'"
         super().__init__(
             f"{what} needs the '{extra}' extra ({missing} is not installed)\n"

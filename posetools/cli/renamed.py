@@ -1,4 +1,4 @@
-"""Names that 0.3 changed. The old ones still work, with a note on stderr; 0.4 removes this module."""
+"""Names that 0.2 changed. The old ones still work, with a note on stderr; 0.4 removes this module."""
 
 from __future__ import annotations
 
