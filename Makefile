@@ -79,7 +79,7 @@ demo: install  ## run the full pipeline on rendered cars: from labelme files to 
 test: install lint  ## run the linters, mypy and all tests
 	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest $(IN_PARALLEL)
 
-road: install  ## run the README's commands on two small data sets (five minutes of training each), and check the results
+road: install  ## run the README's commands on two small data sets (nine minutes of training each), and check the results
 	@.venv/bin/python -m tests.road
 
 test-core: install-core lint  ## run the linters, mypy, and the tests that need no OpenMMLab (five minutes)
