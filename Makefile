@@ -55,19 +55,20 @@ install-oldest: .venv-oldest/.train  ## install the oldest supported stack (torc
 	@echo "== .venv-oldest/ is up to date: .venv-oldest/bin/posetools"
 
 # mmcv's build imports pkg_resources (setuptools < 81) and torch, and needs nvcc if torch sees a GPU: hide the GPU.
-COMPILE := MMCV_WITH_OPS=1 CFLAGS="-O2 -g0" CUDA_VISIBLE_DEVICES= $(UV) pip install --no-deps --no-build-isolation --no-binary mmcv mmcv==2.1.0
+define COMPILE_OPS
+@$(UV) pip install --python $(1) ninja psutil
+@$(UV) pip uninstall --python $(1) mmcv-lite
+@MMCV_WITH_OPS=1 CFLAGS="-O2 -g0" CUDA_VISIBLE_DEVICES= $(UV) pip install --python $(1) --no-deps \
+		--no-build-isolation --no-binary mmcv mmcv==2.1.0
+endef
 install-ops: install  ## replace mmcv by one with compiled ops (C++ compiler, 10 to 20 minutes); only other models need them
-	@$(UV) pip install --python .venv ninja psutil
-	@$(UV) pip uninstall --python .venv mmcv-lite
-	@$(COMPILE) --python .venv
+	$(call COMPILE_OPS,.venv)
 	@echo "== mmcv's compiled ops are in .venv/; make clean install restores mmcv-lite"
 
 .venv-ops/.train: pyproject.toml $(NEEDS_UV)
 	@echo "== installing mmcv with compiled ops into .venv-ops/ (10 to 20 minutes)"
 	@UV_PROJECT_ENVIRONMENT=.venv-ops $(SYNC) --extra train --extra dev
-	@$(UV) pip install --python .venv-ops ninja psutil
-	@$(UV) pip uninstall --python .venv-ops mmcv-lite
-	@$(COMPILE) --python .venv-ops
+	$(call COMPILE_OPS,.venv-ops)
 	@touch .venv-ops/.train
 
 test-ops: .venv-ops/.train  ## compare the ops in use with mmcv's compiled ones: NMS, RoIAlign, gradients, detections

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Op: TypeAlias = Callable[..., Any]
 EXTENSION = "mmcv._ext"
+# Of these mmcv has kernels for GPUs only.
+_GPU_ONLY = {"roi_pool_forward", "roi_pool_backward"}
 
 
 def nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
@@ -354,7 +356,7 @@ class MissingExtension:
 def install() -> None:
     """Give mmcv these ops where it has none of its own, also for devices that its own have no kernels for.
 
-    Safe to repeat. Import this before ``mmcv.ops``.
+    Safe to repeat. Call this before ``mmcv.ops`` is imported.
     """
     if find_spec(EXTENSION) is None:
         sys.meta_path.append(cast("Any", MissingExtension))
@@ -363,10 +365,11 @@ def install() -> None:
     extension = ext_loader.load_ext("_ext", list(OPS))
     if not is_compiled():
         return
-    devices = {"cpu", "cuda"} if has_cuda_kernels() else {"cpu"}
+    cuda = {"cuda"} if has_cuda_kernels() else set()
     for name, ours in OPS.items():
         compiled = getattr(extension, name)
         if not hasattr(compiled, "compiled"):
+            devices = cuda if name in _GPU_ONLY else {"cpu", *cuda}
             setattr(extension, name, choose_by_device(compiled, ours, devices))
 
 

@@ -19,6 +19,11 @@ from tests.mm.op_cases import LAYERS, NMS_CALLS, detections, random_boxes
 pytestmark = pytest.mark.train
 
 
+@pytest.fixture(autouse=True)
+def installed() -> None:
+    ops.install()
+
+
 def iou(a: Any, b: Any, offset: int) -> Any:
     width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]) + np.float32(offset)
     shared = max(width, np.float32(0)) * max(height, np.float32(0))
@@ -102,15 +107,8 @@ def test_roi_align_is_the_mean_of_bilinear_samples(aligned: bool) -> None:
             assert found[number, 0, row, column].item() == pytest.approx(sum(values) / len(values), abs=1e-5)
 
 
-def _skip_without_roi_pool() -> None:
-    if ops.is_compiled():
-        pytest.skip("mmcv's compiled RoIPool is for GPUs only")
-
-
 def test_roi_pool_is_the_maximum_of_the_cells_that_a_bin_touches() -> None:
     import torch
-
-    _skip_without_roi_pool()
     from mmcv.ops import roi_pool
 
     features = torch.rand(1, 2, 8, 10, generator=torch.Generator().manual_seed(0))
@@ -129,8 +127,6 @@ def test_roi_pool_is_the_maximum_of_the_cells_that_a_bin_touches() -> None:
 def test_gradients_are_those_of_small_steps(name: str) -> None:
     import torch
 
-    if name == "roi_pool":
-        _skip_without_roi_pool()
     run, tensors = LAYERS[name](torch.float64)
     assert torch.autograd.gradcheck(run, tensors, eps=1e-6, atol=1e-5)
 
