@@ -6,19 +6,19 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-import textwrap
-from collections.abc import Iterator
+import os
+from typing import Any
+from unittest.mock import patch
 
+from click import Context
+from typer.main import get_command
+
+from posetools.cli.app import app
 from posetools.cli.commands import COMMANDS
-from tools.docs_pages import DOCS, Command, Row, commands, rows, usage
+from tools.docs_pages import DOCS, commands
 
 PAGE = "cli.md"
 WIDTH = 80
-# An option's text starts in this column, or on a line of its own below a longer name.
-_INDENT = 28
-_CODE_OR_OPTION = re.compile(r"`[^`]*`|--[a-z][\w-]*")
 
 _HEAD = """\
 <!-- made from the commands by `make generate` -->
@@ -37,39 +37,23 @@ def cli_page() -> str:
     """Return the page as Markdown."""
     panels = {command.name: command.panel for command in COMMANDS}
     sections: dict[str, list[str]] = {panel: [] for panel in panels.values() if panel}
-    for page, name, command in commands():
-        sections[panels[name.split()[0]]].append(_section(page, name, command))
+    for page, name, _ in commands():
+        guide = page.removesuffix(".md")
+        text = f"### posetools {name}\n\n```text\n{_help(name)}```\n\nGuide: [{guide}]({page})\n"
+        sections[panels[name.split()[0]]].append(text)
     parts = [_HEAD, *(f"## {panel}\n\n" + "\n".join(texts) for panel, texts in sections.items())]
     return "\n".join(parts)
 
 
-def _section(page: str, name: str, command: Command) -> str:
-    panels: dict[str, list[Row]] = {}
-    for row in rows(command):
-        panels.setdefault(row.panel, []).append(row)
-    help_text = [usage(name, command)]
-    for panel, of_panel in panels.items():
-        help_text += ["", f"{panel}:"]
-        help_text += [line for row in of_panel for line in _lines(row)]
-    about = _CODE_OR_OPTION.sub(lambda found: f"`{found[0].strip('`')}`", inspect.getdoc(command) or "")
-    guide = page.removesuffix(".md")
-    block = "\n".join(help_text)
-    return f"### posetools {name}\n\n{about}\n\n```text\n{block}\n```\n\nGuide: [{guide}]({page})\n"
-
-
-def _lines(row: Row) -> Iterator[str]:
-    """Yield an argument or option with its text beside it, in lines of the page's width."""
-    notes = ["repeatable"] if row.repeatable and "repeat" not in row.help.lower() else []
-    if row.default:
-        notes.append(row.default if row.default == "required" else f"default: {row.default}")
-    text = " ".join([*row.help.split(), *(f"[{note}]" for note in notes)])
-    texts = textwrap.wrap(text, WIDTH - _INDENT, break_long_words=False, break_on_hyphens=False)
-    head = f"  {row.name}"
-    if len(head) + 2 > _INDENT or not texts:
-        yield head
-    else:
-        yield head.ljust(_INDENT) + texts.pop(0)
-    yield from (" " * _INDENT + line for line in texts)
+def _help(name: str) -> str:
+    """Return what a command's ``--help`` prints on a terminal of WIDTH columns."""
+    command: Any = get_command(app)
+    context = Context(command, info_name="posetools")
+    for word in name.split():
+        command = command.commands[word]
+        context = Context(command, info_name=word, parent=context)
+    with patch.dict(os.environ, COLUMNS=str(WIDTH)):
+        return str(command.get_help(context)).strip() + "\n"
 
 
 if __name__ == "__main__":
