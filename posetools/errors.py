@@ -12,17 +12,19 @@ The tree::
 
 Lower-level errors (OSError, pydantic's ValidationError, those of libraries) are translated where they occur, always
 with ``raise ... from exc``. The command line turns a PosetoolsError into text and an exit status in one place.
+
+A message is a sentence; then its details, a line each; then, after ``fix: ``, what to do (``as_message``).
 """
 
 from __future__ import annotations
 
+import copyreg
 import itertools
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     import yaml
@@ -40,6 +42,7 @@ _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 _OWN_BREAK = re.compile(r"\n(?=  )")
 # Between the lines of a message.
 MESSAGE_BREAK = "\n  "
+_FIX = "fix: "
 _BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
 
 
@@ -51,14 +54,38 @@ class PosetoolsWarning(UserWarning):
 
 
 class PosetoolsError(Exception):
-    """Base of every error that posetools raises on purpose."""
+    """Base of every error that posetools raises on purpose.
+
+    Attributes:
+        sentence: what is wrong.
+        details: more about it, a line each.
+        hints: what to do or to type, a line each; empty if unknown.
+    """
 
     exit_status = 2
+    # What is printed before the hint.
+    label: ClassVar[str] = _FIX
+
+    def __init__(self, sentence: str, *details: str, hint: str | Sequence[str] = "") -> None:
+        super().__init__(sentence, *details)
+        self.sentence, self.details, self.hints = sentence, details, _lines_of(hint)
 
     @property
-    def lines(self) -> tuple[str, ...]:
-        """The message line by line: what is wrong, how to fix it if known, then the error's notes."""
-        return (*str(self).split(MESSAGE_BREAK), *getattr(self, "__notes__", ()))
+    def hint(self) -> str:
+        """All hints in one line, empty if there are none."""
+        return "; ".join(self.hints)
+
+    @property
+    def in_one_line(self) -> str:
+        """The whole message, for a list of problems."""
+        return "; ".join((self.sentence, *self.details, *self.hints))
+
+    def __str__(self) -> str:
+        return as_message(self.sentence, *self.details, hint=self.hints, label=self.label)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross processes, and exceptions are pickled as a call with their args alone.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class Place(str):
@@ -120,27 +147,22 @@ class Place(str):
 class InputError(PosetoolsError):
     """A file has an invalid value.
 
-    The text is ``<file>: <place>: <field> must be <rule>, got <value>``, then the hint, if any, on its own line.
+    The sentence is ``<file>: <place>: <field> must be <rule>, got <value>``.
 
     Attributes:
         path: the file.
         place: the place in it (``shapes[3]``; see Place), empty for the whole file.
         problem: the sentence without file and place.
-        hint: how to fix it, empty if unknown.
     """
 
-    def __init__(self, path: Path | str, place: str, problem: str, *, hint: str = "") -> None:
+    def __init__(
+        self, path: Path | str, place: str, problem: str, *details: str, hint: str | Sequence[str] = ""
+    ) -> None:
         self.path = path if isinstance(path, Path) else Path(path)
         self.place = place
         self.problem = problem
-        self.hint = hint
         shown = said_once(place, problem)
-        where = f"{path}: {shown}" if shown else str(path)
-        super().__init__(printable(f"{where}: {problem}") + (f"\n  {hint}" if hint else ""))
-
-    def __reduce__(self) -> tuple[Callable[..., InputError], tuple[Path | str, str, str]]:
-        # Errors cross processes, and exceptions are pickled with their text as the only argument.
-        return partial(type(self), hint=self.hint), (self.path, self.place, self.problem)
+        super().__init__(f"{path}: {shown}: {problem}" if shown else f"{path}: {problem}", *details, hint=hint)
 
 
 class RequestError(PosetoolsError):
@@ -159,8 +181,8 @@ class MissingExtraError(PosetoolsError):
         # pip needs more than one line, because of chumpy: docs/install.md.
         command = "uv sync --extra train" if extra == "train" else f"pip install '.[{extra}]'"
         super().__init__(
-            f"{what} needs the '{extra}' extra ({missing} is not installed)\n"
-            f"  install it with: {command}   (or `make install` in a checkout; see docs/install.md)"
+            f"{what} needs the '{extra}' extra ({missing} is not installed)",
+            hint=f"{command}   (or `make install` in a checkout; see docs/install.md)",
         )
 
 
@@ -172,21 +194,37 @@ class RunError(PosetoolsError):
     """A training or evaluation run ended early.
 
     Attributes:
-        happened: what happened.
-        way: how to continue, the end of the text; empty if unknown.
+        advice: what to do first, a line each: the first hints.
+        way: how to continue then, the last hint; empty if unknown.
     """
 
     exit_status = 1
 
-    def __init__(self, happened: str, way: str = "") -> None:
-        self.happened, self.way = happened, way
-        super().__init__(happened + way)
+    def __init__(self, sentence: str, *details: str, hint: str | Sequence[str] = "", way: str = "") -> None:
+        self.advice, self.way = _lines_of(hint), way
+        super().__init__(sentence, *details, hint=(*self.advice, way))
 
 
 class StoppedError(RunError):
-    """The user stopped a run."""
+    """The user stopped a run; the hint is the command that continues it."""
 
     exit_status = 130
+    # Nothing is broken.
+    label = ""
+
+
+def as_message(sentence: str, *details: str, hint: str | Sequence[str] = "", label: str = _FIX) -> str:
+    """Return a message: a sentence, then its details and what to do, each on its own indented line."""
+    return MESSAGE_BREAK.join(map(printable, (sentence, *details, *hint_lines(hint, label))))
+
+
+def hint_lines(hint: str | Sequence[str], label: str = _FIX) -> list[str]:
+    """Return what to do, one line or several: the first after ``fix: ``, the others aligned below it."""
+    return [(" " * len(label) if at else label) + line for at, line in enumerate(_lines_of(hint))]
+
+
+def _lines_of(hint: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(filter(None, [hint] if isinstance(hint, str) else hint))
 
 
 def said_once(place: str, problem: str) -> str:
@@ -295,8 +333,8 @@ def shortened(text: str) -> str:
 def from_validation(path: Path | str, error: ValidationError) -> InputError:
     """Return the InputError for pydantic's first error in the file at ``path``."""
     first, *rest = error.errors(include_url=False)
-    hint = f"and {counted(len(rest), 'more problem')} in this file" if rest else ""
-    return InputError(path, join_place(first["loc"]), sentence_of(first), hint=hint)
+    more = [f"and {counted(len(rest), 'more problem')} in this file"] if rest else []
+    return InputError(path, join_place(first["loc"]), sentence_of(first), *more)
 
 
 def sentence_of(problem: ErrorDetails) -> str:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from posetools.core.findings import Finding
+from posetools.datasets.io import ReadError
 from posetools.errors import (
     InputError,
     MissingExtraError,
@@ -32,13 +33,52 @@ from posetools.errors import (
 
 def test_input_error_names_file_place_rule_value_and_hint() -> None:
     error = InputError("a/b.json", "shapes[3]", must_be("label", "a text", 7), hint="give it a label")
-    assert str(error) == "a/b.json: shapes[3]: label must be a text, got 7\n  give it a label"
+    assert str(error) == "a/b.json: shapes[3]: label must be a text, got 7\n  fix: give it a label"
     assert (error.path, error.place, error.problem, error.hint) == (
         Path("a/b.json"),
         "shapes[3]",
         "label must be a text, got 7",
         "give it a label",
     )
+
+
+def test_details_are_lines_without_a_label() -> None:
+    error = RequestError("a.json: is refused", "and b.json", "nothing was written", hint=("do this", "", "or that"))
+    assert str(error).splitlines() == [
+        "a.json: is refused",
+        "  and b.json",
+        "  nothing was written",
+        "  fix: do this",
+        "       or that",
+    ]
+    assert error.in_one_line == "a.json: is refused; and b.json; nothing was written; do this; or that"
+    assert str(RequestError("a.json: is refused")) == "a.json: is refused"
+
+
+def test_how_a_stopped_run_continues_is_no_fix() -> None:
+    way = "posetools train --resume continues from there"
+    assert str(StoppedError("stopped", way=way)) == f"stopped\n  {way}"
+    failed = RunError("failed", "a.pth is kept", hint="use a smaller batch", way=way)
+    assert str(failed) == f"failed\n  a.pth is kept\n  fix: use a smaller batch\n       {way}"
+    assert (failed.advice, failed.way) == (("use a smaller batch",), way)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError("a.json", Place.entry("images", 2), "id must be 1", "and 2 more", hint="number from 1"),
+        RequestError("no", "more", hint="yes"),
+        MissingExtraError("posetools train", "train", "mmpose"),
+        RunError("failed", "kept", hint="try", way="resume"),
+        StoppedError("stopped", way="resume"),
+        ReadError([Finding("E309", "a.txt", "line 1", "must be a line", "write one")]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_another_process_is_the_same(error: PosetoolsError) -> None:
+    error.exit_status = 7
+    for same in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(same) is type(error) and str(same) == str(error) and vars(same) == vars(error)
 
 
 def test_input_error_of_a_whole_file_has_no_place() -> None:
@@ -164,11 +204,11 @@ def test_what_is_obeyed_rather_than_shown_is_escaped() -> None:
 
 
 def test_only_an_indented_line_of_a_message_is_a_line() -> None:
-    error = InputError("a\n  fix: b.json", "shapes[0]\nerrors: 0", "label must be\nshort", hint="do this\n  or that")
+    error = InputError("a\n  fix: b.json", "shapes[0]\nerrors: 0", "label must be\nshort", hint=("do this", "or that"))
     assert printable_lines(str(error)).split("\n") == [
         "a\\n  fix: b.json: shapes[0]\\nerrors: 0: label must be\\nshort",
-        "  do this",
-        "  or that",
+        "  fix: do this",
+        "       or that",
     ]
     assert printable_lines("a\nb: gone\n  fix: c\nd") == "a\\nb: gone\n  fix: c\\nd"
 

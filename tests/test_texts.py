@@ -1,11 +1,12 @@
 """No place, message or hint is taken apart or rewritten: code that needs a part of one gets that part.
 
-Texts are recognized by name (``message``, ``hint``, ...).
+Texts are recognized by name (``message``, ``hint``, ...). ``as_message`` alone breaks a message into lines.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,12 +22,15 @@ READS = {
     "errors.said_once": "a sentence that begins with its place has it once",
     "errors.first_line": "what other libraries say in many lines",
     "errors.from_json_error": "pydantic_core says the line and the column in words alone",
-    "formats.deeplabcut.twins.compare": "the lines of an error in one",
     "mm.checkpoint._refusal": "torch says what a file asks for in words alone",
     "mm.stack.failures": "OpenMMLab's errors end with the one that counts",
     "training.mishaps._worker": "torch says how a worker ended in words alone",
     "training.mishaps._image": "MMPose names the image in words alone",
 }
+# A text that has more lines, or a label before what to do.
+LAID_OUT = re.compile(r"\n {2}|\bfix: ", re.IGNORECASE)
+# Module -> why its texts match that.
+LAYS_OUT = {"errors": "the lines and the label of all messages", "recipes.emit": "the lines of a table of notes"}
 
 
 def _names_text(node: ast.expr, errors: set[str]) -> bool:
@@ -75,3 +79,30 @@ def test_nobody_takes_a_text_apart() -> None:
             if isinstance(function, ast.FunctionDef) and (lines := sorted(set(_cuts(function)))):
                 found[f"{module}.{function.name}"] = lines
     assert found.keys() == READS.keys(), found
+
+
+def _literals(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the texts in a module except docstrings, with their lines."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value
+
+
+def _is_error(node: ast.AST) -> bool:
+    name = node.func if isinstance(node, ast.Call) else None
+    return isinstance(name, ast.Name) and name.id.endswith(("Error", "Finding", "as_message"))
+
+
+def test_messages_are_laid_out_in_one_place() -> None:
+    """A raised text has no line break and no ``fix:``: its details and its hint are given apart."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        lines = [line for line, text in _literals(tree) if LAID_OUT.search(text)]
+        for call in filter(_is_error, ast.walk(tree)):
+            lines += [line for line, text in _literals(call) if "\n" in text]
+        if lines:
+            found[module] = lines
+    assert found.keys() == LAYS_OUT.keys(), found

@@ -141,7 +141,7 @@ def _problems(listed: ListedImage, folder: Path, found: Inspection) -> Iterator[
         elif found.header.ignored != 1:
             message = must_be("EXIF orientation", "1 (as stored) where OpenCV ignores it", found.header.ignored)
             hint = (
-                "labelme and browsers rotate this image, training does not: check its labels with `posetools view`. "
+                "check its labels with `posetools view`: labelme and browsers rotate this image, training does not. "
                 f"If they are right: `posetools convert --bake-rotation`. If they are not: {upright_command(path)}"
             )
             yield listed.finding("W326", f"{name}: {message}", hint)
@@ -152,9 +152,9 @@ def _double(listed: ListedImage, other: ListedImage, what: str) -> Finding:
         message = must_be(what, f"in one entry only ({other.place} has it)", listed.name)
         return listed.finding("W206", message, "keep one of the two, with the objects of both", other)
     message = must_be(what, f"in one split only ({other.where} has it)", listed.name)
-    hint = "evaluation would use training data: " + (
+    hint = (
         "remove it from one split, or run `posetools split` again"
         if what == "file"
         else "`posetools subset DATA --out NEW --without-finding E126` removes it from one"
-    )
+    ) + ": evaluation would use training data"
     return listed.finding("E126", message, hint, other)

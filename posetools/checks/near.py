@@ -168,10 +168,10 @@ def _finding(code: str, listed: ListedImage, other: ListedImage, bits: int, more
     if code == "W221":
         message = must_be("image", f"unlike all of other splits ({like})", listed.name)
         hint = (
-            "evaluation would use training data: remove it from one split, or keep similar images together with "
-            "`posetools split --split-by REGEX`"
+            "remove it from one split, or keep similar images together with `posetools split --split-by REGEX`: "
+            "evaluation would use training data"
         )
     else:
         message = must_be("image", f"unlike those of other clips ({like})", listed.name)
-        hint = "a second copy adds little to training; `posetools split` must keep the two in one split"
+        hint = "keep the two in one split with `posetools split`; a second copy adds little to training"
     return listed.finding(code, message, hint, other)

@@ -96,7 +96,7 @@ def check_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]
     rule = f"in the box, or outside it by at most {POINT_MARGIN:.0%} of its larger side"
     hint = "check whether the point belongs to another object, or the box is too small"
     yield from _points(objects, skeleton, ("W202", rule), far, hint)
-    hint = "training ignores the point; set its visibility to 1 (occluded) or 2 (visible) if it is a label"
+    hint = "set its visibility to 1 (occluded) or 2 (visible) if it is a label: training ignores the point"
     yield from _points(objects, skeleton, ("W203", "0, 0 where the visibility is 0"), unlabeled, hint)
     rule = "a place in the image where the visibility is above 0"
     yield from _points(objects, skeleton, ("W204", rule), labeled, "set the visibility of an unlabeled keypoint to 0")
@@ -141,7 +141,7 @@ def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> It
     if len(empty) and not dropped:
         names = first_names([table.images.file_names[row] for row in empty], _LISTED_NAMES)
         got = f"{len(empty)} of {len(table.images)} without: {names}"
-        hint = "RTMDet trains on them as background; RTMPose does not use them"
+        hint = "label their objects, if any: RTMDet trains on them as background; RTMPose does not use them"
         yield Finding("W210", file, "images", f"images must have an annotation each, got {got}", hint)
     usable = int((objects.keypoints[:, :, 2] > 0).any(axis=1).sum())
     if train and usable * LONGEST_WARM_UP_EPOCHS < STOCK_WARM_UP * STOCK_BATCH:
@@ -163,7 +163,7 @@ def _rare_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]
         if count < RARE * total:
             rule = f"labeled in at least {RARE:.0%} of the objects with keypoints"
             message = f"{skeleton.names[index]} must be {rule}, got {count} of {total}"
-            hint = "too few to learn it or to evaluate it: label it, or remove it from the skeleton"
+            hint = "label it, or remove it from the skeleton: too few to learn it or to evaluate it"
             yield Finding("W209", str(objects.table.path), f"keypoint {skeleton.names[index]}", message, hint)
 
 
@@ -176,8 +176,8 @@ def check_categories(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
         shown = as_points or names
         rule = f"objects ({skeleton.category.name!r}), not keypoints"
         hint = (
-            "the tool that wrote this file made each point an object with a box of one pixel: convert its source "
-            "instead (`posetools convert LABELME_FOLDER --out DATA`), which keeps points as keypoints of one category"
+            "convert its source instead (`posetools convert LABELME_FOLDER --out DATA`), which keeps points as "
+            "keypoints of one category: the tool that wrote this file made each point an object with a box of one pixel"
         )
         yield Finding("W213", str(table.path), "categories", must_be("categories", rule, shown), hint)
 
@@ -199,7 +199,9 @@ def check_whole(data: Path, splits: Mapping[str, SoundObjects]) -> Iterator[Find
         (only,) = classes
         others = " and ".join(f"AP ({name})" for name in SIZE_CLASSES if name != only)
         message = f"area must be of more than one of COCO's size classes (32^2 and 96^2 apart), got only {only} objects"
-        yield Finding("W212", str(data), "", message, f"{others} cannot be computed: n/a (COCO's tools print -1)")
+        yield Finding(
+            "W212", str(data), "", message, f"ignore {others}: they cannot be computed (n/a; COCO's tools print -1)"
+        )
 
 
 def _size_classes(areas: Sequence[Floats]) -> set[str]:

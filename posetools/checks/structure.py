@@ -86,7 +86,7 @@ def _unique_ids(table: CocoTable) -> Iterator[Finding]:
     ):
         for row, first in _repeated(ids):
             message = must_be("id", f"unique in {kind} ({place(first)} has it)", int(ids[row]))
-            yield Finding("E109", file, place(row), message, "COCO's readers keep only one of the two; renumber")
+            yield Finding("E109", file, place(row), message, "renumber: COCO's readers keep only one of the two")
     for row in np.flatnonzero(table.annotations.ids == 0):
         message = must_be("id", "an integer of at least 1", 0)
         hint = "number from 1: pycocotools treats a match with annotation id 0 as no match"
@@ -192,7 +192,7 @@ def _keypoints(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
     rows = everyone[fits]
     visibility = annotations.points(rows, k)[:, :, 2]
     wrong = ~_are_visibilities(visibility)
-    hint = "0: not labeled, 1: labeled but not visible, 2: labeled and visible"
+    hint = "write 0 for not labeled, 1 for labeled but not visible, 2 for labeled and visible"
     for index in np.flatnonzero(wrong.any(axis=1)):
         at = int(wrong[index].argmax())
         name, value = skeleton.names[at], float(visibility[index, at])

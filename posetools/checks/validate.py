@@ -199,7 +199,7 @@ def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
         try:
             return skeleton_of(data.parent)
         except RequestError as exc:
-            raise RequestError(f"{data}: the skeleton of its keypoints is unknown\n  pass --skeleton") from exc
+            raise RequestError(f"{data}: the skeleton of its keypoints is unknown", hint="pass --skeleton") from exc
     return skeleton_of(data, asked)
 
 
@@ -320,4 +320,4 @@ def _refuse_loss(path: Path) -> None:
 
 
 def _refusal(path: Path, problem: str) -> InputError:
-    return InputError(path, "", problem, hint="`posetools validate --fix` would lose this; fix it by hand first")
+    return InputError(path, "", problem, hint="fix it by hand first: `posetools validate --fix` would lose it")

@@ -46,7 +46,7 @@ def annotate(
     from posetools.labeling.annotate import check_convertible, check_folder, convention, find_labelme
 
     if then_validate and then_convert is None:
-        raise RequestError("--then-validate needs --then-convert DIR\n  fix: add --then-convert DIR")
+        raise RequestError("--then-validate needs --then-convert DIR", hint="add --then-convert DIR")
     if skeleton is not None:
         own_skeleton((), skeleton)
     check_folder(folder)

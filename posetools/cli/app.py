@@ -114,8 +114,8 @@ def _refuse_urls(arguments: Sequence[str]) -> None:
         option = option or (before if before.startswith("-") and "=" not in before else "")
         if command not in _READ_URLS:
             raise RequestError(
-                f"{value}: must be a local path: `posetools {command}` does not read or write URLs\n"
-                "  `posetools convert` and `posetools validate` read them; see docs/scale.md"
+                f"{value}: must be a local path: `posetools {command}` does not read or write URLs",
+                hint="`posetools convert` and `posetools validate` read them; see docs/scale.md",
             )
         if option in ("--out", "-o", "--json", "--report", "--skeleton", "--mapping"):
             raise RequestError(must_be(option, "a local path", value))
@@ -130,7 +130,7 @@ def run() -> None:
             _refuse_urls(sys.argv[1:])
             app()
         except PosetoolsError as exc:
-            print(f"error: {printable_lines(MESSAGE_BREAK.join(exc.lines))}", file=sys.stderr)
+            print(f"error: {exc}", file=sys.stderr)
             sys.exit(stopped.status(exc.exit_status))
         except (KeyboardInterrupt, SystemExit) as exc:
             # Typer silently turns KeyboardInterrupt into SystemExit.

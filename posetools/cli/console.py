@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posetools.errors import first_lines, printable, quoted
+from posetools.errors import first_lines, hint_lines, printable, quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,8 +141,8 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
             out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
             for line in first_lines(finding.details, _DETAILS):
                 out.print(f"    {escape(line)}")
-            if finding.hint:
-                out.print(f"    [dim]{escape(finding.hint)}[/]")
+            for line in hint_lines(finding.hint):
+                out.print(f"    [dim]{escape(line)}[/]")
         if len(of_code) > LISTED_PER_CODE:
             out.print(f"  ... and {len(of_code) - LISTED_PER_CODE} more")
     rows = [

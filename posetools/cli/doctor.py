@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import console, escape, progress
-from posetools.errors import counted
+from posetools.errors import counted, hint_lines
 
 if TYPE_CHECKING:
     from posetools.mm.environment import Check
@@ -50,7 +50,8 @@ def _print_checks(checks: Sequence[Check]) -> None:
         # One line each, so that the command can be copied whole.
         said = f"{escape(check.found)} (expected {escape(check.expected)})"
         out.print(f"[bold red]{escape(check.name)}[/]: {said}", soft_wrap=True)
-        out.print(f"  fix: {escape(check.fix)}", soft_wrap=True)
+        for line in hint_lines(check.fix):
+            out.print(f"  {escape(line)}", soft_wrap=True)
     if problems:
         count = counted(len(problems), "problem")
         out.print(f"{count}: this environment cannot train. Run uv and make in the checkout; see docs/doctor.md.")

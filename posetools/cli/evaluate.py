@@ -100,8 +100,8 @@ def evaluate(
     _check(checkpoint, stage, [*(run or ()), *(bundle or ())], single, report)
     if flip_test and (bundle or stage == "det"):
         raise RequestError(
-            "--flip-test needs the pose estimator of --run, or CHECKPOINT --stage pose\n"
-            "  fix: leave out --bundle and --stage det; `posetools export --flip-test` builds it into a bundle"
+            "--flip-test needs the pose estimator of --run, or CHECKPOINT --stage pose",
+            hint="leave out --bundle and --stage det; `posetools export --flip-test` builds it into a bundle",
         )
     from posetools.evaluation.run import EvalRequest
 
@@ -124,19 +124,19 @@ def evaluate(
 def _check(
     checkpoint: Path | None, stage: _Stage | None, pairs: Sequence[Path], single: Sequence[str], report: Path | None
 ) -> None:
-    ways = "  fix: --run DIR or --bundle ZIP for a pair, CHECKPOINT --stage det|pose for a single model"
+    ways = "use --run DIR or --bundle ZIP for a pair, CHECKPOINT --stage det|pose for a single model"
     if checkpoint is None and not pairs:
-        raise RequestError(f"name the models to evaluate\n{ways}")
+        raise RequestError("name the models to evaluate", hint=ways)
     if checkpoint is not None and pairs:
-        raise RequestError(f"name a pair or a single model, got {checkpoint} and {pairs[0]}\n{ways}")
+        raise RequestError(f"name a pair or a single model, got {checkpoint} and {pairs[0]}", hint=ways)
     if checkpoint is not None and stage is None:
-        raise RequestError(f"{checkpoint}: --stage must be det or pose, got none\n{ways}")
+        raise RequestError(f"{checkpoint}: --stage must be det or pose, got none", hint=ways)
     if checkpoint is not None and report is not None:
-        raise RequestError(f"--report needs a pair: --run DIR or --bundle ZIP\n{ways}")
+        raise RequestError("--report needs a pair: --run DIR or --bundle ZIP", hint=ways)
     if pairs and single:
-        raise RequestError(f"{single[0]} is for a single CHECKPOINT, not for --run or --bundle\n{ways}")
+        raise RequestError(f"{single[0]} is for a single CHECKPOINT, not for --run or --bundle", hint=ways)
     if len(set(pairs)) < len(pairs):
-        raise RequestError("the same --run or --bundle is given twice\n  fix: leave one of them out")
+        raise RequestError("the same --run or --bundle is given twice", hint="leave one of them out")
 
 
 def _evaluate(requests: Sequence[EvalRequest], json_file: Path | None, page: Path | None) -> None:

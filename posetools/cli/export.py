@@ -110,13 +110,13 @@ def export(
 
 def _default_out(run: Path | None) -> Path:
     if run is None:
-        raise RequestError("--out must be given without --run\n  fix: --out NAME.zip")
+        raise RequestError("--out must be given without --run", hint="--out NAME.zip")
     return Path(f"{run.resolve().name}.zip")
 
 
 def _precision(*, half: bool, int8: bool) -> Precision:
     if half and int8:
-        raise RequestError("--half and --int8 cannot be combined\n  fix: leave one of them out")
+        raise RequestError("--half and --int8 cannot be combined", hint="leave one of them out")
     return "float16" if half else "int8" if int8 else "float32"
 
 

@@ -70,7 +70,7 @@ def check_models(
     else:
         problem = f"--det and --pose must be given together, got only {'--det' if det else '--pose'}"
     ways = "--run DIR, --bundle ZIP" if bundles else "--run DIR"
-    raise RequestError(f"{problem}\n  fix: {ways}, or --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT")
+    raise RequestError(problem, hint=f"{ways}, or --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT")
 
 
 def load_pipeline(

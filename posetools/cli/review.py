@@ -92,7 +92,7 @@ def review(
         check_models(det, pose, run, bundle)
         if predictions is not None:
             raise RequestError(
-                "--predictions cannot be combined with models\n  fix: leave out --predictions or the models"
+                "--predictions cannot be combined with models", hint="leave out --predictions or the models"
             )
     terms = BY if by is None else tuple(name.strip() for name in by.split(",") if name.strip())
     request = ReviewRequest(data=data, out=out, number=next_, by=terms, variety=variety, only=only)

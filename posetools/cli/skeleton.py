@@ -82,11 +82,11 @@ def new(
 
     if start is not None and (names is not None or category is not None):
         raise RequestError(
-            "`posetools skeleton new --from` cannot be combined with --keypoints or --category\n"
-            "  fix: leave one of them out"
+            "`posetools skeleton new --from` cannot be combined with --keypoints or --category",
+            hint="leave one of them out",
         )
     if file.exists():
-        raise RequestError(f"{file}: exists already\n  fix: choose another name")
+        raise RequestError(f"{file}: exists already", hint="choose another name")
     name = check_name(file)
     if start is not None:
         skeleton = load_skeleton(start).model_copy(update={"name": name})
@@ -98,7 +98,7 @@ def new(
     write_text(file, commented_yaml(skeleton))
     print(printable(f"wrote {file}; next: edit it, then posetools skeleton check {file}"))
     if start is None:
-        print(*map(printable, pairs_found(skeleton)), sep="\n")
+        print(pairs_found(skeleton))
 
 
 def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:
@@ -106,9 +106,11 @@ def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:
     if not sys.stdin.isatty():
         command = f"posetools skeleton new {file}"
         raise RequestError(
-            "skeleton new needs keypoint names\n"
-            f"  fix: {command} --category {category or name} --keypoints nose,left_ear,right_ear,...\n"
-            f"  or copy a skeleton: {command} --from coco17"
+            "skeleton new needs keypoint names",
+            hint=(
+                f"{command} --category {category or name} --keypoints nose,left_ear,right_ear,...",
+                f"or copy a skeleton: {command} --from coco17",
+            ),
         )
     category = category or typer.prompt("Name of the object", default=name)
     keypoints: str = typer.prompt("Keypoint names, separated by commas (nose,left_ear,right_ear,...)")

@@ -76,7 +76,7 @@ def slurm(
     )
     text = job_text(job)
     if out.exists() and not overwrite:
-        raise RequestError(f"{out}: exists already\n  fix: --overwrite replaces it; or choose another --out")
+        raise RequestError(f"{out}: exists already", hint="--overwrite replaces it; or choose another --out")
     write_text(out, text)
     print(printable(f"{out}: {nodes * gpus} processes, one per GPU"))
     print(printable(f"check it, then submit it: sbatch {out}"))

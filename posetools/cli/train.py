@@ -199,8 +199,8 @@ def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run:
 def _one_config(configs: Sequence[Path]) -> Path | None:
     if len(configs) > 1:
         raise RequestError(
-            f"--config must be given once, got {', '.join(map(str, configs))}\n"
-            "  fix: leave one out, or --stage all to train a detector and a pose estimator"
+            f"--config must be given once, got {', '.join(map(str, configs))}",
+            hint="leave one out, or --stage all to train a detector and a pose estimator",
         )
     return configs[0] if configs else None
 

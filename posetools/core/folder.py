@@ -66,8 +66,8 @@ def check_both(data_root: Path) -> None:
     for split in SPLITS:
         if split not in there:
             raise RequestError(
-                f"{ann_file(data_root, split)}: must exist: training needs a train and a val split\n"
-                + (f"  `{split_command(data_root)}` makes both" if there else "  `posetools convert` writes both")
+                f"{ann_file(data_root, split)}: must exist: training needs a train and a val split",
+                hint=f"`{split_command(data_root)}` makes both" if there else "`posetools convert` writes both",
             )
 
 
@@ -105,7 +105,7 @@ def refuse_zip(path: Path, *, images: bool = False) -> None:
     if file is None:
         return
     way = "unpack it and give the folder" if images else f"`{_convert_to(file)}` makes a data set of it"
-    raise RequestError(f"{file}: must be a folder, got a zip file, which only `posetools convert` reads\n  {way}")
+    raise RequestError(f"{file}: must be a folder, got a zip file, which only `posetools convert` reads", hint=way)
 
 
 def splits_of(data_root: Path) -> tuple[str, ...]:
@@ -119,14 +119,14 @@ def splits_of(data_root: Path) -> tuple[str, ...]:
         raise RequestError(f"{data_root}: must be a data set folder, but does not exist")
     if (data_root / SPLIT_JOURNAL).is_file():
         raise RequestError(
-            f"{data_root}: an interrupted `posetools split` or `posetools validate --fix` left it incomplete\n"
-            f"  `posetools validate --fix {quoted(data_root)}` or `posetools split` completes it"
+            f"{data_root}: an interrupted `posetools split` or `posetools validate --fix` left it incomplete",
+            hint=f"`posetools validate --fix {quoted(data_root)}` or `posetools split` completes it",
         )
     found = sorted(path.name.removesuffix("_coco.json") for path in data_root.glob("*_coco.json"))
     if not found:
         raise RequestError(
-            f"{data_root}: must be a data set folder with train_coco.json and val_coco.json, but has neither\n"
-            f"  {_how_to_convert(data_root)}"
+            f"{data_root}: must be a data set folder with train_coco.json and val_coco.json, but has neither",
+            hint=_how_to_convert(data_root),
         )
     return tuple(sorted(found, key=lambda name: (name not in SPLITS, name)))
 
@@ -174,14 +174,14 @@ def check_out(
         other = path.resolve()
         if other.is_relative_to(real) or (other.is_dir() and real.is_relative_to(other)):
             raise RequestError(
-                f"{option} must be outside the source and must not contain it, got {out} and {path}\n"
-                "  choose a folder next to it"
+                f"{option} must be outside the source and must not contain it, got {out} and {path}",
+                hint="choose a folder next to it",
             )
     check_free(out, overwrite=overwrite, hint=f"--overwrite replaces it; or choose another {option}")
     if out.is_dir() and not is_empty(out) and not (out / CONVERSION).is_file():
         raise RequestError(
-            f"{out}: --overwrite replaces only output of {wrote}, but {CONVERSION} is missing\n"
-            f"  choose another {option}, or remove the folder yourself"
+            f"{out}: --overwrite replaces only output of {wrote}, but {CONVERSION} is missing",
+            hint=f"choose another {option}, or remove the folder yourself",
         )
 
 
@@ -210,15 +210,15 @@ def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton
             if names == skeleton.names:
                 return skeleton
     raise RequestError(
-        f"{data_root}: the keypoints match no built-in skeleton ({', '.join(BUILT_IN)})\n"
-        f"  --skeleton {new_file(category)} names them; `{new_command(names, category)}` writes such a file"
+        f"{data_root}: the keypoints match no built-in skeleton ({', '.join(BUILT_IN)})",
+        hint=f"--skeleton {new_file(category)} names them; `{new_command(names, category)}` writes such a file",
     )
 
 
 def _recorded_skeleton(path: Path) -> Skeleton:
     document = read_json(path)
     if not isinstance(document, dict) or "skeleton" not in document:
-        raise InputError(path, "", "skeleton must be there, as convert writes it", hint="or give --skeleton")
+        raise InputError(path, "", "skeleton must be there, as convert writes it", hint="give --skeleton")
     try:
         recorded = Skeleton.model_validate(document["skeleton"])
     except ValidationError as exc:

@@ -326,8 +326,8 @@ def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
     path = Path(name_or_path)
     if not path.is_file():
         raise RequestError(
-            f"skeleton must be one of {', '.join(BUILT_IN)} or the path of a YAML file, got {str(name_or_path)!r}\n"
-            f"  `{new_command(())}` writes one"
+            f"skeleton must be one of {', '.join(BUILT_IN)} or the path of a YAML file, got {str(name_or_path)!r}",
+            hint=f"`{new_command(())}` writes one",
         )
     return read_skeleton(path)
 

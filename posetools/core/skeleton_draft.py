@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from posetools.core.skeleton import Category, Keypoint, Skeleton, dump_skeleton
 from posetools.core.skeleton_pairs import swaps, without_partner
-from posetools.errors import RequestError, must_be, sentence_of
+from posetools.errors import RequestError, as_message, must_be, sentence_of
 
 DEFAULT_SIGMA = 0.05
 
@@ -84,14 +84,14 @@ def commented_yaml(skeleton: Skeleton) -> str:
     return "".join(lines)
 
 
-def pairs_found(skeleton: Skeleton) -> list[str]:
-    """Return lines that name the left/right pairs of a draft, and how to fix them."""
+def pairs_found(skeleton: Skeleton) -> str:
+    """Return a message that names the left/right pairs of a draft, and how to fix them."""
     names = skeleton.names
     pairs = [f"{names[a]} - {names[b]}" for a, b in enumerate(skeleton.flip_indices) if a < b]
     alone = without_partner(names)
-    lines = [f"left/right pairs: {', '.join(pairs)}" if pairs else "no left/right pairs found"]
-    if alone:
-        lines.append(f"  no partner found for {', '.join(alone)}")
-    if alone or not pairs:
-        lines.append("  fix: where two keypoints change places in a mirrored image, write swap: NAME in both of them")
-    return lines
+    hint = "where two keypoints change places in a mirrored image, write swap: NAME in both of them"
+    return as_message(
+        f"left/right pairs: {', '.join(pairs)}" if pairs else "no left/right pairs found",
+        *([f"no partner found for {', '.join(alone)}"] if alone else []),
+        hint=hint if alone or not pairs else "",
+    )

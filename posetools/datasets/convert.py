@@ -231,12 +231,14 @@ def _target(request: ConvertRequest) -> Format:
     if not target.keeps_splits and (request.val is not None or request.split_by is not None):
         raise RequestError(
             f"--val and --split-by cannot be combined with --to {target.name}, which has no splits, "
-            f"got {request.val!r} and {request.split_by!r}\n  convert to coco to split the images"
+            f"got {request.val!r} and {request.split_by!r}",
+            hint="convert to coco to split the images",
         )
     if request.images == "none" and (target.name != "coco" or request.bake_rotation):
         raise RequestError(
             f"--images none requires --to coco without --bake-rotation, got --to {target.name}"
-            f"{' --bake-rotation' if request.bake_rotation else ''}\n  choose another --images"
+            f"{' --bake-rotation' if request.bake_rotation else ''}",
+            hint="choose another --images",
         )
     return target
 
@@ -286,7 +288,7 @@ def _why_none(ignored: Mapping[str, int], request: ConvertRequest) -> str:
     if request.read.ignore or request.read.categories or request.read.drop_crowds:
         return _WHY_NONE
     listed = ", ".join(f"{what} ({number})" for what, number in ignored.items())
-    return f"all objects are left out: {listed}; label objects first, or submit the existing ones"
+    return f"label objects first, or submit the existing ones: all objects are left out: {listed}"
 
 
 def _sides_without_objects(
@@ -341,8 +343,8 @@ def _split(
     val = _share(request)
     if len(free) < 2 and val:
         raise RequestError(
-            f"a split needs at least 2 images, one for training and one for validation, got {len(free)}\n"
-            "  --val 0 puts all images into train, without val_coco.json"
+            f"a split needs at least 2 images, one for training and one for validation, got {len(free)}",
+            hint="--val 0 puts all images into train, without val_coco.json",
         )
     objects = read.counts[[kept[at] for at in free]].tolist()
     plan = plan_split([names[at] for at in free], val=val, seed=request.seed, by=request.split_by, objects=objects)
@@ -398,7 +400,8 @@ def _write(
         record = folder / CONVERSION
         if record.exists():
             raise RequestError(
-                f"{CONVERSION} is reserved for convert, but is the {target.title} file of an image\n  rename that image"
+                f"{CONVERSION} is reserved for convert, but is the {target.title} file of an image",
+                hint="rename that image",
             )
         write_json(record, _document(result, target, request, read.skeleton))
     return result

@@ -80,7 +80,7 @@ def options_of_convert(path: Path, option: str = "") -> Iterator[str]:
     try:
         yield advice
     except PosetoolsError as exc:
-        exc.add_note(advice)
+        exc.hints = (*exc.hints, advice)
         raise
 
 
@@ -94,8 +94,8 @@ def refuse_errors(findings: Sequence[Finding], path: Path, advice: str) -> None:
     if errors:
         first, *rest = errors
         more = f" (and {counted(len(rest), 'more error')} in {path})" if rest else ""
-        hint = "\n  ".join(text for text in (first.hint, advice) if text)
-        raise InputError(first.file, first.place, f"{first.message} [{first.code}]{more}", hint=hint)
+        problem = f"{first.message} [{first.code}]{more}"
+        raise InputError(first.file, first.place, problem, hint=(first.hint, advice))
 
 
 def check_source(path: Path) -> None:

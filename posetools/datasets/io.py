@@ -13,7 +13,7 @@ from posetools.core.folder import CONVERSION, check_out, refuse_zip
 from posetools.core.record import count, findings_sections
 from posetools.datasets.convert import told_once
 from posetools.datasets.own_skeleton import source_skeleton
-from posetools.errors import PosetoolsError, PosetoolsWarning, RequestError, must_be, printable_lines
+from posetools.errors import PosetoolsError, PosetoolsWarning, RequestError, counted, hint_lines, must_be
 from posetools.files.disk import Transfer, staged_folder, write_json
 from posetools.files.urls import as_path
 from posetools.files.walking import walked_once
@@ -39,16 +39,11 @@ class ReadError(PosetoolsError):
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
-        lines = [line for each in errors[:_LISTED_ERRORS] for line in (_text(each), *each.details, each.hint) if line]
+        lines = [
+            line for each in errors[:_LISTED_ERRORS] for line in (_text(each), *each.details, *hint_lines(each.hint))
+        ]
         more = [f"and {len(errors) - _LISTED_ERRORS} more"] if len(errors) > _LISTED_ERRORS else []
-        super().__init__(
-            printable_lines(
-                "\n  ".join((f"{len(errors)} error{'s' if len(errors) > 1 else ''} in the sources", *lines, *more))
-            )
-        )
-
-    def __reduce__(self) -> tuple[type[ReadError], tuple[tuple[Finding, ...]]]:
-        return ReadError, (self.findings,)
+        super().__init__(f"{counted(len(errors), 'error')} in the sources", *lines, *more)
 
 
 def read(

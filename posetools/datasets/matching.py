@@ -109,8 +109,8 @@ def _common_skeleton(a: Path, b: Path) -> Skeleton:
     if len(own) == 2 and set(own[a].names) != set(own[b].names):
         different = sorted(set(own[a].names) ^ set(own[b].names))
         raise RequestError(
-            f"{b}: keypoints must be those of {a}, but these are in one only: {', '.join(different)}\n"
-            "  convert both to one skeleton with `posetools convert`"
+            f"{b}: keypoints must be those of {a}, but these are in one only: {', '.join(different)}",
+            hint="convert both to one skeleton with `posetools convert`",
         )
     return next(iter(own.values()), None) or own_skeleton([a, b]).skeleton
 
@@ -146,8 +146,8 @@ def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress
     images = match_images(a, b)
     if not len(images):
         raise RequestError(
-            f"the two labelings must have images in common, got none among {len(a.images)} and {len(b.images)}\n"
-            "  images match by name, folders included, or by the content of their files"
+            f"the two labelings must have images in common, got none among {len(a.images)} and {len(b.images)}",
+            "images match by name, folders included, or by the content of their files",
         )
     rows, only_a, only_b = [], [], []
     of_a, of_b = a.rows_of_images(), b.rows_of_images()

@@ -26,7 +26,7 @@ from posetools.core.folder import SPLITS, check_out, skeleton_of
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.datasets.derived import SetReading, read_set, refuse_errors, write_set
-from posetools.errors import InputError, RequestError, counted, first_lines, must_be, printable, quoted
+from posetools.errors import InputError, RequestError, counted, first_lines, must_be, quoted
 from posetools.files.disk import Transfer
 from posetools.files.names import unique_names
 from posetools.formats.labels import settled
@@ -194,18 +194,16 @@ def _skeleton(request: MergeRequest) -> tuple[Skeleton, tuple[str, ...]]:
 
 
 def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skeleton) -> None:
-    advice = (
-        "  choose the result's skeleton with --skeleton NAME|FILE; map the names with --map OLD=NEW or --ignore NAME"
-    )
+    hint = "choose the result's skeleton with --skeleton NAME|FILE; map the names with --map OLD=NEW or --ignore NAME"
     missing, more = sorted(set(skeleton.names) - set(other.names)), sorted(set(other.names) - set(skeleton.names))
     if missing or more:
         said = [f"lacks {', '.join(missing)}"] if missing else []
         said += [f"also has {', '.join(more)}"] if more else []
-        raise RequestError(f"{path}: keypoints must be those of {first}, but it {' and '.join(said)}\n{advice}")
+        raise RequestError(f"{path}: keypoints must be those of {first}, but it {' and '.join(said)}", hint=hint)
     if {point.name: point.swap for point in skeleton.keypoints} != {
         point.name: point.swap for point in other.keypoints
     }:
-        raise RequestError(f"{path}: swaps must be those of {first} ({skeleton.name}), but they differ\n{advice}")
+        raise RequestError(f"{path}: swaps must be those of {first} ({skeleton.name}), but they differ", hint=hint)
 
 
 def _doubles(
@@ -240,8 +238,8 @@ def _doubles(
 
 def _refuse(pairs: Sequence[str], rule: str, advice: str) -> None:
     if pairs:
-        listed = first_lines(list(map(printable, pairs)), _LISTED_NAMES)
-        raise RequestError("\n  ".join([f"{rule.format(counted(len(pairs), 'image'))}:", *listed, advice]))
+        listed = first_lines(pairs, _LISTED_NAMES)
+        raise RequestError(f"{rule.format(counted(len(pairs), 'image'))}:", *listed, hint=advice)
 
 
 def _same_content(images: Sequence[SourceImage], progress: Progress) -> Iterable[list[SourceImage]]:

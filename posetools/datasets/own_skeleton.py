@@ -98,7 +98,7 @@ def own_skeleton(
         skeleton = load_skeleton(name)
         if fits(labels, skeleton):
             return OwnSkeleton(skeleton, name, f"auto-detected from the labels in {paths[0]}")
-    raise RequestError(_ask(paths[0], shapes))
+    raise _ask(paths[0], shapes)
 
 
 def source_skeleton(
@@ -135,8 +135,8 @@ def keep_skeleton(folder: Path, skeleton: Skeleton) -> Path | None:
     if file.exists():
         if set(read_skeleton(file).names) != set(skeleton.names):
             raise RequestError(
-                f"{file}: keypoints must be those of the models, {show_value(', '.join(skeleton.names))}\n"
-                "  fix: choose models of this skeleton, or move the file away"
+                f"{file}: keypoints must be those of the models, {show_value(', '.join(skeleton.names))}",
+                hint="choose models of this skeleton, or move the file away",
             )
         return None
     if skeleton.names == load_skeleton(DEFAULT).names:
@@ -190,14 +190,13 @@ def _json_files(paths: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
-def _ask(path: Path, shapes: Sequence[tuple[str, str]]) -> str:
+def _ask(path: Path, shapes: Sequence[tuple[str, str]]) -> RequestError:
     listed = first_names(sorted({label for _, label in shapes}), _LISTED_LABELS)
     points = dict.fromkeys(label for kind, label in shapes if kind == "point")
     boxes = Counter(label for kind, label in shapes if kind == "rectangle").most_common(1)
     category = boxes[0][0] if boxes else ""
-    return (
+    return RequestError(
         f"{path}: labels must be names of a built-in skeleton ({', '.join(BUILT_IN)}) without --skeleton, "
-        f"got {show_value(listed)}\n"
-        f"  fix: {new_command(points, category)}\n"
-        f"  then add: --skeleton {new_file(category)}"
+        f"got {show_value(listed)}",
+        hint=(new_command(points, category), f"then add: --skeleton {new_file(category)}"),
     )

@@ -88,7 +88,7 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
         if first.content.get("categories") != other.content.get("categories"):
             got = show_value(other.content.get("categories"))
             problem = f"categories must be those of {first.path.name}, got {got}"
-            raise InputError(other.path, "categories", problem, hint="objects move between the two files; " + HINT)
+            raise InputError(other.path, "categories", problem, hint=HINT)
     images, annotations, renumbered = _merge(list(documents.values()))
     strata = _strata(data_root, stratify, images, annotations, len(_keypoint_names(first))) if stratify else None
     held = Counter(annotation["image_id"] for annotation in annotations)
@@ -126,7 +126,7 @@ def _check_both_sides(data_root: Path, plan: SplitPlan, objects: Sequence[int]) 
         side = "train" if in_val else "val"
         holders = sum(map(bool, objects))
         hint = "label a second image with objects" if holders < 2 else "try another --seed, --val or --split-by"
-        raise RequestError(f"{data_root}: objects must be in both splits, got none in {side}\n  fix: {hint}")
+        raise RequestError(f"{data_root}: objects must be in both splits, got none in {side}", hint=hint)
 
 
 def _read(path: Path) -> CocoDocument:

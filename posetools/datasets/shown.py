@@ -107,7 +107,7 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
     labels = _of_set(data, split, known, skeleton, progress) if is_set else _of_source(data, split, known, progress)
     if not labels.images:
         hint = f"`posetools {'validate' if is_set else 'convert'}` says why; try another --skeleton"
-        raise RequestError(f"{data}: no image could be read, with the keypoints of {known.name}\n  {hint}")
+        raise RequestError(f"{data}: no image could be read, with the keypoints of {known.name}", hint=hint)
     return labels
 
 

@@ -134,8 +134,8 @@ def sigmas(
     if most < FEWEST_POINTS:
         raise RequestError(
             f"sigmas need at least {FEWEST_POINTS} objects with a keypoint in both labelings, got at most {most} "
-            f"({len(matched.rows)} objects are matched in {len(matched.images)} images)\n"
-            "  label more images twice, without seeing the other person's labels"
+            f"({len(matched.rows)} objects are matched in {len(matched.images)} images)",
+            hint="label more images twice, without seeing the other person's labels",
         )
     return SigmasResult(
         a=a,
@@ -213,8 +213,8 @@ def update_skeleton(path: Path, result: SigmasResult) -> tuple[str, ...]:
     zero = [name for name, each in result.points.items() if each.sigma == 0]
     if zero:
         raise RequestError(
-            f"sigmas must be greater than 0, but the two labelings are identical in {', '.join(zero)}\n"
-            "  check that B is not a copy of A: each person must label without seeing the other's labels"
+            f"sigmas must be greater than 0, but the two labelings are identical in {', '.join(zero)}",
+            hint="check that B is not a copy of A: each person must label without seeing the other's labels",
         )
     measured = [result.points[name].sigma for name in before.names]
     both = zip(before.sigmas, measured, strict=True)

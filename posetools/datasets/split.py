@@ -51,7 +51,7 @@ _ENOUGH_GROUPS = 10
 _LONGEST_NUMBER = 18
 _LISTED_NAMES = 5
 _NUMBERED_NAME = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
-_SPLIT_BY_ADVICE = "  split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
+_SPLIT_BY_ADVICE = "split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def plan_split(
     for index, key in enumerate(keys):
         groups[key].append(index)
     if len(groups) < 2:
-        raise RequestError(_too_few(names, by))
+        raise _too_few(names, by)
     sizes = {key: len(members) for key, members in groups.items()}
     chosen = _choose(sizes, val, seed)
     if strata is not None:
@@ -141,7 +141,7 @@ def check_split_request(*, val: float, by: str | None) -> None:
     """
     if not 0 <= val < 1:
         rule = "greater than 0 and less than 1, or 0 for none"
-        raise RequestError(f"{must_be('--val', rule, val)}\n  pass the fraction of images for validation, such as 0.1")
+        raise RequestError(must_be("--val", rule, val), hint="pass the fraction of images for validation, such as 0.1")
     try:
         re.compile(by or "")
     except re.error as exc:
@@ -186,7 +186,8 @@ def _matched_keys(names: Sequence[str], expression: str) -> list[str]:
         listed = first_names(unmatched, _LISTED_NAMES)
         raise RequestError(
             f"--split-by must match every file name, but {expression!r} does not match {len(unmatched)} of "
-            f"{len(names)}: {listed}\n  the expression is searched in the name below images/, folders included"
+            f"{len(names)}: {listed}",
+            "the expression is searched in the name below images/, folders included",
         )
     return [key or "" for key in keys]
 
@@ -303,13 +304,17 @@ def _share_objects(chosen: set[str], sizes: Mapping[str, int], holders: set[str]
     return kept if val_lacks else set(sizes) - kept
 
 
-def _too_few(names: Sequence[str], by: str | None) -> str:
+def _too_few(names: Sequence[str], by: str | None) -> RequestError:
     if len(names) < 2:
-        return f"a split needs at least 2 images, one for training and one for validation, got {len(names)}"
+        return RequestError(
+            f"a split needs at least 2 images, one for training and one for validation, got {len(names)}"
+        )
     if len({original_name(name) for name in names}) == 1 < len(set(names)):
-        return (
-            f"a split needs images of at least 2 photos, but all {len(names)} are copies of one\n"
-            "  --val 0 puts all images into train, without val_coco.json"
+        return RequestError(
+            f"a split needs images of at least 2 photos, but all {len(names)} are copies of one",
+            hint="--val 0 puts all images into train, without val_coco.json",
         )
     what = "folder" if by == "parent" else f"group by {by!r}" if by not in (None, "image") else "name"
-    return f"a split needs at least 2 groups, but all {len(names)} images are of one {what}\n{_SPLIT_BY_ADVICE}"
+    return RequestError(
+        f"a split needs at least 2 groups, but all {len(names)} images are of one {what}", hint=_SPLIT_BY_ADVICE
+    )

@@ -148,7 +148,7 @@ def _check(request: SubsetRequest) -> None:
         for code in sorted(codes):
             if code not in RULES:
                 raise RequestError(
-                    f"{must_be(option, 'a code of posetools', code)}\n  see docs/findings.md for all codes"
+                    must_be(option, "a code of posetools", code), hint="see docs/findings.md for all codes"
                 )
     if both := sorted(request.findings & request.without):
         raise RequestError(must_be("--without-finding", "other codes than --finding", both[0]))
@@ -176,8 +176,8 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
         fitting = frozenset(name for name in known if fnmatchcase(name, request.names))
         if not fitting:
             rule = f"a file with names, or a pattern that matches an image of {request.data}"
-            hint = "names are relative to images/, folders included; * matches any characters"
-            raise RequestError(f"{must_be('--names', rule, request.names)}\n  {hint}")
+            more = "names are relative to images/, folders included; * matches any characters"
+            raise RequestError(must_be("--names", rule, request.names), more)
         return fitting
     listed = [line.strip() for line in read_text(Path(request.names)).splitlines()]
     wanted = frozenset(line for line in listed if line)

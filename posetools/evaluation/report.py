@@ -286,7 +286,8 @@ def check_same_split(reports: Sequence[Report]) -> None:
             first, other = reports[0].subject, report.subject
             raise RequestError(
                 f"{other.name}: {other.split} of {other.data} has other labels than {first.split} of {first.data}, "
-                f"which {first.name} was measured on\n  use --data DIR to measure all on one data set"
+                f"which {first.name} was measured on",
+                hint="use --data DIR to measure all on one data set",
             )
 
 

@@ -107,7 +107,7 @@ def evaluate(request: EvalRequest, progress: Progress = silent) -> Report:
 
 def _evaluate_bundle(bundle: Path, request: EvalRequest, progress: Progress) -> Report:
     if request.data is None:
-        raise RequestError(f"{bundle}: a bundle requires --data\n  add --data DIR, the data set to evaluate on")
+        raise RequestError(f"{bundle}: a bundle requires --data", hint="add --data DIR, the data set to evaluate on")
     pair = open_pair(replace(request.options, flip_test=request.flip_test), bundle=bundle)
     truth = read_truth(request.data, request.split, pair.skeleton)
     subject = request.subject(bundle, pair.names, request.data)
@@ -223,7 +223,8 @@ def measure(
     if estimator is not None and estimator.num_keypoints != truth.skeleton.num_keypoints:
         raise RequestError(
             f"{subject.estimator}: predicts {estimator.num_keypoints} keypoints, but skeleton {truth.skeleton.name} "
-            f"has {truth.skeleton.num_keypoints}\n  use the --skeleton and --data that it was trained with"
+            f"has {truth.skeleton.num_keypoints}",
+            hint="use the --skeleton and --data that it was trained with",
         )
     label = label_of(detector.classes, truth.skeleton, subject.detector) if detector else 0
     said = collect(

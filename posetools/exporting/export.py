@@ -147,8 +147,8 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
     material = gather(request.images, request.data, _known_data(request, detector), request.split, skeleton)
     if request.precision == "int8" and (material.truth is None or not len(material.truth)):
         raise RequestError(
-            "--int8 requires a labeled data set, for calibration and to measure the loss\n"
-            "  add --data DIR, or use --half instead"
+            "--int8 requires a labeled data set, for calibration and to measure the loss",
+            hint="add --data DIR, or use --half instead",
         )
     with only_one(request.out):
         files = {
@@ -173,7 +173,7 @@ def _check_out(request: ExportRequest) -> None:
         raise RequestError(f"--out must be a file name ending in .zip, got {request.out}")
     if request.out.is_dir() or (request.out.exists() and not request.overwrite):
         hint = "choose another name" if request.out.is_dir() else "use --overwrite to replace it"
-        raise RequestError(f"--out {request.out}: exists already\n  {hint}")
+        raise RequestError(f"--out {request.out}: exists already", hint=hint)
 
 
 def _known_data(request: ExportRequest, detector: Detector) -> Path | None:

@@ -257,8 +257,8 @@ def _steps(config: Any, known: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     unknown = [name for name in steps if name not in known]
     if unknown:
         raise RequestError(
-            f"{config.filename}: test pipeline has {', '.join(unknown)}, which a bundle's runtime does not support\n"
-            f"  use only {', '.join(known)}"
+            f"{config.filename}: test pipeline has {', '.join(unknown)}, which a bundle's runtime does not support",
+            hint=f"use only {', '.join(known)}",
         )
     return steps
 

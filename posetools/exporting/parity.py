@@ -112,11 +112,12 @@ class Parity:
         worst = max(self.rows, key=lambda row: row.largest / row.limit)
         if worst.largest > worst.limit:
             others = [row.what for row in self.rows if row.largest > row.limit and row is not worst]
-            also = f"\n  also too large: {', '.join(others)}" if others else ""
             raise RunError(
                 f"the exported networks differ from the PyTorch models: {worst.what} differ by up to "
                 f"{worst.largest:.4g}{worst.unit and ' ' + worst.unit}, {worst.limit:g} are allowed; "
-                f"at {worst.where}{also}\n  nothing was written"
+                f"at {worst.where}",
+                *([f"also too large: {', '.join(others)}"] if others else []),
+                "nothing was written",
             )
 
 

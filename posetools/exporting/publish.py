@@ -127,7 +127,9 @@ def publish(
     with only_one(path):
         sweep(path)
         if path.exists() and not overwrite:
-            raise RequestError(f"{path}: exists already, with the same content\n  use --overwrite to write it again")
+            raise RequestError(
+                f"{path}: exists already, with the same content", hint="use --overwrite to write it again"
+            )
         write_files({path: data})
     return PublishResult(
         path=path,
@@ -158,7 +160,7 @@ def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
         wrong = int((~torch.isfinite(value)).sum()) if value.is_floating_point() else 0
         if wrong:
             problem = f"weights must be finite numbers, got {wrong} of {value.numel()} NaN or infinite"
-            hint = "training diverged: publish an earlier checkpoint; `posetools plot` shows where"
+            hint = "publish an earlier checkpoint: training diverged; `posetools plot` shows where"
             raise InputError(path, place, problem, hint=hint)
         tensor = value.detach()
         # A view is saved with the whole tensor it belongs to.
@@ -172,11 +174,11 @@ def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
 
 
 def _no_weights(content: Mapping[str, Any], path: Path) -> InputError:
+    why = "ema_state_dict alone may or may not be the averages: mmengine saves both, and swaps them"
+    details = [why] if "ema_state_dict" in content else []
     hint = "use epoch_N.pth or best_*.pth in a work folder of `posetools train`"
-    if "ema_state_dict" in content:
-        hint = "ema_state_dict alone may or may not be the averages: mmengine saves both, and swaps them"
     keys = ", ".join(sorted(map(str, content))[:5]) or "nothing"
-    return InputError(path, "state_dict", f"must have the weights of a model, got {keys}", hint=hint)
+    return InputError(path, "state_dict", f"must have the weights of a model, got {keys}", *details, hint=hint)
 
 
 def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: list[str]) -> dict[str, Any]:

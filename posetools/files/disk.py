@@ -385,7 +385,7 @@ def check_free(
     if target.exists() and not target.is_dir():
         raise RequestError(f"{target}: must be a folder, but is a file")
     if not overwrite and target.is_dir() and not is_empty(target):
-        raise RequestError(f"{target}: exists and is not empty\n  {hint}")
+        raise RequestError(f"{target}: exists and is not empty", hint=hint)
 
 
 def _move_into_place(staging: Path, target: Path) -> None:
@@ -430,9 +430,9 @@ def transfer(source: Path, target: Path, how: Transfer, *, option: str = "--imag
         else:
             target.symlink_to(source.resolve())
     except OSError as exc:
-        hint = "" if how == "copy" else f"\n  {option} {how} is not possible here; use {option} copy"
         raise OutputError(
-            f"{printable(str(target))}: cannot {how} {printable(str(source))}: {exc.strerror or exc}{hint}"
+            f"{printable(str(target))}: cannot {how} {printable(str(source))}: {exc.strerror or exc}",
+            hint="" if how == "copy" else f"use {option} copy: {option} {how} is not possible here",
         ) from exc
 
 

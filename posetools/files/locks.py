@@ -65,8 +65,8 @@ def _held(target: Path, path: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as exc:
         raise RequestError(
-            f"{target}: another run of posetools{_holder(path)} is writing here\n"
-            "  wait until it has ended, or choose another folder"
+            f"{target}: another run of posetools{_holder(path)} is writing here",
+            hint="wait until it has ended, or choose another folder",
         ) from exc
     except OSError as exc:
         raise OutputError(f"{target}: cannot be written: {exc.strerror or exc}") from exc

@@ -77,8 +77,7 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
     named = first_names([str(path) for path in sources], _NAMED_SOURCES)
     if not fitting:
         lines.append(f"docs/convert.md lists what identifies each format: {', '.join(known)}")
-    lines += [hint] if hint else []
-    raise RequestError("\n  ".join((f"{named}: must be {rule}, but {problem}", *lines)))
+    raise RequestError(f"{named}: must be {rule}, but {problem}", *lines, hint=hint)
 
 
 def check_way(source: Format, paths: Sequence[Path], options: ReadOptions, images: Transfer) -> None:

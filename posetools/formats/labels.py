@@ -34,7 +34,7 @@ def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
     for label, name in options.names.items():
         if name not in known:
             rule = f"label=NAME with a name of skeleton {skeleton.name}"
-            raise RequestError(f"{must_be('--map', rule, f'{label}={name}')}\n  {_suggest(name, known)}")
+            raise RequestError(must_be("--map", rule, f"{label}={name}"), _suggest(name, known))
     for root in options.image_roots:
         if not root.is_dir():
             raise RequestError(must_be("--image-root", "an existing folder", str(root)))
@@ -89,7 +89,7 @@ def unknown_label(
     if advice:
         hint = advice.text
     elif near:
-        hint = f"did you mean {near!r}? --map {as_typed(f'{label}={near}')} maps it; {ignore}"
+        hint = f"--map {as_typed(f'{label}={near}')} maps it, if you mean {near!r}; {ignore}"
     else:
         hint = f"--map {as_typed(f'{label}=NAME')} maps it to a skeleton name; {ignore}"
         hint += "; --skeleton FILE for another object"

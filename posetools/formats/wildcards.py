@@ -40,7 +40,7 @@ class LabelNames(dict[str, str]):
         if len(set(fitting.values())) > 1:
             both = " and ".join(f"{pattern}={name}" for pattern, name in fitting.items())
             problem = must_be("--map", f"clear about {label!r}", both)
-            raise RequestError(f"{problem}\n  --map '{label}=NAME' decides")
+            raise RequestError(problem, hint=f"--map '{label}=NAME' decides")
         return next(iter(fitting.values()), default)
 
 

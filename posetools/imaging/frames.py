@@ -200,7 +200,7 @@ def _find(text: str) -> list[_NamedFile]:
         if not found:
             rule = f"a folder with images ({', '.join(sorted(IMAGE_SUFFIXES))})"
             hint = "pass videos in a folder as a glob: 'folder/*.mp4'"
-            raise RequestError(f"{must_be(text, rule, 'none in it')}\n  {hint}")
+            raise RequestError(must_be(text, rule, "none in it"), hint=hint)
         return [_below(path, file) for file in found]
     # A broken link is reported when it is read, like other unreadable files.
     refuse_zip(path, images=True)
@@ -208,7 +208,7 @@ def _find(text: str) -> list[_NamedFile]:
         if not is_image(path) and not is_video(path):
             known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
             problem = must_be(text, "an image or a video by its file extension", path.suffix)
-            raise RequestError(f"{problem}\n  known extensions: {known}")
+            raise RequestError(problem, f"known extensions: {known}")
         return [_below(path.parent, path)]
     if glob.has_magic(text):
         return _expand(text)
@@ -264,7 +264,7 @@ def _read_frame(path: Path, name: str, index: int) -> Frame:
     try:
         return Frame(name, read_image(path), path, index)
     except InputError as exc:
-        return Frame(name, None, path, index, "; ".join(exc.lines))
+        return Frame(name, None, path, index, exc.in_one_line)
 
 
 def read_image(path: Path) -> Pixels:

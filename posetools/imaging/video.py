@@ -65,8 +65,8 @@ def opencv() -> Any:
         raise MissingExtraError("reading images and videos", "runtime", "opencv-python") from exc
     except ImportError as exc:
         raise RequestError(
-            f"opencv-python is installed but cannot be loaded: {exc}\n"
-            "  install the system library it names, or opencv-python-headless instead"
+            f"opencv-python is installed but cannot be loaded: {exc}",
+            hint="install the system library it names, or opencv-python-headless instead",
         ) from exc
 
 
@@ -103,7 +103,7 @@ def probe(target: Target) -> VideoFacts:
     with _opened(target) as capture:
         facts = _facts(capture) if isinstance(target, Path) else VideoFacts(None, _facts(capture).fps)
         if not capture.read()[0]:
-            raise RequestError(f"{title(target)}: was opened, but delivers no image{_hint(target)}")
+            raise _refused(target, "was opened, but delivers no image")
     return facts
 
 
@@ -146,7 +146,7 @@ def _opened(target: Target) -> Iterator[Any]:
         with suppress(cv2.error):
             capture = cv2.VideoCapture(target if isinstance(target, int) else os.fspath(target))
     if capture is None or not capture.isOpened():
-        raise RequestError(f"{title(target)}: cannot be opened{_hint(target)}")
+        raise _refused(target, "cannot be opened")
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     try:
         yield capture
@@ -154,10 +154,11 @@ def _opened(target: Target) -> Iterator[Any]:
         capture.release()
 
 
-def _hint(target: Target) -> str:
+def _refused(target: Target, problem: str) -> RequestError:
+    sentence = f"{title(target)}: {problem}"
     if isinstance(target, int):
-        return "\n  check that it is plugged in, and not in use by another program"
-    return "\n  the file is damaged, or in a format that this build of OpenCV cannot decode"
+        return RequestError(sentence, hint="check that it is plugged in, and not in use by another program")
+    return RequestError(sentence, "the file is damaged, or in a format that this build of OpenCV cannot decode")
 
 
 def _facts(capture: Any) -> VideoFacts:

@@ -73,8 +73,8 @@ def find_labelme() -> Path:
     found = beside or shutil.which(PROGRAM)
     if found is None:
         raise RequestError(
-            f"posetools annotate requires the program {PROGRAM}, which is not next to {sys.executable} or on the PATH\n"
-            "  install it with: uv tool install labelme   (or: pipx install labelme; or: pip install '.[annotate]')"
+            f"posetools annotate requires the program {PROGRAM}, which is not next to {sys.executable} or on the PATH",
+            hint="install it with: uv tool install labelme   (or: pipx install labelme; or: pip install '.[annotate]')",
         )
     return Path(found)
 
@@ -147,9 +147,11 @@ def check_convertible(folder: Path, out: Path, skeleton: str | None, *, overwrit
     own = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
     raise RequestError(
         f"{folder}: images must be in the folder itself for --then-convert, got {len(links)} of {len(images)} as links "
-        f"that lead out of it ({first.name} is {target})\n"
-        f"  label them with `posetools annotate {here}{own}`, then\n"
-        f"  convert them with `posetools convert {source} --from labelme{own} --out {new}`"
+        f"that lead out of it ({first.name} is {target})",
+        hint=(
+            f"label them with `posetools annotate {here}{own}`, then",
+            f"convert them with `posetools convert {source} --from labelme{own} --out {new}`",
+        ),
     )
 
 
@@ -180,8 +182,8 @@ def annotate(folder: Path, skeleton: Skeleton, program: Path) -> AnnotateResult:
     back = bring_back(folder)
     if status != 0:
         raise RunError(
-            f"{program}: failed with exit status {status}; labels saved before that are kept\n"
-            f"  run `{program} {folder}` to see why"
+            f"{program}: failed with exit status {status}; labels saved before that are kept",
+            hint=f"run `{program} {folder}` to see why",
         )
     images = [path for path in walk_files(folder) if is_image(path)]
     return AnnotateResult(

@@ -162,7 +162,7 @@ def _plan_one(image: Path, *, replace: bool) -> PrelabelTask | str | None:
         data = read_bytes(file)
         document = parse_document(data, str(file))
     except InputError as exc:
-        return f"{exc}; it is kept"
+        return f"{exc.sentence}; it is kept"
     if isinstance(document, Finding):
         return f"{document.where}: {document.message}; it is kept"
     relative = portable_path(document.image_path)

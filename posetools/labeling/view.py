@@ -209,7 +209,7 @@ def draw_sheet(
     size = columns * width * (1 + paired), -(-len(views) // columns) * height
     if size[0] * size[1] > _MOST_PIXELS:
         rule = f"at most {_MOST_PIXELS // 1_000_000} million pixels"
-        raise RequestError(f"{must_be('the sheet', rule, size)}\n  pass a smaller --tile or --n, or --each")
+        raise RequestError(must_be("the sheet", rule, size), hint="pass a smaller --tile or --n, or --each")
     scale = style.scale * max(_SHEET_SCALE, _SHOWN_SCALE * reduction(size))
     style = replace(style, scale=scale, smallest_text=readable_text(size, width))
     tiles, captions = [], []
@@ -219,7 +219,7 @@ def draw_sheet(
             tiles.append(_draw(one, skeleton, style, tile=(width, height), code=code))
         except InputError as exc:
             tiles.append(Pillow.new("RGB", (width, height), _BLANK))
-            problems.append(str(exc))
+            problems.append(exc.in_one_line)
             caption = f"{caption} (cannot be shown)"
         captions.append(caption)
         progress("drawing", done, len(views))
@@ -352,9 +352,11 @@ def _target(request: ViewRequest) -> Path:
     if request.each:
         if out.is_file() or (out.is_dir() and any(out.iterdir())):
             hint = "choose another --out, or delete this one"
-            raise RequestError(f"{out}: must be a new or empty folder with --each, but is not\n  {hint}")
+            raise RequestError(f"{out}: must be a new or empty folder with --each, but is not", hint=hint)
     elif out.is_dir():
-        raise RequestError(f"{out}: must be the file of the sheet, but is a folder\n  pass --each for single images")
+        raise RequestError(
+            f"{out}: must be the file of the sheet, but is a folder", hint="pass --each for single images"
+        )
     elif out.suffix.lower() not in _OUT_SUFFIXES:
         raise RequestError(f"--out must be a file that ends with {', '.join(sorted(_OUT_SUFFIXES))}, got {out}")
     return out
@@ -366,7 +368,7 @@ def _spare_sources(out: Path, labels: ShownLabels) -> None:
     for each in labels.images:
         path = each.image.path
         if path and path.name == out.name and path.is_file() and path.samefile(out):
-            raise RequestError(f"{out}: is one of the labeled images\n  choose another --out")
+            raise RequestError(f"{out}: is one of the labeled images", hint="choose another --out")
 
 
 def _candidates(labels: ShownLabels, request: ViewRequest) -> tuple[list[View], list[str]]:
@@ -400,9 +402,7 @@ def _marks(labels: ShownLabels, code: str) -> tuple[dict[int, Mark], list[str]]:
     counts = count_by_code(findings)
     occurring = ", ".join(f"{each} {RULES[each].title} ({number})" for each, number in counts.items()) or "none"
     if code not in RULES:
-        raise RequestError(
-            f"{must_be('--finding', 'a code of docs/findings.md', code)}\n  codes in this data: {occurring}"
-        )
+        raise RequestError(must_be("--finding", "a code of docs/findings.md", code), f"codes in this data: {occurring}")
     marks, elsewhere = mark_images([each for each in findings if each.code == code], labels.images)
     notes = [f"{code} {RULES[code].title}, on no single image: {each.where}: {each.message}" for each in elsewhere]
     if code not in counts:
@@ -434,7 +434,7 @@ def _image_ids(labels: ShownLabels) -> dict[str, int]:
         if ids is not None:
             return ids
     raise RequestError(
-        f"{', '.join(labels.ann_files)}: image ids must differ between splits\n  choose one with --split"
+        f"{', '.join(labels.ann_files)}: image ids must differ between splits", hint="choose one with --split"
     )
 
 
@@ -461,7 +461,7 @@ def _write_each(
             try:
                 image = _draw(each, labels.skeleton, request.style, code=request.finding or "")
             except InputError as exc:
-                problems.append(str(exc))
+                problems.append(exc.in_one_line)
             else:
                 save_image(image, folder / name, quality=_JPEG_QUALITY, compress_level=_PNG_COMPRESSION)
             progress("drawing", done, len(views))

@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from posetools.errors import as_message
+
 VERSION_KEY = "posetools_version"
 
 _MODULE_PREFIX = "module."
@@ -75,7 +77,8 @@ def _distances(average: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[t
 def stale_text(path: Path | str) -> str:
     """Return the sentence for a checkpoint with a stale average."""
     folder = path.parent if isinstance(path, Path) else path
-    return (
+    return as_message(
         f"{path}: its averaged weights (in use here) contain untrained convolutions: posetools 0.1 broke the "
-        f"average in CPU runs\n  posetools rescue {folder}   replaces them with the raw weights"
+        "average in CPU runs",
+        hint=f"posetools rescue {folder}   replaces them with the raw weights",
     )

@@ -113,8 +113,8 @@ def load_from_url(
             torch.hub.download_url_to_file(url, str(target), progress=progress)
         except OSError as exc:
             raise RequestError(
-                f"{url}: cannot be downloaded: {getattr(exc, 'reason', None) or exc}\n"
-                f"  download it on a machine with access and pass the file instead, or train without it"
+                f"{url}: cannot be downloaded: {getattr(exc, 'reason', None) or exc}",
+                hint="download it on a machine with access and pass the file instead, or train without it",
             ) from exc
     return load_checkpoint(target, map_location)
 

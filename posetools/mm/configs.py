@@ -52,9 +52,9 @@ def check_stage(config: Any, stage: Stage) -> None:
     scope = config.get("default_scope")
     if scope != SCOPES[stage]:
         others = [name for name, other in SCOPES.items() if other == scope]
-        hint = f"\n  pass --stage {others[0]}, or another config" if others else ""
         raise RequestError(
-            f"{config.filename}: default_scope must be {SCOPES[stage]!r} for --stage {stage}, got {scope!r}{hint}"
+            f"{config.filename}: default_scope must be {SCOPES[stage]!r} for --stage {stage}, got {scope!r}",
+            hint=f"pass --stage {others[0]}, or another config" if others else "",
         )
 
 
@@ -69,9 +69,11 @@ def config_of_run(work_dir: Path) -> Path:
         return found[0]
     what = f"{len(found)} configs ({', '.join(path.name for path in found)})" if found else "no config"
     raise RequestError(
-        f"{work_dir}: has {what}\n"
-        "  keep only the config of the run in it, or pass one with `posetools train --config FILE` or "
-        "`posetools eval --config FILE`"
+        f"{work_dir}: has {what}",
+        hint=(
+            "keep only the config of the run in it, or pass one with `posetools train --config FILE` or "
+            "`posetools eval --config FILE`"
+        ),
     )
 
 

@@ -39,8 +39,8 @@ def resolve_device(asked: str) -> str:
     if int(number or 0) >= there:
         gpus = counted(there or "no", "GPU")
         raise RequestError(
-            f"--device {asked}: this environment has {gpus} that torch can use\n"
-            "  pass --device auto, or run `posetools doctor` to see why a GPU is missing"
+            f"--device {asked}: this environment has {gpus} that torch can use",
+            hint="pass --device auto, or run `posetools doctor` to see why a GPU is missing",
         )
     return f"cuda:{number or 0}"
 

@@ -50,7 +50,7 @@ class _Model:
         if is_stale(content) and not raw:
             warnings.warn(stale_text(checkpoint), PosetoolsWarning, stacklevel=3)
         if amp and not device.startswith("cuda"):
-            raise RequestError(f"--amp needs a GPU, got device {device}\n  leave --amp out")
+            raise RequestError(f"--amp needs a GPU, got device {device}", hint="leave --amp out")
         self._amp = amp
         with self._in_scope():
             model = revert_sync_batchnorm(MODELS.build(self.config.model))

@@ -330,8 +330,8 @@ def _refuse(op: str) -> NoReturn:
     callers = (frame.frame.f_locals.get("self") for frame in inspect.stack(context=0))
     layer = next((type(caller).__name__ for caller in callers if isinstance(caller, Module)), None)
     raise RequestError(
-        f"{layer or 'the model'} calls mmcv's compiled op {op}, which this environment does not have\n"
-        "  make install-ops  compiles mmcv's ops (10 to 20 minutes); docs/install.md has the lines for pip"
+        f"{layer or 'the model'} calls mmcv's compiled op {op}, which this environment does not have",
+        hint="make install-ops  compiles mmcv's ops (10 to 20 minutes); docs/install.md has the lines for pip",
     )
 
 

@@ -22,7 +22,8 @@ SKELETON = "skeleton.yaml"
 
 
 _RECORD = "last_checkpoint"
-_NOTHING_TO_RESUME = "has no checkpoint to resume from\n  leave --resume out to start at the first epoch"
+_NOTHING_TO_RESUME = "has no checkpoint to resume from"
+_WITHOUT_RESUME = "leave --resume out to start at the first epoch"
 _NUMBERED_CHECKPOINT = re.compile(r"(?:epoch|iter)_(\d+)\.pth")
 
 
@@ -54,7 +55,7 @@ def checkpoint_to_resume(work_dir: Path) -> Path:
     """
     checkpoint = last_in(work_dir)
     if checkpoint is None:
-        raise RequestError(f"{work_dir}: {_NOTHING_TO_RESUME}")
+        raise RequestError(f"{work_dir}: {_NOTHING_TO_RESUME}", hint=_WITHOUT_RESUME)
     return checkpoint
 
 
@@ -109,7 +110,7 @@ def resumable(work_dir: Path, say: Callable[[str], None]) -> ResumePoint:
         try:
             found = _opened(path, say)
         except InputError as exc:
-            say(f"{exc.lines[0]}: using the checkpoint before it")
+            say(f"{exc.sentence}: using the checkpoint before it")
             damaged.append(path)
             continue
         recorded = _recorded(work_dir)
@@ -117,8 +118,8 @@ def resumable(work_dir: Path, say: Callable[[str], None]) -> ResumePoint:
             named = f"names {recorded.name}" if recorded and recorded.suffix == ".pth" else "names no checkpoint"
             say(f"{work_dir / _RECORD}: {named}; using {path.name}, the newest intact one")
         return found
-    whole = f"\n  damaged: {', '.join(path.name for path in damaged)}" if damaged else ""
-    raise RequestError(f"{work_dir}: {_NOTHING_TO_RESUME}{whole}")
+    details = [f"damaged: {', '.join(path.name for path in damaged)}"] if damaged else []
+    raise RequestError(f"{work_dir}: {_NOTHING_TO_RESUME}", *details, hint=_WITHOUT_RESUME)
 
 
 def _opened(path: Path, say: Callable[[str], None]) -> ResumePoint:

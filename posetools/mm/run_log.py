@@ -176,8 +176,8 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
             else "neither it nor a subfolder has <time>/vis_data/scalars.json"
         )
         raise RequestError(
-            f"{folder}: must be the work folder of a training run, or contain some: {what}\n"
-            "  pass the folder that `posetools train` printed; the default is work_dirs/<name of the config>"
+            f"{folder}: must be the work folder of a training run, or contain some: {what}",
+            hint="pass the folder that `posetools train` printed; the default is work_dirs/<name of the config>",
         )
     return found
 
@@ -209,7 +209,8 @@ def read_run(work_dir: Path) -> RunLog:
     of_starts = [records for records, _ in starts if any(_is_training(record) for record in records)]
     if not of_starts:
         raise RequestError(
-            f"{logs[-1]}: has no training iteration yet\n  try again later: mmengine logs every 10 or 50 iterations"
+            f"{logs[-1]}: has no training iteration yet",
+            hint="try again later: mmengine logs every 10 or 50 iterations",
         )
     per_epoch = _iterations_per_epoch(of_starts)
     lines, resumed, replaced = _joined(_lines(records, per_epoch) for records in of_starts)

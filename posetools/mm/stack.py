@@ -45,6 +45,8 @@ HARMLESS_WARNINGS = (
     ("torch.meshgrid: in an upcoming release", "mmdet calls it without `indexing`, and the default is unchanged"),
 )
 
+SET_DEBUG = "set POSETOOLS_DEBUG=1 for the traceback"
+
 # What importing incompatible compiled packages can raise.
 _BROKEN_STACK = (ImportError, OSError, RuntimeError, AttributeError, ValueError)
 
@@ -86,8 +88,8 @@ def prepare(what: str) -> None:
         _prepare_once()
     except _BROKEN_STACK as exc:
         raise RequestError(
-            f"{what} needs the 'train' extra, which is installed but does not work: {type(exc).__name__}: {exc}\n"
-            "  run posetools doctor to see the problem and its fix"
+            f"{what} needs the 'train' extra, which is installed but does not work: {type(exc).__name__}: {exc}",
+            hint="run posetools doctor to see the problem and its fix",
         ) from exc
 
 
@@ -190,5 +192,5 @@ def failures(
         last = f"{type(exc).__name__}: {text.splitlines()[-1]}" if text else type(exc).__name__
         # mmengine names its logs by time.
         log = max(log_of.glob("*/*.log"), default=None) if log_of else None
-        where = f"\n  see the log for the traceback: {log}" if log else "\n  set POSETOOLS_DEBUG=1 for the traceback"
-        raise RunError(f"{what}: {last}{where}") from exc
+        hint = f"see the log for the traceback: {log}" if log else SET_DEBUG
+        raise RunError(f"{what}: {last}", hint=hint) from exc

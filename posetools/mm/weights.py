@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from posetools.core.stages import Stage
-from posetools.errors import RequestError
+from posetools.errors import RequestError, as_message
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import SCOPES, pretrained_parts
 from posetools.mm.stack import RunHook, building
@@ -64,7 +64,7 @@ class WeightsPlan:
         """Return the plan in a few lines."""
         total = len(self.fits) + len(self.reshaped) + len(self.missing)
         part = f" of {self.part}" if self.part else ""
-        return "\n  ".join([f"weights {self.source}: {len(self.fits)} of {total} tensors{part} fit", *self.differences])
+        return as_message(f"weights {self.source}: {len(self.fits)} of {total} tensors{part} fit", *self.differences)
 
 
 def plan_weights(source: str, part: str, model: Mapping[str, Any], offered: Mapping[str, Any]) -> WeightsPlan:
@@ -200,12 +200,11 @@ class WeightsHook(RunHook):
                 for name, tensor in model.items()
             }
         elif plan.differences:
-            lines = (
+            raise RequestError(
                 f"{source}: cannot be resumed: its model differs from {runner.cfg.filename}",
                 *plan.differences,
-                "resume with the config of the run, or start a new run from this checkpoint with --weights",
+                hint="resume with the config of the run, or start a new run from this checkpoint with --weights",
             )
-            raise RequestError("\n  ".join(lines))
 
 
 def _reshaped(entries: Sequence[tuple[str, TensorShape, TensorShape]]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.core.stages import MODEL_NAMES
-from posetools.errors import InputError
+from posetools.errors import InputError, as_message
 from posetools.files.disk import read_json
 from posetools.mm.evaluations import EVALUATIONS, Evaluations
 from posetools.mm.run_log import METRICS
@@ -17,16 +17,16 @@ _AP_NAMES = {"det": ("bbox/AP", "coco/bbox_mAP"), "pose": ("labelled_boxes/OKS/A
 _BOXES = ("bbox", "coco/bbox")
 # Tables show a smaller AP as 0.000.
 _SHOWN_AS_ZERO = 0.0005
-_WHY = "  fix: run `posetools eval` to see why"
+_WHY = "run `posetools eval` to see why"
 
 
 def doubt_of_evaluations(evaluations: Evaluations) -> str:
     """Return the warning for a run whose AP was 0 at every evaluation, or was never measured; else ""."""
     folder, measured = evaluations.path.parent, [metrics for _, metrics in evaluations.entries]
     if measured and not any(map(_ap_of, measured)):
-        return (
-            f"{folder}: no AP at {_times(len(measured))} of the run: nothing was predicted, or nothing is "
-            f"labeled\n{_WHY}"
+        return as_message(
+            f"{folder}: no AP at {_times(len(measured))} of the run: nothing was predicted, or nothing is labeled",
+            hint=_WHY,
         )
     return _zero(str(folder), measured)
 
@@ -41,9 +41,9 @@ def doubt_of_checkpoint(checkpoint: Path | str) -> str:
     if measured is None:
         return ""
     if not any(_ap_of(metrics) for metrics in measured):
-        return (
-            f"{checkpoint}: AP was never measured in its run, so it may detect nothing\n"
-            f"  fix: measure it with `posetools eval {checkpoint} --stage det|pose`"
+        return as_message(
+            f"{checkpoint}: AP was never measured in its run, so it may detect nothing",
+            hint=f"measure it with `posetools eval {checkpoint} --stage det|pose`",
         )
     return _zero(str(checkpoint), measured)
 
@@ -67,8 +67,8 @@ def doubts_of_bundle(bundle: Path, metrics: Mapping[str, float | None]) -> tuple
         measured = values or any(name.startswith(_BOXES) == (stage == "det") for name in metrics)
         if not measured or (values and values[0] < _SHOWN_AS_ZERO):
             what = f"had AP {values[0]:.3f}" if values else "was never measured"
-            advice = f"measure it with `posetools eval --bundle {bundle} --data DIR`"
-            found.append(f"{bundle}: its {MODEL_NAMES[stage]} {what} when it was exported\n  fix: {advice}")
+            hint = f"measure it with `posetools eval --bundle {bundle} --data DIR`"
+            found.append(as_message(f"{bundle}: its {MODEL_NAMES[stage]} {what} when it was exported", hint=hint))
     return tuple(found)
 
 
@@ -76,9 +76,9 @@ def _zero(where: str, measured: Sequence[Mapping[str, Any]]) -> str:
     values = [ap for metrics in measured if (ap := _ap_of(metrics))]
     if not values or any(value >= _SHOWN_AS_ZERO for _, value in values):
         return ""
-    return (
-        f"{where}: {values[0][0]} was 0.000 at {_times(len(values))} of the run: this model detects (almost) "
-        f"nothing\n{_WHY}"
+    return as_message(
+        f"{where}: {values[0][0]} was 0.000 at {_times(len(values))} of the run: this model detects (almost) nothing",
+        hint=_WHY,
     )
 
 

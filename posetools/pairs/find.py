@@ -126,9 +126,9 @@ def zoo_config(stage: Stage, name: str) -> Path:
     if name in known:
         return known[name]
     near = get_close_matches(name, known, n=3)
-    hint = f"\n  similar names: {', '.join(near)}" if near else ""
     raise RequestError(
-        f"--{stage} {name}: is neither a file nor the name of one of {package}'s {len(known)} configs{hint}"
+        f"--{stage} {name}: is neither a file nor the name of one of {package}'s {len(known)} configs",
+        *([f"similar names: {', '.join(near)}"] if near else []),
     )
 
 
@@ -157,9 +157,11 @@ def pair_of_run(run: Path) -> Pair:
         if len(models) != 1:
             listed = ", ".join(str(model.work_dir) for model in models) or "none"
             raise RequestError(
-                f"{run}: must have one folder with a {stage} run, got {listed}\n"
-                "  use a folder of `posetools train --stage all`, or name two models as in\n"
-                "  `posetools predict --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT`"
+                f"{run}: must have one folder with a {stage} run, got {listed}",
+                hint=(
+                    "use a folder of `posetools train --stage all`, or name two models as in",
+                    "`posetools predict --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT`",
+                ),
             )
     return Pair(found["det"][0], found["pose"][0])
 

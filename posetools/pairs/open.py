@@ -175,8 +175,8 @@ def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPai
     if options.flip_test or options.amp:
         asked = "--flip-test" if options.flip_test else "--amp"
         raise RequestError(
-            f"{asked}: cannot be combined with a bundle, which runs as exported\n"
-            "  export a smaller bundle with `posetools export --half`"
+            f"{asked}: cannot be combined with a bundle, which runs as exported",
+            hint="export a smaller bundle with `posetools export --half`",
         )
     opened = Bundle.open(path)
     manifest = opened.manifest

@@ -80,7 +80,8 @@ class PosePipeline:
         if estimator.num_keypoints != skeleton.num_keypoints:
             raise RequestError(
                 f"the pose estimator predicts {estimator.num_keypoints} keypoints, but skeleton {skeleton.name} has "
-                f"{skeleton.num_keypoints}\n  use the --skeleton that it was trained with"
+                f"{skeleton.num_keypoints}",
+                hint="use the --skeleton that it was trained with",
             )
         self.doubts: tuple[str, ...] = ()
         self.detector, self.estimator, self.skeleton, self.label = detector, estimator, skeleton, label

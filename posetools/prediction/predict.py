@@ -108,7 +108,8 @@ def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
         _check_labelme(request, sources)
     if request.show and not has_screen():
         raise RequestError(
-            "--show requires a screen, and this session has none\n  use --output-root DIR to write the images instead"
+            "--show requires a screen, and this session has none",
+            hint="use --output-root DIR to write the images instead",
         )
     if request.output_root is not None:
         names = (one.names if one.kind == "images" else (_video_name(one),) for one in sources)
@@ -334,7 +335,7 @@ def _read(path: Path) -> Pixels | str:
     try:
         return read_image(path)
     except InputError as exc:
-        return str(exc)
+        return exc.in_one_line
 
 
 def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:

@@ -107,7 +107,7 @@ def ids_of_data_set(sources: Sequence[Source]) -> ImageIds:
     try:
         of_splits = {split: image_ids_of(ann_file(first, split)) for split in splits_of(first)}
     except (InputError, RequestError) as exc:
-        return ImageIds(note=f"image ids are counted from 1: {exc.lines[0]}")
+        return ImageIds(note=f"image ids are counted from 1: {exc.sentence}")
     files = {name: place[1] for name, place in places.items() if place}
     found = {
         split: {name: ids[file] for name, file in files.items() if file in ids} for split, ids in of_splits.items()

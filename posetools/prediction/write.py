@@ -288,5 +288,5 @@ def check_labelme_names(names: Sequence[str]) -> None:
         file = str(PurePosixPath(name).with_suffix(".json"))
         if file in seen:
             rule = f"the only image with the labelme file {file}"
-            raise RequestError(f"{must_be(name, rule, seen[file])} too\n  rename one of the two images")
+            raise RequestError(f"{must_be(name, rule, seen[file])} too", hint="rename one of the two images")
         seen[file] = name

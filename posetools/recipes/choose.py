@@ -78,8 +78,8 @@ def coco_weights(case: RuleInput) -> str:
     checkpoint = case.stock.coco
     if checkpoint is None:
         raise RequestError(
-            f"--{case.stage}-load-from: coco has no checkpoint of RTMPose-{case.said.size}\n"
-            "  use a file or a URL, or omit it: the backbone has pretrained weights"
+            f"--{case.stage}-load-from: coco has no checkpoint of RTMPose-{case.said.size}",
+            hint="use a file or a URL, or omit it: the backbone has pretrained weights",
         )
     return checkpoint
 
@@ -438,12 +438,12 @@ def _check(case: RuleInput) -> None:
     if case["repeat"] > 1 and 0 < case["stage2_epochs"] < case["epochs"]:
         raise RequestError(
             f"{case.stage}.repeat: must be 1 if augmentation changes during the run, got {case['repeat']}: "
-            "the switch to stage 2 does not work in a RepeatDataset\n"
-            '  use more epochs instead, or set augmentation = "light"'
+            "the switch to stage 2 does not work in a RepeatDataset",
+            hint='use more epochs instead, or set augmentation = "light"',
         )
     at_random = case["backbone"] == NONE or (case["backbone"] == STOCK and not case.stock.pretrained)
     if case["freeze"] == "backbone" and case["load_from"] is None and at_random:
         raise RequestError(
-            f"--freeze ({case.stage}): backbone requires pretrained weights, but this one has random weights\n"
-            f"  add --pretrained coco, --backbone FILE or --{case.stage}-load-from FILE"
+            f"--freeze ({case.stage}): backbone requires pretrained weights, but this one has random weights",
+            hint=f"add --pretrained coco, --backbone FILE or --{case.stage}-load-from FILE",
         )

@@ -128,7 +128,7 @@ def check_absent(paths: Sequence[Path]) -> None:
     """
     for path in paths:
         if path.exists():
-            raise RequestError(f"{path}: exists already\n  fix: use --overwrite to replace it, or another --out")
+            raise RequestError(f"{path}: exists already", hint="use --overwrite to replace it, or another --out")
 
 
 def _note(
@@ -187,8 +187,8 @@ def _check_free(texts: dict[Path, str]) -> None:
     for path, text in texts.items():
         if path.exists() and read_text(path) != text:
             raise RequestError(
-                f"{path}: exists with other content (edited, or made with other options)\n"
-                "  use `posetools config --overwrite` to replace it, or `posetools config --out DIR`"
+                f"{path}: exists with other content (edited, or made with other options)",
+                hint="use `posetools config --overwrite` to replace it, or `posetools config --out DIR`",
             )
 
 
@@ -219,9 +219,9 @@ def find_pair(data_root: Path, configs: Path) -> EmittedPair | None:
         return EmittedPair(det[0], pose[0])
     listed = ", ".join(str(path) for path in [*det, *pose])
     if det and pose:
-        raise RequestError(f"{configs}: has several configs for {data_root}: {listed}\n  choose one with --config")
+        raise RequestError(f"{configs}: has several configs for {data_root}: {listed}", hint="choose one with --config")
     missing = "pose" if det else "det"
     raise RequestError(
-        f"{configs}: has {listed} for {data_root}, but no {missing} config\n"
-        "  choose one with --config, or emit a pair with `posetools config`"
+        f"{configs}: has {listed} for {data_root}, but no {missing} config",
+        hint="choose one with --config, or emit a pair with `posetools config`",
     )

@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from posetools.errors import InputError, RequestError, printable, sentence_of, shortened, show_value
+from posetools.errors import InputError, RequestError, sentence_of, shortened, show_value
 from posetools.files.disk import read_toml
 
 # The networks' total stride.
@@ -191,8 +191,8 @@ def load_options(path: Path) -> dict[str, Any]:
         RecipeOptions.model_validate(document)
     except ValidationError as exc:
         first, *rest = ((".".join(keys), problem) for keys, problem in _problems(exc))
-        more = [printable(f"and {place}: {problem}") for place, problem in rest]
-        raise InputError(path, *first, hint="\n  ".join([*more, "see docs/config.md for the keys"])) from exc
+        more = [f"and {place}: {problem}" for place, problem in rest]
+        raise InputError(path, *first, *more, hint="see docs/config.md for the keys") from exc
     return document
 
 
@@ -215,7 +215,7 @@ def build_options(recipe: Path | None, stated: Mapping[str, Mapping[str, object]
         return RecipeOptions.model_validate(document)
     except ValidationError as exc:
         problems = [f"{_option(*keys)}: {problem}" for keys, problem in _problems(exc)]
-        raise RequestError("\n  ".join(problems)) from exc
+        raise RequestError(*problems) from exc
 
 
 def _problems(error: ValidationError) -> list[tuple[list[str], str]]:

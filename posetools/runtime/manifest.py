@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from posetools.core.skeleton import Skeleton
+from posetools.errors import as_message
 
 # Versions with the bug in averages of weights (posetools.mm.averages).
 _BROKE_AVERAGES = "posetools 0.1."
@@ -164,9 +165,10 @@ class Manifest(_ManifestPart):
         """A warning about the version that exported it, or ""."""
         if not self.made_by.startswith(_BROKE_AVERAGES):
             return ""
-        return (
+        return as_message(
             "was exported by posetools 0.1, which broke the averaged weights of runs on a CPU: the networks may have "
-            "untrained convolutions\n  run `posetools rescue RUN` to check and repair its run, then export it again"
+            "untrained convolutions",
+            hint="run `posetools rescue RUN` to check and repair its run, then export it again",
         )
 
     @property

@@ -151,8 +151,7 @@ def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str, *, 
     name = skeleton.category.name
     if name not in classes:
         raise RequestError(
-            f"{source}: classes must have the skeleton's category {name!r}, got {show_value(list(classes))}"
-            + (f"\n  {hint}" if hint else "")
+            f"{source}: classes must have the skeleton's category {name!r}, got {show_value(list(classes))}", hint=hint
         )
     return classes.index(name)
 

@@ -206,8 +206,8 @@ def _require_runtime(what: str) -> None:
         raise MissingExtraError(what, RUNTIME_EXTRA, RUNTIME_PACKAGES.get(module, module)) from exc
     except ImportError as exc:
         raise RequestError(
-            f"{what}: a package of the '{RUNTIME_EXTRA}' extra is installed, but cannot be imported: {exc}\n"
-            "  a system library is missing; without a display, install opencv-python-headless instead"
+            f"{what}: a package of the '{RUNTIME_EXTRA}' extra is installed, but cannot be imported: {exc}",
+            hint="install the missing system library, or, without a display, opencv-python-headless",
         ) from exc
 
 
@@ -275,8 +275,8 @@ class Session:
             raise self._error(f"cannot be opened by onnxruntime: {first_line(exc)}") from exc
         if device.startswith("cuda") and session.get_providers()[0] != _CUDA:
             raise RequestError(
-                f"--device {device}: onnxruntime cannot use the GPU: its CUDA provider is installed but does not load\n"
-                "  install the CUDA and cuDNN versions that this onnxruntime-gpu requires"
+                f"--device {device}: onnxruntime cannot use the GPU: its CUDA provider is installed but does not load",
+                hint="install the CUDA and cuDNN versions that this onnxruntime-gpu requires",
             )
         return session
 
@@ -326,8 +326,8 @@ def _providers(device: str) -> list[Any]:
     there = _CUDA in onnxruntime.get_available_providers()
     if kind == "cuda" and not there:
         raise RequestError(
-            f"--device {device}: the installed onnxruntime supports only the CPU\n"
-            "  uninstall onnxruntime and run `pip install onnxruntime-gpu`, or use --device cpu"
+            f"--device {device}: the installed onnxruntime supports only the CPU",
+            hint="uninstall onnxruntime and run `pip install onnxruntime-gpu`, or use --device cpu",
         )
     if kind == "cpu" or not there:
         return [_CPU]

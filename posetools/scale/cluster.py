@@ -85,17 +85,17 @@ class Cluster:
         except KilledWorker as exc:
             times, what = exc.allowed_failures + 1, _named(shard, named)
             raise RunError(
-                f"{self.address}: {times} workers died one after another while processing {what}\n"
-                "  memory may have run out; check the workers' logs"
+                f"{self.address}: {times} workers died one after another while processing {what}",
+                hint="check the workers' logs: memory may have run out",
             ) from exc
         except ModuleNotFoundError as exc:
             raise RequestError(
-                f"{self.address}: every worker must have posetools and its dependencies, but one failed: {exc}\n"
-                f"  install posetools {__version__} on all of them"
+                f"{self.address}: every worker must have posetools and its dependencies, but one failed: {exc}",
+                hint=f"install posetools {__version__} on all of them",
             ) from exc
         except (CancelledError, CommClosedError) as exc:
             raise RunError(
-                f"{self.address}: the connection to the scheduler was lost\n  check that it is running"
+                f"{self.address}: the connection to the scheduler was lost", hint="check that it is running"
             ) from exc
 
 
@@ -168,16 +168,16 @@ def _check_workers(client: Client, address: str, patience: float) -> int:
         client.wait_for_workers(1, timeout=patience)
     except TimeoutError as exc:
         raise RequestError(
-            f"{address}: the cluster must have workers, got none within {patience:g} s\n"
-            f"  start one: `dask worker {address}`"
+            f"{address}: the cluster must have workers, got none within {patience:g} s",
+            hint=f"start one: `dask worker {address}`",
         ) from exc
     answers = client.run(version, on_error="ignore")
     for worker, found in sorted(answers.items()):
         if found != __version__:
             has = f"{found}" if found else "none"
             raise RequestError(
-                f"{worker}: a worker must have posetools {__version__} like this process, got {has}\n"
-                "  install the same version on every machine of the cluster"
+                f"{worker}: a worker must have posetools {__version__} like this process, got {has}",
+                hint="install the same version on every machine of the cluster",
             )
     threads: int = sum(client.nthreads().values())
     return max(1, threads)

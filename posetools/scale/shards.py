@@ -97,7 +97,8 @@ class Processes:
                 under_way.extend(pool.submit(work, shard) for shard in islice(rest, 1))
         except BrokenProcessPool as exc:
             raise RunError(
-                "a worker process was killed, possibly because memory ran out\n  use --workers 1 to run in one process"
+                "a worker process was killed, possibly because memory ran out",
+                hint="use --workers 1 to run in one process",
             ) from exc
         finally:
             # With all results, do not wait for the processes to end.

@@ -90,8 +90,8 @@ def draw_curves(
     png, svg = files_of(out)
     if len(runs) > len(COLORS):
         raise RequestError(
-            f"runs must be at most {len(COLORS)} (one color each), got {len(runs)}\n"
-            "  name the work folders to compare, not the folder that holds them"
+            f"runs must be at most {len(COLORS)} (one color each), got {len(runs)}",
+            hint="name the work folders to compare, not the folder that holds them",
         )
     panels = plan_panels(runs, metrics)
     try:
@@ -168,7 +168,9 @@ def plan_panels(runs: Sequence[RunLog], metrics: Sequence[str] = ()) -> tuple[Cu
     evaluated = _tags(run.metrics for run in runs)
     for tag in metrics:
         if tag not in (*training, *evaluated):
-            raise RequestError(f"--metrics must be logged tags, got {tag!r}\n  {', '.join((*training, *evaluated))}")
+            raise RequestError(
+                f"--metrics must be logged tags, got {tag!r}", f"logged tags: {', '.join((*training, *evaluated))}"
+            )
     if metrics:
         training = tuple(tag for tag in training if tag in metrics)
         evaluated = tuple(tag for tag in evaluated if tag in metrics)

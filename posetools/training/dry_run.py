@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from posetools.errors import RequestError, RunError, StoppedError
-from posetools.mm.stack import RunHook, prepare, require_train
+from posetools.mm.stack import SET_DEBUG, RunHook, prepare, require_train
 from posetools.training.estimate import StageEstimate, Timing, schedule_of
 from posetools.training.hooks import SilentListener, TrainListener
 from posetools.training.memory import MemoryWatch
@@ -26,11 +26,6 @@ from posetools.training.request import TrainRequest, check_training
 from posetools.training.saving import BEST
 from posetools.training.trackers import name_visualizer
 from posetools.training.train import execute, plan_run
-
-_STOP_HINTS = {
-    StoppedError: "this was a dry run: nothing was kept",
-    RunError: "set POSETOOLS_DEBUG=1 for the traceback",
-}
 
 # With fewer iterations or batches, all of them are warm-up.
 _LEAST = 2
@@ -162,8 +157,8 @@ def dry_run(
     require_train("posetools train")
     if request.launcher != "none":
         raise RequestError(
-            f"--dry-run cannot be combined with --launcher {request.launcher}\n"
-            "  use --gpus N or --processes N to estimate a run with N processes"
+            f"--dry-run cannot be combined with --launcher {request.launcher}",
+            hint="use --gpus N or --processes N to estimate a run with N processes",
         )
     check_training(request)
     prepare("posetools train")
@@ -172,7 +167,7 @@ def dry_run(
     with _temporary() as folder:
         planned = plan_run(_without_emitting(request, folder, told), told)
         if planned.skeleton is None:
-            raise RequestError(f"{planned.left}\n  pass a larger --epochs N to continue")
+            raise RequestError(planned.left, hint="pass a larger --epochs N to continue")
         told.say(f"trying {request.stage} on {planned.device}: a few iterations, an evaluation, a checkpoint")
         schedule = schedule_of(planned.config, planned.start)
         if planned.cache:
@@ -215,11 +210,12 @@ def _temporary() -> Iterator[Path]:
         try:
             yield Path(name)
         except RunError as exc:
-            sentence, *hints = exc.lines
             # Logs and checkpoints in the folder are deleted, so do not name them.
-            helpful = [line for line in hints if name not in line]
-            kind = StoppedError if isinstance(exc, StoppedError) else RunError
-            raise kind("\n  ".join([sentence, *(helpful or [_STOP_HINTS[kind]])])) from exc
+            details = [line for line in exc.details if name not in line]
+            if isinstance(exc, StoppedError):
+                raise StoppedError(exc.sentence, *details, "this was a dry run: nothing was kept") from exc
+            helpful = [line for line in exc.advice if name not in line]
+            raise RunError(exc.sentence, *details, hint=helpful or SET_DEBUG) from exc
 
 
 def _without_emitting(request: TrainRequest, folder: Path, told: TrainListener) -> TrainRequest:

@@ -34,7 +34,7 @@ _LOSS_PAUSE = 0.5
 _SKIPPED_STEPS = 20
 
 NO_CHECKPOINT = "there is no checkpoint yet"
-AGAIN = ": the same command restarts the run"
+AGAIN = "the same command restarts the run"
 
 _LOADERS = ("train_dataloader", "val_dataloader")
 _WORKER = re.compile(
@@ -73,11 +73,11 @@ def where(runner: Any, iteration: int | None = None) -> str:
 
 
 def how_to_go_on(stage: Stage, work_dir: Path) -> tuple[str, str]:
-    """Return what is kept, and the command that resumes, to append unchanged."""
+    """Return what is kept, and the command that resumes."""
     kept = last_in(work_dir)
     if kept is None:
         return NO_CHECKPOINT, AGAIN
-    return f"{kept} is kept", f"\n  posetools train --stage {stage} --work-dir {work_dir} --resume continues from there"
+    return f"{kept} is kept", f"posetools train --stage {stage} --work-dir {work_dir} --resume continues from there"
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def watched(stage: Stage, work_dir: Path, runner: Callable[[], Any]) -> Iterator
             yield
     except KeyboardInterrupt as exc:
         kept, way = how_to_go_on(stage, work_dir)
-        raise StoppedError(f"stopped {where(runner())}; {kept}", way) from exc
+        raise StoppedError(f"stopped {where(runner())}; {kept}", way=way) from exc
 
 
 def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> RunError | None:
@@ -105,8 +105,8 @@ def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> Ru
     lines = _disk(error, place, work_dir) or _worker(error, place, config)
     lines = lines or _gpu_memory(error, place, config) or _image(error, place, config)
     if lines:
-        kept, way = how_to_go_on(stage, work_dir)
-        return RunError("\n  ".join([*lines, kept]), way)
+        (sentence, *advice), (kept, way) = lines, how_to_go_on(stage, work_dir)
+        return RunError(sentence, kept, hint=advice, way=way)
     if runner is not None and first_not_finite(runner.model.state_dict()):
         # Networks with NaN also fail in other ways, with unrelated messages.
         return _diverged(DivergedError("the weights became NaN or infinite", runner), runner, stage, work_dir)
@@ -187,13 +187,13 @@ def _diverged(error: DivergedError, runner: Any, stage: Stage, work_dir: Path) -
         amp=_is_amp(runner.cfg),
         data=data_root_of(runner.cfg),
     )
-    return RunError("\n  ".join([str(error), *lines]))
+    return RunError(error.sentence, f"{kept} is kept" if kept else NO_CHECKPOINT, hint=lines)
 
 
 def more_room(number: int | None, kept: int) -> list[str]:
     """Return how to free space for a checkpoint, by error number and number of checkpoints kept."""
     if number == errno.EFBIG:
-        return ["the file size limit was reached: raise it (`ulimit -f`, or the limit of the file system)"]
+        return ["raise the file size limit, which was reached (`ulimit -f`, or the limit of the file system)"]
     lines = ["free some space in your quota" if number == errno.EDQUOT else "free some space"]
     if kept > FEWEST_KEPT:
         lines[0] += f"; --resume with --keep {FEWEST_KEPT} removes {kept - FEWEST_KEPT} of the {kept} checkpoints"
@@ -226,13 +226,13 @@ def after_divergence(
     *, kept: Path | None, again: str, lr: float | None, stepped: bool, amp: bool, data: Path
 ) -> list[str]:
     """Return what to try after the loss or the weights became NaN or infinite; ``again`` trains on from ``kept``."""
-    lines = [f"{kept} is kept" if kept else NO_CHECKPOINT]
+    lines = []
     if stepped and lr is not None:
         lower = f"--cfg-options optim_wrapper.optimizer.lr={lr / _LESS_LR:.2g}"
         lines.append(f"try a lower learning rate (it was {lr:.2g}):")
         lines.append(f"{again} {lower}" if kept else f"the same command with {lower}")
     elif not stepped:
-        lines.append("this was the first iteration: check the labels and the initial weights")
+        lines.append("check the labels and the initial weights: this was the first iteration")
     lines += ["omit --amp: float16 overflows on large values"] if amp else []
     lines.append(f"check the labels: {shlex.join(['posetools', 'validate', str(data)])}")
     return lines

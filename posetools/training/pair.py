@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from posetools.core.stages import MODEL_NAMES, STAGES, Stage
-from posetools.errors import OutputError, RequestError, RunError, StoppedError
+from posetools.errors import OutputError, RequestError, RunError, StoppedError, hint_lines
 from posetools.evaluation.report import Report, as_document
 from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.files.disk import write_json
@@ -114,8 +114,8 @@ def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[St
     """
     if request.weights not in (None, NO_WEIGHTS):
         raise RequestError(
-            f"--weights {request.weights}: cannot be combined with --stage all: both models would start from one file\n"
-            "  use --cfg-options det.load_from=FILE pose.load_from=FILE, or train them one by one"
+            f"--weights {request.weights}: cannot be combined with --stage all: both models would start from one file",
+            hint="use --cfg-options det.load_from=FILE pose.load_from=FILE, or train them one by one",
         )
     by_stage, parent = _pair_of(configs), parent_of(request, configs)
     found: dict[Stage, TrainRequest] = {}
@@ -133,7 +133,8 @@ def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[St
         found[stage] = own
     if request.resume and not any(_has_begun(parent / stage) for stage in STAGES):
         raise RequestError(
-            f"{parent}: has no run of --stage all to resume\n  omit --resume to start both runs from the first epoch"
+            f"{parent}: has no run of --stage all to resume",
+            hint="omit --resume to start both runs from the first epoch",
         )
     return found
 
@@ -146,8 +147,8 @@ def _pair_of(configs: Sequence[Path]) -> Mapping[Stage, Path]:
     if len(configs) != len(STAGES) or any(len(paths) != 1 for paths in found.values()):
         listed = ", ".join(f"{path} ({scope})" for path, scope in scopes.items())
         raise RequestError(
-            f"--config with --stage all must be given twice, for a detector and for a pose estimator, got {listed}\n"
-            "  omit it to train the pair emitted for the data set"
+            f"--config with --stage all must be given twice, for a detector and for a pose estimator, got {listed}",
+            hint="omit it to train the pair emitted for the data set",
         )
     return {stage: paths[0] for stage, paths in found.items()}
 
@@ -164,7 +165,7 @@ def parent_of(request: TrainRequest, configs: Sequence[Path]) -> Path:
     if request.data is None and not configs:
         missing = "--work-dir DIR" if request.resume else "--data DIR, or --config FILE twice,"
         what = "which runs to resume" if request.resume else "what to train on"
-        raise RequestError(f"{missing} must say {what}\n  posetools train --help")
+        raise RequestError(f"{missing} must say {what}", hint="posetools train --help")
     data = request.data or data_root_of(load_config(configs[0]))
     return WORK_DIRS / data.resolve().name
 
@@ -195,14 +196,16 @@ def _has_begun(folder: Path) -> bool:
 
 def _of_both(requests: Mapping[Stage, TrainRequest], work: Callable[[TrainRequest], _Found]) -> dict[Stage, _Found]:
     """Return ``work``'s results for both runs, or raise the problems of both at once."""
-    found, problems = dict[Stage, _Found](), list[str]()
+    found, problems = dict[Stage, _Found](), dict[str, RequestError]()
     for stage, own in requests.items():
         try:
             found[stage] = work(own)
         except RequestError as exc:
-            problems.append(str(exc))
+            problems[str(exc)] = exc
     if problems:
-        raise RequestError("\n".join(dict.fromkeys(problems)))
+        first, *others = problems.values()
+        details = (line for other in others for line in (other.sentence, *other.details, *hint_lines(other.hints)))
+        raise RequestError(first.sentence, *first.details, *hint_lines(first.hints), *details)
     return found
 
 
@@ -257,11 +260,14 @@ def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
         # The error's own command resumes one run only.
         if isinstance(exc, StoppedError):
             what = _RESTARTS if exc.way == AGAIN else "continues from there"
-            raise StoppedError(f"{exc.happened}\n  {command} {what}") from exc
-        raise RunError(f"{exc.happened}\n  fix it, then continue with {command}") from exc
+            raise StoppedError(exc.sentence, *exc.details, way=f"{command} {what}") from exc
+        way = f"continue with {command}"
+        raise RunError(exc.sentence, *exc.details, hint=exc.advice, way=way) from exc
     except KeyboardInterrupt as exc:
         if not any(_has_begun(parent / stage) for stage in STAGES):
-            raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}{AGAIN}") from exc
+            raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}", way=AGAIN) from exc
         if not any(last_in(parent / stage) for stage in STAGES):
-            raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}\n  {command} {_RESTARTS}") from exc
-        raise StoppedError(f"stopped; finished epochs are kept\n  {command} continues from there") from exc
+            raise StoppedError(
+                f"stopped before the first epoch; {NO_CHECKPOINT}", way=f"{command} {_RESTARTS}"
+            ) from exc
+        raise StoppedError("stopped; finished epochs are kept", way=f"{command} continues from there") from exc

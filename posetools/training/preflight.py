@@ -19,7 +19,7 @@ from posetools.core.findings import Severity
 from posetools.core.folder import SPLITS, ann_file, split_command
 from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
-from posetools.errors import PosetoolsError, RequestError, must_be, quoted
+from posetools.errors import PosetoolsError, RequestError, hint_lines, must_be, quoted
 from posetools.mm.configs import SCOPES, ann_file_of, data_root_of, inner_dataset
 from posetools.mm.device import resolve_device
 from posetools.mm.stack import building
@@ -58,8 +58,14 @@ def check_run(
         found += _counts(config, stage)
     if found:
         number = f"{len(found)} problems" if len(found) > 1 else "one problem"
-        lines = [f"  {i}. {problem.text}\n     {problem.fix}" for i, problem in enumerate(found, start=1)]
-        raise RequestError("\n".join([f"{config.filename}: training is refused, for {number}:", *lines]))
+        raise RequestError(
+            f"{config.filename}: training is refused, for {number}:",
+            *(
+                line
+                for i, problem in enumerate(found, start=1)
+                for line in (f"{i}. {problem.text}", *(f"   {fix}" for fix in hint_lines(problem.fix)))
+            ),
+        )
     return chosen
 
 
@@ -67,8 +73,7 @@ def _device(asked: str, *, amp: bool) -> tuple[str, list[Problem]]:
     try:
         device = resolve_device(asked)
     except RequestError as exc:
-        text, *fix = exc.lines
-        return asked, [Problem(text, "\n  ".join(fix))]
+        return asked, [Problem(exc.sentence, exc.hint)]
     if amp and device == "cpu":
         return device, [Problem("--amp requires a GPU, but this run is on the CPU", "omit --amp")]
     return device, []
@@ -99,7 +104,7 @@ def _load_weights(
                     "use --weights none for random weights; or download the file on another machine and pass it with "
                     "--weights FILE"
                 )
-                problems.append(Problem(f"weights ({one.place}): {exc.lines[0]}", fix))
+                problems.append(Problem(f"weights ({one.place}): {exc.sentence}", fix))
                 continue
             if checkpoint is not None:
                 given[one] = checkpoint
@@ -125,7 +130,7 @@ def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
         try:
             entries = read_document(ann_file_of(dataset)).entries("categories")
         except PosetoolsError as exc:
-            yield Problem(str(exc), "write the file again with `posetools convert`")
+            yield Problem(exc.sentence, "write the file again with `posetools convert`")
             continue
         check = _classes if stage == "det" else _keypoints
         categories = [entry for entry in entries if isinstance(entry, dict)]

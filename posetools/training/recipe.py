@@ -183,8 +183,8 @@ def on_gpu(stage: Stage, config: Path, samples: int) -> Measurement:
     )
     if batch is None:
         raise RequestError(
-            f"--batch-size auto ({stage}): a batch of {min(peaks)} does not fit on this GPU with "
-            f"{total / GIB:.0f} GiB\n  use a smaller --input-size or model"
+            f"--batch-size auto ({stage}): a batch of {min(peaks)} does not fit on this GPU with {total / GIB:.0f} GiB",
+            hint="use a smaller --input-size or model",
         )
     return Measurement(batch=batch, batch_note=note(peaks, total))
 

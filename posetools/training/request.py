@@ -83,7 +83,7 @@ class TrainRequest:
             RequestError: none was given.
         """
         if self.data is None:
-            raise RequestError("--data DIR or --config FILE must say what to train on\n  posetools train --help")
+            raise RequestError("--data DIR or --config FILE must say what to train on", hint="posetools train --help")
         return self.data
 
     def found_config(self) -> Path | None:
@@ -132,5 +132,5 @@ def check_work_dir(work_dir: Path, *, resume: bool) -> None:
         checkpoint_to_resume(work_dir)
     elif any(work_dir.glob("*.pth")):
         raise RequestError(
-            f"{work_dir}: has checkpoints of an earlier run\n  continue it with --resume, or change --work-dir"
+            f"{work_dir}: has checkpoints of an earlier run", hint="continue it with --resume, or change --work-dir"
         )

@@ -159,12 +159,12 @@ def _check_arguments(arguments: Sequence[str]) -> tuple[str, str]:
     stage, work_dir = said.stage, said.work_dir
     if stage not in _STAGES:
         raise RequestError(
-            f"--stage after -- must be det, pose or all, got {stage!r}\n"
-            "  posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME"
+            f"--stage after -- must be det, pose or all, got {stage!r}",
+            hint="posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME",
         )
     if not work_dir:
         raise RequestError(
-            "--work-dir must be given after --: a restarted job looks there for checkpoints\n"
-            "  posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME"
+            "--work-dir must be given after --: a restarted job looks there for checkpoints",
+            hint="posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME",
         )
     return stage, Path(work_dir).as_posix()

@@ -38,8 +38,8 @@ def check_trackers(trackers: Sequence[str]) -> None:
         if tracker == "tensorboard":
             raise MissingExtraError("--tracker tensorboard", TRAIN_EXTRA, tracker)
         raise RequestError(
-            f"--tracker {tracker} requires the package {tracker}, which is not installed\n"
-            f"  install it with: uv pip install {tracker}"
+            f"--tracker {tracker} requires the package {tracker}, which is not installed",
+            hint=f"install it with: uv pip install {tracker}",
         )
 
 
@@ -82,7 +82,7 @@ def _backend(tracker: str, work_dir: Path) -> dict[str, Any]:
         return backend
     if urlsplit(address).password:
         raise RequestError(
-            "MLFLOW_TRACKING_URI must not contain a password, as it is written to the config of the run\n"
-            "  use MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            "MLFLOW_TRACKING_URI must not contain a password, as it is written to the config of the run",
+            hint="use MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         )
     return {**backend, "tracking_uri": address}

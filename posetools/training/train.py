@@ -190,8 +190,8 @@ def _planned(request: TrainRequest, told: TrainListener) -> tuple[Any, Path]:
     check_stage(config, request.stage)
     if request.data is not None and data_root_of(config).resolve() != request.data.resolve():
         raise RequestError(
-            f"{path}: is for the data set {data_root_of(config)}, not for {request.data}\n"
-            f"  run `posetools config {quoted(request.data)}` for its own pair"
+            f"{path}: is for the data set {data_root_of(config)}, not for {request.data}",
+            hint=f"run `posetools config {quoted(request.data)}` for its own pair",
         )
     config.work_dir = str(work_dir)
     _change(config, request, told)

@@ -44,15 +44,15 @@ def claim_folder(out: Path, *, overwrite: bool) -> None:
         strangers = sorted({path.name for path in out.iterdir()} - _MADE - left)
         if strangers and not overwrite:
             raise RequestError(
-                f"{out}: has files that are not from the demo: {', '.join(strangers)}\n"
-                "  move them, choose another --out, or use --overwrite to delete the whole folder"
+                f"{out}: has files that are not from the demo: {', '.join(strangers)}",
+                hint="move them, choose another --out, or use --overwrite to delete the whole folder",
             )
         try:
             shutil.rmtree(out)
         except OSError as exc:
             raise OutputError(f"{exc.filename or out}: cannot be deleted: {exc.strerror or exc}") from exc
     elif out.is_dir() and any(out.iterdir()):
-        raise RequestError(f"{out}: must be empty or from an earlier demo\n  choose another --out")
+        raise RequestError(f"{out}: must be empty or from an earlier demo", hint="choose another --out")
     else:
         check_free(out, hint="choose another --out")
     write_record(out, {"finished": False})

@@ -18,9 +18,9 @@ from tests.build import make_image
 
 SIZE = (64, 48)
 LEFT_OUT = (
-    "evaluation would use training data: `posetools subset DATA --out NEW --without-finding E126` removes it from one"
+    "`posetools subset DATA --out NEW --without-finding E126` removes it from one: evaluation would use training data"
 )
-AGAIN = "evaluation would use training data: remove it from one split, or run `posetools split` again"
+AGAIN = "remove it from one split, or run `posetools split` again: evaluation would use training data"
 ONE_OF_TWO = "keep one of the two, with the objects of both"
 
 

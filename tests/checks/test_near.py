@@ -165,7 +165,7 @@ class TestWithImagehash:
             "images[1] (id 2, sub/b.png)",
             "image must be unlike those of other clips (train_coco.json: images[0] (id 1, a.png) is nearly the same; "
             f"{bits[0]} of 144 bits differ), got 'sub/b.png'",
-            "a second copy adds little to training; `posetools split` must keep the two in one split",
+            "keep the two in one split with `posetools split`; a second copy adds little to training",
         )
         name = "images[0] (id 1, a.png)" if "a.png" in across.message else "images[1] (id 2, sub/b.png)"
         assert across == Finding(
@@ -174,8 +174,8 @@ class TestWithImagehash:
             "images[0] (id 3, c.png)",
             f"image must be unlike all of other splits (train_coco.json: {name} and 1 more are nearly the same; "
             f"{bits[1]} of 144 bits differ), got 'c.png'",
-            "evaluation would use training data: remove it from one split, or keep similar images together with "
-            "`posetools split --split-by REGEX`",
+            "remove it from one split, or keep similar images together with `posetools split --split-by REGEX`: "
+            "evaluation would use training data",
         )
 
     def test_images_are_looked_at_in_batches_and_in_order(

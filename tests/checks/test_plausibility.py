@@ -224,7 +224,7 @@ def test_what_is_said_about_points() -> None:
             "x.json",
             "annotations[1] (id 2)",
             f"{names[7]} must be 0, 0 where the visibility is 0, got (15.0, 15.0)",
-            "training ignores the point; set its visibility to 1 (occluded) or 2 (visible) if it is a label",
+            "set its visibility to 1 (occluded) or 2 (visible) if it is a label: training ignores the point",
         ),
         Finding(
             "W204",
@@ -291,14 +291,14 @@ def test_what_is_said_about_a_split() -> None:
             "x.json",
             "keypoint right-rear-tire",
             "right-rear-tire must be labeled in at least 5% of the objects with keypoints, got 0 of 1",
-            "too few to learn it or to evaluate it: label it, or remove it from the skeleton",
+            "label it, or remove it from the skeleton: too few to learn it or to evaluate it",
         ),
         Finding(
             "W210",
             "x.json",
             "images",
             "images must have an annotation each, got 5 of 6 without: 0.jpg, 1.jpg, 2.jpg, 4.jpg, 5.jpg",
-            "RTMDet trains on them as background; RTMPose does not use them",
+            "label their objects, if any: RTMDet trains on them as background; RTMPose does not use them",
         ),
         Finding(
             "W211",
@@ -334,8 +334,8 @@ def test_keypoints_that_were_exported_as_objects() -> None:
         "x.json",
         "categories",
         "categories must be objects ('car'), not keypoints, got ['Left Front__Bumper', 'right-rear-TIRE']",
-        "the tool that wrote this file made each point an object with a box of one pixel: convert its source instead "
-        "(`posetools convert LABELME_FOLDER --out DATA`), which keeps points as keypoints of one category",
+        "convert its source instead (`posetools convert LABELME_FOLDER --out DATA`), which keeps points as keypoints "
+        "of one category: the tool that wrote this file made each point an object with a box of one pixel",
     )
     # Names in another language are recognized by their number: the keypoints and the object.
     (finding,) = _named(*"abcdefghi")
@@ -393,7 +393,7 @@ def test_what_is_said_about_boxes_of_one_size() -> None:
         "data",
         "",
         "area must be of more than one of COCO's size classes (32^2 and 96^2 apart), got only small objects",
-        "AP (medium) and AP (large) cannot be computed: n/a (COCO's tools print -1)",
+        "ignore AP (medium) and AP (large): they cannot be computed (n/a; COCO's tools print -1)",
     )
     large = objects_of([(0, (10, 10, 20, 20))], areas=[1e4])
     assert list(check_whole(Path("data"), {"train": small, "val": large})) == []

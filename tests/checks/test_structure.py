@@ -19,7 +19,7 @@ from tests.coco_sample import Document
 CAR8 = load_skeleton("car8")
 FILE = Path("x.json")
 NAMES = list(CAR8.names)
-RENUMBER = "COCO's readers keep only one of the two; renumber"
+RENUMBER = "renumber: COCO's readers keep only one of the two"
 CATEGORY = "categories[0] (id 1, car)"
 CATEGORY_ID = (
     "E111",
@@ -29,7 +29,7 @@ CATEGORY_ID = (
 LINKS = (
     "E114",
     f"skeleton must be the links of skeleton car8, {CAR8.coco_edges}",
-    "COCO's edges are 1-based; `posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based",
+    "`posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based: COCO's edges are 1-based",
 )
 
 
@@ -260,7 +260,7 @@ def test_visibility_is_0_1_or_2() -> None:
         document["annotations"][3]["keypoints"][3 * 5 + 2] = -1
 
     found = [f for f in check(change) if f.code == "E107"]
-    hint = "0: not labeled, 1: labeled but not visible, 2: labeled and visible"
+    hint = "write 0 for not labeled, 1 for labeled but not visible, 2 for labeled and visible"
     assert found == [
         Finding(
             "E107",
@@ -288,8 +288,8 @@ def test_num_keypoints_counts_the_labeled() -> None:
     found = [f for f in check(change) if f.code == "E105"]
     rule = "num_keypoints must be 5, the number of keypoints with a visibility of 1 or 2, got"
     hint = (
-        "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; `posetools validate --fix` "
-        "counts them"
+        "`posetools validate --fix` counts them: MMPose drops objects whose num_keypoints is 0, and COCO's evaluation "
+        "ignores them"
     )
     assert found == [
         Finding("E105", "x.json", "annotations[1] (id 2)", f"{rule} 8", hint),

@@ -68,7 +68,7 @@ def test_many_findings_of_one_code_are_counted(number: int, more: int) -> None:
     assert lines[0] == f"E121 picture-missing ({number})"
     shown = [line for line in lines if line.startswith("[a].json: images[")]
     assert shown == [f"[a].json: images[{i}]: message {i}" for i in range(LISTED_PER_CODE)]
-    assert lines.count("the hint") == LISTED_PER_CODE
+    assert lines.count("fix: the hint") == LISTED_PER_CODE
     assert lines.count(f"... and {more} more") == (1 if more else 0)
     assert "b.json: twice" in lines
     assert f"E121 picture-missing error {number}" in lines

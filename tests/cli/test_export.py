@@ -91,4 +91,4 @@ def test_a_bundle_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
     assert verified.status == 0, verified.out + verified.err
     again = run("export", *places)
     assert (again.status, again.out) == (2, "")
-    assert again.err.startswith(f"error: --out {out}: exists already\n  use --overwrite to replace it")
+    assert again.err.startswith(f"error: --out {out}: exists already\n  fix: use --overwrite to replace it")

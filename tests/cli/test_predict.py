@@ -183,7 +183,7 @@ def test_nothing_is_lost_when_the_user_chooses_the_folder_of_the_inputs(bundle: 
         (
             ["--bundle", "cars.zip", "--skeleton", "coco17"],
             "classes must have the skeleton's category 'person', got ['car', 'van'] "
-            "choose one with `posetools predict --det-cat-id N`",
+            "fix: choose one with `posetools predict --det-cat-id N`",
         ),
         (["--bundle", "nowhere.zip"], "nowhere.zip"),
         (["--bundle", "photos/a.png"], "photos/a.png"),

@@ -151,7 +151,9 @@ def test_a_run_and_its_evaluation_on_the_command_line(tmp_path: Path) -> None:
 
     again = run("train", "--stage", "pose", *places)
     assert (again.status, again.out) == (2, "")
-    assert again.err.startswith(f"error: {work_dir}: has checkpoints of an earlier run\n  continue it with --resume")
+    assert again.err.startswith(
+        f"error: {work_dir}: has checkpoints of an earlier run\n  fix: continue it with --resume"
+    )
     finished = run("train", "--stage", "pose", "--work-dir", work_dir, "--resume")
     assert finished.status == 0
     assert f"nothing to do: {work_dir}/epoch_1.pth is at epoch 1 of 1" in finished.err

@@ -80,7 +80,7 @@ def test_names_of_no_built_in_skeleton_are_refused(tmp_path: Path, document: obj
     is_car = document in (keypoints(*reversed(CAR8.names)), keypoints())
     file, category = ("car.yaml", " --category car") if is_car else ("FILE", "")
     command = f"posetools skeleton new {file}{category} --keypoints {names}"
-    assert f"\n  --skeleton {file} names them; `{command}` writes such a file" in str(caught.value)
+    assert f"\n  fix: --skeleton {file} names them; `{command}` writes such a file" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_splits_are_train_val_and_then_by_name(tmp_path: Path) -> None:
     (tmp_path / SPLIT_JOURNAL).write_text("")
     with pytest.raises(
         RequestError,
-        match=r"an interrupted `posetools split` or .* left it incomplete\n  `posetools validate --fix .*`",
+        match=r"an interrupted `posetools split` or .* left it incomplete\n  fix: `posetools validate --fix .*`",
     ):
         splits_of(tmp_path)
 
 
 def test_a_folder_without_splits_is_none(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="but has neither\n  `posetools convert SRC --out"):
+    with pytest.raises(RequestError, match="but has neither\n  fix: `posetools convert SRC --out"):
         splits_of(tmp_path)
     with pytest.raises(RequestError, match="nowhere: must be a data set folder, but does not exist"):
         splits_of(tmp_path / "nowhere")

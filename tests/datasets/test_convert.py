@@ -197,7 +197,9 @@ def test_clips_stay_together(tmp_path: Path) -> None:
 
 def test_a_split_that_is_not_possible_writes_nothing(tmp_path: Path) -> None:
     source, _ = labelme_source(tmp_path, images=["a.jpg"])
-    with pytest.raises(RequestError, match=r"a split needs at least 2 images.*got 1\n  --val 0 puts all images into"):
+    with pytest.raises(
+        RequestError, match=r"a split needs at least 2 images.*got 1\n  fix: --val 0 puts all images into"
+    ):
         convert_one(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert convert_one(source, tmp_path / "out", target_format="labelme").written
@@ -375,7 +377,9 @@ def test_an_image_whose_name_is_no_utf_8_is_refused(tmp_path: Path, target: str)
     write({"train": whole.select_images([0]), "val": whole.select_images([1])}, tmp_path / "src", "copy")
     for path in [*(tmp_path / "src").rglob("a.jpg"), *(tmp_path / "src").rglob("a.txt")]:
         path.rename(path.with_name(f"\udcff{path.suffix}"))
-    with pytest.raises(InputError, match=r"file_name must be text in UTF-8, got '\\udcff.jpg'\n  rename the image"):
+    with pytest.raises(
+        InputError, match=r"file_name must be text in UTF-8, got '\\udcff.jpg'\n  fix: rename the image"
+    ):
         convert(ConvertRequest(sources=(tmp_path / "src",), out=tmp_path / "out", target_format=target))
     assert not (tmp_path / "out").exists()
 

@@ -338,5 +338,5 @@ def test_copies_of_one_photo_cannot_be_split(tmp_path: Path) -> None:
     roboflow(source, {"train": copies("mug", 1, 2, 3)})
     words = ("convert", source, "--skeleton", mug_file(tmp_path), "--out", tmp_path / "out")
     done = run(*words, "--val", "0.5")
-    assert done.status == 2 and "all 3 are copies of one --val 0 puts all images" in done.words
+    assert done.status == 2 and "all 3 are copies of one fix: --val 0 puts all images" in done.words
     assert run(*words, "--val", "0").status == 0

@@ -73,7 +73,7 @@ def test_labels_of_a_dog_are_not_read_as_a_cars_and_it_is_said_what_to_type(comm
         "error: photos: labels must be names of a built-in skeleton (car8, coco17) without --skeleton, "
         "got 'dog, left_ear, left_paw, nose, right_ear, right_paw, tail'"
     )
-    assert (fix, then) == (f"  fix: {FIX}", "  then add: --skeleton dog.yaml")
+    assert (fix, then) == (f"  fix: {FIX}", "       then add: --skeleton dog.yaml")
     assert run(*shlex.split(fix.partition("posetools ")[2])).status == 0
     assert read_skeleton(Path("dog.yaml")) == DOG
     done = run(*command, "--skeleton", "dog.yaml")
@@ -222,7 +222,7 @@ def test_dogs_get_no_names_of_a_car_proposed_in_any_format(dogs: Path) -> None:
         Path(target, "conversion.json").unlink()
         done = run("convert", target, "--out", "out")
         assert done.status in (1, 2)
-        assert "did you mean" not in done.words and "tire" not in done.words, done.words
+        assert "if you mean" not in done.words and "tire" not in done.words, done.words
 
 
 def test_predictions_of_another_object_say_which_skeleton_to_write(dogs: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_file_that_cannot_be_kept_is_refused(tmp_path: Path, change: Change, p
     # A place at the start of the sentence is not repeated.
     where = f"{place}: " if not problem.startswith(place) else ""
     assert caught.value.place == place
-    assert str(caught.value) == f"{folder / 'train_coco.json'}: {where}{problem}\n  {HINT}"
+    assert str(caught.value) == f"{folder / 'train_coco.json'}: {where}{problem}\n  fix: {HINT}"
     assert (caught.value.place, caught.value.hint) == (place, HINT)
 
 
@@ -82,7 +82,7 @@ def test_files_that_are_no_coco_files(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         resplit(folder)
     path = folder / "train_coco.json"
-    assert str(caught.value) == f"{path}: a COCO file must be an object, got [1]\n  {HINT}"
+    assert str(caught.value) == f"{path}: a COCO file must be an object, got [1]\n  fix: {HINT}"
     assert caught.value.place == ""
 
 
@@ -91,8 +91,7 @@ def test_other_categories_in_the_other_file(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         resplit(folder)
     assert str(caught.value) == (
-        f"{folder / 'val_coco.json'}: categories must be those of train_coco.json, got []\n"
-        f"  objects move between the two files; {HINT}"
+        f"{folder / 'val_coco.json'}: categories must be those of train_coco.json, got []\n  fix: {HINT}"
     )
 
 
@@ -100,7 +99,7 @@ def test_numbers_that_json_has_not(tmp_path: Path) -> None:
     folder = write(tmp_path / "d", of(score=float("nan")))
     with pytest.raises(InputError) as caught:
         resplit(folder)
-    assert str(caught.value) == f"{folder}: numbers must be finite, got NaN or infinity\n  {HINT}"
+    assert str(caught.value) == f"{folder}: numbers must be finite, got NaN or infinity\n  fix: {HINT}"
     assert caught.value.place == ""
 
 
@@ -163,7 +162,7 @@ def test_what_is_no_area(tmp_path: Path, area: object) -> None:
         resplit(folder, stratify="size")
     assert str(caught.value) == (
         f"{folder}: annotation 1: area must be a number of square pixels for --stratify size, got {area!r}\n"
-        "  `posetools validate --fix` fixes areas"
+        "  fix: `posetools validate --fix` fixes areas"
     )
 
 
@@ -193,7 +192,7 @@ def test_what_is_no_visibility(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         resplit(folder, stratify="visibility")
     assert str(caught.value) == (
-        f"{folder}: annotation 1: visibility must be 0, 1 or 2 for --stratify visibility, got [0, 5, 1]\n  {HINT}"
+        f"{folder}: annotation 1: visibility must be 0, 1 or 2 for --stratify visibility, got [0, 5, 1]\n  fix: {HINT}"
     )
 
 

@@ -242,7 +242,7 @@ def test_names_that_do_not_match_are_listed(unmatched: int, listed: str) -> None
     )
 
 
-ADVICE = "  split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
+ADVICE = "  fix: split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
 
 
 @pytest.mark.parametrize(("by", "what"), [(None, "name"), ("image", "name"), ("parent", "folder"), ("", "group by ''")])
@@ -257,7 +257,7 @@ def test_a_share_that_is_none_is_told_with_what_it_is() -> None:
         plan_split(["a.jpg", "b.jpg"], val=2)
     assert str(caught.value) == (
         "--val must be greater than 0 and less than 1, or 0 for none, got 2\n"
-        "  pass the fraction of images for validation, such as 0.1"
+        "  fix: pass the fraction of images for validation, such as 0.1"
     )
 
 

@@ -261,7 +261,7 @@ def test_pairs_measured_on_other_labels_do_not_stand_side_by_side(truth: Dataset
     fewer = truth.select_images(range(6))
     reports = [report_of(truth, Oracle(truth)), report_of(fewer, Oracle(fewer), "work_dirs/second")]
     with pytest.raises(
-        RequestError, match=r"work_dirs/second: val of data/cars has other labels than .*\n  use --data DIR"
+        RequestError, match=r"work_dirs/second: val of data/cars has other labels than .*\n  fix: use --data DIR"
     ):
         check_same_split(reports)
 
@@ -269,7 +269,7 @@ def test_pairs_measured_on_other_labels_do_not_stand_side_by_side(truth: Dataset
 def test_an_estimator_of_other_keypoints_is_refused(truth: Dataset) -> None:
     oracle = Oracle(truth)
     oracle.num_keypoints = 17
-    with pytest.raises(RequestError, match=r"pose.pth: predicts 17 keypoints, but skeleton car8 has 8\n  use"):
+    with pytest.raises(RequestError, match=r"pose.pth: predicts 17 keypoints, but skeleton car8 has 8\n  fix: use"):
         measure(SUBJECT, oracle, oracle, truth)
 
 

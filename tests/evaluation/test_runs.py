@@ -426,12 +426,12 @@ def test_what_cannot_be_evaluated_is_refused(
 
 
 def test_the_other_stage_and_a_checkpoint_without_config_are_refused(pose_run: Run, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"must be 'mmdet' for --stage det, got 'mmpose'\n  pass --stage pose"):
+    with pytest.raises(RequestError, match=r"must be 'mmdet' for --stage det, got 'mmpose'\n  fix: pass --stage pose"):
         evaluate(EvalRequest(checkpoint=pose_run.checkpoint))
     alone = tmp_path / "alone.pth"
     shutil.copyfile(pose_run.checkpoint, alone)
     with pytest.raises(
-        RequestError, match=r"has no config\n  keep only the config of the run in it, .*eval --config FILE"
+        RequestError, match=r"has no config\n  fix: keep only the config of the run in it, .*eval --config FILE"
     ):
         evaluate(EvalRequest(stage="pose", checkpoint=alone))
 

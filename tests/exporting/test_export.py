@@ -330,7 +330,7 @@ def test_what_cannot_be_exported_is_refused(pair: Pair, tmp_path: Path, changes:
 
 def test_int8_needs_labels(pair: Pair, tmp_path: Path) -> None:
     out = tmp_path / "out" / "cars.zip"
-    with pytest.raises(RequestError, match=r"--int8 requires a labeled data set, .*\n  add --data DIR"):
+    with pytest.raises(RequestError, match=r"--int8 requires a labeled data set, .*\n  fix: add --data DIR"):
         export(ExportRequest(pair=moved(pair, tmp_path), out=out, precision="int8"))
     assert not out.parent.exists()
 
@@ -338,7 +338,7 @@ def test_int8_needs_labels(pair: Pair, tmp_path: Path) -> None:
 def test_a_bundle_is_replaced_only_when_asked(pair: Pair, made: ExportResult, tmp_path: Path) -> None:
     out = tmp_path / "cars.zip"
     shutil.copyfile(made.out, out)
-    with pytest.raises(RequestError, match=r"cars.zip: exists already\n  use --overwrite to replace it"):
+    with pytest.raises(RequestError, match=r"cars.zip: exists already\n  fix: use --overwrite to replace it"):
         export(ExportRequest(pair=pair, out=out))
     assert out.read_bytes() == made.out.read_bytes()
     export(ExportRequest(pair=pair, out=out, bbox_thr=THR, overwrite=True))

@@ -234,7 +234,7 @@ def test_a_file_of_that_name_is_written_over_only_when_asked(path: Path, tmp_pat
     save(path)
     out = tmp_path / "out.pth"
     done = publish(path, out)
-    with pytest.raises(RequestError, match=rf"{done.path}: exists already, with the same .*\n  use --overwrite"):
+    with pytest.raises(RequestError, match=rf"{done.path}: exists already, with the same .*\n  fix: use --overwrite"):
         publish(path, out)
     done.path.write_bytes(b"damaged")
     assert publish(path, out, overwrite=True).path.stat().st_size == done.size
@@ -274,7 +274,8 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
     "diverged": (
         lambda: {"state_dict": not_a_number(2)},
         "state_dict.head.weight",
-        "weights must be finite numbers, got 2 of 4 NaN or infinite\n  training diverged",
+        "weights must be finite numbers, got 2 of 4 NaN or infinite\n"
+        "  fix: publish an earlier checkpoint: training diverged",
     ),
     "infinite": (lambda: {"state_dict": not_a_number(1)}, "state_dict.head.weight", "got 1 of 2 NaN or infinite"),
     "meta that is none": (lambda: {"meta": [1]}, "meta", "value must be a dict, got 'list'"),

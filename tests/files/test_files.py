@@ -298,7 +298,7 @@ def test_staged_folder_replaces_only_when_told(tmp_path: Path) -> None:
     target.mkdir()
     with staged_folder(target) as folder:
         (folder / "a").write_text("a")
-    with pytest.raises(RequestError, match=r"out: exists and is not empty\n  choose another folder"):
+    with pytest.raises(RequestError, match=r"out: exists and is not empty\n  fix: choose another folder"):
         staged_folder(target).__enter__()
     with staged_folder(target, overwrite=True) as folder:
         (folder / "b").write_text("b")

@@ -90,7 +90,7 @@ def test_the_second_of_two_runs_in_one_folder_is_refused(data: Path, run: Callab
         before = contents(data)
         with pytest.raises(RequestError) as refused:
             run(data)
-        said = f"{data}: another run of posetools (process {other.pid}) is writing here\n  wait until it has ended"
+        said = f"{data}: another run of posetools (process {other.pid}) is writing here\n  fix: wait until it has ended"
         assert str(refused.value).startswith(said)
         assert {**before, "conversion.json": b""} == {**contents(data), "conversion.json": b""}
     # A killed run does not block others.

@@ -124,7 +124,7 @@ def test_sources_keep_the_order_they_were_named_in(tmp_path: Path) -> None:
         (lambda p: (p / "a.txt").touch(), "a.txt", "a.txt must be an image or a video by its file extension, got"),
         (lambda p: (p / "v.mp4").write_bytes(b"x" * 999), "v.mp4", "v.mp4: cannot be opened\n  the file is damaged"),
         (lambda p: (p / "v.mov").touch(), "v.mov", "v.mov: cannot be opened"),
-        (lambda _: None, "97", "camera 97: cannot be opened\n  check that it is plugged in"),
+        (lambda _: None, "97", "camera 97: cannot be opened\n  fix: check that it is plugged in"),
         (lambda _: None, "9" * 30, "cannot be opened"),
     ],
 )

@@ -326,7 +326,7 @@ def test_predictions_of_coco_go_by_the_ids_of_the_data(cars: Path, tmp_path: Pat
     with pytest.raises(RequestError, match=r"images must be those of the data, such as 'a\.png', got 'd\.png'"):
         _view(cars, predictions=file, split="train")
     edit(cars / VAL, lambda d: (d["images"][0].update(id=1), d["annotations"][0].update(image_id=1)))
-    with pytest.raises(RequestError, match="ids must differ between splits\n  choose one with --split"):
+    with pytest.raises(RequestError, match="ids must differ between splits\n  fix: choose one with --split"):
         _view(cars, predictions=file)
     file.write_text(json.dumps([{**result, "image_id": 1}]))
     assert _view(cars, predictions=file, split="val").shown == 1
@@ -384,5 +384,7 @@ def test_a_target_that_cannot_be_written_and_a_broken_data_set_are_told(cars: Pa
     (cars / VAL).unlink()
     with pytest.raises(InputError, match="is not valid JSON"):
         _view(cars)
-    with pytest.raises(RequestError, match="no image could be read, with the keypoints of car8\n  `posetools validate"):
+    with pytest.raises(
+        RequestError, match="no image could be read, with the keypoints of car8\n  fix: `posetools validate"
+    ):
         _view(cars, skeleton="car8")

@@ -202,7 +202,7 @@ def test_every_use_of_such_weights_warns(stale: Trained, tmp_path: Path) -> None
     probed, work_dir, _ = stale
     path = last_in(work_dir)
     assert path is not None
-    with pytest.warns(PosetoolsWarning, match=rf"{path}: its averaged weights.* untrained.*\n  posetools rescue"):
+    with pytest.warns(PosetoolsWarning, match=rf"{path}: its averaged weights.* untrained.*\n  fix: posetools rescue"):
         (Detector if probed.stage == "det" else PoseEstimator)(probed.emitted, path)
     done = run_command("eval", path, "--stage", probed.stage, "--config", probed.emitted)
     assert done.status == 0, done.err

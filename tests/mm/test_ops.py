@@ -172,7 +172,7 @@ def test_an_op_that_is_missing_is_named_with_its_layer() -> None:
     if ops.is_compiled():
         pytest.skip("mmcv's own ops are installed")
     with pytest.raises(
-        RequestError, match=r"CARAFENaive calls mmcv's compiled op carafe_naive_forward.*\n  make install-ops"
+        RequestError, match=r"CARAFENaive calls mmcv's compiled op carafe_naive_forward.*\n  fix: make install-ops"
     ):
         CARAFENaive(3, 1, 2)(torch.zeros(1, 1, 4, 4), torch.zeros(1, 9, 8, 8))
     with pytest.raises(RequestError, match=r"RoIAlign calls mmcv's compiled op roi_align with pool_mode='max'"):

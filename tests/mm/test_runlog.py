@@ -247,5 +247,5 @@ def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"it has no <time>/vis_data/scalars.json"):
         read_run(tmp_path)
     write_log(tmp_path).write_text("")
-    with pytest.raises(RequestError, match=r"scalars.json: has no training iteration yet\n  try again later"):
+    with pytest.raises(RequestError, match=r"scalars.json: has no training iteration yet\n  fix: try again later"):
         read_run(tmp_path)

@@ -78,7 +78,7 @@ def test_the_command_writes_what_it_prints(bundle: Path, data: Path, tmp_path: P
 
 
 def test_the_same_file_twice_and_a_missing_data_set_are_refused(bundle: Path, data: Path) -> None:
-    with pytest.raises(RequestError, match=r"dots.zip: a bundle requires --data\n  add --data DIR"):
+    with pytest.raises(RequestError, match=r"dots.zip: a bundle requires --data\n  fix: add --data DIR"):
         evaluate(EvalRequest(bundle=bundle))
     done = run("eval", "--bundle", bundle, "--bundle", bundle, "--data", data)
     assert done.status == 2

@@ -310,7 +310,7 @@ def test_a_gpu_needs_the_onnxruntime_that_uses_it(device: str) -> None:
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime can use a GPU")
-    with pytest.raises(RequestError, match=rf"--device {device}: .*only the CPU\n  uninstall onnx"):
+    with pytest.raises(RequestError, match=rf"--device {device}: .*only the CPU\n  fix: uninstall onnx"):
         OnnxDetector(DET, tiny.det_network(DET), device)
 
 

@@ -111,7 +111,9 @@ def test_a_shard_that_ends_all_its_workers_is_named(address: str) -> None:
 
 
 def test_an_error_of_the_work_is_what_it_is_here(address: str) -> None:
-    with pytest.raises(InputError, match=r"^a.json: shapes\[3\]: must be a number, got 'x'\n  write one$") as caught:
+    with pytest.raises(
+        InputError, match=r"^a.json: shapes\[3\]: must be a number, got 'x'\n  fix: write one$"
+    ) as caught:
         list(Cluster(address).run(refusing, [[3]]))
     assert (caught.value.path, caught.value.hint) == (Path("a.json"), "write one")
 
@@ -128,7 +130,7 @@ def test_a_cluster_without_workers_is_one_sentence(tmp_path: Path) -> None:
     with scheduler(tmp_path) as empty, pytest.raises(RequestError) as caught:
         list(Cluster(empty, patience=0.5).run(double, [[1]]))
     assert str(caught.value) == (
-        f"{empty}: the cluster must have workers, got none within 0.5 s\n  start one: `dask worker {empty}`"
+        f"{empty}: the cluster must have workers, got none within 0.5 s\n  fix: start one: `dask worker {empty}`"
     )
 
 
@@ -164,7 +166,8 @@ def test_a_lost_scheduler_is_one_sentence(tmp_path: Path) -> None:
         of_scheduler.kill()
         out, err = process.communicate(timeout=60)
     assert (
-        out.replace("one\n", "") == f"{found}: the connection to the scheduler was lost\n  check that it is running\n"
+        out.replace("one\n", "")
+        == f"{found}: the connection to the scheduler was lost\n  fix: check that it is running\n"
     )
     assert "Traceback" not in err
 

@@ -189,7 +189,9 @@ def test_names_and_numbers_that_cannot_be_are_refused(det: RunLog, tmp_path: Pat
     (tmp_path / "folder").mkdir()
     with pytest.raises(RequestError, match=r"--out must be a file, got '.*folder', a folder"):
         draw_curves([det], tmp_path / "folder")
-    with pytest.raises(RequestError, match=r"runs must be at most 7 .*, got 8\n  name the work folders to compare"):
+    with pytest.raises(
+        RequestError, match=r"runs must be at most 7 .*, got 8\n  fix: name the work folders to compare"
+    ):
         draw_curves([det] * 8, tmp_path / "many")
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file/curves.png: cannot be written: "):

@@ -236,7 +236,7 @@ def test_what_is_left_of_a_resumed_run_is_estimated(pose_run: Run) -> None:
     estimate = dry_run(request, limits=Limits(most=2, batches=1))
     assert estimate.schedule.epochs == 4
     assert sorted(path.name for path in pose_run.work_dir.iterdir()) == names
-    with pytest.raises(RequestError, match=r"nothing to do: .*epoch_2.pth is at epoch 2 of 2\n  pass a larger"):
+    with pytest.raises(RequestError, match=r"nothing to do: .*epoch_2.pth is at epoch 2 of 2\n  fix: pass a larger"):
         dry_run(replace(request, epochs=None))
 
 
@@ -255,7 +255,7 @@ def test_a_failure_does_not_name_the_folder_that_is_gone(tiny: Tiny, tmp_path: P
         dry_run(request)
     first, second = str(caught.value).splitlines()
     assert "NoSuchHook is not in the" in first
-    assert second == "  set POSETOOLS_DEBUG=1 for the traceback"
+    assert second == "  fix: set POSETOOLS_DEBUG=1 for the traceback"
     assert not list(temporary.glob("posetools-*"))
 
 

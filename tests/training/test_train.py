@@ -216,7 +216,10 @@ def test_what_would_waste_a_night_is_refused(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"weights": "gone.pth"}, "gone.pth: file of weights does not exist\n  use --weights none for random weights"),
+        (
+            {"weights": "gone.pth"},
+            "gone.pth: file of weights does not exist\n  fix: use --weights none for random weights",
+        ),
         ({"device": "tpu"}, "--device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
     ],
 )
@@ -267,8 +270,8 @@ REQUESTS: list[tuple[dict[str, Any], type[PosetoolsError], str]] = [
     ({"resume": True}, RequestError, "has no checkpoint to resume from"),
     ({"config": None}, RequestError, "--data DIR or --config FILE must say what to train on"),
     ({"config": Path("gone.py")}, InputError, "gone.py: config does not exist"),
-    ({"data": Path("elsewhere")}, RequestError, "not for elsewhere\n  run `posetools config elsewhere`"),
-    ({"stage": "pose"}, RequestError, "must be 'mmpose' for --stage pose, got 'mmdet'\n  pass --stage det"),
+    ({"data": Path("elsewhere")}, RequestError, "not for elsewhere\n  fix: run `posetools config elsewhere`"),
+    ({"stage": "pose"}, RequestError, "must be 'mmpose' for --stage pose, got 'mmdet'\n  fix: pass --stage det"),
     ({"cfg_options": ("max_epochs",)}, RequestError, "--cfg-options must be key=value, got 'max_epochs'"),
     ({"cfg_options": ("a=[(1,2]",)}, RequestError, r"--cfg-options a=\[\(1,2\]: cannot be set in the config"),
 ]
@@ -285,7 +288,7 @@ def test_requests_that_mean_nothing(
 
 def test_a_work_folder_with_checkpoints_is_not_written_to(det_run: Run) -> None:
     before = sorted(path.name for path in det_run.work_dir.iterdir())
-    with pytest.raises(RequestError, match=r"has checkpoints of an earlier run\n  continue it with --resume, or"):
+    with pytest.raises(RequestError, match=r"has checkpoints of an earlier run\n  fix: continue it with --resume, or"):
         train(TrainRequest(stage="det", config=det_run.config, work_dir=det_run.work_dir))
     assert sorted(path.name for path in det_run.work_dir.iterdir()) == before
 

@@ -154,21 +154,25 @@ def test_it_goes_on_wherever_it_stopped(tiny: Tiny, tmp_path: Path) -> None:
 def test_stopped_before_the_start_it_does_not_mention_resuming(tmp_path: Path) -> None:
     with pytest.raises(StoppedError) as caught, _goes_on(TrainRequest(stage="det"), tmp_path / "cars"):
         raise KeyboardInterrupt
-    assert str(caught.value) == (
-        "stopped before the first epoch; there is no checkpoint yet: the same command restarts the run"
-    )
+    assert str(caught.value).splitlines() == [
+        "stopped before the first epoch; there is no checkpoint yet",
+        "  the same command restarts the run",
+    ]
 
 
 @pytest.mark.parametrize("kind", [RunError, StoppedError])
 def test_the_command_to_continue_is_for_both_runs(kind: type[RunError]) -> None:
     request = TrainRequest(stage="det")
     with pytest.raises(kind) as caught, _goes_on(request, Path("a b")):
-        raise kind("the loss became nan\nstopped in epoch 1 of 2; there is no checkpoint yet", AGAIN)
-    first, second, third = str(caught.value).splitlines()
-    assert (first, second) == ("the loss became nan", "stopped in epoch 1 of 2; there is no checkpoint yet")
+        raise kind("the loss became nan", "there is no checkpoint yet", hint="lower the rate", way=AGAIN)
     command = "posetools train --stage all --work-dir 'a b' --resume"
-    stopped = kind is StoppedError
-    assert third == (f"  {command} restarts this model" if stopped else f"  fix it, then continue with {command}")
+    stopped = [f"  {command} restarts this model"]
+    failed = ["  fix: lower the rate", f"       continue with {command}"]
+    assert str(caught.value).splitlines() == [
+        "the loss became nan",
+        "  there is no checkpoint yet",
+        *(stopped if kind is StoppedError else failed),
+    ]
 
 
 def test_a_failed_run_says_how_both_go_on(tiny: Tiny, tmp_path: Path) -> None:
@@ -178,7 +182,7 @@ def test_a_failed_run_says_how_both_go_on(tiny: Tiny, tmp_path: Path) -> None:
     first, *_, last = str(caught.value).splitlines()
     assert "NoSuchHook is not in the" in first
     command = f"posetools train --stage all --work-dir {tmp_path / 'cars'} --device cpu --resume"
-    assert last == f"  fix it, then continue with {command}"
+    assert last == f"       continue with {command}"
 
 
 def test_both_are_checked_before_the_first_one_starts(tiny: Tiny, tmp_path: Path) -> None:
@@ -195,7 +199,7 @@ def test_both_are_checked_before_the_first_one_starts(tiny: Tiny, tmp_path: Path
 def test_runs_of_earlier_are_not_written_over(tiny: Tiny, det_run: Run, tmp_path: Path) -> None:
     parent = tmp_path / "cars"
     shutil.copytree(det_run.work_dir, parent / "det")
-    with pytest.raises(RequestError, match=r"det: has checkpoints of an earlier run\n  continue it with --resume"):
+    with pytest.raises(RequestError, match=r"det: has checkpoints of an earlier run\n  fix: continue it with --resume"):
         train_all(_request(tiny, parent), (), Steps())
 
 
@@ -232,7 +236,7 @@ REQUESTS: list[tuple[dict[str, Any], tuple[str, ...], type[PosetoolsError], str]
         {},
         ("det",),
         RequestError,
-        r"--config with --stage all must be given twice, .* got .*rtmdet.*\(mmdet\)\n  omit it",
+        r"--config with --stage all must be given twice, .* got .*rtmdet.*\(mmdet\)\n  fix: omit it",
     ),
     ({}, ("det", "det"), RequestError, "for a detector and for a pose estimator, got"),
     ({}, ("gone.py",), InputError, "gone.py: config does not exist"),
@@ -240,13 +244,13 @@ REQUESTS: list[tuple[dict[str, Any], tuple[str, ...], type[PosetoolsError], str]
         {"weights": "a.pth", "data": Path("cars")},
         (),
         RequestError,
-        "--weights a.pth: cannot be combined with --stage all: .*\n  use --cfg-options det.load_from=",
+        "--weights a.pth: cannot be combined with --stage all: .*\n  fix: use --cfg-options det.load_from=",
     ),
     (
         {"work_dir": Path("gone"), "resume": True},
         (),
         RequestError,
-        "gone: has no run of --stage all to resume\n  omit --resume",
+        "gone: has no run of --stage all to resume\n  fix: omit --resume",
     ),
 ]
 

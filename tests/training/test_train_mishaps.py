@@ -61,7 +61,7 @@ def _goes_on(stage: Stage, work_dir: Path, *options: str) -> None:
 
 
 def _resume_line(stage: Stage, work_dir: Path) -> str:
-    return f"  posetools train --stage {stage} --work-dir {work_dir} --resume continues from there"
+    return f"       posetools train --stage {stage} --work-dir {work_dir} --resume continues from there"
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ def test_no_room_for_a_checkpoint_leaves_the_one_before(tiny: Tiny, tmp_path: Pa
     assert first == f"{work_dir / 'epoch_2.pth'}: cannot be written in epoch 2 of 3: File too large"
     kept = work_dir / "epoch_1.pth"
     assert rest == [
-        "  the file size limit was reached: raise it (`ulimit -f`, or the limit of the file system)",
         f"  {kept} is kept",
+        "  fix: raise the file size limit, which was reached (`ulimit -f`, or the limit of the file system)",
         _resume_line("pose", work_dir),
     ]
     assert not (work_dir / "epoch_2.pth").exists()
@@ -108,8 +108,8 @@ def test_a_killed_worker_is_named_and_nothing_is_lost(tiny: Tiny, tmp_path: Path
     ending = "(after epoch 2|in epoch 3) of 3: most likely the machine ran out of memory"
     assert re.fullmatch(rf"a data loader worker {how} {ending}", first)
     assert rest == [
-        f"  use fewer workers: --cfg-options {' '.join(NO_WORKERS)}",
         f"  {work_dir / 'epoch_2.pth'} is kept",
+        f"  fix: use fewer workers: --cfg-options {' '.join(NO_WORKERS)}",
         _resume_line("pose", work_dir),
     ]
     _goes_on("pose", work_dir, *NO_WORKERS)
@@ -127,7 +127,7 @@ def test_an_image_that_breaks_in_the_third_epoch_is_named(
     )
     first, *rest = _fail(request, Trouble(lambda: _cut(image), "scored"))
     assert first == (f"{image}: cannot be decoded (it is damaged or incomplete), detected in epoch 3 of 3")
-    assert rest[1:] == [f"  {work_dir / 'epoch_2.pth'} is kept", _resume_line(stage, work_dir)]
+    assert (rest[0], rest[2]) == (f"  {work_dir / 'epoch_2.pth'} is kept", _resume_line(stage, work_dir))
     image.write_bytes(whole)
     _goes_on(stage, work_dir)
 
@@ -161,11 +161,11 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tiny: Tiny, tm
     kept = work_dir / "epoch_1.pth"
     lower, again = "--cfg-options optim_wrapper.optimizer.lr=", tmp_path / "run-again"
     assert rest[0] == f"  {kept} is kept"
-    assert rest[1].startswith("  try a lower learning rate (it was ")
+    assert rest[1].startswith("  fix: try a lower learning rate (it was ")
     command, rate = rest[2].rsplit(lower, 1)
     named = f"--config {work_dir / config.name} --work-dir {again} --weights {kept}"
-    assert command == f"  posetools train --stage {stage} {named} " and 0 < float(rate) < 0.01
-    assert rest[3:] == [f"  check the labels: posetools validate {tiny.data}"]
+    assert command == f"       posetools train --stage {stage} {named} " and 0 < float(rate) < 0.01
+    assert rest[3:] == [f"       check the labels: posetools validate {tiny.data}"]
     assert sorted(path.name for path in work_dir.glob("epoch_*.pth")) == ["epoch_1.pth"]
     for path in (resumable(work_dir, told.say).path, *work_dir.glob("best_*.pth")):
         assert first_not_finite(load_checkpoint(path)["state_dict"]) is None
@@ -188,15 +188,15 @@ def test_a_loss_that_is_no_number_in_the_first_epoch(tiny: Tiny, tmp_path: Path,
     first, *rest = _fail(TrainRequest(stage="pose", config=config, work_dir=work_dir, device="cpu"), Recorder())
     assert "in epoch 1 of 2" in first
     assert rest[0] == "  there is no checkpoint yet"
-    assert rest[-1] == f"  check the labels: posetools validate {tiny.data}"
+    assert rest[-1] == f"       check the labels: posetools validate {tiny.data}"
     if data == "rate":
         assert rest[1:-1] == [
-            "  try a lower learning rate (it was 1e+30):",
-            "  the same command with --cfg-options optim_wrapper.optimizer.lr=1e+29",
+            "  fix: try a lower learning rate (it was 1e+30):",
+            "       the same command with --cfg-options optim_wrapper.optimizer.lr=1e+29",
         ]
     else:
         assert first.endswith("at iteration 1")
-        assert rest[1:-1] == ["  this was the first iteration: check the labels and the initial weights"]
+        assert rest[1:-1] == ["  fix: check the labels and the initial weights: this was the first iteration"]
 
 
 def test_the_first_tensor_that_is_not_finite_is_found() -> None:

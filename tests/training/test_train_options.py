@@ -184,7 +184,9 @@ def test_tensorboard_that_is_missing_is_named_before_the_run(tiny: Tiny, tmp_pat
 def test_a_tracker_that_is_missing_is_named_with_its_command(tracker: str) -> None:
     if find_spec(tracker) is not None:
         pytest.skip(f"{tracker} is installed")
-    message = f"--tracker {tracker} requires the package {tracker}, which is not installed\n  install it with: uv pip"
+    message = (
+        f"--tracker {tracker} requires the package {tracker}, which is not installed\n  fix: install it with: uv pip"
+    )
     with pytest.raises(RequestError, match=re.escape(message)):
         check_trackers([tracker])
 

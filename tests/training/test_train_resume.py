@@ -201,7 +201,9 @@ def test_no_whole_checkpoint_is_said_with_the_names_of_the_damaged(pose_run: Run
     shutil.copytree(pose_run.work_dir, work_dir)
     for path in work_dir.glob("epoch_*.pth"):
         _half(path)
-    with pytest.raises(RequestError, match=r"no checkpoint to resume from\n.*\n  damaged: epoch_2.pth, epoch_1.pth"):
+    with pytest.raises(
+        RequestError, match=r"no checkpoint to resume from\n  damaged: epoch_2.pth, epoch_1.pth\n  fix: "
+    ):
         train(TrainRequest(stage="pose", work_dir=work_dir, resume=True, device="cpu"))
 
 

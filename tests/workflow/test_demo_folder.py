@@ -44,7 +44,7 @@ def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, record: str | 
     for overwrite in (False, True):
         with pytest.raises(RequestError) as error:
             claim_folder(tmp_path, overwrite=overwrite)
-        assert str(error.value) == (f"{tmp_path}: must be empty or from an earlier demo\n  choose another --out")
+        assert str(error.value) == (f"{tmp_path}: must be empty or from an earlier demo\n  fix: choose another --out")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
@@ -56,7 +56,7 @@ def test_other_files_in_a_demo_are_named_and_need_overwrite(tmp_path: Path) -> N
         claim_folder(tmp_path, overwrite=False)
     assert str(error.value) == (
         f"{tmp_path}: has files that are not from the demo: .git, notes.md\n"
-        "  move them, choose another --out, or use --overwrite to delete the whole folder"
+        "  fix: move them, choose another --out, or use --overwrite to delete the whole folder"
     )
     assert (tmp_path / "notes.md").read_text() == "mine"
     claim_folder(tmp_path, overwrite=True)

@@ -173,35 +173,34 @@ _LOWER_TYPES = frozenset({"greater_than", "greater_than_equal", "string_too_shor
 _UPPER_TYPES = frozenset({"less_than", "less_than_equal"})
 
 AREA_HINT = (
-    "OKS divides by area: with area 0 or 1, AP is 0 for predictions that are a pixel off, and AP(M) = AP(L) = -1; "
-    "without area, evaluation stops with KeyError: 'area'. `posetools validate --fix` writes width x height of "
-    "the box"
+    "`posetools validate --fix` writes width x height of the box: OKS divides by area; with area 0 or 1, AP is 0 for "
+    "predictions that are a pixel off, and AP(M) = AP(L) = -1; without area, evaluation stops with KeyError: 'area'"
 )
 COUNT_HINT = (
-    "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; `posetools validate --fix` "
-    "counts them"
+    "`posetools validate --fix` counts them: MMPose drops objects whose num_keypoints is 0, and COCO's evaluation "
+    "ignores them"
 )
 EDGES_HINT = (
-    "COCO's edges are 1-based; `posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based"
+    "`posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based: COCO's edges are 1-based"
 )
 _REDRAW = "draw it again, or remove the annotation"
 _CODE_HINTS = {
-    "E101": "COCO readers stop with a KeyError here, or silently drop the entry",
-    "E103": "JSON has no NaN and no infinity; label the object again, or remove the annotation",
+    "E101": "add it: COCO readers stop with a KeyError here, or silently drop the entry",
+    "E103": "label the object again, or remove the annotation: JSON has no NaN and no infinity",
     "E104": AREA_HINT,
     "E105": COUNT_HINT,
-    "E108": f"MMDet and MMPose silently drop such a box; {_REDRAW}",
+    "E108": f"{_REDRAW}: MMDet and MMPose silently drop such a box",
     "E110": "add the image to images, or remove the annotation",
     "E114": EDGES_HINT,
-    "E115": "0 is one object, 1 a crowd; `posetools validate --fix` writes 0 where it is missing",
-    "E123": "width and height are those of the upright image",
+    "E115": "`posetools validate --fix` writes 0 where it is missing: 0 is one object, 1 a crowd",
+    "E123": "write the width and height of the upright image",
     "E125": "write the path relative to images/",
 }
 # `posetools convert` already repairs what it can from boxes and keypoints; --fix cannot repair the rest either.
 _READING_HINTS = {
-    "E104": "OKS divides by area, and the box's area is at most 1: draw it again, or remove the annotation",
+    "E104": f"{_REDRAW}: OKS divides by area, and the box's area is at most 1",
     "E105": "correct the keypoints: num_keypoints counts them",
-    "E115": "0 is one object, 1 a crowd",
+    "E115": "write 0 for one object, 1 for a crowd",
 }
 # A field -> the field that it is computed from if it is missing or invalid.
 _MADE_FROM = {"area": "bbox", "num_keypoints": "keypoints"}
@@ -286,7 +285,7 @@ def raw_place(kind: str, position: int, entry: object) -> Place:
 
 def _without_field(error: ErrorDetails, loc: tuple[int | str, ...], document: object, path: Path) -> Finding:
     if error["type"] == "missing":
-        hint = "a COCO file is an object with the lists images, annotations and categories"
+        hint = "give a COCO file: an object with the lists images, annotations and categories"
         return Finding("E101", str(path), "", f"{loc[0]} must be a list, but is missing", hint)
     if not loc:
         rule = "an object with the lists images, annotations and categories"

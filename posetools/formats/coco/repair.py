@@ -273,7 +273,7 @@ def prepare(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOption
 
 def _repaired(repairs: Sequence[Repair]) -> Iterator[Note]:
     """Yield one note for each kind of repair."""
-    hint = "the source is not changed; the written data set has these values"
+    hint = "correct the source too, if you keep it: only the written data set has these values"
     kinds: dict[str, list[Repair]] = {}
     for done in repairs:
         kinds.setdefault(done.code, []).append(done)
@@ -422,5 +422,5 @@ def _not_carried(document: Mapping[str, Any], ours: frozenset[int]) -> Iterator[
                 counts.update(["annotations.segmentation"] if entry.get("segmentation") else [])
     if counts:
         listed = ", ".join(f"{key} ({number})" for key, number in sorted(counts.items()))
-        hint = "boxes, areas, iscrowd and keypoints are carried over; keep the source"
+        hint = "keep the source: boxes, areas, iscrowd and keypoints are carried over"
         yield "W323", "", f"keys must be those of COCO keypoints to be converted, got also {listed}", hint

@@ -21,7 +21,7 @@ from posetools.formats.plain_numbers import number_in, whole_number
 Measure = Callable[[int, str, str], tuple[int, int] | None]
 
 _PLAIN_TYPES = frozenset({int, float})
-_UNCHANGED_HINT = "the source is not changed"
+_UNCHANGED_HINT = "correct the source too, if you keep it: it is not changed"
 _NO_VALUE = object()
 # The name of an unreadable category without objects.
 _UNREAD = "(not read)"

@@ -62,8 +62,8 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     files, _ = list_sources(sources, lambda path: path.suffix.lower() in suffixes, f"{' or '.join(suffixes)} files")
     if not mapping.has_visibility and not options.assume_visible:
         raise RequestError(
-            f"{options.mapping}: visibility must be a column of the points, got none\n"
-            "  --assume-visible reads every labeled point as visible"
+            f"{options.mapping}: visibility must be a column of the points, got none",
+            hint="--assume-visible reads every labeled point as visible",
         )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []

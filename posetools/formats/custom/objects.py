@@ -194,7 +194,7 @@ class RowsOfImage:
             self._find("E311", row.place, must_be(f"{cells.name} ({cells.x}, {cells.y})", rule, shown), _ROW_ADVICE)
         elif visibility is None:
             rule = f"one of {', '.join(map(repr, self.mapping.words))}"
-            hint = "[visibility] in the mapping says which words mean 0, 1 and 2"
+            hint = "write in [visibility] in the mapping which words mean 0, 1 and 2"
             self._find("E311", row.place, must_be(f"{cells.name} ({cells.visibility})", rule, word), hint)
         elif visibility == Visibility.NOT_LABELED:
             if (x, y) != (0.0, 0.0):
@@ -243,13 +243,13 @@ class RowsOfImage:
         if box is None and (self.mapping.box or one.points):
             hint = "fill in its cells, or make boxes from points with --box-from keypoints"
             if self.options.box_from == "keypoints":
-                hint = "none of its labeled points is in the image: correct the row"
+                hint = "correct the row: none of its labeled points is in the image"
             self._find("E306", one.place, must_be("an object", "one with a box", "none"), hint)
         return Row(box, points, one.place) if box else None
 
     def _refuse_twice(self, keypoint: int, places: Sequence[str]) -> None:
         name = self.skeleton.names[keypoint]
-        hint = "none of them is read: correct the name of one"
+        hint = "correct the name of one: none of them is read"
         if self.mapping.columns.object is None and self.mapping.point:
             hint = "set columns.object in the mapping to the column that identifies objects"
         message = must_be(name, "at most one point of an object", f"{len(places)} points")

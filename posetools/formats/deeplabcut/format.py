@@ -88,8 +88,8 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     files, images = list_sources(sources, _is_to_be_read, "DeepLabCut's CollectedData files (.csv or .h5)")
     if not options.assume_visible:
         raise RequestError(
-            f"{files[0].file}: points must have a visibility, but DeepLabCut has none\n"
-            "  --assume-visible reads every labeled point as visible"
+            f"{files[0].file}: points must have a visibility, but DeepLabCut has none",
+            hint="--assume-visible reads every labeled point as visible",
         )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []

@@ -116,7 +116,7 @@ def _columns(heads: Mapping[str, list[str]], file: str) -> list[Column] | Findin
         zip(individuals, heads["bodyparts"], heads["coords"], strict=True)
     ):
         if coord not in ("x", "y"):
-            hint = "files with likelihood are predictions; give CollectedData files, which hold labels"
+            hint = "give CollectedData files, which hold labels: files with likelihood are predictions"
             return Finding("E310", file, "coords", must_be("coords", "x and y", coord), hint)
         if coord in places.setdefault((individual, part), {}):
             rule = f"one column {coord} of {part!r}" + (f" of {individual!r}" if individual else "")
@@ -211,7 +211,7 @@ class _Repairs:
         ):
             if places:
                 count = counted(len(places), "line")
-                yield Finding("W324", file, places[0], message % count, "this is the first of them")
+                yield Finding("W324", file, places[0], message % count, "correct the table: this is the first of them")
 
 
 def _read_csv(path: Path) -> Table | Finding:

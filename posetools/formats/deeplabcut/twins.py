@@ -49,7 +49,7 @@ class Twins:
         try:
             other = read_table(twin)
         except MissingExtraError as exc:
-            other = Finding("E310", str(twin), "", " ".join(str(exc).split()), "install it")
+            other = Finding("E310", str(twin), "", exc.sentence, exc.hint)
         if isinstance(other, Finding):
             self.unknown.append(path)
             self.reason = self.reason or f"{twin}: {other.message}"

@@ -89,7 +89,7 @@ class BoxCompletion:
         return Finding("W333", self.first.file, self.first.place, self.message, MARGIN_HINT)
 
 
-MARGIN_HINT = "this is the first; --box-margin 20px adds 20 px to each side of a box from keypoints"
+MARGIN_HINT = "--box-margin 20px adds 20 px to each side of a box from keypoints; this is the first"
 
 
 def box_round(keypoints: Sequence[PointXYV], options: ReadOptions, size: tuple[int, int]) -> Corners | None:

@@ -147,7 +147,7 @@ class FileShapes:
         decided = [name(group) for group in given if len(holders[group]) > 1]
         if decided:
             message = f"{words.group} must be given where boxes overlap, got none for {', '.join(decided)}"
-            hint = f"each was assigned to the only possible box; to be explicit, {words.join}"
+            hint = f"to be explicit, {words.join}: each was assigned to the only possible box"
             self.report.find("W321", Place.several(*decided), message, hint)
         return {group: free[index] for group, index in given.items()}, {*holders} - {*given}
 
@@ -208,7 +208,7 @@ class FileShapes:
             corners = box_round(values, self.options, self.size)
             if corners is not None:
                 return [(indices[0], Row(corners, values, self.report.place_of(indices[0])))]
-            hint = "its labeled points are outside the image; draw the rectangle"
+            hint = "draw the rectangle: its labeled points are outside the image"
         else:
             drawn = "draw the rectangle" if self.options.one_object else f"draw the rectangle and {words.join}"
             hint = f"{drawn}, or make boxes from points with --box-from keypoints"
@@ -267,7 +267,7 @@ class FileShapes:
         name = self.skeleton.names[keypoint]
         indices = [point.index for point in points]
         got = f"{len(points)} points" if also is None else f"another one in {self.report.named(also)}"
-        hint = "none of them is read: delete or relabel the wrong one"
+        hint = "delete or relabel the wrong one: none of them is read"
         self.report.tell("E305", indices, must_be(name, "at most one point of an object", got), hint)
 
     def _place_loose(self, points: Sequence[Point]) -> None:
@@ -314,7 +314,7 @@ class FileShapes:
             box.points.append(point)
         message = told_near(owned, self.report.named)
         join = self.report.words.join
-        hint = f"each was assigned to the only rectangle near it without this keypoint; to be explicit, {join}"
+        hint = f"to be explicit, {join}: each was assigned to the only rectangle near it without this keypoint"
         self.report.find("W327", [point.index for point, _ in owned], message, hint)
 
     def _refuse_outside(self, points: Sequence[Point]) -> None:
@@ -353,7 +353,7 @@ class FileShapes:
         ]
         more = f"; and {len(decided) - SHOWN_POINTS} more" if len(decided) > SHOWN_POINTS else ""
         message = f"{words.group} must be given where boxes overlap, got none for {len(decided)} points: "
-        hint = f"no other choice gives each box each keypoint once; to be explicit, {words.join}"
+        hint = f"to be explicit, {words.join}: no other choice gives each box each keypoint once"
         self.report.find("W321", [point.index for point, _, _ in decided], message + "; ".join(shown) + more, hint)
 
     def _is_clear(self, point: Point, holders: Sequence[Box]) -> bool:

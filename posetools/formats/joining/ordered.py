@@ -54,7 +54,7 @@ def stated_order(skeleton: Skeleton, options: ReadOptions) -> Order | None:
         return None
     found = in_skeleton(options.kpt_order, skeleton, options)
     if isinstance(found, NameProblem):
-        raise RequestError(f"--kpt-order: {found.problem}\n  {found.hint}")
+        raise RequestError(f"--kpt-order: {found.problem}", hint=found.hint)
     return found
 
 

@@ -164,7 +164,7 @@ def _compile(pattern: str | None) -> re.Pattern[str] | None:
     try:
         compiled = re.compile(pattern)
     except re.error as exc:
-        raise RequestError(f"{must_be('--label-pattern', 'a regular expression', pattern)}\n  {exc}") from exc
+        raise RequestError(must_be("--label-pattern", "a regular expression", pattern), str(exc)) from exc
     unknown = set(compiled.groupindex) - {"name", "instance", "visibility"}
     if "name" not in compiled.groupindex or unknown:
         rule = "a regular expression with the group (?P<name>...) and optionally instance and visibility"

@@ -85,8 +85,8 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     files, images = list_sources(sources, _is_slp, "SLEAP's .slp files")
     if not options.assume_visible:
         raise RequestError(
-            f"{files[0].file}: points must have a visibility, but SLEAP has no occluded points\n"
-            "  --assume-visible reads every labeled point as visible"
+            f"{files[0].file}: points must have a visibility, but SLEAP has no occluded points",
+            hint="--assume-visible reads every labeled point as visible",
         )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []

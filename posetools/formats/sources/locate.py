@@ -278,7 +278,7 @@ class ImageFinder:
                 hint = f"--image-root {quoted(seen.folder)} takes {beside}"
             return Finding("E308", str(file), place, problem, hint)
         problem = must_be(place, "an existing image", seen.text)
-        hint = f"not found at {path}; --image-root DIR also searches DIR, by the end of the path"
+        hint = f"--image-root DIR also searches DIR, by the end of the path; not found at {path}"
         cause = "images must be where the annotations say, or in an --image-root"
         return CauseFinding("E121", str(file), place, problem, hint, cause=cause)
 

@@ -103,8 +103,8 @@ def write_scratch(scratch: Path, owner: Path, name: str, content: bytes) -> Path
         path.write_bytes(content)
     except OSError as exc:
         raise OutputError(
-            f"{printable(str(path))}: cannot write an image of {printable(str(owner))}: {exc.strerror or exc}\n"
-            "  fix: set TMPDIR to a folder with more space"
+            f"{printable(str(path))}: cannot write an image of {printable(str(owner))}: {exc.strerror or exc}",
+            hint="set TMPDIR to a folder with more space",
         ) from exc
     return path
 
@@ -126,8 +126,8 @@ def _entries(folder: Path) -> Sequence[Path]:
 def images_refused(images: str) -> RequestError:
     """Return the error for images without a file of their own that would not be written."""
     return RequestError(
-        f"--images must be copy for images stored inside other files, such as video frames, got {images}\n"
-        "  fix: leave --images out to write the images into the output"
+        f"--images must be copy for images stored inside other files, such as video frames, got {images}",
+        hint="leave --images out to write the images into the output",
     )
 
 

@@ -45,31 +45,33 @@ def check_source(path: Path) -> None:
     """
     if is_url(path):
         if is_zip_name(path.name):
-            raise RequestError(f"{path}: SRC must be a local zip file, got a URL\n  download it and give the file")
+            raise RequestError(f"{path}: SRC must be a local zip file, got a URL", hint="download it and give the file")
         return
-    if path.is_file() and (problem := _no_annotation(path)):
-        raise RequestError(f"{path}: SRC must be an annotation file, a folder or a zip file, got {problem}")
+    if path.is_file() and (seen := _no_annotation(path)):
+        kind, hint = seen
+        raise RequestError(f"{path}: SRC must be an annotation file, a folder or a zip file, got {kind}", hint=hint)
 
 
-def _no_annotation(path: Path) -> str:
+def _no_annotation(path: Path) -> tuple[str, str] | None:
+    """Return what a file is instead of annotations, and what to give; None for annotations."""
     from posetools.files.yaml_text import yaml_keys
 
     ending, folder = path.suffix.lower(), quoted(path.parent)
     labels = [path.with_suffix(each) for each in (".json", ".xml", ".txt")]
     beside = next((each for each in labels if each.is_file()), None)
     if ending in IMAGES and beside is not None and beside.suffix != ".txt":
-        return f"an image\n  give its annotation file, {quoted(beside)}, or the folder, {folder}"
+        return "an image", f"give its annotation file, {quoted(beside)}, or the folder, {folder}"
     if ending in IMAGES:
-        return f"an image\n  give the annotation file or the folder; `posetools annotate {folder}` labels images"
+        return "an image", f"give the annotation file or the folder; `posetools annotate {folder}` labels images"
     if ending in _VIDEOS:
-        return "a video\n  give the file with its labels; label frames as images in a folder"
+        return "a video", "give the file with its labels; label frames as images in a folder"
     if ending in _ARCHIVES:
-        return "an archive\n  unpack it and give the folder"
+        return "an archive", "unpack it and give the folder"
     if ending == ".txt":
-        return f"a text file\n  {_YOLO_FOLDER}"
+        return "a text file", _YOLO_FOLDER
     if ending in (".yaml", ".yml") and yaml_keys(path) & {"keypoints", "category"}:
-        return f"a skeleton\n  give the annotations as SRC and this file as --skeleton {quoted(path)}"
-    return ""
+        return "a skeleton", f"give the annotations as SRC and this file as --skeleton {quoted(path)}"
+    return None
 
 
 def what_is_seen(sources: Sequence[Path], formats: Sequence[Format]) -> Iterator[str]:

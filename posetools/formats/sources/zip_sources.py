@@ -151,11 +151,11 @@ def check_way_of_zips(sources: Sequence[Path], images: str, *, elsewhere: bool) 
     if zips and images != "copy":
         rule = f"copy with a zip file ({zips[0]}), which is unpacked only for reading"
         raise RequestError(
-            f"{must_be('--images', rule, images)}\n  use --images copy, or unpack it and give the folder"
+            must_be("--images", rule, images), hint="use --images copy, or unpack it and give the folder"
         )
     if zips and elsewhere:
         raise RequestError(
-            f"--cluster must be left out with a zip file ({zips[0]})\n  unpack it where all workers can read it"
+            f"--cluster must be left out with a zip file ({zips[0]})", hint="unpack it where all workers can read it"
         )
 
 
@@ -222,9 +222,9 @@ def check_inside(sources: Sequence[Path], format_name: str, image_roots: Sequenc
     if found:
         (path, target), more = found[0], len(found) - 1
         rule = f"a file inside {' or '.join(str(folder) for folder in (*folders, *image_roots))}"
-        also = f"and {counted(more, 'more annotation file')}\n  " if more else ""
-        hint = f"{also}--image-root {target.parent} allows it; use it only for a folder that you trust"
-        raise InputError(path, "", must_be("the annotation file", rule, f"a link to {target}"), hint=hint)
+        also = [f"and {counted(more, 'more annotation file')}"] if more else []
+        hint = f"--image-root {target.parent} allows it; use it only for a folder that you trust"
+        raise InputError(path, "", must_be("the annotation file", rule, f"a link to {target}"), *also, hint=hint)
 
 
 def _led_out(folder: Path, endings: tuple[str, ...], allowed: Sequence[str]) -> Iterator[tuple[Path, Path]]:

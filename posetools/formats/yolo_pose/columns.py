@@ -50,8 +50,8 @@ def declare_columns(source: YoloSet, skeleton: Skeleton, options: ReadOptions, f
     count, dims = _shape(source, options, findings)
     if dims == 2 and not options.assume_visible:
         raise RequestError(
-            f"{source.where}: kpt_shape must be [{count}, 3] to hold visibility, got [{count}, 2]\n"
-            "  --assume-visible reads every point as visible, and (0, 0) as not labeled"
+            f"{source.where}: kpt_shape must be [{count}, 3] to hold visibility, got [{count}, 2]",
+            hint="--assume-visible reads every point as visible, and (0, 0) as not labeled",
         )
     classes = source.declared.names
     order = _order(source, skeleton, options, count)
@@ -69,13 +69,17 @@ def _shape(source: YoloSet, options: ReadOptions, findings: list[Finding]) -> tu
     declared = source.declared.kpt_shape
     if declared is None and options.kpt_shape is None:
         raise RequestError(
-            f"{source.where}: kpt_shape must be declared in data.yaml or given, got neither\n"
-            "  --kpt-shape K,3 (or K,2) gives the number of points per line, with (or without) visibility; "
-            "--kpt-order names them"
+            f"{source.where}: kpt_shape must be declared in data.yaml or given, got neither",
+            hint=(
+                "--kpt-shape K,3 (or K,2) gives the number of points per line, with (or without) visibility; "
+                "--kpt-order names them"
+            ),
         )
     if declared is not None and options.kpt_shape is not None and declared != options.kpt_shape:
         problem = must_be("kpt_shape", f"{list(options.kpt_shape)} as in --kpt-shape", list(declared))
-        findings.append(Finding("W336", str(source.where), "kpt_shape", problem, "--kpt-shape is used"))
+        findings.append(
+            Finding("W336", str(source.where), "kpt_shape", problem, "correct kpt_shape: --kpt-shape is used")
+        )
     shape = options.kpt_shape or declared or (0, 0)
     return shape[0], shape[1]
 
@@ -94,8 +98,10 @@ def _order(source: YoloSet, skeleton: Skeleton, options: ReadOptions, count: int
     if count != skeleton.num_keypoints:
         raise RequestError(
             f"{source.where}: kpt_shape must be {skeleton.num_keypoints} points like skeleton {skeleton.name}, "
-            f"got {count}\n  --kpt-order A,B,... names the {count} points in column order; "
-            "--skeleton FILE sets another skeleton"
+            f"got {count}",
+            hint=(
+                f"--kpt-order A,B,... names the {count} points in column order; --skeleton FILE sets another skeleton"
+            ),
         )
     return skeleton.names
 
@@ -128,7 +134,7 @@ def _check_flips(
     problem = must_be("flip_idx", f"{expected}, by the names and swaps of skeleton {skeleton.name}", got)
     identity = got == list(range(len(keypoints)))
     if options.kpt_order is not None or (identity and source.declared.kpt_names is not None):
-        hint = "the skeleton's left/right pairs are used"
+        hint = "correct flip_idx: the skeleton's left/right pairs are used"
         findings.append(Finding("W336", str(source.where), "flip_idx", problem, hint))
         return
     order = ",".join(skeleton.names) if len(keypoints) == skeleton.num_keypoints else "A,B,..."
@@ -142,5 +148,5 @@ def _check_flips(
 
 def _refusal(source: YoloSet, options: ReadOptions, problem: str, hint: str) -> PosetoolsError:
     if options.kpt_order is not None:
-        return RequestError(f"--kpt-order: {problem}\n  {hint}")
+        return RequestError(f"--kpt-order: {problem}", hint=hint)
     return InputError(source.where, "kpt_names", problem, hint=hint)

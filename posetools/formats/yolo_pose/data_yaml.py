@@ -200,16 +200,18 @@ class _DeclaredSplits:
             found = (inside or there)[0]
             if found != there[0]:
                 message = f"{must_be(place, 'a path in the data set', text)}, and {there[0]} exists too"
-                self._note(place, message, f"{found} is read")
+                self._note(place, message, f"correct the path: {found} is read")
             return found
         elsewhere = _by_its_end(self.source.root, text)
         if elsewhere is not None:
-            self._note(place, must_be(place, "a path that exists here", text), f"{elsewhere} is read instead")
+            self._note(
+                place, must_be(place, "a path that exists here", text), f"correct the path: {elsewhere} is read instead"
+            )
             return elsewhere
         problem = must_be(place, "an existing folder or text file", text)
-        hint = f"looked for at {', '.join(map(str, tried))}"
+        hint = f"correct the path: looked for at {', '.join(map(str, tried))}"
         if split == "train":
-            hint += "; correct the path, or --image-root DIR looks for it in DIR too"
+            hint += "; or --image-root DIR looks for it in DIR too"
             if (self.source.root / IMAGES).is_dir():
                 hint += f"; without train and val in the file, {IMAGES}/ is read by its folders"
             raise InputError(self.source.where, place, problem, hint=hint)
@@ -267,7 +269,9 @@ class _DeclaredSplits:
             yield image, image.parents[parts[0]] if parts else self.source.root
         if moved:
             message = f"{len(moved)} lines must be paths that exist here, the first is {moved[0]}"
-            self.findings.append(Finding("W336", str(file), "", message, "found by the end of their paths"))
+            self.findings.append(
+                Finding("W336", str(file), "", message, "correct the paths: they were found by their ends")
+            )
 
     def _line(self, text: str, file: Path, place: str, moved: list[str]) -> Match | Finding:
         places = [PathFrom(text, folder) for folder in (file.parent, self.source.home, file.parent)]

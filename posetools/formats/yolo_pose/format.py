@@ -334,10 +334,10 @@ class _Lines:
 
     def _refuse(self, number: int, problem: str, values: Sequence[float]) -> None:
         if self._has_scores(values):
-            hint = "scores? --assume-visible reads every point of such lines as visible, and (0, 0) as not labeled"
+            hint = "if these are scores, --assume-visible reads every point as visible, and (0, 0) as not labeled"
             self._repeat("E311", number, problem, hint, "visibility must be 0, 1 or 2, got fractions in lines")
         elif max(values[1:_BOX_ALONE]) > _LARGEST_FRACTION:
-            hint = "pixels? divide x and w by the image's width, y and h by its height"
+            hint = "if these are pixels, divide x and w by the image's width, y and h by its height"
             self._repeat("E311", number, problem, hint, "a box must be in fractions of the image, got larger numbers")
         else:
             self._find("E311", number, problem, "correct the line; all but class and visibility are fractions")
@@ -371,7 +371,7 @@ class _Lines:
         if numbers:
             listed = ", ".join(f"line {number}" for number in numbers)
             message = "points with visibility 0 must be 0 0 0, got coordinates: left out"
-            hint = "visibility 1 means labeled but not visible"
+            hint = "write visibility 1 for labeled but not visible"
             found = RepeatedFinding("W203", self.file, listed, message, hint, what=message, number=len(numbers))
             self.findings.append(found)
 

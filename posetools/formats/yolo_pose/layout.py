@@ -68,7 +68,7 @@ def open_source(source: Path) -> YoloSet:
     if len(files) > 1:
         named = ", ".join(path.name for path in files)
         problem = must_be(str(source), "a folder with one YAML file that declares kpt_shape", named)
-        raise RequestError(f"{problem}\n  give one of them as SRC, such as {quoted(files[0])}")
+        raise RequestError(problem, hint=f"give one of them as SRC, such as {quoted(files[0])}")
     if files:
         return YoloSet(source, files[0], *read_yaml(files[0]))
     return YoloSet(source, None, DataYaml())
@@ -216,7 +216,7 @@ def _once(source: YoloSet, found: Iterable[YoloImage], findings: list[Finding], 
         message = f"{other} must list {rule}, got {got}"
         code, hint = "E126", "--val 0.1 splits again: each image once, those of test in test only"
         if new_split:
-            code, hint = "W336", "each is read once" + (", for test" if other == "test" else "")
+            code, hint = "W336", "list each once: it is read once" + (", for test" if other == "test" else "")
         findings.append(Finding(code, str(source.where), other, message, hint))
     return list(first.values())
 

@@ -174,7 +174,7 @@ def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progres
     elif pipeline is not None:
         candidates = predicted(candidates, pipeline, progress)
     if not candidates.images:
-        raise RequestError(f"{request.data}: there is no image to choose from\n  " + "\n  ".join(candidates.notes))
+        raise RequestError(f"{request.data}: there is no image to choose from", *candidates.notes)
     result = rank(candidates, request, progress)
     _write(result, candidates, request, progress)
     return result
@@ -187,7 +187,7 @@ def _wanted(candidates: Candidates, request: ReviewRequest) -> Candidates:
     images = tuple(one for one in candidates.images if (one.labels is not None) == labeled)
     if not images:
         there = f"{len(candidates.images)} images, none of them {request.only}"
-        raise RequestError(f"{request.data}: has {there}\n  fix: pass another --only")
+        raise RequestError(f"{request.data}: has {there}", hint="pass another --only")
     return replace(candidates, images=images)
 
 

@@ -117,7 +117,7 @@ def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidat
         try:
             size = known.image.size if known else read_header(path).size
         except InputError as exc:
-            notes.append(f"{exc}; it is left out")
+            notes.append(f"{exc.sentence}; it is left out")
             continue
         image = Image(path.relative_to(folder).as_posix(), *size, path=path)
         images.append(Candidate(image, replace(known, image=image) if known else None))

@@ -72,7 +72,7 @@ def crops_cache(cache: str | None, folder: Path | None, *, stage: str, work_dir:
     """
     if cache is None:
         if folder is not None:
-            raise RequestError("--cache-dir requires --cache crops\n  add --cache crops")
+            raise RequestError("--cache-dir requires --cache crops", hint="add --cache crops")
         return None
     if cache not in CACHES:
         raise RequestError(must_be("--cache", " or ".join(CACHES), cache))
@@ -143,8 +143,8 @@ def _check_workers(runner: Any, cache: CropsCache) -> None:
     workers = max(loader.num_workers for loader in loaders)
     if cache.kind == "crops-ram" and workers and multiprocessing.get_start_method() != "fork":
         raise RequestError(
-            "--cache crops-ram needs loader processes that share memory, which this system does not support\n"
-            "  use --cache crops, or set num_workers of the loaders to 0"
+            "--cache crops-ram needs loader processes that share memory, which this system does not support",
+            hint="use --cache crops, or set num_workers of the loaders to 0",
         )
 
 
@@ -156,7 +156,8 @@ def _innermost(dataset: Any) -> Any:
         dataset = dataset.dataset
     if not isinstance(dataset, BaseCocoStyleDataset) or dataset.data_mode != "topdown":
         raise RequestError(
-            f"--cache crops must have one top-down COCO data set, got {type(dataset).__name__}\n  train without --cache"
+            f"--cache crops must have one top-down COCO data set, got {type(dataset).__name__}",
+            hint="train without --cache",
         )
     return dataset
 

@@ -158,8 +158,8 @@ class MemoryCrops(CropStore):
         need, free = int(starts[-1]), available_memory()
         if need > free:
             raise RequestError(
-                f"--cache crops-ram: the crops need {show_bytes(need)} of memory, {show_bytes(free)} are available\n"
-                "  use --cache crops, which keeps them on disk"
+                f"--cache crops-ram: the crops need {show_bytes(need)} of memory, {show_bytes(free)} are available",
+                hint="use --cache crops, which keeps them on disk",
             )
         self._buffer: CropPixels = np.frombuffer(mmap.mmap(-1, max(1, need)), np.uint8)
 
@@ -198,7 +198,7 @@ def fill_folder(
             write_files({file: packed.tobytes()})
         except OutputError as exc:
             hint = "choose another disk with --cache-dir, or train without --cache"
-            raise OutputError(f"{exc}\n  {hint}") from exc
+            raise OutputError(exc.sentence, hint=hint) from exc
 
     for_all(one, files, "crops", told)
 
@@ -285,8 +285,8 @@ def check_room(folder: Path, need: int) -> int:
     free = shutil.disk_usage(existing_folder(folder / KNOWN)).free
     if need > free:
         raise RequestError(
-            f"{folder}: the crops need {show_bytes(need)} more, {show_bytes(free)} are free\n"
-            "  choose another disk with --cache-dir, or train without --cache"
+            f"{folder}: the crops need {show_bytes(need)} more, {show_bytes(free)} are free",
+            hint="choose another disk with --cache-dir, or train without --cache",
         )
     return free
 

@@ -78,8 +78,8 @@ def reach_of(transforms: Sequence[Callable[..., Any]], what: str) -> Reach:
     kinds = [type(one) for one in transforms]
     if kinds[:1] != [LoadImage] or kinds.count(LoadImage) != 1 or kinds.count(TopdownAffine) != 1:
         raise RequestError(
-            f"{must_be(what, 'LoadImage, box transforms and one TopdownAffine', [kind.__name__ for kind in kinds])}\n"
-            "  train without --cache"
+            must_be(what, "LoadImage, box transforms and one TopdownAffine", [kind.__name__ for kind in kinds]),
+            hint="train without --cache",
         )
     loader: Any = transforms[0]
     if loader.to_float32 or loader.color_type != "color" or loader.ignore_empty:
@@ -95,8 +95,8 @@ def reach_of(transforms: Sequence[Callable[..., Any]], what: str) -> Reach:
         known = (GetBBoxCenterScale, RandomBBoxTransform, RandomFlip)
         if kind not in known or (kind is not RandomFlip and kinds.count(kind) > 1):
             raise RequestError(
-                f"{what}: --cache crops does not support {kind.__name__} before TopdownAffine\n"
-                "  remove it, move it after TopdownAffine, or train without --cache"
+                f"{what}: --cache crops does not support {kind.__name__} before TopdownAffine",
+                hint="remove it, move it after TopdownAffine, or train without --cache",
             )
         if kind is GetBBoxCenterScale:
             values["padding"] = float(one.padding)

@@ -71,8 +71,8 @@ def _check_number(config: Any, before: int, now: int) -> None:
         how = f"with --gpus {before} (or --processes {before} --device cpu)" if before > 1 else "without --gpus"
         raise RequestError(
             f"{config.work_dir}: must be resumed with {_processes(before)}, as it was trained, got {now}: "
-            "batch size, learning rate and schedule depend on it\n"
-            f"  resume it {how}; or start a new run from its weights with --weights"
+            "batch size, learning rate and schedule depend on it",
+            hint=f"resume it {how}; or start a new run from its weights with --weights",
         )
 
 

@@ -51,11 +51,13 @@ def to_start(request: TrainRequest) -> tuple[int, str]:
     """
     gpus, processes = request.gpus, request.processes
     if sys.platform == "win32" and max(gpus or 1, processes or 1) > 1:
-        raise RequestError("--gpus and --processes above 1 require Linux or macOS\n  omit them to train in one process")
+        raise RequestError(
+            "--gpus and --processes above 1 require Linux or macOS", hint="omit them to train in one process"
+        )
     if request.launcher != "none" or (gpus is not None and processes is not None):
         if gpus is None and processes is None:
             return 1, request.device
-        raise RequestError("--gpus, --processes and --launcher cannot be combined\n  use one of them")
+        raise RequestError("--gpus, --processes and --launcher cannot be combined", hint="use one of them")
     if gpus is None and processes is None and request.resume and request.work_dir is not None:
         gpus, processes = _before(request.work_dir)
     if gpus is not None:
@@ -90,9 +92,11 @@ def _check_gpus(number: int, device: str) -> None:
         cores = os.cpu_count() or 1
         gpus = counted(there or "no", "GPU")
         raise RequestError(
-            f"--gpus {number}: torch can use {gpus} and {cores} CPU cores\n"
-            f"  use --processes {min(number, cores)} --device cpu to train on the CPU; run `posetools doctor` if a GPU "
-            "is missing"
+            f"--gpus {number}: torch can use {gpus} and {cores} CPU cores",
+            hint=(
+                f"use --processes {min(number, cores)} --device cpu to train on the CPU; "
+                "run `posetools doctor` if a GPU is missing"
+            ),
         )
 
 
@@ -102,8 +106,8 @@ def _check_cpu(number: int, device: str) -> None:
     there = torch.cuda.device_count()
     if device != "cpu" and not (device == AUTO and not there):
         raise RequestError(
-            f"--processes {number} is for the CPU, got --device {device} and {there or 'no'} GPU{'s'[: there != 1]}\n"
-            f"  use --gpus {number} for GPUs, or --device cpu"
+            f"--processes {number} is for the CPU, got --device {device} and {there or 'no'} GPU{'s'[: there != 1]}",
+            hint=f"use --gpus {number} for GPUs, or --device cpu",
         )
 
 
@@ -213,14 +217,14 @@ def _run(number: int, folder: Path) -> Exception | signal.Signals | None:
 def _error(trouble: Exception | signal.Signals | None, planned: RunPlan, folder: Path) -> PosetoolsError:
     """Return the error of the process that failed first."""
     number, (kept, way) = planned.processes, how_to_go_on(planned.stage, planned.work_dir)
-    errors: dict[Path, tuple[str, str, int]] = {
-        path: pickle.loads(path.read_bytes()) for path in folder.glob("*.error")
-    }
+    errors: dict[Path, PosetoolsError] = {path: pickle.loads(path.read_bytes()) for path in folder.glob("*.error")}
     if isinstance(trouble, signal.Signals):
-        stopped = [said for _, (*said, status) in sorted(errors.items()) if status == StoppedError.exit_status]
+        stopped = [error for _, error in sorted(errors.items()) if isinstance(error, StoppedError)]
         if trouble is signal.SIGINT and stopped:
-            return StoppedError(*stopped[0])
-        return _with_status(StoppedError(f"stopped by {trouble.name}\n  {kept}", way), 128 + trouble)
+            return stopped[0]
+        by_signal = StoppedError(f"stopped by {trouble.name}", kept, way=way)
+        by_signal.exit_status = 128 + trouble
+        return by_signal
     failures = dict(getattr(trouble, "failures", {}))
     killed = {
         rank: signal.Signals(-failure.exitcode)
@@ -230,19 +234,13 @@ def _error(trouble: Exception | signal.Signals | None, planned: RunPlan, folder:
     # A killed process breaks the others' connections, so their errors are only consequences.
     for rank, by in killed.items():
         why = "; the machine's memory may have been full" if by == signal.SIGKILL else ""
-        return RunError(f"training failed: process {rank} of {number} was killed by {by.name}{why}\n  {kept}", way)
+        return RunError(f"training failed: process {rank} of {number} was killed by {by.name}{why}", kept, way=way)
     if errors:
-        happened, way, status = errors[min(errors, key=lambda path: path.stat().st_mtime_ns)]
-        return _with_status(RunError(happened, way), status)
+        return errors[min(errors, key=lambda path: path.stat().st_mtime_ns)]
     for rank, failure in failures.items():
         last = _last_line(folder / f"process{rank}.log")
         return RunError(f"training failed: process {rank} of {number} ended with status {failure.exitcode}: {last}")
     return RunError(f"training failed: cannot start the processes: {trouble}")
-
-
-def _with_status(error: RunError, status: int) -> RunError:
-    error.exit_status = status
-    return error
 
 
 def _last_line(log: Path) -> str:

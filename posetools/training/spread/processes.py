@@ -80,9 +80,11 @@ def place_of(launcher: str, environment: Mapping[str, str] = os.environ) -> Proc
         text = environment.get(name, "")
         if not text.isdigit():
             raise RequestError(
-                f"--launcher {launcher}: the environment variable {name} must be a number, got {text!r}\n"
-                f"  start the command with {_STARTED_WITH[launcher]}, which sets it, or use `posetools train --gpus N` "
-                "on one machine"
+                f"--launcher {launcher}: the environment variable {name} must be a number, got {text!r}",
+                hint=(
+                    f"start the command with {_STARTED_WITH[launcher]}, which sets it, or use "
+                    "`posetools train --gpus N` on one machine"
+                ),
             )
         values.append(int(text))
     return ProcessPlace(*values)
@@ -102,8 +104,8 @@ def device_of(place: ProcessPlace, asked: str) -> str:
 
     if asked not in (AUTO, "cuda", "cpu"):
         raise RequestError(
-            f"--device must be auto, cuda or cpu for several processes, got {asked!r}\n"
-            "  each process uses the GPU of its local rank; choose GPUs with the variable CUDA_VISIBLE_DEVICES"
+            f"--device must be auto, cuda or cpu for several processes, got {asked!r}",
+            hint="choose GPUs with the variable CUDA_VISIBLE_DEVICES: each process uses the GPU of its local rank",
         )
     there = torch.cuda.device_count()
     if asked == "cpu" or (asked == AUTO and not there):
@@ -113,8 +115,8 @@ def device_of(place: ProcessPlace, asked: str) -> str:
     number = 0 if there == 1 and own else place.local_rank
     if number >= there:
         raise RequestError(
-            f"process {place.local_rank} of this machine requires its own GPU, but torch can use {there or 'none'}\n"
-            "  start one process per GPU, or run `posetools doctor` to see why a GPU is missing"
+            f"process {place.local_rank} of this machine requires its own GPU, but torch can use {there or 'none'}",
+            hint="start one process per GPU, or run `posetools doctor` to see why a GPU is missing",
         )
     return f"cuda:{number}"
 
@@ -172,7 +174,7 @@ def one_of_several(launcher: str) -> Iterator[None]:
             yield
         except PosetoolsError as exc:
             if not place.first:
-                exc.args = (f"process {place.rank} of {place.world}: {exc}",)
+                exc.sentence = f"process {place.rank} of {place.world}: {exc.sentence}"
             raise
     leave()
 
@@ -208,8 +210,8 @@ def _first_machine(launcher: str, place: ProcessPlace) -> str:
     if launcher == "mpi" and os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(place.world):
         return "127.0.0.1"
     raise RequestError(
-        f"--launcher {launcher}: the environment variable MASTER_ADDR must be the machine of process 0\n"
-        "  set it in the job: `mpirun -x MASTER_ADDR=node1 ...`"
+        f"--launcher {launcher}: the environment variable MASTER_ADDR must be the machine of process 0",
+        hint="set it in the job: `mpirun -x MASTER_ADDR=node1 ...`",
     )
 
 
@@ -219,8 +221,8 @@ def _first_of_slurm(nodes: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as exc:
         raise RequestError(
-            f"--launcher slurm: cannot find the first machine with `{' '.join(command)}`: {exc}\n"
-            "  set the environment variable MASTER_ADDR in the job"
+            f"--launcher slurm: cannot find the first machine with `{' '.join(command)}`: {exc}",
+            hint="set the environment variable MASTER_ADDR in the job",
         ) from exc
     return done.stdout.split()[0]
 

@@ -19,7 +19,7 @@ from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from posetools.errors import PosetoolsError, RunError, StoppedError
+from posetools.errors import PosetoolsError, StoppedError
 from posetools.training.hooks import SilentListener, TrainStatus
 from posetools.training.spread.launch import CHANNEL, RUN
 
@@ -56,15 +56,14 @@ def main(folder: Path, parent: int) -> int:
         _train(folder)
     except PosetoolsError as exc:
         traceback.print_exc()
-        happened, way = (exc.happened, exc.way) if isinstance(exc, RunError) else (str(exc), "")
-        failed = (happened, way, exc.exit_status)
+        failed = exc
     except KeyboardInterrupt:
         # The user may stop it during the imports.
-        failed = ("stopped", "", StoppedError.exit_status)
+        failed = StoppedError("stopped")
     else:
         return 0
     (folder / f"{name}.error").write_bytes(pickle.dumps(failed))
-    return failed[2]
+    return failed.exit_status
 
 
 def _train(folder: Path) -> None:

@@ -226,7 +226,8 @@ def test_an_image_without_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         write({"train": dataset()}, tmp_path / "d", "copy")
     assert str(caught.value) == (
-        "a.jpg: path must be an image file for images/, got None\n  read the data set with its images before writing it"
+        "a.jpg: path must be an image file for images/, got None\n"
+        "  fix: read the data set with its images before writing it"
     )
     assert caught.value.place == ""
 

@@ -189,7 +189,9 @@ def test_delimiter_and_encoding(tmp_path: Path) -> None:
 
 def test_without_visibility_and_without_boxes(tmp_path: Path) -> None:
     mapping = re.sub(r"\[box\]\n.*\n.*\n|visibility = .*\n", "", LONG)
-    with pytest.raises(RequestError, match=r"visibility must be a column of the points, got none\n  --assume-visible"):
+    with pytest.raises(
+        RequestError, match=r"visibility must be a column of the points, got none\n  fix: --assume-visible"
+    ):
         read(tmp_path, TABLE, mapping)
     result = read(tmp_path, TABLE, mapping, assume_visible=True)
     assert [(finding.code, finding.place) for finding in result.findings] == [("E306", "line 2")]

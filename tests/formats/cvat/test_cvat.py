@@ -251,7 +251,7 @@ MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     (f'label="{LFT}" source="manual" outside="0" occluded="0" points="30.5,80.25"', 'points="30.5,80.25"', "E311",
      ": skeleton[0].points[0].label", ["label must be a string, got None", "correct the shape in CVAT, or delete it"]),
     (f'label="{LRT}"', 'label="left-rear-tyre"', "E301", ": skeleton[0].points[1]",
-     ["got 'left-rear-tyre'", "did you mean 'left-rear-tire'?", "--map 'left-rear-tyre=left-rear-tire'"]),
+     ["got 'left-rear-tyre'", "if you mean 'left-rear-tire'", "--map 'left-rear-tyre=left-rear-tire'"]),
     ('points="30.5,80.25"', 'points="30.5"', "E311", ": skeleton[0].points[0].points",
      ["points must be x,y pairs of finite numbers of at most 1000000 px, separated by ;, got '30.5'"]),
     ('points="30.5,80.25"', 'points="nan,80"', "E311", ": skeleton[0].points[0].points", ["got 'nan,80'"]),

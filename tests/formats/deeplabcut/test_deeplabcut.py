@@ -133,7 +133,7 @@ def test_single_is_an_individual_and_its_body_parts_are_told_once(tmp_path: Path
 
 def test_what_the_format_does_not_hold_must_be_said(tmp_path: Path) -> None:
     path = save(tmp_path, SINGLE)
-    with pytest.raises(RequestError, match=r"must have a visibility, but DeepLabCut has none\n  --assume-visible"):
+    with pytest.raises(RequestError, match=r"must have a visibility, but DeepLabCut has none\n  fix: --assume-visible"):
         read(path, assume_visible=False)
     result = read(path, box_from="annotation")
     assert [finding.code for finding in result.findings] == ["E306"] and len(result.dataset) == 0

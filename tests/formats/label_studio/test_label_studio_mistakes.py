@@ -27,7 +27,7 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     (f"{AT}1.value.keypointlabels", ["a", "b"], "E311", ": annotations[0].result[1].keypointlabels",
      ["got ['a', 'b']"]),
     (f"{AT}1.value.keypointlabels", ["left-front-tyre"], "E301", ": annotations[0].result[1]",
-     ["got 'left-front-tyre'", "did you mean 'left-front-tire'?"]),
+     ["got 'left-front-tyre'", "if you mean 'left-front-tire'"]),
     (f"{AT}1.value.x", "left", "E311", ": annotations[0].result[1].value.x",
      ["x must be a finite number of at most 1000000 percent, got 'left'"]),
     (f"{AT}1.value.x", NAN, "E311", ": annotations[0].result[1].value.x", ["got nan"]),

@@ -37,7 +37,7 @@ POLYGON = [[0, 0], [9, 0], [9, 9]]
 # (place to change, its value, code, place of the finding, parts of message and hint)
 MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("shapes.1.label", "left-front-tyre", "E301", "shapes[1]", ["label must be the category 'car' or a keypoint of",
-     "skeleton car8, got 'left-front-tyre'", "did you mean 'left-front-tire'?",
+     "skeleton car8, got 'left-front-tyre'", "if you mean 'left-front-tire'",
      "--map 'left-front-tyre=left-front-tire'", "--ignore 'left-front-tyre'"]),
     ("shapes.1.label", "qqq", "E301", "shapes[1]", ["got 'qqq'", "--map 'qqq=NAME'", "--ignore 'qqq'"]),
     ("shapes.1.label", ..., "E311", "shapes[1].label", ["label must be a string, got None"]),

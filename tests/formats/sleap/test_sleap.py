@@ -69,7 +69,7 @@ def test_signs_and_options(tmp_path: Path) -> None:
     path = tmp_path / "labels.slp"
     path.touch()
     assert sleap.detect(tmp_path) and sleap.detect(path)
-    with pytest.raises(RequestError, match=r"SLEAP has no occluded points\n  --assume-visible"):
+    with pytest.raises(RequestError, match=r"SLEAP has no occluded points\n  fix: --assume-visible"):
         read(path, assume_visible=False)
     with pytest.raises(RequestError, match=r"a folder with SLEAP's \.slp files, got 'none in it'"):
         read(make_image(tmp_path / "other/a.jpg").parent)

@@ -61,7 +61,7 @@ def test_each_kind_of_file_is_named(tmp_path: Path, kind: str) -> None:
     assert any(line.startswith(said) or said in line for line in lines[1:]), done.err
     # What was seen comes first, then how formats are recognized, in one line.
     assert lines[-2].startswith("docs/convert.md lists what identifies each format: labelme, yolo-pose, ")
-    assert lines[-1] == "choose the format with --from NAME" and len(lines) == 4
+    assert lines[-1] == "fix: choose the format with --from NAME" and len(lines) == 4
 
 
 def test_kinds_are_counted_and_few(tmp_path: Path) -> None:

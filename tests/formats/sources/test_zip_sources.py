@@ -252,7 +252,7 @@ def test_commands_other_than_convert_name_the_one_that_reads_a_zip() -> None:
         assert (done.status, done.out) == (2, "")
         assert done.err == (
             "error: my dogs.zip: must be a folder, got a zip file, which only `posetools convert` reads\n"
-            f"  `{command}` makes a data set of it\n"
+            f"  fix: `{command}` makes a data set of it\n"
         )
     assert run(*shlex.split(command)[1:], "--skeleton", "dog.yaml").status == 0
     assert run("validate", "my dogs-coco", "--no-images").status == 0

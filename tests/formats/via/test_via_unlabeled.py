@@ -25,7 +25,7 @@ def shapes(box: dict[str, Any], eye: dict[str, Any], tail: dict[str, Any]) -> li
 def typed(done: Done) -> list[str]:
     """Return the option that the hint of the only error names first, as typed in a shell."""
     _, hint = said(done, ("E311",))
-    found = re.match(r"(--[a-z-]+) ('[^']*'|\S+) (?:uses|maps|reads) ", hint)
+    found = re.match(r"fix: (--[a-z-]+) ('[^']*'|\S+) (?:uses|maps|reads) ", hint)
     assert found, hint
     return shlex.split(f"{found[1]} {found[2]}")
 

@@ -182,7 +182,9 @@ def test_labels_without_images(tmp_path: Path) -> None:
 
 def test_points_without_visibility(tmp_path: Path) -> None:
     line = "0 0.5 0.5 0.25 0.5 " + " ".join(["0.5 0.5"] * 7) + " 0 0"
-    with pytest.raises(RequestError, match=r"data\.yaml: kpt_shape must be \[8, 3\] .* got \[8, 2\]\n  --assume-visi"):
+    with pytest.raises(
+        RequestError, match=r"data\.yaml: kpt_shape must be \[8, 3\] .* got \[8, 2\]\n  fix: --assume-visi"
+    ):
         read(tmp_path, line, kpt_shape=[8, 2])
     result = read(tmp_path, line, kpt_shape=[8, 2], options=ReadOptions(assume_visible=True))
     assert result.findings == () and result.dataset.visibility.tolist() == [[2] * 7 + [0]]

@@ -61,7 +61,7 @@ def test_assume_visible_leaves_what_has_visibility(tmp_path: Path) -> None:
 def test_pixels_are_named_as_such(tmp_path: Path) -> None:
     done = convert(tmp_path, "0 50 25 50 40 30 20 2 70 20 2 0 0 0")
     assert done.status == 1
-    assert "pixels? divide x and w by the image's width, y and h by its height" in done.words
+    assert "if these are pixels, divide x and w by the image's width, y and h by its height" in done.words
 
 
 @pytest.mark.parametrize("order", [(), ("--kpt-order", "near,far,top")])

@@ -130,12 +130,12 @@ def test_several_processes_may_fill_one_folder_at_once(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     image = make_image(tmp_path / "a.png", (320, 240))
     (tmp_path / "cache").write_text("", encoding="utf-8")
-    with pytest.raises(OutputError, match=r"cannot be written: .*\n  choose another disk with --cache-dir"):
+    with pytest.raises(OutputError, match=r"cannot be written: .*\n  fix: choose another disk with --cache-dir"):
         _fill(tmp_path / "cache", [image])
 
 
 def test_too_little_room_is_said_beforehand(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"need 1000\.0 TB more, .* are free\n  choose another disk"):
+    with pytest.raises(RequestError, match=r"need 1000\.0 TB more, .* are free\n  fix: choose another disk"):
         check_room(tmp_path / "not" / "yet", 10**15)
     assert check_room(tmp_path / "not" / "yet", 1) > 1
     assert not (tmp_path / "not").exists()
@@ -143,14 +143,14 @@ def test_too_little_room_is_said_beforehand(tmp_path: Path) -> None:
 
 def test_too_little_memory_is_said_beforehand() -> None:
     huge = Layout((10**6, 10**6), (b"",), np.array([[0, 0, 10**6, 10**6]]))
-    with pytest.raises(RequestError, match=r"need 3\.0 TB of memory, .* are available\n  use --cache crops"):
+    with pytest.raises(RequestError, match=r"need 3\.0 TB of memory, .* are available\n  fix: use --cache crops"):
         MemoryCrops({"a": huge})
 
 
 @pytest.mark.parametrize(
     ("cache", "folder", "stage", "message"),
     [
-        (None, Path("x"), "pose", "--cache-dir requires --cache crops\n  add --cache crops"),
+        (None, Path("x"), "pose", "--cache-dir requires --cache crops\n  fix: add --cache crops"),
         ("crop", None, "pose", "--cache must be crops or crops-ram, got 'crop'"),
         ("crops", None, "det", "--cache requires --stage pose"),
         ("crops-ram", Path("x"), "pose", "--cache-dir requires --cache crops: crops-ram"),

@@ -157,7 +157,7 @@ def _prefix(*names: str) -> Callable[[], list[Any]]:
         (_prefix("LoadImage", "TopdownAffine"), "GetBBoxCenterScale must be there"),
         (
             _prefix("LoadImage", "GetBBoxCenterScale", "RandomHalfBody", "TopdownAffine"),
-            "the train pipeline: --cache crops does not support RandomHalfBody before TopdownAffine\n  remove it",
+            "the train pipeline: --cache crops does not support RandomHalfBody before TopdownAffine\n  fix: remove it",
         ),
         (
             _prefix("LoadImage", "GetBBoxCenterScale", "RandomBBoxTransform", "RandomBBoxTransform", "TopdownAffine"),

@@ -270,7 +270,8 @@ def test_a_process_that_dies_ends_all_with_one_sentence(probed: Probed, tmp_path
     assert caught.value.exit_status == 1
     assert str(caught.value) == (
         "training failed: process 1 of 2 was killed by SIGKILL; the machine's memory may have been full\n"
-        "  there is no checkpoint yet: the same command restarts the run"
+        "  there is no checkpoint yet\n"
+        "  fix: the same command restarts the run"
     )
     assert _children() == {}
 
@@ -292,7 +293,8 @@ def test_another_number_of_processes_is_refused(probed: Probed, pose: Finished) 
     assert str(caught.value) == (
         f"{pose.work_dir}: must be resumed with 2 processes, as it was trained, got 1: "
         "batch size, learning rate and schedule depend on it\n"
-        "  resume it with --gpus 2 (or --processes 2 --device cpu); or start a new run from its weights with --weights"
+        "  fix: resume it with --gpus 2 (or --processes 2 --device cpu); or start a new run from its weights "
+        "with --weights"
     )
 
 
@@ -318,7 +320,7 @@ def test_each_launcher_says_which_process_this_is(
 @pytest.mark.parametrize(
     ("launcher", "environment", "sentence"),
     [
-        ("slurm", {}, "--launcher slurm: the environment variable SLURM_PROCID must be a number, got ''\n  start"),
+        ("slurm", {}, "--launcher slurm: the environment variable SLURM_PROCID must be a number, got ''\n  fix: start"),
         ("pytorch", {"RANK": "0", "LOCAL_RANK": "x"}, "variable LOCAL_RANK must be a number, got 'x'"),
         ("horovod", {}, "--launcher must be none, pytorch, slurm, mpi, got 'horovod'"),
     ],
