@@ -5,7 +5,7 @@ from __future__ import annotations
 from posetools.core.skeleton import Skeleton
 from posetools.recipes import blocks
 from posetools.recipes.blocks import ConfigLines, indent, title
-from posetools.recipes.options import PoseOptions
+from posetools.recipes.options import DETECTOR, PoseOptions
 from posetools.recipes.recipe import Recipe, StageRecipe
 from posetools.recipes.stock import POSE, POSE_INPUT, SEED, X_CHANNELS, X_CHECKPOINT, X_DEEPEN, X_WIDEN, codec_sigma
 
@@ -101,6 +101,7 @@ def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Conf
     return [
         title("model"),
         *(["# The stock recipes have no RTMPose-x for COCO's keypoints; this derives it from RTMPose-l."] if x else []),
+        *_handed_over(stage),
         "model = dict(",
         *indent([*blocks.commented(flip), "test_cfg=dict(flip_test=False),"], 4),
         "    backbone=dict(",
@@ -111,6 +112,13 @@ def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Conf
         *indent(head, 8),
         "",
     ]
+
+
+def _handed_over(stage: StageRecipe) -> ConfigLines:
+    """Return the line for ``posetools train --stage all`` to pass the detector's backbone on."""
+    if stage.backbone != DETECTOR:
+        return []
+    return [*blocks.commented(stage.because["backbone"].reason), "detector_backbone = True  # of `train --stage all`"]
 
 
 def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> ConfigLines:
