@@ -126,7 +126,8 @@ def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> ConfigLines:
     target = f"dict(type='GenerateTarget', encoder=codec{', use_dataset_keypoint_weights=True' if weighted else ''}),"
     rotation = stage.because["rotation"]
     strong = _train(skeleton, target, f"scale_factor=[0.6, 1.4], rotate_factor={rotation.value}", "n_holes=1")
-    still = f"shift_factor=0., scale_factor=[0.75, 1.25], rotate_factor={rotation.value}"
+    shift = "shift_factor=0.1, shift_prob=0.5" if stage.light else "shift_factor=0."
+    still = f"{shift}, scale_factor=[0.75, 1.25], rotate_factor={rotation.value}"
     weak = _train(skeleton, target, still, "" if stage.light else "n_holes=(0, 1)")
     val = [
         "dict(type='LoadImage'),",
@@ -145,6 +146,7 @@ def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> ConfigLines:
     if stage.light:
         lines[-1] = "#   Its CoarseDropout and its blur are dropped."
         lines += blocks.commented(f"Light augmentation from the first epoch: {stage.because['augmentation'].reason}")
+        lines += blocks.commented("boxes are shifted and scaled, as the detector's boxes are not exact either")
     if not skeleton.has_swaps:
         lines.append("# - No RandomFlip: no keypoint has a swap, so a mirrored image would have wrong labels.")
     if weighted:

@@ -39,13 +39,13 @@ def _rates(work_dir: Path) -> list[float]:
 def _train(tiny: Tiny, work_dir: Path, minutes: float, told: Recorder, **changes: Any) -> tuple[Any, float]:
     options = (f"minutes={minutes}", "train_cfg.val_interval=100", "default_hooks.logger.interval=1")
     started = time.monotonic()
-    request = TrainRequest(stage="det", config=tiny.det, work_dir=work_dir, cfg_options=options, device="cpu", **changes)
+    request = TrainRequest(
+        stage="det", config=tiny.det, work_dir=work_dir, cfg_options=options, device="cpu", **changes
+    )
     return train(request, told), time.monotonic() - started
 
 
-def test_a_machine_that_became_slower_trains_fewer_epochs_and_the_rate_still_decays(
-    tiny: Tiny, tmp_path: Path
-) -> None:
+def test_a_machine_that_became_slower_trains_fewer_epochs_and_the_rate_still_decays(tiny: Tiny, tmp_path: Path) -> None:
     told = Slow(0.5)
     result, seconds = _train(tiny, tmp_path / "run", 0.25, told, epochs=60)
     assert "slower than planned" in told.text
