@@ -93,7 +93,7 @@ _Pretrained = Annotated[
     Literal["coco", "imagenet", "none"] | None,
     _start(
         help="Initial weights of both models. coco: the checkpoints of the stock recipes; imagenet: --backbone stock; "
-        "none: random weights. Downloads happen when training starts.",
+        "none: random weights, and the trained detector's backbone for pose. Downloads happen when training starts.",
         show_default="coco for the detector, the stock backbone for pose",
     ),
 ]
@@ -201,17 +201,22 @@ def config(
     print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
 
 
-# The values of --pretrained as (load_from, backbone).
-_PRETRAINED = {"coco": ("coco", None), "imagenet": ("none", "stock"), "none": ("none", "none"), None: (None, None)}
+# The values of --pretrained as load_from of both, and backbone of each.
+_PRETRAINED = {
+    "coco": ("coco", None, None),
+    "imagenet": ("none", "stock", "stock"),
+    "none": ("none", "none", "detector"),
+    None: (None, None, None),
+}
 
 
 def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
     """Return the command-line options by table of the TOML file; None: not given."""
     from posetools.core.stages import STAGES
 
-    load_from, backbone = _PRETRAINED[given["pretrained"]]
+    load_from, *backbones = _PRETRAINED[given["pretrained"]]
     stated: dict[str, dict[str, object]] = {"": {name: given[name] for name in ("minutes", "workers", "seed")}}
-    for stage in STAGES:
+    for stage, backbone in zip(STAGES, backbones, strict=True):
         both = ("stage2_epochs", "val_interval", "augmentation", "freeze")
         table: dict[str, object] = {name: given[name] for name in both}
         for name in ("input_size", "epochs", "lr", "batch_size"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from posetools.recipes.budget import enough_iterations
-from posetools.recipes.options import NONE, STOCK
+from posetools.recipes.options import DETECTOR, NONE, STOCK
 from posetools.recipes.recipe import StageRecipe
 from posetools.recipes.stock import BASE_LR, BATCH, EMA_GAMMA, WARMUP_ITERS
 
@@ -90,6 +90,7 @@ def schedule_numbers(stage: StageRecipe, workers: int) -> ConfigLines:
         f"iterations = max_epochs * -(-{stage.samples}{repeated} // batch_size)"
         f"  # {stage.iterations}: {samples} per epoch{f', {repeat} times' if repeated else ''}",
         *_enough(stage),
+        *_minutes(stage),
         *assigned(stage, "warmup_iters", "warmup_iters"),
         *ema,
         "",
@@ -103,6 +104,13 @@ def _enough(stage: StageRecipe) -> ConfigLines:
     if "epochs" in stage.stated or stage.iterations > _NEARLY * enough:
         return []
     return [f"enough_iterations = {enough}  # the recipe's target without a time limit"]
+
+
+def _minutes(stage: StageRecipe) -> ConfigLines:
+    """Return the line for ``posetools train`` to end a run on time."""
+    if stage.minutes is None or "epochs" in stage.stated:
+        return []
+    return [f"minutes = {stage.minutes:.3g}  # `posetools train` changes max_epochs if the machine's speed changes"]
 
 
 def rate(stage: StageRecipe) -> ConfigLines:
@@ -232,6 +240,8 @@ def init_cfg(stage: StageRecipe, *, stock: str | None = None) -> ConfigLines:
         frozen = [f"frozen_stages=4, norm_eval=True,  # {why}: neither weights nor BN statistics change"]
     if backbone == NONE:
         return [f"init_cfg=None,  # {stage.because['backbone'].reason}: no other download", *frozen]
+    if backbone == DETECTOR:
+        return ["init_cfg=None,  # the detector's weights, or random ones if trained alone", *frozen]
     checkpoint = stock if backbone == STOCK else weights_path(backbone)
     if checkpoint is None:
         return frozen

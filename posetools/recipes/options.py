@@ -34,6 +34,8 @@ PoseSize: TypeAlias = Literal["t", "s", "m", "l", "x"]
 STOCK = "stock"
 NONE = "none"
 COCO = "coco"
+# The backbone of the trained detector.
+DETECTOR = "detector"
 AUTO = "auto"
 
 Augmentation: TypeAlias = Literal["strong", "light"]
@@ -100,7 +102,8 @@ class StageOptions(_Options):
         val_interval: epochs between evaluations.
         ema: whether to keep, evaluate and save an average of the weights.
         ema_momentum: weight of the newest weights in that average, per iteration.
-        backbone: initial weights of the backbone: ``stock`` (the URL in the stock recipe), ``none``, a file or a URL.
+        backbone: initial weights of the backbone: ``stock`` (the URL in the stock recipe), ``none``, a file or a URL;
+            for the pose estimator also ``detector``: those of the trained detector.
         load_from: initial weights of the whole model: ``coco`` (the stock recipe's checkpoint), ``none``, a file or a
             URL.
         freeze: ``backbone`` does not train the backbone.

@@ -119,6 +119,7 @@ LIKE: dict[PoseSize, DetSize] = {"t": "tiny", "s": "s", "m": "m", "l": "l", "x":
 _BOTH = {
     "load_from": "none",
     "freeze": "none",
+    "share": "no limit",
     "augmentation": "strong",
     "repeat": "1",
     "val_interval": "10",

@@ -39,6 +39,7 @@ from posetools.pairs.doubts import doubt_of_evaluations
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import RecipeOptions
 from posetools.training.crops.cache import CropsCache, CropsHook, crops_cache
+from posetools.training.deadline import DeadlineHook
 from posetools.training.hooks import ProgressHook, SilentListener, TrainListener, defined_metrics
 from posetools.training.mishaps import FEWEST_KEPT, GuardHook, watched
 from posetools.training.preflight import check_run
@@ -281,6 +282,7 @@ def _run(planned: RunPlan, skeleton: Skeleton, told: TrainListener, hooks: Seque
     own += [progress, *hooks, *hooks_of_several(config, planned.device)]
     own += [CropsHook(planned.cache, told.say)] if planned.cache else []
     own += [ScheduleHook(told.say)] if checkpoint else []
+    own += [DeadlineHook(config.minutes, told.say)] if config.get("minutes") else []
     with watched(planned.stage, work_dir, lambda: runner), patched_run(config, planned.device, saving.save):
         runner = Runner.from_cfg(config)
         for hook in own:

@@ -268,7 +268,9 @@ def test_an_epoch_that_is_longer_than_the_time_is_said() -> None:
     measured: dict[Stage, Measurement] = {"det": Measurement(seconds=4.0, seconds_batch=8)}
     notes = emit_pair(DATA, CAR8, options, Path("configs"), machine=Machine(2), measured=measured).notes
     # 50 iterations per epoch, but time for 7.
-    assert "about 3.3 min on 2 cores, no GPU (measured), as one epoch takes longer than the 0.5 min of this" in notes[0]
+    assert (
+        "about 3.3 min on 2 cores, no GPU (measured), as one epoch takes longer than the 0.485 min of this" in notes[0]
+    )
     assert "longer than" not in notes[1]
 
 
