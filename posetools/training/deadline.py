@@ -23,7 +23,7 @@ from posetools.training.spread.processes import by_first, here
 # Where the time spent is stored in checkpoints, in seconds.
 SPENT = "posetools_seconds"
 # Smaller differences between plan and clock are left alone, as a share of the run.
-_SLACK = 0.03
+_SMALL_CHANGE = 0.03
 # Epochs whose mean duration is that of the next ones.
 _RECENT = 3
 
@@ -68,7 +68,7 @@ class DeadlineHook(RunHook):
         fitting = by_first(lambda: done + max(0, self._fitting(self._limit - (now - self._started), interval)))
         if fitting > planned and done > planned // 2:
             return
-        if abs(fitting - planned) > _SLACK * planned:
+        if abs(fitting - planned) > _SMALL_CHANGE * planned:
             how = "faster" if fitting > planned else "slower"
             self._say(f"{how} than planned: {counted(fitting, 'epoch')} instead of {planned}")
             self._set(runner, fitting)
