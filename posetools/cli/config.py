@@ -26,7 +26,10 @@ _det = partial(typer.Option, rich_help_panel="Detector only (RTMDet)")
 _pose = partial(typer.Option, rich_help_panel="Pose estimator only (RTMPose)")
 
 _Data = Annotated[Path, typer.Argument(help="Data set folder, as `posetools convert` writes it.")]
-_Det = Annotated[Literal["tiny", "s", "m", "l", "x"] | None, typer.Option(help="RTMDet size.", show_default="m")]
+_Det = Annotated[
+    Literal["nano", "tiny", "s", "m", "l", "x"] | None,
+    typer.Option(help="RTMDet size. nano: for fast prediction on a CPU; learns slowly.", show_default="m"),
+]
 _Pose = Annotated[Literal["t", "s", "m", "l", "x"] | None, typer.Option(help="RTMPose size.", show_default="m")]
 _Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the two config files.")]
 _Skeleton = Annotated[

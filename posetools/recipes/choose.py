@@ -33,7 +33,7 @@ from posetools.recipes.recipe import (
     cpu_seconds,
     sample_gib,
 )
-from posetools.recipes.stock import BASE_LR, BATCH, EMA_MOMENTUM, LIKE, SEED, STOCK_TEXT, WARMUP_ITERS
+from posetools.recipes.stock import BASE_LR, BATCH, EMA_MOMENTUM, LIKE, SEED, STOCK_TEXT, WARMUP_ITERS, DetStock
 
 # Input of the detector: its longer side, and the least size of the 10th percentile of the objects in it.
 DET_SIDE, DET_SIDE_MOST, DET_OBJECT = 640, 1280, 16
@@ -125,14 +125,13 @@ def _input_size(case: RuleInput) -> Ruling:
 
 
 def _load_from(case: RuleInput) -> Ruling:
-    if case.stage == "pose":
+    stock = case.stock
+    if not isinstance(stock, DetStock):
         return Ruling(None, "COCO's keypoints are for people, so only the backbone is pretrained")
     if case.states("backbone"):
         return Ruling(None, "the backbone is set")
-    return Ruling(
-        coco_weights(case),
-        f"{case.facts.train.objects} objects are few to train from scratch; these weights know COCO's 80 classes",
-    )
+    few = f"{case.facts.train.objects} objects are few to train from scratch"
+    return Ruling(coco_weights(case), f"{few}; these weights know {stock.knows}")
 
 
 def _backbone(case: RuleInput) -> Ruling:

@@ -28,7 +28,7 @@ from posetools.files.disk import read_toml
 # The networks' total stride.
 STRIDE = 32
 
-DetSize: TypeAlias = Literal["tiny", "s", "m", "l", "x"]
+DetSize: TypeAlias = Literal["nano", "tiny", "s", "m", "l", "x"]
 PoseSize: TypeAlias = Literal["t", "s", "m", "l", "x"]
 
 STOCK = "stock"

@@ -240,6 +240,8 @@ def choice(case: RuleInput, name: str) -> Choice:
     stock = STOCK_TEXT[case.stage].get(name, "")
     if name == "backbone" and not case.stock.pretrained:
         stock = "random"
+    if name == "input_size" and isinstance(case.stock, DetStock):
+        stock = as_text(case.stock.input_size)
     stated = case.states(name) or (name == "ema_momentum" and case.said.ema is not None)
     reason = f"{found.unit}: {found.reason}" if found.unit else found.reason
     return Choice(case.stage, name, stock, as_text(found.value), reason, stated)

@@ -162,6 +162,8 @@ def test_a_cpu_run_takes_about_an_hour_and_the_detector_two_thirds_of_it() -> No
 def test_the_estimate_is_what_was_measured() -> None:
     assert cpu_seconds(DetOptions(size="tiny"), (256, 192), 8, 2) == pytest.approx(0.43, rel=0.05)
     assert cpu_seconds(PoseOptions(size="t"), (128, 128), 32, 2) == pytest.approx(0.27, rel=0.05)
+    nano, tiny = (cpu_seconds(DetOptions(size=size), (256, 256), 8, 2) for size in ("nano", "tiny"))
+    assert nano / tiny == pytest.approx(0.50 / 1.1, rel=0.05)
 
 
 def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
@@ -255,6 +257,14 @@ def test_pretrained_weights() -> None:
     assert recipe(det={"load_from": "own.pth"}).det.backbone == "none"
     assert recipe(det={"batch_size": 64}).det.lr == pytest.approx(0.004 / 2 / 2)
     assert recipe(det={"batch_size": 64, "load_from": "none"}).det.lr == pytest.approx(0.004 / 2)
+
+
+def test_nano_starts_from_weights_for_people() -> None:
+    nano = {(row.stage, row.field): row for row in recipe(det={"size": "nano"}).choices}
+    weights = nano["det", "load_from"]
+    assert weights.chosen == "coco"
+    assert "these weights know people, and their backbone and neck serve other objects too" in weights.reason
+    assert nano["det", "input_size"].stock == "320x320"
 
 
 def test_loaders_leave_cores_to_a_cpu_and_share_them_between_gpus() -> None:

@@ -21,8 +21,10 @@ from tests.stock import stock
 pytestmark = pytest.mark.train
 
 
-@pytest.mark.parametrize(("package", "stage"), [("mmdet", "det"), ("mmpose", "pose")])
-def test_the_stock_tools_train_and_test(tmp_path: Path, package: str, stage: str) -> None:
+@pytest.mark.parametrize(
+    ("package", "stage", "size"), [("mmdet", "det", "tiny"), ("mmdet", "det", "nano"), ("mmpose", "pose", "t")]
+)
+def test_the_stock_tools_train_and_test(tmp_path: Path, package: str, stage: str, size: str) -> None:
     write_coco(tmp_path / "data" / "cars", train=4, empty=1, images=True)
     small: dict[str, object] = {
         "epochs": 2,
@@ -32,8 +34,9 @@ def test_the_stock_tools_train_and_test(tmp_path: Path, package: str, stage: str
         "input_size": 64,
         "backbone": "none",
     }
+    sizes = {"det": "tiny", "pose": "t", stage: size}
     options = RecipeOptions.model_validate(
-        {"workers": 0, "det": {"size": "tiny", **small}, "pose": {"size": "t", **small}}
+        {"workers": 0, "det": {"size": sizes["det"], **small}, "pose": {"size": sizes["pose"], **small}}
     )
     data_root = Path(os.path.relpath(tmp_path / "data" / "cars"))
     pair = emit_pair(data_root, load_skeleton("car8"), options, tmp_path / "configs")
