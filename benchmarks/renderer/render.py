@@ -67,13 +67,13 @@ def _drawn(rng: np.random.Generator, scene: Scene, seen: View, colors: Floats) -
     return drawn
 
 
-def write_images(folder: Path, images: int, seed: int, size: tuple[int, int] = SIZE) -> None:
-    """Write images of a seed, with a labelme file next to each. The first ones of a larger set are the same."""
+def write_images(folder: Path, images: int, seed: int, *, first: int = 0, size: tuple[int, int] = SIZE) -> None:
+    """Write images ``first``, ``first`` + 1, ... of a seed, with a labelme file next to each."""
     folder.mkdir(parents=True, exist_ok=True)
     skeleton = load_skeleton("car8")
-    for number in range(images):
+    for number in range(first, first + images):
         rendered = render(seed, number, size)
-        name = f"scene_{number:04d}.jpg"
+        name = f"scene_{number:06d}.jpg"
         cv2.imwrite(str(folder / name), rendered.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80 + number % 16])
         cars = [
             LabelmeObject(box.tolist(), keypoints.tolist())

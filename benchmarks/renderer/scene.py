@@ -176,7 +176,7 @@ def _circles(one: Placed) -> Floats:
 
 def _light(rng: np.random.Generator) -> Light:
     angle, height = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(15, 80))
-    far = 200 * np.array([np.cos(angle) * np.cos(height), np.sin(angle) * np.cos(height), np.sin(height)])
+    far: Floats = 200.0 * np.array([np.cos(angle) * np.cos(height), np.sin(angle) * np.cos(height), np.sin(height)])
     kind = rng.choice(3, p=(0.5, 0.3, 0.2))
     # Day, overcast or dusk, and night in the light of lamps.
     sky, sun = ((0.5, 0.9), (0.25, 0.5), (0.03, 0.12))[kind], ((0.8, 2.0), (0.05, 0.3), (0.0, 0.06))[kind]
