@@ -92,7 +92,10 @@ def main() -> None:
         plan = CURVE if args.curve else [(args.minutes, args.images)]
         programs = PROGRAMS[:1] if args.curve else args.only
         report([result_of(out, one, minutes, images, args.seed) for minutes, images in plan for one in programs])
-    print(f"\npython benchmarks/minutes.py {' '.join(sys.argv[1:])}")
+    part = (
+        "--curve" if args.curve else f"--minutes {args.minutes:g} --images {args.images} --only {' '.join(args.only)}"
+    )
+    print(f"\npython benchmarks/minutes.py {part} --seed {args.seed}")
 
 
 def result_of(out: Path, program: str, minutes: float, images: int, seed: int) -> Result:

@@ -13,6 +13,9 @@ import pytest
 
 from benchmarks.minutes import scores, write_truth
 from benchmarks.renderer import Rendered, render, write_images
+from benchmarks.renderer.render import SIZE
+from benchmarks.renderer.scene import sample_scene
+from benchmarks.renderer.view import SCALE, view
 from posetools.core.folder import ann_file
 from posetools.core.skeleton import load_skeleton
 
@@ -76,6 +79,19 @@ def test_boxes_bound_the_visible_points_and_tires_are_dark(rendered: list[Render
                     assert np.percentile(around, 10) < 0.85 * np.median(car)
                     tires += 1
     assert tires >= IMAGES
+
+
+def test_a_box_is_as_large_as_the_drawn_pixels() -> None:
+    for number in range(3):
+        scene = sample_scene(np.random.default_rng(number), SIZE)
+        for one in scene.cars:
+            shape = one.faces()
+            alone = view(scene.camera, shape, np.zeros(len(shape.corners), dtype=np.int64))
+            rows, columns = np.nonzero(alone.seen >= 0)
+            drawn = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / SCALE
+            box = alone.box(0, SIZE)
+            # A sub-pixel counts as drawn if a face touches it.
+            assert box is not None and np.abs(box - drawn).max() < 1.5 / SCALE
 
 
 def test_an_image_depends_on_seed_and_number_alone(rendered: list[Rendered]) -> None:
