@@ -103,12 +103,12 @@ test-oldest: install-oldest  ## run the tests that need OpenMMLab on the oldest 
 test-pip:  ## run the pip commands of docs/install.md in a new environment (3 GB)
 	@$(PYTHON) -m tests.pip_install
 
-# ultralytics would install a second OpenCV: --no-deps.
+# ultralytics would install a second OpenCV: --no-deps. It needs polars to train (benchmarks/minutes.py).
 .venv-peers/.done: pyproject.toml $(NEEDS_UV)
 	@echo "== installing readers of other tools into .venv-peers/"
 	@$(UV) venv --quiet --python 3.11 --clear .venv-peers
 	@$(UV) pip install --python .venv-peers --editable '.[runtime,deeplabcut,sleap,cluster]' pytest hypothesis datumaro \
-		supervision torch torchvision s3fs 'moto[server]' labelme2coco==0.2.6
+		supervision torch torchvision polars s3fs 'moto[server]' labelme2coco==0.2.6
 	@$(UV) pip install --python .venv-peers --no-deps ultralytics ultralytics-thop
 	@touch .venv-peers/.done
 
