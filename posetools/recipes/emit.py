@@ -18,7 +18,17 @@ from posetools.recipes.choose import choose
 from posetools.recipes.det import det_config
 from posetools.recipes.facts import DataFacts, read_facts
 from posetools.recipes.machine import Machine, read_machine
-from posetools.recipes.options import COCO, DETECTOR, NONE, STOCK, DetOptions, PoseOptions, RecipeOptions, StageOptions
+from posetools.recipes.options import (
+    COCO,
+    DETECTOR,
+    NONE,
+    STARTER,
+    STOCK,
+    DetOptions,
+    PoseOptions,
+    RecipeOptions,
+    StageOptions,
+)
 from posetools.recipes.pose import pose_config
 from posetools.recipes.recipe import Measurement, Recipe, StageRecipe, cpu_seconds, flops
 
@@ -175,7 +185,7 @@ def _minutes(
 
 def _check_weights(name: str, stage: StageOptions) -> None:
     for field, value in (("--backbone", stage.backbone), (f"--{name}-load-from", stage.load_from)):
-        words = [COCO, NONE]
+        words = [COCO, STARTER, NONE]
         if field == "--backbone":
             words = [STOCK, NONE, DETECTOR] if name == "pose" else [STOCK, NONE]
         if value is None or "://" in value or value in words:
