@@ -27,7 +27,7 @@ from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import load_config
 from posetools.pairs.find import pair_of_run
 from posetools.recipes.starter import STARTERS
-from posetools.synth import FULL_VARIETY, PLAIN, Variety, render_set
+from posetools.synth import FULL_VARIETY, PLAIN, WIDEST, Variety, render_set
 
 BEGIN, END = "<!-- results: written by `make starter` -->", "<!-- end of results -->"
 IMAGE_SIZE = (320, 240)
@@ -48,7 +48,7 @@ class Starting:
         weights: the folder for the two files; its README.md gets the figures.
         images: number of rendered images.
         epochs: of each training.
-        seed: of the images and of training.
+        seed: of the images.
         also: more sets to evaluate on: name -> files that `posetools convert` reads.
     """
 
@@ -87,10 +87,10 @@ def _options() -> Starting:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("starter"))
     parser.add_argument("--weights", type=Path, default=STARTERS["det"].path.parent)
-    parser.add_argument("--images", type=int, default=4000)
-    parser.add_argument("--det-epochs", type=int, default=14)
-    parser.add_argument("--pose-epochs", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=21)
+    parser.add_argument("--images", type=int, default=2560)
+    parser.add_argument("--det-epochs", type=int, default=10)
+    parser.add_argument("--pose-epochs", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--also", action="append", default=[], metavar="NAME=SOURCE")
     said = parser.parse_args()
     epochs: dict[Stage, int] = {"det": said.det_epochs, "pose": said.pose_epochs}
@@ -101,7 +101,7 @@ def _options() -> Starting:
 def train(starting: Starting) -> None:
     """Render the images, convert them, write the configs and train; skip what is done, and resume the training."""
     work, configs = starting.work, starting.work / "configs"
-    _data_set(_rendered(work / "labelme", starting.images, starting.seed, FULL_VARIETY), work / "cars", "0.05")
+    _data_set(_rendered(work / "labelme", starting.images, starting.seed, WIDEST), work / "cars", "0.05")
     sizes = [
         word
         for stage, starter in STARTERS.items()
@@ -111,9 +111,8 @@ def train(starting: Starting) -> None:
             f"--{stage}-epochs={starting.epochs[stage]}",
         )
     ]
-    seed = f"--seed={starting.seed}"
     if not configs.is_dir():
-        _run("config", work / "cars", *sizes, "--pretrained=none", seed, "--out", configs)
+        _run("config", work / "cars", *sizes, "--pretrained=none", "--lr=0.001", "--out", configs)
     # Without a training in it, there is nothing to resume.
     resume = ["--resume"] if any(starting.run.glob("*/last_checkpoint")) else [work / "cars", "--configs", configs]
     _run("train", "--stage=all", "--work-dir", starting.run, *resume)
@@ -152,7 +151,9 @@ def save(checkpoint: Path, config: Path, out: Path) -> None:
 
 def test_sets(starting: Starting) -> Iterator[tuple[str, Path]]:
     """Yield the name and the data set of all images to evaluate on; none was used for training."""
-    for number, (name, variety) in enumerate((("plain", PLAIN), ("varied", FULL_VARIETY)), start=TEST_SEED):
+    for number, (name, variety) in enumerate(
+        (("plain", PLAIN), ("varied", FULL_VARIETY), ("widest", WIDEST)), start=TEST_SEED
+    ):
         folder = starting.work / "tests" / name
         _rendered(folder / "labelme", min(TEST_IMAGES, starting.images), starting.seed + number, variety)
         yield f"rendered, {name}", _data_set(folder / "labelme", folder / "cars", "0")

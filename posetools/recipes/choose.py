@@ -210,6 +210,11 @@ def _limit(case: RuleInput) -> float | None:
     return case.minutes or (CPU_MINUTES if case.machine.gpu is None else None)
 
 
+def _is_trained(case: RuleInput) -> bool:
+    """Return whether all weights of the pose estimator are trained for this skeleton."""
+    return bool(case["load_from"] == STARTER and case.skeleton.name == STARTER_SKELETON)
+
+
 def _share(case: RuleInput) -> Ruling:
     minutes, (seconds, _) = _limit(case), _seconds(case)
     if minutes is None or seconds is None:
@@ -217,7 +222,7 @@ def _share(case: RuleInput) -> Ruling:
     if case.stage == "det":
         return Ruling(TRAINING_SHARE - case.taken, f"of {minutes:.3g} min; boxes improve for longer than keypoints")
     wanted = POSE_ITERATIONS * seconds / (60 * minutes)
-    if wanted <= POSE_SHARE:
+    if wanted <= POSE_SHARE or _is_trained(case):
         return Ruling(POSE_SHARE, f"of {minutes:.3g} min; boxes improve for longer than keypoints")
     share = min(TRAINING_SHARE / 2, wanted)
     return Ruling(share, f"of {minutes:.3g} min, for {POSE_ITERATIONS} iterations: it learns little in the first 300")

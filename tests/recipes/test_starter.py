@@ -57,7 +57,7 @@ def test_a_recipe_may_name_them_for_one_model() -> None:
 @pytest.mark.parametrize(
     ("sizes", "sentence"),
     [
-        ((), "--det-load-from: starter weights exist for RTMDet-tiny only, got size m"),
+        (("--pose", "t"), "--det-load-from: starter weights exist for RTMDet-tiny only, got size m"),
         (("--det", "tiny"), "--pose-load-from: starter weights exist for RTMPose-t only, got size m"),
     ],
 )
