@@ -15,7 +15,7 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest install-ops demo test road test-core test-oldest test-ops test-pip test-peers coverage mutation faults fuzz bench docs lint format generate clean
+.PHONY: help install install-core install-oldest install-ops demo starter test road test-core test-oldest test-ops test-pip test-peers coverage mutation faults fuzz bench docs lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,9 @@ test-ops: .venv-ops/.train  ## compare the ops in use with mmcv's compiled ones:
 demo: install  ## run the full pipeline on rendered cars: from labelme files to a trained and evaluated pair
 	@.venv/bin/posetools demo --out demo
 
+starter: install  ## train the starter weights in posetools/weights/ again (hours; call it again to resume)
+	@.venv/bin/python -m tools.starter
+
 test: install lint  ## run the linters, mypy and all tests
 	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest $(IN_PARALLEL)
 
@@ -103,12 +106,12 @@ test-oldest: install-oldest  ## run the tests that need OpenMMLab on the oldest 
 test-pip:  ## run the pip commands of docs/install.md in a new environment (3 GB)
 	@$(PYTHON) -m tests.pip_install
 
-# ultralytics would install a second OpenCV: --no-deps.
+# ultralytics would install a second OpenCV: --no-deps. It needs polars to train (benchmarks/minutes.py).
 .venv-peers/.done: pyproject.toml $(NEEDS_UV)
 	@echo "== installing readers of other tools into .venv-peers/"
 	@$(UV) venv --quiet --python 3.11 --clear .venv-peers
 	@$(UV) pip install --python .venv-peers --editable '.[runtime,deeplabcut,sleap,cluster]' pytest hypothesis datumaro \
-		supervision torch torchvision s3fs 'moto[server]' labelme2coco==0.2.6
+		supervision torch torchvision polars s3fs 'moto[server]' labelme2coco==0.2.6
 	@$(UV) pip install --python .venv-peers --no-deps ultralytics ultralytics-thop
 	@touch .venv-peers/.done
 

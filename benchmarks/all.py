@@ -79,7 +79,7 @@ PROGRAMS = {
         ),
         _judge_validate,
     ),
-    "pictures": Program(
+    "images": Program(
         lambda o: ["--images", o.image_files, "--repeats", o.repeats] + (["--profile"] if o.profile else []),
         _judge_images,
     ),

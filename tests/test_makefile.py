@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,12 @@ def test_what_make_mutation_changes_and_runs_is_there() -> None:
     for module, tests in TARGETS.items():
         assert (ROOT / "posetools" / f"{module}.py").is_file(), module
         assert all((ROOT / test).is_file() for test in tests), tests
+
+
+def test_bench_runs_programs_that_exist() -> None:
+    listed = subprocess.run(
+        [sys.executable, "benchmarks/all.py", "--only", "none"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    names = re.findall(r"'(\w+)'", listed.stderr.partition("choose from")[2])
+    assert "convert" in names
+    assert [name for name in names if not (ROOT / "benchmarks" / f"{name}.py").is_file()] == []

@@ -12,7 +12,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.core.stages import Stage
 from posetools.formats.coco.format import write_split
 from posetools.recipes.emit import emit_pair
-from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
+from posetools.recipes.options import DetOptions, DetSize, PoseOptions, RecipeOptions
 from posetools.training.hooks import TrainStatus
 from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult, train
@@ -67,13 +67,13 @@ class Run:
         return self.work_dir / "epoch_2.pth"
 
 
-def make_tiny(root: Path) -> Tiny:
+def make_tiny(root: Path, det: DetSize = "tiny") -> Tiny:
     data = root / "cars"
     dataset = make_dataset(data / IMAGES, images=[f"{i}.png" for i in range(6)], size=(96, 80), seed=2)
     write_split(dataset.select_images(range(4)), ann_file(data, "train"))
     write_split(dataset.select_images((4, 5)), ann_file(data, "val"))
     options = RecipeOptions(
-        det=DetOptions.model_validate({"size": "tiny", **_SMALL}),
+        det=DetOptions.model_validate({"size": det, **_SMALL}),
         pose=PoseOptions.model_validate({"size": "t", **_SMALL}),
         workers=0,
     )
@@ -81,7 +81,7 @@ def make_tiny(root: Path) -> Tiny:
     return Tiny(data, pair.det, pair.pose)
 
 
-def _run(tiny: Tiny, stage: Stage, work_dir: Path) -> Run:
+def train_tiny(tiny: Tiny, stage: Stage, work_dir: Path) -> Run:
     told = Recorder()
     result = train(TrainRequest(stage=stage, config=tiny.config(stage), work_dir=work_dir, device="cpu"), told)
     return Run(stage, tiny.config(stage), work_dir, result, told)
@@ -94,9 +94,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 @pytest.fixture(scope="session")
 def det_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return _run(tiny, "det", tmp_path_factory.mktemp("det_run"))
+    return train_tiny(tiny, "det", tmp_path_factory.mktemp("det_run"))
 
 
 @pytest.fixture(scope="session")
 def pose_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return _run(tiny, "pose", tmp_path_factory.mktemp("pose_run"))
+    return train_tiny(tiny, "pose", tmp_path_factory.mktemp("pose_run"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from posetools.cli.console import console, escape
+from posetools.cli.options import Pretrained
 from posetools.errors import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ _det = partial(typer.Option, rich_help_panel="Detector only (RTMDet)")
 _pose = partial(typer.Option, rich_help_panel="Pose estimator only (RTMPose)")
 
 _Data = Annotated[Path, typer.Argument(help="Data set folder, as `posetools convert` writes it.")]
-_Det = Annotated[Literal["tiny", "s", "m", "l", "x"] | None, typer.Option(help="RTMDet size.", show_default="m")]
+_Det = Annotated[
+    Literal["nano", "tiny", "s", "m", "l", "x"] | None,
+    typer.Option(help="RTMDet size. nano: for fast prediction on a CPU; learns slowly.", show_default="m"),
+]
 _Pose = Annotated[Literal["t", "s", "m", "l", "x"] | None, typer.Option(help="RTMPose size.", show_default="m")]
 _Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the two config files.")]
 _Skeleton = Annotated[
@@ -89,14 +93,6 @@ _Backbone = Annotated[
         show_default="stock, downloaded when training starts",
     ),
 ]
-_Pretrained = Annotated[
-    Literal["coco", "imagenet", "none"] | None,
-    _start(
-        help="Initial weights of both models. coco: the checkpoints of the stock recipes; imagenet: --backbone stock; "
-        "none: random weights. Downloads happen when training starts.",
-        show_default="coco for the detector, the stock backbone for pose",
-    ),
-]
 _Freeze = Annotated[
     Literal["none", "backbone"] | None,
     _start(help="backbone: keep the backbone's weights and BN statistics fixed.", show_default="none"),
@@ -124,7 +120,9 @@ _DetBatch = Annotated[str | None, _det(help="Batch size.", metavar="N|auto")]
 _DetRate = Annotated[float | None, _det(help="Learning rate.")]
 _DetLoad = Annotated[
     str | None,
-    _det(help="Initial weights of the whole model.", metavar="coco|none|FILE|URL", show_default="by --pretrained"),
+    _det(
+        help="Initial weights of the whole model.", metavar="coco|starter|none|FILE|URL", show_default="by --pretrained"
+    ),
 ]
 _PoseInput = Annotated[str | None, _pose(help="Network input.", metavar="SIZE")]
 _PoseEpochs = Annotated[int | None, _pose(help="Number of epochs.")]
@@ -142,7 +140,9 @@ _Rotation = Annotated[
 ]
 _PoseLoad = Annotated[
     str | None,
-    _pose(help="Initial weights of the whole model.", metavar="coco|none|FILE|URL", show_default="by --pretrained"),
+    _pose(
+        help="Initial weights of the whole model.", metavar="coco|starter|none|FILE|URL", show_default="by --pretrained"
+    ),
 ]
 
 
@@ -163,7 +163,7 @@ def config(
     batch_size: _Batch = None,
     lr: _Rate = None,
     val_interval: _Interval = None,
-    pretrained: _Pretrained = None,
+    pretrained: Pretrained = None,
     backbone: _Backbone = None,
     freeze: _Freeze = None,
     workers: _Workers = None,
@@ -201,17 +201,14 @@ def config(
     print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
 
 
-# The values of --pretrained as (load_from, backbone).
-_PRETRAINED = {"coco": ("coco", None), "imagenet": ("none", "stock"), "none": ("none", "none"), None: (None, None)}
-
-
 def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
     """Return the command-line options by table of the TOML file; None: not given."""
     from posetools.core.stages import STAGES
+    from posetools.recipes.options import PRETRAINED
 
-    load_from, backbone = _PRETRAINED[given["pretrained"]]
+    load_from, *backbones = PRETRAINED[given["pretrained"]]
     stated: dict[str, dict[str, object]] = {"": {name: given[name] for name in ("minutes", "workers", "seed")}}
-    for stage in STAGES:
+    for stage, backbone in zip(STAGES, backbones, strict=True):
         both = ("stage2_epochs", "val_interval", "augmentation", "freeze")
         table: dict[str, object] = {name: given[name] for name in both}
         for name in ("input_size", "epochs", "lr", "batch_size"):

@@ -39,6 +39,8 @@ _SAME_UNITS = 0.03
 # Fractions of an image or a box: nearly no coordinate is far above 1.
 _FRACTION = 1.5
 _LEAST_SPREAD = 1e-6
+# From this fraction of the mean pose's error on, keypoints are as bad as the mean pose.
+_AS_MEAN_POSE = 0.9
 # Some factor and shift fits any smaller number of pairs.
 _FEWEST_PAIRS = 8
 
@@ -88,6 +90,8 @@ def explain(
         found += _units(truth, predicted, evaluation)
         if evaluation.kind == "keypoints":
             found += _sigmas(truth, predicted, ap)
+            if not any(one.code == "units" for one in found):
+                found += _mean_pose(truth, predicted)
         found += _unexplained(truth, predicted, evaluation, known=bool(found))
     return tuple(found)
 
@@ -181,6 +185,33 @@ def _areas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remark
         "`posetools convert` writes width times height if no area is known"
     )
     yield Remark("area", text, hides=True)
+
+
+def _mean_pose(truth: Dataset, predicted: Predictions) -> Iterator[Remark]:
+    """Compare with the best prediction that ignores the image: each keypoint's mean position in the box."""
+    matched = match_boxes(truth, predicted)
+    rows = np.flatnonzero(matched >= 0)
+    points, boxes = truth.keypoints[rows], truth.boxes[rows]
+    corner, sides = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
+    labeled = points[:, :, 2] > 0
+    inside = np.where(labeled[..., None], (points[:, :, :2] - corner) / np.maximum(sides, 1e-9), 0.0)
+    mean = inside.sum(axis=0) / np.maximum(labeled.sum(axis=0), 1)[:, None]
+    size = np.maximum(sides.max(axis=2), 1e-9)
+    own, other = (
+        np.linalg.norm(answered - points[:, :, :2], axis=2) / size
+        for answered in (predicted.keypoints[matched[rows]], corner + mean * sides)
+    )
+    usable = labeled & ~np.isnan(own)
+    if len(rows) < _FEWEST_PAIRS or not usable.any():
+        return
+    error, simple = float(np.median(own[usable])), float(np.median(other[usable]))
+    if error >= _AS_MEAN_POSE * simple and simple > _NEAR_POINTS:
+        text = (
+            f"the keypoints are no better than the mean pose: their median error is {error:.3f} of the box's longer "
+            f"side, and {simple:.3f} with each keypoint at its mean position in the box. The pose estimator does not "
+            "use the image yet: train it longer"
+        )
+        yield Remark("mean-pose", text)
 
 
 def _equal_scores(predicted: Predictions, ap: float) -> Iterator[Remark]:

@@ -8,6 +8,7 @@ All numbers to tune are in the block below.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil, floor, log2, sqrt
 
 from posetools.core.skeleton import Skeleton
@@ -16,7 +17,17 @@ from posetools.errors import RequestError
 from posetools.recipes.budget import ITERATIONS, PASSES, enough_iterations
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import GIB, Machine
-from posetools.recipes.options import COCO, NONE, STOCK, STRIDE, DetOptions, PoseOptions, RecipeOptions
+from posetools.recipes.options import (
+    COCO,
+    DETECTOR,
+    NONE,
+    STARTER,
+    STOCK,
+    STRIDE,
+    DetOptions,
+    PoseOptions,
+    RecipeOptions,
+)
 from posetools.recipes.recipe import (
     GPU_SHARE,
     STATED,
@@ -32,7 +43,8 @@ from posetools.recipes.recipe import (
     cpu_seconds,
     sample_gib,
 )
-from posetools.recipes.stock import BASE_LR, BATCH, EMA_MOMENTUM, SEED, STOCK_TEXT, WARMUP_ITERS
+from posetools.recipes.starter import STARTER_SIZES, STARTER_SKELETON, STARTERS
+from posetools.recipes.stock import BASE_LR, BATCH, EMA_MOMENTUM, LIKE, SEED, STOCK_TEXT, WARMUP_ITERS, DetStock
 
 # Input of the detector: its longer side, and the least size of the 10th percentile of the objects in it.
 DET_SIDE, DET_SIDE_MOST, DET_OBJECT = 640, 1280, 16
@@ -50,14 +62,17 @@ VAL_BATCH: dict[Stage, int] = {"det": 8, "pose": 64}
 # Limits of the length (budget.py has the target): in epochs, and on a CPU in minutes.
 EPOCHS_LEAST = 12
 CPU_MINUTES = 60.0
-SHARE: dict[Stage, float] = {"det": 0.5, "pose": 0.5}
+# Fractions of the minutes: the rest is for the evaluation of both together. Boxes improve for longer than keypoints,
+# which on detected boxes are only as good as these. But a pose estimator learns little in its first 300 iterations.
+TRAINING_SHARE, POSE_SHARE, POSE_ITERATIONS = 0.97, 0.34, 600
 FEWEST_ITERATIONS = 300
 # A run with fewer iterations is too short for mosaic, cutout and large scale changes (from random weights, 3,776 light
 # ones took RTMDet-tiny to a bbox mAP of 0.84 on rendered cars).
 LIGHT_BELOW = 6000
 # An epoch with fewer iterations is mostly overhead; but a run should have some epochs.
 EPOCH_ITERATIONS, REPEATED_EPOCHS = 50, 10
-LR_LEAST, FINE_TUNE = 5e-4, 0.5
+# From random weights, 1e-3 was better than the stock rule's 7e-4 for RTMDet-tiny in batches of 8.
+LR_LEAST, LR_RANDOM, FINE_TUNE = 5e-4, 1e-3, 0.5
 # The average covers a twentieth of the run.
 EMA_SHARE = 20
 STAGE2_MOST, INTERVAL_MOST = 20, 10
@@ -84,6 +99,16 @@ def coco_weights(case: RuleInput) -> str:
     return checkpoint
 
 
+def _check_starter(case: RuleInput) -> None:
+    starter = STARTERS[case.stage]
+    if case.said.size != starter.size:
+        raise RequestError(
+            f"--{case.stage}-load-from: starter weights exist for {starter.model}-{starter.size} only, "
+            f"got size {case.said.size}",
+            hint=f"use {STARTER_SIZES} with --pretrained starter, or --pretrained coco for this size",
+        )
+
+
 def _det_input(case: RuleInput) -> Ruling:
     shapes, cpu = case.facts.shapes, case.machine.gpu is None
     long, short = sorted((shapes.width, shapes.height), reverse=True)
@@ -105,6 +130,8 @@ def _det_input(case: RuleInput) -> Ruling:
 
 def _pose_input(case: RuleInput) -> Ruling:
     shapes, cpu = case.facts.shapes, case.machine.gpu is None
+    if cpu and case.said.load_from == STARTER and case.skeleton.name == STARTER_SKELETON:
+        return Ruling(STARTERS["pose"].input_size, "the input of the starter weights, so that all of them fit")
     wanted = shapes.box_long * BOX_PADDING
     sides = [side for side in POSE_SIDES if not cpu or side <= CPU_POSE_SIDE_MOST]
     side = next((side for side in sides if side >= wanted), sides[-1])
@@ -121,14 +148,13 @@ def _input_size(case: RuleInput) -> Ruling:
 
 
 def _load_from(case: RuleInput) -> Ruling:
-    if case.stage == "pose":
+    stock = case.stock
+    if not isinstance(stock, DetStock):
         return Ruling(None, "COCO's keypoints are for people, so only the backbone is pretrained")
     if case.states("backbone"):
         return Ruling(None, "the backbone is set")
-    return Ruling(
-        coco_weights(case),
-        f"{case.facts.train.objects} objects are few to train from scratch; these weights know COCO's 80 classes",
-    )
+    few = f"{case.facts.train.objects} objects are few to train from scratch"
+    return Ruling(coco_weights(case), f"{few}; these weights know {stock.knows}")
 
 
 def _backbone(case: RuleInput) -> Ruling:
@@ -137,6 +163,13 @@ def _backbone(case: RuleInput) -> Ruling:
     if not case.stock.pretrained:
         return Ruling(STOCK, "the stock recipe has no ImageNet weights for this size: random weights")
     return Ruling(STOCK, "pretrained weights, downloaded when training starts")
+
+
+def _detector_backbone(case: RuleInput) -> Ruling:
+    det, own = f"RTMDet-{case.detector}", f"RTMPose-{case.said.size}"
+    if isinstance(case.said, DetOptions) or LIKE[case.said.size] != case.detector:
+        return Ruling(NONE, f"random weights: the backbone of {own} is not that of {det}")
+    return Ruling(DETECTOR, f"{det}'s, trained first, is the same network: the pose estimator learns sooner")
 
 
 def _freeze(case: RuleInput) -> Ruling:
@@ -172,17 +205,39 @@ def _val_batch_size(case: RuleInput) -> Ruling:
     return Ruling(min(most, case["batch_size"]), f"as in training, at most {most}")
 
 
+def _limit(case: RuleInput) -> float | None:
+    """Return the minutes for both trainings, if limited."""
+    return case.minutes or (CPU_MINUTES if case.machine.gpu is None else None)
+
+
+def _is_trained(case: RuleInput) -> bool:
+    """Return whether all weights of the pose estimator are trained for this skeleton."""
+    return bool(case["load_from"] == STARTER and case.skeleton.name == STARTER_SKELETON)
+
+
+def _share(case: RuleInput) -> Ruling:
+    minutes, (seconds, _) = _limit(case), _seconds(case)
+    if minutes is None or seconds is None:
+        return Ruling(None, "no time limit")
+    if case.stage == "det":
+        return Ruling(TRAINING_SHARE - case.taken, f"of {minutes:.3g} min; boxes improve for longer than keypoints")
+    wanted = POSE_ITERATIONS * seconds / (60 * minutes)
+    if wanted <= POSE_SHARE or _is_trained(case):
+        return Ruling(POSE_SHARE, f"of {minutes:.3g} min; boxes improve for longer than keypoints")
+    share = min(TRAINING_SHARE / 2, wanted)
+    return Ruling(share, f"of {minutes:.3g} min, for {POSE_ITERATIONS} iterations: it learns little in the first 300")
+
+
 def planned_iterations(case: RuleInput) -> Ruling:
     """Return how many iterations a run should have if the user did not set its epochs."""
     batch, enough = case["batch_size"], enough_iterations(case.samples, case["batch_size"])
     seconds, source = _seconds(case)
-    minutes = case.minutes or (CPU_MINUTES if case.machine.gpu is None else None)
-    why = f"{ITERATIONS} iterations of {batch}"
+    minutes, why = _limit(case), f"{ITERATIONS} iterations of {batch}"
     if enough < ITERATIONS:
         why = f"{case.samples} {case.sample}, each seen {PASSES} times"
     if minutes is None or seconds is None:
         return Ruling(enough, why)
-    minutes *= SHARE[case.stage]
+    minutes *= case["share"]
     seen, each = case.measured, max(EPOCH_ITERATIONS, case.iterations_per_epoch())
     overhead = seen.start_up + seen.evaluation * _evaluations(case)
     fitting = max(0, floor((60 * minutes - overhead) / (seconds + seen.epoch_start / each)))
@@ -199,7 +254,8 @@ def _evaluations(case: RuleInput) -> float:
     """Return how many evaluations fit into their part of --minutes, 0 if not measured."""
     if case.minutes is None or not case.measured.evaluation:
         return 0
-    return max(FEWEST_EVALUATIONS, EVALUATION_SHARE * 60 * case.minutes * SHARE[case.stage] / case.measured.evaluation)
+    seconds: float = 60 * case.minutes * case["share"]
+    return max(FEWEST_EVALUATIONS, EVALUATION_SHARE * seconds / case.measured.evaluation)
 
 
 def _seconds(case: RuleInput) -> tuple[float | None, str]:
@@ -279,11 +335,19 @@ def _val_interval(case: RuleInput) -> Ruling:
     return Ruling(interval, f"epochs: a tenth of all, at most {INTERVAL_MOST}")
 
 
+def _at_random(case: RuleInput) -> bool:
+    """Return whether all weights are random at the start."""
+    backbone = case["backbone"]
+    return case["load_from"] is None and (backbone == NONE or (backbone == STOCK and not case.stock.pretrained))
+
+
 def _lr(case: RuleInput) -> Ruling:
     batch, stock = case["batch_size"], BATCH[case.stage]
-    rate = max(LR_LEAST, BASE_LR * sqrt(batch / stock))
-    formula = f"max({LR_LEAST}, {BASE_LR} * (batch_size / {stock})**0.5)"
-    why = f"stock is for batches of {stock}; times sqrt({batch}/{stock}), at least {LR_LEAST}"
+    least = LR_RANDOM if _at_random(case) else LR_LEAST
+    rate = max(least, BASE_LR * sqrt(batch / stock))
+    formula = f"max({least}, {BASE_LR} * (batch_size / {stock})**0.5)"
+    why = f"stock is for batches of {stock}; times sqrt({batch}/{stock}), at least {least}"
+    why += " from random weights" if least == LR_RANDOM else ""
     if case["load_from"] is not None:
         return Ruling(FINE_TUNE * rate, f"{why}; half of it, as all layers are pretrained", f"{FINE_TUNE} * {formula}")
     return Ruling(rate, why, formula)
@@ -363,6 +427,7 @@ RECIPE_RULES: dict[str, Callable[[RuleInput], Ruling]] = {
     "freeze": _freeze,
     "batch_size": _batch_size,
     "val_batch_size": _val_batch_size,
+    "share": _share,
     "augmentation": _augmentation,
     "repeat": _repeat,
     "epochs": _epochs,
@@ -388,18 +453,23 @@ def choose(
     """
     known = measured or {}
     said: dict[Stage, DetOptions | PoseOptions] = {"det": options.det, "pose": options.pose}
-    cases = [
-        RuleInput(each, options.minutes, facts, machine, skeleton, known.get(stage, Measurement()))
+    cases = {
+        stage: RuleInput(
+            each, options.minutes, facts, machine, skeleton, known.get(stage, Measurement()), detector=options.det.size
+        )
         for stage, each in said.items()
-    ]
-    det, pose = (_stage(case) for case in cases)
+    }
+    # The detector gets the time that the pose estimator leaves.
+    pose = _stage(cases["pose"])
+    cases["det"] = replace(cases["det"], taken=pose.share or 0.0)
+    det = _stage(cases["det"])
     loaders = Ruling(options.workers, STATED) if options.workers is not None else workers(machine)
     seed = Ruling(options.seed, STATED) if options.seed is not None else Ruling(SEED, "makes runs reproducible")
     shared = [
         Choice("", name, STOCK_TEXT[""][name], as_text(found.value), found.reason, found.reason == STATED)
         for name, found in (("workers", loaders), ("seed", seed))
     ]
-    table = [row for case in cases for row in (_size(case), *(choice(case, name) for name in case.because))]
+    table = [row for case in cases.values() for row in (_size(case), *(choice(case, name) for name in case.because))]
     return Recipe(det, pose, loaders.value, seed.value, (*table, *shared))
 
 
@@ -419,7 +489,10 @@ def _stage(case: RuleInput) -> StageRecipe:
         case.because["flip"] = flip(case)
     values = {name: case[name] for name in RECIPE_RULES}
     stated = frozenset(filter(case.states, type(case.said).model_fields))
-    return StageRecipe(case.stage, case.samples, case.sample, **values, because=case.because, stated=stated)
+    minutes = case.minutes and values["share"] and case.minutes * values["share"]
+    return StageRecipe(
+        case.stage, case.samples, case.sample, **values, minutes=minutes, because=case.because, stated=stated
+    )
 
 
 def _stated(case: RuleInput, name: str) -> Ruling | None:
@@ -431,6 +504,11 @@ def _stated(case: RuleInput, name: str) -> Ruling | None:
         return None
     if name == "load_from" and value == COCO:
         return Ruling(coco_weights(case), f"{STATED}: the stock recipe's COCO weights")
+    if value == DETECTOR:
+        return _detector_backbone(case)
+    if name == "load_from" and value == STARTER:
+        _check_starter(case)
+        return Ruling(STARTER, f"{STATED}: the starter weights in posetools, trained on rendered cars")
     return Ruling(None if name == "load_from" and value == NONE else value, STATED)
 
 
@@ -441,8 +519,7 @@ def _check(case: RuleInput) -> None:
             "the switch to stage 2 does not work in a RepeatDataset",
             hint='use more epochs instead, or set augmentation = "light"',
         )
-    at_random = case["backbone"] == NONE or (case["backbone"] == STOCK and not case.stock.pretrained)
-    if case["freeze"] == "backbone" and case["load_from"] is None and at_random:
+    if case["freeze"] == "backbone" and _at_random(case):
         raise RequestError(
             f"--freeze ({case.stage}): backbone requires pretrained weights, but this one has random weights",
             hint=f"add --pretrained coco, --backbone FILE or --{case.stage}-load-from FILE",

@@ -20,10 +20,10 @@ def det_config(data_root: str, recipe: Recipe, size: DetSize, skeleton: Skeleton
     """Return the RTMDet config for one category; a sample is an image, with or without objects."""
     stage, stock, negatives = recipe.det, DET[size], facts.train.negatives
     # Pipelines are repeated only if something in them differs: they are half of the file.
-    restated = stage.input_size != DET_INPUT or negatives > 0 or stage.light or stage.repeat > 1
+    restated = stage.input_size != DET_INPUT or negatives > 0 or stage.light or stage.repeat > 1 or bool(stock.model)
     category = skeleton.category.name
     lines = [
-        *blocks.header(f"RTMDet-{size} that detects {category!r} in {data_root!r}", stock.base, "mmdet"),
+        *blocks.header(f"RTMDet-{size} that detects {category!r} in {data_root!r}", stock.base, "mmdet", stage),
         *_data(stage, data_root, category, size=restated),
         *blocks.schedule_numbers(stage, recipe.workers),
         *blocks.schedule(stage, dynamic=True, metric="coco/bbox_mAP", keep=None, seed=recipe.seed),
@@ -58,25 +58,31 @@ def _model(stage: StageRecipe, stock: DetStock) -> ConfigLines:
         init = init[1:]
     if stage.backbone in (STOCK, NONE) and stage.load_from is None and not stock.pretrained:
         note = ["# The stock recipe has no ImageNet weights for this size: the backbone starts from random weights."]
-    plain = ["    backbone=dict(norm_cfg=norm_cfg),"]
+    if stock.model:
+        note.append("# mmdet has no config of this size: the numbers are those of MMPose's.")
+    own = {part: [text] for part, text in stock.model.items()}
     return [
         title("model"),
         "# SyncBN cannot run on the CPU in several processes; in a single process mmengine changes it to BN.",
         "norm_cfg = dict(type='BN')",
         *note,
         "model = dict(",
-        *(["    backbone=dict(", *indent(init, 8), "        norm_cfg=norm_cfg),"] if init else plain),
-        "    neck=dict(norm_cfg=norm_cfg),",
-        "    bbox_head=dict(norm_cfg=norm_cfg, num_classes=1))",
+        *_part("backbone", [*own.get("backbone", []), *init], "norm_cfg=norm_cfg),"),
+        *_part("neck", own.get("neck", []), "norm_cfg=norm_cfg),"),
+        *_part("bbox_head", own.get("bbox_head", []), "norm_cfg=norm_cfg, num_classes=1))"),
         "",
     ]
+
+
+def _part(name: str, more: ConfigLines, last: str) -> ConfigLines:
+    return [f"    {name}=dict(", *indent([*more, last], 8)] if more else [f"    {name}=dict({last}"]
 
 
 def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLines:
     crop = "crop_size=input_size" + (", allow_negative_crop=True" if negatives else "")
     mosaic = f"img_scale=input_size, pad_val=114.0{', ' + stock.mosaic if stock.mosaic else ''}"
     load = ["dict(type='LoadImageFromFile'),", "dict(type='LoadAnnotations', with_bbox=True),"]
-    scale = f"ratio_range=({stock.smallest}, 2.0), keep_ratio=True"
+    scale = f"ratio_range={stock.scales}, keep_ratio=True"
     weak_scale = f"ratio_range={_LIGHT_SCALES}, keep_ratio=True" if stage.light else scale
     color = [
         f"dict(type='RandomCrop', {crop}),",
@@ -84,14 +90,17 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
         "dict(type='RandomFlip', prob=0.5),",
         "dict(type='Pad', size=input_size, pad_val=dict(img=(114, 114, 114))),",
     ]
+    mixup = [
+        "dict(",
+        "    type='CachedMixUp', img_scale=input_size, ratio_range=(1.0, 1.0), pad_val=(114, 114, 114),",
+        f"    {stock.mixup}),",
+    ]
     strong = [
         *load,
         f"dict(type='CachedMosaic', {mosaic}),",
         f"dict(type='RandomResize', scale=(2 * input_size[0], 2 * input_size[1]), {scale}),",
         *color,
-        "dict(",
-        "    type='CachedMixUp', img_scale=input_size, ratio_range=(1.0, 1.0), pad_val=(114, 114, 114),",
-        f"    {stock.mixup}),",
+        *(mixup if stock.mixup else []),
         "dict(type='PackDetInputs')",
     ]
     weak = [*load, f"dict(type='RandomResize', scale=input_size, {weak_scale}),", *color, "dict(type='PackDetInputs')"]

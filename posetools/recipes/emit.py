@@ -14,11 +14,21 @@ from posetools.core.stages import Stage
 from posetools.errors import RequestError, counted
 from posetools.files.disk import read_text, write_texts
 from posetools.recipes.budget import too_few
-from posetools.recipes.choose import SHARE, choose
+from posetools.recipes.choose import choose
 from posetools.recipes.det import det_config
 from posetools.recipes.facts import DataFacts, read_facts
 from posetools.recipes.machine import Machine, read_machine
-from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions, RecipeOptions, StageOptions
+from posetools.recipes.options import (
+    COCO,
+    DETECTOR,
+    NONE,
+    STARTER,
+    STOCK,
+    DetOptions,
+    PoseOptions,
+    RecipeOptions,
+    StageOptions,
+)
 from posetools.recipes.pose import pose_config
 from posetools.recipes.recipe import Measurement, Recipe, StageRecipe, cpu_seconds, flops
 
@@ -151,8 +161,8 @@ def _note(
     if machine.gpu is None:
         minutes, source = _minutes(said, recipe, machine, measured)
         text += f"\n    about {minutes:.{0 if minutes >= 10 else 1}f} min on {machine} ({source})"
-        if limit and recipe.epochs == 1 and minutes > limit * SHARE[name]:
-            text += f", as one epoch takes longer than the {limit * SHARE[name]:.3g} min of this stage"
+        if limit and recipe.share and recipe.epochs == 1 and minutes > limit * recipe.share:
+            text += f", as one epoch takes longer than the {limit * recipe.share:.3g} min of this stage"
         smallest = type(said).model_validate({"size": "tiny" if name == "det" else "t"})
         less = flops(said, recipe.input_size) / flops(smallest, recipe.input_size)
         if less > 1.5:
@@ -175,7 +185,9 @@ def _minutes(
 
 def _check_weights(name: str, stage: StageOptions) -> None:
     for field, value in (("--backbone", stage.backbone), (f"--{name}-load-from", stage.load_from)):
-        words = (STOCK, NONE) if field == "--backbone" else (COCO, NONE)
+        words = [COCO, STARTER, NONE]
+        if field == "--backbone":
+            words = [STOCK, NONE, DETECTOR] if name == "pose" else [STOCK, NONE]
         if value is None or "://" in value or value in words:
             continue
         if not Path(value).is_file():

@@ -28,16 +28,29 @@ from posetools.files.disk import read_toml
 # The networks' total stride.
 STRIDE = 32
 
-DetSize: TypeAlias = Literal["tiny", "s", "m", "l", "x"]
+DetSize: TypeAlias = Literal["nano", "tiny", "s", "m", "l", "x"]
 PoseSize: TypeAlias = Literal["t", "s", "m", "l", "x"]
 
 STOCK = "stock"
 NONE = "none"
 COCO = "coco"
+# The backbone of the trained detector.
+DETECTOR = "detector"
+STARTER = "starter"
 AUTO = "auto"
 
 Augmentation: TypeAlias = Literal["strong", "light"]
 Freeze: TypeAlias = Literal["none", "backbone"]
+Pretrained: TypeAlias = Literal["coco", "imagenet", "starter", "none"]
+
+# The values of --pretrained as load_from of both models, and backbone of each; None: not set.
+PRETRAINED: Mapping[Pretrained | None, tuple[str | None, str | None, str | None]] = {
+    "coco": (COCO, None, None),
+    "imagenet": (NONE, STOCK, STOCK),
+    "starter": (STARTER, None, None),
+    "none": (NONE, NONE, DETECTOR),
+    None: (None, None, None),
+}
 
 
 def parse_input_size(value: object) -> tuple[int, int]:
@@ -100,9 +113,10 @@ class StageOptions(_Options):
         val_interval: epochs between evaluations.
         ema: whether to keep, evaluate and save an average of the weights.
         ema_momentum: weight of the newest weights in that average, per iteration.
-        backbone: initial weights of the backbone: ``stock`` (the URL in the stock recipe), ``none``, a file or a URL.
-        load_from: initial weights of the whole model: ``coco`` (the stock recipe's checkpoint), ``none``, a file or a
-            URL.
+        backbone: initial weights of the backbone: ``stock`` (the URL in the stock recipe), ``none``, a file or a URL;
+            for the pose estimator also ``detector``: those of the trained detector.
+        load_from: initial weights of the whole model: ``coco`` (the stock recipe's checkpoint), ``starter`` (the file
+            in this package), ``none``, a file or a URL.
         freeze: ``backbone`` does not train the backbone.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from posetools.core.skeleton import Skeleton
 from posetools.recipes import blocks
 from posetools.recipes.blocks import ConfigLines, indent, title
-from posetools.recipes.options import PoseOptions
+from posetools.recipes.options import DETECTOR, PoseOptions
 from posetools.recipes.recipe import Recipe, StageRecipe
 from posetools.recipes.stock import POSE, POSE_INPUT, SEED, X_CHANNELS, X_CHECKPOINT, X_DEEPEN, X_WIDEN, codec_sigma
 
@@ -18,7 +18,7 @@ def pose_config(data_root: str, recipe: Recipe, options: PoseOptions, skeleton: 
     mode = ["data_mode='topdown',"] if stage.repeat > 1 else []
     boxes = "# Evaluated on the labeled boxes: no bbox_file."
     lines = [
-        *blocks.header(f"{what} in {data_root!r}", POSE[options.size].base, "mmpose"),
+        *blocks.header(f"{what} in {data_root!r}", POSE[options.size].base, "mmpose", stage),
         title("data"),
         f"data_root = {data_root!r}  # relative to the folder in which you start training",
         *_metainfo(skeleton),
@@ -101,6 +101,7 @@ def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Conf
     return [
         title("model"),
         *(["# The stock recipes have no RTMPose-x for COCO's keypoints; this derives it from RTMPose-l."] if x else []),
+        *_handed_over(stage),
         "model = dict(",
         *indent([*blocks.commented(flip), "test_cfg=dict(flip_test=False),"], 4),
         "    backbone=dict(",
@@ -113,12 +114,20 @@ def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Conf
     ]
 
 
+def _handed_over(stage: StageRecipe) -> ConfigLines:
+    """Return the line for ``posetools train --stage all`` to pass the detector's backbone on."""
+    if stage.backbone != DETECTOR:
+        return []
+    return [*blocks.commented(stage.because["backbone"].reason), "detector_backbone = True  # of `train --stage all`"]
+
+
 def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> ConfigLines:
     weighted = len(set(skeleton.joint_weights)) > 1
     target = f"dict(type='GenerateTarget', encoder=codec{', use_dataset_keypoint_weights=True' if weighted else ''}),"
     rotation = stage.because["rotation"]
     strong = _train(skeleton, target, f"scale_factor=[0.6, 1.4], rotate_factor={rotation.value}", "n_holes=1")
-    still = f"shift_factor=0., scale_factor=[0.75, 1.25], rotate_factor={rotation.value}"
+    shift = "shift_factor=0.1, shift_prob=0.5" if stage.light else "shift_factor=0."
+    still = f"{shift}, scale_factor=[0.75, 1.25], rotate_factor={rotation.value}"
     weak = _train(skeleton, target, still, "" if stage.light else "n_holes=(0, 1)")
     val = [
         "dict(type='LoadImage'),",
@@ -137,6 +146,7 @@ def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> ConfigLines:
     if stage.light:
         lines[-1] = "#   Its CoarseDropout and its blur are dropped."
         lines += blocks.commented(f"Light augmentation from the first epoch: {stage.because['augmentation'].reason}")
+        lines += blocks.commented("boxes are shifted and scaled, as the detector's boxes are not exact either")
     if not skeleton.has_swaps:
         lines.append("# - No RandomFlip: no keypoint has a swap, so a mirrored image would have wrong labels.")
     if weighted:

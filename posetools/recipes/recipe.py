@@ -13,7 +13,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import Machine
-from posetools.recipes.options import AUTO, COCO, DetOptions, Freeze, PoseOptions
+from posetools.recipes.options import AUTO, COCO, DetOptions, DetSize, Freeze, PoseOptions
 from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT, STOCK_TEXT, DetStock, PoseStock
 
 # Training speed per core, in 10^9 multiply-adds of the forward pass per second (including backward pass, optimizer and
@@ -77,6 +77,8 @@ class StageRecipe:
         samples: number of training samples.
         sample: their name (``images``, ``objects``).
         load_from: a file or a URL, or None.
+        share: of the minutes for both trainings; None without a time limit.
+        minutes: the user's limit for this stage, if any.
         ema_momentum: None without EMA.
         because: each value with its reason, by the field's name.
         stated: names of the fields that the user set.
@@ -91,6 +93,8 @@ class StageRecipe:
     freeze: Freeze
     batch_size: int
     val_batch_size: int
+    share: float | None
+    minutes: float | None
     augmentation: str
     repeat: int
     epochs: int
@@ -181,6 +185,8 @@ class RuleInput:
         machine: for training.
         skeleton: of the data set.
         measured: measurements on the machine.
+        detector: size of the detector.
+        taken: the share of the minutes that the other stage has.
         because: the choices so far, by field name.
     """
 
@@ -190,6 +196,8 @@ class RuleInput:
     machine: Machine
     skeleton: Skeleton
     measured: Measurement
+    detector: DetSize = "m"
+    taken: float = 0.0
     because: dict[str, Ruling] = field(default_factory=dict)
 
     @property
@@ -232,6 +240,8 @@ def choice(case: RuleInput, name: str) -> Choice:
     stock = STOCK_TEXT[case.stage].get(name, "")
     if name == "backbone" and not case.stock.pretrained:
         stock = "random"
+    if name == "input_size" and isinstance(case.stock, DetStock):
+        stock = as_text(case.stock.input_size)
     stated = case.states(name) or (name == "ema_momentum" and case.said.ema is not None)
     reason = f"{found.unit}: {found.reason}" if found.unit else found.reason
     return Choice(case.stage, name, stock, as_text(found.value), reason, stated)

@@ -6,6 +6,6 @@ image: ``car`` (the model), ``scene`` (the layout), ``sample`` (random scenes), 
 """
 
 from posetools.synth.dataset import render_set
-from posetools.synth.sample import FULL_VARIETY, PLAIN, Variety
+from posetools.synth.sample import FULL_VARIETY, PLAIN, WIDEST, Variety
 
-__all__ = ["FULL_VARIETY", "PLAIN", "Variety", "render_set"]
+__all__ = ["FULL_VARIETY", "PLAIN", "WIDEST", "Variety", "render_set"]

@@ -127,9 +127,14 @@ class RenderedImage:
 def render_random(
     rng: np.random.Generator, size: tuple[int, int], skeleton: Skeleton, variety: Variety = FULL_VARIETY
 ) -> RenderedImage:
-    """Return a random image of ``size`` (width, height): every car in it is labeled and sufficiently visible."""
+    """Return a random image of ``size`` (width, height): every car in it is labeled and sufficiently visible.
+
+    It has no car only if ``variety`` allows it.
+    """
     while True:
         scene = sample_scene(rng, size, variety)
+        if not scene.cars:
+            return _rendered(scene, *_seen(scene), skeleton)
         while scene.cars:
             screen, buffers = _seen(scene)
             shares = seen_shares(scene, screen, buffers)

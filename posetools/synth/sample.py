@@ -157,6 +157,8 @@ class Variety:
         blur: probability of slight blur.
         noise: the most noise, in gray levels.
         things: whether buildings, trees, poles and other objects are around the cars.
+        empty: probability of an image without cars; requires ``things``.
+        strange: how far colors, contrast and sharpness stray from those of daylight photos, 0 to 1.
     """
 
     cars: tuple[float, ...] = (0.4, 0.27, 0.2, 0.13)
@@ -168,9 +170,24 @@ class Variety:
     blur: float = 0.35
     noise: float = 7.0
     things: bool = True
+    empty: float = 0.0
+    strange: float = 0.0
 
 
 FULL_VARIETY = Variety()
+# The widest: for weights that are fine-tuned on other images.
+WIDEST = Variety(
+    cars=(0.35, 0.25, 0.2, 0.12, 0.08),
+    share=(0.1, 0.85),
+    smallest=0.06,
+    highest=9.0,
+    light=(0.42, 0.28, 0.15, 0.15),
+    fog=0.2,
+    blur=0.4,
+    noise=12.0,
+    empty=0.06,
+    strange=1.0,
+)
 # Easy enough for a small network to learn in minutes: large cars in daylight on open ground.
 PLAIN = Variety(
     cars=(0.5, 0.5),
@@ -196,8 +213,14 @@ def sample_scene(rng: np.random.Generator, size: tuple[int, int], variety: Varie
         cars = _add_cars(rng, camera, first, wanted, variety.smallest)
         ground = _sample_ground(rng, first.heading)
         light, finish = _sample_light(rng, variety), _sample_finish(rng, variety)
+        if variety.strange:
+            ground, finish = _stray(rng, ground, finish, variety.strange)
         scene = Scene(camera=camera, cars=cars, things=(), light=light, ground=ground, finish=finish)
-        return replace(scene, things=sample_things(rng, camera, cars)) if variety.things else scene
+        if not variety.things:
+            return scene
+        scene = replace(scene, things=sample_things(rng, camera, cars))
+        empty = variety.empty and scene.things and rng.random() < variety.empty
+        return replace(scene, cars=()) if empty else scene
 
 
 def fits(camera: Camera, car: PlacedCar, smallest: float = FULL_VARIETY.smallest) -> bool:
@@ -347,6 +370,25 @@ def _sample_finish(rng: np.random.Generator, variety: Variety) -> Finish:
         noise=float(rng.uniform(0.5, variety.noise)),
         vignette=float(rng.uniform(0.0, 0.25)),
         seed=int(rng.integers(2**32)),
+    )
+
+
+def _stray(rng: np.random.Generator, ground: Ground, finish: Finish, strange: float) -> tuple[Ground, Finish]:
+    """Return both with unusual colors, contrast and sharpness in a part of the images."""
+    if rng.random() < 0.3 * strange:
+        ground = replace(
+            ground,
+            base=_floats(rng.uniform(0.02, 0.6, 3)),
+            road=_floats(rng.uniform(0.02, 0.4, 3)),
+            line=_floats(rng.uniform(0.1, 0.8, 3)),
+            contrast=float(rng.uniform(0.2, 1.5)),
+        )
+    return ground, replace(
+        finish,
+        exposure=finish.exposure * float(np.exp2(strange * rng.normal(0.0, 0.35))),
+        tint=_floats(np.array(finish.tint) * np.exp2(strange * rng.normal(0.0, 0.15, 3))),
+        contrast=finish.contrast * float(np.exp2(strange * rng.normal(0.0, 0.2))),
+        blur=float(rng.uniform(0.6, 1.6)) if rng.random() < 0.12 * strange else finish.blur,
     )
 
 

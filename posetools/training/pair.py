@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from posetools.core.stages import MODEL_NAMES, STAGES, Stage
 from posetools.errors import OutputError, RequestError, RunError, StoppedError, hint_lines
@@ -23,8 +23,10 @@ from posetools.mm.configs import SCOPES, check_options, config_of_run, data_root
 from posetools.mm.device import AUTO, check_device
 from posetools.mm.run_folder import last_in
 from posetools.mm.stack import prepare, require_train
+from posetools.mm.weights import check_weights, weights_sources
 from posetools.pairs.find import check_file
-from posetools.training.hooks import StepListener
+from posetools.recipes.options import STARTER
+from posetools.training.hooks import StepListener, TrainListener
 from posetools.training.mishaps import AGAIN, NO_CHECKPOINT
 from posetools.training.request import NO_WEIGHTS, WORK_DIRS, TrainRequest, check_training
 from posetools.training.spread.config import recorded_processes
@@ -82,10 +84,11 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
         with listener.training() as told:
             planned = _of_both(requests, lambda own: plan_run(own, told))
         by_first(lambda: _keep_configs(planned))
-        results = {
-            stage: _train(number, stage, requests[stage], planned[stage], listener)
-            for number, stage in enumerate(STAGES, start=1)
-        }
+        results = dict[Stage, TrainResult]()
+        for number, stage in enumerate(STAGES, start=1):
+            det = results.get("det")
+            backbone = (det.best or det.last) if det else None
+            results[stage] = _train(number, stage, requests[stage], planned[stage], listener, backbone)
         report = _evaluate(parent, results, request, listener)
     return TrainAllResult(work_dir=parent, det=results["det"], pose=results["pose"], evaluation=report)
 
@@ -112,7 +115,7 @@ def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[St
         RequestError: the configs are not one pair.
         InputError: a config cannot be read.
     """
-    if request.weights not in (None, NO_WEIGHTS):
+    if request.weights not in (None, NO_WEIGHTS, STARTER):
         raise RequestError(
             f"--weights {request.weights}: cannot be combined with --stage all: both models would start from one file",
             hint="use --cfg-options det.load_from=FILE pose.load_from=FILE, or train them one by one",
@@ -222,12 +225,29 @@ def _keep_configs(planned: Mapping[Stage, RunPlan]) -> None:
             raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
 
 
-def _train(number: int, stage: Stage, request: TrainRequest, planned: RunPlan, listener: StepListener) -> TrainResult:
+def _train(
+    number: int, stage: Stage, request: TrainRequest, planned: RunPlan, listener: StepListener, backbone: Path | None
+) -> TrainResult:
     how = ("--resume",) if request.resume else ("--config", planned.config.filename)
     words = ("posetools", "train", "--stage", stage, *how, "--work-dir", str(planned.work_dir))
     listener.step(f"the {MODEL_NAMES[stage]} (part {number} of {_PART_COUNT})", shlex.join(words))
     with listener.training() as told:
+        if backbone is not None and planned.config.get("detector_backbone") and not planned.checkpoint:
+            _hand_over(backbone, planned.config, told)
         return execute(planned, told)
+
+
+def _hand_over(checkpoint: Path, config: Any, told: TrainListener) -> None:
+    """Make the pose estimator start with the detector's backbone.
+
+    Raises:
+        RequestError: none of its weights fits.
+    """
+    config.model.backbone.init_cfg = {"type": "Pretrained", "prefix": "backbone.", "checkpoint": str(checkpoint)}
+    given = {source: source.load(told.say) for source in weights_sources(config)}
+    loaded = {source: weights for source, weights in given.items() if weights is not None}
+    for problem in check_weights(config, "pose", loaded, told.say):
+        raise RequestError(problem)
 
 
 def _evaluate(

@@ -106,12 +106,12 @@ class ScheduleHook(RunHook):
 
     def before_train(self, runner: Any) -> None:
         """Compare both schedules."""
-        if _follow_config(runner):
+        if follow_config(runner):
             rate = runner.optim_wrapper.get_lr()["lr"][0]
             self._say(f"the config's schedule differs from the checkpoint's: continuing at learning rate {rate:.2e}")
 
 
-def _follow_config(runner: Any) -> bool:
+def follow_config(runner: Any) -> bool:
     """Replace a different stored schedule by the config's, advanced to the same step; return whether it differed."""
     stored = runner.param_schedulers
     # With several optimizers (in no emitted config) there is a list for each: they stay as stored.

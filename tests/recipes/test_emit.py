@@ -268,7 +268,9 @@ def test_an_epoch_that_is_longer_than_the_time_is_said() -> None:
     measured: dict[Stage, Measurement] = {"det": Measurement(seconds=4.0, seconds_batch=8)}
     notes = emit_pair(DATA, CAR8, options, Path("configs"), machine=Machine(2), measured=measured).notes
     # 50 iterations per epoch, but time for 7.
-    assert "about 3.3 min on 2 cores, no GPU (measured), as one epoch takes longer than the 0.5 min of this" in notes[0]
+    assert (
+        "about 3.3 min on 2 cores, no GPU (measured), as one epoch takes longer than the 0.485 min of this" in notes[0]
+    )
     assert "longer than" not in notes[1]
 
 
@@ -344,6 +346,11 @@ def test_coco_names_the_stock_recipes_checkpoint_and_nothing_else_is_fetched() -
         assert config["model"]["backbone"]["init_cfg"] is None
     with pytest.raises(RequestError, match=r"--pose-load-from: coco has no checkpoint of RTMPose-x"):
         emit({"pose": {"size": "x", "load_from": "coco"}})
+    nano = values(emit({"det": {"size": "nano", "load_from": "coco"}}).det)
+    published = "mmpose/v1/projects/rtmpose/rtmdet_nano_8xb32-100e_coco-obj365-person-05d8511e.pth"
+    assert nano["load_from"] == f"https://download.openmmlab.com/{published}"
+    # The config that it inherits has no init_cfg either.
+    assert "init_cfg" not in nano["model"]["backbone"]
 
 
 def test_a_frozen_backbone_needs_weights() -> None:

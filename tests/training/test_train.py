@@ -193,7 +193,11 @@ OPTIONS: list[tuple[str, Stage, dict[str, Any], list[str]]] = [
         "weights out of reach",
         "det",
         {"weights": "http://127.0.0.1:9/rtmdet.pth"},
-        ["weights (load_from): http://127.0.0.1:9/rtmdet.pth: cannot be downloaded", "--weights FILE"],
+        [
+            "weights (load_from): http://127.0.0.1:9/rtmdet.pth: cannot be downloaded",
+            "--weights starter",
+            "--weights FILE",
+        ],
     ),
     ("no such GPU", "det", {"device": "cuda:99"}, ["--device cuda:99: this environment has", "--device auto"]),
     ("mixed precision on the CPU", "pose", {"amp": True}, ["--amp requires a GPU", "omit --amp"]),
@@ -218,7 +222,7 @@ def test_what_would_waste_a_night_is_refused(
     [
         (
             {"weights": "gone.pth"},
-            "gone.pth: file of weights does not exist\n  fix: use --weights none for random weights",
+            "gone.pth: file of weights does not exist\n  fix: use --weights starter for those of",
         ),
         ({"device": "tpu"}, "--device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
     ],
@@ -241,7 +245,7 @@ def test_all_problems_are_in_one_message(tiny: Tiny, tmp_path: Path) -> None:
         cfg_options=("val_cfg=None", "load_from=gone.pth"),
     )
     with pytest.raises(
-        RequestError, match=r"for 3 problems:\n  1. .*val_cfg(.|\n)*2. weights(.|\n)*3. --device cuda:99"
+        RequestError, match=r"for 3 problems:\n  fix: 1. .*val_cfg(.|\n)*2. weights(.|\n)*3. --device cuda:99"
     ):
         train(request)
 

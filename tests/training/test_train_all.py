@@ -21,6 +21,8 @@ from posetools.evaluation.report import as_document
 from posetools.mm.configs import load_config
 from posetools.pairs.find import pair_of_run
 from posetools.progress import Progress, silent
+from posetools.recipes.emit import emit_pair
+from posetools.recipes.options import build_options
 from posetools.training.hooks import TrainListener, TrainStatus
 from posetools.training.mishaps import AGAIN
 from posetools.training.pair import _goes_on, parent_of, stage_requests, train_all
@@ -300,3 +302,25 @@ def test_one_stage_has_one_config(tiny: Tiny) -> None:
 )
 def test_times_are_read_at_a_glance(seconds: float, text: str) -> None:
     assert time_text(seconds) == text
+
+
+def test_the_pose_estimator_starts_with_the_backbone_of_the_trained_detector(tiny: Tiny, tmp_path: Path) -> None:
+    import torch
+
+    options = {"det": {"size": "tiny"}, "pose": {"size": "t", "backbone": "detector", "load_from": "none"}}
+    small: dict[str, dict[str, object]] = {
+        stage: {**given, "input_size": 64, "batch_size": 4, "epochs": 1, "lr": 1e-9} for stage, given in options.items()
+    }
+    small["det"]["backbone"] = "none"
+    emit_pair(tiny.data, None, build_options(None, {**small, "": {"workers": 0}}), tmp_path / "configs")
+    steps = Steps()
+    request = _request(tiny, tmp_path / "run", configs=tmp_path / "configs")
+    result = train_all(request, (), steps)
+    assert f"{result.det.best or result.det.last}: " in steps.text
+    # At this learning rate the weights stay as they were loaded.
+    trained, given = (
+        torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+        for path in (result.pose.last, result.det.best or result.det.last)
+    )
+    name = "backbone.stem.0.conv.weight"
+    assert torch.allclose(trained[name], given[name], atol=1e-6)
