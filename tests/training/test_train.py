@@ -245,7 +245,7 @@ def test_all_problems_are_in_one_message(tiny: Tiny, tmp_path: Path) -> None:
         cfg_options=("val_cfg=None", "load_from=gone.pth"),
     )
     with pytest.raises(
-        RequestError, match=r"for 3 problems:\n  fix: 1. .*val_cfg(.|\n)*2. weights(.|\n)*3. --device cuda:99"
+        RequestError, match=r"for 3 problems:\n  1. .*val_cfg(.|\n)*2. weights(.|\n)*3. --device cuda:99"
     ):
         train(request)
 

@@ -202,7 +202,7 @@ def test_no_whole_checkpoint_is_said_with_the_names_of_the_damaged(pose_run: Run
     for path in work_dir.glob("epoch_*.pth"):
         _half(path)
     with pytest.raises(
-        RequestError, match=r"no checkpoint to resume from\n  fix: damaged: epoch_2.pth, epoch_1.pth\n  fix: "
+        RequestError, match=r"no checkpoint to resume from\n  damaged: epoch_2.pth, epoch_1.pth\n  fix: "
     ):
         train(TrainRequest(stage="pose", work_dir=work_dir, resume=True, device="cpu"))
 
