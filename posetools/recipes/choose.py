@@ -16,18 +16,9 @@ from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.recipes.budget import ITERATIONS, PASSES, enough_iterations
 from posetools.recipes.facts import DataFacts
+from posetools.recipes.initial import at_random, backbone, freeze, is_trained, load_from, named_weights
 from posetools.recipes.machine import GIB, Machine
-from posetools.recipes.options import (
-    COCO,
-    DETECTOR,
-    NONE,
-    STARTER,
-    STOCK,
-    STRIDE,
-    DetOptions,
-    PoseOptions,
-    RecipeOptions,
-)
+from posetools.recipes.options import STRIDE, DetOptions, PoseOptions, RecipeOptions
 from posetools.recipes.recipe import (
     GPU_SHARE,
     STATED,
@@ -43,8 +34,8 @@ from posetools.recipes.recipe import (
     cpu_seconds,
     sample_gib,
 )
-from posetools.recipes.starter import STARTER_SIZES, STARTER_SKELETON, STARTERS
-from posetools.recipes.stock import BASE_LR, BATCH, EMA_MOMENTUM, LIKE, SEED, STOCK_TEXT, WARMUP_ITERS, DetStock
+from posetools.recipes.starter import STARTERS
+from posetools.recipes.stock import BASE_LR, BATCH, EMA_MOMENTUM, SEED, STOCK_TEXT, WARMUP_ITERS
 
 # Input of the detector: its longer side, and the least size of the 10th percentile of the objects in it.
 DET_SIDE, DET_SIDE_MOST, DET_OBJECT = 640, 1280, 16
@@ -84,31 +75,6 @@ ROTATION, LIGHT_ROTATION = 30, 15
 ALL_ANGLES, ROTATION_STEP = 30, 5
 
 
-def coco_weights(case: RuleInput) -> str:
-    """Return the URL of the stock recipe's own checkpoint.
-
-    Raises:
-        RequestError: it has none.
-    """
-    checkpoint = case.stock.coco
-    if checkpoint is None:
-        raise RequestError(
-            f"--{case.stage}-load-from: coco has no checkpoint of RTMPose-{case.said.size}",
-            hint="use a file or a URL, or omit it: the backbone has pretrained weights",
-        )
-    return checkpoint
-
-
-def _check_starter(case: RuleInput) -> None:
-    starter = STARTERS[case.stage]
-    if case.said.size != starter.size:
-        raise RequestError(
-            f"--{case.stage}-load-from: starter weights exist for {starter.model}-{starter.size} only, "
-            f"got size {case.said.size}",
-            hint=f"use {STARTER_SIZES} with --pretrained starter, or --pretrained coco for this size",
-        )
-
-
 def _det_input(case: RuleInput) -> Ruling:
     shapes, cpu = case.facts.shapes, case.machine.gpu is None
     long, short = sorted((shapes.width, shapes.height), reverse=True)
@@ -130,7 +96,7 @@ def _det_input(case: RuleInput) -> Ruling:
 
 def _pose_input(case: RuleInput) -> Ruling:
     shapes, cpu = case.facts.shapes, case.machine.gpu is None
-    if cpu and case.said.load_from == STARTER and case.skeleton.name == STARTER_SKELETON:
+    if cpu and is_trained(case):
         return Ruling(STARTERS["pose"].input_size, "the input of the starter weights, so that all of them fit")
     wanted = shapes.box_long * BOX_PADDING
     sides = [side for side in POSE_SIDES if not cpu or side <= CPU_POSE_SIDE_MOST]
@@ -145,35 +111,6 @@ def _pose_input(case: RuleInput) -> Ruling:
 
 def _input_size(case: RuleInput) -> Ruling:
     return _det_input(case) if case.stage == "det" else _pose_input(case)
-
-
-def _load_from(case: RuleInput) -> Ruling:
-    stock = case.stock
-    if not isinstance(stock, DetStock):
-        return Ruling(None, "COCO's keypoints are for people, so only the backbone is pretrained")
-    if case.states("backbone"):
-        return Ruling(None, "the backbone is set")
-    few = f"{case.facts.train.objects} objects are few to train from scratch"
-    return Ruling(coco_weights(case), f"{few}; these weights know {stock.knows}")
-
-
-def _backbone(case: RuleInput) -> Ruling:
-    if case["load_from"] is not None:
-        return Ruling(NONE, "load_from has its weights")
-    if not case.stock.pretrained:
-        return Ruling(STOCK, "the stock recipe has no ImageNet weights for this size: random weights")
-    return Ruling(STOCK, "pretrained weights, downloaded when training starts")
-
-
-def _detector_backbone(case: RuleInput) -> Ruling:
-    det, own = f"RTMDet-{case.detector}", f"RTMPose-{case.said.size}"
-    if isinstance(case.said, DetOptions) or LIKE[case.said.size] != case.detector:
-        return Ruling(NONE, f"random weights: the backbone of {own} is not that of {det}")
-    return Ruling(DETECTOR, f"{det}'s, trained first, is the same network: the pose estimator learns sooner")
-
-
-def _freeze(case: RuleInput) -> Ruling:
-    return Ruling(NONE, f"all layers are trained, on {case.samples} {case.sample}")
 
 
 def _batch_size(case: RuleInput) -> Ruling:
@@ -210,11 +147,6 @@ def _limit(case: RuleInput) -> float | None:
     return case.minutes or (CPU_MINUTES if case.machine.gpu is None else None)
 
 
-def _is_trained(case: RuleInput) -> bool:
-    """Return whether all weights of the pose estimator are trained for this skeleton."""
-    return bool(case["load_from"] == STARTER and case.skeleton.name == STARTER_SKELETON)
-
-
 def _share(case: RuleInput) -> Ruling:
     minutes, (seconds, _) = _limit(case), _seconds(case)
     if minutes is None or seconds is None:
@@ -222,7 +154,7 @@ def _share(case: RuleInput) -> Ruling:
     if case.stage == "det":
         return Ruling(TRAINING_SHARE - case.taken, f"of {minutes:.3g} min; boxes improve for longer than keypoints")
     wanted = POSE_ITERATIONS * seconds / (60 * minutes)
-    if wanted <= POSE_SHARE or _is_trained(case):
+    if wanted <= POSE_SHARE or is_trained(case):
         return Ruling(POSE_SHARE, f"of {minutes:.3g} min; boxes improve for longer than keypoints")
     share = min(TRAINING_SHARE / 2, wanted)
     return Ruling(share, f"of {minutes:.3g} min, for {POSE_ITERATIONS} iterations: it learns little in the first 300")
@@ -335,15 +267,9 @@ def _val_interval(case: RuleInput) -> Ruling:
     return Ruling(interval, f"epochs: a tenth of all, at most {INTERVAL_MOST}")
 
 
-def _at_random(case: RuleInput) -> bool:
-    """Return whether all weights are random at the start."""
-    backbone = case["backbone"]
-    return case["load_from"] is None and (backbone == NONE or (backbone == STOCK and not case.stock.pretrained))
-
-
 def _lr(case: RuleInput) -> Ruling:
     batch, stock = case["batch_size"], BATCH[case.stage]
-    least = LR_RANDOM if _at_random(case) else LR_LEAST
+    least = LR_RANDOM if at_random(case) else LR_LEAST
     rate = max(least, BASE_LR * sqrt(batch / stock))
     formula = f"max({least}, {BASE_LR} * (batch_size / {stock})**0.5)"
     why = f"stock is for batches of {stock}; times sqrt({batch}/{stock}), at least {least}"
@@ -422,9 +348,9 @@ def _up(side: float) -> int:
 # In this order: a rule may read earlier choices.
 RECIPE_RULES: dict[str, Callable[[RuleInput], Ruling]] = {
     "input_size": _input_size,
-    "load_from": _load_from,
-    "backbone": _backbone,
-    "freeze": _freeze,
+    "load_from": load_from,
+    "backbone": backbone,
+    "freeze": freeze,
     "batch_size": _batch_size,
     "val_batch_size": _val_batch_size,
     "share": _share,
@@ -502,14 +428,8 @@ def _stated(case: RuleInput, name: str) -> Ruling | None:
         return Ruling(None, STATED)
     if not case.states(name):
         return None
-    if name == "load_from" and value == COCO:
-        return Ruling(coco_weights(case), f"{STATED}: the stock recipe's COCO weights")
-    if value == DETECTOR:
-        return _detector_backbone(case)
-    if name == "load_from" and value == STARTER:
-        _check_starter(case)
-        return Ruling(STARTER, f"{STATED}: the starter weights in posetools, trained on rendered cars")
-    return Ruling(None if name == "load_from" and value == NONE else value, STATED)
+    named = named_weights(case, name) if name in ("load_from", "backbone") else None
+    return named or Ruling(value, STATED)
 
 
 def _check(case: RuleInput) -> None:
@@ -519,7 +439,7 @@ def _check(case: RuleInput) -> None:
             "the switch to stage 2 does not work in a RepeatDataset",
             hint='use more epochs instead, or set augmentation = "light"',
         )
-    if case["freeze"] == "backbone" and _at_random(case):
+    if case["freeze"] == "backbone" and at_random(case):
         raise RequestError(
             f"--freeze ({case.stage}): backbone requires pretrained weights, but this one has random weights",
             hint=f"add --pretrained coco, --backbone FILE or --{case.stage}-load-from FILE",
