@@ -196,20 +196,17 @@ def config(
     shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()
     with shown as listener:
         pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
-    _print(pair, explain=explain)
+    print_pair(pair, explain=explain)
     elsewhere = "" if out == Path("configs") else f" --configs {out}"
     print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
-
-
-# The values of --pretrained as (load_from, backbone).
-_PRETRAINED = {"coco": ("coco", None), "imagenet": ("none", "stock"), "none": ("none", "none"), None: (None, None)}
 
 
 def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
     """Return the command-line options by table of the TOML file; None: not given."""
     from posetools.core.stages import STAGES
+    from posetools.recipes.options import PRETRAINED
 
-    load_from, backbone = _PRETRAINED[given["pretrained"]]
+    load_from, backbone = PRETRAINED[given["pretrained"]]
     stated: dict[str, dict[str, object]] = {"": {name: given[name] for name in ("minutes", "workers", "seed")}}
     for stage in STAGES:
         both = ("stage2_epochs", "val_interval", "augmentation", "freeze")
@@ -234,7 +231,8 @@ def _own(own: object, shared: object) -> object:
 _TITLES = {"det": "RTMDet", "pose": "RTMPose", "": "both"}
 
 
-def _print(pair: ChosenPair, *, explain: bool) -> None:
+def print_pair(pair: ChosenPair, *, explain: bool = False) -> None:
+    """Print the files and notes of a pair of configs; with ``explain`` also each choice."""
     out = console()
     if explain:
         out.print(printable(f"data: {pair.facts.shapes}"), markup=False)

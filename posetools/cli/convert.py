@@ -249,10 +249,13 @@ def convert(
     request = replace(request, bake_rotation=bake_rotation, keep_going=keep_going, overwrite=overwrite)
     with progress() as report:
         result = convert(request, report)
-    raise typer.Exit(_print(result, request))
+    status = print_conversion(result, request)
+    if result.written and request.target_format == "coco":
+        print_next(request.out, result.counts)
+    raise typer.Exit(status)
 
 
-def _print(result: ConvertResult, request: ConvertRequest) -> int:
+def print_conversion(result: ConvertResult, request: ConvertRequest) -> int:
     """Print the result; return the exit status."""
     from posetools.core.findings import Severity
 
@@ -272,8 +275,6 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     if errors:
         notes.append(f"{counted(errors, 'error')}: the images or objects named there are not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)
-    if request.target_format == "coco":
-        print_next(request.out, result.counts)
     return 1 if errors else 0
 
 

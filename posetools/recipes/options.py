@@ -36,6 +36,15 @@ NONE = "none"
 COCO = "coco"
 AUTO = "auto"
 
+# Initial weights of both models, and what each choice means: ``load_from`` and ``backbone`` of either stage.
+Pretrained: TypeAlias = Literal["coco", "imagenet", "none"]
+PRETRAINED: Mapping[Pretrained | None, tuple[str | None, str | None]] = {
+    "coco": (COCO, None),
+    "imagenet": (NONE, STOCK),
+    "none": (NONE, NONE),
+    None: (None, None),
+}
+
 Augmentation: TypeAlias = Literal["strong", "light"]
 Freeze: TypeAlias = Literal["none", "backbone"]
 
