@@ -11,7 +11,7 @@ ROOT = Path(posetools.__file__).resolve().parent
 # Folders of one layer must not import each other.
 LAYERS = (
     "__init__",
-    "errors progress",
+    "errors progress weights",
     "files",
     "core",
     "imaging recipes",

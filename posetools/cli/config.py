@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from posetools.cli.console import console, escape
+from posetools.cli.options import Pretrained
 from posetools.errors import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -89,14 +90,6 @@ _Backbone = Annotated[
         show_default="stock, downloaded when training starts",
     ),
 ]
-_Pretrained = Annotated[
-    Literal["coco", "imagenet", "none"] | None,
-    _start(
-        help="Initial weights of both models. coco: the checkpoints of the stock recipes; imagenet: --backbone stock; "
-        "none: random weights. Downloads happen when training starts.",
-        show_default="coco for the detector, the stock backbone for pose",
-    ),
-]
 _Freeze = Annotated[
     Literal["none", "backbone"] | None,
     _start(help="backbone: keep the backbone's weights and BN statistics fixed.", show_default="none"),
@@ -124,7 +117,9 @@ _DetBatch = Annotated[str | None, _det(help="Batch size.", metavar="N|auto")]
 _DetRate = Annotated[float | None, _det(help="Learning rate.")]
 _DetLoad = Annotated[
     str | None,
-    _det(help="Initial weights of the whole model.", metavar="coco|none|FILE|URL", show_default="by --pretrained"),
+    _det(
+        help="Initial weights of the whole model.", metavar="coco|starter|none|FILE|URL", show_default="by --pretrained"
+    ),
 ]
 _PoseInput = Annotated[str | None, _pose(help="Network input.", metavar="SIZE")]
 _PoseEpochs = Annotated[int | None, _pose(help="Number of epochs.")]
@@ -142,7 +137,9 @@ _Rotation = Annotated[
 ]
 _PoseLoad = Annotated[
     str | None,
-    _pose(help="Initial weights of the whole model.", metavar="coco|none|FILE|URL", show_default="by --pretrained"),
+    _pose(
+        help="Initial weights of the whole model.", metavar="coco|starter|none|FILE|URL", show_default="by --pretrained"
+    ),
 ]
 
 
@@ -163,7 +160,7 @@ def config(
     batch_size: _Batch = None,
     lr: _Rate = None,
     val_interval: _Interval = None,
-    pretrained: _Pretrained = None,
+    pretrained: Pretrained = None,
     backbone: _Backbone = None,
     freeze: _Freeze = None,
     workers: _Workers = None,

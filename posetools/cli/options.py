@@ -29,6 +29,19 @@ MatchIou = Annotated[
     float, typer.Option(metavar="IOU", help="Objects match when the IoU of their boxes is at least IOU.")
 ]
 
+# The values are those of ``Pretrained`` in posetools/recipes/options.py, which loads pydantic.
+Pretrained = Annotated[
+    Literal["coco", "imagenet", "starter", "none"] | None,
+    typer.Option(
+        rich_help_panel="Pretrained weights",
+        help="Initial weights of both models. coco: the checkpoints of the stock recipes; imagenet: --backbone stock; "
+        "starter: weights in posetools for sizes tiny and t, trained on rendered cars, no download; none: random "
+        "weights. Downloads happen when training starts.",
+        show_default="coco for the detector, the stock backbone for pose; starter with --minutes if these fit and "
+        "the others cannot be downloaded",
+    ),
+]
+
 
 def source_path(text: str) -> Path:
     """Return a source as a path; it may be a URL."""

@@ -79,8 +79,11 @@ _Amp: TypeAlias = Annotated[bool, _hardware("--amp", help="Mixed precision. Need
 _Weights: TypeAlias = Annotated[
     str | None,
     _setting(
-        metavar="URL|FILE|none",
-        help="Initial weights of the whole model; none: random weights.",
+        "--weights",
+        "--pretrained",
+        metavar="URL|FILE|starter|none",
+        help="Initial weights of the whole model. starter: weights in posetools for sizes tiny and t; none: random "
+        "weights.",
         show_default="the config's",
     ),
 ]

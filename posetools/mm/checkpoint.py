@@ -24,12 +24,12 @@ import types
 import zipfile
 from functools import cache
 from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
 from posetools.errors import InputError, OutputError, RequestError, first_line, must_be, show_value
 from posetools.files.nesting import NestingError, check_nesting
+from posetools.mm.downloads import downloaded
 from posetools.mm.environment import release
 from posetools.mm.patches import load_checkpoints_by
 
@@ -102,13 +102,12 @@ def load_from_url(
     """
     import torch
 
-    folder = Path(model_dir) if model_dir else Path(torch.hub.get_dir()) / "checkpoints"
-    target = folder / PurePosixPath(urlsplit(url).path).name
+    target = downloaded(url, model_dir)
     if not target.is_file():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise OutputError(f"{folder}: cannot be written: {exc.strerror or exc}") from exc
+            raise OutputError(f"{target.parent}: cannot be written: {exc.strerror or exc}") from exc
         try:
             torch.hub.download_url_to_file(url, str(target), progress=progress)
         except OSError as exc:

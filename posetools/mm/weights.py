@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from posetools.core.stages import Stage
-from posetools.errors import RequestError
+from posetools.errors import RequestError, quoted
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
-from posetools.mm.configs import SCOPES, pretrained_parts
+from posetools.mm.configs import SCOPES, data_root_of, pretrained_parts
 from posetools.mm.stack import RunHook, building
+from posetools.recipes.starter import STARTER_SIZES, STARTERS
 
 TensorShape: TypeAlias = tuple[int, ...]
 
@@ -117,6 +118,27 @@ class WeightsSource:
             say(f"weights: {self.source} (downloaded once to torch's cache)")
             return load_from_url(self.source, progress=False)
         return None if "://" in self.source else load_checkpoint(self.source)
+
+
+def fits_starter(config: Any, stage: Stage) -> bool:
+    """Return whether a config's model has the size of the starter weights."""
+    backbone = config.model.get("backbone") or {}
+    return (backbone.get("deepen_factor"), backbone.get("widen_factor")) == STARTERS[stage].scale
+
+
+def starter_file(config: Any, stage: Stage) -> str:
+    """Return the file of the starter weights for a config.
+
+    Raises:
+        RequestError: its model has another size.
+    """
+    if not fits_starter(config, stage):
+        starter, data = STARTERS[stage], quoted(data_root_of(config))
+        raise RequestError(
+            f"{config.filename}: its model must be {starter.model}-{starter.size} for --weights starter, got another "
+            f"size\n  write a config for it: posetools config {data} {STARTER_SIZES} --pretrained starter"
+        )
+    return str(STARTERS[stage].path)
 
 
 def weights_sources(config: Any) -> Iterator[WeightsSource]:

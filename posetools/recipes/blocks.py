@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
+from posetools.core.stages import Stage
 from posetools.recipes.budget import enough_iterations
-from posetools.recipes.options import NONE, STOCK
+from posetools.recipes.options import NONE, STARTER, STOCK
 from posetools.recipes.recipe import StageRecipe
+from posetools.recipes.starter import STARTERS
 from posetools.recipes.stock import BASE_LR, BATCH, EMA_GAMMA, WARMUP_ITERS
 
 ConfigLines = list[str]
@@ -28,11 +30,12 @@ def title(name: str) -> str:
     return f"# {name} ".ljust(100, "-")
 
 
-def header(what: str, base: str, tools: str) -> ConfigLines:
+def header(what: str, base: str, tools: str, stage: StageRecipe) -> ConfigLines:
     """Return the opening comment and ``_base_``."""
+    needed = "needed only for its starter weights" if stage.load_from == STARTER else "not needed"
     return [
         f"# {what}. Emitted by `posetools config`.",
-        f"# It runs with the stock tools/train.py and tools/test.py of {tools}; posetools is not needed.",
+        f"# It runs with the stock tools/train.py and tools/test.py of {tools}; posetools is {needed}.",
         "# It lists only what differs from the stock recipe, with the reason:",
         f"_base_ = {base!r}",
         "",
@@ -147,8 +150,15 @@ def schedule(stage: StageRecipe, *, dynamic: bool, metric: str, keep: int | None
         lines.append(f"randomness = dict(seed={seed})  # makes runs reproducible")
     if stage.load_from is not None:
         lines += commented(f"Initial weights of the whole model, if shapes match: {stage.because['load_from'].reason}")
-        lines.append(f"load_from = {weights_path(stage.load_from)!r}")
+        lines += _load_from(stage.stage, stage.load_from)
     return [*lines, ""]
+
+
+def _load_from(stage: Stage, source: str) -> ConfigLines:
+    if source == STARTER:
+        # A path would hold on this machine only.
+        return ["from importlib.resources import files", f"load_from = {STARTERS[stage].expression}"]
+    return [f"load_from = {weights_path(source)!r}"]
 
 
 def loaders(stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, note: Sequence[str] = ()) -> ConfigLines:

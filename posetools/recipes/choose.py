@@ -16,7 +16,7 @@ from posetools.errors import RequestError
 from posetools.recipes.budget import ITERATIONS, PASSES, enough_iterations
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import GIB, Machine
-from posetools.recipes.options import COCO, NONE, STOCK, STRIDE, DetOptions, PoseOptions, RecipeOptions
+from posetools.recipes.options import COCO, NONE, STARTER, STOCK, STRIDE, DetOptions, PoseOptions, RecipeOptions
 from posetools.recipes.recipe import (
     GPU_SHARE,
     STATED,
@@ -32,6 +32,7 @@ from posetools.recipes.recipe import (
     cpu_seconds,
     sample_gib,
 )
+from posetools.recipes.starter import STARTER_SIZES, STARTER_SKELETON, STARTERS
 from posetools.recipes.stock import BASE_LR, BATCH, EMA_MOMENTUM, SEED, STOCK_TEXT, WARMUP_ITERS
 
 # Input of the detector: its longer side, and the least size of the 10th percentile of the objects in it.
@@ -84,6 +85,16 @@ def coco_weights(case: RuleInput) -> str:
     return checkpoint
 
 
+def _check_starter(case: RuleInput) -> None:
+    starter = STARTERS[case.stage]
+    if case.said.size != starter.size:
+        raise RequestError(
+            f"--{case.stage}-load-from: starter weights exist for {starter.model}-{starter.size} only, "
+            f"got size {case.said.size}\n"
+            f"  use {STARTER_SIZES} with --pretrained starter, or --pretrained coco for this size"
+        )
+
+
 def _det_input(case: RuleInput) -> Ruling:
     shapes, cpu = case.facts.shapes, case.machine.gpu is None
     long, short = sorted((shapes.width, shapes.height), reverse=True)
@@ -105,6 +116,8 @@ def _det_input(case: RuleInput) -> Ruling:
 
 def _pose_input(case: RuleInput) -> Ruling:
     shapes, cpu = case.facts.shapes, case.machine.gpu is None
+    if cpu and case.said.load_from == STARTER and case.skeleton.name == STARTER_SKELETON:
+        return Ruling(STARTERS["pose"].input_size, "the input of the starter weights, so that all of them fit")
     wanted = shapes.box_long * BOX_PADDING
     sides = [side for side in POSE_SIDES if not cpu or side <= CPU_POSE_SIDE_MOST]
     side = next((side for side in sides if side >= wanted), sides[-1])
@@ -431,6 +444,9 @@ def _stated(case: RuleInput, name: str) -> Ruling | None:
         return None
     if name == "load_from" and value == COCO:
         return Ruling(coco_weights(case), f"{STATED}: the stock recipe's COCO weights")
+    if name == "load_from" and value == STARTER:
+        _check_starter(case)
+        return Ruling(STARTER, f"{STATED}: the starter weights in posetools, trained on rendered cars")
     return Ruling(None if name == "load_from" and value == NONE else value, STATED)
 
 

@@ -23,7 +23,7 @@ def det_config(data_root: str, recipe: Recipe, size: DetSize, skeleton: Skeleton
     restated = stage.input_size != DET_INPUT or negatives > 0 or stage.light or stage.repeat > 1
     category = skeleton.category.name
     lines = [
-        *blocks.header(f"RTMDet-{size} that detects {category!r} in {data_root!r}", stock.base, "mmdet"),
+        *blocks.header(f"RTMDet-{size} that detects {category!r} in {data_root!r}", stock.base, "mmdet", stage),
         *_data(stage, data_root, category, size=restated),
         *blocks.schedule_numbers(stage, recipe.workers),
         *blocks.schedule(stage, dynamic=True, metric="coco/bbox_mAP", keep=None, seed=recipe.seed),

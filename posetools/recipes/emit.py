@@ -18,7 +18,7 @@ from posetools.recipes.choose import SHARE, choose
 from posetools.recipes.det import det_config
 from posetools.recipes.facts import DataFacts, read_facts
 from posetools.recipes.machine import Machine, read_machine
-from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions, RecipeOptions, StageOptions
+from posetools.recipes.options import COCO, NONE, STARTER, STOCK, DetOptions, PoseOptions, RecipeOptions, StageOptions
 from posetools.recipes.pose import pose_config
 from posetools.recipes.recipe import Measurement, Recipe, StageRecipe, cpu_seconds, flops
 
@@ -175,7 +175,7 @@ def _minutes(
 
 def _check_weights(name: str, stage: StageOptions) -> None:
     for field, value in (("--backbone", stage.backbone), (f"--{name}-load-from", stage.load_from)):
-        words = (STOCK, NONE) if field == "--backbone" else (COCO, NONE)
+        words = (STOCK, NONE) if field == "--backbone" else (COCO, STARTER, NONE)
         if value is None or "://" in value or value in words:
             continue
         if not Path(value).is_file():

@@ -34,6 +34,7 @@ PoseSize: TypeAlias = Literal["t", "s", "m", "l", "x"]
 STOCK = "stock"
 NONE = "none"
 COCO = "coco"
+STARTER = "starter"
 AUTO = "auto"
 
 # Initial weights of both models, and what each choice means: ``load_from`` and ``backbone`` of either stage.
@@ -47,6 +48,16 @@ PRETRAINED: Mapping[Pretrained | None, tuple[str | None, str | None]] = {
 
 Augmentation: TypeAlias = Literal["strong", "light"]
 Freeze: TypeAlias = Literal["none", "backbone"]
+Pretrained: TypeAlias = Literal["coco", "imagenet", "starter", "none"]
+
+# The values of --pretrained as (load_from, backbone) of both stages; None: not set.
+PRETRAINED: Mapping[Pretrained | None, tuple[str | None, str | None]] = {
+    "coco": (COCO, None),
+    "imagenet": (NONE, STOCK),
+    "starter": (STARTER, None),
+    "none": (NONE, NONE),
+    None: (None, None),
+}
 
 
 def parse_input_size(value: object) -> tuple[int, int]:
@@ -110,8 +121,8 @@ class StageOptions(_Options):
         ema: whether to keep, evaluate and save an average of the weights.
         ema_momentum: weight of the newest weights in that average, per iteration.
         backbone: initial weights of the backbone: ``stock`` (the URL in the stock recipe), ``none``, a file or a URL.
-        load_from: initial weights of the whole model: ``coco`` (the stock recipe's checkpoint), ``none``, a file or a
-            URL.
+        load_from: initial weights of the whole model: ``coco`` (the stock recipe's checkpoint), ``starter`` (the file
+            in this package), ``none``, a file or a URL.
         freeze: ``backbone`` does not train the backbone.
     """
 

@@ -18,7 +18,7 @@ def pose_config(data_root: str, recipe: Recipe, options: PoseOptions, skeleton: 
     mode = ["data_mode='topdown',"] if stage.repeat > 1 else []
     boxes = "# Evaluated on the labeled boxes: no bbox_file."
     lines = [
-        *blocks.header(f"{what} in {data_root!r}", POSE[options.size].base, "mmpose"),
+        *blocks.header(f"{what} in {data_root!r}", POSE[options.size].base, "mmpose", stage),
         title("data"),
         f"data_root = {data_root!r}  # relative to the folder in which you start training",
         *_metainfo(skeleton),

@@ -24,6 +24,7 @@ from posetools.mm.device import AUTO, check_device
 from posetools.mm.run_folder import last_in
 from posetools.mm.stack import prepare, require_train
 from posetools.pairs.find import check_file
+from posetools.recipes.options import STARTER
 from posetools.training.hooks import StepListener
 from posetools.training.mishaps import AGAIN, NO_CHECKPOINT
 from posetools.training.request import NO_WEIGHTS, WORK_DIRS, TrainRequest, check_training
@@ -122,7 +123,7 @@ def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[St
         RequestError: the configs are not one pair.
         InputError: a config cannot be read.
     """
-    if request.weights not in (None, NO_WEIGHTS):
+    if request.weights not in (None, NO_WEIGHTS, STARTER):
         raise RequestError(
             f"--weights {request.weights}: cannot be combined with --stage all: both models would start from one file\n"
             "  use --cfg-options det.load_from=FILE pose.load_from=FILE, or train them one by one"

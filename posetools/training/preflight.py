@@ -23,7 +23,8 @@ from posetools.errors import PosetoolsError, RequestError, must_be, quoted
 from posetools.mm.configs import SCOPES, ann_file_of, data_root_of, inner_dataset
 from posetools.mm.device import resolve_device
 from posetools.mm.stack import building
-from posetools.mm.weights import WeightsSource, check_weights, weights_sources
+from posetools.mm.weights import WeightsSource, check_weights, fits_starter, weights_sources
+from posetools.recipes.starter import STARTER_SIZES
 
 # Seconds to wait for a server with weights.
 TIMEOUT = 10.0
@@ -47,7 +48,7 @@ def check_run(
     Raises:
         RequestError: the list of problems, each with its fix.
     """
-    given, unreachable = _load_weights(config, say)
+    given, unreachable = _load_weights(config, stage, say)
     found = [*_validation(config), *unreachable, *_data(config, stage, skeleton)]
     chosen, on_device = _device(device, amp=amp)
     found += on_device
@@ -84,7 +85,7 @@ def _validation(config: Any) -> Iterator[Problem]:
 
 
 def _load_weights(
-    config: Any, say: Callable[[str], None]
+    config: Any, stage: Stage, say: Callable[[str], None]
 ) -> tuple[dict[WeightsSource, Mapping[str, Any]], list[Problem]]:
     """Return the checkpoints that a config starts from, and the problems with loading others."""
     given, problems = dict[WeightsSource, Mapping[str, Any]](), []
@@ -95,17 +96,23 @@ def _load_weights(
             try:
                 checkpoint = one.load(say)
             except PosetoolsError as exc:
-                fix = (
-                    "use --weights none for random weights; or download the file on another machine and pass it with "
-                    "--weights FILE"
-                )
-                problems.append(Problem(f"weights ({one.place}): {exc.lines[0]}", fix))
+                problems.append(Problem(f"weights ({one.place}): {exc.lines[0]}", _other_weights(config, stage)))
                 continue
             if checkpoint is not None:
                 given[one] = checkpoint
     finally:
         socket.setdefaulttimeout(before)
     return given, problems
+
+
+def _other_weights(config: Any, stage: Stage) -> str:
+    starter = "--weights starter"
+    if not fits_starter(config, stage):
+        starter = f"`posetools config {quoted(data_root_of(config))} {STARTER_SIZES} --pretrained starter`"
+    return (
+        f"use {starter} for the starter weights in posetools; or --weights none for random weights; or download the "
+        "file on another machine and pass it with --weights FILE"
+    )
 
 
 def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:

@@ -20,13 +20,17 @@ from tempfile import TemporaryDirectory
 from posetools.core.skeleton import Skeleton
 from posetools.core.stages import STAGES, Stage
 from posetools.errors import RequestError, RunError
+from posetools.mm.configs import load_config
 from posetools.mm.device import AUTO as ANY_DEVICE
 from posetools.mm.device import resolve_device, this_machine
+from posetools.mm.downloads import first_unreachable
 from posetools.mm.stack import prepare
+from posetools.mm.weights import weights_sources
 from posetools.recipes.emit import ChosenPair, check_absent, emit_pair, pair_paths
 from posetools.recipes.machine import GIB, Machine, busy_text
 from posetools.recipes.options import AUTO, DetOptions, PoseOptions, RecipeOptions
 from posetools.recipes.recipe import GPU_SHARE, Measurement
+from posetools.recipes.starter import may_start, with_starter
 from posetools.training.dry_run import Limits, dry_run
 from posetools.training.estimate import Timing
 from posetools.training.hooks import SilentListener, TrainListener
@@ -75,6 +79,7 @@ def emit_fitting(
     for stage in searched:
         measurement.search_batch(stage)
     if options.minutes is not None:
+        measurement.choose_weights()
         measurement.time(timed)
     return measurement.emit(out, overwrite=overwrite)
 
@@ -111,6 +116,22 @@ class _Measurement:
             pair = self.emit(Path(folder))
             train = pair.facts.train
             self._found[stage] = on_gpu(stage, pair.of(stage), train.images if stage == "det" else train.posed)
+
+    def choose_weights(self) -> None:
+        """Use the starter weights if the user set none and the stock weights cannot be downloaded."""
+        if not may_start(self._options):
+            return
+        prepare("posetools config --minutes")
+        with TemporaryDirectory() as folder:
+            pair = self.emit(Path(folder))
+            sources = [one.source for stage in STAGES for one in weights_sources(load_config(pair.of(stage)))]
+        missing = first_unreachable(sources)
+        if missing:
+            self._options = with_starter(self._options)
+            self._told.say(
+                f"{missing}: cannot be downloaded, so both models start from the starter weights in posetools; "
+                "to choose others, use --pretrained"
+            )
 
     def time(self, stages: Sequence[Stage]) -> None:
         """Time iterations, evaluations and the start of stages without given epochs."""

@@ -17,6 +17,7 @@ from posetools.mm.device import AUTO, check_device
 from posetools.mm.run_folder import checkpoint_to_resume
 from posetools.pairs.find import check_file
 from posetools.recipes.emit import find_pair
+from posetools.recipes.options import STARTER
 from posetools.training.spread.processes import Launcher
 from posetools.training.trackers import check_trackers
 
@@ -40,7 +41,8 @@ class TrainRequest:
         processes: how many processes to train with on the CPU; None: one.
         launcher: what started this process as one of several.
         amp: mixed precision.
-        weights: a file or URL that the whole model starts from, or ``none``; None: as the config says.
+        weights: a file or URL that the whole model starts from, ``starter`` (the file in posetools) or ``none``; None:
+            as the config says.
         epochs: the total; None: as the config says.
         seed: None: as the config says.
         skeleton: a built-in name or a file; None: the data set's.
@@ -107,8 +109,13 @@ def check_training(request: TrainRequest) -> None:
     check_options(request.cfg_options)
     check_trackers(request.trackers)
     weights = request.weights
-    if weights is not None and weights != NO_WEIGHTS and "://" not in weights:
-        check_file(Path(weights), "file of weights", hint=f"use --weights {NO_WEIGHTS} for random weights")
+    if weights is not None and weights not in (NO_WEIGHTS, STARTER) and "://" not in weights:
+        check_file(
+            Path(weights),
+            "file of weights",
+            hint=f"use --weights {STARTER} for those of posetools, {NO_WEIGHTS} for random ones; coco and imagenet are "
+            "options of `posetools config --pretrained`",
+        )
     path = request.config
     if path is not None:
         check_file(path, "config")

@@ -34,10 +34,11 @@ from posetools.mm.patches import patched_run
 from posetools.mm.run_folder import SKELETON, best_in, checkpoint_to_resume, resumable
 from posetools.mm.run_log import METRICS
 from posetools.mm.stack import prepare, require_train
-from posetools.mm.weights import WeightsHook
+from posetools.mm.weights import WeightsHook, starter_file
 from posetools.pairs.doubts import doubt_of_evaluations
 from posetools.recipes.emit import emit_pair
-from posetools.recipes.options import RecipeOptions
+from posetools.recipes.options import STARTER, RecipeOptions
+from posetools.recipes.starter import starter_pair
 from posetools.training.crops.cache import CropsCache, CropsHook, crops_cache
 from posetools.training.hooks import ProgressHook, SilentListener, TrainListener, defined_metrics
 from posetools.training.mishaps import FEWEST_KEPT, GuardHook, watched
@@ -149,7 +150,7 @@ def plan_run(request: TrainRequest, told: TrainListener) -> RunPlan:
         if left:
             return replace(planned, left=left)
     checkpoint = planned.checkpoint
-    _set_weights(config, request.weights, checkpoint)
+    _set_weights(config, request, checkpoint)
     skeleton = skeleton_of(data_root_of(config), request.skeleton)
     told.say(f"checking the data set {data_root_of(config)} and the config {config.filename}")
     device = by_first(lambda: check_run(config, request.stage, skeleton, device=asked, amp=request.amp, say=told.say))
@@ -215,7 +216,8 @@ def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
     data, path = request.folder, request.found_config()
     if path is None:
         skeleton = skeleton_of(data, request.skeleton)
-        pair = emit_pair(data, skeleton, RecipeOptions(), request.configs, machine=this_machine())
+        options = starter_pair() if request.weights == STARTER else RecipeOptions()
+        pair = emit_pair(data, skeleton, options, request.configs, machine=this_machine())
         told.say(f"no config for {data} in {request.configs}: wrote the default pair, {pair.det}, {pair.pose}")
         path = pair.of(request.stage)
     told.say(f"config: {path}")
@@ -252,10 +254,13 @@ def _set_seed(config: Any, recorded: int | None, asked: int | None, told: TrainL
     config.randomness = {**(config.get("randomness") or {}), "seed": recorded}
 
 
-def _set_weights(config: Any, weights: str | None, checkpoint: Path | None) -> None:
+def _set_weights(config: Any, request: TrainRequest, checkpoint: Path | None) -> None:
+    weights = request.weights
     if weights is not None or checkpoint is not None:
         drop_pretrained(config.model)
         config.load_from = None if weights == NO_WEIGHTS else weights
+        if weights == STARTER and checkpoint is None:
+            config.load_from = starter_file(config, request.stage)
     config.resume = checkpoint is not None
     if checkpoint is not None:
         config.load_from = str(checkpoint)
