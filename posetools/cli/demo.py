@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from posetools.cli.fit import PretrainedWeights
+from posetools.cli.options import Pretrained
 
 
 def demo(
@@ -19,7 +19,7 @@ def demo(
     ] = None,
     images: Annotated[int, typer.Option(min=10, help="Number of images to render.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the images, the split and the training.")] = 0,
-    pretrained: PretrainedWeights = None,
+    pretrained: Pretrained = "starter",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Delete the results of an earlier demo in --out, and start again.")
     ] = False,
@@ -35,8 +35,8 @@ def demo(
     from posetools.workflow.demo import demo as run
     from posetools.workflow.fit_request import FitRequest
 
-    pretrained = pretrained or "none"
-    minutes = minutes if minutes is not None else 7.0 if pretrained == "none" else 3.0
+    if minutes is None:
+        minutes = 7.0 if pretrained == "none" else 3.0
     typed = typed_options(
         {"--minutes": f"{minutes:g}", "--images": str(images), "--seed": str(seed), "--pretrained": pretrained}
     )

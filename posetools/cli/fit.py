@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from posetools.cli.convert import BoxFrom, From, Ignore, Map, OneObject, SkeletonName, SplitBy, Val
-from posetools.cli.options import pairs
+from posetools.cli.options import Pretrained, pairs
 
 _Source = Annotated[
     Path,
@@ -21,10 +21,6 @@ _Out = Annotated[
 ]
 Minutes = Annotated[float, typer.Option(help="Time limit for training both models.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Train without asking. Errors in the labels still stop it.")]
-PretrainedWeights = Annotated[
-    Literal["coco", "imagenet", "none"] | None,
-    typer.Option("--pretrained", help="Initial weights, as for `posetools config`.", show_default="as for config"),
-]
 _Det = Annotated[
     Literal["tiny", "s", "m", "l", "x"] | None, typer.Option(help="RTMDet size.", show_default="tiny; with a GPU m")
 ]
@@ -44,7 +40,7 @@ def fit(
     yes: Yes = False,
     det: _Det = None,
     pose: _Pose = None,
-    pretrained: PretrainedWeights = None,
+    pretrained: Pretrained = None,
     seed: _Seed = None,
     source_format: From = None,
     skeleton: SkeletonName = None,
@@ -70,7 +66,7 @@ def fit(
     from posetools.workflow.fit import fit as run
     from posetools.workflow.fit_request import FitRequest
 
-    out = out or Path("work_dirs") / source.resolve().stem
+    out = out or Path("work_dirs") / (source.resolve().stem if source.is_file() else source.resolve().name)
     typed = typed_options(
         {
             "--minutes": f"{minutes:g}",

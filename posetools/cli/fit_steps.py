@@ -61,7 +61,11 @@ class FitSteps(Steps):
     def agrees(self, estimate: DryRun) -> bool:
         """Print the estimate, and return whether to train."""
         print_estimate(estimate)
-        return self._yes or typer.confirm("Train now?", default=True)
+        try:
+            return self._yes or typer.confirm("Train now?", default=True)
+        except typer.Abort as exc:
+            # Ctrl-C in the question is as everywhere else.
+            raise KeyboardInterrupt from exc
 
     def evaluated(self, report: Report) -> None:
         """Print the metrics."""

@@ -37,15 +37,6 @@ COCO = "coco"
 STARTER = "starter"
 AUTO = "auto"
 
-# Initial weights of both models, and what each choice means: ``load_from`` and ``backbone`` of either stage.
-Pretrained: TypeAlias = Literal["coco", "imagenet", "none"]
-PRETRAINED: Mapping[Pretrained | None, tuple[str | None, str | None]] = {
-    "coco": (COCO, None),
-    "imagenet": (NONE, STOCK),
-    "none": (NONE, NONE),
-    None: (None, None),
-}
-
 Augmentation: TypeAlias = Literal["strong", "light"]
 Freeze: TypeAlias = Literal["none", "backbone"]
 Pretrained: TypeAlias = Literal["coco", "imagenet", "starter", "none"]
