@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-from posetools.cli.options import Pretrained
 
 
 def demo(
@@ -19,7 +17,10 @@ def demo(
     ] = None,
     images: Annotated[int, typer.Option(min=10, help="Number of images to render.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the images, the split and the training.")] = 0,
-    pretrained: Pretrained = "starter",
+    pretrained: Annotated[
+        Literal["coco", "imagenet", "starter", "none"],
+        typer.Option(help="Initial weights, as for `posetools config`; none: random weights."),
+    ] = "starter",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Delete the results of an earlier demo in --out, and start again.")
     ] = False,

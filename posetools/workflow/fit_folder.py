@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from posetools.errors import InputError, OutputError, RequestError, must_be
+from posetools.errors import InputError, OutputError, RequestError
 from posetools.files.disk import check_free, digest_of, read_json, write_json
-from posetools.files.locks import LOCK
 from posetools.files.walking import walk
 
 # Options as typed: each with its values, none for a switch.
@@ -120,10 +119,7 @@ def fingerprint(source: Path) -> dict[str, Any]:
     Raises:
         InputError: a folder cannot be read.
     """
-    if source.is_dir():
-        paths = [Path(at) / name for at, _, files in walk(source) for name, *_ in files if name != LOCK]
-    else:
-        paths = [source]
+    paths = [Path(at) / name for at, _, files in walk(source) for name, *_ in files] if source.is_dir() else [source]
     facts = []
     for path in paths:
         try:
@@ -142,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
         or not isinstance(document.get("options"), dict)
         or not isinstance(document.get("done"), dict)
     ):
-        raise InputError(path, "", must_be("made_by", repr(_MADE_BY), None), hint="choose another --out")
+        raise InputError(path, "", f"must be a record of {_MADE_BY}", hint="choose another --out")
     return document
 
 

@@ -199,7 +199,7 @@ class Watcher(FitSteps):
         return self._trains
 
     @contextmanager
-    def training(self) -> Iterator[TrainListener]:  # type: ignore[override]
+    def training(self) -> Iterator[TrainListener]:
         watcher = self
 
         class Trainer(Recorder):
@@ -312,7 +312,7 @@ def test_what_cannot_be_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_ctrl_c_between_runs_names_the_command(tmp_path: Path) -> None:
     class Stopper(Watcher):
-        def validated(self, report: object) -> None:
+        def validated(self, report: object) -> None:  # noqa: ARG002
             raise KeyboardInterrupt
 
     labels = write_labels(tmp_path / "critters", 2)

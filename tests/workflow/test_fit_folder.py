@@ -62,7 +62,7 @@ def test_overwrite_deletes_what_a_fit_made_and_nothing_else(tmp_path: Path) -> N
 def test_a_folder_that_no_fit_made_is_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / RECORD).write_text(text)
     for overwrite in (False, True):
-        with pytest.raises(InputError, match="must be 'posetools fit'"):
+        with pytest.raises(InputError, match="must be a record of posetools fit"):
             _started(tmp_path, {}, overwrite=overwrite)
     (tmp_path / RECORD).rename(tmp_path / "thesis.tex")
     for overwrite in (False, True):
