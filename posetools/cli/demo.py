@@ -38,9 +38,7 @@ def demo(
 
     if minutes is None:
         minutes = 7.0 if pretrained == "none" else 3.0
-    typed = typed_options(
-        {"--minutes": f"{minutes:g}", "--images": str(images), "--seed": str(seed), "--pretrained": pretrained}
-    )
+    typed = typed_options({"--minutes": minutes, "--images": images, "--seed": seed, "--pretrained": pretrained})
     command = command_of("demo", None, {"--out": [str(out)], **typed}, yes=False)
     request = FitRequest(source=out / LABELME, out=out, minutes=minutes, pretrained=pretrained, seed=seed)
     # The names are numbered, but the images are not frames of a clip.

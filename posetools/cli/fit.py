@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from posetools.cli.convert import BoxFrom, From, Ignore, Map, OneObject, SkeletonName, SplitBy, Val
 from posetools.cli.options import Pretrained, pairs
+from posetools.cli.source_options import BoxFrom, From, Ignore, Map, OneObject, SkeletonName, SplitBy, Val
 
 _Source = Annotated[
     Path,
@@ -31,6 +31,22 @@ _Seed = Annotated[int | None, typer.Option(min=0, help="Random seed of split and
 _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Delete the results of an earlier fit in --out, and start again.")
 ]
+# The options that a later call must repeat, and their parameters.
+_OPTIONS = {
+    "--minutes": "minutes",
+    "--det": "det",
+    "--pose": "pose",
+    "--pretrained": "pretrained",
+    "--seed": "seed",
+    "--from": "source_format",
+    "--skeleton": "skeleton",
+    "--map": "names",
+    "--ignore": "ignore",
+    "--one-object-per-image": "one_object",
+    "--box-from": "box_from",
+    "--val": "val",
+    "--split-by": "split_by",
+}
 
 
 def fit(
@@ -59,6 +75,7 @@ def fit(
 
     Exit status: 0 done; 1 the labels have errors, or a step failed; 2 could not run.
     """
+    given = {**locals(), "box_from": None if box_from == "annotation" else box_from}
     from posetools.cli.fit_steps import FitSteps, command_of, print_fit, typed_options
     from posetools.datasets.convert import ConvertRequest
     from posetools.datasets.split import DEFAULT_SEED
@@ -67,23 +84,7 @@ def fit(
     from posetools.workflow.fit_request import FitRequest
 
     out = out or Path("work_dirs") / (source.resolve().stem if source.is_file() else source.resolve().name)
-    typed = typed_options(
-        {
-            "--minutes": f"{minutes:g}",
-            "--det": det,
-            "--pose": pose,
-            "--pretrained": pretrained,
-            "--seed": None if seed is None else str(seed),
-            "--from": source_format,
-            "--skeleton": skeleton,
-            "--map": names,
-            "--ignore": ignore,
-            "--one-object-per-image": one_object,
-            "--box-from": None if box_from == "annotation" else box_from,
-            "--val": None if val is None else f"{val:g}",
-            "--split-by": split_by,
-        }
-    )
+    typed = typed_options({option: given[name] for option, name in _OPTIONS.items()})
     read = ReadOptions(names=pairs(names or ()), ignore=frozenset(ignore or ()), one_object=one_object)
     conversion = ConvertRequest(sources=(), out=out, source_format=source_format, skeleton=skeleton, val=val)
     read = replace(read, box_from=box_from)

@@ -48,7 +48,7 @@ class FitSteps(Steps):
 
     def converted(self, result: ConvertResult, request: ConvertRequest) -> None:
         """Print a conversion, or the findings that prevent it."""
-        print_conversion(result, request)
+        print_conversion(result, request, following=False)
 
     def validated(self, report: ValidationReport) -> None:
         """Print the findings of the data set."""
@@ -80,13 +80,18 @@ class FitSteps(Steps):
         print_verified(report, bundle, console())
 
 
-def typed_options(values: Mapping[str, str | bool | Sequence[str] | None]) -> TypedOptions:
+def typed_options(values: Mapping[str, str | bool | float | Sequence[str] | None]) -> TypedOptions:
     """Return the given options as typed; None, False and an empty list are not given."""
-    given = {name: value for name, value in values.items() if value}
-    return {
-        name: () if value is True else [value] if isinstance(value, str) else list(value or ())
-        for name, value in given.items()
-    }
+    # 0 is given.
+    return {name: _texts(value) for name, value in values.items() if value or (value == 0 and value is not False)}
+
+
+def _texts(value: str | bool | float | Sequence[str]) -> Sequence[str]:
+    if value is True:
+        return ()
+    if isinstance(value, int | float):
+        return [f"{value:g}"]
+    return [value] if isinstance(value, str) else list(value)
 
 
 def command_of(command: str, source: Path | None, options: TypedOptions, *, yes: bool) -> str:

@@ -81,6 +81,7 @@ def fit(request: FitRequest, listener: FitListener) -> FitResult:
         StoppedError: the user stopped it; the message says how to continue.
         OutputError: something cannot be written.
     """
+    require_train("posetools fit")
     source = request.source
     if not source.exists() and not in_zip(source):
         raise RequestError(f"{source}: must be a folder or file with labels, but does not exist")

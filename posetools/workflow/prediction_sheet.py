@@ -15,7 +15,7 @@ from posetools.labeling.sheet import HIDDEN, Legend, LegendRow, contact_sheet, r
 from posetools.pairs.pipeline import PosePipeline
 
 # Images on the sheet, in a row, and the longer side of each in pixels: small images are enlarged.
-SHOWN, _COLUMNS, _SIDE = 8, 2, 480
+SHOWN, _COLUMNS, _LONG_SIDE = 8, 2, 480
 # Orange, blue and white differ for color-blind readers, too; boxes are green.
 _SIDE_COLORS: dict[int, Color] = {-1: (255, 120, 0), 1: (0, 170, 255), 0: (255, 255, 255)}
 _SIDE_NAMES = {-1: "left side", 1: "right side", 0: "neither side"}
@@ -39,7 +39,7 @@ def prediction_sheet(dataset: Dataset, pipeline: PosePipeline) -> Pillow.Image:
     count = min(SHOWN, len(dataset.images))
     chosen = dataset.select_images(np.linspace(0, len(dataset.images) - 1, count).round().astype(int).tolist())
     skeleton = _by_side(chosen.skeleton)
-    tile = fitting_size(chosen.images[0].size, (_SIDE, _SIDE))
+    tile = fitting_size(chosen.images[0].size, (_LONG_SIDE, _LONG_SIDE))
     whole = _COLUMNS * 2 * tile[0], -(-count // _COLUMNS) * tile[1]
     style = Style(box_color=_BOX, scale=_THICK * reduction(whole), smallest_text=readable_text(whole, tile[0]))
     tiles, captions = [], []
