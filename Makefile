@@ -15,7 +15,7 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest install-ops demo test road test-core test-oldest test-ops test-pip test-peers coverage mutation faults fuzz bench docs lint format generate clean
+.PHONY: help install install-core install-oldest install-ops demo starter test road test-core test-oldest test-ops test-pip test-peers coverage mutation faults fuzz bench docs lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,9 @@ test-ops: .venv-ops/.train  ## compare the ops in use with mmcv's compiled ones:
 
 demo: install  ## run the full pipeline on rendered cars: from labelme files to a trained and evaluated pair
 	@.venv/bin/posetools demo --out demo
+
+starter: install  ## train the starter weights in posetools/weights/ again (hours; call it again to resume)
+	@.venv/bin/python -m tools.starter
 
 test: install lint  ## run the linters, mypy and all tests
 	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest $(IN_PARALLEL)

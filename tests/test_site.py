@@ -65,7 +65,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page_files() -> list[tuple[str, Path]]:
     """Return the name in the site and the file of every page."""
     others = {"index": "README.md", "contributing": "CONTRIBUTING.md", "security": "SECURITY.md"}
-    others |= {"changelog": "CHANGELOG.md", "benchmarks": "benchmarks/README.md"}
+    others |= {
+        "changelog": "CHANGELOG.md",
+        "benchmarks": "benchmarks/README.md",
+        "starter-weights": "posetools/weights/README.md",
+    }
     named = [(name, ROOT / file) for name, file in others.items()]
     return named + [(path.stem, path) for path in sorted((ROOT / "docs").glob("*.md"))]
 
@@ -113,6 +117,7 @@ def test_a_broken_link_stops_the_build(tmp_path: Path, link: str) -> None:
     copy = tmp_path / "copy"
     for name in ("docs", "tools", "benchmarks", "notebooks"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "posetools/weights", copy / "posetools/weights", ignore=shutil.ignore_patterns("*.pth"))
     for path in (*ROOT.glob("*.md"), ROOT / "mkdocs.yml"):
         shutil.copy(path, copy)
     with (copy / "docs" / "install.md").open("a", encoding="utf-8") as page:

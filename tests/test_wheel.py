@@ -87,6 +87,8 @@ def test_the_package_and_its_skeletons_come_from_the_wheel(installed: Installed)
     assert all(Path(place).is_relative_to(installed.venv) for place in places)
     names = zipfile.ZipFile(installed.wheel).namelist()
     assert {"posetools/schemas/car8.yaml", "posetools/schemas/coco17.yaml", "posetools/py.typed"} <= set(names)
+    assert {f"posetools/weights/{name}" for name in ("rtmdet-tiny_car8.pth", "rtmpose-t_car8.pth")} <= set(names)
+    assert "posetools/weights/README.md" in names
     assert not [name for name in names if name.startswith(("tests/", "docs/", "data/"))]
 
 

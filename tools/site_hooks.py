@@ -24,6 +24,7 @@ PAGES = {
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
+    "posetools/weights/README.md": "starter-weights.md",
     "notebooks/road.ipynb": "road.ipynb",
 }
 _FILES = {page: file for file, page in PAGES.items()}

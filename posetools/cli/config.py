@@ -203,9 +203,9 @@ def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
     from posetools.core.stages import STAGES
     from posetools.recipes.options import PRETRAINED
 
-    load_from, backbone = PRETRAINED[given["pretrained"]]
+    load_from, *backbones = PRETRAINED[given["pretrained"]]
     stated: dict[str, dict[str, object]] = {"": {name: given[name] for name in ("minutes", "workers", "seed")}}
-    for stage in STAGES:
+    for stage, backbone in zip(STAGES, backbones, strict=True):
         both = ("stage2_epochs", "val_interval", "augmentation", "freeze")
         table: dict[str, object] = {name: given[name] for name in both}
         for name in ("input_size", "epochs", "lr", "batch_size"):

@@ -41,13 +41,13 @@ Augmentation: TypeAlias = Literal["strong", "light"]
 Freeze: TypeAlias = Literal["none", "backbone"]
 Pretrained: TypeAlias = Literal["coco", "imagenet", "starter", "none"]
 
-# The values of --pretrained as (load_from, backbone) of both stages; None: not set.
-PRETRAINED: Mapping[Pretrained | None, tuple[str | None, str | None]] = {
-    "coco": (COCO, None),
-    "imagenet": (NONE, STOCK),
-    "starter": (STARTER, None),
-    "none": (NONE, NONE),
-    None: (None, None),
+# The values of --pretrained as load_from of both models, and backbone of each; None: not set.
+PRETRAINED: Mapping[Pretrained | None, tuple[str | None, str | None, str | None]] = {
+    "coco": (COCO, None, None),
+    "imagenet": (NONE, STOCK, STOCK),
+    "starter": (STARTER, None, None),
+    "none": (NONE, NONE, NONE),
+    None: (None, None, None),
 }
 
 

@@ -193,7 +193,11 @@ OPTIONS: list[tuple[str, Stage, dict[str, Any], list[str]]] = [
         "weights out of reach",
         "det",
         {"weights": "http://127.0.0.1:9/rtmdet.pth"},
-        ["weights (load_from): http://127.0.0.1:9/rtmdet.pth: cannot be downloaded", "--weights FILE"],
+        [
+            "weights (load_from): http://127.0.0.1:9/rtmdet.pth: cannot be downloaded",
+            "--weights starter",
+            "--weights FILE",
+        ],
     ),
     ("no such GPU", "det", {"device": "cuda:99"}, ["--device cuda:99: this environment has", "--device auto"]),
     ("mixed precision on the CPU", "pose", {"amp": True}, ["--amp requires a GPU", "omit --amp"]),
@@ -216,7 +220,7 @@ def test_what_would_waste_a_night_is_refused(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"weights": "gone.pth"}, "gone.pth: file of weights does not exist\n  use --weights none for random weights"),
+        ({"weights": "gone.pth"}, "gone.pth: file of weights does not exist\n  use --weights starter for those of"),
         ({"device": "tpu"}, "--device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
     ],
 )
