@@ -299,10 +299,12 @@ class FitRun:
 
     def _recipe(self, det: DetSize, pose: PoseSize) -> RecipeOptions:
         request = self._request
-        load_from, backbone = PRETRAINED[request.pretrained]
-        weights = {"load_from": load_from, "backbone": backbone}
-        both = {"minutes": request.minutes, "seed": request.seed}
-        return build_options(None, {"": both, "det": {"size": det, **weights}, "pose": {"size": pose, **weights}})
+        load_from, *backbones = PRETRAINED[request.pretrained]
+        own = {
+            stage: {"size": size, "load_from": load_from, "backbone": backbone}
+            for stage, size, backbone in zip(STAGES, (det, pose), backbones, strict=True)
+        }
+        return build_options(None, {"": {"minutes": request.minutes, "seed": request.seed}, **own})
 
     def _estimate(self, pair: EmittedPair) -> Mapping[str, Any]:
         """Try the training, and ask whether to begin."""

@@ -43,9 +43,8 @@ def test_a_pair_that_is_not_usable(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_options_as_typed() -> None:
-    typed = typed_options(
-        {"--minutes": 60.0, "--seed": 0, "--map": ["a=b", "c=d"], "--one": True, "--two": False, "--det": None}
-    )
+    given: dict[str, str | bool | float | list[str] | None] = {"--minutes": 60.0, "--seed": 0, "--map": ["a=b", "c=d"]}
+    typed = typed_options({**given, "--one": True, "--two": False, "--det": None, "--ignore": []})
     assert typed == {"--minutes": ["60"], "--seed": ["0"], "--map": ["a=b", "c=d"], "--one": ()}
     assert command_of("fit", Path("my labels"), typed, yes=True) == (
         "posetools fit 'my labels' --minutes 60 --seed 0 --map a=b --map c=d --one --yes"
