@@ -20,7 +20,7 @@ from posetools.workflow.fit_request import FitListener, FitRequest, FitResult
 LABELME = "labelme"
 FEWEST_IMAGES = 10
 _SIZE = (320, 240)
-_FRAMES = 40
+_CLIP_FRAMES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def demo(request: DemoRequest, listener: FitListener) -> FitResult:
         bundle = folder.bundle
         run.say_step("predict on a rendered clip", "predict", clip, "--bundle", bundle, "--output-root", predicted)
         with listener.progress() as progress:
-            render_clip(clip, frames=_FRAMES, size=_SIZE, seed=request.seed, progress=progress)
+            render_clip(clip, frames=_CLIP_FRAMES, size=_SIZE, seed=request.seed, progress=progress)
             sources = open_sources([str(clip)])
             report = predict(PredictRequest(output_root=predicted), sources, PosePipeline.from_bundle(bundle), progress)
         return {"frames": report.images, "objects": report.objects}

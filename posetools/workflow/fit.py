@@ -300,7 +300,7 @@ class FitRun:
     def _recipe(self, det: DetSize, pose: PoseSize) -> RecipeOptions:
         request = self._request
         load_from, *backbones = PRETRAINED[request.pretrained]
-        own = {
+        own: dict[str, dict[str, object]] = {
             stage: {"size": size, "load_from": load_from, "backbone": backbone}
             for stage, size, backbone in zip(STAGES, (det, pose), backbones, strict=True)
         }
