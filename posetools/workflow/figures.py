@@ -11,6 +11,9 @@ from posetools.evaluation.report import Report
 from posetools.evaluation.scoring import pck_of
 from posetools.recipes.budget import BOX_AP50, PCK, USABLE, verdict
 
+# The code of the remark that keypoints are no better than the mean pose, which can have a high PCK.
+_MEAN_POSE = "mean-pose"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitFigures:
@@ -43,11 +46,12 @@ class FitFigures:
             ("pose", PCK, pck_of(report.labeled.scores)),
         )
         sentences = [verdict(measure, score, *trained[stage]) for stage, measure, score in judged]
+        codes = {one.code for of_part in report.remarks.values() for one in of_part}
         return cls(
             images=len(report.truth.images),
             objects=len(report.truth),
             metrics=dict(_metrics(report)),
-            usable=all(score is not None and score >= USABLE for _, _, score in judged),
+            usable=_MEAN_POSE not in codes and all(score is not None and score >= USABLE for _, _, score in judged),
             sentences=(*sentences, *report.sentences),
         )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from posetools.core.dataset import Dataset
+from posetools.evaluation.remarks import Remark
 from posetools.evaluation.report import Report, Subject
 from posetools.evaluation.run import measure
 from posetools.synth.dataset import render_set
@@ -33,6 +35,14 @@ def test_a_good_pair(cars: Dataset) -> None:
     assert figures.metrics["pose AP, detected boxes"] == report.detected.scores.oks.ap
     assert figures.sentences[0].endswith("is usable (0.5 or more); trained 900 of the recipe's 900 iterations")
     assert FitFigures.from_dict(json.loads(json.dumps(figures.as_dict()))) == figures
+
+
+def test_keypoints_no_better_than_the_mean_pose_are_not_usable(cars: Dataset) -> None:
+    report = _report(cars, blur=0.001)
+    report = replace(report, remarks={"poses, labeled boxes": (Remark("mean-pose", "as bad as the mean pose"),)})
+    figures = FitFigures.of(report, {"det": (900, 900), "pose": (900, 900)})
+    assert not figures.usable
+    assert figures.sentences[-1] == "poses, labeled boxes: as bad as the mean pose"
 
 
 def test_one_bad_half_is_enough(cars: Dataset) -> None:
