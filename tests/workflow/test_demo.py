@@ -22,7 +22,7 @@ def test_the_demo_goes_through_every_step_and_continues(tmp_path: Path, monkeypa
     assert re.findall(r"\$ posetools (\w+)", done.out) == [
         "convert", "validate", "config", "train", "train", "train", "eval", "plot", "export", "verify", "predict",
     ]  # fmt: skip
-    assert "$ posetools convert demo/labelme --out demo/data --split-by image --seed 3" in done.out
+    assert "$ posetools convert demo/labelme --out demo/data --seed 3 --split-by image" in done.out
     assert "--pretrained starter" in done.out
     out = tmp_path / "demo"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo"]
