@@ -111,7 +111,7 @@ def test_labelme_files_become_a_data_set_that_is_valid(installed: Installed) -> 
 def test_help_lists_the_commands(installed: Installed) -> None:
     done = installed.run("posetools", "--help")
     assert done.returncode == 0, done.stderr
-    for command in ("convert", "validate", "split", "config", "train", "eval", "demo", "doctor", "skeleton"):
+    for command in ("convert", "validate", "split", "config", "train", "eval", "fit", "demo", "doctor", "skeleton"):
         assert f" {command} " in done.stdout
 
 
@@ -120,7 +120,8 @@ def test_help_lists_the_commands(installed: Installed) -> None:
     [
         ["train", "cars", "--stage", "det"],
         ["eval", "best.pth", "--stage", "pose"],
-        ["demo", "--quick"],
+        ["demo", "--images", "10"],
+        ["fit", "cars", "--yes"],
         ["doctor"],
     ],
     ids=lambda command: command[0],

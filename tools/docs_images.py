@@ -125,6 +125,6 @@ if __name__ == "__main__":
     simulated()
     review()
     if demo:
-        posetools("plot", demo / "work_dirs", "--out", "curves.png")
+        posetools("plot", demo, "--out", "curves.png")
         save(Image.open("curves.png"), "curves.webp")
         Image.open(demo / "predictions.png").quantize(128).save(IMAGES / "demo.png", optimize=True)

@@ -37,7 +37,8 @@ publish: Write a checkpoint to share: weights, config, skeleton and metrics, wit
 export: Export a trained pair as one file, a bundle, that runs on ONNX without OpenMMLab.
 verify: Run a bundle on its own samples and compare the results with those of its export.
 Getting started
-demo: Run the whole workflow on rendered cars: convert, validate, config, train, eval, predict.
+fit: Train a pair on labeled images in one command: convert, validate, config, train, eval, export, verify.
+demo: Run `posetools fit` on rendered cars, from labelme files to a verified bundle, and predict on a clip.
 doctor: Check whether this environment can train, and say how to fix it.
 skeleton: Show a skeleton, check a skeleton file, or write a new one.
 

@@ -196,7 +196,7 @@ def config(
     shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()
     with shown as listener:
         pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
-    _print(pair, explain=explain)
+    print_pair(pair, explain=explain)
     elsewhere = "" if out == Path("configs") else f" --configs {out}"
     print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
 
@@ -231,7 +231,8 @@ def _own(own: object, shared: object) -> object:
 _TITLES = {"det": "RTMDet", "pose": "RTMPose", "": "both"}
 
 
-def _print(pair: ChosenPair, *, explain: bool) -> None:
+def print_pair(pair: ChosenPair, *, explain: bool = False) -> None:
+    """Print the files and notes of a pair of configs; with ``explain`` also each choice."""
     out = console()
     if explain:
         out.print(printable(f"data: {pair.facts.shapes}"), markup=False)

@@ -14,6 +14,17 @@ import typer
 
 from posetools.cli.console import console, print_counts, print_findings, print_next, progress, say
 from posetools.cli.options import Out, pairs, source_path
+from posetools.cli.source_options import (
+    FORMAT_NAMES,
+    BoxFrom,
+    From,
+    Ignore,
+    Map,
+    OneObject,
+    SkeletonName,
+    SplitBy,
+    Val,
+)
 from posetools.errors import RequestError, counted, must_be
 
 if TYPE_CHECKING:
@@ -25,7 +36,6 @@ _points = partial(typer.Option, rich_help_panel="Keypoints and boxes")
 _files = partial(typer.Option, rich_help_panel="Source files")
 _split = partial(typer.Option, rich_help_panel="Splits")
 _output = partial(typer.Option, rich_help_panel="Output")
-_FORMATS = "labelme, yolo-pose, coco, cvat, label-studio, via, deeplabcut, sleap"
 
 Sources = Annotated[
     list[Path],
@@ -36,36 +46,8 @@ Sources = Annotated[
         "docs/scale.md).",
     ),
 ]
-From = Annotated[
-    str | None,
-    typer.Option(
-        "--from", metavar="FORMAT", help=f"Source format: {_FORMATS} or custom.", show_default="auto-detected"
-    ),
-]
-To = Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"Output format: {_FORMATS}.")]
-SkeletonName = Annotated[
-    str | None,
-    typer.Option(
-        "--skeleton",
-        metavar="NAME|FILE",
-        help="Skeleton: car8, coco17 or a skeleton file.",
-        show_default="the source's own skeleton.yaml, data set or labels; else car8",
-    ),
-]
-Val = Annotated[
-    float | None,
-    _split(help="Fraction of images for validation.", show_default="the source's own train and val, else 0.1"),
-]
+To = Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"Output format: {FORMAT_NAMES}.")]
 Seed = Annotated[int, _split(help="Random seed of the split.")]
-SplitBy = Annotated[
-    str | None,
-    _split(
-        metavar="image|parent|REGEX",
-        help="Images to keep in the same split. image: each on its own; parent: those of a folder; REGEX: those with "
-        "the same first group, or the same match, in their names.",
-        show_default="the frames of a clip, if names look like frames; else image",
-    ),
-]
 Images = Annotated[
     Literal["copy", "hardlink", "symlink", "none"],
     _output(help="How to put the image files in the output. none: leave them where they are."),
@@ -88,26 +70,8 @@ ImageRoot = Annotated[
         help="Another folder or zip file with images; the longest matching end of a path wins. Repeatable.",
     ),
 ]
-Map = Annotated[
-    list[str] | None,
-    _labels(
-        "--map",
-        metavar="OLD=NEW",
-        help="Rename label OLD to NEW, a name in the skeleton. OLD may have the wildcards * and ?. Repeatable.",
-    ),
-]
-Ignore = Annotated[
-    list[str] | None,
-    _labels(metavar="LABEL", help="Leave out and count this label; may have the wildcards * and ?. Repeatable."),
-]
 Categories = Annotated[
     str | None, _labels(metavar="A,B,...", help="Read only objects with these labels; leave out and count all others.")
-]
-OneObject = Annotated[
-    bool,
-    _labels(
-        "--one-object-per-image", help="Every image shows one object; all points in it are the object's keypoints."
-    ),
 ]
 KeypointsFrom = Annotated[
     Literal["annotation", "categories"],
@@ -123,13 +87,6 @@ Encoding = Annotated[
         metavar="NAME",
         help="Encoding of labelme files and of names in zip files, such as gbk or cp437.",
         show_default="UTF-8",
-    ),
-]
-BoxFrom = Annotated[
-    Literal["annotation", "keypoints", "outlines"],
-    _points(
-        help="Box of an object that has none. annotation: an error; keypoints: around its labeled keypoints; "
-        "outlines: also take polygons with as many corners as keypoints as object outlines."
     ),
 ]
 BoxMargin = Annotated[
@@ -249,11 +206,11 @@ def convert(
     request = replace(request, bake_rotation=bake_rotation, keep_going=keep_going, overwrite=overwrite)
     with progress() as report:
         result = convert(request, report)
-    raise typer.Exit(_print(result, request))
+    raise typer.Exit(print_conversion(result, request))
 
 
-def _print(result: ConvertResult, request: ConvertRequest) -> int:
-    """Print the result; return the exit status."""
+def print_conversion(result: ConvertResult, request: ConvertRequest, *, following: bool = True) -> int:
+    """Print the result, and with ``following`` the next command; return the exit status."""
     from posetools.core.findings import Severity
 
     print_findings(result.findings, console())
@@ -272,7 +229,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     if errors:
         notes.append(f"{counted(errors, 'error')}: the images or objects named there are not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)
-    if request.target_format == "coco":
+    if following and request.target_format == "coco":
         print_next(request.out, result.counts)
     return 1 if errors else 0
 

@@ -1,72 +1,51 @@
-"""``posetools demo``: the whole workflow on rendered cars."""
+"""``posetools demo``: a fit of rendered cars."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from posetools.workflow.demo import DemoResult
-
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder. An earlier demo in it is replaced.")] = Path(
-        "demo"
-    ),
-    minutes: Annotated[float, typer.Option(help="Training time of both models together.")] = 6.0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path("demo"),
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Time limit for training both models.", show_default="3; with random weights 7"),
+    ] = None,
+    images: Annotated[int, typer.Option(min=10, help="Number of images to render.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the images, the split and the training.")] = 0,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Run each step with two iterations: a test without useful results.")
-    ] = False,
+    pretrained: Annotated[
+        Literal["coco", "imagenet", "starter", "none"],
+        typer.Option(help="Initial weights, as for `posetools config`; none: random weights."),
+    ] = "starter",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier demo even if its folder has other files.")
+        bool, typer.Option("--overwrite", help="Delete the results of an earlier demo in --out, and start again.")
     ] = False,
 ) -> None:
-    """Run the whole workflow on rendered cars: convert, validate, config, train, eval, predict.
+    """Run `posetools fit` on rendered cars, from labelme files to a verified bundle, and predict on a clip.
 
-    Each step prints its command. Takes about 7 minutes on two cores. Nothing is downloaded.
+    Each step prints its command. The same call again continues a stopped demo.
     """
-    from posetools.cli.steps import Steps
+    from posetools.cli.fit_steps import FitSteps, command_of, print_fit, typed_options
+    from posetools.datasets.convert import ConvertRequest
     from posetools.recipes.machine import busy_text
-    from posetools.workflow.demo import QUICK, DemoRequest, Settings
+    from posetools.workflow.demo import LABELME, DemoRequest
     from posetools.workflow.demo import demo as run
+    from posetools.workflow.fit_request import FitRequest
 
-    settings = QUICK if quick else Settings()
-    request = DemoRequest(out=out, minutes=minutes, seed=seed, settings=settings, overwrite=overwrite)
-    steps = Steps()
+    if minutes is None:
+        minutes = 7.0 if pretrained == "none" else 3.0
+    typed = typed_options({"--minutes": minutes, "--images": images, "--seed": seed, "--pretrained": pretrained})
+    command = command_of("demo", None, {"--out": [str(out)], **typed}, yes=False)
+    request = FitRequest(source=out / LABELME, out=out, minutes=minutes, pretrained=pretrained, seed=seed)
+    # The names are numbered, but the images are not frames of a clip.
+    conversion = ConvertRequest(sources=(), out=out, seed=seed, split_by="image")
+    typed = {**typed, "--split-by": ["image"]}
+    request = replace(request, conversion=conversion, typed=typed, command=command, overwrite=overwrite)
+    steps = FitSteps(yes=True)
     if busy_text():
         steps.say(busy_text())
-    print_result(run(request, steps))
-
-
-def print_result(result: DemoResult) -> None:
-    """Print the metrics, the times and the files to open."""
-    from posetools.cli.console import console, escape, table_of
-    from posetools.evaluation.scoring import pck_of
-    from posetools.evaluation.tables import number
-    from posetools.recipes.budget import BOX_AP50, PCK, verdict
-
-    out = console()
-    boxes = result.det.det.scores
-    rows = [("detector", "images", "AP50", number(boxes.ap50)), ("", "", "AP (0.5:0.95)", number(boxes.ap))]
-    for boxes_are, part in result.pose.sides.items():
-        model = "pose estimator" if part is result.pose.labeled else ""
-        points = {subset: scores.overall.as_dict()["PCK@0.1"] for subset, scores in part.scores.points.items()}
-        rows.append((model, boxes_are, "PCK@0.1", number(points["labelled"])))
-        rows.append(("", "", "PCK@0.1, visible points", number(points["visible"])))
-        rows.append(("", "", "OKS AP", number(part.scores.oks.ap)))
-    out.print()
-    out.print(table_of(rows, "model", "on", "metric", "value", title="on validation images"))
-    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
-    out.print(f"{sum(result.seconds.values()) / 60:.1f} minutes: {times}")
-    trained = " and ".join(f"{count} iterations ({stage})" for stage, count in result.iterations.items())
-    out.print(f"trained from random weights for {trained}; a real training run takes hours, not minutes")
-    judged = {"det": (BOX_AP50, boxes.ap50), "pose": (PCK, pck_of(result.pose.labeled.scores))}
-    for stage, plan in result.plans.items():
-        if plan.enough:
-            out.print(f"{stage}: {verdict(*judged[stage], result.iterations[stage], plan.enough)}", soft_wrap=True)
-    out.print("\nopen:")
-    for path, what in result.files.items():
-        out.print(f"  {escape(str(path))}  {escape(what)}")
+    print_fit(run(DemoRequest(fit=request, images=images, seed=seed), steps), command)

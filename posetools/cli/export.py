@@ -105,7 +105,7 @@ def export(
     )
     with progress() as report_progress:
         result = run_export(request, report_progress)
-    _print(result, console())
+    print_export(result, console())
 
 
 def _default_out(run: Path | None) -> Path:
@@ -128,7 +128,8 @@ def _pair(det: ModelName | None, pose: ModelName | None, run: Path | None) -> Pa
     return named_pair(det, pose, "posetools export") if det and pose else pair_of_run(Path(run or ""))
 
 
-def _print(result: ExportResult, out: Console) -> None:
+def print_export(result: ExportResult, out: Console) -> None:
+    """Print the size of a bundle and how it was compared, and the commands that use it."""
     skeleton = result.manifest.skeleton
     out.print(
         f"[bold]{escape(str(result.out))}[/]: {skeleton.name}, {skeleton.num_keypoints} keypoints of "

@@ -107,13 +107,14 @@ def validate(
             write_report(found, report, progress=tell)
     if json:
         write_json(json, found.as_dict())
-    _print(found)
+    print_validation(found)
     if report:
         print(printable(f"wrote {report}"))
     raise typer.Exit(0 if found.ok(strict) else 1)
 
 
-def _print(report: ValidationReport) -> None:
+def print_validation(report: ValidationReport) -> None:
+    """Print the findings, counts and verdict."""
     out = console()
     for path, repairs in report.fixed.items():
         out.print(f"fixed {escape(str(path))} (changes: {len(repairs)})")

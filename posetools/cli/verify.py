@@ -35,10 +35,14 @@ def verify(
     pipeline = PosePipeline.from_bundle(bundle, PipelineOptions(device=device))
     archive = Bundle.open(bundle)
     report = compare_samples(archive.manifest, archive.sample_images(), pipeline)
-    out = console()
+    print_verified(report, bundle, console())
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def print_verified(report: VerifyReport, bundle: Path, out: Console) -> None:
+    """Print what is in a bundle, and how its results differ from those of its export."""
     _print_manifest(report.manifest, bundle, out)
     _print_samples(report, out)
-    raise typer.Exit(0 if report.ok else 1)
 
 
 def _print_manifest(manifest: Manifest, bundle: Path, out: Console) -> None:

@@ -28,7 +28,7 @@ def keypoint_colors(names: Sequence[str], counterparts: Sequence[int]) -> tuple[
         names: the K names, with words for left and right.
         counterparts: K indices: the keypoint that each becomes in a mirrored image, or itself.
     """
-    return _colors(counterparts, _sides(names, counterparts))
+    return _colors(counterparts, sides_of(names, counterparts))
 
 
 def link_colors(names: Sequence[str], counterparts: Sequence[int], edges: Sequence[tuple[int, int]]) -> tuple[RGB, ...]:
@@ -39,7 +39,7 @@ def link_colors(names: Sequence[str], counterparts: Sequence[int], edges: Sequen
         counterparts: K indices: the keypoint that each becomes in a mirrored image, or itself.
         edges: the links as pairs of indices.
     """
-    of_points = _sides(names, counterparts)
+    of_points = sides_of(names, counterparts)
     places = {frozenset(edge): place for place, edge in enumerate(edges)}
     mirrors, sides = [], []
     for place, (a, b) in enumerate(edges):
@@ -52,7 +52,7 @@ def link_colors(names: Sequence[str], counterparts: Sequence[int], edges: Sequen
     return _colors(mirrors, sides)
 
 
-def _sides(names: Sequence[str], counterparts: Sequence[int]) -> list[int]:
+def sides_of(names: Sequence[str], counterparts: Sequence[int]) -> list[int]:
     """Return -1 for left, 1 for right, 0 for neither; in a pair without side words, the first is left."""
     sides = [0] * len(names)
     for place, other in enumerate(counterparts):

@@ -128,6 +128,15 @@ def draw_instances(
     return drawn
 
 
+def draw_note(image: Pillow.Image, text: str, *, size: float, color: Color = BOX_COLOR) -> Pillow.Image:
+    """Return a copy of the image, RGB, with a text ``size`` pixels high on a colored background in its center."""
+    drawn = image.copy() if image.mode == "RGB" else image.convert("RGB")
+    size = min(size, size * 0.9 * drawn.width / font_of(round(size)).getlength(text))
+    left = (drawn.width - font_of(round(size)).getlength(text)) / 2 - size / 5
+    _tag(drawn, (left, drawn.height / 2 + size), text, size, color)
+    return drawn
+
+
 def paint_heatmaps(image: Pillow.Image, heatmaps: npt.NDArray[np.float32], crops: Floats) -> Pillow.Image:
     """Return a copy of the image, RGB, with heatmaps over it: blue to red, transparent where they are low.
 

@@ -45,5 +45,6 @@ def verdict(measure: str, score: float | None, done: int, enough: int) -> str:
         return f"{measure} could not be measured; {ran}"
     if score >= USABLE:
         return f"{measure} {score:.3f} is usable ({USABLE} or more); {ran}"
-    more = f"; all of them take about {enough / max(done, 1):.2g} times as long" if done < enough else ""
+    times = enough / max(done, 1)
+    more = f"; all of them take about {times:.{0 if times >= 10 else 1}f} times as long" if times > 1 else ""
     return f"{measure} {score:.3f} is too low to be usable (below {USABLE}); {ran}{more}"

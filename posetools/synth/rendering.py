@@ -145,6 +145,11 @@ def render_random(
             scene = replace(scene, cars=(*scene.cars[:worst], *scene.cars[worst + 1 :]))
 
 
+def render_scene(scene: Scene, skeleton: Skeleton) -> RenderedImage:
+    """Return the image of a scene, all of whose cars are in it."""
+    return _rendered(scene, *_seen(scene), skeleton)
+
+
 def seen_shares(scene: Scene, screen: Screen, buffers: Buffers) -> Floats:
     """Return the visible share of each car: inside the image and not occluded."""
     owner = np.append(scene.group, -1)[buffers.triangle.ravel()]

@@ -37,7 +37,6 @@ EVALUATION = "evaluation.json"
 
 _Found = TypeVar("_Found")
 
-_PART_COUNT = len(STAGES) + 1
 _RESTARTS = "restarts this model"
 
 
@@ -75,22 +74,37 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
         RunError: a run ended with an error of OpenMMLab or torch.
         StoppedError: the user stopped it; the message says how to continue.
     """
+    _check_first(request, configs)
+    parent = parent_of(request, configs)
+    with _goes_on(request, parent):
+        results = _train_both(request, configs, listener)
+        report = _evaluate(parent, results, request, listener)
+    return TrainAllResult(work_dir=parent, det=results["det"], pose=results["pose"], evaluation=report)
+
+
+def train_both(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> Mapping[Stage, TrainResult]:
+    """Train both models of a pair, and return the result of each stage; arguments and errors are ``train_all``'s."""
+    _check_first(request, configs)
+    return _train_both(request, configs, listener)
+
+
+def _check_first(request: TrainRequest, configs: Sequence[Path]) -> None:
     require_train("posetools train")
     check_both(request, configs)
     prepare("posetools train")
-    parent = parent_of(request, configs)
+
+
+def _train_both(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> Mapping[Stage, TrainResult]:
     requests = stage_requests(request, configs)
-    with _goes_on(request, parent):
-        with listener.training() as told:
-            planned = _of_both(requests, lambda own: plan_run(own, told))
-        by_first(lambda: _keep_configs(planned))
-        results = dict[Stage, TrainResult]()
-        for number, stage in enumerate(STAGES, start=1):
-            det = results.get("det")
-            backbone = (det.best or det.last) if det else None
-            results[stage] = _train(number, stage, requests[stage], planned[stage], listener, backbone)
-        report = _evaluate(parent, results, request, listener)
-    return TrainAllResult(work_dir=parent, det=results["det"], pose=results["pose"], evaluation=report)
+    with listener.training() as told:
+        planned = _of_both(requests, lambda own: plan_run(own, told))
+    by_first(lambda: _keep_configs(planned))
+    results = dict[Stage, TrainResult]()
+    for stage in STAGES:
+        det = results.get("det")
+        backbone = (det.best or det.last) if det else None
+        results[stage] = _train(stage, requests[stage], planned[stage], listener, backbone)
+    return results
 
 
 def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
@@ -226,11 +240,11 @@ def _keep_configs(planned: Mapping[Stage, RunPlan]) -> None:
 
 
 def _train(
-    number: int, stage: Stage, request: TrainRequest, planned: RunPlan, listener: StepListener, backbone: Path | None
+    stage: Stage, request: TrainRequest, planned: RunPlan, listener: StepListener, backbone: Path | None
 ) -> TrainResult:
     how = ("--resume",) if request.resume else ("--config", planned.config.filename)
     words = ("posetools", "train", "--stage", stage, *how, "--work-dir", str(planned.work_dir))
-    listener.step(f"the {MODEL_NAMES[stage]} (part {number} of {_PART_COUNT})", shlex.join(words))
+    listener.step(f"train the {MODEL_NAMES[stage]}", shlex.join(words))
     with listener.training() as told:
         if backbone is not None and planned.config.get("detector_backbone") and not planned.checkpoint:
             _hand_over(backbone, planned.config, told)
@@ -259,9 +273,7 @@ def _evaluate(
     if path.is_file() and not any(result.trained for result in results.values()):
         listener.say(f"nothing to do: both models are trained, their evaluation is in {path}")
         return None
-    listener.step(
-        f"both together (part {_PART_COUNT} of {_PART_COUNT})", shlex.join(["posetools", "eval", "--run", str(parent)])
-    )
+    listener.step("evaluate both together", shlex.join(["posetools", "eval", "--run", str(parent)]))
     with listener.progress() as progress:
         report = evaluate(EvalRequest(run=parent, device=request.device), progress)
     write_json(path, as_document((report,)))

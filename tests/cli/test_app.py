@@ -31,7 +31,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     names = {" ".join(words) for words in _commands()}
     expected = (
         "convert validate split merge subset diff sigmas view annotate prelabel review config train slurm eval test "
-        "rescue plot predict publish export verify demo doctor skeleton"
+        "rescue plot predict publish export verify fit demo doctor skeleton"
     )
     assert names == {*expected.split(), "skeleton show", "skeleton check", "skeleton new"}
 

@@ -27,6 +27,7 @@ RUNS = {
     "train": ("config", "eval"),
     "slurm": ("train",),
     "demo": tuple(roots()),
+    "fit": tuple(roots()),
 }
 # Commands that read a source as convert does: their errors end with the convert command (options_of_convert).
 READ_AS_CONVERT = ("diff", "review", "sigmas", "view")

@@ -86,9 +86,9 @@ def test_det_pose_and_the_evaluation_of_both(tiny: Tiny, tmp_path: Path, capsys:
     ):
         assert said in words
     assert [title for title, _ in steps.steps] == [
-        "the detector (part 1 of 3)",
-        "the pose estimator (part 2 of 3)",
-        "both together (part 3 of 3)",
+        "train the detector",
+        "train the pose estimator",
+        "evaluate both together",
     ]
     assert steps.steps[1][1] == f"posetools train --stage pose --config {tiny.pose} --work-dir {parent / 'pose'}"
     assert steps.steps[2][1] == f"posetools eval --run {parent}"
