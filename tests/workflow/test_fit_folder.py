@@ -44,7 +44,7 @@ def test_options_count_once_a_step_is_done(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{tmp_path}: was started with other options: --minutes 60, before --minutes 5; --one-object-per-image, before "
         "no --one-object-per-image\n"
-        "  use the same options to continue, another --out, or --overwrite to start again"
+        "  fix: use the same options to continue, another --out, or --overwrite to start again"
     )
 
 
@@ -66,7 +66,7 @@ def test_a_folder_that_no_fit_made_is_left_alone(tmp_path: Path, text: str) -> N
             _started(tmp_path, {}, overwrite=overwrite)
     (tmp_path / RECORD).rename(tmp_path / "thesis.tex")
     for overwrite in (False, True):
-        with pytest.raises(RequestError, match="exists and is not empty\n  choose another --out"):
+        with pytest.raises(RequestError, match="exists and is not empty\n  fix: choose another --out"):
             _started(tmp_path, {}, overwrite=overwrite)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
