@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+# The tests' arrays are tiny, so threads cost more than they gain, here and in processes that tests start. numpy and
+# torch read this when they are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import Phase, settings
 
@@ -13,11 +17,6 @@ from tests.tiny_runs import det_run, pose_run, tiny
 
 # Fixtures for every folder whose tests train.
 __all__ = ["det_run", "pose_run", "tiny"]
-
-# The tests' tensors are tiny, so threads cost more than they gain, here and in processes that tests start. torch reads
-# this when it is imported, which only the tests do.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 
 # For tests/mutation.py, which only needs to know whether a test fails, not its smallest example. On a busy machine a
 # slow test is not a failed one.

@@ -289,22 +289,22 @@ def _step(numbers: Floats, target: Floats, weights: Floats, ridge: float) -> Flo
 def _meaning(scores: Floats) -> tuple[float, float, float, float]:
     """Return the likelihood, the share of swapped objects, and the scale and power that explain the scores best."""
     usual = float(np.median(np.abs(scores))) + 1e-12
-    best = (-np.inf, 0.0, 1.0, 1.0)
-    for power in _POWERS:
-        for scale in _SCALES / usual:
-            right, share = _right(scores, float(scale), power), _EXCHANGED_SHARE
-            for _ in range(30):
-                share = min(float((share * (1 - right) / _of_labels(right, share)).mean()), 0.5)
-            best = max(best, (float(np.log(_of_labels(right, share)).sum()), share, float(scale), power))
-    return best
+    # (P, 1): every power with every scale.
+    powers, scales = (grid.reshape(-1, 1) for grid in np.meshgrid(_POWERS, _SCALES / usual, indexing="ij"))
+    right, share = _right(scores, scales, powers), np.full(powers.shape, _EXCHANGED_SHARE)
+    for _ in range(30):
+        share = np.minimum((share * (1 - right) / _of_labels(right, share)).mean(axis=1, keepdims=True), 0.5)
+    likelihood = np.log(_of_labels(right, share)).sum(axis=1)
+    best = int(likelihood.argmax())
+    return float(likelihood[best]), float(share[best, 0]), float(scales[best, 0]), float(powers[best, 0])
 
 
-def _of_labels(right: Floats, share: float) -> Floats:
+def _of_labels(right: Floats, share: Floats) -> Floats:
     """Return the likelihood of the labels: correct ones, and swapped ones that look right when swapped."""
     return np.maximum((1 - share) * right + share * (1 - right), 1e-300)
 
 
-def _right(scores: Floats, scale: float, power: float) -> Floats:
+def _right(scores: Floats, scale: float | Floats, power: float | Floats) -> Floats:
     return _sigmoid(np.sign(scores) * np.minimum(scale * np.abs(scores), 40.0) ** power)
 
 

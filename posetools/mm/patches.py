@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from posetools.mm.config_text import laid_out
+
 
 def load_checkpoints_by(local: Callable[..., Any], url: Callable[..., Any]) -> None:
     """Make mmengine's Runner and every ``init_model`` load checkpoints with these functions."""
@@ -57,19 +59,11 @@ def patched_run(config: Any, device: str, save: Callable[..., None]) -> Iterator
         # The stock method lets W&B upload the Python files of the current folder, and no setting switches that off.
         self.experiment.config.update(config.to_dict(), allow_val_change=True)
 
-    layout, known = of_config.FormatCode, dict[str, Any]()
-
-    def layout_once(text: str, **style: Any) -> Any:
-        # yapf takes a second to format the config, for every checkpoint again.
-        if text not in known:
-            known[text] = layout(text, **style)
-        return known[text]
-
     _forget_visualizer(config)
     with ExitStack() as stack:
         stack.enter_context(runner_device(device))
         stack.enter_context(_lent(of_runner, "save_checkpoint", save))
-        stack.enter_context(_lent(of_config, "FormatCode", layout_once))
+        stack.enter_context(_lent(of_config, "FormatCode", lambda text, **_: (laid_out(text), True)))
         stack.enter_context(_lent(WandbVisBackend, "add_config", send_config_only))
         yield
 

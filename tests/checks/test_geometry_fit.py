@@ -258,7 +258,7 @@ def test_hidden_points_on_no_face_say_nothing() -> None:
 def test_parts_of_very_many_views_are_put_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     views = _labeled(EVERY[:7])
     whole = fit(TEMPLATE, views)
-    monkeypatch.setattr(geometry_fit, "_FITS_AT_ONCE", 3)
+    monkeypatch.setattr(geometry_fit, "FITS_AT_ONCE", 3)
     parts = fit(TEMPLATE, views)
     for field in Fits.__slots__:
         np.testing.assert_allclose(getattr(parts, field), getattr(whole, field), rtol=1e-6, atol=1e-6)

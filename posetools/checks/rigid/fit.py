@@ -18,6 +18,7 @@ derivatives, starting from a linear fit of the ground plane.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ _ENOUGH = 0.05
 _MOST_TURN = 0.5
 _NEAREST_DEPTH = 0.05
 # So many objects at once fit into the CPU cache.
-_FITS_AT_ONCE = 512
+FITS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,6 +76,11 @@ class Views:
         """(N, K): 1 / sigma of labeled points, 0 of the others."""
         weights: Floats = (self.visibility > 0) / self.sigma[:, None]
         return weights
+
+    @classmethod
+    def join(cls, parts: Sequence[Views]) -> Views:
+        """Return the objects of all parts."""
+        return cls(*(np.concatenate([getattr(part, field) for part in parts]) for field in cls.__slots__))
 
     def take(self, rows: Ints | Bools | slice) -> Views:
         """Return some of the objects."""
@@ -116,8 +122,8 @@ def fit(rigid: Body, views: Views, *, visibility: bool = True) -> Fits:
         views: the labels; a fit needs at least four labeled points per object to mean anything.
         visibility: whether visibilities count.
     """
-    if len(views) > _FITS_AT_ONCE:
-        parts = [slice(start, start + _FITS_AT_ONCE) for start in range(0, len(views), _FITS_AT_ONCE)]
+    if len(views) > FITS_AT_ONCE:
+        parts = [slice(start, start + FITS_AT_ONCE) for start in range(0, len(views), FITS_AT_ONCE)]
         fits = [fit(rigid, views.take(part), visibility=visibility) for part in parts]
         return Fits(*(np.concatenate([getattr(one, field) for one in fits]) for field in Fits.__slots__))
     parameters, misfit = _minimize(rigid, views)

@@ -16,12 +16,13 @@ labeled data set is not reported as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from posetools.checks.rigid.fit import Fits, Views, fit
+from posetools.checks.rigid.fit import FITS_AT_ONCE, Fits, Views, fit
 from posetools.checks.rigid.template import Body, Exchange, rigid
 from posetools.checks.structure import SoundObjects
 from posetools.core.findings import Finding
@@ -189,6 +190,15 @@ def _noise(template: Body, views: Views) -> float:
     return factor
 
 
+class _Trial(NamedTuple):
+    """One mistake: its column, which suspects it is tried on, those as if it was made, and how rare it is."""
+
+    column: int
+    tried: Bools
+    views: Views
+    cost: float | Floats
+
+
 class _Trials:
     """The fits of the suspects among some views, under each mistake."""
 
@@ -205,37 +215,55 @@ class _Trials:
     def run(self, diagonal: Floats) -> None:
         """Try all mistakes; if a likelier one explains an object well, less likely ones are not tried."""
         exchanges = list(enumerate(self.template.exchanges))
-        for column, exchange in exchanges:
-            if exchange.pair is None:
-                self._exchange(column, exchange, _ALL_EXCHANGED)
-        anywhere = _MISPLACED + 2 * np.log(0.3 * diagonal**2 / (2 * np.pi * self.views.sigma**2))
-        poor = self._best > _GOOD_FIT
-        for k in range(self.views.visibility.shape[1]):
-            tried = poor & (self.views.visibility[self.suspects, k] > 0)
-            tried &= self._plain > anywhere[self.suspects] + _MISTAKE_MARGIN
-            rows = self.suspects[tried]
-            self._try(len(exchanges) + k, tried, self.views.take(rows).without(k), anywhere[rows])
-        poor = self._best > _GOOD_FIT
-        for column, exchange in exchanges:
-            if exchange.pair is not None:
-                both = (self.views.visibility[self.suspects][:, list(exchange.pair)] > 0).all(axis=1)
-                tried = poor & both & (self._plain > _PAIR_EXCHANGED + _MISTAKE_MARGIN)
-                self._exchange(column, exchange, _PAIR_EXCHANGED, tried)
+        every, labeled = np.ones(len(self.suspects), dtype=np.bool_), self.views.visibility[self.suspects] > 0
+        self._try(
+            self._exchange(column, exchange, _ALL_EXCHANGED, every)
+            for column, exchange in exchanges
+            if exchange.pair is None
+        )
+        anywhere = (_MISPLACED + 2 * np.log(0.3 * diagonal**2 / (2 * np.pi * self.views.sigma**2)))[self.suspects]
+        able = (self._best > _GOOD_FIT) & (self._plain > anywhere + _MISTAKE_MARGIN)
+        self._try(
+            self._misplaced(len(exchanges) + k, k, anywhere, able & labeled[:, k]) for k in range(labeled.shape[1])
+        )
+        able = (self._best > _GOOD_FIT) & (self._plain > _PAIR_EXCHANGED + _MISTAKE_MARGIN)
+        self._try(
+            self._exchange(column, exchange, _PAIR_EXCHANGED, able & labeled[:, list(exchange.pair)].all(axis=1))
+            for column, exchange in exchanges
+            if exchange.pair is not None
+        )
 
     def fit_of(self, row: int, column: int) -> tuple[Fits, int]:
         """Return the fits of a mistake, and the index of the suspect ``row`` in them."""
         where, fits = self._fits[column]
         return fits, int(where[row])
 
-    def _exchange(self, column: int, exchange: Exchange, cost: float, tried: Bools | None = None) -> None:
-        tried = np.ones(len(self.suspects), dtype=np.bool_) if tried is None else tried
-        self._try(column, tried, self.views.take(self.suspects[tried]).renamed(exchange.order), cost)
+    def _exchange(self, column: int, exchange: Exchange, cost: float, tried: Bools) -> _Trial:
+        return _Trial(column, tried, self.views.take(self.suspects[tried]).renamed(exchange.order), cost)
 
-    def _try(self, column: int, tried: Bools, views: Views, cost: float | Floats) -> None:
-        fits = fit(self.template, views, visibility=self._visibility)
-        self._fits[column] = (np.cumsum(tried) - 1, fits)
-        self.totals[tried, column] = np.where(fits.misfit < _POOR, fits.misfit + cost, np.inf)
-        self._best[tried] = np.minimum(self._best[tried], fits.misfit)
+    def _misplaced(self, column: int, point: int, cost: Floats, tried: Bools) -> _Trial:
+        return _Trial(column, tried, self.views.take(self.suspects[tried]).without(point), cost[tried])
+
+    def _try(self, trials: Iterable[_Trial]) -> None:
+        """Fit in as few calls as possible: for a few objects a call costs as much as for hundreds."""
+        waiting = list[_Trial]()
+        for trial in trials:
+            waiting.append(trial)
+            if sum(len(one.views) for one in waiting) >= FITS_AT_ONCE:
+                self._fit(waiting)
+                waiting = []
+        if waiting:
+            self._fit(waiting)
+
+    def _fit(self, trials: Sequence[_Trial]) -> None:
+        fits = fit(self.template, Views.join([trial.views for trial in trials]), visibility=self._visibility)
+        start = 0
+        for column, tried, views, cost in trials:
+            misfit = fits.misfit[start : start + len(views)]
+            self._fits[column] = (np.cumsum(tried) - 1 + start, fits)
+            self.totals[tried, column] = np.where(misfit < _POOR, misfit + cost, np.inf)
+            self._best[tried] = np.minimum(self._best[tried], misfit)
+            start += len(views)
 
 
 def _explain(template: Body, views: Views, diagonal: Floats, visibility: bool) -> tuple[Fits, list[Explanation]]:
