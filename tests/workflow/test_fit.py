@@ -180,7 +180,9 @@ def test_without_a_terminal_it_names_yes_and_writes_nothing(tmp_path: Path, monk
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     done = run("fit", str(write_labels(tmp_path / "critters", 1)))
     assert (done.status, done.out) == (2, "")
-    assert done.err == ("error: there is no terminal to ask in before training\n  fix: add --yes to train without asking\n")
+    assert done.err == (
+        "error: there is no terminal to ask in before training\n  fix: add --yes to train without asking\n"
+    )
     assert not (tmp_path / "work_dirs").exists()
 
 
