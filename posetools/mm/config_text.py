@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 
-_WIDTH = 120
-_INDENT = "    "
+_LINE_WIDTH = 120
+_LINE_INDENT = "    "
 
 
 def laid_out(text: str) -> str:
@@ -26,7 +26,7 @@ def _assignment(line: ast.stmt) -> str:
 def _value(value: ast.expr, name: str, indent: str) -> str:
     """Return the lines of a value; ``name`` is what is before it."""
     flat = f"{indent}{name}{ast.unparse(value)}"
-    if len(flat) < _WIDTH:
+    if len(flat) < _LINE_WIDTH:
         return flat
     if isinstance(value, ast.Call):
         brackets = f"{ast.unparse(value.func)}()"
@@ -38,5 +38,5 @@ def _value(value: ast.expr, name: str, indent: str) -> str:
         brackets, parts = "[]" if isinstance(value, ast.List) else "()", [("", one) for one in value.elts]
     else:
         return flat
-    lines = "".join(f"{_value(one, start, indent + _INDENT)},\n" for start, one in parts)
+    lines = "".join(f"{_value(one, start, indent + _LINE_INDENT)},\n" for start, one in parts)
     return f"{indent}{name}{brackets[:-1]}\n{lines}{indent}{brackets[-1]}"
