@@ -9,6 +9,8 @@ NEEDS_UV := $(filter $(OWN_UV),$(UV))
 SYNC := $(UV) sync --python 3.11
 # The tests of one file run in one process, because they share trained models; in file order, so that the long files
 # are not last.
+# Bytecode of the tests is kept, also where the environment says otherwise: each process would compile 300 files.
+export PYTHONDONTWRITEBYTECODE :=
 IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # The oldest stack has a separate project folder, so that each stack keeps its own uv.lock.
 OLDEST := .tools/oldest
