@@ -130,7 +130,7 @@ def test_the_folder_that_a_refusal_names_can_be_given(tmp_path: Path) -> None:
     assert nothing.status == 2 and "cfg/mugs.yaml: YOLO-pose YAML; give this file as SRC" in nothing.err
     done = convert(source / "mugs.yaml", tmp_path, "--keep-going")
     assert done.status == 1 and "E308 picture-outside (1)" in done.out and "train and val must be inside" in done.words
-    (hint,) = (line.strip() for line in done.out.splitlines() if line.strip().startswith("--image-root"))
+    (hint,) = (line.partition("fix: ")[2] for line in done.out.splitlines() if "fix: --image-root" in line)
     option = shlex.split(hint)[:2]
     assert option == ["--image-root", f"{tmp_path}/my mugs/data"]
     assert convert(source / "mugs.yaml", tmp_path, *option).status == 0

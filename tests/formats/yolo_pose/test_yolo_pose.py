@@ -421,7 +421,8 @@ def test_a_split_that_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["/home/ann/cars/images/train", r"C:\sets\cars\images\train"])
 def test_a_path_of_another_machine(tmp_path: Path, text: str) -> None:
     result = read(tmp_path, LINE, train=text)
-    assert codes(result) == [("W336", "train")] and result.findings[0].hint.startswith(str(tmp_path / "images/train"))
+    assert codes(result) == [("W336", "train")]
+    assert f"{tmp_path / 'images/train'} is read instead" in result.findings[0].hint
     assert names(result) == [("a.jpg", "train"), ("b.jpg", "val")]
 
 
