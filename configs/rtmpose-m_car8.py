@@ -95,11 +95,12 @@ model = dict(
 # - No Albumentations: it installs a second OpenCV, and its arguments differ between versions.
 #   Its CoarseDropout and its blur are dropped.
 # Light augmentation from the first epoch: 600 iterations are too few for cutout and large scale changes.
+# Boxes are shifted and scaled, as the detector's boxes are not exact either.
 train_pipeline_stage2 = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
-    dict(type='RandomBBoxTransform', shift_factor=0., scale_factor=[0.75, 1.25], rotate_factor=15),
+    dict(type='RandomBBoxTransform', shift_factor=0.1, shift_prob=0.5, scale_factor=[0.75, 1.25], rotate_factor=15),
     dict(type='TopdownAffine', input_size=input_size),
     dict(type='mmdet.YOLOXHSVRandomAug'),
     dict(type='GenerateTarget', encoder=codec),
