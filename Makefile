@@ -85,7 +85,7 @@ starter: install  ## train the starter weights in posetools/weights/ again (hour
 test: install lint  ## run the linters, mypy and all tests
 	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest $(IN_PARALLEL)
 
-road: install  ## run the README's commands on two small data sets (nine minutes of training each), and check the results
+road: install  ## run the README's commands on two small data sets (twelve minutes of training each), and check the results
 	@.venv/bin/python -m tests.road
 
 test-core: install-core lint  ## run the linters, mypy, and the tests that need no OpenMMLab (five minutes)

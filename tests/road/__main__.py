@@ -1,6 +1,6 @@
 """Walk the README's road with two objects, from labelme files to predictions of the bundle: ``python -m tests.road``.
 
-The commands are those of the README, with ``--pretrained none`` and ``--minutes 9``; configs and hooks are the
+The commands are those of the README, with ``--pretrained none`` and ``--minutes 12``; configs and hooks are the
 defaults. The result is judged from the output files: a pair that cannot fit 40 images is broken.
 """
 

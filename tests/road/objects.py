@@ -10,7 +10,7 @@ from posetools.synth import PLAIN, render_set
 from tests.road_object import SKELETON_YAML, write_object_set
 
 IMAGES = 40
-# One large car per image, easy to learn in nine minutes on two cores.
+# One large car per image, easy to learn in minutes on two cores.
 ONE_CAR = replace(PLAIN, cars=(1.0,), share=(0.55, 0.85))
 SKELETON = "skeleton.yaml"
 
