@@ -382,7 +382,7 @@ def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: Repor
 
 
 PAIRS_REFUSED: list[tuple[list[str], str]] = [
-    ([], "name the models to evaluate fix: --run DIR or --bundle ZIP for a pair"),
+    ([], "name the models to evaluate fix: use --run DIR or --bundle ZIP for a pair"),
     (["a.pth"], "a.pth: --stage must be det or pose, got none"),
     (
         ["a.pth", "--stage", "det", "--run", "work_dirs"],
