@@ -240,7 +240,7 @@ class FitRun:
             raise RunError(
                 f"{request.source}: the labels need a decision: see the findings above",
                 self._other_options(),
-                hint="fix the labels, or add the option that a finding names",
+                hint="correct the labels, or add the option that a finding names",
                 way=f"then continue with {request.command}",
             )
         return {"source": source}
@@ -267,7 +267,7 @@ class FitRun:
             fixable = any(finding.fixable for finding in report.findings)
             raise RunError(
                 f"{self._data}: has {counted(report.errors, 'error')}: see the findings above and {page}",
-                hint=f"run `posetools validate {quoted(self._data)} --fix`" if fixable else "fix the labels",
+                hint=f"run `posetools validate {quoted(self._data)} --fix`" if fixable else "correct the labels",
                 way=f"then continue with {self._request.command}",
             )
         return {"source": source, "verdict": report.verdict.sentence}

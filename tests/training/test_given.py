@@ -50,7 +50,7 @@ WRONG: list[tuple[str, str]] = [
     ("export --det gone.py FILE --pose DET FILE --out a.zip", "gone.py: config does not exist"),
     ("publish gone.pth --out a.pth", "gone.pth: checkpoint does not exist"),
     ("publish FILE --out a.pth --metrics gone.json", "gone.json: file of metrics does not exist"),
-    ("demo --out IMAGES_DIR", "must be empty or from an earlier demo"),
+    ("demo --out IMAGES_DIR", "exists and is not empty"),
     ("verify gone.zip", "gone.zip: does not exist"),
     ("plot gone", "gone: must be the work folder"),
 ]

@@ -130,7 +130,7 @@ def test_a_failure_of_openmmlab_is_one_sentence_and_the_log(tiny: Tiny, tmp_path
     assert first.startswith("training failed: KeyError: ")
     assert "NoSuchHook is not in the" in first
     (log,) = tmp_path.glob("*/*.log")
-    assert second == f"  see the log for the traceback: {log}"
+    assert second == f"  fix: see the log for the traceback: {log}"
     assert "Traceback (most recent call last)" in log.read_text()
 
 

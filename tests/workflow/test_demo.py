@@ -42,7 +42,7 @@ def test_the_demo_goes_through_every_step_and_continues(tmp_path: Path, monkeypa
     assert again.out.count("done before") == len(seconds)
     assert run("demo", "--images", "12", "--minutes", "0.02", "--seed", "3").err == (
         "error: demo: was started with other options: --images 12, before --images 10\n"
-        "  use the same options to continue, another --out, or --overwrite to start again\n"
+        "  fix: use the same options to continue, another --out, or --overwrite to start again\n"
     )
 
 

@@ -159,7 +159,7 @@ def test_other_options_are_refused(
     assert (done.status, done.err) == (
         2,
         f"error: work_dirs/critters: was started with other options: {differs}\n"
-        "  use the same options to continue, another --out, or --overwrite to start again\n",
+        "  fix: use the same options to continue, another --out, or --overwrite to start again\n",
     )
 
 
@@ -171,7 +171,7 @@ def test_changed_labels_are_refused(fitted: Fitted, monkeypatch: pytest.MonkeyPa
     assert (done.status, done.err) == (
         2,
         "error: critters: has changed since work_dirs/critters was started: 21 files then, 22 files now\n"
-        "  --overwrite starts again with the new labels; or choose another --out\n",
+        "  fix: use --overwrite to start again with the new labels, or another --out\n",
     )
 
 
@@ -267,13 +267,13 @@ def test_it_stops_where_a_person_decides(tmp_path: Path, monkeypatch: pytest.Mon
     done = run("fit", "critters", *SHORT)
     assert done.status == 1
     assert "E301 unknown-label (1)" in done.out
-    assert done.err.splitlines()[-3:] == [
+    assert done.err.splitlines()[-4:] == [
         "error: critters: the labels need a decision: see the findings above",
-        "  fix the labels, or add the option that a finding names: posetools fit critters --out work_dirs/critters "
-        "--minutes 0.02 --pretrained none --yes",
         "  fit takes --from, --skeleton, --map, --ignore, --one-object-per-image, --box-from, --val, --split-by; with "
         "another option, first run `posetools convert critters --out data/critters OPTION`, then `posetools fit "
         "data/critters`",
+        "  fix: correct the labels, or add the option that a finding names",
+        "       then continue with posetools fit critters --out work_dirs/critters --minutes 0.02 --pretrained none --yes",
     ]
     # The decision is another option, and no step was done with the options before.
     request = FitRequest(
