@@ -320,4 +320,4 @@ def _refuse_loss(path: Path) -> None:
 
 
 def _refusal(path: Path, problem: str) -> InputError:
-    return InputError(path, "", problem, hint="fix it by hand first: `posetools validate --fix` would lose it")
+    return InputError(path, "", problem, hint="correct it by hand first: `posetools validate --fix` would lose it")

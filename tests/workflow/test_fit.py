@@ -273,7 +273,8 @@ def test_it_stops_where_a_person_decides(tmp_path: Path, monkeypatch: pytest.Mon
         "another option, first run `posetools convert critters --out data/critters OPTION`, then `posetools fit "
         "data/critters`",
         "  fix: correct the labels, or add the option that a finding names",
-        "       then continue with posetools fit critters --out work_dirs/critters --minutes 0.02 --pretrained none --yes",
+        "       then continue with posetools fit critters --out work_dirs/critters --minutes 0.02 --pretrained none "
+        "--yes",
     ]
     # The decision is another option, and no step was done with the options before.
     request = FitRequest(
