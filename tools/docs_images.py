@@ -1,7 +1,6 @@
 """Makes the screenshots in docs/images/, with Chromium and chromedriver.
 
-``python -m tools.docs_images WORK`` makes those that need no model.
-``--demo DIR`` adds the learning curves and the sheet of a demo.
+``python -m tools.docs_images WORK`` makes those that need no model, ``--demo DIR`` those of a finished demo.
 """
 
 from __future__ import annotations
@@ -20,11 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from posetools.evaluation.report import Subject
-from posetools.evaluation.run import measure
-from posetools.pages.evaluation.page import write_report
-from posetools.synth import PLAIN, render_set
-from tests.oracle import Oracle
+from posetools.synth import render_set
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDTH, PAGE_WIDTH = 1400, 1100
@@ -94,14 +89,13 @@ def data() -> None:
     shoot(Path("data.html"), "findings.webp", "#findings", "section.code", "#off=W211")
 
 
-def simulated() -> None:
-    """Show the report of an evaluation, of predictions made from the labels with a few errors."""
-    truth = render_set(Path("val"), images=30, size=(320, 240), seed=5, variety=PLAIN, overwrite=True)
-    oracle = Oracle(truth, blur=0.02, lost=frozenset({0}), flipped=frozenset({2, 3}), ghosts=1)
-    subject = Subject("simulated predictions", "det.pth", "pose.pth", "data/cars", "val", 0.05)
-    write_report([measure(subject, oracle, oracle, truth)], Path("eval.html"))
-    shoot(Path("eval.html"), "eval-report.webp", "body", "[aria-labelledby=reached]")
-    shoot(Path("eval.html"), "eval-cases.webp", "#cases", "#case-3")
+def evaluation(demo: Path) -> None:
+    """Show what comes out of a demo: the sheet, and the report of the evaluation."""
+    sheet = Image.open(demo / "predictions.png").convert("RGB")
+    sheet.thumbnail((WIDTH, 10 * WIDTH))
+    sheet.quantize(128).save(IMAGES / "demo.png", optimize=True)
+    shoot(demo / "evaluation.html", "eval-report.webp", "body", "[aria-labelledby=reached]")
+    shoot(demo / "evaluation.html", "eval-cases.webp", "#cases", "#case-3")
 
 
 def review() -> None:
@@ -115,16 +109,14 @@ def review() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path, help="a folder for what is rendered")
-    parser.add_argument("--demo", type=Path, help="a folder of `posetools demo`: makes its images too")
+    parser.add_argument("--demo", type=Path, help="a folder of `posetools demo`: makes only its images")
     asked = parser.parse_args()
     demo = asked.demo and asked.demo.resolve()
     # Pages show paths as they are given.
     asked.work.mkdir(exist_ok=True)
     os.chdir(asked.work)
-    data()
-    simulated()
-    review()
     if demo:
-        posetools("plot", demo, "--out", "curves.png")
-        save(Image.open("curves.png"), "curves.webp")
-        Image.open(demo / "predictions.png").quantize(128).save(IMAGES / "demo.png", optimize=True)
+        evaluation(demo)
+    else:
+        data()
+        review()

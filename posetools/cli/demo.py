@@ -13,7 +13,7 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path("demo"),
     minutes: Annotated[
         float | None,
-        typer.Option(help="Time limit for training both models.", show_default="3; with random weights 7"),
+        typer.Option(help="Time limit for training both models.", show_default="4; with random weights 7"),
     ] = None,
     images: Annotated[int, typer.Option(min=10, help="Number of images to render.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the images, the split and the training.")] = 0,
@@ -37,7 +37,7 @@ def demo(
     from posetools.workflow.fit_request import FitRequest
 
     if minutes is None:
-        minutes = 7.0 if pretrained == "none" else 3.0
+        minutes = 7.0 if pretrained == "none" else 4.0
     typed = typed_options({"--minutes": minutes, "--images": images, "--seed": seed, "--pretrained": pretrained})
     command = command_of("demo", None, {"--out": [str(out)], **typed}, yes=False)
     request = FitRequest(source=out / LABELME, out=out, minutes=minutes, pretrained=pretrained, seed=seed)
