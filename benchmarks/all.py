@@ -58,7 +58,7 @@ def _judge_validate(results: Any) -> None:
 def _judge_images(results: Any) -> None:
     rule = f"at least {IMAGES_RATIO:.0%} of the speed of reading"
     for state in ("cold", "warm"):
-        shares = [one["posetools_mb_s"] / one["reader_mb_s"] for one in results if one["state"] == state]
+        shares = [one["posetools_mb_s"] / one["reader_mb_s"] for one in results if one.get("state") == state]
         if shares:
             verdict("checking images, from the disk", rule, f"{min(shares):.0%} ({state})", min(shares) >= 0.8)
             return
