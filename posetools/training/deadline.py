@@ -2,8 +2,9 @@
 
 The number of epochs was chosen from a short measurement. After each epoch the time left is divided by the duration of
 an epoch. If the planned epochs no longer fit, or if more do, the schedule gets that many, and the learning rate still
-decays to its end. More epochs are added only before it begins to decay. The config in the work folder is updated, so
-that a finished run counts as finished.
+decays to its end. More epochs are added only before it begins to decay, and only up to the recipe's target without a
+limit: minutes that a model does not need are not used. The config in the work folder is updated, so that a finished run
+counts as finished.
 """
 
 from __future__ import annotations
@@ -66,8 +67,10 @@ class DeadlineHook(RunHook):
         interval = runner.train_loop.val_interval
         # All processes of a run need the same number.
         fitting = by_first(lambda: done + max(0, self._fitting(self._limit - (now - self._started), interval)))
-        if fitting > planned and done > planned // 2:
-            return
+        if fitting > planned:
+            # Without the target in the config, the run has as many iterations as it needs.
+            enough = runner.cfg.get("enough_iterations", 0) // len(runner.train_dataloader)
+            fitting = max(planned, min(fitting, enough)) if done <= planned // 2 else planned
         if abs(fitting - planned) > _SMALL_CHANGE * planned:
             how = "faster" if fitting > planned else "slower"
             self._say(f"{how} than planned: {counted(fitting, 'epoch')} instead of {planned}")

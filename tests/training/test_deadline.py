@@ -36,8 +36,10 @@ def _rates(work_dir: Path) -> list[float]:
     return [row["lr"] for row in map(json.loads, log.read_text().splitlines()) if "lr" in row]
 
 
-def _train(tiny: Tiny, work_dir: Path, minutes: float, told: Recorder, **changes: Any) -> TrainResult:
-    options = (f"minutes={minutes}", "train_cfg.val_interval=100", "default_hooks.logger.interval=1")
+def _train(
+    tiny: Tiny, work_dir: Path, minutes: float, told: Recorder, more: tuple[str, ...] = (), **changes: Any
+) -> TrainResult:
+    options = (f"minutes={minutes}", "train_cfg.val_interval=100", "default_hooks.logger.interval=1", *more)
     request = TrainRequest(
         stage="det", config=tiny.det, work_dir=work_dir, cfg_options=options, device="cpu", **changes
     )
@@ -58,8 +60,16 @@ def test_a_machine_that_became_slower_trains_fewer_epochs_and_the_rate_still_dec
     assert "nothing to do" in resumed.text
 
 
+def test_a_run_that_has_all_its_iterations_does_not_fill_the_minutes(tiny: Tiny, tmp_path: Path) -> None:
+    told = Recorder()
+    result = _train(tiny, tmp_path / "run", 10, told, epochs=4)
+    assert "than planned" not in told.text
+    assert result.epochs == 4
+
+
 def test_a_machine_that_became_faster_trains_more_epochs(tiny: Tiny, tmp_path: Path) -> None:
     told = Recorder()
-    result = _train(tiny, tmp_path / "run", 0.3, told, epochs=4)
+    limited = ("enough_iterations=1000",)
+    result = _train(tiny, tmp_path / "run", 0.3, told, limited, epochs=4)
     assert "faster than planned" in told.text
     assert result.epochs > 4
