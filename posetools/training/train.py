@@ -229,6 +229,8 @@ def _change(config: Any, request: TrainRequest, told: TrainListener) -> None:
     work_dir = Path(config.work_dir)
     if request.epochs is not None:
         set_epochs(config, request.epochs)
+        # A number of epochs wins over the time limit that chose the config's.
+        config.pop("minutes", None)
     if request.seed is not None:
         config.randomness = {**(config.get("randomness") or {}), "seed": request.seed}
     if request.amp:

@@ -58,6 +58,11 @@ def test_a_machine_that_became_slower_trains_fewer_epochs_and_the_rate_still_dec
     resumed = Recorder()
     train(TrainRequest(stage="det", work_dir=tmp_path / "run", resume=True, device="cpu"), resumed)
     assert "nothing to do" in resumed.text
+    more = result.epochs + 2
+    longer = train(
+        TrainRequest(stage="det", work_dir=tmp_path / "run", resume=True, device="cpu", epochs=more), resumed
+    )
+    assert longer.epochs == more
 
 
 def test_a_run_that_has_all_its_iterations_does_not_fill_the_minutes(tiny: Tiny, tmp_path: Path) -> None:
