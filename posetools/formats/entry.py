@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from posetools.core.dataset import Split
 from posetools.core.skeleton import Skeleton
 from posetools.files.disk import Transfer
+from posetools.formats.declared import DeclaredCategory
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult, join
 from posetools.formats.shards import ShardReading
@@ -17,6 +18,8 @@ from posetools.formats.shards import ShardReading
 # Kinds of content that a format may be unable to hold.
 DatasetPart = Literal["splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"]
 
+# Returns the categories that sources declare, in their order; none when they declare none.
+Declarer: TypeAlias = Callable[[Sequence[Path], ReadOptions], Sequence[DeclaredCategory]]
 # Reads sources shard by shard.
 Reader: TypeAlias = Callable[[Sequence[Path], Skeleton, ReadOptions], Iterable[ShardReading]]
 # Writes the splits by name into an empty folder; raises InputError when the format cannot hold something.
@@ -33,6 +36,7 @@ class Format:
         detect: whether a source path is definitely in this format (never by the number of columns).
         signs: what ``detect`` looks for, for the message when no format or several fit.
         shards: reads sources, shard by shard.
+        declared: reads what sources say of their skeletons; None when the format says nothing of them.
         write: writes splits, or None when posetools only reads the format.
         lacks: what is lost when this format is written (``posetools.formats.losses``).
         detect_widely: like ``detect``, where that checks only the first few files of a folder, but with files from
@@ -46,6 +50,7 @@ class Format:
     detect: Callable[[Path], bool]
     signs: str
     shards: Reader
+    declared: Declarer | None = None
     write: Writer | None = None
     lacks: frozenset[DatasetPart] = frozenset()
     detect_widely: Callable[[Path], bool] | None = None
