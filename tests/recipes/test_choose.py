@@ -98,7 +98,7 @@ def test_the_pose_input_fits_the_boxes(box: tuple[float, float], machine: Machin
 @pytest.mark.parametrize(
     ("machine", "data", "det", "pose"),
     [
-        (CPU, facts(), 8, 32),
+        (CPU, facts(), 8, 8),
         (CPU, facts(5, 7), 5, 7),
         (A10, facts(100_000, 200_000), 32, 128),
         (H200, facts(100_000, 200_000), 32, 256),
