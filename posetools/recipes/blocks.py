@@ -102,7 +102,7 @@ def schedule_numbers(stage: StageRecipe, workers: int) -> ConfigLines:
 
 def _enough(stage: StageRecipe) -> ConfigLines:
     """Return the line for ``posetools train`` to judge a run whose length was limited by time."""
-    enough = enough_iterations(stage.samples, stage.batch_size)
+    enough = enough_iterations(stage.stage, stage.samples, stage.batch_size)
     # Whole epochs rarely give exactly this number.
     if "epochs" in stage.stated or stage.iterations > _NEARLY * enough:
         return []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from math import ceil
 
+from posetools.core.stages import Stage
 from posetools.errors import counted
 
 # Length without a limit: iterations, but at most this many passes over each sample.
 ITERATIONS = 12_000
 PASSES = 600
+# With smaller batches than these, more iterations give as many samples.
+FULL_BATCH: dict[Stage, int] = {"det": 4, "pose": 32}
 # With fewer, no model here learns to detect anything.
 TRAINS_FROM = 50
 # The least score of a usable model, for any of these metrics.
@@ -16,9 +19,14 @@ BOX_AP50, PCK, OKS_AP50 = "box AP50", "PCK@0.1 on labeled boxes", "OKS AP50 on l
 USABLE = 0.5
 
 
-def enough_iterations(samples: int, batch: int) -> int:
+def full_batches(stage: Stage, batch: int, iterations: int) -> int:
+    """Return how many iterations with this batch have the samples of so many with a full one."""
+    return ceil(iterations * max(1.0, FULL_BATCH[stage] / batch))
+
+
+def enough_iterations(stage: Stage, samples: int, batch: int) -> int:
     """Return the recipe's target number of iterations without a time limit."""
-    return min(ITERATIONS, ceil(PASSES * samples / batch))
+    return min(full_batches(stage, batch, ITERATIONS), ceil(PASSES * samples / batch))
 
 
 def too_few(iterations: int) -> str:

@@ -9,7 +9,7 @@ from posetools.recipes.budget import BOX_AP50, PCK, enough_iterations, too_few, 
 
 @pytest.mark.parametrize(("samples", "batch", "enough"), [(36, 8, 2700), (36, 36, 600), (352, 8, 12_000), (1, 1, 600)])
 def test_enough_is_what_a_recipe_aims_at_without_a_limit_of_time(samples: int, batch: int, enough: int) -> None:
-    assert enough_iterations(samples, batch) == enough
+    assert enough_iterations("det", samples, batch) == enough
 
 
 def test_fewer_than_fifty_iterations_cannot_train() -> None:
