@@ -44,12 +44,12 @@ class SplitCounts:
 
 def count(split: Split) -> SplitCounts:
     """Return the counts of a Dataset, or of several."""
-    instances, seen = 0, np.zeros((len(Visibility), split.skeleton.num_keypoints), dtype=np.int64)
+    instances, seen = 0, np.zeros((len(Visibility), split.categories.num_keypoints), dtype=np.int64)
     for dataset in split.slices():
         visibility = dataset.keypoints[:, :, 2]
         seen += np.array([(visibility == value).sum(axis=0) for value in Visibility])
         instances += len(dataset)
-    keypoints = {name: (a, b, c) for name, a, b, c in zip(split.skeleton.names, *seen.tolist(), strict=True)}
+    keypoints = {name: (a, b, c) for name, a, b, c in zip(split.categories.names, *seen.tolist(), strict=True)}
     return SplitCounts(images=len(split.images), instances=instances, keypoints=keypoints)
 
 

@@ -178,7 +178,7 @@ def told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:
     findings = joined(read.findings)
     if not any(isinstance(finding, UnknownLabel) for finding in findings):
         return findings
-    return one_table(findings, read.skeleton, options.names, count(read.select(range(len(read.images)))))
+    return one_table(findings, read.categories, options.names, count(read.select(range(len(read.images)))))
 
 
 def _read(source: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> ReadResult:

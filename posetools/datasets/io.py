@@ -119,9 +119,9 @@ def write(
     if target.write is None:
         raise RequestError(must_be("format", "one that posetools can write", format))
     splits = data if isinstance(data, Mapping) else _by_split(data)
-    skeletons = [dataset.skeleton for dataset in splits.values()]
-    if any(skeleton != skeletons[0] for skeleton in skeletons) or not skeletons:
-        raise RequestError("data must be at least one image, and all of one skeleton")
+    categories = [dataset.categories for dataset in splits.values()]
+    if any(each != categories[0] for each in categories) or not categories:
+        raise RequestError("data must be at least one image, and all of the same categories")
     check_out(folder, (), overwrite=overwrite, wrote="posetools", option="out")
     with staged_folder(folder, overwrite=overwrite) as staged:
         target.write(splits, staged, images)
@@ -130,7 +130,7 @@ def write(
             "format": format,
             "splits": {split: count(dataset).as_dict() for split, dataset in splits.items()},
             **findings_sections(()),
-            "skeleton": skeletons[0].model_dump(mode="json"),
+            **categories[0].as_record(),
         }
         write_json(staged / CONVERSION, record)
     _warn(loss.text for loss in losses(target, splits))

@@ -29,6 +29,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, Place, RequestError, must_be
@@ -46,7 +47,7 @@ _TABLE_SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
 _SPLIT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of these tables, or of the tables in these folders.
 
     Raises:
@@ -56,8 +57,9 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     if options.mapping is None:
         raise RequestError("--mapping FILE.toml must be given with format custom, got none")
     mapping = read_mapping(options.mapping)
+    skeleton = categories.only
     _check_names(mapping, options.mapping, skeleton, options)
-    options = settled(skeleton, replace(options, names={**mapping.names, **options.names}))
+    options = settled(categories, replace(options, names={**mapping.names, **options.names}))
     suffixes = _TABLE_SUFFIXES[mapping.file]
     files, _ = list_sources(sources, lambda path: path.suffix.lower() in suffixes, f"{' or '.join(suffixes)} files")
     if not mapping.has_visibility and not options.assume_visible:
@@ -70,7 +72,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     for done, source in enumerate(files, start=1):
         readings += _read_file(source, mapping, opener, skeleton, options)
         options.progress("reading tables", done, len(files))
-    yield shard_of(readings, skeleton, files=len(files))
+    yield shard_of(readings, categories, files=len(files))
 
 
 FORMAT = Format(

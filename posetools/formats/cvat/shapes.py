@@ -13,8 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding
-from posetools.core.skeleton import Skeleton
 from posetools.errors import Place, must_be
 from posetools.formats.cvat.model import (
     BadElement,
@@ -65,7 +65,7 @@ class ImageShapes:
     Attributes:
         file: the file's name, for findings.
         image: the image's entry.
-        skeleton: the skeleton.
+        categories: the categories, each with its skeleton.
         labels: how labels are read.
         shapes: for labelme's rules to join.
         findings: on all that these rules do not check.
@@ -76,7 +76,7 @@ class ImageShapes:
 
     file: str
     image: CvatImage
-    skeleton: Skeleton
+    categories: Categories
     labels: Labels
     shapes: list[PlacedShape] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -118,8 +118,8 @@ class ImageShapes:
         elif isinstance(value, BadElement):
             place = Place.field(place, value.field)
             self.findings.append(Finding("E311", self.file, place, value.problem, "correct the skeleton in CVAT"))
-        elif self.labels.read(value.label).name != self.labels.category:
-            rule = f"the category {self.labels.category!r}"
+        elif self.labels.read(value.label).name not in self.categories.ids:
+            rule = f"the category {self.categories.told}"
             parts = tuple(part.value.label for part in shape.parts if part.value.label)
             self.findings.append(
                 replace(self._unknown_skeleton(value.label, place, rule), of="rectangle", points=parts, ways="")
@@ -132,15 +132,17 @@ class ImageShapes:
         return []
 
     def _unknown_skeleton(self, label: str, place: str, rule: str) -> UnknownLabel:
-        category = self.labels.category
+        category = next(iter(self.categories.ids)) if len(self.categories) == 1 else "NAME"
         # It can only be the category, so the hint is complete.
         typed = (
             f"--map '{label}={category}' maps it to the category; --ignore '{label}' leaves it out with its points; "
         )
         advice = None
-        if not near_name(label, [category]):
+        if not near_name(label, self.categories.ids):
             advice = Advice(f"{typed}--skeleton FILE for another object")
-        return unknown_label(label, [category], file=self.file, place=place, field="label", rule=rule, advice=advice)
+        return unknown_label(
+            label, [*self.categories.ids], file=self.file, place=place, field="label", rule=rule, advice=advice
+        )
 
     def _joined(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:
         """Return the skeletons that can be read, each with its group."""

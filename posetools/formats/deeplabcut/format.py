@@ -35,6 +35,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
@@ -77,14 +78,14 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return path.is_file() and (_is_collected(path) or (path.suffix.lower() == ".csv" and is_csv_table(path)))
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of DeepLabCut files, or of the files in these folders.
 
     Raises:
         RequestError: a source does not exist or holds no such file, or an option is missing or invalid.
         MissingExtraError: an .h5 file needs packages that are not installed.
     """
-    options = settled(skeleton, options)
+    skeleton, options = categories.only, settled(categories, options)
     files, images = list_sources(sources, _is_to_be_read, "DeepLabCut's CollectedData files (.csv or .h5)")
     if not options.assume_visible:
         raise RequestError(
@@ -107,7 +108,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         readings += read if differs is None else _left_out(read, differs)
         options.progress("reading DeepLabCut files", done, len(files))
     more = [*twins.findings(), *without_entry(images, readings, "a DeepLabCut file")]
-    yield shard_of(readings, skeleton, more, files=len(files))
+    yield shard_of(readings, categories, more, files=len(files))
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -263,7 +264,7 @@ class _Rows:
                 message = must_be("an object", f"one with a labeled point in {row.image}", "none")
                 findings.append(Finding("E306", self.file, place, message, hint))
             else:
-                rows.append(Row(box, points, place))
+                rows.append(Row(box, points, place, self.skeleton.category.id))
         parent = reading.image.parent
         named = f"{parent.name}/{reading.image.name}" if parent.parent.name == LABELED_DATA else reading.name
         return replace(reading, name=named, rows=rows, findings=[*reading.findings, *findings])

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
@@ -74,14 +75,14 @@ def detect(path: Path) -> bool:
     return path.is_file() and _is_slp(path)
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of .slp files, or of those in these folders.
 
     Raises:
         RequestError: a source does not exist or holds no .slp file, or an option is missing or invalid.
         MissingExtraError: sleap-io is not installed.
     """
-    options = settled(skeleton, options)
+    skeleton, options = categories.only, settled(categories, options)
     files, images = list_sources(sources, _is_slp, "SLEAP's .slp files")
     if not options.assume_visible:
         raise RequestError(
@@ -97,7 +98,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         else:
             readings += _Frames(source, skeleton, options).read(labels, opener)
         options.progress("reading SLEAP files", done, len(files))
-    yield shard_of(readings, skeleton, without_entry(images, readings, "a SLEAP file"), files=len(files))
+    yield shard_of(readings, categories, without_entry(images, readings, "a SLEAP file"), files=len(files))
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -325,7 +326,7 @@ class _Frames:
                 message = must_be("an instance", "one with a labeled point in the image", "none")
                 self._find("E306", place, message, "label more of its points")
             else:
-                yield Row(box, points, place)
+                yield Row(box, points, place, self.skeleton.category.id)
 
 
 def _is_prediction(instance: Any) -> bool:

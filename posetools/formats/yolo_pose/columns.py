@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError, must_be
 from posetools.formats.joining.ordered import NameProblem, in_skeleton
-from posetools.formats.labels import is_category
+from posetools.formats.labels import category_of
 from posetools.formats.options import ReadOptions
 from posetools.formats.yolo_pose.data_yaml import YoloSet
 
@@ -58,7 +59,7 @@ def declare_columns(source: YoloSet, skeleton: Skeleton, options: ReadOptions, f
     if len(order) != count:
         problem = must_be("the keypoints' names", f"{count}, as in kpt_shape", list(order))
         raise _refusal(source, options, problem, f"--kpt-order A,B,... names the {count} columns in their order")
-    keypoints = in_skeleton(order, skeleton, options)
+    keypoints = in_skeleton(order, Categories.of(skeleton), options)
     if isinstance(keypoints, NameProblem):
         raise _refusal(source, options, *keypoints)
     _check_flips(source, skeleton, options, keypoints, findings)
@@ -90,7 +91,7 @@ def _order(source: YoloSet, skeleton: Skeleton, options: ReadOptions, count: int
     names = source.declared.keypoint_names()
     if names is not None:
         classes = source.declared.names or {0: skeleton.category.name}
-        own = [names[index] for index in names if is_category(classes.get(index, ""), skeleton, options)]
+        own = [names[index] for index in names if category_of(classes.get(index, ""), Categories.of(skeleton), options)]
         if not own or any(other != own[0] for other in own):
             problem = must_be("kpt_names", f"one list for the class {skeleton.category.name!r}", dict(names))
             raise InputError(source.where, "kpt_names", problem, hint="--kpt-order A,B,... gives the order instead")

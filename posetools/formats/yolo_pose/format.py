@@ -38,6 +38,7 @@ from typing import NamedTuple
 import numpy as np
 import yaml
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import (
@@ -53,7 +54,7 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import Transfer, read_text, transfer
 from posetools.formats.entry import Format
 from posetools.formats.joined import CauseFinding, RepeatedFinding, repaired
-from posetools.formats.labels import is_category, settled, unknown_label
+from posetools.formats.labels import category_of, settled, unknown_label
 from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import FileReading, Row
@@ -91,14 +92,14 @@ class _Task(NamedTuple):
     origin: str
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of YOLO-pose folders, or of data.yaml files.
 
     Raises:
         RequestError: a source does not exist or has no images, or an option is required.
         InputError: data.yaml cannot be read, or contradicts itself or the skeleton.
     """
-    options = settled(skeleton, options)
+    skeleton, options = categories.only, settled(categories, options)
     tasks: list[_Task] = []
     findings: list[Finding] = []
     for path in sources:
@@ -115,7 +116,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     work = partial(_read_images, skeleton=skeleton, options=portable)
     what, engine = "reading YOLO-pose files", options.engine or engine_for(options.workers)
     yield from run_shards(work, cut(unique, SHARD), engine, options.progress, what)
-    yield shard_of([], skeleton, findings, files=0)
+    yield shard_of([], categories, findings, files=0)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -157,7 +158,9 @@ FORMAT = Format(
 
 def _check_classes(source: YoloSet, columns: LineColumns, skeleton: Skeleton, options: ReadOptions) -> None:
     """Refuse a data set without a class for the category: every line of it would be a finding."""
-    if columns.classes is None or any(is_category(name, skeleton, options) for name in columns.classes.values()):
+    if columns.classes is None or any(
+        category_of(name, Categories.of(skeleton), options) for name in columns.classes.values()
+    ):
         return
     names = list(columns.classes.values())
     problem = must_be("names", f"a list with the skeleton's category {skeleton.category.name!r}", names)
@@ -167,7 +170,7 @@ def _check_classes(source: YoloSet, columns: LineColumns, skeleton: Skeleton, op
 
 def _read_images(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadOptions) -> ShardReading:
     readings = (_read_image(task, skeleton=skeleton, options=options) for task in tasks)
-    return shard_of(readings, skeleton, files=sum(task.listed.label.is_file() for task in tasks))
+    return shard_of(readings, Categories.of(skeleton), files=sum(task.listed.label.is_file() for task in tasks))
 
 
 def _read_image(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> FileReading:
@@ -239,9 +242,10 @@ class _Lines:
             if keypoint is not None:
                 keypoints[:, keypoint, :2] = places[:, column]
                 keypoints[:, keypoint, 2] = visibility[:, column]
+        category = self.skeleton.category.id
         boxes = xyxy_from_yolo(table[:, 1:5], self.size)
         return [
-            Row((x1, y1, x2, y2), [(x, y, int(seen)) for x, y, seen in values], f"line {number}")
+            Row((x1, y1, x2, y2), [(x, y, int(seen)) for x, y, seen in values], f"line {number}", category)
             for (x1, y1, x2, y2), values, number in zip(boxes.tolist(), keypoints.tolist(), self._numbers, strict=True)
         ]
 
@@ -289,7 +293,7 @@ class _Lines:
         if name in self.options.ignore:
             self.ignored[name] += 1
             return False
-        if is_category(name, self.skeleton, self.options) or (classes is None and index == 0):
+        if category_of(name, Categories.of(self.skeleton), self.options) or (classes is None and index == 0):
             return True
         if classes is not None and index not in classes:
             rule = f"one of the {len(classes)} in names, {sorted(classes)}"
