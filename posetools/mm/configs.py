@@ -194,6 +194,7 @@ def set_epochs(config: Any, epochs: int) -> None:
         config.train_cfg["dynamic_intervals"] = [(scaled(start, share), interval) for start, interval in dynamic]
     for scheduler in config.get("param_scheduler") or ():
         factor = share if scheduler.get("by_epoch", True) else shrink
+        ends_low = scheduler.get("T_max") == scheduler.get("end", 0) - scheduler.get("begin", 0)
         # Round begins down and keep ends at least one later: mmengine refuses a schedule without a step.
         if "begin" in scheduler:
             scheduler["begin"] = int(scheduler["begin"] * factor)
@@ -201,6 +202,9 @@ def set_epochs(config: Any, epochs: int) -> None:
             if key in scheduler:
                 first = scheduler.get("begin", 0) if key == "end" else 0
                 scheduler[key] = max(first + 1, round(scheduler[key] * factor))
+        if ends_low:
+            # A cosine that reaches its minimum before its end rises again.
+            scheduler["T_max"] = scheduler["end"] - scheduler.get("begin", 0)
     for hook in config.get("custom_hooks") or ():
         if "switch_epoch" in hook:
             hook["switch_epoch"] = scaled(hook["switch_epoch"], share)

@@ -9,6 +9,7 @@ counts as finished.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import deque
 from collections.abc import Callable
@@ -46,9 +47,11 @@ class DeadlineHook(RunHook):
         self._epoch_started = self._evaluation_started = self._evaluation = 0.0
         self._epochs: deque[float] = deque(maxlen=_RECENT)
         self._changed = False
+        self._plan: Any = None
 
     def before_train(self, runner: Any) -> None:
-        """Continue the clock of a resumed run."""
+        """Keep the plan, and continue the clock of a resumed run."""
+        self._plan = copy.deepcopy(runner.cfg)
         if runner.epoch:
             self._started -= float(runner.message_hub.get_info(SPENT) or 0.0)
 
@@ -70,7 +73,9 @@ class DeadlineHook(RunHook):
         if fitting > planned:
             # Without the target in the config, the run has as many iterations as it needs.
             enough = runner.cfg.get("enough_iterations", 0) // len(runner.train_dataloader)
-            fitting = max(planned, min(fitting, enough)) if done <= planned // 2 else planned
+            # Before the first evaluation it is not known how long they take.
+            may_grow = done <= planned // 2 and self._evaluation > 0
+            fitting = max(planned, min(fitting, enough)) if may_grow else planned
         if abs(fitting - planned) > _SMALL_CHANGE * planned:
             how = "faster" if fitting > planned else "slower"
             self._say(f"{how} than planned: {counted(fitting, 'epoch')} instead of {planned}")
@@ -91,7 +96,11 @@ class DeadlineHook(RunHook):
 
     def _set(self, runner: Any, epochs: int) -> None:
         loop, config = runner.train_loop, runner.cfg
-        set_epochs(config, epochs)
+        # Always from the first plan: rounded again and again, the schedule would lose its shape.
+        fitted = copy.deepcopy(self._plan)
+        set_epochs(fitted, epochs)
+        for name in ("train_cfg", "param_scheduler", "custom_hooks", "default_hooks"):
+            config[name] = fitted[name]
         loop._max_epochs, loop._max_iters = epochs, epochs * len(loop.dataloader)
         for hook in runner.hooks:
             # MMDet's and MMPose's switch of pipelines.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from posetools.mm.configs import load_config
+from posetools.mm.configs import load_config, set_epochs
 from posetools.training.hooks import TrainStatus
 from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult, train
@@ -19,16 +22,16 @@ pytestmark = pytest.mark.train
 
 
 class Slow(Recorder):
-    """Makes every iteration take longer, as other load on the machine does."""
+    """Makes every iteration take longer, as other load on the machine does; each epoch by the next of some seconds."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, *seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
 
     def update(self, status: TrainStatus) -> None:
         super().update(status)
         if status.phase == "train":
-            time.sleep(self._seconds)
+            time.sleep(self._seconds[status.epoch % len(self._seconds)])
 
 
 def _rates(work_dir: Path) -> list[float]:
@@ -39,7 +42,7 @@ def _rates(work_dir: Path) -> list[float]:
 def _train(
     tiny: Tiny, work_dir: Path, minutes: float, told: Recorder, more: tuple[str, ...] = (), **changes: Any
 ) -> TrainResult:
-    options = (f"minutes={minutes}", "train_cfg.val_interval=100", "default_hooks.logger.interval=1", *more)
+    options = (f"minutes={minutes}", "train_cfg.val_interval=1", "default_hooks.logger.interval=1", *more)
     request = TrainRequest(
         stage="det", config=tiny.det, work_dir=work_dir, cfg_options=options, device="cpu", **changes
     )
@@ -78,3 +81,31 @@ def test_a_machine_that_became_faster_trains_more_epochs(tiny: Tiny, tmp_path: P
     result = _train(tiny, tmp_path / "run", 0.3, told, limited, epochs=4)
     assert "faster than planned" in told.text
     assert result.epochs > 4
+
+
+def test_load_that_comes_and_goes_leaves_the_schedule_its_shape(tiny: Tiny, tmp_path: Path) -> None:
+    told = Slow(0.9, 0.1, 0.6, 0.1)
+    limited = ("enough_iterations=1000",)
+    result = _train(tiny, tmp_path / "run", 0.6, told, limited, epochs=20)
+    assert told.text.count("than planned") > 2, told.text
+    rates = _rates(tmp_path / "run")
+    peak = rates.index(max(rates))
+    # In the second half it only falls, to a twentieth of its peak; a cosine past its end would rise again.
+    falling = rates[max(peak, 3 * len(rates) // 4) :]
+    assert all(after <= before for before, after in pairwise(falling)), rates
+    assert rates[-1] < 0.15 * max(rates), rates
+    assert result.epochs > 4
+
+
+@settings(max_examples=200, deadline=None)
+@given(planned=st.integers(2, 400), epochs=st.lists(st.integers(2, 400), min_size=1, max_size=4))
+def test_a_cosine_to_the_end_still_ends_there_at_any_length(planned: int, epochs: list[int]) -> None:
+    first = planned // 2
+    cosine = {"type": "CosineAnnealingLR", "by_epoch": True, "begin": first, "end": planned, "T_max": planned - first}
+    from mmengine import Config
+
+    config = Config({"train_cfg": {"max_epochs": planned}, "param_scheduler": [cosine], "default_hooks": {}})
+    for number in epochs:
+        set_epochs(config, number)
+        (found,) = config.param_scheduler
+        assert found.end == number and found.begin + found.T_max == found.end
