@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from posetools.core.skeleton_pairs import swaps
+from posetools.errors import RequestError, counted
+from posetools.formats.joining.label_hints import as_typed
+from posetools.formats.labels import near_name
+from posetools.formats.options import ReadOptions
+
+# The category of objects that only have keypoints, in a source that names none.
+UNNAMED_CATEGORY = "object"
+# A label on less than this fraction of the objects is in doubt.
+_RARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +42,148 @@ class DeclaredCategory:
     flip_idx: tuple[int, ...] | None = None
     sigmas: tuple[float, ...] | None = None
     named: bool = True
+
+
+@dataclass(slots=True)
+class SeenObjects:
+    """The objects of a source whose labels are typed freely: what they declare, or which labels are in doubt.
+
+    Attributes:
+        options: the user's options; ``--map``, ``--ignore`` and ``--categories`` apply.
+        where: the source, for messages.
+    """
+
+    options: ReadOptions
+    where: str
+    # Category -> the keypoints that objects have together -> how many such objects.
+    _objects: dict[str, Counter[frozenset[str]]] = field(default_factory=dict)
+    _order: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def add(self, label: str, keypoints: Iterable[str] = ()) -> None:
+        """Add one object.
+
+        Args:
+            label: its label in the source; empty if only its keypoints are labeled.
+            keypoints: the labels of its keypoints.
+        """
+        category = meaning(label, self.options) if label else ""
+        if category is None or not is_asked(label, self.options):
+            return
+        names = [name for point in keypoints if (name := meaning(point, self.options)) is not None]
+        self._objects.setdefault(category, Counter())[frozenset(names)] += 1
+        self._order.setdefault(category, {}).update(dict.fromkeys(names))
+
+    def declared(self) -> tuple[DeclaredCategory, ...]:
+        """Return the categories in the order of first appearance, each with the keypoints of its objects.
+
+        Raises:
+            RequestError: a label is on under 5 % of the objects, or is spelled like another one.
+        """
+        self._name_unlabeled()
+        totals = {category: sum(objects.values()) for category, objects in self._objects.items()}
+        doubts = [*_doubts(totals, {}, self.options)]
+        counts = {category: _counts(objects) for category, objects in self._objects.items()}
+        strays = {category: self._strays(category, counts) for category in counts}
+        for category, objects in self._objects.items():
+            own = {name: number for name, number in counts[category].items() if name not in strays[category]}
+            doubts += _doubts(own, objects, self.options, category)
+        if doubts:
+            raise _in_doubt(self.where, doubts)
+        return tuple(
+            DeclaredCategory(name, tuple(point for point in order if point not in strays[name]), self.where)
+            for name, order in self._order.items()
+        )
+
+    def _name_unlabeled(self) -> None:
+        """Give objects that have only keypoints the one category there is."""
+        if "" not in self._objects:
+            return
+        objects, order = self._objects.pop(""), self._order.pop("")
+        if len(self._objects) > 1:
+            return
+        category = next(iter(self._objects), UNNAMED_CATEGORY)
+        self._objects.setdefault(category, Counter()).update(objects)
+        self._order.setdefault(category, {}).update(order)
+
+    def _strays(self, category: str, counts: Mapping[str, Mapping[str, int]]) -> set[str]:
+        """Return keypoints that are rare in this category because they belong to another one."""
+        others = [other for name, other in counts.items() if name != category]
+        rare = _rare(counts[category])
+        return {name for name in rare if any(name in other and name not in _rare(other) for other in others)}
+
+
+class _Doubt(NamedTuple):
+    """A label in doubt, how many objects have it, the label that it may mean, and its number; of a category or none."""
+
+    label: str
+    number: int
+    other: str
+    others: int
+    category: str
+    is_close: bool
+
+    def __str__(self) -> str:
+        role = f"keypoint {self.label!r} of {self.category!r}" if self.category else f"category {self.label!r}"
+        rule = f"spelled unlike {self.other!r}" if self.is_close else f"on at least {_RARE:.0%} of the objects"
+        got = f"{counted(self.number, 'object')} with {self.label!r} and {self.others} with {self.other!r}"
+        return f"{role} must be {rule}, got {got}"
+
+
+def meaning(label: str, options: ReadOptions) -> str | None:
+    """Return the name of a label (``--map``); None if it is left out (``--ignore``)."""
+    name = options.names.get(label, label)
+    return None if label in options.ignore or name in options.ignore else name
+
+
+def is_asked(label: str, options: ReadOptions) -> bool:
+    """Return whether objects with this label are read (``--categories``)."""
+    asked = options.categories
+    return asked is None or not label or label in asked or options.names.get(label, label) in asked
+
+
+def _counts(objects: Mapping[frozenset[str], int]) -> Counter[str]:
+    found = Counter[str]()
+    for names, number in objects.items():
+        found.update(dict.fromkeys(names, number))
+    return found
+
+
+def _rare(counts: Mapping[str, int]) -> list[str]:
+    """Return the labels on under 5 % as many objects as the most frequent one: most need not be labeled at all."""
+    most = max(counts.values(), default=0)
+    return [label for label, number in counts.items() if number < _RARE * most]
+
+
+def _doubts(
+    counts: Mapping[str, int], objects: Mapping[frozenset[str], int], options: ReadOptions, category: str = ""
+) -> Iterator[_Doubt]:
+    """Yield the doubts about labels of one kind, rarest first.
+
+    A misspelled label takes the place of the right one: labels that objects have together are two keypoints.
+    """
+    ordered = sorted(counts, key=lambda label: (counts[label], label))
+    rare = _rare(counts)
+    partners = swaps(tuple(counts))
+    for at, label in enumerate(ordered):
+        if dict.get(dict(options.names), label) == label:
+            continue
+        apart = [
+            other
+            for other in ordered[at + 1 :]
+            if partners.get(label) != other
+            and 2 * sum(number for names, number in objects.items() if {label, other} <= names) < counts[label]
+        ]
+        near = near_name(label, apart)
+        if near or label in rare:
+            other = near or near_name(label, ordered[at + 1 :]) or ordered[-1]
+            yield _Doubt(label, counts[label], other, counts[other], category, near is not None)
+
+
+def _in_doubt(where: str, doubts: Sequence[_Doubt]) -> RequestError:
+    first, *rest = doubts
+    same = " ".join(f"--map {as_typed(f'{one.label}={one.other}')}" for one in doubts if one.is_close)
+    label = as_typed(f"{first.label}=NAME")
+    keep = as_typed(f"{first.label}={first.label}")
+    way = f"{same}, if both mean the same" if same else f"--map {label} maps it to another name"
+    hint = f"{way}; --map {keep} keeps it; --ignore {as_typed(first.label)} leaves it out"
+    return RequestError(f"{where}: {first}", *(f"and {one}" for one in rest), hint=hint)
