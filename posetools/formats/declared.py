@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from posetools.core.skeleton_pairs import swaps
@@ -42,6 +42,32 @@ class DeclaredCategory:
     flip_idx: tuple[int, ...] | None = None
     sigmas: tuple[float, ...] | None = None
     named: bool = True
+
+
+def with_options(category: DeclaredCategory, options: ReadOptions) -> DeclaredCategory | None:
+    """Return a category after ``--map`` and ``--ignore``; None if these or ``--categories`` leave it out.
+
+    Links, pairs and sigmas follow their keypoints; keypoints that get the same name become one.
+    """
+    name = meaning(category.name, options)
+    if name is None or not is_asked(category.name, options):
+        return None
+    names = [meaning(point, options) for point in category.keypoints]
+    kept = tuple(dict.fromkeys(one for one in names if one is not None))
+    new = {old: kept.index(one) for old, one in enumerate(names) if one is not None}
+    first = {at: old for old, at in reversed(new.items())}
+    links, flip, sigmas = category.links, category.flip_idx, category.sigmas
+    if links is not None:
+        ends = ((new[a], new[b]) for a, b in links if a in new and b in new)
+        links = tuple(dict.fromkeys((a, b) for a, b in ends if a != b))
+    return replace(
+        category,
+        name=name,
+        keypoints=kept,
+        links=links,
+        flip_idx=None if flip is None else tuple(new.get(flip[first[at]], at) for at in range(len(kept))),
+        sigmas=None if sigmas is None else tuple(sigmas[first[at]] for at in range(len(kept))),
+    )
 
 
 @dataclass(slots=True)
