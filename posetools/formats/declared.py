@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from posetools.core.skeleton import Skeleton
 from posetools.core.skeleton_pairs import swaps
 from posetools.errors import RequestError, counted
 from posetools.formats.joining.label_hints import as_typed
@@ -42,6 +43,18 @@ class DeclaredCategory:
     flip_idx: tuple[int, ...] | None = None
     sigmas: tuple[float, ...] | None = None
     named: bool = True
+
+
+def made_names(number: int) -> tuple[str, ...]:
+    """Return the names of the keypoints of a source that names none: kpt_0, kpt_1, ..."""
+    return tuple(f"kpt_{i}" for i in range(number))
+
+
+def made_order(number: int, skeleton: Skeleton, options: ReadOptions) -> tuple[str, ...]:
+    """Return ``made_names`` if the skeleton was made with them; none otherwise."""
+    names = made_names(number)
+    known = all(options.names.get(name, name) in skeleton.index or name in options.ignore for name in names)
+    return names if known else ()
 
 
 def with_options(category: DeclaredCategory, options: ReadOptions) -> DeclaredCategory | None:
