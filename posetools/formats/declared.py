@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from posetools.core.skeleton import Skeleton
 from posetools.core.skeleton_pairs import swaps
-from posetools.errors import RequestError, counted
+from posetools.errors import RequestError, counted, must_be
 from posetools.formats.joining.label_hints import as_typed
 from posetools.formats.labels import near_name
 from posetools.formats.options import ReadOptions
@@ -83,6 +83,20 @@ def with_options(category: DeclaredCategory, options: ReadOptions) -> DeclaredCa
     )
 
 
+class SeenObject(NamedTuple):
+    """One object and the labels of its keypoints; its label is empty if it has none, None if it is left out."""
+
+    label: str | None
+    keypoints: list[str]
+
+
+class UnsurePoint(NamedTuple):
+    """A keypoint that may belong to several objects of an image: its label, and their indices, the likeliest first."""
+
+    label: str
+    objects: Sequence[int]
+
+
 @dataclass(slots=True)
 class SeenObjects:
     """The objects of a source whose labels are typed freely: what they declare, or which labels are in doubt.
@@ -90,48 +104,95 @@ class SeenObjects:
     Attributes:
         options: the user's options; ``--map``, ``--ignore`` and ``--categories`` apply.
         where: the source, for messages.
+        listed: the labels that the source lists itself, in their order; they are never in doubt.
+        keypoints: those of them that are keypoints; the only category has them even where no object has.
     """
 
     options: ReadOptions
     where: str
+    listed: tuple[str, ...] = ()
+    keypoints: tuple[str, ...] = ()
     # Category -> the keypoints that objects have together -> how many such objects.
     _objects: dict[str, Counter[frozenset[str]]] = field(default_factory=dict)
     _order: dict[str, dict[str, None]] = field(default_factory=dict)
+    # Images with keypoints that may belong to several categories.
+    _unsure: list[tuple[Sequence[SeenObject], Sequence[UnsurePoint]]] = field(default_factory=list)
 
-    def add(self, label: str, keypoints: Iterable[str] = ()) -> None:
-        """Add one object.
+    def add(self, objects: Sequence[SeenObject], unsure: Sequence[UnsurePoint] = ()) -> None:
+        """Add the objects of an image.
 
         Args:
-            label: its label in the source; empty if only its keypoints are labeled.
-            keypoints: the labels of its keypoints.
+            objects: the objects, with the keypoints that can only be theirs.
+            unsure: keypoints that may belong to objects of several categories.
         """
-        category = meaning(label, self.options) if label else ""
-        if category is None or not is_asked(label, self.options):
-            return
-        names = [name for point in keypoints if (name := meaning(point, self.options)) is not None]
-        self._objects.setdefault(category, Counter())[frozenset(names)] += 1
-        self._order.setdefault(category, {}).update(dict.fromkeys(names))
+        named = [SeenObject(self._category(one.label or ""), self._names(one.keypoints)) for one in objects]
+        open_ = [UnsurePoint(name, one.objects) for one in unsure for name in self._names([one.label])]
+        if open_:
+            self._unsure.append((named, open_))
+        else:
+            self._count(named)
+
+    def _category(self, label: str) -> str | None:
+        return meaning(label, self.options) if is_asked(label, self.options) else None
+
+    def _names(self, labels: Iterable[str]) -> list[str]:
+        return [name for label in labels if (name := meaning(label, self.options)) is not None]
+
+    def _count(self, objects: Iterable[SeenObject]) -> None:
+        for category, names in objects:
+            if category is not None:
+                self._objects.setdefault(category, Counter())[frozenset(names)] += 1
+                self._order.setdefault(category, {}).update(dict.fromkeys(names))
 
     def declared(self) -> tuple[DeclaredCategory, ...]:
         """Return the categories in the order of first appearance, each with the keypoints of its objects.
 
         Raises:
-            RequestError: a label is on under 5 % of the objects, or is spelled like another one.
+            RequestError: a label is on under 5 % of the objects or is spelled like another one, or a keypoint may
+                belong to several categories in every image.
         """
+        self._settle()
         self._name_unlabeled()
+        listed = self._names(self.listed)
         totals = {category: sum(objects.values()) for category, objects in self._objects.items()}
-        doubts = [*_doubts(totals, {}, self.options)]
         counts = {category: _counts(objects) for category, objects in self._objects.items()}
-        strays = {category: self._strays(category, counts) for category in counts}
-        for category, objects in self._objects.items():
-            own = {name: number for name, number in counts[category].items() if name not in strays[category]}
-            doubts += _doubts(own, objects, self.options, category)
+        sure = {*listed, *(new for old, new in self.options.names.items() if old == new)}
+        doubts = [*_doubts(totals, {}, sure)]
+        found = []
+        for category in sorted(self._order, key=lambda name: _place(name, listed)):
+            strays = self._strays(category, counts)
+            own = {name: number for name, number in counts[category].items() if name not in strays}
+            doubts += _doubts(own, self._objects[category], sure, category)
+            names = [name for name in self._order[category] if name not in strays]
+            if len(self._order) == 1:
+                names += [name for name in self._names(self.keypoints) if name not in names]
+            ordered = tuple(sorted(names, key=lambda name: _place(name, listed)))
+            found.append(DeclaredCategory(category, ordered, self.where))
         if doubts:
             raise _in_doubt(self.where, doubts)
-        return tuple(
-            DeclaredCategory(name, tuple(point for point in order if point not in strays[name]), self.where)
-            for name, order in self._order.items()
-        )
+        return tuple(found)
+
+    def _settle(self) -> None:
+        """Give keypoints that may belong to several categories to the one whose other objects have such keypoints."""
+        known: dict[str | None, set[str]] = {category: set(order) for category, order in self._order.items()}
+        possible: dict[str, set[str | None]] = {}
+        for objects, unsure in self._unsure:
+            for category, names in objects:
+                known.setdefault(category, set()).update(names)
+            for name, places in unsure:
+                around = {objects[at].label for at in places}
+                possible[name] = possible.get(name, around) & around
+        for name, categories in possible.items():
+            if not any(name in names for names in known.values()):
+                if len(categories) != 1:
+                    raise _of_several(self.where, name, [category for category in known if category])
+                known[categories.pop()].add(name)
+        for objects, unsure in self._unsure:
+            for name, places in unsure:
+                owner = next((objects[at] for at in places if name in known[objects[at].label]), None)
+                if owner is not None:
+                    owner.keypoints.append(name)
+            self._count(objects)
 
     def _name_unlabeled(self) -> None:
         """Give objects that have only keypoints the one category there is."""
@@ -194,7 +255,7 @@ def _rare(counts: Mapping[str, int]) -> list[str]:
 
 
 def _doubts(
-    counts: Mapping[str, int], objects: Mapping[frozenset[str], int], options: ReadOptions, category: str = ""
+    counts: Mapping[str, int], objects: Mapping[frozenset[str], int], sure: Collection[str], category: str = ""
 ) -> Iterator[_Doubt]:
     """Yield the doubts about labels of one kind, rarest first.
 
@@ -204,15 +265,16 @@ def _doubts(
     rare = _rare(counts)
     partners = swaps(tuple(counts))
     for at, label in enumerate(ordered):
-        if dict.get(dict(options.names), label) == label:
+        if label in sure:
             continue
-        apart = [
+        close = [
             other
             for other in ordered[at + 1 :]
-            if partners.get(label) != other
+            if near_name(label, [other])
+            and partners.get(label) != other
             and 2 * sum(number for names, number in objects.items() if {label, other} <= names) < counts[label]
         ]
-        near = near_name(label, apart)
+        near = near_name(label, close)
         if near or label in rare:
             other = near or near_name(label, ordered[at + 1 :]) or ordered[-1]
             yield _Doubt(label, counts[label], other, counts[other], category, near is not None)
@@ -226,3 +288,12 @@ def _in_doubt(where: str, doubts: Sequence[_Doubt]) -> RequestError:
     way = f"{same}, if both mean the same" if same else f"--map {label} maps it to another name"
     hint = f"{way}; --map {keep} keeps it; --ignore {as_typed(first.label)} leaves it out"
     return RequestError(f"{where}: {first}", *(f"and {one}" for one in rest), hint=hint)
+
+
+def _of_several(where: str, keypoint: str, categories: Sequence[str]) -> RequestError:
+    problem = must_be(f"keypoint {keypoint!r}", "in boxes of one category, or joined with its box", categories)
+    return RequestError(f"{where}: {problem}", hint="join the points with their boxes, or --categories NAME reads one")
+
+
+def _place(name: str, listed: Sequence[str]) -> int:
+    return listed.index(name) if name in listed else len(listed)
