@@ -1,8 +1,8 @@
 """conversion.json and its counts: what was read, written and found, and how it was split.
 
 The document has no dates and only paths that the user typed, so the same conversion gives the same bytes. It is in the
-data set's folder. Its ``skeleton`` is the complete skeleton, which a COCO file cannot store; a data set in COCO form also
-has it as skeleton.yaml, to read and to edit.
+data set's folder. Its ``skeleton`` is the complete skeleton, which a COCO file cannot store. A data set in COCO form
+also has it as skeleton.yaml, to read and to edit.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from posetools.core.findings import Finding, has_errors, sort_findings
 from posetools.core.folder import CONVERSION, SPLITS, check_out
 from posetools.core.record import SplitCounts, count, findings_sections, write_record
 from posetools.core.skeleton import BUILT_IN, Skeleton
-from posetools.datasets.own_skeleton import source_skeleton
+from posetools.datasets.own_skeleton import OwnSkeleton, own_skeleton
 from posetools.datasets.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
 from posetools.errors import InputError, OutputError, RequestError, must_be, printable
 from posetools.files.disk import Transfer, staged_folder
@@ -118,6 +118,7 @@ class ConvertResult:
         ignored: label -> number of shapes left out on purpose.
         left_out: number of images left out because an object in them could not be read.
         lost: what the target format cannot store.
+        skeleton: the skeleton, and where it comes from.
     """
 
     written: bool
@@ -129,6 +130,7 @@ class ConvertResult:
     ignored: Mapping[str, int]
     left_out: int = 0
     lost: tuple[Loss, ...] = ()
+    skeleton: OwnSkeleton | None = None
 
 
 def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResult:
@@ -160,7 +162,7 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
     )
     check_way(source, local.sources, options, request.images)
     check_inside(local.sources, source.name, options.image_roots)
-    own = source_skeleton(source, local.sources, request.skeleton, options)
+    own = own_skeleton(local.sources, request.skeleton, source=source, options=options)
     request = replace(request, skeleton=own.option)
     with scratch_folder() as scratch:
         # Processes on other machines cannot see the scratch folder.
@@ -169,7 +171,7 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
         read = _read(source, own.skeleton, local, progress)
         check_images(scratch, request.images)
         read = replace(read, findings=tuple(told_once(read, local.read)))
-        return _split_and_write(read, source, target, request, progress)
+        return replace(_split_and_write(read, source, target, request, progress), skeleton=own)
 
 
 def told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:

@@ -11,7 +11,7 @@ from posetools.core.findings import Finding, Severity, has_errors, sort_findings
 from posetools.core.folder import check_out, refuse_zip
 from posetools.core.record import count, findings_sections, write_record
 from posetools.datasets.convert import told_once
-from posetools.datasets.own_skeleton import source_skeleton
+from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import PosetoolsError, PosetoolsWarning, RequestError, counted, hint_lines, must_be
 from posetools.files.disk import Transfer, staged_folder
 from posetools.files.urls import as_path
@@ -81,12 +81,12 @@ def read(
         source = told_format(paths, *told) if format is None else _format(format)
         check_way(source, paths, options, "none")
         check_inside(paths, source.name, options.image_roots)
-        known = source_skeleton(source, paths, skeleton, options).skeleton
-        result = source.read(paths, known, options)
+        known = own_skeleton(paths, skeleton, source=source, options=options)
+        result = source.read(paths, known.skeleton, options)
     findings = told_once(result, options)
     if has_errors(findings):
         raise ReadError(sort_findings(findings))
-    _warn(map(_text, sort_findings(findings)))
+    _warn([*known.warnings, *map(_text, sort_findings(findings))])
     return result.dataset
 
 

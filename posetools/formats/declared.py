@@ -14,8 +14,8 @@ from posetools.formats.joining.label_hints import as_typed
 from posetools.formats.labels import near_name
 from posetools.formats.options import ReadOptions
 
-# The category of objects that only have keypoints, in a source that names none.
-UNNAMED_CATEGORY = "object"
+# The category of objects that only have keypoints, in a source that names none: the skeleton names it.
+UNNAMED_CATEGORY = ""
 # A label on less than this fraction of the objects is in doubt.
 _RARE = 0.05
 
@@ -151,6 +151,17 @@ class SeenObjects:
             RequestError: a label is on under 5 % of the objects or is spelled like another one, or a keypoint may
                 belong to several categories in every image.
         """
+        found, doubts = self.with_doubts()
+        if doubts:
+            raise in_doubt(self.where, doubts)
+        return found
+
+    def with_doubts(self) -> tuple[tuple[DeclaredCategory, ...], list[Doubt]]:
+        """Return what ``declared`` returns, and the doubts about it; call one of them, once.
+
+        Raises:
+            RequestError: a keypoint may belong to several categories in every image.
+        """
         self._settle()
         self._name_unlabeled()
         listed = self._names(self.listed)
@@ -168,9 +179,7 @@ class SeenObjects:
                 names += [name for name in self._names(self.keypoints) if name not in names]
             ordered = tuple(sorted(names, key=lambda name: _place(name, listed)))
             found.append(DeclaredCategory(category, ordered, self.where))
-        if doubts:
-            raise _in_doubt(self.where, doubts)
-        return tuple(found)
+        return tuple(found), doubts
 
     def _settle(self) -> None:
         """Give keypoints that may belong to several categories to the one whose other objects have such keypoints."""
@@ -212,7 +221,7 @@ class SeenObjects:
         return {name for name in rare if any(name in other and name not in _rare(other) for other in others)}
 
 
-class _Doubt(NamedTuple):
+class Doubt(NamedTuple):
     """A label in doubt, how many objects have it, the label that it may mean, and its number; of a category or none."""
 
     label: str
@@ -256,7 +265,7 @@ def _rare(counts: Mapping[str, int]) -> list[str]:
 
 def _doubts(
     counts: Mapping[str, int], objects: Mapping[frozenset[str], int], sure: Collection[str], category: str = ""
-) -> Iterator[_Doubt]:
+) -> Iterator[Doubt]:
     """Yield the doubts about labels of one kind, rarest first.
 
     A misspelled label takes the place of the right one: labels that objects have together are two keypoints.
@@ -277,10 +286,11 @@ def _doubts(
         near = near_name(label, close)
         if near or label in rare:
             other = near or near_name(label, ordered[at + 1 :]) or ordered[-1]
-            yield _Doubt(label, counts[label], other, counts[other], category, near is not None)
+            yield Doubt(label, counts[label], other, counts[other], category, near is not None)
 
 
-def _in_doubt(where: str, doubts: Sequence[_Doubt]) -> RequestError:
+def in_doubt(where: str, doubts: Sequence[Doubt]) -> RequestError:
+    """Return the error that asks what the labels in doubt mean."""
     first, *rest = doubts
     same = " ".join(f"--map {as_typed(f'{one.label}={one.other}')}" for one in doubts if one.is_close)
     label = as_typed(f"{first.label}=NAME")

@@ -43,7 +43,9 @@ def _classes(source: YoloSet, options: ReadOptions) -> Iterator[DeclaredCategory
             # An order that the user gives overrides flip_idx.
             flip = None
         flip_idx = tuple(flip) if flip is not None and is_mirror(flip, len(points)) else None
-        yield DeclaredCategory(name, points, f"{source.where}: names[{index}]", flip_idx=flip_idx, named=own is not None)
+        yield DeclaredCategory(
+            name, points, f"{source.where}: names[{index}]", flip_idx=flip_idx, named=own is not None
+        )
 
 
 def is_mirror(flip_idx: Sequence[int], number: int) -> bool:
