@@ -113,9 +113,12 @@ class SeenObjects:
             unsure: keypoints that may belong to objects of several categories.
         """
         named = [SeenObject(self._category(one.label or ""), self._names(one.keypoints)) for one in objects]
-        open_ = [UnsurePoint(name, one.objects) for one in unsure for name in self._names([one.label])]
-        if open_:
-            self._unsure.append((named, open_))
+        left = [UnsurePoint(name, one.objects) for one in unsure for name in self._names([one.label])]
+        for category, names in named:
+            if category is not None:
+                self._order.setdefault(category, {}).update(dict.fromkeys(names))
+        if left:
+            self._unsure.append((named, left))
         else:
             self._count(named)
 
@@ -162,10 +165,9 @@ class SeenObjects:
     def _settle(self) -> None:
         """Give keypoints that may belong to several categories to the one whose other objects have such keypoints."""
         known: dict[str | None, set[str]] = {category: set(order) for category, order in self._order.items()}
+        known[None] = set()
         possible: dict[str, set[str | None]] = {}
         for objects, unsure in self._unsure:
-            for category, names in objects:
-                known.setdefault(category, set()).update(names)
             for name, places in unsure:
                 around = {objects[at].label for at in places}
                 possible[name] = possible.get(name, around) & around
