@@ -94,7 +94,7 @@ def new(
         names, category = (names, category) if names is not None else _ask(file, name, category)
         skeleton = draft_skeleton(
             name, [part.strip() for part in names.split(",")], "object" if category is None else category
-        )
+        ).skeleton
     write_text(file, commented_yaml(skeleton))
     print(printable(f"wrote {file}; next: edit it, then posetools skeleton check {file}"))
     if start is None:

@@ -37,6 +37,8 @@ from posetools.files.yaml_text import parse_yaml
 
 BUILT_IN = ("car8", "coco17")
 DEFAULT = "car8"
+# Of a keypoint without a measured one.
+DEFAULT_SIGMA = 0.05
 # Longer lists of names are not put into commands.
 _TYPED_MOST = 1000
 _TYPED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -286,6 +288,11 @@ class Skeleton(_SkeletonPart):
     def has_swaps(self) -> bool:
         """Whether any keypoint changes its name in a mirrored image."""
         return any(point.swap is not None for point in self.keypoints)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The left/right pairs, by name."""
+        return tuple((self.names[a], self.names[b]) for a, b in enumerate(self.flip_indices) if a < b)
 
     @cached_property
     def edges(self) -> tuple[tuple[int, int], ...]:

@@ -7,14 +7,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from posetools.core.skeleton import Skeleton
 from posetools.core.skeleton_pairs import swaps
 from posetools.errors import RequestError, counted, must_be
 from posetools.formats.joining.label_hints import as_typed
 from posetools.formats.labels import near_name
 from posetools.formats.options import ReadOptions
 
-# The category of objects that only have keypoints, in a source that names none.
-UNNAMED_CATEGORY = "object"
+# The category of objects that only have keypoints, in a source that names none: the skeleton names it.
+UNNAMED_CATEGORY = ""
 # A label on less than this fraction of the objects is in doubt.
 _RARE = 0.05
 
@@ -42,6 +43,18 @@ class DeclaredCategory:
     flip_idx: tuple[int, ...] | None = None
     sigmas: tuple[float, ...] | None = None
     named: bool = True
+
+
+def made_names(number: int) -> tuple[str, ...]:
+    """Return the names of the keypoints of a source that names none: kpt_0, kpt_1, ..."""
+    return tuple(f"kpt_{i}" for i in range(number))
+
+
+def made_order(number: int, skeleton: Skeleton, options: ReadOptions) -> tuple[str, ...]:
+    """Return ``made_names`` if the skeleton was made with them; none otherwise."""
+    names = made_names(number)
+    known = all(options.names.get(name, name) in skeleton.index or name in options.ignore for name in names)
+    return names if known else ()
 
 
 def with_options(category: DeclaredCategory, options: ReadOptions) -> DeclaredCategory | None:
@@ -141,6 +154,17 @@ class SeenObjects:
             RequestError: a label is on under 5 % of the objects or is spelled like another one, or a keypoint may
                 belong to several categories in every image.
         """
+        found, doubts = self.with_doubts()
+        if doubts:
+            raise in_doubt(self.where, doubts)
+        return found
+
+    def with_doubts(self) -> tuple[tuple[DeclaredCategory, ...], list[Doubt]]:
+        """Return what ``declared`` returns, and the doubts about it; call one of them, once.
+
+        Raises:
+            RequestError: a keypoint may belong to several categories in every image.
+        """
         self._settle()
         self._name_unlabeled()
         listed = self._names(self.listed)
@@ -158,9 +182,7 @@ class SeenObjects:
                 names += [name for name in self._names(self.keypoints) if name not in names]
             ordered = tuple(sorted(names, key=lambda name: _place(name, listed)))
             found.append(DeclaredCategory(category, ordered, self.where))
-        if doubts:
-            raise _in_doubt(self.where, doubts)
-        return tuple(found)
+        return tuple(found), doubts
 
     def _settle(self) -> None:
         """Give keypoints that may belong to several categories to the one whose other objects have such keypoints."""
@@ -201,7 +223,7 @@ class SeenObjects:
         return {name for name in rare if any(name in other and name not in _rare(other) for other in others)}
 
 
-class _Doubt(NamedTuple):
+class Doubt(NamedTuple):
     """A label in doubt, how many objects have it, the label that it may mean, and its number; of a category or none."""
 
     label: str
@@ -245,7 +267,7 @@ def _rare(counts: Mapping[str, int]) -> list[str]:
 
 def _doubts(
     counts: Mapping[str, int], objects: Mapping[frozenset[str], int], sure: Collection[str], category: str = ""
-) -> Iterator[_Doubt]:
+) -> Iterator[Doubt]:
     """Yield the doubts about labels of one kind, rarest first.
 
     A misspelled label takes the place of the right one: labels that objects have together are two keypoints.
@@ -266,10 +288,11 @@ def _doubts(
         near = near_name(label, close)
         if near or label in rare:
             other = near or near_name(label, ordered[at + 1 :]) or ordered[-1]
-            yield _Doubt(label, counts[label], other, counts[other], category, near is not None)
+            yield Doubt(label, counts[label], other, counts[other], category, near is not None)
 
 
-def _in_doubt(where: str, doubts: Sequence[_Doubt]) -> RequestError:
+def in_doubt(where: str, doubts: Sequence[Doubt]) -> RequestError:
+    """Return the error that asks what the labels in doubt mean."""
     first, *rest = doubts
     same = " ".join(f"--map {as_typed(f'{one.label}={one.other}')}" for one in doubts if one.is_close)
     label = as_typed(f"{first.label}=NAME")

@@ -246,7 +246,7 @@ def test_mirrored_names(name: str, mirrored: str) -> None:
 
 
 def test_draft_derives_swaps_only_where_both_sides_are_there(tmp_path: Path) -> None:
-    draft = draft_skeleton("dog", ["nose", "left-ear", "right-ear", "left-scar"], "dog")
+    draft = draft_skeleton("dog", ["nose", "left-ear", "right-ear", "left-scar"], "dog").skeleton
     assert [point.swap for point in draft.keypoints] == [None, "right-ear", "left-ear", None]
     assert len({point.color for point in draft.keypoints}) == 4
     path = tmp_path / "dog.yaml"
@@ -270,7 +270,7 @@ def test_commented_copy_of_a_built_in_is_the_built_in_under_its_own_name(tmp_pat
     ],
 )
 def test_draft_refuses_what_no_skeleton_can_have(names: list[str], category: str, part: str) -> None:
-    with pytest.raises(RequestError, match="--keypoints and --category must be valid for a skeleton") as caught:
+    with pytest.raises(RequestError, match="keypoints and category must be valid for a skeleton") as caught:
         draft_skeleton("x", names, category)
     assert part in str(caught.value)
 

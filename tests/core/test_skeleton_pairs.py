@@ -39,7 +39,7 @@ def test_a_pair(left: str, right: str) -> None:
     assert swaps([*PLAIN, left, right]) == {left: right, right: left}
     assert swaps([right, *PLAIN, left]) == {left: right, right: left}
     assert is_left(left, right) is True and is_left(right, left) is False
-    draft = draft_skeleton("dog", ["nose", left, right], "dog")
+    draft = draft_skeleton("dog", ["nose", left, right], "dog").skeleton
     assert draft.flip_indices == (0, 2, 1)
     # Left is deep, right is light.
     assert sum(draft.keypoints[1].color) < sum(draft.keypoints[2].color)
