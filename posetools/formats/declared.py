@@ -155,7 +155,7 @@ class SeenObjects:
                 belong to several categories in every image.
         """
         found, doubts = self.with_doubts()
-        if not self.listed and (built_in := of_built_in(found)):
+        if not self.keypoints and (built_in := of_built_in(found)):
             return built_in
         if doubts:
             raise in_doubt(self.where, doubts)
