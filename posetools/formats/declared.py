@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from posetools.core.skeleton import Skeleton
+from posetools.core.skeleton import BUILT_IN, DEFAULT, Skeleton, load_skeleton
 from posetools.core.skeleton_pairs import swaps
 from posetools.errors import RequestError, counted, must_be
 from posetools.formats.joining.label_hints import as_typed
@@ -126,9 +126,12 @@ class SeenObjects:
             unsure: keypoints that may belong to objects of several categories.
         """
         named = [SeenObject(self._category(one.label or ""), self._names(one.keypoints)) for one in objects]
-        open_ = [UnsurePoint(name, one.objects) for one in unsure for name in self._names([one.label])]
-        if open_:
-            self._unsure.append((named, open_))
+        left = [UnsurePoint(name, one.objects) for one in unsure for name in self._names([one.label])]
+        for category, names in named:
+            if category is not None:
+                self._order.setdefault(category, {}).update(dict.fromkeys(names))
+        if left:
+            self._unsure.append((named, left))
         else:
             self._count(named)
 
@@ -152,6 +155,8 @@ class SeenObjects:
                 belong to several categories in every image.
         """
         found, doubts = self.with_doubts()
+        if not self.keypoints and (built_in := of_built_in(found)):
+            return built_in
         if doubts:
             raise in_doubt(self.where, doubts)
         return found
@@ -164,16 +169,18 @@ class SeenObjects:
         """
         self._settle()
         self._name_unlabeled()
+        if not self._order and self.keypoints:
+            self._order = {name: {} for name in self._names(self.listed) if name not in self._names(self.keypoints)}
         listed = self._names(self.listed)
         totals = {category: sum(objects.values()) for category, objects in self._objects.items()}
-        counts = {category: _counts(objects) for category, objects in self._objects.items()}
+        counts = {category: _counts(self._objects.get(category, {})) for category in self._order}
         sure = {*listed, *(new for old, new in self.options.names.items() if old == new)}
         doubts = [*_doubts(totals, {}, sure)]
         found = []
         for category in sorted(self._order, key=lambda name: _place(name, listed)):
             strays = self._strays(category, counts)
             own = {name: number for name, number in counts[category].items() if name not in strays}
-            doubts += _doubts(own, self._objects[category], sure, category)
+            doubts += _doubts(own, self._objects.get(category, {}), sure, category)
             names = [name for name in self._order[category] if name not in strays]
             if len(self._order) == 1:
                 names += [name for name in self._names(self.keypoints) if name not in names]
@@ -184,10 +191,9 @@ class SeenObjects:
     def _settle(self) -> None:
         """Give keypoints that may belong to several categories to the one whose other objects have such keypoints."""
         known: dict[str | None, set[str]] = {category: set(order) for category, order in self._order.items()}
+        known[None] = set()
         possible: dict[str, set[str | None]] = {}
         for objects, unsure in self._unsure:
-            for category, names in objects:
-                known.setdefault(category, set()).update(names)
             for name, places in unsure:
                 around = {objects[at].label for at in places}
                 possible[name] = possible.get(name, around) & around
@@ -307,3 +313,28 @@ def _of_several(where: str, keypoint: str, categories: Sequence[str]) -> Request
 
 def _place(name: str, listed: Sequence[str]) -> int:
     return listed.index(name) if name in listed else len(listed)
+
+
+def of_built_in(found: Sequence[DeclaredCategory]) -> tuple[DeclaredCategory, ...]:
+    """Return the categories with all keypoints of the built-in skeletons that they have; none if one has another."""
+    built_in = [(category, _skeleton_of(category)) for category in found if category.keypoints]
+    if not built_in or not all(skeleton for _, skeleton in built_in):
+        return ()
+    names = {category.name: skeleton.names for category, skeleton in built_in if skeleton}
+    return tuple(replace(category, keypoints=names.get(category.name, ())) for category in found)
+
+
+def _skeleton_of(category: DeclaredCategory) -> Skeleton | None:
+    """Return the built-in skeleton of labeled keypoints: most have its names, the others are misspelled.
+
+    Half of its names must be labeled, except of the default: a car is seen from one side.
+    """
+    for name in BUILT_IN:
+        skeleton = load_skeleton(name)
+        known = [point for point in category.keypoints if point in skeleton.index]
+        others = set(category.keypoints).difference(known)
+        is_default = name == DEFAULT and category.name in ("", skeleton.category.name)
+        least = max(len(category.keypoints), 1 if is_default else skeleton.num_keypoints)
+        if 2 * len(known) >= least and all(near_name(one, skeleton.names) for one in others):
+            return skeleton
+    return None
