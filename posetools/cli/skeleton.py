@@ -48,9 +48,8 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Skeleton fi
     from posetools.core.skeleton import read_skeleton
 
     skeleton = read_skeleton(file)
-    pairs = sum(point.swap is not None for point in skeleton.keypoints) // 2
     category = f"category {skeleton.category.name!r}"
-    points = f"{skeleton.num_keypoints} keypoints, {pairs} left/right pairs, {len(skeleton.links)} links"
+    points = f"{skeleton.num_keypoints} keypoints, {len(skeleton.pairs)} left/right pairs, {len(skeleton.links)} links"
     print(printable(f"{file}: valid: {skeleton.name}, {category}, {points}"))
 
 
@@ -77,7 +76,7 @@ def new(
 ) -> None:
     """Write a new skeleton file with comments."""
     from posetools.core.skeleton import load_skeleton
-    from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found
+    from posetools.core.skeleton_draft import Draft, check_name, commented_yaml, draft_skeleton, pairs_found
     from posetools.files.disk import write_text
 
     if start is not None and (names is not None or category is not None):
@@ -89,16 +88,15 @@ def new(
         raise RequestError(f"{file}: exists already", hint="choose another name")
     name = check_name(file)
     if start is not None:
-        skeleton = load_skeleton(start).model_copy(update={"name": name})
+        draft = Draft(load_skeleton(start).model_copy(update={"name": name}), ())
     else:
         names, category = (names, category) if names is not None else _ask(file, name, category)
-        skeleton = draft_skeleton(
-            name, [part.strip() for part in names.split(",")], "object" if category is None else category
-        ).skeleton
-    write_text(file, commented_yaml(skeleton))
+        points = [part.strip() for part in names.split(",")]
+        draft = draft_skeleton(name, points, "object" if category is None else category, leave_unsure=True)
+    write_text(file, commented_yaml(draft.skeleton))
     print(printable(f"wrote {file}; next: edit it, then posetools skeleton check {file}"))
     if start is None:
-        print(pairs_found(skeleton))
+        print(pairs_found(draft))
 
 
 def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:

@@ -322,9 +322,11 @@ def rotation(case: RuleInput) -> Ruling:
 
 def flip(case: RuleInput) -> Ruling:
     """Return whether images are flipped."""
+    if case.skeleton.flip is not None:
+        return Ruling("on" if case.skeleton.flip else "off", f"set in the skeleton {case.skeleton.name}")
     if case.skeleton.has_swaps:
         return Ruling("on", "the skeleton has swaps for mirrored images")
-    return Ruling("off", "no keypoint has a swap: a mirrored image would have wrong labels")
+    return Ruling("off", "no left/right pairs are known: a mirrored image would have wrong labels")
 
 
 def workers(machine: Machine) -> Ruling:
