@@ -166,7 +166,7 @@ def _unsure(names: Sequence[str], category: str, named: NamePairs) -> RequestErr
         *more,
         hint=(
             new_command(names, category),
-            "in this file, if they are a pair:",
+            "if they are a pair, replace their lines in this file by:",
             *lines_to_paste(named.unsure[:_SHOWN]),
             f"then add: --skeleton {new_file(category)}",
         ),
