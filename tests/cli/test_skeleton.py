@@ -48,7 +48,7 @@ def test_new_from_names(tmp_path: Path) -> None:
     done = run("skeleton", "new", path, "--keypoints", "nose, left-ear,right-ear", "--category", "dog")
     assert (done.status, done.err) == (0, "")
     wrote = f"wrote {path}; next: edit it, then posetools skeleton check {path}\n"
-    assert done.out == wrote + "left/right pairs: left-ear - right-ear\n"
+    assert done.out.startswith(wrote + "left/right pairs: left-ear - right-ear\n  no links are declared: ")
     skeleton = read_skeleton(path)
     assert (skeleton.name, skeleton.category.name) == ("dog", "dog")
     assert skeleton.names == ("nose", "left-ear", "right-ear")
@@ -57,13 +57,32 @@ def test_new_from_names(tmp_path: Path) -> None:
 
 def test_new_says_when_there_are_no_pairs(tmp_path: Path) -> None:
     done = run("skeleton", "new", tmp_path / "worm.yaml", "--keypoints", "head,light,tail")
-    assert done.status == 0 and "no left/right pairs found\n  fix: where two keypoints change places" in done.out
+    assert done.status == 0 and "no left/right pairs found\n  training will not mirror images: " in done.out
+    assert "fix: where two keypoints change places" in done.out
     done = run("skeleton", "new", tmp_path / "dog.yaml", "--keypoints", "nose,leftEar,LEye,REye")
-    assert "left/right pairs: LEye - REye\n  no partner found for leftEar\n  fix: " in done.out
+    assert (
+        "left/right pairs: LEye - REye\n  training will not mirror images: no partner found for leftEar\n" in done.out
+    )
+    assert "delete `flip: false` when all pairs have a swap" in done.out
+    assert not read_skeleton(tmp_path / "dog.yaml").mirrors
     text = (tmp_path / "worm.yaml").read_text()
     text = text.replace("name: head,", "name: head, swap: tail,").replace("name: tail,", "name: tail, swap: head,")
     (tmp_path / "worm.yaml").write_text(text)
     assert "1 left/right pairs" in run("skeleton", "check", tmp_path / "worm.yaml").out, "the fix, followed"
+    assert read_skeleton(tmp_path / "worm.yaml").mirrors
+
+
+def test_new_writes_names_that_may_be_a_pair_and_says_what_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "dog.yaml"
+    done = run("skeleton", "new", path, "--keypoints", "nose,left-shoulder,right-sholder")
+    assert done.status == 0 and read_skeleton(path).pairs == ()
+    lines = [line.strip() for line in done.out.splitlines() if line.strip().startswith("- {")]
+    text = path.read_text()
+    for line in lines:
+        name = line.partition(",")[0]
+        text = "".join(f"  {line}\n" if name + "," in old else old for old in text.splitlines(keepends=True))
+    path.write_text(text)
+    assert read_skeleton(path).pairs == (("left-shoulder", "right-sholder"),)
 
 
 def test_new_from_another(tmp_path: Path) -> None:

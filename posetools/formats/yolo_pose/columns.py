@@ -115,8 +115,8 @@ def _check_flips(
 ) -> None:
     """Compare flip_idx with the skeleton: a difference means other points, another order, or a wrong flip_idx.
 
-    Exporters that do not know left and right write the identity, which means nothing if the points have names. An order
-    given by the user overrides flip_idx.
+    Exporters that do not know left and right write each keypoint as its own partner, which means nothing if the points
+    have names. An order given by the user overrides flip_idx.
     """
     got = source.declared.flip_idx
     if got is None:
@@ -132,8 +132,13 @@ def _check_flips(
     if got == expected:
         return
     problem = must_be("flip_idx", f"{expected}, by the names and swaps of skeleton {skeleton.name}", got)
-    identity = got == list(range(len(keypoints)))
-    if options.kpt_order is not None or (identity and source.declared.kpt_names is not None):
+    pairs = [
+        (entry, mirrored)
+        for column, (entry, mirrored) in enumerate(zip(got, expected, strict=False))
+        if entry != column
+    ]
+    leaves_out = len(got) == len(expected) and all(entry == mirrored for entry, mirrored in pairs)
+    if options.kpt_order is not None or (leaves_out and source.declared.kpt_names is not None):
         hint = "correct flip_idx: the skeleton's left/right pairs are used"
         findings.append(Finding("W336", str(source.where), "flip_idx", problem, hint))
         return
