@@ -88,7 +88,7 @@ class Labels:
             index=skeleton.index,
             names=options.names,
             ignored=options.ignore,
-            pattern=_compile(options.label_pattern),
+            pattern=compiled_pattern(options.label_pattern),
             hidden=frozenset(word.casefold() for word in options.hidden),
             order=stated_order(skeleton, options),
         )
@@ -158,7 +158,12 @@ class Labels:
         return ", ".join(sorted({*_SPOKEN, *self.hidden}))
 
 
-def _compile(pattern: str | None) -> re.Pattern[str] | None:
+def compiled_pattern(pattern: str | None) -> re.Pattern[str] | None:
+    """Return the label pattern, compiled.
+
+    Raises:
+        RequestError: it is not a regular expression, or has no group ``name``.
+    """
     if pattern is None:
         return None
     try:
