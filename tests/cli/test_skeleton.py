@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -112,6 +113,58 @@ def test_new_refuses(tmp_path: Path, arguments: list[str], part: str) -> None:
     assert done.status == 2
     assert part in done.err
     assert not path.exists()
+
+
+COCO = {
+    "images": [],
+    "annotations": [],
+    "categories": [
+        {"id": 3, "name": "dog", "keypoints": ["nose", "left_ear", "right_ear"], "skeleton": [[1, 2], [1, 3]]},
+        {"id": 4, "name": "leash"},
+    ],
+}
+
+
+def test_new_from_data(tmp_path: Path) -> None:
+    data, path = tmp_path / "dogs.json", tmp_path / "own.yaml"
+    data.write_text(json.dumps(COCO))
+    done = run("skeleton", "new", path, "--from", data)
+    assert (done.status, done.err) == (0, ""), done.err
+    assert "left/right pairs: left_ear - right_ear\n  sigmas are 0.05, a default" in done.out
+    skeleton = read_skeleton(path)
+    assert (skeleton.name, skeleton.category.name, skeleton.category.id) == ("own", "dog", 3)
+    assert skeleton.edges == ((0, 1), (0, 2)) and skeleton.flip_indices == (0, 2, 1)
+
+
+def test_new_from_data_of_several_categories(tmp_path: Path) -> None:
+    data, path = tmp_path / "pets.json", tmp_path / "own.yaml"
+    cat = {"id": 9, "name": "cat", "keypoints": ["nose", "tail"]}
+    data.write_text(json.dumps(COCO | {"categories": [*COCO["categories"], cat]}))
+    done = run("skeleton", "new", path, "--from", data)
+    assert done.status == 2 and not path.exists()
+    assert "pets.json: must declare one category with keypoints, got 'dog', 'cat'\n  fix: --category dog" in done.err
+    done = run("skeleton", "new", path, "--from", data, "--category", "cat")
+    assert done.status == 0 and read_skeleton(path).names == ("nose", "tail")
+    done = run("skeleton", "new", tmp_path / "x.yaml", "--from", data, "--category", "leash")
+    assert done.status == 2 and "must declare a category 'leash' with keypoints, got 'dog', 'cat'" in done.err
+
+
+def test_new_from_a_yolo_folder_and_a_data_set(tmp_path: Path) -> None:
+    yolo = tmp_path / "yolo"
+    (yolo / "images/train").mkdir(parents=True)
+    (yolo / "labels/train").mkdir(parents=True)
+    (yolo / "data.yaml").write_text("train: images/train\nkpt_shape: [3, 3]\nflip_idx: [0, 2, 1]\nnames: [cone]\n")
+    done = run("skeleton", "new", tmp_path / "cone.yaml", "--from", yolo)
+    assert done.status == 0, done.err
+    skeleton = read_skeleton(tmp_path / "cone.yaml")
+    assert skeleton.category.name == "cone" and skeleton.flip_indices == (0, 2, 1)
+    done = run("skeleton", "new", tmp_path / "file.yaml", "--from", yolo / "data.yaml")
+    assert read_skeleton(tmp_path / "file.yaml").names == skeleton.names, done.err
+    kept = tmp_path / "set/skeleton.yaml"
+    kept.parent.mkdir()
+    kept.write_text("name: mine\nkeypoints: [tip, base]\n")
+    assert run("skeleton", "new", tmp_path / "again.yaml", "--from", kept.parent).status == 0
+    assert read_skeleton(tmp_path / "again.yaml").names == ("tip", "base")
 
 
 def test_new_never_replaces_a_file(tmp_path: Path) -> None:

@@ -195,7 +195,8 @@ def test_what_is_not_declared_is_said() -> None:
 
 def test_a_single_keypoint_needs_no_notes_on_pairs_and_links() -> None:
     draft = draft_skeleton("x", ["tip"], "x", sigmas=[0.1])
-    assert draft.notes == () and draft.skeleton.flip is None
+    assert not draft.notes
+    assert draft.skeleton.flip is None
 
 
 @pytest.mark.parametrize("category", ["traffic cone", "_x_", "Straßenkegel", "日本"])
