@@ -40,8 +40,10 @@ def _from_names(points: Sequence[Any], flip: object) -> dict[str, Any]:
     if named.unsure:
         one, other = named.unsure[0]
         lines = ", ".join(lines_to_paste([(one, other)]))
+        alone = flow_text({"name": one})
         raise ValueError(
-            f"keypoints must say whether {one!r} and {other!r} are a left/right pair; if so, write {lines}"
+            f"keypoints must say whether {one!r} and {other!r} are a left/right pair: write {lines} if they are, "
+            f"- {alone} if not"
         )
     keypoints = [
         {"name": point, "swap": named.swaps.get(point)} if isinstance(point, str) else point for point in points

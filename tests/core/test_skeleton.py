@@ -155,8 +155,9 @@ def _set(*keys: str | int, to: object) -> Mutation:
         pytest.param(
             _set("keypoints", to=["left-shoulder", "right-sholder"]),
             "",
-            "keypoints must say whether 'left-shoulder' and 'right-sholder' are a left/right pair; if so, write "
-            "- {name: left-shoulder, swap: right-sholder}, - {name: right-sholder, swap: left-shoulder}",
+            "keypoints must say whether 'left-shoulder' and 'right-sholder' are a left/right pair: write "
+            "- {name: left-shoulder, swap: right-sholder}, - {name: right-sholder, swap: left-shoulder} if they are, "
+            "- {name: left-shoulder} if not",
             id="plain names that may be a pair",
         ),
     ],

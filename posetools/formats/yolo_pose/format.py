@@ -20,9 +20,9 @@ files are searched for, columns.py which point is which. Rules for reading:
 - The split that data.yaml or the folders declare is kept.
 
 Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx`` (if training may mirror
-images), ``names``, ``kpt_names`` and paths relative to its folder; unlabeled points as ``0 0 0``; numbers with all their digits. YOLO-pose cannot hold
-iscrowd (refused), an area (width times height when read again), or a labeled point or box center outside the image
-(refused: ultralytics skips such images).
+images), ``names``, ``kpt_names`` and paths relative to its folder; unlabeled points as ``0 0 0``; numbers with all
+their digits. YOLO-pose cannot hold iscrowd (refused), an area (width times height when read again), or a labeled point
+or box center outside the image (refused: ultralytics skips such images).
 """
 
 from __future__ import annotations
