@@ -96,7 +96,7 @@ def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Conf
         "evaluates as `posetools eval` and `posetools predict` do: without the average over the mirrored crop, which "
         "takes twice the time in stock"
         if skeleton.mirrors
-        else f"training does not mirror images: {stage.because['flip'].reason}"
+        else f"training does not mirror images, because {stage.because['flip'].reason}"
     )
     return [
         title("model"),

@@ -185,8 +185,9 @@ def test_the_skeleton_decides_whether_images_are_mirrored(flip: bool, chosen: st
         "RandomFlip" in {step["type"] for step in config["train_pipeline"] + config["train_pipeline_stage2"]}
     ) == flip
     (row,) = (row for row in emitted.recipe.choices if row.field == "flip")
-    assert (row.chosen, row.reason) == (chosen, "set in the skeleton car8")
-    assert ("No RandomFlip: set in the skeleton car8." in emitted.pose.read_text(encoding="utf-8")) == (not flip)
+    reason = f"the skeleton car8 has `flip: {str(flip).lower()}`"
+    assert (row.chosen, row.reason) == (chosen, reason)
+    assert (f"- No RandomFlip: {reason}." in emitted.pose.read_text(encoding="utf-8")) == (not flip)
 
 
 def test_training_is_evaluated_without_a_flip_test_as_posetools_evaluates() -> None:
