@@ -181,7 +181,9 @@ HAND = (
         for joint in range(1, 5)
     ),
 )
-HAND_LINKS = [[a, b] for start in range(2, 22, 4) for a, b in ((1, start), *((at, at + 1) for at in range(start, start + 3)))]
+HAND_LINKS = [
+    [a, b] for start in range(2, 22, 4) for a, b in ((1, start), *((at, at + 1) for at in range(start, start + 3)))
+]
 
 
 def onehand10k(root: Path) -> None:
