@@ -137,7 +137,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 
 def test_a_skeleton_that_is_not_built_in_is_kept(tmp_path: Path) -> None:
-    skeleton = draft_skeleton("dots", ["a", "b"], "dot")
+    skeleton = draft_skeleton("dots", ["a", "b"], "dot").skeleton
     dataset = make_dataset(tmp_path / "pictures", skeleton=skeleton)
     posetools.write(dataset, tmp_path / "set")
     assert skeleton_of(tmp_path / "set") == skeleton

@@ -3,19 +3,30 @@
 Most data sets have one category. Where there are several, each has its own skeleton, or shares one with others; a
 category without keypoints has boxes only. Arrays of keypoints have a column for each different name of a keypoint:
 ``nose`` of persons and ``nose`` of dogs are one column, and an object has values in its own category's columns only.
+
+The file of one category is a skeleton file. Categories that share a skeleton are listed in its ``categories``, in place
+of its ``category``; different skeletons are a list under ``skeletons``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from posetools.core.geometry import Ints
-from posetools.core.skeleton import Skeleton
+from posetools.core.skeleton import Skeleton, dump_skeleton
+from posetools.errors import InputError, from_validation, must_be
+from posetools.files.disk import read_text
+from posetools.files.yaml_text import flow_text, parse_yaml
+
+# The keys of a file, or a record, with several skeletons, and of a skeleton of several categories.
+_SKELETONS, _CATEGORIES = "skeletons", "categories"
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,7 @@ class Categories(Mapping[int, Skeleton]):
     def as_record(self) -> dict[str, Any]:
         """Return the JSON form: ``skeleton`` for one category, ``skeletons`` for several."""
         documents = [skeleton.model_dump(mode="json") for skeleton in self.skeletons]
-        return {"skeleton": documents[0]} if len(documents) == 1 else {"skeletons": documents}
+        return {"skeleton": documents[0]} if len(documents) == 1 else {_SKELETONS: documents}
 
     def groups(self) -> tuple[Categories, ...]:
         """Return the categories of each different skeleton, in the order of the first one."""
@@ -127,3 +138,65 @@ class Categories(Mapping[int, Skeleton]):
 def _points(skeleton: Skeleton) -> str:
     """Return everything in a skeleton but its name and category."""
     return skeleton.model_dump_json(exclude={"name", "category"})
+
+
+def read_categories(path: Path) -> Categories:
+    """Return the categories of a skeleton file.
+
+    Raises:
+        InputError: the file cannot be read, is no YAML, or breaks a rule.
+    """
+    document = parse_yaml(path, read_text(path))
+    listed = document.get(_SKELETONS) if isinstance(document, dict) and set(document) == {_SKELETONS} else None
+    if listed is None:
+        return _categories(path, [("", document)])
+    if not isinstance(listed, list) or not listed:
+        raise InputError(path, _SKELETONS, must_be(_SKELETONS, "a list of skeletons", listed))
+    return _categories(path, [(f"{_SKELETONS}[{i}].", entry) for i, entry in enumerate(listed)])
+
+
+def categories_in(path: Path, document: Mapping[str, Any]) -> Categories:
+    """Return the categories of a JSON document that has the keys of ``Categories.as_record``.
+
+    Args:
+        path: its file, for messages.
+        document: the document.
+
+    Raises:
+        InputError: a skeleton breaks a rule.
+    """
+    if _SKELETONS in document:
+        return _categories(path, [(f"{_SKELETONS}[{i}].", entry) for i, entry in enumerate(document[_SKELETONS])])
+    return _categories(path, [("skeleton.", document["skeleton"])])
+
+
+def _categories(path: Path, entries: Sequence[tuple[str, Any]]) -> Categories:
+    found: list[Skeleton] = []
+    for place, entry in entries:
+        own = entry.get(_CATEGORIES) if isinstance(entry, dict) else None
+        shared = {key: value for key, value in entry.items() if key != _CATEGORIES} if isinstance(own, list) else entry
+        for each in [{**shared, "category": one} for one in own] if isinstance(own, list) else [shared]:
+            try:
+                found.append(Skeleton.model_validate(each))
+            except ValidationError as exc:
+                error = from_validation(path, exc)
+                raise InputError(path, f"{place}{error.place}", error.problem, hint=error.hint) from exc
+    try:
+        return Categories(tuple(found))
+    except ValueError as exc:
+        raise InputError(path, _CATEGORIES, str(exc)) from exc
+
+
+def dump_categories(categories: Categories) -> str:
+    """Return the YAML text of some categories; ``read_categories`` gives them back unchanged."""
+    texts = []
+    for group in categories.groups():
+        first, named = group.skeletons[0], [one.category.model_dump(mode="json") for one in group.skeletons]
+        text = dump_skeleton(first)
+        if len(named) > 1:
+            text = text.replace(f"category: {flow_text(named[0])}\n", f"{_CATEGORIES}: {flow_text(named)}\n", 1)
+        texts.append(text)
+    if len(texts) == 1:
+        return texts[0]
+    entries = ["  - " + text.rstrip("\n").replace("\n", "\n    ") for text in texts]
+    return f"{_SKELETONS}:\n" + "\n".join(entries) + "\n"

@@ -1,19 +1,25 @@
 """conversion.json and its counts: what was read, written and found, and how it was split.
 
 The document has no dates and only paths that the user typed, so the same conversion gives the same bytes. It is in the
-data set's folder; its ``skeleton`` is the complete skeleton, which a COCO file cannot store.
+data set's folder. Its ``skeleton`` is the complete skeleton, which a COCO file cannot store. A data set in COCO form
+also has it as skeleton.yaml, to read and to edit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from posetools import __version__
+from posetools.core.categories import Categories, dump_categories
 from posetools.core.dataset import Split, Visibility
 from posetools.core.findings import Finding, count_by_code
+from posetools.core.folder import CONVERSION, SKELETON_FILE
+from posetools.files.disk import write_json, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +80,20 @@ def count_annotations(names: Sequence[str], images: int, annotations: Sequence[M
 def findings_sections(findings: Sequence[Finding]) -> dict[str, Any]:
     """Return conversion.json's sections of findings: how many of each code, and each with its place."""
     return {"finding_counts": count_by_code(findings), "findings": [finding.as_dict() for finding in findings]}
+
+
+def write_record(folder: Path, document: Mapping[str, Any], categories: Categories) -> None:
+    """Write the conversion.json of a data set, and its skeleton.yaml if its format is COCO.
+
+    Args:
+        folder: the data set's folder.
+        document: what the command says of the data set.
+        categories: the data set's categories, each with its skeleton.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    content = {"posetools": __version__, **document, **categories.as_record()}
+    write_json(folder / CONVERSION, content)
+    if document["format"] == "coco":
+        write_text(folder / SKELETON_FILE, dump_categories(categories))

@@ -24,7 +24,7 @@ __all__ = ["program"]
 
 CAR8, COCO17 = load_skeleton("car8"), load_skeleton("coco17")
 POINTS = ("nose", "left_ear", "right_ear", "tail", "left_paw", "right_paw")
-DOG = draft_skeleton("dog", POINTS, "dog")
+DOG = draft_skeleton("dog", POINTS, "dog").skeleton
 
 
 def label_objects(folder: Path, skeleton: Skeleton, number: int = 4) -> Path:
@@ -171,7 +171,7 @@ def test_a_data_set_around_that_the_labels_are_not_of_does_not_count(dogs: Path)
 
 
 def test_what_the_labels_are_called_is_shown_without_its_control_characters(tmp_path: Path) -> None:
-    label_objects(tmp_path, draft_skeleton("x", ["a\x1b[2Jb", "nose,tail"], "; rm"))
+    label_objects(tmp_path, draft_skeleton("x", ["a\x1b[2Jb", "nose,tail"], "; rm").skeleton)
     with pytest.raises(RequestError) as caught:
         own_skeleton([tmp_path])
     text = str(caught.value)

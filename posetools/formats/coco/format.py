@@ -48,6 +48,7 @@ from pathlib import Path
 from posetools.core.categories import Categories
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
+from posetools.formats.coco.declared import declared
 from posetools.formats.coco.read import read_file, shards_of
 from posetools.formats.coco.sources import ImageLookup, TrustedImages, detect, files_of, root_of, without_twins
 from posetools.formats.coco.write import write, write_split
@@ -105,6 +106,7 @@ FORMAT = Format(
     signs="a .json file with the lists images, annotations and categories; in a folder: *_coco.json, "
     "annotations/*.json, *.json, or train/*.json and valid/*.json",
     shards=shards,
+    declared=declared,
     write=write,
     reads_urls=True,
 )

@@ -21,6 +21,7 @@ from posetools.errors import must_be, show_value
 from posetools.formats.coco.model import Note, drawn_box, raw_place
 from posetools.formats.coco.table import CocoTable
 from posetools.formats.coco.values import MISSING_MARK
+from posetools.formats.declared import made_order
 from posetools.formats.labels import category_of
 from posetools.formats.options import ReadOptions
 
@@ -113,12 +114,12 @@ def _numbers_of_keypoints(document: Mapping[str, Any], categories: Categories, o
         names = options.kpt_order or entry.get("keypoints")
         if isinstance(category, int):
             known = isinstance(names, Sequence) and len(names)
-            numbers[category] = known or _number_of_pairs(document["annotations"], category)
+            numbers[category] = known or number_of_pairs(document["annotations"], category)
             numbers[category] = numbers[category] or categories[ours].num_keypoints
     return numbers
 
 
-def _number_of_pairs(annotations: Sequence[Any], category: int) -> int:
+def number_of_pairs(annotations: Sequence[Any], category: int) -> int:
     """Return the number of (x, y) pairs in each object of a category without names; 0 if they may not be pairs."""
     found = (entry for entry in annotations if isinstance(entry, dict) and entry.get("category_id") == category)
     lengths = {len(entry["keypoints"]) for entry in found if isinstance(entry.get("keypoints"), list)} - {0}
@@ -172,7 +173,7 @@ def name_keypoints(
         categories: other categories are not changed.
         options: the order of the keypoints, and other names.
     """
-    lengths = _numbers_of_points(document["annotations"])
+    lengths = numbers_of_points(document["annotations"])
     entries: list[Any] = list(document["categories"])
     notes: list[Note] = []
     if not entries and len(categories) == 1:
@@ -190,11 +191,12 @@ def name_keypoints(
             continue
         (number,) = numbers
         foreign = len(names) == number and not any(_is_known(name, skeleton, options) for name in names)
-        if len(names) == number and not (foreign and (options.kpt_order is not None or _are_numbered(names))):
+        if len(names) == number and not (foreign and (options.kpt_order is not None or are_numbered(names))):
             continue
         place = raw_place("categories", i, entry)
-        if options.kpt_order is not None and len(options.kpt_order) == number:
-            entries[i] = {**entry, "keypoints": list(options.kpt_order)}
+        order = options.kpt_order or (() if names else made_order(number, skeleton, options))
+        if order and len(order) == number:
+            entries[i] = {**entry, "keypoints": list(order)}
             if foreign:
                 notes.append(("W336", place, f"keypoints are named {_shown(names)}: renamed by --kpt-order", _ORDERED))
         else:
@@ -230,7 +232,7 @@ def _is_known(name: Any, skeleton: Skeleton, options: ReadOptions) -> bool:
     return not isinstance(name, str) or options.names.get(name, name) in skeleton.index or name in options.ignore
 
 
-def _are_numbered(names: Sequence[str]) -> bool:
+def are_numbered(names: Sequence[str]) -> bool:
     """Return whether names only count: 0, 1, 2 or kp_1, kp_2, kp_3."""
     numbered = [re.fullmatch(r"(\D*)(\d{1,9})", name) for name in names]
     found = [(match[1], int(match[2])) for match in numbered if match]
@@ -242,7 +244,7 @@ def _shown(names: Sequence[Any]) -> str:
     return ", ".join(map(show_value, names[:_SHOWN_PLACES])) + ", ..." * (len(names) > _SHOWN_PLACES)
 
 
-def _numbers_of_points(annotations: Sequence[Any]) -> Mapping[int, Mapping[int, int]]:
+def numbers_of_points(annotations: Sequence[Any]) -> Mapping[int, Mapping[int, int]]:
     """Return category id -> number of keypoints -> number of objects, where all values come in threes."""
     found: dict[int, Counter[int]] = {}
     odd: set[int] = set()

@@ -25,6 +25,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from posetools.core.categories import Categories
+from posetools.core.coco_document import links_of
 from posetools.core.geometry import DECIMALS, MAX_COORDINATE, xywh_from_xyxy
 from posetools.core.place import Origin
 from posetools.errors import show_value
@@ -192,15 +193,12 @@ def _clipped(entry: _Entry, sizes: Mapping[int, tuple[int, int]]) -> _Entry:
 def _category(entry: Any, position: int, repairs: list[Repair]) -> Any:
     if not isinstance(entry, dict):
         return entry
-    edges, names = entry.get("skeleton"), entry.get("keypoints")
-    if not isinstance(edges, list) or not isinstance(names, list) or not all(_is_pair(edge) for edge in edges):
-        return entry
-    indices = [index for edge in edges for index in edge]
-    if 0 not in indices or min(indices) < 0 or max(indices) >= len(names):
+    links = links_of(entry)
+    if links is None or not any(0 in edge for edge in entry["skeleton"]):
         return entry
     place = raw_place("categories", position, entry)
     repairs.append(Repair("E114", place, "skeleton: 1 added to every index of the 0-based edges"))
-    return {**entry, "skeleton": [[a + 1, b + 1] for a, b in edges]}
+    return {**entry, "skeleton": [[a + 1, b + 1] for a, b in links]}
 
 
 def _is_size(value: Any) -> TypeGuard[int]:
@@ -216,10 +214,6 @@ def _are_numbers(values: list[Any]) -> bool:
     # Only NaN differs from itself.
     plain = set(map(type, values)) <= {int, float} and all(map(operator.eq, values, values))
     return plain and max(map(abs, values), default=0) <= MAX_COORDINATE**2
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(type(index) is int for index in value)
 
 
 @dataclass(frozen=True, slots=True)

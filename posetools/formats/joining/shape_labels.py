@@ -58,7 +58,7 @@ class Labels:
     """How to read a source's labels.
 
     Attributes:
-        categories: the categories; their names are the labels of rectangles.
+        categories: the labels of rectangles, with the ids of their categories.
         index: the labels of points, with their columns.
         names: label or name in the source -> name in the skeleton.
         ignored: labels and names to leave out.
@@ -67,7 +67,7 @@ class Labels:
         order: the keypoints of unnamed points, in their order; None if the user gives none.
     """
 
-    categories: Categories
+    categories: Mapping[str, int]
     index: Mapping[str, int]
     names: Mapping[str, str]
     ignored: frozenset[str]
@@ -84,11 +84,11 @@ class Labels:
                 keypoints has names that no skeleton has.
         """
         return cls(
-            categories=categories,
+            categories=categories.ids,
             index=categories.index,
             names=options.names,
             ignored=options.ignore,
-            pattern=_compile(options.label_pattern),
+            pattern=compiled_pattern(options.label_pattern),
             hidden=frozenset(word.casefold() for word in options.hidden),
             order=stated_order(categories, options),
         )
@@ -96,7 +96,7 @@ class Labels:
     @property
     def unnamed(self) -> str:
         """The object's label where a label names none: that of the only category."""
-        return next(iter(self.categories.ids)) if len(self.categories) == 1 else ""
+        return next(iter(self.categories)) if len(self.categories) == 1 else ""
 
     def read(self, text: str) -> Label:
         """Return the meaning of a label; if the pattern finds no name, it is the object's label."""
@@ -144,8 +144,8 @@ class Labels:
 
     def advice(self, name: str) -> Advice | None:
         """Return how to read an unknown label that starts with a known name; None for any other."""
-        known = (*self.categories.ids, *self.index, *(one for one in self.names if "*" not in one and "?" not in one))
-        found = extended(name, known, self.hidden, points={*known} - {*self.categories.ids})
+        known = (*self.categories, *self.index, *(one for one in self.names if "*" not in one and "?" not in one))
+        found = extended(name, known, self.hidden, points={*known} - {*self.categories})
         return advice(found, name, has_pattern=self.pattern is not None) if found else None
 
     def loss(self, text: str) -> LabelParts | None:
@@ -153,7 +153,7 @@ class Labels:
         name = self.names.get(text)
         if name is None or (self.pattern and self.pattern.fullmatch(text)):
             return None
-        found = extended(text, (*self.categories.ids, *self.index), self.hidden, points=self.index, any_name=True)
+        found = extended(text, (*self.categories, *self.index), self.hidden, points=self.index, any_name=True)
         is_lost = found and found.hides and (found.says == "instance" or name in self.index)
         return found if is_lost else None
 
@@ -163,7 +163,12 @@ class Labels:
         return ", ".join(sorted({*_SPOKEN, *self.hidden}))
 
 
-def _compile(pattern: str | None) -> re.Pattern[str] | None:
+def compiled_pattern(pattern: str | None) -> re.Pattern[str] | None:
+    """Return the label pattern, compiled.
+
+    Raises:
+        RequestError: it is not a regular expression, or has no group ``name``.
+    """
     if pattern is None:
         return None
     try:

@@ -40,6 +40,7 @@ from posetools.files.walking import files_to_detect
 from posetools.formats.entry import Format
 from posetools.formats.joined import UNLABELED, CauseFinding
 from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.labelme.declared import declared
 from posetools.formats.labelme.list import LabelmeSource, Listing, root_of
 from posetools.formats.labelme.model import Document
 from posetools.formats.labelme.pages import settle, some_reading
@@ -108,6 +109,7 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="a .json file with the keys shapes and imagePath",
     shards=shards,
+    declared=declared,
     write=write,
     in_shards=True,
     reads_urls=True,

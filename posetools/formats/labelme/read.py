@@ -168,7 +168,7 @@ class ShardReader:
 
     @cached_property
     def _usual(self) -> UsualShapes:
-        return UsualShapes.of(self.labels)
+        return UsualShapes.of(self.labels, self.categories)
 
     def _read_any(self, file: Path, folder: LabelmeFolder, data: bytes) -> FileReading:
         root, origin, options = folder.root, folder.origin, self.options
@@ -249,10 +249,9 @@ class UsualShapes:
     labels: Labels
 
     @classmethod
-    def of(cls, labels: Labels) -> UsualShapes:
+    def of(cls, labels: Labels, categories: Categories) -> UsualShapes:
         """Return the reader for some categories and the user's names; with a label pattern no shape is usual."""
         columns: dict[str, int] = {}
-        categories = labels.categories
         for label in () if labels.pattern else {*labels.names, *categories.ids, *labels.index}:
             name = labels.names.get(label, label)
             if label in labels.ignored or labels.loss(label):

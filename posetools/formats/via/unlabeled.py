@@ -35,7 +35,7 @@ def _is_unsettled(region: ViaRegion, labels: Labels, options: ReadOptions) -> bo
         return name not in labels.index and not options.kpt_order
     if _is_line(region) and options.kpt_order:
         return False
-    return name not in labels.categories.ids
+    return name not in labels.categories
 
 
 def finding_of(
@@ -88,7 +88,7 @@ def _hint(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Role
 
 def _of_attributes(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
     """Return which attributes to use as the label: those with names of the skeleton, or one without another role."""
-    known = {*labels.categories.ids, *labels.index}
+    known = {*labels.categories, *labels.index}
     chosen = _covering(regions, lambda _, text: labels.read(text).name in known)
     fits = bool(chosen)
     if not fits:

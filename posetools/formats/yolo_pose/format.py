@@ -4,8 +4,9 @@ A line is ``class cx cy w h`` and then K points of two (``x y``) or three number
 files are searched for, columns.py which point is which. Rules for reading:
 
 - ``kpt_shape`` and ``flip_idx`` are declared in data.yaml, or ``kpt_shape`` is given as an option; a line with another
-  count of numbers is a finding. The columns' order is the option's, else that of ``kpt_names``, else the skeleton's
-  if K and ``flip_idx`` agree with it. Keypoints of the skeleton without a column are not labeled.
+  count of numbers is a finding. The columns' order is the option's, else that of ``kpt_names``, else kpt_0 to kpt_K-1
+  if the skeleton was made of a set without names, else the skeleton's if K and ``flip_idx`` agree with it. Keypoints
+  of the skeleton without a column are not labeled.
 - The class named like the skeleton's category is read (class 0 if classes have no names); other classes must be left
   out by name. A class without a name is identified by its number.
 - ``v`` is 0 (not labeled), 1 (labeled but not visible) or 2 (visible). Points without ``v`` are refused unless the user
@@ -18,10 +19,10 @@ files are searched for, columns.py which point is which. Rules for reading:
 - An image with an empty label file is one without objects; so is one without a label file, which is reported.
 - The split that data.yaml or the folders declare is kept.
 
-Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx``, ``names``, ``kpt_names``
-and paths relative to its folder; unlabeled points as ``0 0 0``; numbers with all their digits. YOLO-pose cannot hold
-iscrowd (refused), an area (width times height when read again), or a labeled point or box center outside the image
-(refused: ultralytics skips such images).
+Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx`` (if training may mirror
+images), ``names``, ``kpt_names`` and paths relative to its folder; unlabeled points as ``0 0 0``; numbers with all
+their digits. YOLO-pose cannot hold iscrowd (refused), an area (width times height when read again), or a labeled point
+or box center outside the image (refused: ultralytics skips such images).
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ from posetools.formats.sources.locate import name_below, open_image
 from posetools.formats.target import check_holdable, put_text, slices, slices_of_splits
 from posetools.formats.yolo_pose.columns import LineColumns, declare_columns
 from posetools.formats.yolo_pose.data_yaml import IMAGES, YoloSet
+from posetools.formats.yolo_pose.declared import declared
 from posetools.formats.yolo_pose.layout import (
     YOLO_SPLITS,
     YoloImage,
@@ -150,6 +152,7 @@ FORMAT = Format(
     detect=is_yolo_pose,
     signs="data.yaml with kpt_shape, or images/ and labels/ with .txt files",
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"areas", "links", "sigmas"}),
     in_shards=True,
@@ -428,7 +431,8 @@ def _data_yaml(skeleton: Skeleton, splits: Sequence[str]) -> str:
     document = {
         **{split: f"{IMAGES}/{split}" for split in splits},
         "kpt_shape": [skeleton.num_keypoints, 3],
-        "flip_idx": list(skeleton.flip_indices),
+        # Without it ultralytics does not mirror images.
+        **({"flip_idx": list(skeleton.flip_indices)} if skeleton.mirrors else {}),
         "names": {0: skeleton.category.name},
         "kpt_names": {0: list(skeleton.names)},
     }

@@ -38,7 +38,7 @@ LANGUAGES = {
 
 def bird(tmp_path: Path) -> Path:
     path = tmp_path / "bird.yaml"
-    path.write_text(dump_skeleton(draft_skeleton("bird", NAMES, "bird")))
+    path.write_text(dump_skeleton(draft_skeleton("bird", NAMES, "bird").skeleton))
     return path
 
 
