@@ -226,7 +226,8 @@ class FileShapes:
             names = ", ".join(dict.fromkeys(self.categories.names[point.keypoint] for point in others))
             rule = f"keypoints of {category.category.name!r}, as {self.report.named(box.index)} is"
             hint = f"{self.report.words.part}, or relabel the wrong shape"
-            self.report.tell("E302", _indices(others), must_be("points", rule, names), hint)
+            cause = "the points of an object must be keypoints of its category"
+            self.report.tell("E302", _indices(others), must_be("points", rule, names), hint, cause)
         return [point for point in points if box.may_have(point)]
 
     def _only_category(self, points: Sequence[Point]) -> int | None:
