@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_pycocotools_reads_each_category_with_its_keypoints(tmp_path: Path) -> N
         np.testing.assert_allclose(np.reshape(one["keypoints"], (-1, 3)), instance.keypoints)
 
 
-def shapes_of(*shapes: tuple[str, str, list[list[float]], int | None]) -> dict[str, object]:
+def shapes_of(*shapes: tuple[str, str, Sequence[Sequence[float]], int | None]) -> dict[str, object]:
     listed = [
         {"label": label, "shape_type": kind, "points": points, "group_id": group, "flags": {}}
         for label, kind, points, group in shapes
@@ -93,7 +94,7 @@ def shapes_of(*shapes: tuple[str, str, list[list[float]], int | None]) -> dict[s
     return {"version": "5", "shapes": listed, "imagePath": "a.jpg", "imageHeight": 100, "imageWidth": 200}
 
 
-def labelme(folder: Path, *shapes: tuple[str, str, list[list[float]], int | None]) -> Path:
+def labelme(folder: Path, *shapes: tuple[str, str, Sequence[Sequence[float]], int | None]) -> Path:
     make_image(folder / "a.jpg", (200, 100))
     (folder / "a.json").write_text(json.dumps(shapes_of(*shapes)), encoding="utf-8")
     return folder
@@ -113,7 +114,7 @@ def test_a_point_of_another_category_in_a_group_is_an_error(tmp_path: Path) -> N
     source = labelme(tmp_path, ("cat", "rectangle", [[10, 10], [90, 90]], 1), ("left-ear", "point", [[50, 50]], 1))
     (finding,) = read("labelme", source, PETS).findings
     assert finding.code == "E302"
-    assert "points must be keypoints of 'cat', as shapes[0] is, got left-ear" in finding.message
+    assert "points must be keypoints of 'cat', as shapes[0] is, got 'left-ear'" in finding.message
 
 
 def test_a_box_from_keypoints_is_of_the_only_category_that_has_them(tmp_path: Path) -> None:
