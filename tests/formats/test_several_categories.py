@@ -87,7 +87,7 @@ def test_pycocotools_reads_each_category_with_its_keypoints(tmp_path: Path) -> N
 
 
 def shapes_of(*shapes: tuple[str, str, Sequence[Sequence[float]], int | None]) -> dict[str, object]:
-    listed = [
+    listed: list[dict[str, object]] = [
         {"label": label, "shape_type": kind, "points": points, "group_id": group, "flags": {}}
         for label, kind, points, group in shapes
     ]
