@@ -159,7 +159,7 @@ def test_a_label_that_may_be_a_mistake_is_refused_with_both_names_but_can_be_cor
     done = run("convert", dogs, "--out", "set")
     assert (done.status, done.out) == (2, "")
     assert "'left_paws'" in done.err and "'left_paw'" in done.err
-    assert "--map left_paws=left_paw" in done.words and "--ignore" in done.words, done.err
+    assert "--map 'left_paws=left_paw'" in done.words and "--ignore" in done.words, done.err
     done = run("annotate", dogs)
     assert done.status == 0, done.err
     _, text = json.loads((program / "called.json").read_text())
