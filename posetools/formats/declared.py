@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from posetools.core.skeleton import Skeleton
+from posetools.core.skeleton import BUILT_IN, DEFAULT, Skeleton, load_skeleton
 from posetools.core.skeleton_pairs import swaps
 from posetools.errors import RequestError, counted, must_be
 from posetools.formats.joining.label_hints import as_typed
@@ -126,9 +126,12 @@ class SeenObjects:
             unsure: keypoints that may belong to objects of several categories.
         """
         named = [SeenObject(self._category(one.label or ""), self._names(one.keypoints)) for one in objects]
-        open_ = [UnsurePoint(name, one.objects) for one in unsure for name in self._names([one.label])]
-        if open_:
-            self._unsure.append((named, open_))
+        left = [UnsurePoint(name, one.objects) for one in unsure for name in self._names([one.label])]
+        for category, names in named:
+            if category is not None:
+                self._order.setdefault(category, {}).update(dict.fromkeys(names))
+        if left:
+            self._unsure.append((named, left))
         else:
             self._count(named)
 
@@ -151,50 +154,54 @@ class SeenObjects:
             RequestError: a label is on under 5 % of the objects or is spelled like another one, or a keypoint may
                 belong to several categories in every image.
         """
-        found, doubts = self.with_doubts()
-        if doubts:
-            raise in_doubt(self.where, doubts)
+        found, doubt = self.with_doubt()
+        if not self.keypoints and (built_in := of_built_in(found)):
+            return built_in
+        if doubt:
+            raise doubt
         return found
 
-    def with_doubts(self) -> tuple[tuple[DeclaredCategory, ...], list[Doubt]]:
-        """Return what ``declared`` returns, and the doubts about it; call one of them, once.
-
-        Raises:
-            RequestError: a keypoint may belong to several categories in every image.
-        """
-        self._settle()
+    def with_doubt(self) -> tuple[tuple[DeclaredCategory, ...], RequestError | None]:
+        """Return what ``declared`` returns, and the error that it raises, if any; call one of them, once."""
+        unowned = self._settle()
         self._name_unlabeled()
+        if not self._order and self.keypoints:
+            self._order = {name: {} for name in self._names(self.listed) if name not in self._names(self.keypoints)}
         listed = self._names(self.listed)
         totals = {category: sum(objects.values()) for category, objects in self._objects.items()}
-        counts = {category: _counts(objects) for category, objects in self._objects.items()}
+        counts = {category: _counts(self._objects.get(category, {})) for category in self._order}
         sure = {*listed, *(new for old, new in self.options.names.items() if old == new)}
         doubts = [*_doubts(totals, {}, sure)]
         found = []
         for category in sorted(self._order, key=lambda name: _place(name, listed)):
             strays = self._strays(category, counts)
             own = {name: number for name, number in counts[category].items() if name not in strays}
-            doubts += _doubts(own, self._objects[category], sure, category)
+            doubts += _doubts(own, self._objects.get(category, {}), sure, category)
             names = [name for name in self._order[category] if name not in strays]
             if len(self._order) == 1:
                 names += [name for name in self._names(self.keypoints) if name not in names]
             ordered = tuple(sorted(names, key=lambda name: _place(name, listed)))
             found.append(DeclaredCategory(category, ordered, self.where))
-        return tuple(found), doubts
+        return tuple(found), unowned or (_in_doubt(self.where, doubts) if doubts else None)
 
-    def _settle(self) -> None:
-        """Give keypoints that may belong to several categories to the one whose other objects have such keypoints."""
+    def _settle(self) -> RequestError | None:
+        """Give keypoints that may belong to several categories to the one whose other objects have such keypoints.
+
+        Return the error about one that has no owner.
+        """
+        error: RequestError | None = None
         known: dict[str | None, set[str]] = {category: set(order) for category, order in self._order.items()}
+        known[None] = set()
         possible: dict[str, set[str | None]] = {}
         for objects, unsure in self._unsure:
-            for category, names in objects:
-                known.setdefault(category, set()).update(names)
             for name, places in unsure:
                 around = {objects[at].label for at in places}
                 possible[name] = possible.get(name, around) & around
         for name, categories in possible.items():
             if not any(name in names for names in known.values()):
                 if len(categories) != 1:
-                    raise _of_several(self.where, name, [category for category in known if category])
+                    error = error or _of_several(self.where, name, [category for category in known if category])
+                    continue
                 known[categories.pop()].add(name)
         for objects, unsure in self._unsure:
             for name, places in unsure:
@@ -202,6 +209,7 @@ class SeenObjects:
                 if owner is not None:
                     owner.keypoints.append(name)
             self._count(objects)
+        return error
 
     def _name_unlabeled(self) -> None:
         """Give objects that have only keypoints the one category there is."""
@@ -221,7 +229,7 @@ class SeenObjects:
         return {name for name in rare if any(name in other and name not in _rare(other) for other in others)}
 
 
-class Doubt(NamedTuple):
+class _Doubt(NamedTuple):
     """A label in doubt, how many objects have it, the label that it may mean, and its number; of a category or none."""
 
     label: str
@@ -265,7 +273,7 @@ def _rare(counts: Mapping[str, int]) -> list[str]:
 
 def _doubts(
     counts: Mapping[str, int], objects: Mapping[frozenset[str], int], sure: Collection[str], category: str = ""
-) -> Iterator[Doubt]:
+) -> Iterator[_Doubt]:
     """Yield the doubts about labels of one kind, rarest first.
 
     A misspelled label takes the place of the right one: labels that objects have together are two keypoints.
@@ -286,10 +294,10 @@ def _doubts(
         near = near_name(label, close)
         if near or label in rare:
             other = near or near_name(label, ordered[at + 1 :]) or ordered[-1]
-            yield Doubt(label, counts[label], other, counts[other], category, near is not None)
+            yield _Doubt(label, counts[label], other, counts[other], category, near is not None)
 
 
-def in_doubt(where: str, doubts: Sequence[Doubt]) -> RequestError:
+def _in_doubt(where: str, doubts: Sequence[_Doubt]) -> RequestError:
     """Return the error that asks what the labels in doubt mean."""
     first, *rest = doubts
     same = " ".join(f"--map {as_typed(f'{one.label}={one.other}')}" for one in doubts if one.is_close)
@@ -307,3 +315,28 @@ def _of_several(where: str, keypoint: str, categories: Sequence[str]) -> Request
 
 def _place(name: str, listed: Sequence[str]) -> int:
     return listed.index(name) if name in listed else len(listed)
+
+
+def of_built_in(found: Sequence[DeclaredCategory]) -> tuple[DeclaredCategory, ...]:
+    """Return the categories with all keypoints of the built-in skeletons that they have; none if one has another."""
+    built_in = [(category, _skeleton_of(category)) for category in found if category.keypoints]
+    if not built_in or not all(skeleton for _, skeleton in built_in):
+        return ()
+    names = {category.name: skeleton.names for category, skeleton in built_in if skeleton}
+    return tuple(replace(category, keypoints=names.get(category.name, ())) for category in found)
+
+
+def _skeleton_of(category: DeclaredCategory) -> Skeleton | None:
+    """Return the built-in skeleton of labeled keypoints: most have its names, the others are misspelled.
+
+    Half of its names must be labeled, except of the default: a car is seen from one side.
+    """
+    for name in BUILT_IN:
+        skeleton = load_skeleton(name)
+        known = [point for point in category.keypoints if point in skeleton.index]
+        others = set(category.keypoints).difference(known)
+        is_default = name == DEFAULT and category.name in ("", skeleton.category.name)
+        least = max(len(category.keypoints), 1 if is_default else skeleton.num_keypoints)
+        if 2 * len(known) >= least and all(near_name(one, skeleton.names) for one in others):
+            return skeleton
+    return None

@@ -33,8 +33,10 @@ from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, Place, RequestError, must_be
 from posetools.files.disk import read_bytes
+from posetools.formats.custom.declared import declared_by
 from posetools.formats.custom.mapping import TableMapping, read_mapping
 from posetools.formats.custom.objects import CustomRow, RowsOfImage
+from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
 from posetools.formats.labels import settled
 from posetools.formats.options import ReadOptions
@@ -58,8 +60,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     mapping = read_mapping(options.mapping)
     _check_names(mapping, options.mapping, skeleton, options)
     options = settled(skeleton, replace(options, names={**mapping.names, **options.names}))
-    suffixes = _TABLE_SUFFIXES[mapping.file]
-    files, _ = list_sources(sources, lambda path: path.suffix.lower() in suffixes, f"{' or '.join(suffixes)} files")
+    files = _files(sources, mapping)
     if not mapping.has_visibility and not options.assume_visible:
         raise RequestError(
             f"{options.mapping}: visibility must be a column of the points, got none",
@@ -73,14 +74,41 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     yield shard_of(readings, skeleton, files=len(files))
 
 
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that tables declare (declared.py); unreadable tables are left to the reader.
+
+    Raises:
+        RequestError: a source does not exist or holds no table, or a label is in doubt.
+        InputError: the mapping breaks a rule.
+    """
+    if options.mapping is None:
+        return ()
+    mapping = read_mapping(options.mapping)
+    files = _files(sources, mapping)
+    tables = []
+    for source in files:
+        try:
+            tables.append(_rows(source.file, mapping, []))
+        except (UnicodeDecodeError, InputError, csv.Error):
+            continue
+    options = replace(options, names={**mapping.names, **options.names})
+    return declared_by(tables, mapping, options, str(files[0].file))
+
+
 FORMAT = Format(
     name="custom",
     title="custom",
     detect=lambda _: False,
     signs="never auto-detected: --from custom --mapping FILE.toml",
     shards=shards,
+    declared=declared,
     lacks=frozenset({"splits"}),
 )
+
+
+def _files(sources: Sequence[Path], mapping: TableMapping) -> list[SourceFile]:
+    suffixes = _TABLE_SUFFIXES[mapping.file]
+    return list_sources(sources, lambda path: path.suffix.lower() in suffixes, f"{' or '.join(suffixes)} files")[0]
 
 
 def _check_names(mapping: TableMapping, path: Path, skeleton: Skeleton, options: ReadOptions) -> None:
@@ -103,8 +131,7 @@ def _read_file(
     file = str(source.file)
     findings: list[Finding] = []
     try:
-        text = read_bytes(source.file).decode("utf-8-sig" if mapping.encoding == "utf-8" else mapping.encoding)
-        rows = list(_csv_rows(text, mapping) if mapping.file == "csv" else _json_rows(text, file, findings))
+        rows = _rows(source.file, mapping, findings)
     except UnicodeDecodeError as exc:
         problem = f"text must be {mapping.encoding}, as the mapping says, got another encoding at byte {exc.start}"
         return [FileReading(source.file, findings=[Finding("E310", file, "", problem, "set encoding in the mapping")])]
@@ -132,6 +159,16 @@ def _read_file(
     ]
     findings += [Finding("W324", file, "", f"{what} ({times})") for what, times in sorted(repaired.items())]
     return [*readings, FileReading(source.file, findings=findings)]
+
+
+def _rows(file: Path, mapping: TableMapping, findings: list[Finding]) -> list[CustomRow]:
+    """Return the rows of a table, and add findings on those that cannot be read.
+
+    Raises:
+        UnicodeDecodeError, InputError, csv.Error: the table cannot be read.
+    """
+    text = read_bytes(file).decode("utf-8-sig" if mapping.encoding == "utf-8" else mapping.encoding)
+    return list(_csv_rows(text, mapping) if mapping.file == "csv" else _json_rows(text, str(file), findings))
 
 
 def _csv_rows(text: str, mapping: TableMapping) -> Iterator[CustomRow]:

@@ -45,10 +45,12 @@ from posetools.errors import InputError, must_be
 from posetools.files.disk import Transfer, transfer, unmarked
 from posetools.files.walking import files_to_detect
 from posetools.formats.coco.sources import ImageLookup, split_in
+from posetools.formats.cvat.declared import declared_in
 from posetools.formats.cvat.document import parse_document, told_missing
 from posetools.formats.cvat.model import CvatImage
 from posetools.formats.cvat.shapes import ImageShapes
 from posetools.formats.cvat.write import ANNOTATIONS_XML, box_label, document_text, image_name
+from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
 from posetools.formats.joined import not_carried, repaired
 from posetools.formats.joining.shape_labels import Labels
@@ -91,7 +93,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     labels = Labels.of(skeleton, options)
     box_names = {box_label(skeleton): skeleton.category.name, **labels.names}
     labels = replace(labels, names=LabelNames(box_names, frozenset(skeleton.names)))
-    files, image_files = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
+    files, image_files = _files(sources)
     entries: list[tuple[EntryReading, CvatImage]] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
@@ -114,6 +116,15 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     readings = _with_tasks(readings, [image.task for _, image in entries])
     findings += without_entry(image_files, readings, "a CVAT file")
     yield shard_of(readings, skeleton, findings, files=len(files))
+
+
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that the CVAT files declare (declared.py).
+
+    Raises:
+        RequestError: a source is missing or has no CVAT file, or a label is in doubt.
+    """
+    return declared_in([source.file for source in _files(sources)[0]], options)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -141,9 +152,14 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="an .xml file with the element annotations, of CVAT for images 1.1",
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"areas", "pairs", "sigmas"}),
 )
+
+
+def _files(sources: Sequence[Path]) -> tuple[list[SourceFile], list[Path]]:
+    return list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
 
 
 def _is_xml(path: Path) -> bool:

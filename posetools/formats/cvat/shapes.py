@@ -25,7 +25,6 @@ from posetools.formats.cvat.model import (
     CvatShape,
     CvatValue,
     Mask,
-    OtherElement,
     PointSet,
 )
 from posetools.formats.joining.label_hints import Advice
@@ -182,14 +181,10 @@ class ImageShapes:
         elif isinstance(value, CvatBox):
             is_keypoint = self._is_keypoint(value.label)
             self._note(shape, rotation=value.rotation, occluded=value.occluded and not is_keypoint)
-            corners = [(value.xtl, value.ytl), (value.xbr, value.ybr)]
-            if value.rotation:
-                sides = (value.xbr - value.xtl, value.ybr - value.ytl)
-                corners = hull(rotated_corners(*corners[0], *sides, value.rotation, about_center=True))
-            box = made_shape(value.label, "rectangle", corners, group)
+            box = made_shape(value.label, "rectangle", extent_of(value), group)
             self.shapes.append(PlacedShape(place, self._seen(shape, value, box)))
         else:
-            other = made_shape(value.label, shape.kind, _extent(value), group)
+            other = made_shape(value.label, shape.kind, extent_of(value), group)
             self.shapes.append(PlacedShape(place, self._seen(shape, value, other)))
 
     def _is_keypoint(self, label: str) -> bool:
@@ -261,8 +256,14 @@ def _is_outside(shape: CvatShape) -> bool:
     return isinstance(shape.value, PointSet) and shape.value.outside
 
 
-def _extent(value: CvatOutline | CvatEllipse | Mask | OtherElement) -> list[tuple[float, float]]:
-    if isinstance(value, CvatOutline):
+def extent_of(value: CvatValue) -> list[tuple[float, float]]:
+    """Return a shape's points; two opposite corners of a box, an ellipse or a mask, a rotated one's upright."""
+    if isinstance(value, CvatBox):
+        corners = [(value.xtl, value.ytl), (value.xbr, value.ybr)]
+        sides = (value.xbr - value.xtl, value.ybr - value.ytl)
+        turned = value.rotation and hull(rotated_corners(*corners[0], *sides, value.rotation, about_center=True))
+        return turned or corners
+    if isinstance(value, CvatOutline | PointSet):
         return value.points
     if isinstance(value, CvatEllipse):
         return ellipse_corners(value.cx, value.cy, value.rx, value.ry, value.rotation)

@@ -46,11 +46,13 @@ from posetools.errors import InputError, Place, must_be
 from posetools.files.disk import Transfer, read_json, transfer
 from posetools.files.walking import files_to_detect
 from posetools.formats.coco.sources import split_in
+from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
 from posetools.formats.joined import UNLABELED, CauseFinding, not_carried
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.shapes import EntryReading, read_shapes, settle_doubles
 from posetools.formats.joining.wording import Wording
+from posetools.formats.label_studio.declared import declared_in
 from posetools.formats.label_studio.model import StudioTask, is_export, parse_document
 from posetools.formats.label_studio.shapes import shapes_of
 from posetools.formats.label_studio.write import INTERFACE, TASKS, interface_text, tasks_text
@@ -92,7 +94,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     """
     options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
-    files, images = list_sources(sources, _is_wanted, "Label Studio's .json files")
+    files, images = _files(sources)
     opener = Opener(options.image_roots)
     entries: list[EntryReading] = []
     findings: list[Finding] = []
@@ -108,6 +110,15 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     readings = settle_doubles(entries)
     findings += without_entry(images, readings, "a task of Label Studio")
     yield shard_of(readings, skeleton, findings, files=len(files))
+
+
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that the Label Studio exports declare (declared.py).
+
+    Raises:
+        RequestError: a source is missing or has no export, or a label is in doubt.
+    """
+    return declared_in([source.file for source in _files(sources)[0]], options)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -135,9 +146,14 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="a .json file with tasks: data and annotations (JSON), or annotation_id and annotator (JSON-MIN)",
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"areas", "links", "pairs", "sigmas"}),
 )
+
+
+def _files(sources: Sequence[Path]) -> tuple[list[SourceFile], list[Path]]:
+    return list_sources(sources, _is_wanted, "Label Studio's .json files")
 
 
 def _is_json(path: Path) -> bool:

@@ -7,21 +7,18 @@ misspelled label is one that this skeleton lacks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from posetools.core.findings import Finding
-from posetools.core.skeleton import BUILT_IN, DEFAULT, Skeleton, load_skeleton
 from posetools.errors import InputError
 from posetools.files.disk import read_bytes
 from posetools.files.urls import fetched, is_url
 from posetools.files.walking import files_ending
-from posetools.formats.declared import DeclaredCategory, SeenObjects, in_doubt
+from posetools.formats.declared import DeclaredCategory, SeenObjects, of_built_in
 from posetools.formats.joining.seen_shapes import add_shapes
 from posetools.formats.labelme.model import AnyShape, BadShape
 from posetools.formats.labelme.pages import some_reading
-from posetools.formats.labels import near_name
 from posetools.formats.options import ReadOptions
 from posetools.formats.sources.code_pages import is_utf8
 
@@ -51,17 +48,17 @@ def declared(
         known = [shapes for path in start if (shapes := _shapes(path, options))]
     for shapes in known:
         add_shapes(first, shapes)
-    found, doubts = first.with_doubts()
-    if (built_in := _of_built_in(found)) or remote:
+    found, doubt = first.with_doubt()
+    if (built_in := of_built_in(found)) or remote:
         return built_in or found
     others = [path for each in files for path in each]
     if others:
         every = SeenObjects(options, where)
         for shapes in (*known, *(shapes for path in others if (shapes := _shapes(path, options)))):
             add_shapes(every, shapes)
-        found, doubts = every.with_doubts()
-    if doubts and not with_doubts and any(category.keypoints for category in found):
-        raise in_doubt(where, doubts)
+        found, doubt = every.with_doubt()
+    if doubt and not with_doubts and any(category.keypoints for category in found):
+        raise doubt
     return found
 
 
@@ -87,28 +84,3 @@ def _shapes(file: Path, options: ReadOptions) -> list[AnyShape]:
     known = options.encoding is not None or is_utf8(data)
     shapes = (shape for shape in document.shapes if not isinstance(shape, BadShape))
     return [shape for shape in shapes if shape.label and (known or shape.label.isascii())]
-
-
-def _of_built_in(found: Sequence[DeclaredCategory]) -> tuple[DeclaredCategory, ...]:
-    """Return the categories with all keypoints of the built-in skeletons that they have; none if one has another."""
-    built_in = [(category, _skeleton_of(category)) for category in found if category.keypoints]
-    if not built_in or not all(skeleton for _, skeleton in built_in):
-        return ()
-    names = {category.name: skeleton.names for category, skeleton in built_in if skeleton}
-    return tuple(replace(category, keypoints=names.get(category.name, ())) for category in found)
-
-
-def _skeleton_of(category: DeclaredCategory) -> Skeleton | None:
-    """Return the built-in skeleton of labeled keypoints: most have its names, the others are misspelled.
-
-    Half of its names must be labeled, except of the default: a car is seen from one side.
-    """
-    for name in BUILT_IN:
-        skeleton = load_skeleton(name)
-        known = [point for point in category.keypoints if point in skeleton.index]
-        others = set(category.keypoints).difference(known)
-        is_default = name == DEFAULT and category.name in ("", skeleton.category.name)
-        least = max(len(category.keypoints), 1 if is_default else skeleton.num_keypoints)
-        if 2 * len(known) >= least and all(near_name(one, skeleton.names) for one in others):
-            return skeleton
-    return None

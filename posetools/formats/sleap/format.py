@@ -39,6 +39,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import MissingExtraError, OutputError, RequestError, first_line, must_be, show_value
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_ending
+from posetools.formats.declared import DeclaredCategory, with_options
 from posetools.formats.deeplabcut.h5 import harmful_array
 from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
@@ -46,6 +47,7 @@ from posetools.formats.labels import settled, unknown_label
 from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
+from posetools.formats.sleap.declared import declared_by
 from posetools.formats.sleap.frames import Videos
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, check_labeled, slices
@@ -82,7 +84,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         MissingExtraError: sleap-io is not installed.
     """
     options = settled(skeleton, options)
-    files, images = list_sources(sources, _is_slp, "SLEAP's .slp files")
+    files, images = _files(sources)
     if not options.assume_visible:
         raise RequestError(
             f"{files[0].file}: points must have a visibility, but SLEAP has no occluded points",
@@ -98,6 +100,22 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
             readings += _Frames(source, skeleton, options).read(labels, opener)
         options.progress("reading SLEAP files", done, len(files))
     yield shard_of(readings, skeleton, without_entry(images, readings, "a SLEAP file"), files=len(files))
+
+
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that .slp files declare (declared.py); unreadable files are left to the reader.
+
+    Raises:
+        RequestError: a source does not exist or holds no .slp file.
+        MissingExtraError: sleap-io is not installed.
+    """
+    found: list[DeclaredCategory] = []
+    for source in _files(sources)[0]:
+        labels = _load(source.file)
+        if not isinstance(labels, Finding):
+            found += declared_by(labels, str(source.file))
+    read = (with_options(one, options) for one in found)
+    return [one for one in read if one is not None]
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -138,9 +156,14 @@ FORMAT = Format(
     detect=detect,
     signs="a file .slp",
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"splits", "boxes", "occluded", "areas", "pairs", "sigmas"}),
 )
+
+
+def _files(sources: Sequence[Path]) -> tuple[list[SourceFile], list[Path]]:
+    return list_sources(sources, _is_slp, "SLEAP's .slp files")
 
 
 def _is_slp(path: Path) -> bool:

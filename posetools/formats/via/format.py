@@ -39,6 +39,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
 from posetools.files.disk import Transfer, dump_json, read_bytes, read_text, transfer, unmarked
 from posetools.files.walking import files_to_detect
+from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
 from posetools.formats.joined import RepeatedFinding, repaired
 from posetools.formats.joining.shape_labels import Labels
@@ -51,6 +52,7 @@ from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.image_names import named_in
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text, slices
+from posetools.formats.via.declared import declared_by
 from posetools.formats.via.model import (
     METADATA,
     VIA_COLUMNS,
@@ -103,9 +105,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
     roles = Roles.of(options.attributes, labels.hidden)
-    files, images = list_sources(
-        sources, lambda path: _may_be(path) and _is_via(path, damaged=True), "VIA's .json or .csv files"
-    )
+    files, images = _files(sources)
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
     findings: list[Finding] = []
@@ -120,6 +120,18 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         options.progress("reading VIA files", number, len(files))
     findings += without_entry(images, readings, "a VIA file")
     yield shard_of(readings, skeleton, findings, files=len(files))
+
+
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that the VIA files declare (declared.py).
+
+    Raises:
+        RequestError: a source is missing or has no VIA file, or a label is in doubt.
+    """
+    roles = Roles.of(options.attributes, frozenset(word.casefold() for word in options.hidden))
+    files = [source.file for source in _files(sources)[0]]
+    entries = [entry for file in files for entry in _parse(file, RegionReader(roles))[0]]
+    return declared_by(files, entries, roles, options)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -155,9 +167,16 @@ FORMAT = Format(
         "metadata; a .csv file with VIA's columns"
     ),
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
 )
+
+
+def _files(sources: Sequence[Path]) -> tuple[list[SourceFile], list[Path]]:
+    return list_sources(
+        sources, lambda path: _may_be(path) and _is_via(path, damaged=True), "VIA's .json or .csv files"
+    )
 
 
 def _may_be(path: Path) -> bool:
