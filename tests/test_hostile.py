@@ -470,7 +470,7 @@ def test_a_yaml_file_whose_aliases_stand_for_gigabytes_is_refused(tmp_path: Path
 def test_aliases_of_a_usual_number_are_read(tmp_path: Path) -> None:
     path = tmp_path / "few.yaml"
     path.write_text(f"{yaml_bomb(2)}name: x\n")
-    assert "few.yaml: category: field required, got {'a': ['lol', " in run("skeleton", "check", path).words
+    assert "few.yaml: keypoints: field required" in run("skeleton", "check", path).words
 
 
 @pytest.mark.parametrize(

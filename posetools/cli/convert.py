@@ -187,8 +187,8 @@ def convert(
 ) -> None:
     """Convert labeled images to a COCO keypoint data set with train and val, or to another format.
 
-    Writes images/, train_coco.json, val_coco.json and conversion.json. An object that cannot be read is an error with
-    file and place; nothing is written then, unless --keep-going is given.
+    Writes images/, train_coco.json, val_coco.json, skeleton.yaml and conversion.json. An object that cannot be read is
+    an error with file and place; nothing is written then, unless --keep-going is given.
 
     Exit status: 0 written; 1 errors found; 2 could not run.
     """

@@ -48,9 +48,8 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Skeleton fi
     from posetools.core.skeleton import read_skeleton
 
     skeleton = read_skeleton(file)
-    pairs = sum(point.swap is not None for point in skeleton.keypoints) // 2
     category = f"category {skeleton.category.name!r}"
-    points = f"{skeleton.num_keypoints} keypoints, {pairs} left/right pairs, {len(skeleton.links)} links"
+    points = f"{skeleton.num_keypoints} keypoints, {len(skeleton.pairs)} left/right pairs, {len(skeleton.links)} links"
     print(printable(f"{file}: valid: {skeleton.name}, {category}, {points}"))
 
 
@@ -59,7 +58,11 @@ def new(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; it must not exist.")],
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="NAME|FILE", help="Copy this skeleton, instead of --keypoints."),
+        typer.Option(
+            "--from",
+            metavar="NAME|FILE|DATA",
+            help="Copy this skeleton, or take what annotations of any format declare, instead of --keypoints.",
+        ),
     ] = None,
     names: Annotated[
         str | None,
@@ -72,33 +75,41 @@ def new(
         ),
     ] = None,
     category: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --keypoints: name of the object.", show_default="object")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --keypoints: name of the object. With --from DATA: the category to take.",
+            show_default="object; with --from, the only category",
+        ),
     ] = None,
 ) -> None:
     """Write a new skeleton file with comments."""
-    from posetools.core.skeleton import load_skeleton
-    from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found
+    from posetools.core.skeleton import BUILT_IN, load_skeleton
+    from posetools.core.skeleton_draft import Draft, check_name, commented_yaml, draft_skeleton, pairs_found
+    from posetools.datasets.drafted import drafted, is_data
     from posetools.files.disk import write_text
 
-    if start is not None and (names is not None or category is not None):
+    data = Path(start) if start is not None and start not in BUILT_IN and is_data(Path(start)) else None
+    if start is not None and (names is not None or (category is not None and data is None)):
         raise RequestError(
-            "`posetools skeleton new --from` cannot be combined with --keypoints or --category",
+            "`posetools skeleton new --from` cannot be combined with --keypoints, nor with --category for a skeleton",
             hint="leave one of them out",
         )
     if file.exists():
         raise RequestError(f"{file}: exists already", hint="choose another name")
     name = check_name(file)
-    if start is not None:
-        skeleton = load_skeleton(start).model_copy(update={"name": name})
+    if data is not None:
+        draft = drafted(data, name, category)
+    elif start is not None:
+        draft = Draft(load_skeleton(start).model_copy(update={"name": name}), ())
     else:
         names, category = (names, category) if names is not None else _ask(file, name, category)
-        skeleton = draft_skeleton(
-            name, [part.strip() for part in names.split(",")], "object" if category is None else category
-        ).skeleton
-    write_text(file, commented_yaml(skeleton))
+        points = [part.strip() for part in names.split(",")]
+        draft = draft_skeleton(name, points, "object" if category is None else category, leave_unsure=True)
+    write_text(file, commented_yaml(draft.skeleton))
     print(printable(f"wrote {file}; next: edit it, then posetools skeleton check {file}"))
-    if start is None:
-        print(pairs_found(skeleton))
+    if start is None or data is not None:
+        print(pairs_found(draft))
 
 
 def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:

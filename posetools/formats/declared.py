@@ -154,20 +154,16 @@ class SeenObjects:
             RequestError: a label is on under 5 % of the objects or is spelled like another one, or a keypoint may
                 belong to several categories in every image.
         """
-        found, doubts = self.with_doubts()
+        found, doubt = self.with_doubt()
         if not self.keypoints and (built_in := of_built_in(found)):
             return built_in
-        if doubts:
-            raise in_doubt(self.where, doubts)
+        if doubt:
+            raise doubt
         return found
 
-    def with_doubts(self) -> tuple[tuple[DeclaredCategory, ...], list[Doubt]]:
-        """Return what ``declared`` returns, and the doubts about it; call one of them, once.
-
-        Raises:
-            RequestError: a keypoint may belong to several categories in every image.
-        """
-        self._settle()
+    def with_doubt(self) -> tuple[tuple[DeclaredCategory, ...], RequestError | None]:
+        """Return what ``declared`` returns, and the error that it raises, if any; call one of them, once."""
+        unowned = self._settle()
         self._name_unlabeled()
         if not self._order and self.keypoints:
             self._order = {name: {} for name in self._names(self.listed) if name not in self._names(self.keypoints)}
@@ -186,10 +182,14 @@ class SeenObjects:
                 names += [name for name in self._names(self.keypoints) if name not in names]
             ordered = tuple(sorted(names, key=lambda name: _place(name, listed)))
             found.append(DeclaredCategory(category, ordered, self.where))
-        return tuple(found), doubts
+        return tuple(found), unowned or (_in_doubt(self.where, doubts) if doubts else None)
 
-    def _settle(self) -> None:
-        """Give keypoints that may belong to several categories to the one whose other objects have such keypoints."""
+    def _settle(self) -> RequestError | None:
+        """Give keypoints that may belong to several categories to the one whose other objects have such keypoints.
+
+        Return the error about one that has no owner.
+        """
+        error: RequestError | None = None
         known: dict[str | None, set[str]] = {category: set(order) for category, order in self._order.items()}
         known[None] = set()
         possible: dict[str, set[str | None]] = {}
@@ -200,7 +200,8 @@ class SeenObjects:
         for name, categories in possible.items():
             if not any(name in names for names in known.values()):
                 if len(categories) != 1:
-                    raise _of_several(self.where, name, [category for category in known if category])
+                    error = error or _of_several(self.where, name, [category for category in known if category])
+                    continue
                 known[categories.pop()].add(name)
         for objects, unsure in self._unsure:
             for name, places in unsure:
@@ -208,6 +209,7 @@ class SeenObjects:
                 if owner is not None:
                     owner.keypoints.append(name)
             self._count(objects)
+        return error
 
     def _name_unlabeled(self) -> None:
         """Give objects that have only keypoints the one category there is."""
@@ -227,7 +229,7 @@ class SeenObjects:
         return {name for name in rare if any(name in other and name not in _rare(other) for other in others)}
 
 
-class Doubt(NamedTuple):
+class _Doubt(NamedTuple):
     """A label in doubt, how many objects have it, the label that it may mean, and its number; of a category or none."""
 
     label: str
@@ -271,7 +273,7 @@ def _rare(counts: Mapping[str, int]) -> list[str]:
 
 def _doubts(
     counts: Mapping[str, int], objects: Mapping[frozenset[str], int], sure: Collection[str], category: str = ""
-) -> Iterator[Doubt]:
+) -> Iterator[_Doubt]:
     """Yield the doubts about labels of one kind, rarest first.
 
     A misspelled label takes the place of the right one: labels that objects have together are two keypoints.
@@ -292,10 +294,10 @@ def _doubts(
         near = near_name(label, close)
         if near or label in rare:
             other = near or near_name(label, ordered[at + 1 :]) or ordered[-1]
-            yield Doubt(label, counts[label], other, counts[other], category, near is not None)
+            yield _Doubt(label, counts[label], other, counts[other], category, near is not None)
 
 
-def in_doubt(where: str, doubts: Sequence[Doubt]) -> RequestError:
+def _in_doubt(where: str, doubts: Sequence[_Doubt]) -> RequestError:
     """Return the error that asks what the labels in doubt mean."""
     first, *rest = doubts
     same = " ".join(f"--map {as_typed(f'{one.label}={one.other}')}" for one in doubts if one.is_close)

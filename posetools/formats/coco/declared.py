@@ -66,7 +66,9 @@ def _declared(entry: Mapping[str, Any], where: str, counts: set[int], options: R
     if order is not None and (known or counts) and not set(order) & {options.names.get(name, name) for name in known}:
         return DeclaredCategory(entry["name"], order, where, number, links_of(entry))
     if known or len(counts) != 1:
-        return DeclaredCategory(entry["name"], known, where, number, links_of(entry), named=not are_numbered(known))
+        return DeclaredCategory(
+            entry["name"], known, where, number, links_of(entry), named=not (known and are_numbered(known))
+        )
     return DeclaredCategory(entry["name"], made_names(*counts), where, number, named=False)
 
 

@@ -15,7 +15,7 @@ from posetools.errors import InputError
 from posetools.files.disk import read_bytes
 from posetools.files.urls import fetched, is_url
 from posetools.files.walking import files_ending
-from posetools.formats.declared import DeclaredCategory, SeenObjects, in_doubt, of_built_in
+from posetools.formats.declared import DeclaredCategory, SeenObjects, of_built_in
 from posetools.formats.joining.seen_shapes import add_shapes
 from posetools.formats.labelme.model import AnyShape, BadShape
 from posetools.formats.labelme.pages import some_reading
@@ -48,7 +48,7 @@ def declared(
         known = [shapes for path in start if (shapes := _shapes(path, options))]
     for shapes in known:
         add_shapes(first, shapes)
-    found, doubts = first.with_doubts()
+    found, doubt = first.with_doubt()
     if (built_in := of_built_in(found)) or remote:
         return built_in or found
     others = [path for each in files for path in each]
@@ -56,9 +56,9 @@ def declared(
         every = SeenObjects(options, where)
         for shapes in (*known, *(shapes for path in others if (shapes := _shapes(path, options)))):
             add_shapes(every, shapes)
-        found, doubts = every.with_doubts()
-    if doubts and not with_doubts and any(category.keypoints for category in found):
-        raise in_doubt(where, doubts)
+        found, doubt = every.with_doubt()
+    if doubt and not with_doubts and any(category.keypoints for category in found):
+        raise doubt
     return found
 
 

@@ -119,8 +119,8 @@ def _check_flips(
 ) -> None:
     """Compare flip_idx with the skeleton: a difference means other points, another order, or a wrong flip_idx.
 
-    Exporters that do not know left and right write the identity, which means nothing if the points have names; neither
-    do indices that no mirror gives. An order given by the user overrides flip_idx.
+    Exporters that do not know left and right write each keypoint as its own partner, which means nothing if the points
+    have names; neither do indices that no mirror gives. An order given by the user overrides flip_idx.
     """
     got = source.declared.flip_idx
     if got is None:
@@ -136,9 +136,10 @@ def _check_flips(
     if got == expected:
         return
     problem = must_be("flip_idx", f"{expected}, by the names and swaps of skeleton {skeleton.name}", got)
-    meaningless = got == list(range(len(keypoints))) or not is_mirror(got, len(keypoints))
+    own = range(len(keypoints))
+    leaves_out = len(got) == len(own) and all(got[column] in (column, expected[column]) for column in own)
     named = source.declared.kpt_names is not None or made_order(len(keypoints), skeleton, options)
-    if options.kpt_order is not None or (meaningless and named):
+    if options.kpt_order is not None or ((leaves_out or not is_mirror(got, len(own))) and named):
         hint = "correct flip_idx: the skeleton's left/right pairs are used"
         findings.append(Finding("W336", str(source.where), "flip_idx", problem, hint))
         return

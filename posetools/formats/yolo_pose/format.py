@@ -19,10 +19,10 @@ files are searched for, columns.py which point is which. Rules for reading:
 - An image with an empty label file is one without objects; so is one without a label file, which is reported.
 - The split that data.yaml or the folders declare is kept.
 
-Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx``, ``names``, ``kpt_names``
-and paths relative to its folder; unlabeled points as ``0 0 0``; numbers with all their digits. YOLO-pose cannot hold
-iscrowd (refused), an area (width times height when read again), or a labeled point or box center outside the image
-(refused: ultralytics skips such images).
+Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx`` (if training may mirror
+images), ``names``, ``kpt_names`` and paths relative to its folder; unlabeled points as ``0 0 0``; numbers with all
+their digits. YOLO-pose cannot hold iscrowd (refused), an area (width times height when read again), or a labeled point
+or box center outside the image (refused: ultralytics skips such images).
 """
 
 from __future__ import annotations
@@ -427,7 +427,8 @@ def _data_yaml(skeleton: Skeleton, splits: Sequence[str]) -> str:
     document = {
         **{split: f"{IMAGES}/{split}" for split in splits},
         "kpt_shape": [skeleton.num_keypoints, 3],
-        "flip_idx": list(skeleton.flip_indices),
+        # Without it ultralytics does not mirror images.
+        **({"flip_idx": list(skeleton.flip_indices)} if skeleton.mirrors else {}),
         "names": {0: skeleton.category.name},
         "kpt_names": {0: list(skeleton.names)},
     }
