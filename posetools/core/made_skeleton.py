@@ -32,7 +32,8 @@ def made_skeleton(
         links: the lines between keypoints, as 0-based index pairs; None if the data cannot say.
         flip_idx: the K indices of the keypoints in a mirrored image; None if the data do not say.
         sigmas: the K constants of OKS; None if the data do not say.
-        in_order: whether the data are used as they are, so that their order of keypoints and their id stay.
+        in_order: whether the data are used as they are: their order of keypoints and their id stay, and names that
+            may be a left/right pair are left without a partner, so that training does not mirror.
 
     Raises:
         RequestError: a name, a link, ``flip_idx`` or a sigma breaks a rule of skeletons.
@@ -49,6 +50,7 @@ def made_skeleton(
             links=links or (),
             flip_idx=flip_idx,
             sigmas=sigmas,
+            leave_unsure=in_order,
         )
     if category not in ("", known.category.name) or (in_order and number != known.category.id):
         other = Category(name=category, id=number)

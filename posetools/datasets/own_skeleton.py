@@ -64,7 +64,7 @@ class OwnSkeleton:
         points = counted(skeleton.num_keypoints, "keypoint")
         pairs = [f"{left} - {right}" for left, right in skeleton.pairs]
         return [
-            f"skeleton {skeleton.name}, {self.source}: category {skeleton.category.name!r}, {points}",
+            f"skeleton {skeleton.name}: category {skeleton.category.name!r}, {points}, {self.source}",
             f"left/right pairs: {first_names(pairs, _LISTED_PAIRS) or 'none'}",
             *(f"note: {each}" for each in self.notes),
             *(f"warning: {each}" for each in self.warnings),
