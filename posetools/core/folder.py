@@ -220,9 +220,8 @@ def _declared_skeleton(data_root: Path) -> Skeleton:
             name, points = (category.get(key) if isinstance(category, dict) else None for key in ("name", "keypoints"))
             if not isinstance(name, str) or not isinstance(points, list) or not points or name in found:
                 continue
-            number = category["id"] if type(category.get("id")) is int else None
             names, links = tuple(map(str, points)), links_of(category)
-            found[name] = made_skeleton(name, names, category_id=number, links=links, in_order=True).skeleton
+            found[name] = made_skeleton(name, names, links=links, in_order=True).skeleton
     if len(found) == 1:
         return next(iter(found.values()))
     rule = "one category with keypoints, to have a skeleton without --skeleton"
