@@ -195,7 +195,7 @@ class SeenObjects:
         possible: dict[str, set[str | None]] = {}
         for objects, unsure in self._unsure:
             for name, places in unsure:
-                around = {objects[at].label for at in places}
+                around = {objects[at].label for at in places} - {None}
                 possible[name] = possible.get(name, around) & around
         for name, categories in possible.items():
             if not any(name in names for names in known.values()):
@@ -278,9 +278,10 @@ def _doubts(
 
     A misspelled label takes the place of the right one: labels that objects have together are two keypoints.
     """
-    ordered = sorted(counts, key=lambda label: (counts[label], label))
-    rare = _rare(counts)
     partners = swaps(tuple(counts))
+    # Of two labels on as many objects, the one without a partner is the more likely mistake.
+    ordered = sorted(counts, key=lambda label: (counts[label], label in partners, label))
+    rare = _rare(counts)
     for at, label in enumerate(ordered):
         if label in sure:
             continue

@@ -112,7 +112,9 @@ def test_a_sleap_project(tmp_path: Path) -> None:
     project = tmp_path / "flies"
     names = ["head", "thorax", "wingL", "wingR", "forelegL4", "forelegR4"]
     pairs = [("wingL", "wingR"), ("forelegL4", "forelegR4")]
-    nodes = sio.Skeleton(list(names), edges=[("thorax", "head"), ("thorax", "wingL")], symmetries=pairs, name="fly13")
+    nodes = sio.Skeleton(
+        list(names), edges=[("thorax", "head"), ("thorax", "wingL")], symmetries=list(pairs), name="fly13"
+    )
     images = [make_image(project / f"{number}.png", SIZE, seed=number).name for number in range(4)]
     points = np.random.default_rng(0).uniform(50, 150, (4, len(names), 2))
     with contextlib.chdir(project):
