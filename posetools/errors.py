@@ -49,7 +49,7 @@ _RULES_FOR_KINDS = {
     "dict_type": "must be a mapping, a value for each key",
     "tuple_type": "input should be a valid list",
 }
-_KINDS = {dict: "a mapping", list: "a list", tuple: "a list", str: "a text", type(None): "nothing"}
+_KIND_OF_VALUE = {dict: "a mapping", list: "a list", tuple: "a list", str: "a text", type(None): "nothing"}
 _BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
 
 
@@ -354,7 +354,9 @@ def sentence_of(problem: ErrorDetails) -> str:
     if problem["type"] == "missing":
         return "field required"
     said, value = _RULES_FOR_KINDS.get(problem["type"], problem["msg"]), problem["input"]
-    kind = _KINDS.get(type(value)) if problem["type"].endswith("_type") and (value or not problem["loc"]) else None
+    kind = (
+        _KIND_OF_VALUE.get(type(value)) if problem["type"].endswith("_type") and (value or not problem["loc"]) else None
+    )
     is_whole = not problem["loc"] or isinstance(value, dict | list | tuple)
     return f"{said[:1].lower()}{said[1:]}, got {kind if kind and is_whole else show_value(value)}"
 

@@ -15,6 +15,7 @@ from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.core.skeleton import Skeleton
+    from posetools.core.skeleton_draft import Draft
 
 app = typer.Typer(
     cls=HelpGroup,
@@ -84,32 +85,37 @@ def new(
     ] = None,
 ) -> None:
     """Write a new skeleton file with comments."""
-    from posetools.core.skeleton import BUILT_IN, load_skeleton
-    from posetools.core.skeleton_draft import Draft, check_name, commented_yaml, draft_skeleton, pairs_found
-    from posetools.datasets.drafted import drafted, is_data
+    from posetools.core.skeleton_draft import check_name, commented_yaml, pairs_found
     from posetools.files.disk import write_text
 
-    data = Path(start) if start is not None and start not in BUILT_IN and is_data(Path(start)) else None
-    if start is not None and (names is not None or (category is not None and data is None)):
-        raise RequestError(
-            "`posetools skeleton new --from` cannot be combined with --keypoints, nor with --category for a skeleton",
-            hint="leave one of them out",
-        )
     if file.exists():
         raise RequestError(f"{file}: exists already", hint="choose another name")
-    name = check_name(file)
-    if data is not None:
-        draft = drafted(data, name, category)
-    elif start is not None:
-        draft = Draft(load_skeleton(start).model_copy(update={"name": name}), ())
-    else:
-        names, category = (names, category) if names is not None else _ask(file, name, category)
-        points = [part.strip() for part in names.split(",")]
-        draft = draft_skeleton(name, points, "object" if category is None else category, leave_unsure=True)
+    draft = _draft(file, check_name(file), start, names, category)
     write_text(file, commented_yaml(draft.skeleton))
     print(printable(f"wrote {file}; next: edit it, then posetools skeleton check {file}"))
-    if start is None or data is not None:
+    if draft.notes or start is None:
         print(pairs_found(draft))
+
+
+def _draft(file: Path, name: str, start: str | None, names: str | None, category: str | None) -> Draft:
+    """Return the skeleton to write: a copy, or made of data or of names."""
+    from posetools.core.skeleton import BUILT_IN, load_skeleton
+    from posetools.core.skeleton_draft import Draft, draft_skeleton
+    from posetools.datasets.drafted import drafted, is_data
+
+    if start is not None:
+        data = start not in BUILT_IN and is_data(Path(start))
+        if names is not None or (category is not None and not data):
+            raise RequestError(
+                "`posetools skeleton new --from` cannot be combined with --keypoints, or --category for a skeleton",
+                hint="leave one of them out",
+            )
+        if data:
+            return drafted(Path(start), name, category)
+        return Draft(load_skeleton(start).model_copy(update={"name": name}), ())
+    names, category = (names, category) if names is not None else _ask(file, name, category)
+    points = [part.strip() for part in names.split(",")]
+    return draft_skeleton(name, points, "object" if category is None else category, leave_unsure=True)
 
 
 def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:
