@@ -25,7 +25,7 @@ SkeletonName = Annotated[
         "--skeleton",
         metavar="NAME|FILE",
         help="Skeleton: car8, coco17 or a skeleton file.",
-        show_default="the source's own skeleton.yaml, data set or labels; car8 if nothing is labeled",
+        show_default="the source's own skeleton.yaml, data set or labels; else car8",
     ),
 ]
 Val = Annotated[

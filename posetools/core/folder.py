@@ -197,7 +197,7 @@ def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton
     Its own is in its skeleton.yaml, else in conversion.json, else it is made from the categories of its COCO files.
 
     Args:
-        data_root: the data set's folder.
+        data_root: the data set's folder, or one COCO file.
         explicit: a built-in name or a path, when the user gave one.
 
     Raises:
@@ -206,23 +206,24 @@ def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton
     """
     if explicit is not None:
         return load_skeleton(explicit)
-    if (data_root / SKELETON_FILE).is_file():
-        return read_skeleton(data_root / SKELETON_FILE)
-    recorded = data_root / CONVERSION
+    folder = data_root.parent if data_root.is_file() else data_root
+    if (folder / SKELETON_FILE).is_file():
+        return read_skeleton(folder / SKELETON_FILE)
+    recorded = folder / CONVERSION
     return _recorded_skeleton(recorded) if recorded.is_file() else _declared_skeleton(data_root)
 
 
 def _declared_skeleton(data_root: Path) -> Skeleton:
     """Return the skeleton of a data set that another program wrote; the first file decides."""
     found: dict[str, Skeleton] = {}
-    for split in splits_of(data_root):
-        for category in read_document(ann_file(data_root, split)).entries("categories"):
+    splits = () if data_root.is_file() else splits_of(data_root)
+    for path in [ann_file(data_root, split) for split in splits] or [data_root]:
+        for category in read_document(path).entries("categories"):
             name, points = (category.get(key) if isinstance(category, dict) else None for key in ("name", "keypoints"))
             if not isinstance(name, str) or not isinstance(points, list) or not points or name in found:
                 continue
-            number = category["id"] if type(category.get("id")) is int else None
             names, links = tuple(map(str, points)), links_of(category)
-            found[name] = made_skeleton(name, names, category_id=number, links=links, in_order=True).skeleton
+            found[name] = made_skeleton(name, names, links=links, in_order=True).skeleton
     if len(found) == 1:
         return next(iter(found.values()))
     rule = "one category with keypoints, to have a skeleton without --skeleton"

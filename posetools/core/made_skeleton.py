@@ -32,8 +32,8 @@ def made_skeleton(
         links: the lines between keypoints, as 0-based index pairs; None if the data cannot say.
         flip_idx: the K indices of the keypoints in a mirrored image; None if the data do not say.
         sigmas: the K constants of OKS; None if the data do not say.
-        in_order: whether the data are used as they are: their order of keypoints and their id stay, and names that
-            may be a left/right pair are left without a partner, so that training does not mirror.
+        in_order: whether the data are used as they are: their order of keypoints stays, and names that may be a
+            left/right pair are left without a partner, so that training does not mirror.
 
     Raises:
         RequestError: a name, a link, ``flip_idx`` or a sigma breaks a rule of skeletons.
@@ -52,7 +52,7 @@ def made_skeleton(
             sigmas=sigmas,
             leave_unsure=in_order,
         )
-    if category not in ("", known.category.name) or (in_order and number != known.category.id):
+    if category not in ("", known.category.name):
         other = Category(name=category, id=number)
         known = known.model_copy(update={"name": skeleton_name(category), "category": other})
     return Draft(known, ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from posetools.core.made_skeleton import made_skeleton
@@ -103,14 +103,15 @@ def _made(category: DeclaredCategory) -> DeclaredSkeleton:
 
 
 def only_skeleton(made: Sequence[DeclaredSkeleton]) -> DeclaredSkeleton:
-    """Return the only one of some skeletons.
+    """Return the only one of some skeletons, with id 1: MMPose drops detections of a single category of another id.
 
     Raises:
         RequestError: there are several.
     """
-    if len(made) == 1:
-        return made[0]
     first = made[0]
+    if len(made) == 1:
+        category = first.skeleton.category.model_copy(update={"id": 1})
+        return replace(first, skeleton=first.skeleton.model_copy(update={"category": category}))
     listed = [f"{each.skeleton.category.name!r} ({counted(each.skeleton.num_keypoints, 'keypoint')})" for each in made]
     same = [each.skeleton.category.name for each in made if set(each.skeleton.names) == set(first.skeleton.names)]
     hint = [

@@ -270,20 +270,18 @@ kpt_names:
     (root / "parts").rmdir()
 
 
-# Layout -> category, its id, names, left/right pairs, whether the source has links.
-LAYOUTS: dict[Callable[[Path], None], tuple[str, int, Sequence[str], Sequence[tuple[str, str]], int]] = {
-    coco_person: ("person", 1, COCO17.names, COCO17.pairs, 19),
+# Layout -> category, names, left/right pairs, whether the source has links.
+LAYOUTS: dict[Callable[[Path], None], tuple[str, Sequence[str], Sequence[tuple[str, str]], int]] = {
+    coco_person: ("person", COCO17.names, COCO17.pairs, 19),
     ap10k: (
         "dog",
-        8,
         AP10K,
         [(name, name.replace("left", "right")) for name in AP10K if name.startswith("left")],
         17,
     ),
-    cofw: ("face", 1, [f"kpt_{at}" for at in range(29)], [], 0),
+    cofw: ("face", [f"kpt_{at}" for at in range(29)], [], 0),
     carfusion: (
         "car",
-        1,
         CARFUSION,
         [
             ("Right_Front_wheel", "Left_Front_wheel"),
@@ -295,13 +293,12 @@ LAYOUTS: dict[Callable[[Path], None], tuple[str, int, Sequence[str], Sequence[tu
         ],
         18,
     ),
-    carfusion_by_number: ("car", 1, [str(at) for at in range(14)], [], 18),
-    onehand10k: ("hand", 1, HAND, [], 20),
-    roboflow_coco: ("puppy", 1, PUPPY, [("left_ear", "right_ear")], 3),
-    roboflow_yolo: ("puppy", 1, ["kpt_0", "kpt_1", "kpt_2", "kpt_3"], [("kpt_1", "kpt_2")], 0),
+    carfusion_by_number: ("car", [str(at) for at in range(14)], [], 18),
+    onehand10k: ("hand", HAND, [], 20),
+    roboflow_coco: ("puppy", PUPPY, [("left_ear", "right_ear")], 3),
+    roboflow_yolo: ("puppy", ["kpt_0", "kpt_1", "kpt_2", "kpt_3"], [("kpt_1", "kpt_2")], 0),
     dog_pose: (
         "dog",
-        1,
         DOG_POSE,
         [
             ("front_left_paw", "front_right_paw"),
@@ -323,11 +320,11 @@ LAYOUTS: dict[Callable[[Path], None], tuple[str, int, Sequence[str], Sequence[tu
 def test_a_public_set_becomes_a_valid_one_by_one_command(layout: Callable[[Path], None], tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     layout(source)
-    category, number, names, pairs, links = LAYOUTS[layout]
+    category, names, pairs, links = LAYOUTS[layout]
     done = run("convert", source, "--out", out)
     assert done.status == 0, done.words
     skeleton = read_skeleton(out / "skeleton.yaml")
-    assert (skeleton.category.name, skeleton.category.id) == (category, number)
+    assert (skeleton.category.name, skeleton.category.id) == (category, 1)
     assert skeleton.names == tuple(names)
     assert sorted(skeleton.pairs) == sorted(pairs)
     assert len(skeleton.links) == links
