@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -180,7 +181,9 @@ def _categories(path: Path, entries: Sequence[tuple[str, Any]]) -> Categories:
                 found.append(Skeleton.model_validate(each))
             except ValidationError as exc:
                 error = from_validation(path, exc)
-                raise InputError(path, f"{place}{error.place}", error.problem, hint=error.hint) from exc
+                raise InputError(
+                    path, f"{place}{error.place}", error.problem, *error.details, hint=error.hints
+                ) from exc
     try:
         return Categories(tuple(found))
     except ValueError as exc:
@@ -198,5 +201,5 @@ def dump_categories(categories: Categories) -> str:
         texts.append(text)
     if len(texts) == 1:
         return texts[0]
-    entries = ["  - " + text.rstrip("\n").replace("\n", "\n    ") for text in texts]
-    return f"{_SKELETONS}:\n" + "\n".join(entries) + "\n"
+    entries = [f"  - {indent(text, '    ').lstrip()}" for text in texts]
+    return "".join([f"{_SKELETONS}:\n", *entries])

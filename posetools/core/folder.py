@@ -210,22 +210,32 @@ def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton
     if (folder / SKELETON_FILE).is_file():
         return read_skeleton(folder / SKELETON_FILE)
     recorded = folder / CONVERSION
-    return _recorded_skeleton(recorded) if recorded.is_file() else _declared_skeleton(data_root)
+    own = _recorded_skeleton(recorded) if recorded.is_file() else None
+    return own or _declared_skeleton(data_root)
 
 
 def _declared_skeleton(data_root: Path) -> Skeleton:
     """Return the skeleton of a data set that another program wrote; the first file decides."""
+    refuse_zip(data_root)
     found: dict[str, Skeleton] = {}
+    unreadable: InputError | None = None
     splits = () if data_root.is_file() else splits_of(data_root)
     for path in [ann_file(data_root, split) for split in splits] or [data_root]:
-        for category in read_document(path).entries("categories"):
+        try:
+            entries = read_document(path).entries("categories")
+        except InputError as exc:
+            unreadable = unreadable or exc
+            continue
+        for category in entries:
             name, points = (category.get(key) if isinstance(category, dict) else None for key in ("name", "keypoints"))
             if not isinstance(name, str) or not isinstance(points, list) or not points or name in found:
                 continue
             names, links = tuple(map(str, points)), links_of(category)
-            found[name] = made_skeleton(name, names, links=links, in_order=True).skeleton
+            found[name] = made_skeleton(name, names, links=links, in_order=True, leave_unsure=True).skeleton
     if len(found) == 1:
         return next(iter(found.values()))
+    if unreadable and not found:
+        raise unreadable
     rule = "one category with keypoints, to have a skeleton without --skeleton"
     new = quoted(f"{data_root}-one")
     way = f"`posetools convert {quoted(data_root)} --categories NAME --out {new}` takes one category"
@@ -233,10 +243,10 @@ def _declared_skeleton(data_root: Path) -> Skeleton:
     raise RequestError(must_be(str(data_root), rule, list(found) or "none"), hint=way if found else other)
 
 
-def _recorded_skeleton(path: Path) -> Skeleton:
+def _recorded_skeleton(path: Path) -> Skeleton | None:
     document = read_json(path)
     if not isinstance(document, dict) or "skeleton" not in document:
-        raise InputError(path, "", "skeleton must be there, as convert writes it", hint="give --skeleton")
+        return None
     try:
         recorded = Skeleton.model_validate(document["skeleton"])
     except ValidationError as exc:

@@ -43,7 +43,8 @@ DEFAULT = "car8"
 _TYPED_MOST = 1000
 _TYPED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
-Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S(.*\S)?$")]
+_NAME = r"^\S(.*\S)?$"
+Name = Annotated[str, StringConstraints(min_length=1, pattern=_NAME)]
 Channel = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Channel, Channel, Channel]
 Positive = Annotated[float, Field(gt=0)]
@@ -353,6 +354,11 @@ def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
             hint=f"`{new_command(())}` writes one",
         )
     return read_skeleton(path)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a category or a keypoint may have this name."""
+    return re.fullmatch(_NAME, text) is not None
 
 
 def new_file(category: str) -> str:

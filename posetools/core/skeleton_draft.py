@@ -110,7 +110,7 @@ def draft_skeleton(
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         problem = sentence_of(first) if first["type"] == "value_error" else first["msg"]
-        given = f"{','.join(keypoints)} of {category!r}"
+        given = f"{category} with {','.join(keypoints)}"
         raise RequestError(must_be("keypoints and category", f"valid for a skeleton ({problem})", given)) from exc
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from posetools.core.folder import SKELETON_FILE, is_data_set, skeleton_of
-from posetools.core.made_skeleton import built_in_with
-from posetools.core.skeleton import read_skeleton
-from posetools.core.skeleton_draft import Draft, draft_skeleton
+from posetools.core.folder import CONVERSION, SKELETON_FILE, skeleton_of
+from posetools.core.made_skeleton import made_skeleton
+from posetools.core.skeleton_draft import Draft
 from posetools.datasets.declared import declared_categories
+from posetools.datasets.derived import options_of_convert
 from posetools.errors import RequestError, first_names
 from posetools.formats import FORMATS, told_format
 from posetools.formats.options import ReadOptions
@@ -37,29 +38,25 @@ def drafted(path: Path, name: str, category: str | None = None) -> Draft:
         RequestError: no format fits, or there is no such category, or none or several with keypoints.
         InputError: a declaration breaks a rule.
     """
-    if (path / SKELETON_FILE).is_file():
-        return Draft(read_skeleton(path / SKELETON_FILE).model_copy(update={"name": name}), ())
-    if path.is_dir() and is_data_set(path):
+    if any((path / file).is_file() for file in (SKELETON_FILE, CONVERSION)):
         return Draft(skeleton_of(path).model_copy(update={"name": name}), ())
     way = "--keypoints A,B,... names the keypoints"
     source = told_format([path], "a skeleton file, or annotations of one supported format", way)
-    posed = {each.name: each for each in declared_categories([path], source, ReadOptions()) if each.keypoints}
+    with options_of_convert(path):
+        posed = {each.name: each for each in declared_categories([path], source, ReadOptions()) if each.keypoints}
     chosen = posed.get(category) if category is not None else next(iter(posed.values())) if len(posed) == 1 else None
     if chosen is None:
         rule = "one category with keypoints" if category is None else f"a category {category!r} with keypoints"
         found = first_names(list(map(repr, posed)), _LISTED) or "none"
         hint = f"--category {next(iter(posed))} takes one" if posed else way
         raise RequestError(f"{path}: must declare {rule}, got {found}", hint=hint)
-    if (known := built_in_with(chosen.keypoints)) is not None:
-        called = known.category.model_copy(update={"name": chosen.name or known.category.name})
-        return Draft(known.model_copy(update={"name": name, "category": called}), ())
-    return draft_skeleton(
-        name,
+    draft = made_skeleton(
+        chosen.name,
         chosen.keypoints,
-        chosen.name or name,
-        category_id=chosen.id or 1,
-        links=chosen.links or (),
+        category_id=chosen.id,
+        links=chosen.links,
         flip_idx=chosen.flip_idx,
         sigmas=chosen.sigmas,
         leave_unsure=True,
     )
+    return replace(draft, skeleton=draft.skeleton.model_copy(update={"name": name}))

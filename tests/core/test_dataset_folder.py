@@ -111,8 +111,6 @@ def test_several_categories_with_keypoints_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "place", "problem"),
     [
-        ([], "", "skeleton must be there, as convert writes it"),
-        ({"splits": {}}, "", "skeleton must be there, as convert writes it"),
         ({"skeleton": {**CAR8.model_dump(mode="json"), "sigmas": [0.1]}}, "", "sigmas"),
         ({"skeleton": {**CAR8.model_dump(mode="json"), "name": 3}}, "name", "got 3"),
     ],

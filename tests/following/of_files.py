@@ -123,17 +123,6 @@ def _full() -> list[str]:
     return labelme()
 
 
-def _without_skeleton() -> list[str]:
-    """Write a data set whose record has no skeleton."""
-    _converted()
-    record = json.loads(Path("out/conversion.json").read_text())
-    del record["skeleton"]
-    shutil.move("out", "data")
-    Path("data/skeleton.yaml").unlink()
-    Path("data/conversion.json").write_text(json.dumps(record))
-    return ["data"]
-
-
 def _only_images() -> list[str]:
     arguments = _moved(labelme(), "photos")
     return ["photos", *arguments[1:]]
@@ -263,7 +252,6 @@ CASES = [
         ("choose another --out",),
         again=("src", *SKELETON),
     ),
-    Case("a record without a skeleton", _without_skeleton, ("give --skeleton",), again=("data", *SKELETON)),
     Case(
         "boxes alone",
         _boxes_alone,

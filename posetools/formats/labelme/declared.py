@@ -23,7 +23,7 @@ from posetools.formats.options import ReadOptions
 from posetools.formats.sources.code_pages import is_utf8
 
 # Files that tell whether the labels are a built-in skeleton's; at a URL no others are read.
-_FIRST_FILES = 200
+_TELLING_FILES = 200
 
 
 def declared(
@@ -42,7 +42,7 @@ def declared(
     where = str(sources[0])
     first = SeenObjects(options, where)
     files = [_files(path) for path in sources]
-    start = [path for each in files for path in islice(each, _FIRST_FILES)]
+    start = [path for each in files for path in islice(each, _TELLING_FILES)]
     remote = [str(path) for path in start if is_url(path)]
     with fetched(remote):
         known = [shapes for path in start if (shapes := _shapes(path, options))]
