@@ -43,6 +43,13 @@ _OWN_BREAK = re.compile(r"\n(?=  )")
 # Between the lines of a message.
 MESSAGE_BREAK = "\n  "
 _FIX = "fix: "
+# pydantic's type of an error -> its rule in the words of JSON and YAML.
+_RULES_FOR_KINDS = {
+    "model_type": "must be a mapping, a value for each key",
+    "dict_type": "must be a mapping, a value for each key",
+    "tuple_type": "input should be a valid list",
+}
+_KIND_OF_VALUE = {dict: "a mapping", list: "a list", tuple: "a list", str: "a text", type(None): "nothing"}
 _BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
 
 
@@ -338,11 +345,20 @@ def from_validation(path: Path | str, error: ValidationError) -> InputError:
 
 
 def sentence_of(problem: ErrorDetails) -> str:
-    """Return an error of pydantic as a sentence: our validator's text, or pydantic's text and the value."""
+    """Return an error of pydantic as a sentence: our validator's text, or pydantic's text and the value.
+
+    Whole documents and lists are not shown as the value: their kind says what is wrong.
+    """
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
-    said = problem["msg"]
-    return f"{said[:1].lower()}{said[1:]}, got {show_value(problem['input'])}"
+    if problem["type"] == "missing":
+        return "field required"
+    said, value = _RULES_FOR_KINDS.get(problem["type"], problem["msg"]), problem["input"]
+    kind = (
+        _KIND_OF_VALUE.get(type(value)) if problem["type"].endswith("_type") and (value or not problem["loc"]) else None
+    )
+    is_whole = not problem["loc"] or isinstance(value, dict | list | tuple)
+    return f"{said[:1].lower()}{said[1:]}, got {kind if kind and is_whole else show_value(value)}"
 
 
 def from_json_error(error: ValueError) -> tuple[str, str]:

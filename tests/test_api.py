@@ -26,6 +26,7 @@ from posetools import (
     RecipeOptions,
     TrainRequest,
 )
+from posetools.core.categories import Categories
 from posetools.core.folder import IMAGES, ann_file, skeleton_of
 from posetools.core.skeleton_draft import draft_skeleton
 from posetools.errors import PosetoolsWarning, RequestError
@@ -136,7 +137,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 
 def test_a_skeleton_that_is_not_built_in_is_kept(tmp_path: Path) -> None:
-    skeleton = draft_skeleton("dots", ["a", "b"], "dot")
+    skeleton = draft_skeleton("dots", ["a", "b"], "dot").skeleton
     dataset = make_dataset(tmp_path / "pictures", skeleton=skeleton)
     posetools.write(dataset, tmp_path / "set")
     assert skeleton_of(tmp_path / "set") == skeleton
@@ -156,8 +157,12 @@ def test_writing_refuses_what_convert_refuses(tmp_path: Path) -> None:
         posetools.write(dataset, tmp_path / "other", format="doc")
     with pytest.raises(RequestError, match="format must be one that posetools can write, got 'custom'"):
         posetools.write(dataset, tmp_path / "other", format="custom")
-    for nothing in ({}, dataset.select_images([]), {"train": dataset, "val": replace(dataset, skeleton=other)}):
-        with pytest.raises(RequestError, match="data must be at least one image, and all of one skeleton"):
+    for nothing in (
+        {},
+        dataset.select_images([]),
+        {"train": dataset, "val": replace(dataset, categories=Categories.of(other))},
+    ):
+        with pytest.raises(RequestError, match="data must be at least one image, and all of the same categories"):
             posetools.write(nothing, tmp_path / "other")
 
 

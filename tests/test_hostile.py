@@ -331,7 +331,7 @@ def test_no_terminal_obeys_the_name_of_a_label_or_a_file(tmp_path: Path) -> None
     document["shapes"][1]["label"] = "clear\x1b[2J\x07"
     (source / "a.json").write_text(json.dumps(document))
     for words in (
-        ("convert", source, "--out", tmp_path / "out"),
+        ("convert", source, "--out", tmp_path / "out", "--skeleton", "car8"),
         ("convert", tmp_path / "no\x1b]0;x\x07", "--out", "o"),
     ):
         done = run(*words)
@@ -470,7 +470,7 @@ def test_a_yaml_file_whose_aliases_stand_for_gigabytes_is_refused(tmp_path: Path
 def test_aliases_of_a_usual_number_are_read(tmp_path: Path) -> None:
     path = tmp_path / "few.yaml"
     path.write_text(f"{yaml_bomb(2)}name: x\n")
-    assert "few.yaml: category: field required, got {'a': ['lol', " in run("skeleton", "check", path).words
+    assert "few.yaml: keypoints: field required" in run("skeleton", "check", path).words
 
 
 @pytest.mark.parametrize(

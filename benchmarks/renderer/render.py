@@ -76,8 +76,8 @@ def write_images(folder: Path, images: int, seed: int, *, first: int = 0, size: 
         name = f"scene_{number:06d}.jpg"
         cv2.imwrite(str(folder / name), rendered.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80 + number % 16])
         cars = [
-            LabelmeObject(box.tolist(), keypoints.tolist())
+            LabelmeObject(skeleton, box.tolist(), keypoints.tolist())
             for box, keypoints in zip(rendered.boxes, rendered.keypoints, strict=True)
         ]
-        text = labelme_text(labelme_document(name, size, cars, skeleton))
+        text = labelme_text(labelme_document(name, size, cars))
         (folder / name).with_suffix(".json").write_text(text, encoding="utf-8")

@@ -152,7 +152,7 @@ def _own_category(category: CocoCategory, skeleton: Skeleton, file: str, place: 
             "choose another --skeleton"
         )
         yield finding("E113", _names_problem(category, skeleton), hint)
-    elif category.skeleton is None or _as_links(category.skeleton) != _as_links(skeleton.coco_edges):
+    elif _as_links(category.skeleton) != _as_links(skeleton.coco_edges):
         rule = f"the links of skeleton {skeleton.name}, {skeleton.coco_edges}"
         shown = None if category.skeleton is None else [list(edge) for edge in category.skeleton]
         yield finding("E114", must_be("skeleton", rule, shown), EDGES_HINT)

@@ -169,7 +169,7 @@ def validate(
     if fix and data.is_dir():
         with only_one_in(data):
             finish(data)
-    known = skeleton if isinstance(skeleton, Skeleton) else _skeleton(data, skeleton)
+    known = skeleton if isinstance(skeleton, Skeleton) else skeleton_of(data, skeleton)
     # A single file is checked as the split in its name.
     own = {split_in(data.stem) or data.stem: data}
     files = own if one_file else {split: ann_file(data, split) for split in splits_of(data)}
@@ -192,15 +192,6 @@ def _images_of(path: Path, tables: Mapping[str, CocoTable]) -> Path:
     names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
     first = next((name for name in names if name and is_sane(path.parent / name)), "")
     return next((folder for folder in folders if (folder / first).is_file()), folders[0])
-
-
-def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
-    if data.is_file() and asked is None:
-        try:
-            return skeleton_of(data.parent)
-        except RequestError as exc:
-            raise RequestError(f"{data}: the skeleton of its keypoints is unknown", hint="pass --skeleton") from exc
-    return skeleton_of(data, asked)
 
 
 def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]:

@@ -187,8 +187,8 @@ def convert(
 ) -> None:
     """Convert labeled images to a COCO keypoint data set with train and val, or to another format.
 
-    Writes images/, train_coco.json, val_coco.json and conversion.json. An object that cannot be read is an error with
-    file and place; nothing is written then, unless --keep-going is given.
+    Writes images/, train_coco.json, val_coco.json, skeleton.yaml and conversion.json. An object that cannot be read is
+    an error with file and place; nothing is written then, unless --keep-going is given.
 
     Exit status: 0 written; 1 errors found; 2 could not run.
     """
@@ -219,7 +219,8 @@ def print_conversion(result: ConvertResult, request: ConvertRequest, *, followin
         more = "" if request.keep_going else "; --keep-going writes what could be read"
         say(f"nothing was written: {counted(errors, 'error')}{more}")
         return 1
-    notes = [f"left out on purpose: {label} ({times})" for label, times in result.ignored.items()]
+    notes = result.skeleton.summary if result.skeleton else []
+    notes += [f"left out on purpose: {label} ({times})" for label, times in result.ignored.items()]
     if result.left_out:
         notes.append(f"left out: {counted(result.left_out, 'image')} with unreadable objects")
     files = counted(result.files, f"{result.source_format} annotation file")

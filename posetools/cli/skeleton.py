@@ -15,6 +15,7 @@ from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.core.skeleton import Skeleton
+    from posetools.core.skeleton_draft import Draft
 
 app = typer.Typer(
     cls=HelpGroup,
@@ -48,9 +49,8 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Skeleton fi
     from posetools.core.skeleton import read_skeleton
 
     skeleton = read_skeleton(file)
-    pairs = sum(point.swap is not None for point in skeleton.keypoints) // 2
     category = f"category {skeleton.category.name!r}"
-    points = f"{skeleton.num_keypoints} keypoints, {pairs} left/right pairs, {len(skeleton.links)} links"
+    points = f"{skeleton.num_keypoints} keypoints, {len(skeleton.pairs)} left/right pairs, {len(skeleton.links)} links"
     print(printable(f"{file}: valid: {skeleton.name}, {category}, {points}"))
 
 
@@ -59,7 +59,11 @@ def new(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; it must not exist.")],
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="NAME|FILE", help="Copy this skeleton, instead of --keypoints."),
+        typer.Option(
+            "--from",
+            metavar="NAME|FILE|DATA",
+            help="Copy this skeleton, or take what annotations of any format declare, instead of --keypoints.",
+        ),
     ] = None,
     names: Annotated[
         str | None,
@@ -72,33 +76,46 @@ def new(
         ),
     ] = None,
     category: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --keypoints: name of the object.", show_default="object")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --keypoints: name of the object. With --from DATA: the category to take.",
+            show_default="object; with --from, the only category",
+        ),
     ] = None,
 ) -> None:
     """Write a new skeleton file with comments."""
-    from posetools.core.skeleton import load_skeleton
-    from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found
+    from posetools.core.skeleton_draft import check_name, commented_yaml, pairs_found
     from posetools.files.disk import write_text
 
-    if start is not None and (names is not None or category is not None):
-        raise RequestError(
-            "`posetools skeleton new --from` cannot be combined with --keypoints or --category",
-            hint="leave one of them out",
-        )
     if file.exists():
         raise RequestError(f"{file}: exists already", hint="choose another name")
-    name = check_name(file)
-    if start is not None:
-        skeleton = load_skeleton(start).model_copy(update={"name": name})
-    else:
-        names, category = (names, category) if names is not None else _ask(file, name, category)
-        skeleton = draft_skeleton(
-            name, [part.strip() for part in names.split(",")], "object" if category is None else category
-        )
-    write_text(file, commented_yaml(skeleton))
+    draft = _draft(file, check_name(file), start, names, category)
+    write_text(file, commented_yaml(draft.skeleton))
     print(printable(f"wrote {file}; next: edit it, then posetools skeleton check {file}"))
-    if start is None:
-        print(pairs_found(skeleton))
+    if draft.notes or start is None:
+        print(pairs_found(draft))
+
+
+def _draft(file: Path, name: str, start: str | None, names: str | None, category: str | None) -> Draft:
+    """Return the skeleton to write: a copy, or made of data or of names."""
+    from posetools.core.skeleton import BUILT_IN, load_skeleton
+    from posetools.core.skeleton_draft import Draft, draft_skeleton
+    from posetools.datasets.drafted import drafted, is_data
+
+    if start is not None:
+        data = start not in BUILT_IN and is_data(Path(start))
+        if names is not None or (category is not None and not data):
+            raise RequestError(
+                "`posetools skeleton new --from` cannot be combined with --keypoints, or --category for a skeleton",
+                hint="leave one of them out",
+            )
+        if data:
+            return drafted(Path(start), name, category)
+        return Draft(load_skeleton(start).model_copy(update={"name": name}), ())
+    names, category = (names, category) if names is not None else _ask(file, name, category)
+    points = [part.strip() for part in names.split(",")]
+    return draft_skeleton(name, points, "object" if category is None else category, leave_unsure=True)
 
 
 def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:

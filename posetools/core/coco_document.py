@@ -5,6 +5,7 @@ Whoever needs arrays, and findings on what breaks the format, reads posetools/fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,25 @@ class CocoDocument:
                 name = category.get("name")
                 return name if isinstance(name, str) else "", tuple(map(str, category["keypoints"]))
         return None
+
+
+def links_of(category: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
+    """Return the edges of an entry in ``categories`` as 0-based pairs; None if it has none, or invalid ones.
+
+    COCO's indices are 1-based. Some programs write 0-based ones, which a 0 among them shows.
+    """
+    names, edges = category.get("keypoints"), category.get("skeleton")
+    if not isinstance(names, list) or not isinstance(edges, list) or not all(map(_is_pair, edges)):
+        return None
+    indices = [index for edge in edges for index in edge]
+    first = 0 if 0 in indices else 1
+    if indices and (min(indices) < first or max(indices) >= len(names) + first):
+        return None
+    return tuple((a - first, b - first) for a, b in edges)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(index) is int for index in value)
 
 
 def read_document(path: Path) -> CocoDocument:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.geometry import DECIMALS, Bools, Floats, Ints, box_area
 from posetools.core.place import Origin, Origins
 from posetools.core.skeleton import Skeleton
@@ -62,7 +63,7 @@ class Instance:
     Attributes:
         image: the image it is in.
         box: (4,) x1, y1, x2, y2.
-        keypoints: (K, 3) x, y, visibility; x = y = 0 where the visibility is 0.
+        keypoints: (K, 3) x, y, visibility of its category's K keypoints; x = y = 0 where the visibility is 0.
         area: in square pixels.
         iscrowd: whether it is a group of objects.
         category_id: the COCO id of its category.
@@ -82,8 +83,12 @@ class Split(Protocol):
     """Images with their objects as a writer takes them: a Dataset, or several of them one after the other."""
 
     @property
+    def categories(self) -> Categories:
+        """The categories, each with its skeleton."""
+
+    @property
     def skeleton(self) -> Skeleton:
-        """The skeleton of all."""
+        """The skeleton of the only category."""
 
     @property
     def images(self) -> Sequence[Image]:
@@ -99,16 +104,16 @@ OBJECT_COLUMNS = ("boxes", "keypoints", "areas", "iscrowd", "category_ids", "ima
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and the N objects in them, all of one skeleton with K keypoints. Arrays are read-only.
+    """Images and the N objects in them, with K columns of keypoints. Arrays are read-only.
 
-    Objects are sorted by image, images by file name. Two Datasets are equal if their skeletons, images (except for
+    Objects are sorted by image, images by file name. Two Datasets are equal if their categories, images (except for
     paths) and arrays are equal; origins are ignored.
 
     Attributes:
-        skeleton: what the K keypoints are.
+        categories: the categories, each with its skeleton; they say what the K columns are.
         images: the images, sorted by ``file_name``.
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
-        keypoints: (N, K, 3) x, y in pixels and visibility 0, 1 or 2.
+        keypoints: (N, K, 3) x, y in pixels and visibility 0, 1 or 2; 0 in the columns of other categories.
         areas: (N,) in square pixels.
         iscrowd: (N,) booleans.
         category_ids: (N,) the COCO id of each object's category, a key of ``categories``.
@@ -116,7 +121,7 @@ class Dataset:
         origins: where each of the N came from.
     """
 
-    skeleton: Skeleton
+    categories: Categories
     images: tuple[Image, ...]
     boxes: Floats
     keypoints: Floats
@@ -127,7 +132,7 @@ class Dataset:
     origins: Origins
 
     def __post_init__(self) -> None:
-        n, k = len(self.boxes), self.skeleton.num_keypoints
+        n, k = len(self.boxes), self.categories.num_keypoints
         shapes = {"boxes": (n, 4), "keypoints": (n, k, 3)}
         for name in OBJECT_COLUMNS:
             array, shape = getattr(self, name), shapes.get(name, (n,))
@@ -144,7 +149,7 @@ class Dataset:
         if not isinstance(other, Dataset):
             return NotImplemented
         return (
-            self.skeleton == other.skeleton
+            self.categories == other.categories
             and self.images == other.images
             and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in OBJECT_COLUMNS)
         )
@@ -152,13 +157,14 @@ class Dataset:
     __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, row: int) -> Instance:
+        category = int(self.category_ids[row])
         return Instance(
             image=self.images[int(self.image_index[row])],
             box=self.boxes[row],
-            keypoints=self.keypoints[row],
+            keypoints=self.keypoints[row, self.categories.columns[category]],
             area=float(self.areas[row]),
             iscrowd=bool(self.iscrowd[row]),
-            category_id=int(self.category_ids[row]),
+            category_id=category,
             origin=self.origins[row],
         )
 
@@ -166,9 +172,30 @@ class Dataset:
         return (self[row] for row in range(len(self)))
 
     @property
-    def categories(self) -> dict[int, Skeleton]:
-        """The COCO id of each category, and the skeleton that belongs to it."""
-        return {self.skeleton.category.id: self.skeleton}
+    def skeleton(self) -> Skeleton:
+        """The skeleton of the only category.
+
+        Raises:
+            ValueError: there are several.
+        """
+        return self.categories.only
+
+    def of_categories(self, categories: Categories) -> Dataset:
+        """Return all images, with the objects of some of the categories, which share a skeleton.
+
+        Args:
+            categories: some of its categories; their K keypoints are the new columns.
+        """
+        if categories == self.categories:
+            return self
+        rows = np.flatnonzero(np.isin(self.category_ids, list(categories)))
+        own = {name: getattr(self, name)[rows] for name in OBJECT_COLUMNS}
+        own["keypoints"] = own["keypoints"][:, self.categories.columns[next(iter(categories))]]
+        return Dataset(categories, self.images, **own, origins=self.origins.take(rows.tolist()))
+
+    def parts(self) -> tuple[Dataset, ...]:
+        """Return for each different skeleton the Dataset of its categories, with all images."""
+        return tuple(self.of_categories(group) for group in self.categories.groups())
 
     @property
     def counts(self) -> Ints:
@@ -202,7 +229,7 @@ class Dataset:
             first = number * SLICE
             own = {name: getattr(self, name)[a:b] for name in OBJECT_COLUMNS}
             own["image_index"] = own["image_index"] - first
-            yield Dataset(self.skeleton, self.images[first : first + SLICE], **own, origins=self.origins[a:b])
+            yield Dataset(self.categories, self.images[first : first + SLICE], **own, origins=self.origins[a:b])
 
     def take(self, images: Sequence[Image], rows: Ints, image_index: Ints) -> Dataset:
         """Return the Dataset of some of the objects, which are in these images.
@@ -214,7 +241,7 @@ class Dataset:
         """
         own = {name: getattr(self, name)[rows] for name in OBJECT_COLUMNS}
         own["image_index"] = image_index
-        return Dataset(self.skeleton, tuple(images), **own, origins=self.origins.take(rows.tolist()))
+        return Dataset(self.categories, tuple(images), **own, origins=self.origins.take(rows.tolist()))
 
     def select_images(self, indices: Iterable[int]) -> Dataset:
         """Return the Dataset of those images (indices into ``images``) and the objects in them."""
@@ -244,32 +271,33 @@ class Dataset:
 
 
 def concatenate(parts: Sequence[Dataset]) -> Dataset:
-    """Return one Dataset of all images and objects; the parts share a skeleton and no file name.
+    """Return one Dataset of all images and objects; the parts share their categories and no file name.
 
     Raises:
-        ValueError: there is no part, the skeletons differ, or a file name is in two parts.
+        ValueError: there is no part, the categories differ, or a file name is in two parts.
     """
-    if not parts or any(part.skeleton != parts[0].skeleton for part in parts):
-        raise ValueError("concatenate needs at least one Dataset, and one skeleton in all")
+    if not parts or any(part.categories != parts[0].categories for part in parts):
+        raise ValueError("concatenate needs at least one Dataset, and the same categories in all")
     images = tuple(image for part in parts for image in part.images)
     firsts = np.cumsum([0, *(len(part.images) for part in parts)]).tolist()
     own: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in OBJECT_COLUMNS}
     own["image_index"] = np.concatenate([part.image_index + at for part, at in zip(parts, firsts, strict=False)])
     origins = Origins.joined([part.origins for part in parts])
-    return Dataset(parts[0].skeleton, images, **own, origins=origins).with_images(images)
+    return Dataset(parts[0].categories, images, **own, origins=origins).with_images(images)
 
 
 class DatasetBuilder:
     """Collects images and objects in any order; ``build`` sorts them into a Dataset."""
 
-    def __init__(self, skeleton: Skeleton) -> None:
-        self.skeleton = skeleton
+    def __init__(self, categories: Skeleton | Categories) -> None:
+        self.categories = Categories.of(categories)
         self._images: list[Image] = []
         self._index: dict[str, int] = {}
         self._boxes: list[Floats] = []
         self._keypoints: list[Floats] = []
         self._areas: list[float | None] = []
         self._iscrowd: list[bool] = []
+        self._category_ids: list[int] = []
         self._image_index: list[int] = []
         self._origins: list[Origin] = []
 
@@ -296,39 +324,44 @@ class DatasetBuilder:
         origin: Origin,
         area: float | None = None,
         iscrowd: bool = False,
+        category_id: int | None = None,
     ) -> None:
         """Add an object of the image ``file_name``, which was added before.
 
         Args:
             file_name: the image's.
             box: (4,) x1, y1, x2, y2 in pixels, rounded to 1e-9 px, which every format can store exactly.
-            keypoints: (K, 3) x, y, visibility; coordinates of unlabeled points become 0.
+            keypoints: (K, 3) x, y, visibility of the category's K keypoints; coordinates of unlabeled points become 0.
             origin: where it came from, for messages.
             area: in square pixels; None for the box's width times height.
             iscrowd: whether it is a group.
+            category_id: of its category; None for the only one.
         """
-        points = np.array(keypoints, dtype=np.float64)
+        category = self.categories.only.category.id if category_id is None else category_id
+        points = np.zeros((self.categories.num_keypoints, 3))
+        points[self.categories.columns[category]] = keypoints
         points[points[:, 2] == Visibility.NOT_LABELED] = 0.0
         self._boxes.append(np.array(box, dtype=np.float64).round(DECIMALS))
         self._keypoints.append(points)
         self._areas.append(area)
         self._iscrowd.append(iscrowd)
+        self._category_ids.append(category)
         self._image_index.append(self._index[file_name])
         self._origins.append(origin)
 
     def build(self) -> Dataset:
         """Return the Dataset of what was added; objects of one image keep the order they were added in."""
-        n, k = len(self._boxes), self.skeleton.num_keypoints
+        n, k = len(self._boxes), self.categories.num_keypoints
         boxes = np.array(self._boxes, dtype=np.float64).reshape(n, 4)
         own = np.array([np.nan if area is None else area for area in self._areas], dtype=np.float64)
         return Dataset(
-            self.skeleton,
+            self.categories,
             tuple(self._images),
             boxes=boxes,
             keypoints=np.array(self._keypoints, dtype=np.float64).reshape(n, k, 3),
             areas=np.where(np.isnan(own), box_area(boxes), own),
             iscrowd=np.array(self._iscrowd, dtype=np.bool_),
-            category_ids=np.full(n, self.skeleton.category.id, dtype=np.int64),
+            category_ids=np.array(self._category_ids, dtype=np.int64),
             image_index=np.array(self._image_index, dtype=np.int64),
             origins=Origins.of(self._origins),
         ).with_images(self._images)

@@ -1,6 +1,6 @@
-"""A data set on disk: ``images/``, ``train_coco.json``, ``val_coco.json``, and ``conversion.json`` if convert made it.
+"""A data set on disk: ``images/``, ``train_coco.json``, ``val_coco.json``, ``skeleton.yaml``, ``conversion.json``.
 
-conversion.json has the complete skeleton; a COCO file has only the names and the links.
+posetools writes the last two: the skeleton, of which a COCO file has only the names and the links, and what was done.
 """
 
 from __future__ import annotations
@@ -13,9 +13,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from posetools.core.coco_document import read_document
-from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command, new_file
-from posetools.errors import InputError, RequestError, from_validation, quoted
+from posetools.core.coco_document import links_of, read_document
+from posetools.core.made_skeleton import made_skeleton
+from posetools.core.skeleton import (
+    BUILT_IN,
+    Skeleton,
+    load_skeleton,
+    new_command,
+    new_file,
+    read_skeleton,
+)
+from posetools.errors import InputError, RequestError, from_validation, must_be, quoted
 from posetools.files.disk import check_free, is_empty, is_zip_name, read_bytes, read_json, zip_at
 from posetools.files.urls import is_url
 
@@ -30,6 +38,7 @@ SPLIT_WORDS = {
 _SPLIT_FOLDER = re.compile(rf"(?:({'|'.join(SPLIT_WORDS)})|test[-_]?dev)(?:[-_]?(?:19|20)\d\d)?")
 IMAGES = "images"
 CONVERSION = "conversion.json"
+SKELETON_FILE = "skeleton.yaml"
 # In the folder while `split` or `validate --fix` replaces its files (posetools/core/journal.py).
 SPLIT_JOURNAL = ".split-journal"
 
@@ -138,10 +147,7 @@ def _how_to_convert(folder: Path) -> str:
     if is_empty(folder):
         return f"`posetools convert SRC --out {quoted(folder)}` makes one"
     # The output must not be in a folder with files, nor in the source.
-    return (
-        f"`{_convert_to(folder)}` makes one from the labels in it "
-        "(`posetools convert --skeleton FILE` when they are not of car8)"
-    )
+    return f"`{_convert_to(folder)}` makes one from the labels in it"
 
 
 def _convert_to(source: Path) -> str:
@@ -186,39 +192,61 @@ def check_out(
 
 
 def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton:
-    """Return the skeleton of a data set: the requested one, else conversion.json's, else the matching built-in.
+    """Return the skeleton of a data set: the requested one, else its own.
+
+    Its own is in its skeleton.yaml, else in conversion.json, else it is made from the categories of its COCO files.
 
     Args:
-        data_root: the data set's folder.
+        data_root: the data set's folder, or one COCO file.
         explicit: a built-in name or a path, when the user gave one.
 
     Raises:
-        RequestError: none was given and none is known.
+        RequestError: none was given, and no category or several have keypoints.
         InputError: a file cannot be read or breaks a rule.
     """
     if explicit is not None:
         return load_skeleton(explicit)
-    recorded = data_root / CONVERSION
-    if recorded.is_file():
-        return _recorded_skeleton(recorded)
-    names: tuple[str, ...] = ()
-    category = ""
-    for split in splits_of(data_root):
-        category, names = read_document(ann_file(data_root, split)).keypoints or (category, names)
-        for built_in in BUILT_IN:
-            skeleton = load_skeleton(built_in)
-            if names == skeleton.names:
-                return skeleton
-    raise RequestError(
-        f"{data_root}: the keypoints match no built-in skeleton ({', '.join(BUILT_IN)})",
-        hint=f"--skeleton {new_file(category)} names them; `{new_command(names, category)}` writes such a file",
-    )
+    folder = data_root.parent if data_root.is_file() else data_root
+    if (folder / SKELETON_FILE).is_file():
+        return read_skeleton(folder / SKELETON_FILE)
+    recorded = folder / CONVERSION
+    own = _recorded_skeleton(recorded) if recorded.is_file() else None
+    return own or _declared_skeleton(data_root)
 
 
-def _recorded_skeleton(path: Path) -> Skeleton:
+def _declared_skeleton(data_root: Path) -> Skeleton:
+    """Return the skeleton of a data set that another program wrote; the first file decides."""
+    refuse_zip(data_root)
+    found: dict[str, Skeleton] = {}
+    unreadable: InputError | None = None
+    splits = () if data_root.is_file() else splits_of(data_root)
+    for path in [ann_file(data_root, split) for split in splits] or [data_root]:
+        try:
+            entries = read_document(path).entries("categories")
+        except InputError as exc:
+            unreadable = unreadable or exc
+            continue
+        for category in entries:
+            name, points = (category.get(key) if isinstance(category, dict) else None for key in ("name", "keypoints"))
+            if not isinstance(name, str) or not isinstance(points, list) or not points or name in found:
+                continue
+            names, links = tuple(map(str, points)), links_of(category)
+            found[name] = made_skeleton(name, names, links=links, in_order=True, leave_unsure=True).skeleton
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if unreadable and not found:
+        raise unreadable
+    rule = "one category with keypoints, to have a skeleton without --skeleton"
+    new = quoted(f"{data_root}-one")
+    way = f"`posetools convert {quoted(data_root)} --categories NAME --out {new}` takes one category"
+    other = f"--skeleton {new_file('')} names the keypoints; `{new_command(())}` writes such a file"
+    raise RequestError(must_be(str(data_root), rule, list(found) or "none"), hint=way if found else other)
+
+
+def _recorded_skeleton(path: Path) -> Skeleton | None:
     document = read_json(path)
     if not isinstance(document, dict) or "skeleton" not in document:
-        raise InputError(path, "", "skeleton must be there, as convert writes it", hint="give --skeleton")
+        return None
     try:
         recorded = Skeleton.model_validate(document["skeleton"])
     except ValidationError as exc:

@@ -1,19 +1,25 @@
 """conversion.json and its counts: what was read, written and found, and how it was split.
 
 The document has no dates and only paths that the user typed, so the same conversion gives the same bytes. It is in the
-data set's folder; its ``skeleton`` is the complete skeleton, which a COCO file cannot store.
+data set's folder. Its ``skeleton`` is the complete skeleton, which a COCO file cannot store. A data set in COCO form
+also has it as skeleton.yaml, to read and to edit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from posetools import __version__
+from posetools.core.categories import Categories, dump_categories
 from posetools.core.dataset import Split, Visibility
 from posetools.core.findings import Finding, count_by_code
+from posetools.core.folder import CONVERSION, SKELETON_FILE
+from posetools.files.disk import write_json, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +50,12 @@ class SplitCounts:
 
 def count(split: Split) -> SplitCounts:
     """Return the counts of a Dataset, or of several."""
-    instances, seen = 0, np.zeros((len(Visibility), split.skeleton.num_keypoints), dtype=np.int64)
+    instances, seen = 0, np.zeros((len(Visibility), split.categories.num_keypoints), dtype=np.int64)
     for dataset in split.slices():
         visibility = dataset.keypoints[:, :, 2]
         seen += np.array([(visibility == value).sum(axis=0) for value in Visibility])
         instances += len(dataset)
-    keypoints = {name: (a, b, c) for name, a, b, c in zip(split.skeleton.names, *seen.tolist(), strict=True)}
+    keypoints = {name: (a, b, c) for name, a, b, c in zip(split.categories.names, *seen.tolist(), strict=True)}
     return SplitCounts(images=len(split.images), instances=instances, keypoints=keypoints)
 
 
@@ -74,3 +80,20 @@ def count_annotations(names: Sequence[str], images: int, annotations: Sequence[M
 def findings_sections(findings: Sequence[Finding]) -> dict[str, Any]:
     """Return conversion.json's sections of findings: how many of each code, and each with its place."""
     return {"finding_counts": count_by_code(findings), "findings": [finding.as_dict() for finding in findings]}
+
+
+def write_record(folder: Path, document: Mapping[str, Any], categories: Categories) -> None:
+    """Write the conversion.json of a data set, and its skeleton.yaml if its format is COCO.
+
+    Args:
+        folder: the data set's folder.
+        document: what the command says of the data set.
+        categories: the data set's categories, each with its skeleton.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    content = {"posetools": __version__, **document, **categories.as_record()}
+    write_json(folder / CONVERSION, content)
+    if document["format"] == "coco":
+        write_text(folder / SKELETON_FILE, dump_categories(categories))

@@ -1,7 +1,8 @@
 """The skeleton: which keypoints an object has, and everything that follows from their names.
 
 A skeleton is a YAML file: ``schemas/car8.yaml`` is the default, ``schemas/coco17.yaml`` the second built-in, any other
-is a file of the user's own. docs/skeletons.md explains every field.
+is a file of the user's own, for which a name and the keypoints' names are enough. docs/skeletons.md explains every
+field.
 
 Keypoints go by name. Indices, flip pairs, YOLO's ``flip_idx``, COCO's 1-based edges and MMPose's metainfo are derived
 here and nowhere else.
@@ -18,12 +19,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    StrictBool,
     StringConstraints,
     ValidationError,
     model_serializer,
@@ -31,9 +32,10 @@ from pydantic import (
 )
 
 from posetools.core.skeleton_colors import keypoint_colors, link_colors
+from posetools.core.skeleton_defaults import completed, describe_defaults
 from posetools.errors import RequestError, from_validation
 from posetools.files.disk import read_text
-from posetools.files.yaml_text import parse_yaml
+from posetools.files.yaml_text import flow_text, parse_yaml
 
 BUILT_IN = ("car8", "coco17")
 DEFAULT = "car8"
@@ -41,7 +43,8 @@ DEFAULT = "car8"
 _TYPED_MOST = 1000
 _TYPED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
-Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S(.*\S)?$")]
+_NAME = r"^\S(.*\S)?$"
+Name = Annotated[str, StringConstraints(min_length=1, pattern=_NAME)]
 Channel = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Channel, Channel, Channel]
 Positive = Annotated[float, Field(gt=0)]
@@ -167,16 +170,23 @@ class Template(_SkeletonPart):
 class Skeleton(_SkeletonPart):
     """The keypoints of one category and what belongs to them.
 
+    A file needs ``name`` and ``keypoints`` only. Keypoints may be plain names, whose left/right pairs follow from the
+    names (``posetools.core.skeleton_pairs``), and the category may be a name, by default the skeleton's own.
+
     Attributes:
         name: the skeleton's name, used in file names.
         category: the object category.
         keypoints: the K keypoints in the order of every array and file.
         links: the lines between them.
-        sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``).
-        joint_weights: per-keypoint weights of the training loss.
+        sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``); ``DEFAULT_SIGMA`` by
+            default.
+        joint_weights: per-keypoint weights of the training loss; 1 by default.
+        flip: whether training mirrors images; None: if any keypoint has a swap.
         rotation: the largest rotation of images in training, in degrees; None: chosen from the data.
         template: where the keypoints are in space, for a rigid object that was measured.
     """
+
+    model_config = ConfigDict(json_schema_extra=describe_defaults)
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     category: Category
@@ -184,8 +194,14 @@ class Skeleton(_SkeletonPart):
     links: tuple[Link, ...] = ()
     sigmas: tuple[Positive, ...]
     joint_weights: tuple[Positive, ...]
+    flip: StrictBool | None = None
     rotation: Annotated[int, Field(ge=0, le=180)] | None = None
     template: Template | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, document: Any) -> Any:
+        return completed(document) if isinstance(document, dict) else document
 
     @model_validator(mode="after")
     def _check(self) -> Skeleton:
@@ -255,12 +271,10 @@ class Skeleton(_SkeletonPart):
             seen[pair] = i
 
     @model_serializer(mode="wrap")
-    def _without_empty_rotation(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Earlier versions refuse unknown keys, so the key is written only if it is set.
+    def _without_empty_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Earlier versions refuse unknown keys, so a key is written only if it is set.
         document: dict[str, Any] = handler(self)
-        if document.get("rotation") is None:
-            document.pop("rotation", None)
-        return document
+        return {key: value for key, value in document.items() if value is not None or key not in ("flip", "rotation")}
 
     @property
     def num_keypoints(self) -> int:
@@ -286,6 +300,16 @@ class Skeleton(_SkeletonPart):
     def has_swaps(self) -> bool:
         """Whether any keypoint changes its name in a mirrored image."""
         return any(point.swap is not None for point in self.keypoints)
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether training mirrors images."""
+        return self.has_swaps if self.flip is None else self.flip
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The left/right pairs, by name."""
+        return tuple((self.names[a], self.names[b]) for a, b in enumerate(self.flip_indices) if a < b)
 
     @cached_property
     def edges(self) -> tuple[tuple[int, int], ...]:
@@ -330,6 +354,11 @@ def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
             hint=f"`{new_command(())}` writes one",
         )
     return read_skeleton(path)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a category or a keypoint may have this name."""
+    return re.fullmatch(_NAME, text) is not None
 
 
 def new_file(category: str) -> str:
@@ -385,17 +414,19 @@ def dump_skeleton(skeleton: Skeleton) -> str:
     """Return the YAML text of a skeleton; ``read_skeleton`` gives it back unchanged."""
     document = skeleton.model_dump(mode="json", exclude_none=True)
     lines = [f"name: {skeleton.name}"]
-    lines.append(f"category: {_flow(document['category'])}")
-    lines += ["keypoints:", *(f"  - {_flow(point)}" for point in document["keypoints"])]
+    lines.append(f"category: {flow_text(document['category'])}")
+    lines += ["keypoints:", *(f"  - {flow_text(point)}" for point in document["keypoints"])]
     if skeleton.links:
-        lines += ["links:", *(f"  - {_flow(link)}" for link in document["links"])]
-    lines += [f"sigmas: {_flow(document['sigmas'])}", f"joint_weights: {_flow(document['joint_weights'])}"]
+        lines += ["links:", *(f"  - {flow_text(link)}" for link in document["links"])]
+    lines += [f"sigmas: {flow_text(document['sigmas'])}", f"joint_weights: {flow_text(document['joint_weights'])}"]
+    if skeleton.flip is not None:
+        lines.append(f"flip: {str(skeleton.flip).lower()}")
     if skeleton.rotation is not None:
         lines.append(f"rotation: {skeleton.rotation}")
     if skeleton.template is not None:
         lines.append("template:")
         for part, entries in document["template"].items():
-            lines += [f"  {part}:", *(f"    - {_flow(entry)}" for entry in entries)] if entries else []
+            lines += [f"  {part}:", *(f"    - {flow_text(entry)}" for entry in entries)] if entries else []
     return "\n".join(lines) + "\n"
 
 
@@ -403,7 +434,3 @@ def built_in_path(name: str) -> Path:
     """Return the file of a built-in skeleton: in the installed package, else in the checkout's schemas/ folder."""
     packaged = Path(str(resources.files("posetools"))) / "schemas" / f"{name}.yaml"
     return packaged if packaged.is_file() else Path(__file__).resolve().parents[2] / "schemas" / f"{name}.yaml"
-
-
-def _flow(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()

@@ -11,16 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from posetools import __version__
 from posetools.checks.across import leaks
 from posetools.core.findings import Finding, has_errors, sort_findings
 from posetools.core.folder import CONVERSION, SPLITS, check_out
-from posetools.core.record import SplitCounts, count, findings_sections
+from posetools.core.record import SplitCounts, count, findings_sections, write_record
 from posetools.core.skeleton import BUILT_IN, Skeleton
-from posetools.datasets.own_skeleton import source_skeleton
+from posetools.datasets.own_skeleton import OwnSkeleton, own_skeleton
 from posetools.datasets.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
 from posetools.errors import InputError, OutputError, RequestError, must_be, printable
-from posetools.files.disk import Transfer, staged_folder, write_json
+from posetools.files.disk import Transfer, staged_folder
 from posetools.files.urls import absolute
 from posetools.files.walking import walked_once
 from posetools.formats import FORMATS, check_way, told_format
@@ -119,6 +118,7 @@ class ConvertResult:
         ignored: label -> number of shapes left out on purpose.
         left_out: number of images left out because an object in them could not be read.
         lost: what the target format cannot store.
+        skeleton: the skeleton, and where it comes from.
     """
 
     written: bool
@@ -130,6 +130,7 @@ class ConvertResult:
     ignored: Mapping[str, int]
     left_out: int = 0
     lost: tuple[Loss, ...] = ()
+    skeleton: OwnSkeleton | None = None
 
 
 def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResult:
@@ -161,7 +162,7 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
     )
     check_way(source, local.sources, options, request.images)
     check_inside(local.sources, source.name, options.image_roots)
-    own = source_skeleton(source, local.sources, request.skeleton, options)
+    own = own_skeleton(local.sources, request.skeleton, source=source, options=options)
     request = replace(request, skeleton=own.option)
     with scratch_folder() as scratch:
         # Processes on other machines cannot see the scratch folder.
@@ -170,7 +171,7 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
         read = _read(source, own.skeleton, local, progress)
         check_images(scratch, request.images)
         read = replace(read, findings=tuple(told_once(read, local.read)))
-        return _split_and_write(read, source, target, request, progress)
+        return replace(_split_and_write(read, source, target, request, progress), skeleton=own)
 
 
 def told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:
@@ -178,7 +179,7 @@ def told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:
     findings = joined(read.findings)
     if not any(isinstance(finding, UnknownLabel) for finding in findings):
         return findings
-    return one_table(findings, read.skeleton, options.names, count(read.select(range(len(read.images)))))
+    return one_table(findings, read.categories, options.names, count(read.select(range(len(read.images)))))
 
 
 def _read(source: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> ReadResult:
@@ -403,7 +404,7 @@ def _write(
                 f"{CONVERSION} is reserved for convert, but is the {target.title} file of an image",
                 hint="rename that image",
             )
-        write_json(record, _document(result, target, request, read.skeleton))
+        write_record(folder, _document(result, target, request), read.categories)
     return result
 
 
@@ -423,9 +424,8 @@ def _bake_rotation(folder: Path, progress: Progress) -> None:
         progress("rotating images", number, len(paths))
 
 
-def _document(result: ConvertResult, target: Format, request: ConvertRequest, skeleton: Skeleton) -> dict[str, Any]:
+def _document(result: ConvertResult, target: Format, request: ConvertRequest) -> dict[str, Any]:
     return {
-        "posetools": __version__,
         "source": {
             "format": result.source_format,
             "paths": [path.as_posix() for path in request.sources],
@@ -436,17 +436,16 @@ def _document(result: ConvertResult, target: Format, request: ConvertRequest, sk
         "splits": {split: counts.as_dict() for split, counts in result.counts.items()},
         "split": result.split.as_dict() if result.split else None,
         "lost": {part: number for loss in result.lost for part, number in loss.counts.items()},
-        "options": _options(request, skeleton),
+        "options": _options(request),
         **findings_sections(result.findings),
-        "skeleton": skeleton.model_dump(mode="json"),
     }
 
 
-def _options(request: ConvertRequest, skeleton: Skeleton) -> dict[str, Any]:
+def _options(request: ConvertRequest) -> dict[str, Any]:
     """Return the options that determine the output: not workers, progress and location."""
     read = request.read
     return {
-        "skeleton": Path(request.skeleton or skeleton.name).as_posix(),
+        "skeleton": Path(request.skeleton).as_posix() if request.skeleton else None,
         "images": request.images,
         "bake_rotation": request.bake_rotation,
         "keep_going": request.keep_going,

@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from posetools import __version__
 from posetools.core.dataset import Dataset
 from posetools.core.findings import Finding, Severity
-from posetools.core.folder import CONVERSION, IMAGES, ann_file, refuse_zip, splits_of
-from posetools.core.record import count, findings_sections
+from posetools.core.folder import IMAGES, ann_file, refuse_zip, splits_of
+from posetools.core.record import count, findings_sections, write_record
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError, counted, quoted
-from posetools.files.disk import Transfer, staged_folder, write_json
+from posetools.files.disk import Transfer, staged_folder
 from posetools.formats.coco import format as coco
 from posetools.formats.options import ReadOptions
 
@@ -122,7 +121,7 @@ def write_set(
     overwrite: bool,
     ignored: Mapping[str, int] | None = None,
 ) -> None:
-    """Write a data set folder with its conversion.json, as a whole or not at all.
+    """Write a data set folder with its conversion.json and skeleton.yaml, as a whole or not at all.
 
     The record contains the ``command``, its ``sources`` and ``options``, the number of labels ``ignored`` on purpose by
     name, the ``findings`` on the sources, and further ``sections``.
@@ -131,14 +130,13 @@ def write_set(
         InputError: an image has a name that leaves the folder.
         OutputError: it cannot be written; ``out`` is unchanged.
     """
-    skeleton = next(iter(splits.values())).skeleton
+    categories = next(iter(splits.values())).categories
     reason = f"as in the sources ({command})"
     with staged_folder(out, overwrite=overwrite) as folder:
         coco.write(splits, folder, images)
-        write_json(
-            folder / CONVERSION,
+        write_record(
+            folder,
             {
-                "posetools": __version__,
                 "source": {
                     "format": command,
                     "paths": [path.as_posix() for path in sources],
@@ -151,6 +149,6 @@ def write_set(
                 "options": dict(options),
                 **sections,
                 **findings_sections(findings),
-                "skeleton": skeleton.model_dump(mode="json"),
             },
+            categories,
         )

@@ -6,15 +6,14 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from posetools import __version__
 from posetools.core.dataset import Dataset
 from posetools.core.findings import Finding, Severity, has_errors, sort_findings
-from posetools.core.folder import CONVERSION, check_out, refuse_zip
-from posetools.core.record import count, findings_sections
+from posetools.core.folder import check_out, refuse_zip
+from posetools.core.record import count, findings_sections, write_record
 from posetools.datasets.convert import told_once
-from posetools.datasets.own_skeleton import source_skeleton
+from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import PosetoolsError, PosetoolsWarning, RequestError, counted, hint_lines, must_be
-from posetools.files.disk import Transfer, staged_folder, write_json
+from posetools.files.disk import Transfer, staged_folder
 from posetools.files.urls import as_path
 from posetools.files.walking import walked_once
 from posetools.formats import FORMATS, check_way, told_format
@@ -82,12 +81,12 @@ def read(
         source = told_format(paths, *told) if format is None else _format(format)
         check_way(source, paths, options, "none")
         check_inside(paths, source.name, options.image_roots)
-        known = source_skeleton(source, paths, skeleton, options).skeleton
-        result = source.read(paths, known, options)
+        known = own_skeleton(paths, skeleton, source=source, options=options)
+        result = source.read(paths, known.skeleton, options)
     findings = told_once(result, options)
     if has_errors(findings):
         raise ReadError(sort_findings(findings))
-    _warn(map(_text, sort_findings(findings)))
+    _warn([*known.warnings, *map(_text, sort_findings(findings))])
     return result.dataset
 
 
@@ -99,7 +98,7 @@ def write(
     images: Transfer = "copy",
     overwrite: bool = False,
 ) -> None:
-    """Write a data set folder, as a whole or not at all, with a conversion.json that contains the skeleton.
+    """Write a data set folder, as a whole or not at all, with its conversion.json and skeleton.yaml.
 
     Each thing the format cannot store is a ``PosetoolsWarning``.
 
@@ -119,20 +118,18 @@ def write(
     if target.write is None:
         raise RequestError(must_be("format", "one that posetools can write", format))
     splits = data if isinstance(data, Mapping) else _by_split(data)
-    skeletons = [dataset.skeleton for dataset in splits.values()]
-    if any(skeleton != skeletons[0] for skeleton in skeletons) or not skeletons:
-        raise RequestError("data must be at least one image, and all of one skeleton")
+    categories = [dataset.categories for dataset in splits.values()]
+    if any(each != categories[0] for each in categories) or not categories:
+        raise RequestError("data must be at least one image, and all of the same categories")
     check_out(folder, (), overwrite=overwrite, wrote="posetools", option="out")
     with staged_folder(folder, overwrite=overwrite) as staged:
         target.write(splits, staged, images)
         record = {
-            "posetools": __version__,
             "format": format,
             "splits": {split: count(dataset).as_dict() for split, dataset in splits.items()},
             **findings_sections(()),
-            "skeleton": skeletons[0].model_dump(mode="json"),
         }
-        write_json(staged / CONVERSION, record)
+        write_record(staged, record, categories[0])
     _warn(loss.text for loss in losses(target, splits))
 
 

@@ -112,7 +112,10 @@ def _common_skeleton(a: Path, b: Path) -> Skeleton:
             f"{b}: keypoints must be those of {a}, but these are in one only: {', '.join(different)}",
             hint="convert both to one skeleton with `posetools convert`",
         )
-    return next(iter(own.values()), None) or own_skeleton([a, b]).skeleton
+    if own:
+        return next(iter(own.values()))
+    with options_of_convert(a):
+        return own_skeleton([a, b]).skeleton
 
 
 def _own_skeleton(path: Path) -> Skeleton | None:

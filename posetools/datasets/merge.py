@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Image, concatenate
 from posetools.core.findings import Finding, sort_findings
 from posetools.core.folder import SPLITS, check_out, skeleton_of
@@ -130,7 +131,7 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
     """
     _check(request)
     skeleton, notes = _skeleton(request)
-    options = settled(skeleton, ReadOptions(names=request.names, ignore=request.ignore))
+    options = settled(Categories.of(skeleton), ReadOptions(names=request.names, ignore=request.ignore))
     sets: dict[Path, SetReading] = {}
     for done, path in enumerate(request.sources, start=1):
         sets[path] = read_set(path, skeleton, options)

@@ -1,21 +1,19 @@
 """Determine the skeleton of a folder or file if the user does not name one.
 
-Only the named folder and its parent are searched, in this order: a ``skeleton.yaml`` (written by the user or by
-``posetools prelabel`` and ``review``), the data set that it is or is in, and the built-in skeleton that matches its
-labelme labels. If nothing is labeled yet, the default is used, and the output says so. Labels of no built-in skeleton
-are never read as the default's: the error asks for ``--skeleton``.
+Only the named folder and its parent are searched, in this order: a ``skeleton.yaml`` (written by the user, by
+``posetools prelabel`` or ``review``, or with a data set), the data set that it is or is in, and what the source
+declares (``posetools.datasets.declared``). If nothing is labeled yet, the default is used, and the output says so.
+Labels that declare no keypoints are never read as the default's: the error asks for ``--skeleton``.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from posetools.core.findings import Finding
-from posetools.core.folder import CONVERSION, is_data_set, is_record, skeleton_of
+from posetools.core.folder import CONVERSION, SKELETON_FILE, is_data_set, is_record, skeleton_of
 from posetools.core.skeleton import (
     BUILT_IN,
     DEFAULT,
@@ -26,19 +24,18 @@ from posetools.core.skeleton import (
     new_file,
     read_skeleton,
 )
-from posetools.errors import InputError, RequestError, first_names, show_value
-from posetools.files.disk import read_bytes, write_text
+from posetools.datasets.declared import declared_categories, declared_skeletons, only_skeleton
+from posetools.errors import RequestError, counted, first_names, show_value
+from posetools.files.disk import write_text
 from posetools.files.urls import is_url
-from posetools.files.walking import files_ending
+from posetools.formats import FORMATS
+from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
-from posetools.formats.labelme.model import BadShape
-from posetools.formats.labelme.pages import some_reading
+from posetools.formats.labelme.declared import declared as declared_by_labelme
 from posetools.formats.options import ReadOptions
-from posetools.formats.sources.code_pages import is_utf8
 
-SKELETON_FILE = "skeleton.yaml"
-# Labelme files that are read for their labels, and labels that a message lists.
-_FILES_READ, _LISTED_LABELS = 200, 10
+# Labels and left/right pairs that a message lists.
+_LISTED_LABELS, _LISTED_PAIRS = 10, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +44,51 @@ class OwnSkeleton:
 
     Attributes:
         skeleton: the skeleton.
-        option: the equivalent value of ``--skeleton``: a built-in name or a path; a folder for a data set's.
+        option: the equivalent value of ``--skeleton``: a built-in name or a path, a folder for a data set's; None for
+            a skeleton made of what the source declares.
         source: where it comes from, in words.
+        notes: what the source does not declare, a sentence each.
+        warnings: what is probably not wanted, a sentence each.
     """
 
     skeleton: Skeleton
-    option: str
+    option: str | None
     source: str
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> list[str]:
+        """The skeleton's name, category and left/right pairs, notes and warnings, a line each."""
+        skeleton = self.skeleton
+        points = counted(skeleton.num_keypoints, "keypoint")
+        pairs = [f"{left} - {right}" for left, right in skeleton.pairs]
+        return [
+            f"skeleton {skeleton.name}: category {skeleton.category.name!r}, {points}, {self.source}",
+            f"left/right pairs: {first_names(pairs, _LISTED_PAIRS) or 'none'}",
+            *(f"note: {each}" for each in self.notes),
+            *(f"warning: {each}" for each in self.warnings),
+        ]
 
 
 def own_skeleton(
     paths: Sequence[Path],
     explicit: str | Path | None = None,
     *,
-    by_labels: bool = True,
-    names: Mapping[str, str] | None = None,
-    ignore: Collection[str] = (),
-    encoding: str | None = None,
+    source: Format | None = None,
+    options: ReadOptions | None = None,
 ) -> OwnSkeleton:
-    """Return the skeleton of some sources of one format.
+    """Return the skeleton of some sources.
 
     Args:
         paths: files or folders.
         explicit: the user's choice: a built-in name or a file.
-        by_labels: whether labelme labels may determine it.
-        names: label -> its name in the skeleton (``--map``).
-        ignore: labels to ignore (``--ignore``).
-        encoding: of labelme files that are not UTF-8 (``--encoding``).
+        source: their format; None: auto-detected.
+        options: how labels are read.
 
     Raises:
-        RequestError: the labels are of no built-in skeleton and nothing else determines it.
+        RequestError: the source declares categories, but none or several with keypoints, or labels that may be
+            mistakes.
         InputError: a skeleton file cannot be read or breaks a rule.
     """
     if explicit is not None:
@@ -85,35 +97,36 @@ def own_skeleton(
     for path in local:
         if (recorded := _recorded(path if path.is_dir() else path.parent)) is not None:
             return recorded
-    shapes = _shapes_in(local if by_labels else (), names or {}, ignore, encoding)
-    labels = {label for _, label in shapes}
+    categories = declared_categories(paths, source, options or ReadOptions())
+    labels = {name for each in categories for name in (each.name, *each.keypoints) if name}
     for path in local:
         around = path.resolve().parent if path.name in ("", "..") else path.parent
-        recorded = _recorded(around) if path.is_dir() else None
+        recorded = _around(around) if path.is_dir() else None
         if recorded is not None and fits(labels, recorded.skeleton):
             return recorded
     if not labels:
         return OwnSkeleton(load_skeleton(DEFAULT), DEFAULT, "the default, as there are no labels yet")
+    if any(each.keypoints for each in categories):
+        made = only_skeleton(declared_skeletons(categories))
+        option = next((name for name in BUILT_IN if load_skeleton(name) == made.skeleton), None)
+        return OwnSkeleton(made.skeleton, option, f"from {made.where}", made.notes, made.warnings)
     for name in BUILT_IN:
-        skeleton = load_skeleton(name)
-        if fits(labels, skeleton):
-            return OwnSkeleton(skeleton, name, f"auto-detected from the labels in {paths[0]}")
-    raise _ask(paths[0], shapes)
+        # Each keypoint may be an object of its own.
+        if fits(labels, load_skeleton(name)):
+            return OwnSkeleton(load_skeleton(name), name, f"auto-detected from the labels in {paths[0]}")
+    raise _ask(paths[0], categories)
 
 
-def source_skeleton(
-    source: Format, paths: Sequence[Path], explicit: str | Path | None, options: ReadOptions
-) -> OwnSkeleton:
-    """Return ``own_skeleton`` for files to convert, read with ``options``.
+def skeleton_to_label(folder: Path, explicit: str | Path | None = None) -> OwnSkeleton:
+    """Return the skeleton of a folder with labelme files that a person is about to label or to correct.
+
+    Labels that may be mistakes count as names.
 
     Raises:
         RequestError, InputError: as ``own_skeleton``.
     """
-    # With a label pattern, labels are not names themselves.
-    by_labels = source.name == "labelme" and options.label_pattern is None
-    return own_skeleton(
-        paths, explicit, by_labels=by_labels, names=options.names, ignore=options.ignore, encoding=options.encoding
-    )
+    tolerant = replace(FORMATS["labelme"], declared=partial(declared_by_labelme, with_doubts=True))
+    return own_skeleton([folder], explicit, source=tolerant)
 
 
 def keep_skeleton(folder: Path, skeleton: Skeleton) -> Path | None:
@@ -152,51 +165,27 @@ def fits(labels: Collection[str], skeleton: Skeleton) -> bool:
 
 
 def _recorded(folder: Path) -> OwnSkeleton | None:
-    file = folder / SKELETON_FILE
-    if file.is_file():
-        return OwnSkeleton(read_skeleton(file), str(file), f"from {file}")
+    """Return the skeleton that a folder has: that of the data set that posetools wrote, or its skeleton.yaml."""
     record = folder / CONVERSION
-    if (record.is_file() and is_record(record)) or is_data_set(folder):
+    if record.is_file() and is_record(record):
         return OwnSkeleton(skeleton_of(folder), str(folder), f"from the data set {folder}")
-    return None
+    file = folder / SKELETON_FILE
+    return OwnSkeleton(read_skeleton(file), str(file), f"from {file}") if file.is_file() else None
 
 
-def _shapes_in(
-    paths: Sequence[Path], names: Mapping[str, str], ignore: Collection[str], encoding: str | None
-) -> list[tuple[str, str]]:
-    """Return (type, label) of the shapes in the first readable labelme files of some folders.
-
-    For a file of unknown encoding only ASCII labels count: they are the same in all encodings.
-    """
-    found = []
-    for file in islice(_json_files(paths), _FILES_READ):
-        try:
-            data = read_bytes(file)
-        except InputError:
-            continue
-        document = some_reading(data, str(file), encoding)
-        for shape in () if isinstance(document, Finding) else document.shapes:
-            label = shape.label
-            if label and label not in ignore and (encoding or label.isascii() or is_utf8(data)):
-                found.append(("" if isinstance(shape, BadShape) else shape.shape_type, names.get(label, label)))
-    return found
+def _around(folder: Path) -> OwnSkeleton | None:
+    """Return the skeleton of the folder around a source, which may be a data set of another program."""
+    recorded = _recorded(folder)
+    if recorded is None and is_data_set(folder):
+        return OwnSkeleton(skeleton_of(folder), str(folder), f"from the data set {folder}")
+    return recorded
 
 
-def _json_files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from files_ending(path, ".json")
-        elif path.suffix.lower() == ".json" and path.is_file():
-            yield path
-
-
-def _ask(path: Path, shapes: Sequence[tuple[str, str]]) -> RequestError:
-    listed = first_names(sorted({label for _, label in shapes}), _LISTED_LABELS)
-    points = dict.fromkeys(label for kind, label in shapes if kind == "point")
-    boxes = Counter(label for kind, label in shapes if kind == "rectangle").most_common(1)
-    category = boxes[0][0] if boxes else ""
+def _ask(path: Path, categories: Sequence[DeclaredCategory]) -> RequestError:
+    listed = first_names([each.name for each in categories], _LISTED_LABELS)
+    category = categories[0].name
     return RequestError(
-        f"{path}: labels must be names of a built-in skeleton ({', '.join(BUILT_IN)}) without --skeleton, "
-        f"got {show_value(listed)}",
-        hint=(new_command(points, category), f"then add: --skeleton {new_file(category)}"),
+        f"{path}: labels must have keypoints to make a skeleton of, or be names of a built-in one "
+        f"({', '.join(BUILT_IN)}), got only {show_value(listed)}",
+        hint=(new_command((), category), f"then add: --skeleton {new_file(category)}"),
     )

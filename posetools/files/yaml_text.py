@@ -1,4 +1,4 @@
-"""Parses YAML text; every failure of PyYAML becomes one sentence."""
+"""Parses YAML text, where every failure of PyYAML becomes one sentence; writes a value on one line."""
 
 from __future__ import annotations
 
@@ -67,3 +67,8 @@ def parse_yaml(path: Path | str, text: str, *, own: bool = False) -> Any:
         raise InputError(path, "", "is nested too deeply") from exc
     except _LET_THROUGH as exc:
         raise InputError(path, "", f"is not valid YAML: a value is invalid: {shortened(str(exc))}") from exc
+
+
+def flow_text(value: object) -> str:
+    """Return a value as YAML on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Split
 from posetools.core.skeleton import Skeleton
 from posetools.files.disk import Transfer
@@ -21,7 +22,7 @@ DatasetPart = Literal["splits", "boxes", "occluded", "areas", "names", "links", 
 # Returns the categories that sources declare, in their order; none when they declare none.
 Declarer: TypeAlias = Callable[[Sequence[Path], ReadOptions], Sequence[DeclaredCategory]]
 # Reads sources shard by shard.
-Reader: TypeAlias = Callable[[Sequence[Path], Skeleton, ReadOptions], Iterable[ShardReading]]
+Reader: TypeAlias = Callable[[Sequence[Path], Categories, ReadOptions], Iterable[ShardReading]]
 # Writes the splits by name into an empty folder; raises InputError when the format cannot hold something.
 Writer: TypeAlias = Callable[[Mapping[str, Split], Path, Transfer], None]
 
@@ -62,11 +63,17 @@ class Format:
         """Whether the written files say which image is for training and which for validation."""
         return "splits" not in self.lacks
 
-    def read(self, sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    def read(self, sources: Sequence[Path], categories: Skeleton | Categories, options: ReadOptions) -> ReadResult:
         """Return what sources of this format hold.
+
+        Args:
+            sources: files or folders.
+            categories: what to read; a skeleton stands for its only category.
+            options: how to read it.
 
         Raises:
             RequestError: a source does not exist or holds no such file, or an option is invalid.
             InputError: a folder cannot be read, or contradicts itself.
         """
-        return join(self.shards(sources, skeleton, options), skeleton)
+        wanted = Categories.of(categories)
+        return join(self.shards(sources, wanted, options), wanted)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from posetools.core.skeleton import Skeleton
+from posetools.core.categories import Categories
 from posetools.errors import RequestError, must_be
 from posetools.formats.joining.label_hints import Advice, as_typed
 from posetools.formats.options import ReadOptions
@@ -22,18 +22,18 @@ _SHAPE_WORDS = frozenset(
 )
 
 
-def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
+def settled(categories: Categories, options: ReadOptions) -> ReadOptions:
     """Return the options with ``categories`` resolved to names and labels to leave out.
 
-    Refuses options that can have no effect: names that the skeleton lacks, folders that do not exist.
+    Refuses options that can have no effect: names that no skeleton has, folders that do not exist.
 
     Raises:
         RequestError: the first such option.
     """
-    known = (skeleton.category.name, *skeleton.names)
+    known = (*categories.ids, *categories.names)
     for label, name in options.names.items():
         if name not in known:
-            rule = f"label=NAME with a name of skeleton {skeleton.name}"
+            rule = f"label=NAME with a name of skeleton {categories.name}"
             raise RequestError(must_be("--map", rule, f"{label}={name}"), _suggest(name, known))
     for root in options.image_roots:
         if not root.is_dir():
@@ -45,22 +45,22 @@ def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
     options = replace(options, names=names, ignore=LabelSet(options.ignore, own=own))
     if options.categories is None:
         return options
-    category, asked = skeleton.category.name, options.categories
-    if len(asked) > 1:
-        raise RequestError(must_be("--categories", f"one label, of the objects that are {category!r}", asked))
-    label = asked[0]
-    if label in skeleton.index:
-        raise RequestError(must_be("--categories", "a label of objects, not of keypoints", label))
+    asked = options.categories
+    for label in asked:
+        if label in categories.index:
+            raise RequestError(must_be("--categories", "a label of objects, not of keypoints", label))
+    others = [label for label in asked if options.names.get(label, label) not in categories.ids]
+    if others and (len(categories) > 1 or len(asked) > 1):
+        raise RequestError(must_be("--categories", f"labels of the objects that are {categories.told}", others[0]))
     # CVAT's boxes may have their skeleton's name; a shape without a label may belong to any object.
-    taken = frozenset({*skeleton.names, *options.names, label, f"{label}-box", ""})
-    if label != category:
-        names[label] = category
-    return replace(options, names=names, ignore=LabelSet(options.ignore, taken, own - {category} | {label}))
+    taken = frozenset({*categories.names, *options.names, *asked, *(f"{label}-box" for label in asked), ""})
+    names |= dict.fromkeys(others, next(iter(categories.ids)))
+    return replace(options, names=names, ignore=LabelSet(options.ignore, taken, own - {*categories.ids} | {*asked}))
 
 
-def is_category(name: object, skeleton: Skeleton, options: ReadOptions) -> bool:
-    """Return whether a source's class name is the skeleton's category, or is mapped to it."""
-    return isinstance(name, str) and options.names.get(name, name) == skeleton.category.name
+def category_of(name: object, categories: Categories, options: ReadOptions) -> int | None:
+    """Return the id of the category that a source's class name is, or is mapped to; None for any other name."""
+    return categories.ids.get(options.names.get(name, name)) if isinstance(name, str) else None
 
 
 def unknown_label(

@@ -7,7 +7,7 @@ reader reports source content that a Dataset cannot hold, such as segmentations,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +46,7 @@ class Loss:
 
 
 def losses(target: Format, splits: Mapping[str, Split]) -> tuple[Loss, ...]:
-    """Return what some Datasets of one skeleton lose in a format.
+    """Return what some Datasets of the same categories lose in a format.
 
     Args:
         target: the format.
@@ -56,7 +56,8 @@ def losses(target: Format, splits: Mapping[str, Split]) -> tuple[Loss, ...]:
         return ()
     counts = {part: number for part, number in _counts(splits).items() if number and part in target.lacks}
     told = [Loss({part: n}, f"{target.title} {_sentence(part, n, splits)}") for part, n in counts.items()]
-    of_skeleton = _of_skeleton(next(iter(splits.values())).skeleton)
+    categories = next(iter(splits.values())).categories
+    of_skeleton = _of_skeletons([group.skeletons[0] for group in categories.groups()])
     rest = {part: number for part, number in of_skeleton.items() if number and part in target.lacks}
     if rest:
         listed = ", ".join(f"{number} {TITLES[part]}" for part, number in rest.items())
@@ -98,9 +99,9 @@ def _sentence(part: DatasetPart, number: int, splits: Mapping[str, Split]) -> st
     }[part]
 
 
-def _of_skeleton(skeleton: Skeleton) -> dict[DatasetPart, int]:
+def _of_skeletons(skeletons: Sequence[Skeleton]) -> dict[DatasetPart, int]:
     return {
-        "links": len(skeleton.links),
-        "pairs": sum(point.swap is not None for point in skeleton.keypoints) // 2,
-        "sigmas": skeleton.num_keypoints,
+        "links": sum(len(skeleton.links) for skeleton in skeletons),
+        "pairs": sum(point.swap is not None for skeleton in skeletons for point in skeleton.keypoints) // 2,
+        "sigmas": sum(skeleton.num_keypoints for skeleton in skeletons),
     }

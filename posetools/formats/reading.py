@@ -18,13 +18,15 @@ class Row(NamedTuple):
 
     Attributes:
         box: x1, y1, x2, y2 in pixels.
-        keypoints: K triples x, y, visibility.
+        keypoints: x, y, visibility of each of the K columns of keypoints.
         place: its place in the file.
+        category_id: the id of its category.
     """
 
     box: Corners
     keypoints: Sequence[PointXYV]
     place: str
+    category_id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from functools import cached_property, reduce
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import OBJECT_COLUMNS, SLICE, Dataset, Image
 from posetools.core.findings import Finding, sort_findings
 from posetools.core.geometry import Ints
@@ -32,7 +33,7 @@ class ReadResult:
     Nothing is lost: every object of the source is in ``images``, or in ``findings``, or counted in ``ignored``.
 
     Attributes:
-        skeleton: the skeleton of all.
+        categories: the categories, each with its skeleton.
         images: the readable images, sorted by file name; each with the split that the source declares, or None.
         counts: (M,) how many objects each image has.
         findings: errors and warnings, sorted.
@@ -41,7 +42,7 @@ class ReadResult:
         broken: the names of the images in which an object could not be read.
     """
 
-    skeleton: Skeleton
+    categories: Categories
     images: Sequence[Image]
     counts: Ints
     findings: tuple[Finding, ...]
@@ -51,6 +52,11 @@ class ReadResult:
     _shards: Sequence[Dataset]
     # The index of the first object of each image in ``images``, counted through all shards.
     _firsts: Ints
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton of the only category."""
+        return self.categories.only
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -92,7 +98,7 @@ class ReadResult:
         own = {name: np.concatenate([getattr(one, name)[at] for one, at in taken])[back] for name in OBJECT_COLUMNS}
         own["image_index"] = image_index
         joined = Origins.joined([one.origins.take(at.tolist()) for one, at in taken])
-        return Dataset(self.skeleton, tuple(images), **own, origins=joined.take(back.tolist()))
+        return Dataset(self.categories, tuple(images), **own, origins=joined.take(back.tolist()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +116,14 @@ class SelectedImages:
     rows: Ints
 
     @property
+    def categories(self) -> Categories:
+        """The categories, each with its skeleton."""
+        return self.result.categories
+
+    @property
     def skeleton(self) -> Skeleton:
-        """The skeleton of all."""
-        return self.result.skeleton
+        """The skeleton of the only category."""
+        return self.categories.only
 
     def slices(self) -> Iterator[Dataset]:
         """Yield them as Datasets of a few hundred images each."""
@@ -121,13 +132,13 @@ class SelectedImages:
             yield self.result.take(self.images[part], self.rows[part])
 
 
-def join(shards: Iterable[ShardReading], skeleton: Skeleton) -> ReadResult:
+def join(shards: Iterable[ShardReading], categories: Categories) -> ReadResult:
     """Return all shards of a source as one result.
 
     An image in two annotation files is left out, with a finding each: it is not known which one is right.
     """
     # The empty shard lets a source without shards give a result too.
-    readings = [shard_of([], skeleton, files=0), *shards]
+    readings = [shard_of([], categories, files=0), *shards]
     findings = [finding for reading in readings for finding in reading.findings]
     completed = [reading.completed for reading in readings if reading.completed is not None]
     findings += [reduce(operator.add, completed).finding] if completed else []
@@ -140,7 +151,7 @@ def join(shards: Iterable[ShardReading], skeleton: Skeleton) -> ReadResult:
     counts = np.concatenate([np.zeros(0, dtype=np.int64), *(reading.dataset.counts for reading in readings)])
     broken = {identity for reading in readings for identity in reading.broken}
     return ReadResult(
-        skeleton=skeleton,
+        categories=categories,
         images=[_named(images[kept[at]], names[at]) for at in order],
         counts=counts[rows],
         findings=sort_findings([*findings, *doubles]),

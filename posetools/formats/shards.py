@@ -15,17 +15,18 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Image
 from posetools.core.findings import Finding, has_errors
 from posetools.core.folder import split_folder
 from posetools.core.geometry import DECIMALS, box_area
 from posetools.core.place import Origin, Origins
-from posetools.core.skeleton import Skeleton
 from posetools.formats.joining.made_boxes import BoxCompletion, ThinBox, complete
 from posetools.formats.reading import Corners, FileReading
 
-# An object: x1, y1, x2, y2; x, y, visibility of each keypoint (all 0 if not labeled); its place in the file.
-Object: TypeAlias = tuple[Sequence[float], Sequence[float], str]
+# An object: x1, y1, x2, y2; x, y, visibility of each column of keypoints (all 0 if not labeled); its place in the file;
+# the id of its category.
+Object: TypeAlias = tuple[Sequence[float], Sequence[float], str, int]
 
 _UNLABELED = (0, 0, 0)
 
@@ -77,10 +78,10 @@ class ShardBuilder:
     """Collects the content of annotation files.
 
     Attributes:
-        skeleton: the skeleton of all.
+        categories: the categories, each with its skeleton.
     """
 
-    skeleton: Skeleton
+    categories: Categories
     _images: list[Image] = field(default_factory=list)
     _sources: list[ImageSource] = field(default_factory=list)
     _counts: list[int] = field(default_factory=list)
@@ -113,7 +114,7 @@ class ShardBuilder:
         objects = []
         for row, box in zip(reading.rows, boxes, strict=True):
             points = (point if point[2] else _UNLABELED for point in row.keypoints)
-            objects.append((box, list(chain.from_iterable(points)), row.place))
+            objects.append((box, list(chain.from_iterable(points)), row.place, row.category_id))
         split = reading.split or split_by_folders(reading.name, reading.origin)
         image = Image(reading.name, *self.shared(reading.size), path, split)
         self.add_image(image, ImageSource(file, reading.identity, reading.origin, reading.objects), objects)
@@ -148,18 +149,18 @@ class ShardBuilder:
         )
 
     def _dataset(self) -> Dataset:
-        corners, points, places = zip(*self._objects, strict=True) if self._objects else ((), (), ())
+        corners, points, places, ids = zip(*self._objects, strict=True) if self._objects else ((), (), (), ())
         files = (repeat(source.file, count) for source, count in zip(self._sources, self._counts, strict=True))
-        n, k, flat = len(corners), self.skeleton.num_keypoints, chain.from_iterable
+        n, k, flat = len(corners), self.categories.num_keypoints, chain.from_iterable
         boxes = np.fromiter(flat(corners), dtype=np.float64, count=4 * n).reshape(n, 4).round(DECIMALS)
         return Dataset(
-            skeleton=self.skeleton,
+            categories=self.categories,
             images=tuple(self._images),
             boxes=boxes,
             keypoints=np.fromiter(flat(points), dtype=np.float64, count=3 * k * n).reshape(n, k, 3),
             areas=box_area(boxes),
             iscrowd=np.zeros(n, dtype=np.bool_),
-            category_ids=np.full(n, self.skeleton.category.id, dtype=np.int64),
+            category_ids=np.array(ids, dtype=np.int64),
             image_index=np.repeat(np.arange(len(self._counts)), np.array(self._counts, dtype=np.int64)),
             origins=Origins(tuple(flat(files)), places),
         )
@@ -184,17 +185,17 @@ def _declared(folder: str, origin: str) -> str | None:
 
 
 def shard_of(
-    readings: Iterable[FileReading], skeleton: Skeleton, more: Iterable[Finding] = (), *, files: int
+    readings: Iterable[FileReading], categories: Categories, more: Iterable[Finding] = (), *, files: int
 ) -> ShardReading:
     """Return the content of some annotation files, or of the entries of one.
 
     Args:
         readings: one per file or entry.
-        skeleton: the skeleton of all.
+        categories: the categories, each with its skeleton.
         more: findings that belong to no file.
         files: how many annotation files there are.
     """
-    builder = ShardBuilder(skeleton)
+    builder = ShardBuilder(categories)
     for reading in readings:
         builder.add(reading)
     return builder.build(more, files=files)

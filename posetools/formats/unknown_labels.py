@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding, has_errors
 from posetools.core.record import SplitCounts
-from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command, new_file
+from posetools.core.skeleton import BUILT_IN, load_skeleton, new_command, new_file
 from posetools.core.skeleton_draft import draft_skeleton
 from posetools.errors import Place, RequestError, show_value
 from posetools.formats.joined import Cause, common_place, depend
@@ -103,13 +104,13 @@ def _first(place: str) -> str:
 
 
 def one_table(
-    findings: Iterable[Finding], skeleton: Skeleton, mapped: Collection[str], read: SplitCounts
+    findings: Iterable[Finding], categories: Categories, mapped: Collection[str], read: SplitCounts
 ) -> list[Finding]:
     """Return a run's findings with those on unknown labels joined into one.
 
     Args:
         findings: all of the run.
-        skeleton: the skeleton.
+        categories: the categories that were read.
         mapped: the labels that the user maps.
         read: what was read.
     """
@@ -125,7 +126,7 @@ def one_table(
     rows: dict[str, _Row] = {}
     for found in unknown:
         if found.label not in rows:
-            rows[found.label] = _Row(found.label, found, found.near or _same_object(found, skeleton))
+            rows[found.label] = _Row(found.label, found, found.near or _same_object(found, categories))
         rows[found.label].add(found)
     for row in rows.values():
         # CVAT's boxes may have their skeleton's name.
@@ -133,17 +134,17 @@ def one_table(
         row.near = row.near or (skeletons.near if skeletons and skeletons.points else "")
     _let_one_pattern_read(rows.values())
     labeled = sum(hidden + visible for _, hidden, visible in read.keypoints.values())
-    known = skeleton.category.name if read.instances else ""
+    known = next(iter(categories.ids)) if read.instances else ""
     if not labeled and not has_errors(others) and (hint := _another_object(rows, known)):
         what = "keypoints" if known else "labels"
-        problem = f"{what} must be those of skeleton {skeleton.name}, got none of them but"
+        problem = f"{what} must be those of skeleton {categories.name}, got none of them but"
         return [*others, _finding(unknown, rows, f"{problem} {_counted(rows)}", hint)]
     if len(unknown) == 1:
         (found,) = unknown
         return [*others, Finding("E301", found.file, found.place, found.message + depend(found.dependents), found.hint)]
-    rule = f"the category {skeleton.category.name!r} or keypoints of skeleton {skeleton.name}"
+    rule = f"the category {categories.told} or keypoints of skeleton {categories.name}"
     message = f"labels must be {rule}, got {_counted(rows)}"
-    hint = " ".join(_hint(list(rows.values()), skeleton, mapped, objects=read.instances))
+    hint = " ".join(_hint(list(rows.values()), categories, mapped, objects=read.instances))
     return [*others, _finding(unknown, rows, message, hint)]
 
 
@@ -160,10 +161,14 @@ def _let_one_pattern_read(rows: Iterable[_Row]) -> None:
             return
 
 
-def _same_object(found: UnknownLabel, skeleton: Skeleton) -> str:
-    """Return the category, if an object with another label has the skeleton's keypoints."""
-    known = set(found.points) & set(skeleton.names)
-    return skeleton.category.name if known and 2 * len(known) >= len(set(found.points)) else ""
+def _same_object(found: UnknownLabel, categories: Categories) -> str:
+    """Return the category whose keypoints an object with another label has; empty if there is none."""
+    points = set(found.points)
+    for skeleton in categories.values():
+        known = points & set(skeleton.names)
+        if known and 2 * len(known) >= len(points):
+            return skeleton.category.name
+    return ""
 
 
 def _finding(unknown: Sequence[UnknownLabel], rows: Mapping[str, _Row], message: str, hint: str) -> Finding:
@@ -227,7 +232,7 @@ def _is_skeleton(points: Sequence[str], category: str) -> bool:
     return True
 
 
-def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, objects: int) -> Iterator[str]:
+def _hint(rows: Sequence[_Row], categories: Categories, mapped: Collection[str], *, objects: int) -> Iterator[str]:
     """Yield the parts of the hint: mapped names, patterns, and labels to leave out."""
     near = [row for row in rows if row.near]
     maps = [f"--map {as_typed(f'{row.label}={row.near}')}" for row in near[:_SHOWN_LABELS]]
@@ -248,7 +253,7 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
         typed = " ".join(f"--ignore {as_typed(label)}" for label in ignored[:_SHOWN_LABELS])
         yield f"{typed}{more} leaves {_them(rest)} out;"
         if objects and not near and not patterns and len(ignored) > 1:
-            yield f"--categories {as_typed(skeleton.category.name)} leaves out all labels the skeleton does not name;"
+            yield f"--categories {as_typed(','.join(categories.ids))} leaves out all labels the skeleton does not name;"
     label = rows[0].label if len(rows) == 1 else "LABEL"
     map_one = f"--map {as_typed(f'{label}=NAME')} maps one to a skeleton name"
     leave_one = "" if rest else f", --ignore {as_typed(label)} leaves one out"

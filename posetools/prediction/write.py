@@ -267,10 +267,10 @@ def predicted_labelme(
         OutputError: the prediction is not finite.
     """
     arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
-    objects = predicted_objects(*arrays, kpt_thr=kpt_thr)
+    objects = predicted_objects(*arrays, skeleton=result.skeleton, kpt_thr=kpt_thr)
     mark = {"prelabel": __version__, "skeleton": result.skeleton.name, **(facts or {})}
     with _finite(target, file_name):
-        document = labelme_document(file_name, result.size, objects, result.skeleton)
+        document = labelme_document(file_name, result.size, objects)
         text = marked_text({**document, **(kept or {})}, mark)
     flat = len(result) - len(objects)
     problem = f"{file_name}: {flat} of {len(result)} objects skipped: their boxes have no area"

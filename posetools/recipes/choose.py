@@ -325,9 +325,13 @@ def rotation(case: RuleInput) -> Ruling:
 
 def flip(case: RuleInput) -> Ruling:
     """Return whether images are flipped."""
-    if case.skeleton.has_swaps:
+    skeleton = case.skeleton
+    if skeleton.flip is not None:
+        chosen = "on" if skeleton.flip else "off"
+        return Ruling(chosen, f"the skeleton {skeleton.name} has `flip: {str(skeleton.flip).lower()}`")
+    if skeleton.has_swaps:
         return Ruling("on", "the skeleton has swaps for mirrored images")
-    return Ruling("off", "no keypoint has a swap: a mirrored image would have wrong labels")
+    return Ruling("off", "no left/right pairs are known, so a mirrored image would have wrong labels")
 
 
 def workers(machine: Machine) -> Ruling:

@@ -95,8 +95,8 @@ def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Conf
     flip = (
         "evaluates as `posetools eval` and `posetools predict` do: without the average over the mirrored crop, which "
         "takes twice the time in stock"
-        if skeleton.has_swaps
-        else "no keypoint of the skeleton has a swap: a mirrored image would have wrong names"
+        if skeleton.mirrors
+        else f"training does not mirror images, because {stage.because['flip'].reason}"
     )
     return [
         title("model"),
@@ -147,8 +147,8 @@ def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> ConfigLines:
         lines[-1] = "#   Its CoarseDropout and its blur are dropped."
         lines += blocks.commented(f"Light augmentation from the first epoch: {stage.because['augmentation'].reason}")
         lines += blocks.commented("boxes are shifted and scaled, as the detector's boxes are not exact either")
-    if not skeleton.has_swaps:
-        lines.append("# - No RandomFlip: no keypoint has a swap, so a mirrored image would have wrong labels.")
+    if not skeleton.mirrors:
+        lines += blocks.item(f"No RandomFlip: {stage.because['flip'].reason}.")
     if weighted:
         lines.append("# - use_dataset_keypoint_weights: without it the skeleton's joint_weights have no effect.")
     if stage.stage2_epochs < stage.epochs:
@@ -163,7 +163,7 @@ def _train(skeleton: Skeleton, target: str, transform: str, holes: str) -> Confi
     return [
         "dict(type='LoadImage'),",
         "dict(type='GetBBoxCenterScale'),",
-        *(["dict(type='RandomFlip', direction='horizontal'),"] if skeleton.has_swaps else []),
+        *(["dict(type='RandomFlip', direction='horizontal'),"] if skeleton.mirrors else []),
         f"dict(type='RandomBBoxTransform', {transform}),",
         "dict(type='TopdownAffine', input_size=input_size),",
         "dict(type='mmdet.YOLOXHSVRandomAug'),",

@@ -212,7 +212,7 @@ def test_the_verdict_leads_to_the_findings_also_to_those_that_the_filter_hides(c
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the report of a set of another object, with long names, and a box that is unlike all others."""
     folder = tmp_path_factory.mktemp("many")
-    skeleton = draft_skeleton("dog", ["left-front-paw-of-a-dog", "right-front-paw-of-a-dog", "nose"], "dog")
+    skeleton = draft_skeleton("dog", ["left-front-paw-of-a-dog", "right-front-paw-of-a-dog", "nose"], "dog").skeleton
     (folder / "dog.yaml").write_text(dump_skeleton(skeleton))
     rng = np.random.default_rng(0)
     splits = {}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from posetools.checks.validate import validate
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.coco import repair as coco_repair
@@ -120,5 +121,5 @@ def test_a_box_is_not_made_from_points_of_a_visibility_that_is_none() -> None:
     image = {"id": 1, "file_name": "a.jpg", "width": 100, "height": 100}
     document = {"images": [image], "annotations": [entry], "categories": []}
     options = ReadOptions(box_from="keypoints", box_margin=0.0)
-    prepared = prepare(document, CAR8, options)
+    prepared = prepare(document, Categories.of(CAR8), options)
     assert prepared.document["annotations"][0]["bbox"] == [20, 20, 10, 20]

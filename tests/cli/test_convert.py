@@ -42,8 +42,13 @@ def test_table_notes_and_next_step(source: Path) -> None:
     assert "│ objects │ 3 │ 2 │" in done.words
     assert "right-rear-tire" in done.out
     lines = done.out.splitlines()
-    assert lines[-3:] == [
+    assert lines[-5:-2] == [
         "split: by image",
+        "skeleton car8: category 'car', 8 keypoints, from src",
+        "left/right pairs: left-front-bumper - right-front-bumper, left-rear-bumper - right-rear-bumper, "
+        "left-front-tire - right-front-tire, left-rear-tire - right-rear-tire",
+    ]
+    assert lines[-2:] == [
         "read 5 labelme annotation files, wrote cars",
         "next: posetools validate cars",
     ]
@@ -94,14 +99,14 @@ def test_every_option_reaches_the_conversion(source: Path) -> None:
 
 def test_errors_are_listed_and_nothing_is_written(source: Path) -> None:
     _rename_label(source / "b.json", "car", "lorry")
-    done = run("convert", source, "--out", "cars")
+    done = run("convert", source, "--out", "cars", "--skeleton", "car8")
     assert done.status == 1
     assert "E301 unknown-label" in done.out
     assert "src/b.json: " in done.out
     assert "'lorry'" in done.out
     assert "--keep-going writes what could be read" in done.out.splitlines()[-1]
     assert not Path("cars").exists()
-    went_on = run("convert", source, "--out", "cars", "--keep-going")
+    went_on = run("convert", source, "--out", "cars", "--skeleton", "car8", "--keep-going")
     assert went_on.status == 1
     assert "the images or objects named there are not in cars" in went_on.out
     assert Path("cars/train_coco.json").is_file()

@@ -30,7 +30,7 @@ RUNS = {
     "fit": tuple(roots()),
 }
 # Commands that read a source as convert does: their errors end with the convert command (options_of_convert).
-READ_AS_CONVERT = ("diff", "review", "sigmas", "view")
+READ_AS_CONVERT = ("diff", "review", "sigmas", "skeleton new", "view")
 # What names tell is reached and is not: (definition, commands) -> why.
 NOT_PRINTED = {
     ("posetools.cli.models.check_models", "export"): "bundles are not offered there",
@@ -60,6 +60,8 @@ NOT_PRINTED = {
     ("posetools.evaluation.undertrained._training_of", "*"): "words of `posetools train`",
     ("posetools.core.skeleton.new_command", "*"): "words of `posetools skeleton new`",
     ("posetools.core.skeleton_draft.draft_skeleton", "*"): "a reader only asks whether labels could be keypoints",
+    ("posetools.core.skeleton_draft._unsure", "skeleton new"): "it leaves unsure pairs open",
+    ("posetools.core.folder._declared_skeleton", "skeleton new"): "it reads the categories itself",
     ("posetools.scale.shards.Processes", "*"): "one process without --workers",
     ("posetools.datasets.shown._check_split", "review"): "it asks for no split",
     ("posetools.labeling.view.draw_sheet", "review"): "its sheet has a limit of its own",
@@ -76,7 +78,11 @@ def _is_excused(message: Message, option: str, command: str) -> bool:
         return True
     if any(option in options_of()[other] for other in RUNS.get(command, ())):
         return True
-    if command in READ_AS_CONVERT and name.startswith("posetools.formats.") and option in options_of()["convert"]:
+    if (
+        command in READ_AS_CONVERT
+        and name.startswith(("posetools.formats.", "posetools.datasets.declared."))
+        and option in options_of()["convert"]
+    ):
         return True
     return (name, command) in NOT_PRINTED or (name, "*") in NOT_PRINTED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_new_from_names(tmp_path: Path) -> None:
     done = run("skeleton", "new", path, "--keypoints", "nose, left-ear,right-ear", "--category", "dog")
     assert (done.status, done.err) == (0, "")
     wrote = f"wrote {path}; next: edit it, then posetools skeleton check {path}\n"
-    assert done.out == wrote + "left/right pairs: left-ear - right-ear\n"
+    assert done.out.startswith(wrote + "left/right pairs: left-ear - right-ear\n  no links are declared: ")
     skeleton = read_skeleton(path)
     assert (skeleton.name, skeleton.category.name) == ("dog", "dog")
     assert skeleton.names == ("nose", "left-ear", "right-ear")
@@ -57,13 +58,32 @@ def test_new_from_names(tmp_path: Path) -> None:
 
 def test_new_says_when_there_are_no_pairs(tmp_path: Path) -> None:
     done = run("skeleton", "new", tmp_path / "worm.yaml", "--keypoints", "head,light,tail")
-    assert done.status == 0 and "no left/right pairs found\n  fix: where two keypoints change places" in done.out
+    assert done.status == 0 and "no left/right pairs found\n  training will not mirror images: " in done.out
+    assert "fix: where two keypoints change places" in done.out
     done = run("skeleton", "new", tmp_path / "dog.yaml", "--keypoints", "nose,leftEar,LEye,REye")
-    assert "left/right pairs: LEye - REye\n  no partner found for leftEar\n  fix: " in done.out
+    assert (
+        "left/right pairs: LEye - REye\n  training will not mirror images: no partner found for leftEar\n" in done.out
+    )
+    assert "delete `flip: false` when all pairs have a swap" in done.out
+    assert not read_skeleton(tmp_path / "dog.yaml").mirrors
     text = (tmp_path / "worm.yaml").read_text()
     text = text.replace("name: head,", "name: head, swap: tail,").replace("name: tail,", "name: tail, swap: head,")
     (tmp_path / "worm.yaml").write_text(text)
     assert "1 left/right pairs" in run("skeleton", "check", tmp_path / "worm.yaml").out, "the fix, followed"
+    assert read_skeleton(tmp_path / "worm.yaml").mirrors
+
+
+def test_new_writes_names_that_may_be_a_pair_and_says_what_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "dog.yaml"
+    done = run("skeleton", "new", path, "--keypoints", "nose,left-shoulder,right-sholder")
+    assert done.status == 0 and read_skeleton(path).pairs == ()
+    lines = [line.strip() for line in done.out.splitlines() if line.strip().startswith("- {")]
+    text = path.read_text()
+    for line in lines:
+        name = line.partition(",")[0]
+        text = "".join(f"  {line}\n" if name + "," in old else old for old in text.splitlines(keepends=True))
+    path.write_text(text)
+    assert read_skeleton(path).pairs == (("left-shoulder", "right-sholder"),)
 
 
 def test_new_from_another(tmp_path: Path) -> None:
@@ -93,6 +113,58 @@ def test_new_refuses(tmp_path: Path, arguments: list[str], part: str) -> None:
     assert done.status == 2
     assert part in done.err
     assert not path.exists()
+
+
+COCO = {
+    "images": [],
+    "annotations": [],
+    "categories": [
+        {"id": 3, "name": "dog", "keypoints": ["nose", "left_ear", "right_ear"], "skeleton": [[1, 2], [1, 3]]},
+        {"id": 4, "name": "leash"},
+    ],
+}
+
+
+def test_new_from_data(tmp_path: Path) -> None:
+    data, path = tmp_path / "dogs.json", tmp_path / "own.yaml"
+    data.write_text(json.dumps(COCO))
+    done = run("skeleton", "new", path, "--from", data)
+    assert (done.status, done.err) == (0, ""), done.err
+    assert "left/right pairs: left_ear - right_ear\n  sigmas are 0.05, a default" in done.out
+    skeleton = read_skeleton(path)
+    assert (skeleton.name, skeleton.category.name, skeleton.category.id) == ("own", "dog", 3)
+    assert skeleton.edges == ((0, 1), (0, 2)) and skeleton.flip_indices == (0, 2, 1)
+
+
+def test_new_from_data_of_several_categories(tmp_path: Path) -> None:
+    data, path = tmp_path / "pets.json", tmp_path / "own.yaml"
+    cat = {"id": 9, "name": "cat", "keypoints": ["nose", "tail"]}
+    data.write_text(json.dumps(COCO | {"categories": [*COCO["categories"], cat]}))
+    done = run("skeleton", "new", path, "--from", data)
+    assert done.status == 2 and not path.exists()
+    assert "pets.json: must declare one category with keypoints, got 'dog', 'cat'\n  fix: --category dog" in done.err
+    done = run("skeleton", "new", path, "--from", data, "--category", "cat")
+    assert done.status == 0 and read_skeleton(path).names == ("nose", "tail")
+    done = run("skeleton", "new", tmp_path / "x.yaml", "--from", data, "--category", "leash")
+    assert done.status == 2 and "must declare a category 'leash' with keypoints, got 'dog', 'cat'" in done.err
+
+
+def test_new_from_a_yolo_folder_and_a_data_set(tmp_path: Path) -> None:
+    yolo = tmp_path / "yolo"
+    (yolo / "images/train").mkdir(parents=True)
+    (yolo / "labels/train").mkdir(parents=True)
+    (yolo / "data.yaml").write_text("train: images/train\nkpt_shape: [3, 3]\nflip_idx: [0, 2, 1]\nnames: [cone]\n")
+    done = run("skeleton", "new", tmp_path / "cone.yaml", "--from", yolo)
+    assert done.status == 0, done.err
+    skeleton = read_skeleton(tmp_path / "cone.yaml")
+    assert skeleton.category.name == "cone" and skeleton.flip_indices == (0, 2, 1)
+    done = run("skeleton", "new", tmp_path / "file.yaml", "--from", yolo / "data.yaml")
+    assert read_skeleton(tmp_path / "file.yaml").names == skeleton.names, done.err
+    kept = tmp_path / "set/skeleton.yaml"
+    kept.parent.mkdir()
+    kept.write_text("name: mine\nkeypoints: [tip, base]\n")
+    assert run("skeleton", "new", tmp_path / "again.yaml", "--from", kept.parent).status == 0
+    assert read_skeleton(tmp_path / "again.yaml").names == ("tip", "base")
 
 
 def test_new_never_replaces_a_file(tmp_path: Path) -> None:

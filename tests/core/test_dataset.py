@@ -79,7 +79,7 @@ def test_select_and_concatenate_are_inverse() -> None:
 def test_concatenate_refuses_clashes() -> None:
     with pytest.raises(ValueError, match="unique"):
         concatenate([make_dataset(), make_dataset()])
-    with pytest.raises(ValueError, match="one skeleton"):
+    with pytest.raises(ValueError, match="the same categories"):
         concatenate([make_dataset(), make_dataset(images=["x"], skeleton=load_skeleton("coco17"))])
     with pytest.raises(ValueError, match="at least one"):
         concatenate([])

@@ -22,7 +22,7 @@ def write(path: Path, document: Any) -> Path:
 
 
 def keypoints(*names: str) -> dict[str, Any]:
-    return {"categories": [{"id": 1, "name": "x"}, {"id": 2, "name": "car", "keypoints": list(names)}]}
+    return {"categories": [{"id": 2, "name": "x"}, {"id": 1, "name": "car", "keypoints": list(names)}]}
 
 
 def test_the_skeleton_that_is_asked_for_goes_before_all_others(tmp_path: Path) -> None:
@@ -34,11 +34,13 @@ def test_the_skeleton_that_is_asked_for_goes_before_all_others(tmp_path: Path) -
     assert skeleton_of(tmp_path) == CAR8
 
 
-def test_what_convert_wrote_down_goes_before_what_fits(tmp_path: Path) -> None:
-    own = other_skeleton(name="mine")
+def test_the_file_goes_before_the_record_and_that_before_the_categories(tmp_path: Path) -> None:
+    own, edited = other_skeleton(name="mine"), other_skeleton(name="edited")
     write(tmp_path / "conversion.json", {"skeleton": own.model_dump(mode="json")})
     write(tmp_path / "train_coco.json", keypoints(*CAR8.names))
     assert skeleton_of(tmp_path) == own
+    (tmp_path / "skeleton.yaml").write_text(dump_skeleton(edited), encoding="utf-8")
+    assert skeleton_of(tmp_path) == edited
 
 
 @pytest.mark.parametrize("sigma", [None, 0.3])
@@ -60,10 +62,23 @@ def test_a_built_in_skeleton_fits_by_its_names(tmp_path: Path, split: str) -> No
     assert skeleton_of(tmp_path) == CAR8
 
 
+def test_categories_of_another_program_say_the_names_in_their_order_pairs_and_links(tmp_path: Path) -> None:
+    document = keypoints("nose", "left_ear", "right_ear")
+    # A 0 shows that the links are 0-based.
+    document["categories"][1]["skeleton"] = [[0, 1], [0, 2]]
+    write(tmp_path / "train_coco.json", document)
+    skeleton = skeleton_of(tmp_path)
+    assert (skeleton.names, skeleton.pairs) == (("nose", "left_ear", "right_ear"), (("left_ear", "right_ear"),))
+    assert (skeleton.category.name, skeleton.coco_edges) == ("car", [[1, 2], [1, 3]])
+    # Training reads the file as it is, so another order is another skeleton than the built-in one.
+    write(tmp_path / "train_coco.json", keypoints(*reversed(CAR8.names)))
+    assert skeleton_of(tmp_path).names == CAR8.names[::-1]
+    assert set(skeleton_of(tmp_path).pairs) == {pair[::-1] for pair in CAR8.pairs}
+
+
 @pytest.mark.parametrize(
     "document",
     [
-        keypoints(*reversed(CAR8.names)),
         keypoints(),
         {"categories": 3},
         {"categories": ["x", {"keypoints": "y"}]},
@@ -71,23 +86,31 @@ def test_a_built_in_skeleton_fits_by_its_names(tmp_path: Path, split: str) -> No
         [],
     ],
 )
-def test_names_of_no_built_in_skeleton_are_refused(tmp_path: Path, document: object) -> None:
+def test_categories_without_keypoints_give_no_skeleton(tmp_path: Path, document: object) -> None:
     write(tmp_path / "train_coco.json", document)
     with pytest.raises(RequestError) as caught:
         skeleton_of(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path}: the keypoints match no built-in skeleton (car8, ")
-    names = ",".join(reversed(CAR8.names)) if document == keypoints(*reversed(CAR8.names)) else "A,B,..."
-    is_car = document in (keypoints(*reversed(CAR8.names)), keypoints())
-    file, category = ("car.yaml", " --category car") if is_car else ("FILE", "")
-    command = f"posetools skeleton new {file}{category} --keypoints {names}"
-    assert f"\n  fix: --skeleton {file} names them; `{command}` writes such a file" in str(caught.value)
+    rule = "one category with keypoints, to have a skeleton without --skeleton"
+    command = "posetools skeleton new FILE --keypoints A,B,..."
+    assert str(caught.value) == (
+        f"{tmp_path} must be {rule}, got 'none'\n"
+        f"  fix: --skeleton FILE names the keypoints; `{command}` writes such a file"
+    )
+
+
+def test_several_categories_with_keypoints_are_named(tmp_path: Path) -> None:
+    document = keypoints(*CAR8.names)
+    document["categories"][0]["keypoints"] = ["nose"]
+    write(tmp_path / "train_coco.json", document)
+    with pytest.raises(
+        RequestError, match=r"got \['x', 'car'\]\n  fix: `posetools convert .* --categories NAME --out "
+    ):
+        skeleton_of(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("record", "place", "problem"),
     [
-        ([], "", "skeleton must be there, as convert writes it"),
-        ({"splits": {}}, "", "skeleton must be there, as convert writes it"),
         ({"skeleton": {**CAR8.model_dump(mode="json"), "sigmas": [0.1]}}, "", "sigmas"),
         ({"skeleton": {**CAR8.model_dump(mode="json"), "name": 3}}, "name", "got 3"),
     ],

@@ -128,7 +128,38 @@ def _set(*keys: str | int, to: object) -> Mutation:
         pytest.param(
             _set("swap", to=[[0, 1]]), "swap", "extra inputs are not permitted, got [[0, 1]]", id="unknown field"
         ),
-        pytest.param(_set("category", to=None), "category", "field required", id="no category"),
+        pytest.param(_set("keypoints", to=None), "keypoints", "field required", id="no keypoints at all"),
+        pytest.param(
+            _set("keypoints", 0, to={"swap": "x"}), "keypoints[0].name", "field required", id="no point's name"
+        ),
+        pytest.param(
+            _set("keypoints", to="nose,left-ear"),
+            "keypoints",
+            "input should be a valid list, got 'nose,left-ear'",
+            id="text in place of a list",
+        ),
+        pytest.param(
+            _set("keypoints", to={"nose": {}, "tail": {}}),
+            "keypoints",
+            "input should be a valid list, got a mapping",
+            id="mapping in place of a list",
+        ),
+        pytest.param(
+            _set("keypoints", 1, to=["left-ear", "right-ear"]),
+            "keypoints[1]",
+            "must be a mapping, a value for each key, got a list",
+            id="list in place of a keypoint",
+        ),
+        pytest.param(_set("sigmas", to=0.05), "sigmas", "input should be a valid list, got 0.05", id="one sigma"),
+        pytest.param(_set("flip", to="no thanks"), "flip", "should be a valid boolean, got 'no thanks'", id="flip"),
+        pytest.param(
+            _set("keypoints", to=["left-shoulder", "right-sholder"]),
+            "",
+            "keypoints must say whether 'left-shoulder' and 'right-sholder' are a left/right pair: write "
+            "- {name: left-shoulder, swap: right-sholder}, - {name: right-sholder, swap: left-shoulder} if they are, "
+            "- {name: left-shoulder} if not",
+            id="plain names that may be a pair",
+        ),
     ],
 )
 def test_refusals_say_where_and_why(tmp_path: Path, mutate: Mutation, place: str, problem: str) -> None:
@@ -146,8 +177,9 @@ def test_refusals_say_where_and_why(tmp_path: Path, mutate: Mutation, place: str
     ("content", "place", "problem"),
     [
         (b"a: [1", "line 1, column 6", "is not valid YAML"),
-        (b"- 1", "", "input should be a valid dictionary"),
-        (b"", "", "input should be a valid dictionary or instance of Skeleton, got None"),
+        (b"- 1", "", "must be a mapping, a value for each key, got a list"),
+        (b"name dog, keypoints nose", "", "must be a mapping, a value for each key, got a text"),
+        (b"", "", "must be a mapping, a value for each key, got nothing"),
         (b"\xff\xfe\x00", "byte 2", "text must be the encoding of its byte order mark, but this byte is not valid"),
         (b"- " * 5000, "", "is nested too deeply"),
         (b"name: 2001-02-30", "", "is not valid YAML: a value is invalid: day is out of range for month"),
@@ -182,6 +214,43 @@ def test_what_follows_from_the_names(tmp_path: Path) -> None:
     assert skeleton.has_swaps
     assert skeleton.edges == ((0, 1), (0, 2))
     assert skeleton.coco_edges == [[1, 2], [1, 3]]
+
+
+def test_a_name_and_names_are_enough(tmp_path: Path) -> None:
+    path = tmp_path / "dog.yaml"
+    path.write_text("name: dog\nkeypoints: [nose, left-ear, right-ear]\n", encoding="utf-8")
+    skeleton = read_skeleton(path)
+    assert skeleton.category.model_dump() == {"name": "dog", "id": 1}
+    assert skeleton.flip_indices == (0, 2, 1) and skeleton.mirrors
+    assert skeleton.sigmas == (0.05,) * 3 and skeleton.joint_weights == (1.0,) * 3
+    path.write_text(dump_skeleton(skeleton), encoding="utf-8")
+    assert read_skeleton(path) == skeleton
+    path.write_text("name: d1\ncategory: dog\nkeypoints: [{name: a, swap: b}, {name: b, swap: a}, left-ear, c]\n")
+    skeleton = read_skeleton(path)
+    assert skeleton.category.name == "dog"
+    assert skeleton.flip_indices == (1, 0, 2, 3)
+
+
+def test_plain_names_without_a_side_leave_mirroring_off_where_others_have_one(tmp_path: Path) -> None:
+    names = ["left_eye", "right_eye", *(f"face-{number}" for number in range(68))]
+    path = _write(tmp_path, {"name": "face", "keypoints": names})
+    skeleton = read_skeleton(path)
+    assert skeleton.pairs == (("left_eye", "right_eye"),)
+    assert skeleton.flip is False and not skeleton.mirrors
+    assert "flip: false\n" in dump_skeleton(skeleton)
+    assert read_skeleton(_write(tmp_path, {"name": "face", "keypoints": names, "flip": True})).mirrors
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_flip_is_kept_and_left_out_where_the_file_says_nothing(tmp_path: Path, flip: bool) -> None:
+    skeleton = read_skeleton(_write(tmp_path, _document() | {"flip": flip}))
+    assert skeleton.mirrors == flip
+    path = tmp_path / "again.yaml"
+    path.write_text(commented_yaml(skeleton), encoding="utf-8")
+    assert read_skeleton(path) == skeleton
+    assert Skeleton.model_validate(skeleton.model_dump(mode="json")) == skeleton
+    # Versions that do not know the key read what has none.
+    assert "flip" not in read_skeleton(_write(tmp_path, _document())).model_dump(mode="json")
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -246,7 +315,8 @@ def test_mirrored_names(name: str, mirrored: str) -> None:
 
 
 def test_draft_derives_swaps_only_where_both_sides_are_there(tmp_path: Path) -> None:
-    draft = draft_skeleton("dog", ["nose", "left-ear", "right-ear", "left-scar"], "dog")
+    draft = draft_skeleton("dog", ["nose", "left-ear", "right-ear", "left-scar"], "dog").skeleton
+    assert draft.flip is False
     assert [point.swap for point in draft.keypoints] == [None, "right-ear", "left-ear", None]
     assert len({point.color for point in draft.keypoints}) == 4
     path = tmp_path / "dog.yaml"
@@ -270,7 +340,7 @@ def test_commented_copy_of_a_built_in_is_the_built_in_under_its_own_name(tmp_pat
     ],
 )
 def test_draft_refuses_what_no_skeleton_can_have(names: list[str], category: str, part: str) -> None:
-    with pytest.raises(RequestError, match="--keypoints and --category must be valid for a skeleton") as caught:
+    with pytest.raises(RequestError, match="keypoints and category must be valid for a skeleton") as caught:
         draft_skeleton("x", names, category)
     assert part in str(caught.value)
 

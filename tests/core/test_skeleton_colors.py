@@ -110,7 +110,7 @@ def test_colors_of_the_file_are_kept_and_the_built_in_ones_do_not_change() -> No
 
 
 def test_a_draft_has_them_and_every_time_the_same(dog: Skeleton) -> None:
-    draft = draft_skeleton("dog", DOG, "dog")
+    draft = draft_skeleton("dog", DOG, "dog").skeleton
     assert [each.color for each in draft.keypoints] == [each.color for each in dog.keypoints]
 
 
@@ -124,5 +124,5 @@ def test_the_side_is_told_by_words_and_else_by_the_order(first: str, other: str)
 
 @pytest.mark.parametrize("count", [1, 2, 30])
 def test_any_number_of_keypoints_has_colors(count: int) -> None:
-    draft = draft_skeleton("x", [f"p{number}" for number in range(count)], "x")
+    draft = draft_skeleton("x", [f"p{number}" for number in range(count)], "x").skeleton
     assert len({each.color for each in draft.keypoints}) == count

@@ -97,7 +97,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest
     convert_one(source, tmp_path / "again")
     convert_one(source, tmp_path / "parallel", read=ReadOptions(workers=2))
     once = contents(tmp_path / "once")
-    assert len(once) == 13
+    assert len(once) == 14
     assert contents(tmp_path / "again") == once
     assert contents(tmp_path / "parallel") == once
 
@@ -219,14 +219,14 @@ def _break_label(source: Path, name: str, label: str) -> None:
 def test_errors_write_nothing_unless_told_to_keep_going(tmp_path: Path) -> None:
     source, dataset = labelme_source(tmp_path, per_image=1)
     _break_label(source, "c.json", "lorry")
-    stopped = convert_one(source, tmp_path / "out")
+    stopped = convert_one(source, tmp_path / "out", skeleton="car8")
     assert not stopped.written
     assert (stopped.counts, stopped.split) == ({}, None)
     assert not (tmp_path / "out").exists()
     finding = stopped.findings[0]
     assert (finding.code, finding.file) == ("E301", str(source / "c.json"))
     assert "lorry" in finding.message
-    went_on = convert_one(source, tmp_path / "out", keep_going=True)
+    went_on = convert_one(source, tmp_path / "out", skeleton="car8", keep_going=True)
     assert went_on.written
     assert went_on.findings == stopped.findings
     assert instances(went_on) == len(dataset) - 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from posetools.core.folder import skeleton_of
 from posetools.core.skeleton import Skeleton, dump_skeleton, load_skeleton, read_skeleton
 from posetools.core.skeleton_draft import draft_skeleton
 from posetools.datasets.own_skeleton import keep_skeleton, own_skeleton
@@ -24,7 +24,7 @@ __all__ = ["program"]
 
 CAR8, COCO17 = load_skeleton("car8"), load_skeleton("coco17")
 POINTS = ("nose", "left_ear", "right_ear", "tail", "left_paw", "right_paw")
-DOG = draft_skeleton("dog", POINTS, "dog")
+DOG = draft_skeleton("dog", POINTS, "dog").skeleton
 
 
 def label_objects(folder: Path, skeleton: Skeleton, number: int = 4) -> Path:
@@ -49,37 +49,137 @@ def dogs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return label_objects(Path("photos"), DOG)
 
 
-FIX = f"posetools skeleton new dog.yaml --category dog --keypoints {','.join(POINTS)}"
+COMMANDS = [
+    ["convert", "photos", "--out", "data/dogs"],
+    ["annotate", "photos"],
+    ["review", "photos", "--out", "review"],
+    ["view", "photos", "--out", "sheet.jpg"],
+    ["diff", "photos", "photos"],
+    ["sigmas", "photos", "photos"],
+]
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["convert", "photos", "--out", "data/dogs"],
-        ["annotate", "photos"],
-        ["review", "photos", "--out", "review"],
-        ["view", "photos", "--out", "sheet.jpg"],
-        ["diff", "photos", "photos"],
-        ["sigmas", "photos", "photos"],
-    ],
-    ids=lambda command: command[0],
-)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 @pytest.mark.usefixtures("program", "dogs")
-def test_labels_of_a_dog_are_not_read_as_a_cars_and_it_is_said_what_to_type(command: list[str]) -> None:
+def test_labels_of_a_dog_are_read_as_a_dogs_without_a_skeleton_file(command: list[str]) -> None:
+    done = run(*command)
+    # Sigmas need more objects than there are.
+    assert done.status == 0 or (command[0] == "sigmas" and "at least 20 objects" in done.words), done.err
+    assert "tire" not in done.out + done.err and "bumper" not in done.out + done.err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.usefixtures("program")
+def test_boxes_alone_of_a_dog_are_not_read_as_a_cars_and_it_is_said_what_to_type(
+    command: list[str], dogs: Path
+) -> None:
+    for file in dogs.glob("*.json"):
+        document = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps({**document, "shapes": document["shapes"][:1]}), encoding="utf-8")
     done = run(*command)
     assert (done.status, done.out) == (2, "")
-    first, fix, then = done.err.splitlines()
-    assert first == (
-        "error: photos: labels must be names of a built-in skeleton (car8, coco17) without --skeleton, "
-        "got 'dog, left_ear, left_paw, nose, right_ear, right_paw, tail'"
+    # Commands that read as convert does point to its options.
+    more = (
+        []
+        if command[0] == "convert"
+        else ["       `posetools convert photos --out NEW` lists all errors and has options for them"]
     )
-    assert (fix, then) == (f"  fix: {FIX}", "       then add: --skeleton dog.yaml")
-    assert run(*shlex.split(fix.partition("posetools ")[2])).status == 0
-    assert read_skeleton(Path("dog.yaml")) == DOG
-    done = run(*command, "--skeleton", "dog.yaml")
-    # Sigmas need more objects than there are.
-    assert done.status == 0 or command[0] == "sigmas", done.err
-    assert "tire" not in done.out + done.err and "bumper" not in done.out + done.err
+    assert done.err.splitlines() == [
+        "error: photos: labels must have keypoints to make a skeleton of, or be names of a built-in one "
+        "(car8, coco17), got only 'dog'",
+        "  fix: posetools skeleton new dog.yaml --category dog --keypoints A,B,...",
+        "       then add: --skeleton dog.yaml",
+        *(more if command[0] in ("view", "diff", "sigmas") else []),
+    ]
+
+
+def test_the_skeleton_of_labels_is_the_data_sets_from_then_on(dogs: Path) -> None:
+    done = run("convert", dogs, "--out", "set")
+    assert done.status == 0, done.err
+    assert "skeleton dog: category 'dog', 6 keypoints, from photos" in done.words
+    assert "left/right pairs: left_ear - right_ear, left_paw - right_paw" in done.words
+    assert read_skeleton(Path("set/skeleton.yaml")) == DOG
+    record = json.loads(Path("set/conversion.json").read_text(encoding="utf-8"))
+    assert (record["options"]["skeleton"], Skeleton.model_validate(record["skeleton"])) == (None, DOG)
+    # An edited file is the skeleton of all later commands, and of data sets made from this one.
+    wide = DOG.model_copy(update={"sigmas": (0.2,) * 6})
+    Path("set/skeleton.yaml").write_text(dump_skeleton(wide), encoding="utf-8")
+    assert run("validate", "set").status == 0
+    assert run("subset", "set", "--out", "part", "--limit", "2").status == 0
+    assert run("convert", "set", "--out", "again").status == 0
+    assert run("split", "again", "--val", "0.5").status == 0
+    for folder in ("part", "again"):
+        assert read_skeleton(Path(folder) / "skeleton.yaml") == skeleton_of(Path(folder)) == wide
+
+
+def test_a_data_set_of_another_program_has_the_skeleton_of_its_categories(dogs: Path) -> None:
+    for name in ("a", "b"):
+        assert run("convert", dogs, "--out", name, "--seed", "1").status == 0
+        for record in ("conversion.json", "skeleton.yaml"):
+            (Path(name) / record).unlink()
+        for file in Path(name).glob("*_coco.json"):
+            document = json.loads(file.read_text(encoding="utf-8"))
+            document["categories"][0] |= {"supercategory": "animal", "skeleton": [[1, 2], [1, 3]]}
+            file.write_text(json.dumps(document), encoding="utf-8")
+    skeleton = skeleton_of(Path("a"))
+    assert (skeleton.names, skeleton.pairs) == (POINTS, (("left_ear", "right_ear"), ("left_paw", "right_paw")))
+    assert (skeleton.category.name, skeleton.edges) == ("dog", ((0, 1), (0, 2)))
+    for command in (
+        ["validate", "a"],
+        ["split", "a", "--val", "0.25"],
+        ["subset", "a", "--out", "part", "--limit", "2"],
+        ["diff", "a", "b"],
+        ["view", "a", "--out", "sheet.jpg"],
+        ["config", "a"],
+        ["review", "a", "--out", "review"],
+        ["convert", "a", "--out", "again"],
+    ):
+        done = run(*command)
+        assert done.status == 0, (command, done.words)
+    for folder in ("part", "again"):
+        made = read_skeleton(Path(folder) / "skeleton.yaml")
+        assert (made.names, made.pairs, made.edges) == (skeleton.names, skeleton.pairs, skeleton.edges)
+
+
+def test_several_categories_with_keypoints_are_listed_with_the_option_that_takes_one(dogs: Path) -> None:
+    for number, file in enumerate(sorted(dogs.glob("*.json"))):
+        if number % 2:
+            file.write_text(file.read_text(encoding="utf-8").replace('"dog"', '"cat"'), encoding="utf-8")
+    done = run("convert", dogs, "--out", "set")
+    assert (done.status, done.out) == (2, "")
+    assert "photos: categories with keypoints must be one, got 'dog' (6 keypoints), 'cat' (6 keypoints)" in done.err
+    assert "fix: `posetools convert --categories dog` reads the objects of one category" in done.err
+    assert "`posetools convert --map cat=dog` makes one category of two with the same keypoints" in done.err
+    assert run("convert", dogs, "--out", "one", "--categories", "cat").status == 0
+    assert skeleton_of(Path("one")).category.name == "cat"
+    assert run("convert", dogs, "--out", "both", "--map", "cat=dog").status == 0
+    assert skeleton_of(Path("both")).category.name == "dog"
+
+
+def test_a_label_that_may_be_a_mistake_is_refused_with_both_names_but_can_be_corrected_in_labelme(
+    dogs: Path, program: Path
+) -> None:
+    first = dogs / "0.json"
+    first.write_text(first.read_text(encoding="utf-8").replace('"left_paw"', '"left_paws"'), encoding="utf-8")
+    done = run("convert", dogs, "--out", "set")
+    assert (done.status, done.out) == (2, "")
+    assert "'left_paws'" in done.err and "'left_paw'" in done.err
+    assert "--map 'left_paws=left_paw'" in done.words and "--ignore" in done.words, done.err
+    done = run("annotate", dogs)
+    assert done.status == 0, done.err
+    _, text = json.loads((program / "called.json").read_text())
+    assert yaml.safe_load(text)["labels"] == [
+        "dog",
+        "nose",
+        "left_ear",
+        "right_ear",
+        "tail",
+        "left_paws",
+        "right_paw",
+        "left_paw",
+    ]
+    assert run("convert", dogs, "--out", "set", "--map", "left_paws=left_paw").status == 0
+    assert set(skeleton_of(Path("set")).names) == set(POINTS)
 
 
 def test_from_labelme_files_to_configs_and_back_to_labelme(program: Path, dogs: Path) -> None:
@@ -164,19 +264,18 @@ def test_where_nothing_is_labeled_the_default_holds_and_is_said(tmp_path: Path) 
 def test_a_data_set_around_that_the_labels_are_not_of_does_not_count(dogs: Path) -> None:
     assert run("convert", label_objects(Path("street"), CAR8), "--out", "set").status == 0
     dogs.rename("set/photos")
-    with pytest.raises(RequestError, match="set/photos: labels must be names of a built-in skeleton"):
-        own_skeleton([Path("set/photos")])
+    assert own_skeleton([Path("set/photos")]).skeleton == DOG
     label_objects(Path("set/more"), COCO17)
     assert own_skeleton([Path("set/more")]).skeleton == COCO17
 
 
 def test_what_the_labels_are_called_is_shown_without_its_control_characters(tmp_path: Path) -> None:
-    label_objects(tmp_path, draft_skeleton("x", ["a\x1b[2Jb", "nose,tail"], "; rm"))
-    with pytest.raises(RequestError) as caught:
-        own_skeleton([tmp_path])
-    text = str(caught.value)
-    assert "\x1b" not in text
-    assert "\n  fix: posetools skeleton new FILE --keypoints A,B,...\n" in text
+    label_objects(tmp_path, draft_skeleton("x", ["a\x1b[2Jb", "nose,tail"], "; rm").skeleton)
+    out = tmp_path.parent / f"{tmp_path.name}-set"
+    done = run("convert", tmp_path, "--out", out)
+    assert done.status == 0, done.err
+    assert "\x1b" not in done.out + done.err
+    assert read_skeleton(out / "skeleton.yaml").names == ("a\x1b[2Jb", "nose,tail")
 
 
 def test_models_leave_their_skeleton_in_a_folder_once(tmp_path: Path) -> None:
@@ -212,17 +311,16 @@ def test_only_a_slip_of_a_name_is_taken_for_it(label: str, near: str | None) -> 
     assert near_name(label, ("car", *CAR8.names)) == near
 
 
-def test_dogs_get_no_names_of_a_car_proposed_in_any_format(dogs: Path) -> None:
-    Path("dog.yaml").write_text(dump_skeleton(DOG), encoding="utf-8")
-    assert run("convert", dogs, "--out", "dogs", "--skeleton", "dog.yaml").status == 0
-    (Path("dogs") / "conversion.json").unlink()
-    for target in ("cvat", "label-studio", "via", "deeplabcut", "yolo-pose"):
-        done = run("convert", dogs, "--out", target, "--to", target, "--skeleton", "dog.yaml")
-        assert done.status == 0, done.err
-        Path(target, "conversion.json").unlink()
-        done = run("convert", target, "--out", "out")
-        assert done.status in (1, 2)
-        assert "if you mean" not in done.words and "tire" not in done.words, done.words
+@pytest.mark.parametrize("target", ["cvat", "label-studio", "via", "deeplabcut", "yolo-pose", "labelme"])
+def test_dogs_are_read_as_dogs_in_any_format(dogs: Path, target: str) -> None:
+    done = run("convert", dogs, "--out", "there", "--to", target)
+    assert done.status == 0, done.err
+    Path("there/conversion.json").unlink()
+    more = ["--box-from", "keypoints", "--assume-visible"] if target == "deeplabcut" else []
+    done = run("convert", "there", "--out", "out", *more)
+    assert done.status == 0, done.words
+    assert set(skeleton_of(Path("out")).names) == set(POINTS)
+    assert "tire" not in done.words, done.words
 
 
 def test_predictions_of_another_object_say_which_skeleton_to_write(dogs: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Image
 from posetools.core.geometry import Floats, box_area
 from posetools.evaluation.coco import EvaluationKind, Predictions, evaluate_coco
@@ -51,7 +52,7 @@ def said(
 
 
 def with_sigmas(truth: Dataset, sigma: float) -> Dataset:
-    return replace(truth, skeleton=truth.skeleton.model_copy(update={"sigmas": (sigma,) * 8}))
+    return replace(truth, categories=Categories.of(truth.skeleton.model_copy(update={"sigmas": (sigma,) * 8})))
 
 
 @pytest.mark.parametrize("kind", ["bbox", "keypoints"])

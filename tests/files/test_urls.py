@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_labelme(tmp_path: Path, images: str, trust: bool) -> None:
     here = convert_one(source, tmp_path / "here", read=read, images=images)
     there = convert_one(upload(source), tmp_path / "there", read=read, images=images)
     assert outputs(tmp_path / "there") == outputs(tmp_path / "here")
-    assert there == here
+    assert replace(there, skeleton=here.skeleton) == here
     assert json.loads((tmp_path / "there/conversion.json").read_text())["source"]["paths"] == [f"{_TOP}/src"]
 
 
@@ -103,7 +104,7 @@ def test_coco(tmp_path: Path) -> None:
     here = convert_one(tmp_path / "cars", tmp_path / "here")
     there = convert_one(upload(tmp_path / "cars"), tmp_path / "there")
     assert outputs(tmp_path / "there") == outputs(tmp_path / "here")
-    assert there == here
+    assert replace(there, skeleton=here.skeleton) == here
 
 
 def test_validate(tmp_path: Path) -> None:

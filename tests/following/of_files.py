@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.run import run
-from tests.following.case import BOTH, Case
+from tests.following.case import BOTH, BOX, NAMES, Case
 from tests.following.sources import SKELETON, coco, fish_shapes, images, labelme, shape, skeleton, write_labelme
 
 
@@ -123,16 +123,6 @@ def _full() -> list[str]:
     return labelme()
 
 
-def _without_skeleton() -> list[str]:
-    """Write a data set whose record has no skeleton."""
-    _converted()
-    record = json.loads(Path("out/conversion.json").read_text())
-    del record["skeleton"]
-    shutil.move("out", "data")
-    Path("data/conversion.json").write_text(json.dumps(record))
-    return ["data"]
-
-
 def _only_images() -> list[str]:
     arguments = _moved(labelme(), "photos")
     return ["photos", *arguments[1:]]
@@ -150,17 +140,29 @@ def _frames(*names: str) -> Callable[[], list[str]]:
     return make
 
 
-def _foreign_coco() -> list[str]:
-    """Write COCO files with keypoints of no built-in skeleton, where a data set would have them."""
-    coco(name="all_coco.json")
+def _boxes_alone() -> list[str]:
+    labelme(fish_shapes()[:1])
     Path("fish.yaml").unlink()
     return ["src"]
 
 
-def _foreign_labelme() -> list[str]:
+def _fish_and_carp() -> list[str]:
+    """Write a fish and a carp with the same keypoints."""
     labelme()
-    Path("fish.yaml").unlink()
+    write_labelme(Path("src/b.json"), fish_shapes(labels={"fish": "carp"}))
     return ["src"]
+
+
+def _two_namings() -> list[str]:
+    """Write COCO files for train and val that name a keypoint differently."""
+    arguments = _declared()
+    file = Path("src/val.json")
+    file.write_text(file.read_text().replace('"nose"', '"snout"'))
+    return arguments[:1]
+
+
+def _unnamed() -> list[str]:
+    return coco(lambda document: document["categories"][0].update(keypoints=[]))[:1]
 
 
 def _linked_data_set() -> list[str]:
@@ -250,17 +252,24 @@ CASES = [
         ("choose another --out",),
         again=("src", *SKELETON),
     ),
-    Case("a record without a skeleton", _without_skeleton, ("give --skeleton",), again=("data", *SKELETON)),
     Case(
-        "keypoints of no built-in skeleton",
-        _foreign_coco,
-        ("--skeleton fish.yaml", "posetools skeleton new fish.yaml --category fish --keypoints *"),
+        "boxes alone",
+        _boxes_alone,
+        ("posetools skeleton new fish.yaml --category fish --keypoints A,B,...", "--skeleton fish.yaml"),
+        {"A,B,...": ",".join(NAMES)},
+        want={name: [(BOX, {})] for name in BOTH},
+    ),
+    Case("two categories with the same keypoints", _fish_and_carp, ("--map carp=fish",)),
+    Case(
+        "two categories with keypoints",
+        _fish_and_carp,
+        ("--categories fish",),
+        want="objects must be at least 1 in each split",
     ),
     Case(
-        "labels of no built-in skeleton",
-        _foreign_labelme,
-        ("posetools skeleton new fish.yaml --category fish --keypoints *", "--skeleton fish.yaml"),
+        "two files that name a keypoint differently", _two_namings, ("--map OLD=NEW",), {"OLD": "snout", "NEW": "nose"}
     ),
+    Case("keypoints without names", _unnamed, ("--kpt-order A,B,...",), {"A,B,...": ",".join(NAMES)}),
     Case("images alone", _only_images, ("--image-root photos",), again=("src", "--image-root", "photos", *SKELETON)),
     Case("a skeleton as source", lambda: [labelme()[2]], ("--skeleton fish.yaml",), again=("src", *SKELETON)),
     Case("a zip of which images stay", lambda: [*_zipped(labelme()), "--images", "none"], ("--images copy",)),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
@@ -45,7 +46,7 @@ def source(tmp_path: Path) -> dict[str, Dataset]:
         keep = np.flatnonzero(whole.image_index != 2)
         images = tuple(dataclasses.replace(image, split=split) for image in whole.images)
         splits[split] = Dataset(
-            skeleton=skeleton,
+            categories=Categories.of(skeleton),
             images=images,
             boxes=whole.boxes[keep],
             keypoints=keypoints[keep],

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Image
 from posetools.core.skeleton import load_skeleton
 from posetools.formats import result as result_module
@@ -14,7 +15,7 @@ from posetools.formats.reading import FileReading, Row
 from posetools.formats.result import ReadResult, join
 from posetools.formats.shards import ShardReading, shard_of
 
-CAR8 = load_skeleton("car8")
+CAR8 = Categories.of(load_skeleton("car8"))
 NAMES = [f"{letter}/{number}.jpg" for letter in "dbca" for number in range(5)]
 
 
@@ -22,7 +23,7 @@ def reading_of(name: str, *, origin: str = "source", file: str = "", objects: in
     """Return the reading of an image's file with the given number of objects, each in a different place."""
     at = NAMES.index(name)
     rows = [
-        Row((at, number, at + 9.5, number + 8.25), [(at + k, number, k % 3) for k in range(8)], f"shapes[{number}]")
+        Row((at, number, at + 9.5, number + 8.25), [(at + k, number, k % 3) for k in range(8)], f"shapes[{number}]", 1)
         for number in range(at % 4 if objects is None else objects)
     ]
     path = Path(f"{origin}/{name}")

@@ -46,7 +46,7 @@ def test_the_legend_shows_disc_ring_boxes_and_every_keypoint_and_link_in_its_col
 
 
 def test_a_legend_of_many_keypoints_is_cut_and_says_so() -> None:
-    legend = legend_of(draft_skeleton("face", [f"p{number}" for number in range(133)], "face"))
+    legend = legend_of(draft_skeleton("face", [f"p{number}" for number in range(133)], "face").skeleton)
     assert legend.entries[-1].text == "... and 93 more keypoints"
     assert len(legend.entries) == 2 + 1 + 40 + 1
     narrow = sheet_of(1, (200, 150), 1, legend=legend)

@@ -199,7 +199,7 @@ def test_nothing_to_do_needs_no_models(tmp_path: Path) -> None:
 def test_the_models_skeleton_stays_in_the_folder_for_annotate_and_convert(tmp_path: Path) -> None:
     for number, name in enumerate("ab"):
         make_image(tmp_path / f"dogs/{name}.jpg", seed=number)
-    dog = draft_skeleton("dog", ["nose", "left_ear", "right_ear"], "dog")
+    dog = draft_skeleton("dog", ["nose", "left_ear", "right_ear"], "dog").skeleton
     told = Told(classes=("dog",), num_keypoints=3)
     report = prelabel(plan_prelabels(tmp_path / "dogs"), PosePipeline(told, told, dog))
     assert report.skeleton == tmp_path / "dogs/skeleton.yaml"

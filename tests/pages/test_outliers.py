@@ -16,7 +16,7 @@ from posetools.pages.validation.charts import (
     visible_outliers,
 )
 
-DOG = draft_skeleton("dog", ["nose", "left-ear", "right-ear", "tail"], "dog")
+DOG = draft_skeleton("dog", ["nose", "left-ear", "right-ear", "tail"], "dog").skeleton
 
 
 def objects(boxes: Floats, keypoints: Floats) -> SoundObjects:

@@ -11,7 +11,7 @@ import pytest
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.core.stages import Stage
 from posetools.errors import RequestError
-from posetools.recipes.emit import ChosenPair, EmittedPair, emit_pair
+from posetools.recipes.emit import ChosenPair, emit_pair
 from posetools.recipes.machine import Machine
 from posetools.recipes.options import RecipeOptions
 from posetools.recipes.recipe import Measurement
@@ -29,7 +29,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
-def emit(options: dict[str, Any] | None = None, *, skeleton: Skeleton = CAR8, **data: Any) -> EmittedPair:
+def emit(options: dict[str, Any] | None = None, *, skeleton: Skeleton = CAR8, **data: Any) -> ChosenPair:
     write_coco(DATA, skeleton=skeleton, **data)
     said = RecipeOptions.model_validate(options or {})
     return emit_pair(DATA, skeleton, said, Path("configs"), overwrite=True, machine=REFERENCE)
@@ -172,6 +172,22 @@ def test_a_skeleton_without_swaps_is_never_mirrored() -> None:
     config = values(emit(STRONG, skeleton=CAR8.model_copy(update={"keypoints": points})).pose)
     assert "RandomFlip" not in {s["type"] for s in config["train_pipeline"] + config["train_pipeline_stage2"]}
     assert "RandomFlip" in {step["type"] for step in values(emit(STRONG).pose)["train_pipeline"]}
+
+
+@pytest.mark.parametrize(("flip", "chosen"), [(True, "on"), (False, "off")])
+def test_the_skeleton_decides_whether_images_are_mirrored(flip: bool, chosen: str) -> None:
+    points = tuple(point.model_copy(update={"swap": None}) for point in CAR8.keypoints)
+    without = CAR8.model_copy(update={"keypoints": points})
+    skeleton = (without if flip else CAR8).model_copy(update={"flip": flip})
+    emitted = emit(STRONG, skeleton=skeleton)
+    config = values(emitted.pose)
+    assert (
+        "RandomFlip" in {step["type"] for step in config["train_pipeline"] + config["train_pipeline_stage2"]}
+    ) == flip
+    (row,) = (row for row in emitted.recipe.choices if row.field == "flip")
+    reason = f"the skeleton car8 has `flip: {str(flip).lower()}`"
+    assert (row.chosen, row.reason) == (chosen, reason)
+    assert (f"- No RandomFlip: {reason}." in emitted.pose.read_text(encoding="utf-8")) == (not flip)
 
 
 def test_training_is_evaluated_without_a_flip_test_as_posetools_evaluates() -> None:

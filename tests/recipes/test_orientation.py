@@ -29,7 +29,7 @@ DOG = np.array(
 CAR = np.array([[p.at[0], p.at[1], p.at[2]] for p in load_skeleton("car8").template.points])  # type: ignore[union-attr]
 BEETLE = np.array([[1, 0, 0], [0.6, 0, 0], [-0.6, 0, 0], [-1, 0, 0], [0.4, 0.7, 0], [0.4, -0.7, 0], [-0.3, 0.8, 0]])
 BICYCLE = np.array([[0.55, 0, 0.35], [-0.5, 0, 0.35], [0.45, 0.25, 1], [0.45, -0.25, 1], [-0.2, 0, 0.95], [0, 0, 0.3]])
-DOG_SKELETON = draft_skeleton("dog", [f"p{number}" for number in range(len(DOG))], "dog")
+DOG_SKELETON = draft_skeleton("dog", [f"p{number}" for number in range(len(DOG))], "dog").skeleton
 
 
 def seen(

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from posetools.core.skeleton import load_skeleton
+from posetools.core.skeleton_draft import draft_skeleton
 from posetools.recipes import stock
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import DetSize, PoseSize, RecipeOptions
@@ -234,6 +235,26 @@ def test_mmpose_reads_the_skeleton_from_the_config(data: Path, tmp_path: Path) -
     assert sample["data_samples"].gt_instance_labels.keypoint_x_labels.shape == (1, 8, 128)
     assert metric.use_area
     assert val.bbox_file is None
+
+
+def test_stock_mmpose_builds_training_that_does_not_mirror(tmp_path: Path) -> None:
+    from mmengine.registry import DATASETS, DefaultScope
+
+    names = [point.name for point in CAR8.keypoints]
+    unnamed = draft_skeleton("unnamed", [f"kpt_{number}" for number in range(8)], "car").skeleton
+    partly = draft_skeleton("partly", [*names[:6], *(f"kpt_{number}" for number in range(2))], "car").skeleton
+    once = RecipeOptions.model_validate({"pose": {"repeat": 1}})
+    for skeleton in (unnamed, partly):
+        data = write_coco(tmp_path / skeleton.name / "data", skeleton=skeleton, images=True)
+        pair = emit_pair(data, skeleton, once, tmp_path / skeleton.name, machine=REFERENCE)
+        det, config = load(pair.det), load(pair.pose)
+        with DefaultScope.overwrite_default_scope("mmpose"):
+            train = DATASETS.build(config.train_dataloader.dataset)
+        assert "RandomFlip" not in {type(step).__name__ for step in train.pipeline.transforms}
+        assert tuple(train.metainfo["flip_indices"]) == skeleton.flip_indices
+        assert build(config).test_cfg["flip_test"] is False
+        # A mirrored car is a car.
+        assert "RandomFlip" in {step["type"] for step in det.train_pipeline}
 
 
 def test_mmpose_scores_with_the_skeletons_sigmas(data: Path, tmp_path: Path) -> None:

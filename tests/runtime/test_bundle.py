@@ -177,7 +177,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "not JSON": (_member("bundle.json", b"{"), "bundle.json: invalid JSON"),
     "not UTF-8": (_member("bundle.json", b'{"made_by": "\xff"}'), "bundle.json: invalid JSON"),
     "deep JSON": (_member("bundle.json", b"[" * 100_000), "bundle.json: invalid JSON: recursion limit exceeded"),
-    "list": (_member("bundle.json", b"[]"), "bundle.json: input should be an object, got []"),
+    "list": (_member("bundle.json", b"[]"), "bundle.json: must be a mapping, a value for each key, got a list"),
     "newer": (_set("posetools_bundle", value=2), "bundle.json: posetools_bundle: input should be 1, got 2"),
     "unknown field": (_set("det", "run", value="sh"), "bundle.json: det.run: extra inputs are not permitted"),
     "no size": (_set("det", "input_size", value=[0, 64]), "bundle.json: det.input_size[0]: input should be greater"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Visibility
 from posetools.core.skeleton import Skeleton
 from posetools.errors import first_names, show_value
@@ -38,15 +39,18 @@ class _Box:
 
 
 def join_categories(
-    document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions
+    document: Mapping[str, Any], categories: Categories, options: ReadOptions
 ) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a document whose objects have their keypoints, and notes; a regular document stays as it is.
 
     Args:
         document: the parsed file; it is not changed.
-        skeleton: its keypoints are searched for among the categories.
+        categories: if there is only one, its keypoints are searched for among the file's categories.
         options: names, and whether to join such keypoints.
     """
+    if len(categories) > 1:
+        return document, ()
+    skeleton = categories.only
     points, ours = _roles(document["categories"], skeleton, options)
     if len(points) < 2:
         return document, ()

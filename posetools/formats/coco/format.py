@@ -22,7 +22,7 @@ Reading
 - Keypoints that are objects with their own categories (E127) are joined by --keypoints-from categories if each is in
   exactly one box of the object's category.
 - --drop-crowds leaves out crowds (``iscrowd`` 1), and counts them.
-- Objects of the skeleton's category are read; --map maps other names to it, --ignore leaves out a category and counts
+- Objects of the data set's categories are read; --map maps other names to it, --ignore leaves out a category and counts
   its objects; any other object is a finding (E301).
 - Keypoints are matched by name to the skeleton's (--map, --ignore). Points that the file does not have
   are not labeled, and neither are those of an object without keypoints.
@@ -37,7 +37,7 @@ Writing
 - ``images/`` and ``{split}_coco.json``. The ids of images, sorted by name, and of objects start at 1 and continue from
   split to split. ``bbox`` is [x, y, width, height] to 1e-9 px, which reads back as the same corners;
   ``keypoints`` are 3K numbers; ``segmentation`` is empty; ``area``, ``iscrowd``, ``num_keypoints`` are always written.
-- One category: the skeleton's, with its id, its keypoints, and its links as 1-based pairs.
+- The categories, each with its id, its skeleton's keypoints, and its links as 1-based pairs.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
+from posetools.formats.coco.declared import declared
 from posetools.formats.coco.read import read_file, shards_of
 from posetools.formats.coco.sources import ImageLookup, TrustedImages, detect, files_of, root_of, without_twins
 from posetools.formats.coco.write import write, write_split
@@ -59,13 +61,13 @@ from posetools.formats.shards import ShardReading, shard_of
 __all__ = ["FORMAT", "detect", "read_split", "shards", "write", "write_split"]
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of COCO files, or of folders with COCO files.
 
     Raises:
         RequestError: a source does not exist or has no COCO file, or an option is invalid.
     """
-    options = settled(skeleton, options)
+    options = settled(categories, options)
     roots: dict[Path, tuple[Path, Path]] = {}
     beside: list[Finding] = []
     for source in sources:
@@ -73,26 +75,28 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         beside += skipped
         for path in files:
             roots.setdefault(path.resolve(), (path, source if source.is_dir() else root_of(path)))
-    readings = [read_file(path, skeleton, options, _lookup(path, root, options)) for path, root in roots.values()]
-    yield from shards_of(readings, skeleton)
-    yield shard_of([], skeleton, beside, files=0)
+    readings = [read_file(path, categories, options, _lookup(path, root, options)) for path, root in roots.values()]
+    yield from shards_of(readings)
+    yield shard_of([], categories, beside, files=0)
 
 
 def _lookup(path: Path, root: Path, options: ReadOptions) -> ImageLookup:
     return ImageLookup(path, root, options.image_roots, trust=options.trust_sizes, needed=options.need_images)
 
 
-def read_split(path: Path, images_folder: Path, skeleton: Skeleton, options: ReadOptions | None = None) -> ReadResult:
+def read_split(
+    path: Path, images_folder: Path, categories: Skeleton | Categories, options: ReadOptions | None = None
+) -> ReadResult:
     """Return one COCO file of a posetools data set, without opening its images.
 
     Args:
         path: the file.
         images_folder: the folder that file names are relative to; symlinks in it may lead anywhere.
-        skeleton: the skeleton of the keypoints.
+        categories: what to read; a skeleton stands for its only category.
         options: other names, and what to ignore; None for neither.
     """
-    lookup = TrustedImages(path, images_folder)
-    return join(shards_of([read_file(path, skeleton, options or ReadOptions(), lookup)], skeleton), skeleton)
+    lookup, wanted = TrustedImages(path, images_folder), Categories.of(categories)
+    return join(shards_of([read_file(path, wanted, options or ReadOptions(), lookup)]), wanted)
 
 
 FORMAT = Format(
@@ -102,6 +106,7 @@ FORMAT = Format(
     signs="a .json file with the lists images, annotations and categories; in a folder: *_coco.json, "
     "annotations/*.json, *.json, or train/*.json and valid/*.json",
     shards=shards,
+    declared=declared,
     write=write,
     reads_urls=True,
 )

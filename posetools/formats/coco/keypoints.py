@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be, show_value
 from posetools.formats.coco.model import Note, drawn_box, raw_place
 from posetools.formats.coco.table import CocoTable
 from posetools.formats.coco.values import MISSING_MARK
-from posetools.formats.labels import is_category
+from posetools.formats.declared import made_order
+from posetools.formats.labels import category_of
 from posetools.formats.options import ReadOptions
 
 # Fractions are at most 1, and a little more for points outside.
@@ -72,16 +74,16 @@ def in_fractions(document: Mapping[str, Any]) -> tuple[Note, ...]:
 
 
 def assume_visible(
-    document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions
+    document: Mapping[str, Any], categories: Categories, options: ReadOptions
 ) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a COCO document in which every keypoint has a visibility, and notes on changes or missing options.
 
     Args:
         document: the parsed file; it is not changed.
-        skeleton: objects of other categories are not changed.
+        categories: objects of other categories are not changed.
         options: names, the order of the keypoints, and whether points are read as visible.
     """
-    numbers = _numbers_of_keypoints(document, skeleton, options)
+    numbers = _numbers_of_keypoints(document, categories, options)
     objects = {i: found for i, entry in enumerate(document["annotations"]) if (found := _values(entry, numbers))}
     pairs = {i: values for i, (values, number) in objects.items() if len(values) == 2 * number}
     triples = {i: values for i, (values, number) in objects.items() if len(values) == 3 * number}
@@ -101,21 +103,23 @@ def assume_visible(
     return {**document, "annotations": annotations}, (("W324", "annotations", message, _VISIBLE_HINT),)
 
 
-def _numbers_of_keypoints(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> dict[int, int]:
-    """Return category id -> number of keypoints, for the skeleton's categories."""
+def _numbers_of_keypoints(document: Mapping[str, Any], categories: Categories, options: ReadOptions) -> dict[int, int]:
+    """Return category id -> number of keypoints, for the data set's categories."""
     numbers: dict[int, int] = {}
     for entry in document["categories"]:
         name, category = (entry.get("name"), entry.get("id")) if isinstance(entry, dict) else (None, None)
-        if not is_category(name, skeleton, options):
+        ours = category_of(name, categories, options)
+        if ours is None:
             continue
         names = options.kpt_order or entry.get("keypoints")
         if isinstance(category, int):
             known = isinstance(names, Sequence) and len(names)
-            numbers[category] = known or _number_of_pairs(document["annotations"], category) or skeleton.num_keypoints
+            numbers[category] = known or number_of_pairs(document["annotations"], category)
+            numbers[category] = numbers[category] or categories[ours].num_keypoints
     return numbers
 
 
-def _number_of_pairs(annotations: Sequence[Any], category: int) -> int:
+def number_of_pairs(annotations: Sequence[Any], category: int) -> int:
     """Return the number of (x, y) pairs in each object of a category without names; 0 if they may not be pairs."""
     found = (entry for entry in annotations if isinstance(entry, dict) and entry.get("category_id") == category)
     lengths = {len(entry["keypoints"]) for entry in found if isinstance(entry.get("keypoints"), list)} - {0}
@@ -160,23 +164,25 @@ def _refusals(annotations: Sequence[Any], pairs: Mapping[int, Any], other: Mappi
 
 
 def name_keypoints(
-    document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions
+    document: Mapping[str, Any], categories: Categories, options: ReadOptions
 ) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a COCO document whose categories name their keypoints, and errors for those that cannot be named.
 
     Args:
         document: the parsed file; it is not changed.
-        skeleton: other categories are not changed.
+        categories: other categories are not changed.
         options: the order of the keypoints, and other names.
     """
-    lengths = _numbers_of_points(document["annotations"])
-    categories: list[Any] = list(document["categories"])
+    lengths = numbers_of_points(document["annotations"])
+    entries: list[Any] = list(document["categories"])
     notes: list[Note] = []
-    if not categories:
-        categories, notes = _only_category(document["annotations"], lengths, skeleton, options.kpt_order)
-    for i, entry in enumerate(categories):
-        if not isinstance(entry, dict) or not is_category(entry.get("name"), skeleton, options):
+    if not entries and len(categories) == 1:
+        entries, notes = _only_category(document["annotations"], lengths, categories.only, options.kpt_order)
+    for i, entry in enumerate(entries):
+        ours = category_of(entry.get("name"), categories, options) if isinstance(entry, dict) else None
+        if ours is None:
             continue
+        skeleton = categories[ours]
         numbers = lengths.get(entry["id"], {}) if isinstance(entry.get("id"), int) else {}
         names = entry.get("keypoints") or []
         if len(numbers) > 1 and not names:
@@ -185,16 +191,17 @@ def name_keypoints(
             continue
         (number,) = numbers
         foreign = len(names) == number and not any(_is_known(name, skeleton, options) for name in names)
-        if len(names) == number and not (foreign and (options.kpt_order is not None or _are_numbered(names))):
+        if len(names) == number and not (foreign and (options.kpt_order is not None or are_numbered(names))):
             continue
         place = raw_place("categories", i, entry)
-        if options.kpt_order is not None and len(options.kpt_order) == number:
-            categories[i] = {**entry, "keypoints": list(options.kpt_order)}
+        order = options.kpt_order or (() if names else made_order(number, skeleton, options))
+        if order and len(order) == number:
+            entries[i] = {**entry, "keypoints": list(order)}
             if foreign:
                 notes.append(("W336", place, f"keypoints are named {_shown(names)}: renamed by --kpt-order", _ORDERED))
         else:
             notes.append(_unnamed(place, number, names, skeleton, options.kpt_order))
-    return {**document, "categories": categories}, tuple(notes)
+    return {**document, "categories": entries}, tuple(notes)
 
 
 def _only_category(
@@ -225,7 +232,7 @@ def _is_known(name: Any, skeleton: Skeleton, options: ReadOptions) -> bool:
     return not isinstance(name, str) or options.names.get(name, name) in skeleton.index or name in options.ignore
 
 
-def _are_numbered(names: Sequence[str]) -> bool:
+def are_numbered(names: Sequence[str]) -> bool:
     """Return whether names only count: 0, 1, 2 or kp_1, kp_2, kp_3."""
     numbered = [re.fullmatch(r"(\D*)(\d{1,9})", name) for name in names]
     found = [(match[1], int(match[2])) for match in numbered if match]
@@ -237,7 +244,7 @@ def _shown(names: Sequence[Any]) -> str:
     return ", ".join(map(show_value, names[:_SHOWN_PLACES])) + ", ..." * (len(names) > _SHOWN_PLACES)
 
 
-def _numbers_of_points(annotations: Sequence[Any]) -> Mapping[int, Mapping[int, int]]:
+def numbers_of_points(annotations: Sequence[Any]) -> Mapping[int, Mapping[int, int]]:
     """Return category id -> number of keypoints -> number of objects, where all values come in threes."""
     found: dict[int, Counter[int]] = {}
     odd: set[int] = set()

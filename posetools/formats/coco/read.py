@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Image, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import DECIMALS, Floats, Ints, xyxy_from_xywh
 from posetools.core.place import Origins
-from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be, quoted
 from posetools.files.disk import read_json
 from posetools.files.urls import heads
@@ -47,19 +47,21 @@ _SHOWN_PLACES = 5
 
 
 class KeypointColumns(NamedTuple):
-    """The mapping of a category's keypoints to the skeleton's.
+    """The mapping of a category's keypoints to the Dataset's columns.
 
     Attributes:
         number: how many keypoints the category has.
         source: indices in the category.
-        target: indices in the skeleton, one for each in ``source``.
+        target: columns of the Dataset, one for each in ``source``.
         ignored: index in the category -> name, for those left out on purpose.
+        category_id: the category's id in the Dataset.
     """
 
     number: int
     source: Ints
     target: Ints
     ignored: Mapping[int, str]
+    category_id: int
 
 
 @dataclass(eq=False)
@@ -68,9 +70,10 @@ class Reading:
 
     Attributes:
         table: the file as columns.
+        categories: the categories to read.
         split: the split that its name declares, or None.
         images: row in ``table.images`` -> the image, for usable images.
-        columns: category id -> its keypoints, for the skeleton's categories.
+        columns: category id in the file -> its keypoints, for the categories to read.
         findings: errors and warnings.
         ignored: label -> how many were left out on purpose.
         ignored_ids: the ids of the categories left out on purpose.
@@ -80,6 +83,7 @@ class Reading:
     """
 
     table: CocoTable
+    categories: Categories
     split: str | None
     images: dict[int, FoundImage] = field(default_factory=dict)
     columns: dict[int, KeypointColumns] = field(default_factory=dict)
@@ -95,12 +99,12 @@ class Reading:
         self.findings.append(Finding(code, str(self.table.path), place, message, hint))
 
 
-def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Lookup) -> Reading:
+def read_file(path: Path, categories: Categories, options: ReadOptions, lookup: Lookup) -> Reading:
     """Return the content of one COCO file.
 
     Args:
         path: the file.
-        skeleton: the skeleton that keypoints are mapped to, by name.
+        categories: what to read; keypoints are mapped by name.
         options: names, what to ignore, where boxes come from, and the progress listener.
         lookup: finds the images.
     """
@@ -108,29 +112,29 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
         document = read_json(path)
     except InputError as exc:
         table = unreadable_table(path, exc)
-        return Reading(table, None, findings=list(table.findings))
+        return Reading(table, categories, None, findings=list(table.findings))
     if isinstance(document, dict) and document.get("categories") is None and "annotations" in document:
         document = {**document, "categories": []}
     if not has_lists(document):
         table = table_from(document, path)
-        return Reading(table, None, findings=list(table.findings))
+        return Reading(table, categories, None, findings=list(table.findings))
     strict = clean_table(document, path)
     measured: dict[int, FoundImage | Finding] = {}
     taken: tuple[Note, ...] = ()
     original = document
     if strict is None or has_marks(strict):
         document, taken = plain_values(document, partial(_measure, lookup, measured))
-    document, settled = _settled(document, skeleton, options, complete=strict is not None and has_visibility(strict))
+    document, settled = _settled(document, categories, options, complete=strict is not None and has_visibility(strict))
     refused = [note for note in settled if note[0].startswith("E")]
     if refused:
         # Without its keypoints, the file's images must not count as images without objects.
         findings = [Finding(code, str(path), place, message, hint) for code, place, message, hint in refused]
-        return Reading(table_from({name: [] for name in LISTS}, path), None, findings=findings)
-    prepared = prepare(document, skeleton, options)
+        return Reading(table_from({name: [] for name in LISTS}, path), categories, None, findings=findings)
+    prepared = prepare(document, categories, options)
     # Unchanged entries are not checked twice.
     kept = strict is not None and _has_same_entries(prepared.document, original)
     table = strict if strict and kept else table_from(prepared.document, path, reading=True)
-    reading = Reading(table, split_of(path), ignored=prepared.ignored, ignored_ids=prepared.ignored_ids)
+    reading = Reading(table, categories, split_of(path), ignored=prepared.ignored, ignored_ids=prepared.ignored_ids)
     reading.drop_crowds = options.drop_crowds
     reading.measured = measured
     _take_refused(reading, prepared)
@@ -138,31 +142,31 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
         reading.add(code, place, message, hint)
     for place, category in table.categories.items():
         if category.id in prepared.ours and category.id not in reading.columns:
-            reading.columns[category.id] = _columns(category, place, skeleton, options, reading)
+            reading.columns[category.id] = _columns(category, place, prepared.ours[category.id], options, reading)
     _find_images(reading, options, lookup)
     _leave_unlabeled(reading, prepared.document)
     return reading
 
 
 def _settled(
-    document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions, *, complete: bool
+    document: Mapping[str, Any], categories: Categories, options: ReadOptions, *, complete: bool
 ) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a document whose objects have named keypoints with visibility, and notes on changes or missing options.
 
     Args:
         document: the parsed file.
-        skeleton: the skeleton.
+        categories: the categories to read.
         options: the user's options.
         complete: whether every keypoint is known to have a visibility.
     """
     if fractions := in_fractions(document):
         return document, fractions
-    document, joined = join_categories(document, skeleton, options)
-    document, seen = (document, ()) if complete else assume_visible(document, skeleton, options)
+    document, joined = join_categories(document, categories, options)
+    document, seen = (document, ()) if complete else assume_visible(document, categories, options)
     if any(code.startswith("E") for code, *_ in seen):
         # The number of keypoints is not known yet.
         return document, (*joined, *seen)
-    document, unnamed = name_keypoints(document, skeleton, options)
+    document, unnamed = name_keypoints(document, categories, options)
     return document, (*joined, *seen, *unnamed)
 
 
@@ -194,11 +198,11 @@ def _measure(
     return None if found.size == UNKNOWN_SIZE else found.size
 
 
-def shards_of(readings: Sequence[Reading], skeleton: Skeleton) -> Iterator[ShardReading]:
+def shards_of(readings: Sequence[Reading]) -> Iterator[ShardReading]:
     """Yield the reading of each file; an image that is listed twice is left out of all."""
     _refuse_doubles(readings)
     for reading in readings:
-        dataset = _dataset(reading, skeleton)
+        dataset = _dataset(reading)
         images = [(int(reading.table.images.ids[row]), reading.images[row]) for row in sorted(reading.images)]
         sources = [ImageSource(str(reading.table.path), str(found.path), found.origin, 0) for _, found in images]
         broken = [str(found.path) for number, found in images if number in reading.broken]
@@ -225,9 +229,10 @@ def _take_refused(reading: Reading, prepared: PreparedDocument) -> None:
 
 
 def _columns(
-    category: CocoCategory, place: str, skeleton: Skeleton, options: ReadOptions, reading: Reading
+    category: CocoCategory, place: str, category_id: int, options: ReadOptions, reading: Reading
 ) -> KeypointColumns:
-    """Return how the file's keypoints map to the skeleton's; unknown names become findings."""
+    """Return how the file's keypoints map to the Dataset's columns; unknown names become findings."""
+    skeleton, columns = reading.categories[category_id], reading.categories.columns[category_id]
     source: dict[int, int] = {}
     ignored: dict[int, str] = {}
     file = str(reading.table.path)
@@ -251,8 +256,9 @@ def _columns(
     return KeypointColumns(
         number=len(category.keypoints or ()),
         source=np.array(list(source.values()), dtype=np.int64),
-        target=np.array(list(source), dtype=np.int64),
+        target=columns[list(source)],
         ignored=ignored,
+        category_id=category_id,
     )
 
 
@@ -310,31 +316,32 @@ def _refuse_doubles(readings: Sequence[Reading]) -> None:
             del reading.images[row]
 
 
-def _dataset(reading: Reading, skeleton: Skeleton) -> Dataset:
+def _dataset(reading: Reading) -> Dataset:
     """Return the images and objects of a file; unreadable ones become findings."""
     table, listed = reading.table.annotations, sorted(reading.images.items())
     index_of, images = {row: index for index, (row, _) in enumerate(listed)}, reading.table.image_rows()
-    keypoints = _keypoints(reading, skeleton)
-    rows = np.array(list(_usable_rows(reading, skeleton, images, keypoints)), dtype=np.int64)
+    keypoints = _keypoints(reading)
+    rows = np.array(list(_usable_rows(reading, images, keypoints)), dtype=np.int64)
     image_index = np.array([index_of[image] for image in images[rows].tolist()], dtype=np.int64)
     by_image = np.argsort(image_index, kind="stable")
     rows, file = rows[by_image], str(reading.table.path)
-    points = np.array([keypoints[row] for row in rows.tolist()]).reshape(len(rows), skeleton.num_keypoints, 3)
+    points = np.array([keypoints[row] for row in rows.tolist()]).reshape(len(rows), reading.categories.num_keypoints, 3)
     points[points[:, :, 2] == Visibility.NOT_LABELED] = 0
+    own = {number: columns.category_id for number, columns in reading.columns.items()}
     return Dataset(
-        skeleton=skeleton,
+        categories=reading.categories,
         images=tuple(Image(found.name, *found.size, found.path, reading.split) for _, found in listed),
         boxes=xyxy_from_xywh(table.bbox)[rows].round(DECIMALS),
         keypoints=points,
         areas=table.areas[rows].astype(np.float64),
         iscrowd=table.iscrowd[rows].astype(np.bool_),
-        category_ids=np.full(len(rows), skeleton.category.id, dtype=np.int64),
+        category_ids=np.array([own[number] for number in table.category_ids[rows].tolist()], dtype=np.int64),
         image_index=image_index[by_image],
         origins=Origins((file,) * len(rows), tuple(str(table.place(row)) for row in rows.tolist())),
     )
 
 
-def _usable_rows(reading: Reading, skeleton: Skeleton, images: Ints, keypoints: Mapping[int, Floats]) -> Iterator[int]:
+def _usable_rows(reading: Reading, images: Ints, keypoints: Mapping[int, Floats]) -> Iterator[int]:
     """Yield the usable objects; the others become findings, unless they already are."""
     table = reading.table.annotations
     for row in range(len(table)):
@@ -346,14 +353,14 @@ def _usable_rows(reading: Reading, skeleton: Skeleton, images: Ints, keypoints: 
                 message = must_be("image_id", "the id of an entry in images", int(table.image_ids[row]))
                 reading.add("E110", table.place(row), message, "add the image to images, or remove the annotation")
         elif int(table.category_ids[row]) not in reading.columns:
-            reading.findings += _category_problem(reading, row, skeleton.category.name)
+            reading.findings += _category_problem(reading, row)
             reading.broken.add(int(table.image_ids[row]))
         elif row in keypoints:
             yield row
 
 
-def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
-    """Return row -> (K, 3) keypoints in the skeleton's order; a wrong length or visibility becomes a finding."""
+def _keypoints(reading: Reading) -> dict[int, Floats]:
+    """Return row -> (K, 3) keypoints in the Dataset's columns; a wrong length or visibility becomes a finding."""
     table = reading.table.annotations
     usable: dict[int, Floats] = {}
     stray = 0
@@ -372,7 +379,7 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
         points[filled] = table.points(rows[filled], columns.number)
         for index, label in columns.ignored.items():
             reading.ignored[label] += int(np.isin(points[:, index, 2], LABELED_VALUES).sum())
-        mapped = np.zeros((len(rows), skeleton.num_keypoints, 3))
+        mapped = np.zeros((len(rows), reading.categories.num_keypoints, 3))
         mapped[:, columns.target] = points[:, columns.source]
         stray += int(((mapped[:, :, 2] == 0) & (mapped[:, :, :2] != 0).any(axis=2)).sum())
         bad = ~np.isin(points[:, :, 2], (0, 1, 2)).all(axis=1)
@@ -403,14 +410,16 @@ def _lengths(reading: Reading, rows: Ints, number: int) -> None:
         reading.add("E106", places[0], message, "the category defines the number of keypoints")
 
 
-def _category_problem(reading: Reading, row: int, category: str) -> Iterator[Finding]:
+def _category_problem(reading: Reading, row: int) -> Iterator[Finding]:
     """Yield the finding on an object of another category; the finding of an unreadable category covers its objects."""
     table, number = reading.table.annotations, int(reading.table.annotations.category_ids[row])
     place, file = table.place(row), str(reading.table.path)
     named = [each for each in reading.table.categories.values() if each.id == number]
     if named:
-        rule = f"the skeleton's category {category!r}"
-        found = unknown_label(named[0].name, (category,), file=file, place=place, field="category", rule=rule)
+        rule = f"the skeleton's category {reading.categories.told}"
+        found = unknown_label(
+            named[0].name, tuple(reading.categories.ids), file=file, place=place, field="category", rule=rule
+        )
         yield replace(found, of="rectangle", points=tuple(named[0].keypoints or ()))
     elif number not in reading.table.category_ids:
         message = must_be("category_id", "the id of an entry in categories", number)

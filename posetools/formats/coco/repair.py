@@ -17,16 +17,17 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard
 
 import numpy as np
 
+from posetools.core.categories import Categories
+from posetools.core.coco_document import links_of
 from posetools.core.geometry import DECIMALS, MAX_COORDINATE, xywh_from_xyxy
 from posetools.core.place import Origin
-from posetools.core.skeleton import Skeleton
 from posetools.errors import show_value
 from posetools.formats.coco.model import (
     LABELED_VALUES,
@@ -41,7 +42,7 @@ from posetools.formats.coco.model import (
     raw_place,
 )
 from posetools.formats.joining.made_boxes import MARGIN_HINT, BoxCompletion, ThinBox, box_round, complete
-from posetools.formats.labels import is_category
+from posetools.formats.labels import category_of
 from posetools.formats.options import ReadOptions
 from posetools.formats.reading import Corners
 
@@ -192,15 +193,12 @@ def _clipped(entry: _Entry, sizes: Mapping[int, tuple[int, int]]) -> _Entry:
 def _category(entry: Any, position: int, repairs: list[Repair]) -> Any:
     if not isinstance(entry, dict):
         return entry
-    edges, names = entry.get("skeleton"), entry.get("keypoints")
-    if not isinstance(edges, list) or not isinstance(names, list) or not all(_is_pair(edge) for edge in edges):
-        return entry
-    indices = [index for edge in edges for index in edge]
-    if 0 not in indices or min(indices) < 0 or max(indices) >= len(names):
+    links = links_of(entry)
+    if links is None or not any(0 in edge for edge in entry["skeleton"]):
         return entry
     place = raw_place("categories", position, entry)
     repairs.append(Repair("E114", place, "skeleton: 1 added to every index of the 0-based edges"))
-    return {**entry, "skeleton": [[a + 1, b + 1] for a, b in edges]}
+    return {**entry, "skeleton": [[a + 1, b + 1] for a, b in links]}
 
 
 def _is_size(value: Any) -> TypeGuard[int]:
@@ -218,17 +216,13 @@ def _are_numbers(values: list[Any]) -> bool:
     return plain and max(map(abs, values), default=0) <= MAX_COORDINATE**2
 
 
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(type(index) is int for index in value)
-
-
 @dataclass(frozen=True, slots=True)
 class PreparedDocument:
     """A prepared document.
 
     Attributes:
         document: the document, changed.
-        ours: the ids of the skeleton's categories.
+        ours: the id in the file of each category that is read -> its id in the data set.
         ignored_ids: the ids of the categories left out on purpose.
         ignored: the category's name -> its number of objects.
         left_out: the indices of these objects in the file's list.
@@ -236,22 +230,23 @@ class PreparedDocument:
     """
 
     document: Mapping[str, Any]
-    ours: frozenset[int]
+    ours: Mapping[int, int]
     ignored_ids: frozenset[int]
     ignored: Counter[str]
     left_out: frozenset[int]
     notes: tuple[Note, ...]
 
 
-def prepare(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> PreparedDocument:
+def prepare(document: Mapping[str, Any], categories: Categories, options: ReadOptions) -> PreparedDocument:
     """Return a COCO document prepared for the models; the argument is not changed."""
     names = dict(_categories(document))
-    ours = frozenset(i for i, name in names.items() if is_category(name, skeleton, options))
+    found = {i: category_of(name, categories, options) for i, name in names.items()}
+    ours = {i: number for i, number in found.items() if number is not None}
     ignored_names = {i: name for i, name in names.items() if i not in ours and name in options.ignore}
     places: dict[int, str] = {}
     ignored = Counter[str]()
     for i, entry in enumerate(document["annotations"]):
-        if _category_of(entry) in ignored_names:
+        if _category_id(entry) in ignored_names:
             places[i] = raw_place("annotations", i, entry)
             ignored[ignored_names[entry["category_id"]]] += 1
         elif options.drop_crowds and isinstance(entry, dict) and entry.get("iscrowd") == 1:
@@ -288,12 +283,12 @@ def _categories(document: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
             yield entry["id"], entry["name"]
 
 
-def _category_of(entry: Any) -> int | None:
+def _category_id(entry: Any) -> int | None:
     number = entry.get("category_id") if isinstance(entry, dict) else None
     return number if isinstance(number, int) else None
 
 
-def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOptions) -> tuple[Any, list[Note]]:
+def _fill(document: Mapping[str, Any], ours: Container[int], options: ReadOptions) -> tuple[Any, list[Note]]:
     """Give every object keypoints (none labeled), and a box from keypoints if requested."""
     filled: list[Any] = list(document["annotations"])
     bare = [i for i, entry in enumerate(filled) if isinstance(entry, dict) and "keypoints" not in entry]
@@ -301,7 +296,7 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
         filled[i] = {"keypoints": [], "num_keypoints": 0, **filled[i]}
     notes: list[Note] = []
     outlines = {i: box for i, entry in enumerate(filled) if (box := _outline(entry))}
-    mine = [i for i in outlines if _category_of(filled[i]) in ours]
+    mine = [i for i in outlines if _category_id(filled[i]) in ours]
     message = "bbox set to the upright extent of the segmentation in {} without one"
     notes += _done(filled, mine, message, "the source is not changed")
     _set_boxes(filled, outlines)
@@ -309,11 +304,11 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
         sizes = image_sizes(document)
         boxes = {i: box for i, entry in enumerate(filled) if (box := _box_of(entry, sizes, options))}
         notes += _complete(filled, boxes, sizes, ours)
-        mine = [i for i in boxes if _category_of(filled[i]) in ours and filled[i].get("bbox")]
+        mine = [i for i in boxes if _category_id(filled[i]) in ours and filled[i].get("bbox")]
         message = "bbox without a size was replaced by one from keypoints in {}"
         notes += _done(filled, mine, message, "the source is not changed")
         _set_boxes(filled, boxes)
-    mine = [i for i in bare if _category_of(filled[i]) in ours]
+    mine = [i for i in bare if _category_id(filled[i]) in ours]
     message = f"no labeled keypoints in {len(mine)} objects without any"
     notes += _done(filled, mine, message, "they only train the detector")
     return {**document, "annotations": filled}, notes
@@ -366,7 +361,7 @@ def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptio
 
 
 def _complete(
-    entries: Sequence[Any], boxes: dict[int, Corners], sizes: Mapping[int, tuple[int, int]], ours: frozenset[int]
+    entries: Sequence[Any], boxes: dict[int, Corners], sizes: Mapping[int, tuple[int, int]], ours: Container[int]
 ) -> Iterator[Note]:
     """Give each ThinBox among the boxes (index of an entry -> its box) its size; yield the note on the skeleton's."""
     thin: dict[int, list[int]] = {}
@@ -390,7 +385,7 @@ def _complete(
     for image, rows in thin.items():
         completed, given, by_others = complete([*(boxes[i] for i in rows), *own[image]], sizes[image])
         boxes.update(zip(rows, completed, strict=False))
-        told = [i for i in rows if _category_of(entries[i]) in ours]
+        told = [i for i in rows if _category_id(entries[i]) in ours]
         if told:
             place = raw_place("annotations", told[0], entries[told[0]])
             more = BoxCompletion(len(told), len(told) if by_others else 0, min(given), max(given), Origin("", place))
@@ -411,12 +406,12 @@ def _has_image(entry: Mapping[str, Any]) -> bool:
     return isinstance(entry.get("image_id"), int)
 
 
-def _not_carried(document: Mapping[str, Any], ours: frozenset[int]) -> Iterator[Note]:
+def _not_carried(document: Mapping[str, Any], ours: Container[int]) -> Iterator[Note]:
     """Yield one note on all keys that a Dataset cannot hold."""
     counts = Counter[str]()
     for kind, model in (("annotations", CocoAnnotation), ("images", CocoImage)):
         for entry in document[kind]:
-            if isinstance(entry, dict) and (kind == "images" or _category_of(entry) in ours):
+            if isinstance(entry, dict) and (kind == "images" or _category_id(entry) in ours):
                 extra = entry.keys() - model.model_fields.keys()
                 counts.update(f"{kind}.{key}" for key in extra)
                 counts.update(["annotations.segmentation"] if entry.get("segmentation") else [])

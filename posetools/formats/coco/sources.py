@@ -187,7 +187,16 @@ def image_folders(path: Path) -> tuple[Path, ...]:
         names = dict.fromkeys(name for name in (re.split(r"[_\-. ]", path.stem)[-1], split_in(path.stem)) if name)
         folders += [root / IMAGES, root]
         folders += [folder / name for folder in (root / IMAGES, root) for name in names]
+        folders += _only_folder(root)
     return tuple(folders)
+
+
+def _only_folder(root: Path) -> list[Path]:
+    """Return the only folder next to ``annotations/``, whatever its name (AP-10K: ``data/``)."""
+    if is_url(root) or not root.is_dir():
+        return []
+    found = [root / entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name != ANNOTATIONS]
+    return found if len(found) == 1 else []
 
 
 def split_in(stem: str) -> str | None:

@@ -101,13 +101,15 @@ class _Text:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the file: one line per entry of a list."""
-        skeleton = self._split.skeleton
-        info = {"description": f"{skeleton.name} keypoints", "version": "1.0"}
+        skeletons = self._split.categories.skeletons
+        named = ", ".join(dict.fromkeys(skeleton.name for skeleton in skeletons))
+        info = {"description": f"{named} keypoints", "version": "1.0"}
         yield b'{\n"info": ' + _ENCODER.encode(info) + b',\n"licenses": [],\n"images": ['
         yield from _listed(self._images())
         yield b'],\n"annotations": ['
         yield from _listed(self._annotations())
-        yield b'],\n"categories": [\n' + _ENCODER.encode(category_entry(skeleton)) + b"\n]\n}\n"
+        entries = b",\n".join(_ENCODER.encode(category_entry(skeleton)) for skeleton in skeletons)
+        yield b'],\n"categories": [\n' + entries + b"\n]\n}\n"
 
     def _images(self) -> Iterator[list[_ImageLine]]:
         images = self._split.images
@@ -136,8 +138,19 @@ def _columns(dataset: Dataset, first_image: int) -> tuple[Iterable[Any], ...]:
         dataset.areas.tolist(),
         dataset.iscrowd.astype(np.int64).tolist(),
         dataset.num_labeled.tolist(),
-        keypoints.reshape(len(dataset), 3 * dataset.skeleton.num_keypoints).tolist(),
+        _own_keypoints(dataset, keypoints),
     )
+
+
+def _own_keypoints(dataset: Dataset, keypoints: Any) -> list[list[float]]:
+    """Return the flat keypoints of each object's own category, from (N, K, 3) of all columns."""
+    own: list[list[float]] = [[]] * len(dataset)
+    for category, columns in dataset.categories.columns.items():
+        rows = np.flatnonzero(dataset.category_ids == category)
+        flat = keypoints[np.ix_(rows, columns)].reshape(len(rows), 3 * len(columns)).tolist()
+        for row, values in zip(rows.tolist(), flat, strict=True):
+            own[row] = values
+    return own
 
 
 def _listed(batches: Iterable[Sequence[msgspec.Struct]]) -> Iterator[bytes]:

@@ -29,12 +29,15 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, Place, RequestError, must_be
 from posetools.files.disk import read_bytes
+from posetools.formats.custom.declared import declared_by
 from posetools.formats.custom.mapping import TableMapping, read_mapping
 from posetools.formats.custom.objects import CustomRow, RowsOfImage
+from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
 from posetools.formats.labels import settled
 from posetools.formats.options import ReadOptions
@@ -46,7 +49,7 @@ _TABLE_SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
 _SPLIT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of these tables, or of the tables in these folders.
 
     Raises:
@@ -56,10 +59,10 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     if options.mapping is None:
         raise RequestError("--mapping FILE.toml must be given with format custom, got none")
     mapping = read_mapping(options.mapping)
+    skeleton = categories.only
     _check_names(mapping, options.mapping, skeleton, options)
-    options = settled(skeleton, replace(options, names={**mapping.names, **options.names}))
-    suffixes = _TABLE_SUFFIXES[mapping.file]
-    files, _ = list_sources(sources, lambda path: path.suffix.lower() in suffixes, f"{' or '.join(suffixes)} files")
+    options = settled(categories, replace(options, names={**mapping.names, **options.names}))
+    files = _files(sources, mapping)
     if not mapping.has_visibility and not options.assume_visible:
         raise RequestError(
             f"{options.mapping}: visibility must be a column of the points, got none",
@@ -70,7 +73,28 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     for done, source in enumerate(files, start=1):
         readings += _read_file(source, mapping, opener, skeleton, options)
         options.progress("reading tables", done, len(files))
-    yield shard_of(readings, skeleton, files=len(files))
+    yield shard_of(readings, categories, files=len(files))
+
+
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that tables declare (declared.py); unreadable tables are left to the reader.
+
+    Raises:
+        RequestError: a source does not exist or holds no table, or a label is in doubt.
+        InputError: the mapping breaks a rule.
+    """
+    if options.mapping is None:
+        return ()
+    mapping = read_mapping(options.mapping)
+    files = _files(sources, mapping)
+    tables = []
+    for source in files:
+        try:
+            tables.append(_rows(source.file, mapping, []))
+        except (UnicodeDecodeError, InputError, csv.Error):
+            continue
+    options = replace(options, names={**mapping.names, **options.names})
+    return declared_by(tables, mapping, options, str(files[0].file))
 
 
 FORMAT = Format(
@@ -79,8 +103,14 @@ FORMAT = Format(
     detect=lambda _: False,
     signs="never auto-detected: --from custom --mapping FILE.toml",
     shards=shards,
+    declared=declared,
     lacks=frozenset({"splits"}),
 )
+
+
+def _files(sources: Sequence[Path], mapping: TableMapping) -> list[SourceFile]:
+    suffixes = _TABLE_SUFFIXES[mapping.file]
+    return list_sources(sources, lambda path: path.suffix.lower() in suffixes, f"{' or '.join(suffixes)} files")[0]
 
 
 def _check_names(mapping: TableMapping, path: Path, skeleton: Skeleton, options: ReadOptions) -> None:
@@ -103,8 +133,7 @@ def _read_file(
     file = str(source.file)
     findings: list[Finding] = []
     try:
-        text = read_bytes(source.file).decode("utf-8-sig" if mapping.encoding == "utf-8" else mapping.encoding)
-        rows = list(_csv_rows(text, mapping) if mapping.file == "csv" else _json_rows(text, file, findings))
+        rows = _rows(source.file, mapping, findings)
     except UnicodeDecodeError as exc:
         problem = f"text must be {mapping.encoding}, as the mapping says, got another encoding at byte {exc.start}"
         return [FileReading(source.file, findings=[Finding("E310", file, "", problem, "set encoding in the mapping")])]
@@ -132,6 +161,16 @@ def _read_file(
     ]
     findings += [Finding("W324", file, "", f"{what} ({times})") for what, times in sorted(repaired.items())]
     return [*readings, FileReading(source.file, findings=findings)]
+
+
+def _rows(file: Path, mapping: TableMapping, findings: list[Finding]) -> list[CustomRow]:
+    """Return the rows of a table, and add findings on those that cannot be read.
+
+    Raises:
+        UnicodeDecodeError, InputError, csv.Error: the table cannot be read.
+    """
+    text = read_bytes(file).decode("utf-8-sig" if mapping.encoding == "utf-8" else mapping.encoding)
+    return list(_csv_rows(text, mapping) if mapping.file == "csv" else _json_rows(text, str(file), findings))
 
 
 def _csv_rows(text: str, mapping: TableMapping) -> Iterator[CustomRow]:

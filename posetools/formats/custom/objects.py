@@ -245,7 +245,7 @@ class RowsOfImage:
             if self.options.box_from == "keypoints":
                 hint = "correct the row: none of its labeled points is in the image"
             self._find("E306", one.place, must_be("an object", "one with a box", "none"), hint)
-        return Row(box, points, one.place) if box else None
+        return Row(box, points, one.place, self.skeleton.category.id) if box else None
 
     def _refuse_twice(self, keypoint: int, places: Sequence[str]) -> None:
         name = self.skeleton.names[keypoint]

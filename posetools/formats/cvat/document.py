@@ -60,18 +60,29 @@ def parse_document(data: bytes, file: str) -> tuple[list[CvatImage], list[Findin
         data: the file's content.
         file: its name, for the findings.
     """
+    root = parse_root(data, file)
+    return ([], [root]) if isinstance(root, Finding) else images_in(root, file)
+
+
+def parse_root(data: bytes, file: str) -> Element | Finding:
+    """Return the root of a CVAT file, or the finding that says why it cannot be read."""
     try:
-        root = fromstring(data, forbid_dtd=True)
+        root: Element = fromstring(data, forbid_dtd=True)
     except ParseError as exc:
         line, column = exc.position
         place = f"line {line}, column {column + 1}"
-        return [], [Finding("E310", file, place, f"is not valid XML: {ErrorString(exc.code)}", _EXPORT_IMAGES)]
+        return Finding("E310", file, place, f"is not valid XML: {ErrorString(exc.code)}", _EXPORT_IMAGES)
     except (DefusedXmlException, LookupError, ValueError) as exc:
         problem = f"must be XML in a known encoding without a document type, got {type(exc).__name__}"
-        return [], [Finding("E310", file, "", problem, _EXPORT_IMAGES)]
+        return Finding("E310", file, "", problem, _EXPORT_IMAGES)
     if root.tag != "annotations":
         rule = "a CVAT file: an annotations element with image elements"
-        return [], [Finding("E310", file, "", must_be("the file", rule, root.tag), _EXPORT_IMAGES)]
+        return Finding("E310", file, "", must_be("the file", rule, root.tag), _EXPORT_IMAGES)
+    return root
+
+
+def images_in(root: Element, file: str) -> tuple[list[CvatImage], list[Finding]]:
+    """Return the images of a CVAT document, and findings on what cannot be read."""
     repairs = Counter[str]()
     tracks, entries = len(root.findall("track")), root.findall("image")
     if tracks and entries:

@@ -37,18 +37,20 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Image, Split
 from posetools.core.findings import Finding
 from posetools.core.folder import IMAGES
-from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be
 from posetools.files.disk import Transfer, transfer, unmarked
 from posetools.files.walking import files_to_detect
 from posetools.formats.coco.sources import ImageLookup, split_in
+from posetools.formats.cvat.declared import declared_in
 from posetools.formats.cvat.document import parse_document, told_missing
 from posetools.formats.cvat.model import CvatImage
 from posetools.formats.cvat.shapes import ImageShapes
 from posetools.formats.cvat.write import ANNOTATIONS_XML, box_label, document_text, image_name
+from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
 from posetools.formats.joined import not_carried, repaired
 from posetools.formats.joining.shape_labels import Labels
@@ -81,17 +83,18 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return _is_xml(path) and _is_cvat(path)
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of the CVAT files in these folders (or of these files).
 
     Raises:
         RequestError: a source is missing or has no CVAT file, or an option does not apply.
     """
-    options = settled(skeleton, options)
-    labels = Labels.of(skeleton, options)
-    box_names = {box_label(skeleton): skeleton.category.name, **labels.names}
-    labels = replace(labels, names=LabelNames(box_names, frozenset(skeleton.names)))
-    files, image_files = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
+    options = settled(categories, options)
+    labels = Labels.of(categories, options)
+    named = [(skeleton.category.name, skeleton) for skeleton in categories.skeletons]
+    box_names = {**{box_label(skeleton): name for name, skeleton in named}, **labels.names}
+    labels = replace(labels, names=LabelNames(box_names, frozenset(categories.names)))
+    files, image_files = _files(sources)
     entries: list[tuple[EntryReading, CvatImage]] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
@@ -105,7 +108,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
             findings += missing
         for reading, image in opened:
             if reading.image is not None:
-                parts = ImageShapes(str(source.file), image, skeleton, labels, dropped=dropped, repairs=repairs)
+                parts = ImageShapes(str(source.file), image, categories, labels, dropped=dropped, repairs=repairs)
                 reading = _read_image(reading, parts, options)
             entries.append((EntryReading(reading, image.place), image))
         findings += [*repaired(source.file, repairs), *not_carried(source.file, dropped)]
@@ -113,7 +116,16 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     readings = settle_doubles([entry for entry, _ in entries])
     readings = _with_tasks(readings, [image.task for _, image in entries])
     findings += without_entry(image_files, readings, "a CVAT file")
-    yield shard_of(readings, skeleton, findings, files=len(files))
+    yield shard_of(readings, categories, findings, files=len(files))
+
+
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that the CVAT files declare (declared.py).
+
+    Raises:
+        RequestError: a source is missing or has no CVAT file, or a label is in doubt.
+    """
+    return declared_in([source.file for source in _files(sources)[0]], options)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -141,9 +153,14 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="an .xml file with the element annotations, of CVAT for images 1.1",
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"areas", "pairs", "sigmas"}),
 )
+
+
+def _files(sources: Sequence[Path]) -> tuple[list[SourceFile], list[Path]]:
+    return list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
 
 
 def _is_xml(path: Path) -> bool:
@@ -207,9 +224,9 @@ def _lost(image: CvatImage) -> str:
 def _read_image(reading: FileReading, parts: ImageShapes, options: ReadOptions) -> FileReading:
     parts.sort()
     reading = replace(reading, findings=[*reading.findings, *parts.findings], ignored=parts.ignored)
-    place, skeleton, labels = parts.image.place, parts.skeleton, parts.labels
+    place, categories, labels = parts.image.place, parts.categories, parts.labels
     return read_shapes(
-        reading, parts.shapes, place, skeleton=skeleton, labels=labels, options=options, wording=_CVAT_WORDING
+        reading, parts.shapes, place, categories=categories, labels=labels, options=options, wording=_CVAT_WORDING
     )
 
 

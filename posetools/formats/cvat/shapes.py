@@ -13,8 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding
-from posetools.core.skeleton import Skeleton
 from posetools.errors import Place, must_be
 from posetools.formats.cvat.model import (
     BadElement,
@@ -25,7 +25,6 @@ from posetools.formats.cvat.model import (
     CvatShape,
     CvatValue,
     Mask,
-    OtherElement,
     PointSet,
 )
 from posetools.formats.joining.label_hints import Advice
@@ -65,7 +64,7 @@ class ImageShapes:
     Attributes:
         file: the file's name, for findings.
         image: the image's entry.
-        skeleton: the skeleton.
+        categories: the categories, each with its skeleton.
         labels: how labels are read.
         shapes: for labelme's rules to join.
         findings: on all that these rules do not check.
@@ -76,7 +75,7 @@ class ImageShapes:
 
     file: str
     image: CvatImage
-    skeleton: Skeleton
+    categories: Categories
     labels: Labels
     shapes: list[PlacedShape] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -118,8 +117,8 @@ class ImageShapes:
         elif isinstance(value, BadElement):
             place = Place.field(place, value.field)
             self.findings.append(Finding("E311", self.file, place, value.problem, "correct the skeleton in CVAT"))
-        elif self.labels.read(value.label).name != self.labels.category:
-            rule = f"the category {self.labels.category!r}"
+        elif self.labels.read(value.label).name not in self.categories.ids:
+            rule = f"the category {self.categories.told}"
             parts = tuple(part.value.label for part in shape.parts if part.value.label)
             self.findings.append(
                 replace(self._unknown_skeleton(value.label, place, rule), of="rectangle", points=parts, ways="")
@@ -132,15 +131,17 @@ class ImageShapes:
         return []
 
     def _unknown_skeleton(self, label: str, place: str, rule: str) -> UnknownLabel:
-        category = self.labels.category
+        category = next(iter(self.categories.ids)) if len(self.categories) == 1 else "NAME"
         # It can only be the category, so the hint is complete.
         typed = (
             f"--map '{label}={category}' maps it to the category; --ignore '{label}' leaves it out with its points; "
         )
         advice = None
-        if not near_name(label, [category]):
+        if not near_name(label, self.categories.ids):
             advice = Advice(f"{typed}--skeleton FILE for another object")
-        return unknown_label(label, [category], file=self.file, place=place, field="label", rule=rule, advice=advice)
+        return unknown_label(
+            label, [*self.categories.ids], file=self.file, place=place, field="label", rule=rule, advice=advice
+        )
 
     def _joined(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:
         """Return the skeletons that can be read, each with its group."""
@@ -182,14 +183,10 @@ class ImageShapes:
         elif isinstance(value, CvatBox):
             is_keypoint = self._is_keypoint(value.label)
             self._note(shape, rotation=value.rotation, occluded=value.occluded and not is_keypoint)
-            corners = [(value.xtl, value.ytl), (value.xbr, value.ybr)]
-            if value.rotation:
-                sides = (value.xbr - value.xtl, value.ybr - value.ytl)
-                corners = hull(rotated_corners(*corners[0], *sides, value.rotation, about_center=True))
-            box = made_shape(value.label, "rectangle", corners, group)
+            box = made_shape(value.label, "rectangle", extent_of(value), group)
             self.shapes.append(PlacedShape(place, self._seen(shape, value, box)))
         else:
-            other = made_shape(value.label, shape.kind, _extent(value), group)
+            other = made_shape(value.label, shape.kind, extent_of(value), group)
             self.shapes.append(PlacedShape(place, self._seen(shape, value, other)))
 
     def _is_keypoint(self, label: str) -> bool:
@@ -261,8 +258,14 @@ def _is_outside(shape: CvatShape) -> bool:
     return isinstance(shape.value, PointSet) and shape.value.outside
 
 
-def _extent(value: CvatOutline | CvatEllipse | Mask | OtherElement) -> list[tuple[float, float]]:
-    if isinstance(value, CvatOutline):
+def extent_of(value: CvatValue) -> list[tuple[float, float]]:
+    """Return a shape's points; two opposite corners of a box, an ellipse or a mask, a rotated one's upright."""
+    if isinstance(value, CvatBox):
+        corners = [(value.xtl, value.ytl), (value.xbr, value.ybr)]
+        sides = (value.xbr - value.xtl, value.ybr - value.ytl)
+        turned = value.rotation and hull(rotated_corners(*corners[0], *sides, value.rotation, about_center=True))
+        return turned or corners
+    if isinstance(value, CvatOutline | PointSet):
         return value.points
     if isinstance(value, CvatEllipse):
         return ellipse_corners(value.cx, value.cy, value.rx, value.ry, value.rotation)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Image, Split, Visibility
 from posetools.core.skeleton import Skeleton
 from posetools.formats.target import slices_of_splits
@@ -29,10 +30,9 @@ def image_name(split: str, file_name: str) -> str:
 
 
 def document_text(splits: Mapping[str, Split]) -> str:
-    """Return the XML of all splits, whose skeletons are the same."""
+    """Return the XML of all splits, whose categories are the same."""
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
-    skeleton = next(iter(splits.values())).skeleton
-    lines += _meta(splits, skeleton)
+    lines += _meta(splits, next(iter(splits.values())).categories)
     first_image, first_group = 0, 1
     for split, dataset in slices_of_splits(splits):
         for number, (image, rows) in enumerate(zip(dataset.images, dataset.rows_of_images(), strict=True)):
@@ -42,21 +42,23 @@ def document_text(splits: Mapping[str, Split]) -> str:
     return "\n".join([*lines, "</annotations>", ""])
 
 
-def _meta(splits: Mapping[str, Split], skeleton: Skeleton) -> Iterator[str]:
+def _meta(splits: Mapping[str, Split], categories: Categories) -> Iterator[str]:
     size = sum(len(part.images) for part in splits.values())
     # CVAT keeps subsets in projects only.
     kind = "task" if set(splits) == {_ALL} else "project"
     yield "  <meta>"
     yield f"    <{kind}>"
-    yield f"      <name>{escape(skeleton.name)}</name>"
+    yield f"      <name>{escape(categories.name)}</name>"
     if kind == "task":
         yield f"      <size>{size}</size>"
         yield "      <mode>annotation</mode>"
     yield "      <labels>"
-    yield from _label(box_label(skeleton), "rectangle", skeleton.links[0].color if skeleton.links else (255, 0, 0))
-    yield from _label(skeleton.category.name, "skeleton", (0, 128, 255), svg=_svg(skeleton))
-    for point in skeleton.keypoints:
-        yield from _label(point.name, "points", point.color, parent=skeleton.category.name)
+    for skeleton in categories.skeletons:
+        yield from _label(box_label(skeleton), "rectangle", skeleton.links[0].color if skeleton.links else (255, 0, 0))
+        if skeleton.keypoints:
+            yield from _label(skeleton.category.name, "skeleton", (0, 128, 255), svg=_svg(skeleton))
+        for point in skeleton.keypoints:
+            yield from _label(point.name, "points", point.color, parent=skeleton.category.name)
     yield "      </labels>"
     if kind == "project":
         yield "      <subsets>{}</subsets>".format(escape("\n".join(splits)))
@@ -111,8 +113,9 @@ def _image(dataset: Dataset, image: Image, rows: range, split: str, number: int,
 
 
 def _object(dataset: Dataset, row: int, group: int) -> Iterator[str]:
-    skeleton = dataset.skeleton
-    x1, y1, x2, y2 = dataset.boxes[row].tolist()
+    one = dataset[row]
+    skeleton = dataset.categories[one.category_id]
+    x1, y1, x2, y2 = one.box.tolist()
     yield (
         f'    <box label={quoteattr(box_label(skeleton))} source="manual" occluded="0" xtl="{x1!r}" ytl="{y1!r}" '
         f'xbr="{x2!r}" ybr="{y2!r}" z_order="0" group_id="{group}">'
@@ -122,7 +125,7 @@ def _object(dataset: Dataset, row: int, group: int) -> Iterator[str]:
         return
     yield (f'    <skeleton label={quoteattr(skeleton.category.name)} source="manual" z_order="0" group_id="{group}">')
     middle = ((x1 + x2) / 2, (y1 + y2) / 2)
-    for name, (x, y, visibility) in zip(skeleton.names, dataset.keypoints[row].tolist(), strict=True):
+    for name, (x, y, visibility) in zip(skeleton.names, one.keypoints.tolist(), strict=True):
         absent = visibility == Visibility.NOT_LABELED
         # CVAT stores a position for points that are outside and shows them there when they are switched on.
         x, y = middle if absent else (x, y)

@@ -35,6 +35,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
@@ -42,6 +43,8 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_to_detect
+from posetools.formats.declared import DeclaredCategory
+from posetools.formats.deeplabcut.declared import LABELED_DATA, declared_in
 from posetools.formats.deeplabcut.table import (
     ONLY,
     Column,
@@ -63,7 +66,6 @@ from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, check_labeled, put_text, slices
 
-LABELED_DATA = "labeled-data"
 SCORER = "posetools"
 # The folder for images that are in no folder.
 _FRAMES = "frames"
@@ -77,15 +79,18 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return path.is_file() and (_is_collected(path) or (path.suffix.lower() == ".csv" and is_csv_table(path)))
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of DeepLabCut files, or of the files in these folders.
 
     Raises:
         RequestError: a source does not exist or holds no such file, or an option is missing or invalid.
         MissingExtraError: an .h5 file needs packages that are not installed.
     """
-    options = settled(skeleton, options)
-    files, images = list_sources(sources, _is_to_be_read, "DeepLabCut's CollectedData files (.csv or .h5)")
+    skeleton = categories.only
+    # --categories names the kind of animal, not an individual.
+    is_asked = options.categories == (skeleton.category.name,)
+    options = settled(categories, replace(options, categories=None) if is_asked else options)
+    files, images = _files(sources)
     if not options.assume_visible:
         raise RequestError(
             f"{files[0].file}: points must have a visibility, but DeepLabCut has none",
@@ -103,11 +108,21 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
             continue
         is_doubled = source.file.suffix.lower() == ".csv" and os.path.realpath(source.file) not in named
         differs = twins.compare(source.file, table) if is_doubled else None
-        read = _Rows(source, table, skeleton, options).read(opener)
+        read = _Rows(source, table, skeleton, options, leaves_others=is_asked).read(opener)
         readings += read if differs is None else _left_out(read, differs)
         options.progress("reading DeepLabCut files", done, len(files))
     more = [*twins.findings(), *without_entry(images, readings, "a DeepLabCut file")]
-    yield shard_of(readings, skeleton, more, files=len(files))
+    yield shard_of(readings, categories, more, files=len(files))
+
+
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that DeepLabCut's projects or files declare (declared.py).
+
+    Raises:
+        RequestError: a source does not exist or holds no such file.
+        MissingExtraError: an .h5 file needs packages that are not installed.
+    """
+    return declared_in(_files(sources)[0], options)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -147,6 +162,7 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="a file CollectedData*.csv or .h5, or a .csv file with the header lines scorer, bodyparts, coords",
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"}),
 )
@@ -156,6 +172,10 @@ def _left_out(readings: Sequence[FileReading], finding: Finding) -> list[FileRea
     """Return a file's readings without their content, the first with the finding that says why."""
     none = [FileReading(reading.file, identity=reading.identity) for reading in readings]
     return [replace(none[0], findings=[finding]), *none[1:]]
+
+
+def _files(sources: Sequence[Path]) -> tuple[list[SourceFile], list[Path]]:
+    return list_sources(sources, _is_to_be_read, "DeepLabCut's CollectedData files (.csv or .h5)")
 
 
 def _is_table(path: Path) -> bool:
@@ -180,6 +200,8 @@ class _Rows:
     table: Table
     skeleton: Skeleton
     options: ReadOptions
+    # Whether individuals without any of the keypoints are left out on purpose.
+    leaves_others: bool = False
     ignored: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     _unknown: Counter[str] = field(default_factory=Counter)
@@ -263,7 +285,7 @@ class _Rows:
                 message = must_be("an object", f"one with a labeled point in {row.image}", "none")
                 findings.append(Finding("E306", self.file, place, message, hint))
             else:
-                rows.append(Row(box, points, place))
+                rows.append(Row(box, points, place, self.skeleton.category.id))
         parent = reading.image.parent
         named = f"{parent.name}/{reading.image.name}" if parent.parent.name == LABELED_DATA else reading.name
         return replace(reading, name=named, rows=rows, findings=[*reading.findings, *findings])
@@ -281,7 +303,7 @@ class _Rows:
             if left_out:
                 self.ignored[left_out] += 1
             elif column.individual in self._others:
-                self._others[column.individual] += 1
+                (self.ignored if self.leaves_others else self._others)[column.individual] += 1
             elif name not in self.skeleton.index:
                 self._unknown[column.bodypart] += 1
             else:

@@ -48,12 +48,24 @@ class Point:
 
 @dataclass(slots=True)
 class Box:
-    """A box with its points so far; ``index`` is its shape's."""
+    """A box with its points so far.
+
+    Attributes:
+        index: its shape's.
+        group: its group, or None.
+        kind: its role.
+        corners: x1, y1, x2, y2; None if they cannot be read.
+        category_id: of its object; 0 if it is not an object's.
+        columns: the keypoints that its object may have; None: any.
+        points: its points so far.
+    """
 
     index: int
     group: Group | None
     kind: BoxKind
     corners: Corners | None
+    category_id: int = 0
+    columns: frozenset[int] | None = None
     points: list[Point] = field(default_factory=list)
 
     @property
@@ -63,15 +75,18 @@ class Box:
         return (x2 - x1) * (y2 - y1)
 
     def holds(self, point: Point) -> bool:
-        """Return whether the point is in it."""
-        if self.corners is None:
+        """Return whether the point is in it, and may be its object's."""
+        if self.corners is None or not self.may_have(point):
             return False
         x1, y1, x2, y2 = self.corners
         return x1 <= point.value[0] <= x2 and y1 <= point.value[1] <= y2
 
     def misses(self, point: Point) -> float:
-        """Return how far the point is outside, as a fraction of the box's width or height; 0 inside."""
-        if self.corners is None:
+        """Return how far the point is outside, as a fraction of the box's width or height; 0 inside.
+
+        A point of another category is infinitely far away.
+        """
+        if self.corners is None or not self.may_have(point):
             return math.inf
         x1, y1, x2, y2 = self.corners
         if x1 == x2 or y1 == y2:
@@ -84,6 +99,10 @@ class Box:
         x1, y1, x2, y2 = self.corners or (0.0, 0.0, 0.0, 0.0)
         x, y, _ = point.value
         return math.hypot(max(x1 - x, x - x2, 0.0), max(y1 - y, y - y2, 0.0))
+
+    def may_have(self, point: Point) -> bool:
+        """Return whether its object's category has the keypoint."""
+        return self.columns is None or point.keypoint in self.columns
 
     def has(self, keypoint: int) -> bool:
         """Return whether it already has a point of that keypoint."""

@@ -22,7 +22,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from posetools.core.skeleton import Skeleton
+from posetools.core.categories import Categories
 from posetools.errors import Place, must_be
 from posetools.formats.joining.boxes_and_points import (
     NEAR_BOX,
@@ -55,7 +55,7 @@ class FileShapes:
 
     Attributes:
         size: (width, height) of the image.
-        skeleton: the skeleton.
+        categories: the categories, each with its skeleton.
         labels: how to read labels.
         options: the user's options.
         report: errors and warnings.
@@ -63,7 +63,7 @@ class FileShapes:
     """
 
     size: tuple[int, int]
-    skeleton: Skeleton
+    categories: Categories
     labels: Labels
     options: ReadOptions
     report: ShapeReport
@@ -77,7 +77,7 @@ class FileShapes:
 
     def read(self, shapes: Sequence[AnyShape]) -> list[Row]:
         """Return the objects in the order of their rectangles."""
-        sorter = Sorter(self.skeleton, self.labels, self.options, self.report)
+        sorter = Sorter(self.categories, self.labels, self.options, self.report)
         sorter.sort(shapes)
         self._boxes, self._points, self.ignored = sorter.boxes, sorter.points, sorter.ignored
         if self.options.one_object:
@@ -110,7 +110,7 @@ class FileShapes:
         for group in sorted({*boxes, *points}, key=_order):
             own = [box for box in boxes[group] if box.kind is BoxKind.OBJECT]
             if len(own) == 1:
-                own[0].points += self._once_each(points[group])
+                own[0].points += self._once_each(self._of_category(own[0], points[group]))
             elif own:
                 self._refuse_several(group, own, points[group])
             elif points[group]:
@@ -120,7 +120,7 @@ class FileShapes:
         homes |= self._free_homes({group: points[group] for group in lone})
         for group in alone:
             if group in homes:
-                homes[group].points += self._once_each(points[group])
+                homes[group].points += self._once_each(self._of_category(homes[group], points[group]))
             elif group not in unclear:
                 rows += self._without_box(group, boxes[group], points[group])
         return rows
@@ -196,24 +196,45 @@ class FileShapes:
             return []
         what = "the image" if self.options.one_object else self._name(group)
         number = f"{len(points)} points" if len(points) > 1 else "1 point"
-        problem = f"{what} must have one rectangle labeled {self.labels.category!r}, got none for {number}"
+        problem = f"{what} must have one rectangle labeled {self.categories.told}, got none for {number}"
         makes = self.options.box_from == "keypoints"
         free = self._free_for(points, makes=makes)
         if free:
             problem += f"; {self.report.named(free[0].index)} has no points and may be theirs"
             self.report.tell("E304", indices, problem, self.report.words.join)
             return []
-        if makes:
+        category = self._only_category(points)
+        if makes and category is not None:
             values = self._keypoints(self._once_each(points))
             corners = box_round(values, self.options, self.size)
             if corners is not None:
-                return [(indices[0], Row(corners, values, self.report.place_of(indices[0])))]
+                return [(indices[0], Row(corners, values, self.report.place_of(indices[0]), category))]
             hint = "draw the rectangle: its labeled points are outside the image"
+        elif makes:
+            hint = "draw the rectangle: its points are not those of exactly one category"
         else:
             drawn = "draw the rectangle" if self.options.one_object else f"draw the rectangle and {words.join}"
             hint = f"{drawn}, or make boxes from points with --box-from keypoints"
         self.report.tell("E306", indices, problem, hint)
         return []
+
+    def _of_category(self, box: Box, points: Sequence[Point]) -> list[Point]:
+        """Return the points that the box's category has; report the others."""
+        others = [point for point in points if not box.may_have(point)]
+        if others:
+            category = self.categories[box.category_id]
+            names = ", ".join(dict.fromkeys(self.categories.names[point.keypoint] for point in others))
+            rule = f"keypoints of {category.category.name!r}, as {self.report.named(box.index)} is"
+            hint = f"{self.report.words.part}, or relabel the wrong shape"
+            cause = "the points of an object must be keypoints of its category"
+            self.report.tell("E302", _indices(others), must_be("points", rule, names), hint, cause)
+        return [point for point in points if box.may_have(point)]
+
+    def _only_category(self, points: Sequence[Point]) -> int | None:
+        """Return the id of the only category that has all these keypoints; None: there are none, or several."""
+        wanted = {point.keypoint for point in points}
+        fits = [number for number, columns in self.categories.columns.items() if wanted <= {*columns.tolist()}]
+        return fits[0] if len(fits) == 1 else None
 
     def _without_points(self) -> list[Box]:
         """Return the boxes without points, and without loose points in them that may be theirs."""
@@ -255,7 +276,7 @@ class FileShapes:
 
     def _refuse_second_object(self, twice: Mapping[int, Sequence[Point]]) -> None:
         indices = _indices(point for same in twice.values() for point in same)
-        names = ", ".join(f"{self.skeleton.names[keypoint]} ({len(same)})" for keypoint, same in twice.items())
+        names = ", ".join(f"{self.categories.names[keypoint]} ({len(same)})" for keypoint, same in twice.items())
         what, hint = "the group", self.report.words.part
         if self.options.one_object:
             what, hint = "the image", f"leave out {_ONE_OBJECT} if it shows several objects"
@@ -264,7 +285,7 @@ class FileShapes:
         self.report.tell("E305", indices, message, hint)
 
     def _refuse_twice(self, keypoint: int, points: Sequence[Point], also: int | None = None) -> None:
-        name = self.skeleton.names[keypoint]
+        name = self.categories.names[keypoint]
         indices = [point.index for point in points]
         got = f"{len(points)} points" if also is None else f"another one in {self.report.named(also)}"
         hint = "delete or relabel the wrong one: none of them is read"
@@ -318,7 +339,7 @@ class FileShapes:
         self.report.find("W327", [point.index for point, _ in owned], message, hint)
 
     def _refuse_outside(self, points: Sequence[Point]) -> None:
-        rule = f"in a rectangle labeled {self.labels.category!r}, or joined with one"
+        rule = f"in a rectangle labeled {self.categories.told}, or joined with one"
         message = told_outside(points, rule)
         one_each = len({one.keypoint for one in self._points}) == len(self._points)
         hint = f"move it into its box, or {self.report.words.join}"
@@ -380,14 +401,14 @@ class FileShapes:
             self.report.tell("E304", [point.index for point in points], message, self.report.words.join)
 
     def _keypoints(self, points: Iterable[Point]) -> list[PointXYV]:
-        values = [_ABSENT] * self.skeleton.num_keypoints
+        values = [_ABSENT] * self.categories.num_keypoints
         for point in points:
             values[point.keypoint] = point.value
         return values
 
     def _row(self, box: Box) -> Row:
         corners = box.corners or (0.0, 0.0, 0.0, 0.0)
-        return Row(corners, self._keypoints(box.points), self.report.place_of(box.index))
+        return Row(corners, self._keypoints(box.points), self.report.place_of(box.index), box.category_id)
 
     def _name(self, group: Group) -> str:
         return (group.name or self.report.named(group.first)) if isinstance(group, SharedGroup) else f"group {group!r}"

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Visibility
-from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, must_be
 from posetools.formats.joining.label_hints import Advice, LabelParts, advice, extended
 from posetools.formats.joining.ordered import Order, stated_order
@@ -58,8 +58,8 @@ class Labels:
     """How to read a source's labels.
 
     Attributes:
-        category: the label of rectangles.
-        index: the labels of points, with their index.
+        categories: the labels of rectangles, with the ids of their categories.
+        index: the labels of points, with their columns.
         names: label or name in the source -> name in the skeleton.
         ignored: labels and names to leave out.
         pattern: how to take a label apart, or None.
@@ -67,7 +67,7 @@ class Labels:
         order: the keypoints of unnamed points, in their order; None if the user gives none.
     """
 
-    category: str
+    categories: Mapping[str, int]
     index: Mapping[str, int]
     names: Mapping[str, str]
     ignored: frozenset[str]
@@ -76,22 +76,27 @@ class Labels:
     order: Order | None = None
 
     @classmethod
-    def of(cls, skeleton: Skeleton, options: ReadOptions) -> Labels:
-        """Return how to read labels for a skeleton and the user's options.
+    def of(cls, categories: Categories, options: ReadOptions) -> Labels:
+        """Return how to read labels for some categories and the user's options.
 
         Raises:
             RequestError: the label pattern is not a regular expression, or has no group ``name``; or the order of
-                keypoints has names that the skeleton lacks.
+                keypoints has names that no skeleton has.
         """
         return cls(
-            category=skeleton.category.name,
-            index=skeleton.index,
+            categories=categories.ids,
+            index=categories.index,
             names=options.names,
             ignored=options.ignore,
-            pattern=_compile(options.label_pattern),
+            pattern=compiled_pattern(options.label_pattern),
             hidden=frozenset(word.casefold() for word in options.hidden),
-            order=stated_order(skeleton, options),
+            order=stated_order(categories, options),
         )
+
+    @property
+    def unnamed(self) -> str:
+        """The object's label where a label names none: that of the only category."""
+        return next(iter(self.categories)) if len(self.categories) == 1 else ""
 
     def read(self, text: str) -> Label:
         """Return the meaning of a label; if the pattern finds no name, it is the object's label."""
@@ -99,7 +104,7 @@ class Labels:
         if found is None:
             return Label(self.names.get(text, text))
         parts = found.groupdict()
-        name = parts["name"] or self.category
+        name = parts["name"] or self.unnamed
         name = self.names.get(text) or self.names.get(name, name)
         return Label(name, parts.get("instance"), parts.get("visibility"))
 
@@ -110,7 +115,7 @@ class Labels:
         found = self.pattern.fullmatch(text) if self.pattern else None
         if found is None:
             return text in self.ignored
-        return (found["name"] or self.category) in self.ignored or frozenset.__contains__(self.ignored, text)
+        return (found["name"] or self.unnamed) in self.ignored or frozenset.__contains__(self.ignored, text)
 
     def visibility(self, shape: SoundShape, word: str | None) -> Visibility | UnclearVisibility | None:
         """Return a point's visibility from its label's word, flags, keys, description; None: the word is unknown."""
@@ -139,8 +144,8 @@ class Labels:
 
     def advice(self, name: str) -> Advice | None:
         """Return how to read an unknown label that starts with a known name; None for any other."""
-        known = (self.category, *self.index, *(one for one in self.names if "*" not in one and "?" not in one))
-        found = extended(name, known, self.hidden, points={*known} - {self.category})
+        known = (*self.categories, *self.index, *(one for one in self.names if "*" not in one and "?" not in one))
+        found = extended(name, known, self.hidden, points={*known} - {*self.categories})
         return advice(found, name, has_pattern=self.pattern is not None) if found else None
 
     def loss(self, text: str) -> LabelParts | None:
@@ -148,7 +153,7 @@ class Labels:
         name = self.names.get(text)
         if name is None or (self.pattern and self.pattern.fullmatch(text)):
             return None
-        found = extended(text, (self.category, *self.index), self.hidden, points=self.index, any_name=True)
+        found = extended(text, (*self.categories, *self.index), self.hidden, points=self.index, any_name=True)
         is_lost = found and found.hides and (found.says == "instance" or name in self.index)
         return found if is_lost else None
 
@@ -158,7 +163,12 @@ class Labels:
         return ", ".join(sorted({*_SPOKEN, *self.hidden}))
 
 
-def _compile(pattern: str | None) -> re.Pattern[str] | None:
+def compiled_pattern(pattern: str | None) -> re.Pattern[str] | None:
+    """Return the label pattern, compiled.
+
+    Raises:
+        RequestError: it is not a regular expression, or has no group ``name``.
+    """
     if pattern is None:
         return None
     try:

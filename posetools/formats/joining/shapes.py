@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from posetools.core.skeleton import Skeleton
+from posetools.core.categories import Categories
 from posetools.formats.joined import CauseFinding
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Group, Labels
@@ -80,7 +80,7 @@ def read_shapes(
     shapes: Sequence[PlacedShape],
     place: str,
     *,
-    skeleton: Skeleton,
+    categories: Categories,
     labels: Labels,
     options: ReadOptions,
     wording: Wording,
@@ -91,13 +91,13 @@ def read_shapes(
         reading: the image's reading so far.
         shapes: its shapes in their order.
         place: the place of the entry in the file.
-        skeleton: the skeleton.
+        categories: the categories, each with its skeleton.
         labels: how to read labels.
         options: the user's options.
         wording: the tool's words.
     """
     report = ShapeReport(str(reading.file), wording, place, [one.place for one in shapes])
-    group = FileShapes(reading.size, skeleton, labels, options, report)
+    group = FileShapes(reading.size, categories, labels, options, report)
     rows = group.read([one.shape for one in shapes])
     ignored = Counter(reading.ignored) + group.ignored
     return replace(reading, rows=rows, findings=[*reading.findings, *report.findings], ignored=ignored)

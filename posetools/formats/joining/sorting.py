@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import NamedTuple
 
-from posetools.core.skeleton import Skeleton
+from posetools.core.categories import Categories
 from posetools.errors import must_be
 from posetools.formats.joining.boxes_and_points import (
     Box,
@@ -29,6 +29,7 @@ from posetools.formats.joining.wording import ShapeReport
 from posetools.formats.labelme.model import AnyShape, BadShape, SoundShape
 from posetools.formats.labels import unknown_label
 from posetools.formats.options import ReadOptions
+from posetools.formats.reading import Corners
 
 # Shapes with several points that do not name them.
 _LIST_SHAPES = frozenset({"linestrip", "line", "polyline", "points", "point"})
@@ -52,7 +53,7 @@ class Sorter:
     """Sorts the shapes of one image; every shape ends up in ``boxes``, ``points``, ``ignored`` or the report.
 
     Attributes:
-        skeleton: the skeleton.
+        categories: the categories, each with its skeleton.
         labels: how to read labels.
         options: the user's options.
         report: errors and warnings.
@@ -61,7 +62,7 @@ class Sorter:
         ignored: label -> how many shapes are left out on purpose.
     """
 
-    skeleton: Skeleton
+    categories: Categories
     labels: Labels
     options: ReadOptions
     report: ShapeReport
@@ -116,21 +117,21 @@ class Sorter:
         group = shape.group_id if label.instance is None else label.instance
         self._note_loss(index, shape)
         kind = self._kind(index, shape, label.name)
-        if kind == "point" and len(shape.points) == 1 and label.name in (self.labels.category, ""):
+        if kind == "point" and len(shape.points) == 1 and (not label.name or label.name in self.categories.ids):
             self._unnamed.append(_UnnamedPoint(index, shape, label, group, self._run))
             return
         self._run += 1
         if kind == "point" and label.name in self.labels.index:
             self._add_point(index, shape, label, group)
-        elif label.name != self.labels.category and (label.name or shape.shape_type not in _LIST_SHAPES):
+        elif label.name not in self.categories.ids and (label.name or shape.shape_type not in _LIST_SHAPES):
             self._refuse(index, shape, label.name, group)
         elif kind == "rectangle":
-            self._add_box(index, shape, group)
-        elif self._is_list(shape):
+            self._add_box(index, shape, label.name, group)
+        elif self._is_list(shape, label.name):
             self._add_list(index, shape, label, group)
         elif is_outline(shape):
             self._note_flags(index, shape, frozenset())
-            self._outlines.append(Box(index, group, BoxKind.OBJECT, around(shape)))
+            self._outlines.append(self._box(index, label.name, group, around(shape)))
         else:
             self._refuse(index, shape, label.name, group)
 
@@ -146,22 +147,21 @@ class Sorter:
                 return "point"
         if kind != "polygon" or count > 2:
             return kind
-        told = {self.labels.category: (2, "rectangle")} | dict.fromkeys(self.labels.index, (1, "point"))
+        told = dict.fromkeys(self.categories.ids, (2, "rectangle")) | dict.fromkeys(self.labels.index, (1, "point"))
         wanted, read_as = told.get(name, (0, ""))
         if count != wanted:
             return kind
         self._untyped.append(index)
         return read_as
 
-    def _is_list(self, shape: SoundShape) -> bool:
+    def _is_list(self, shape: SoundShape, category: str) -> bool:
         """Return whether a shape of the category holds, or may hold, keypoints in their order."""
         if shape.shape_type in _LIST_SHAPES:
             return len(shape.points) > 1
         if shape.shape_type != "polygon" or self._names_points or self.options.box_from == "outlines":
             return False
-        return len(shape.points) == (
-            self.skeleton.num_keypoints if self.labels.order is None else len(self.labels.order)
-        )
+        order, skeleton = self.labels.order, self.categories[self.categories.ids[category]]
+        return len(shape.points) == (skeleton.num_keypoints if order is None else len(order))
 
     def _add_list(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
         order = self.labels.order
@@ -178,7 +178,7 @@ class Sorter:
 
     def _put(self, index: int, group: Group, keypoint: int | None, value: tuple[float, float, int]) -> None:
         if keypoint is not None:
-            self.points.append(Point(index, group, self.skeleton.names[keypoint], keypoint, value))
+            self.points.append(Point(index, group, self.categories.names[keypoint], keypoint, value))
 
     def _name_unnamed(self) -> None:
         """Name unnamed points by the user's order; each group, or run of points, must match its length."""
@@ -214,19 +214,19 @@ class Sorter:
                     self._put(one.at, own, keypoint, (x, y, visibility))
 
     def _refuse_unnamed(self) -> None:
-        number, each = len(self._unnamed), self.skeleton.num_keypoints
+        number, each = len(self._unnamed), self.categories.num_keypoints
         got = f"{number} points" if number > 1 else "a point"
         problem = f"points must be labeled with keypoint names, got {got} labeled {self._unnamed[0].shape.label!r}"
-        hint = advice(self.skeleton, each if number % each == 0 else None)
+        hint = advice(self.categories, each if number % each == 0 else None)
         hint = f"label each with its name, or {hint}"
         self.report.tell("E302", [one.at for one in self._unnamed], problem, hint, _NAMELESS)
 
     def _report_unordered(self) -> None:
         for (kind, count), indices in self._unordered.items():
             order = self.labels.order
-            what = f"{'points' if kind == 'point' else kind} of {self.labels.category!r}"
+            what = f"{'points' if kind == 'point' else kind} of {self.categories.told}"
             problem = f"{what} must name the keypoint of each of its {count} points, got no names"
-            hint = advice(self.skeleton, count)
+            hint = advice(self.categories, count)
             if order is not None:
                 problem = must_be(what, f"{len(order)} points, as in --kpt-order", count)
                 hint = f"add the missing ones, or {self.report.words.correct}"
@@ -287,12 +287,12 @@ class Sorter:
         is_keypoint = name in self.labels.index
         if shape.shape_type != "point" and not is_keypoint:
             self.boxes.append(Box(index, group, BoxKind.UNREAD, extent(shape) if shape.points else None))
-        if name == self.labels.category or is_keypoint:
+        if name in self.categories.ids or is_keypoint:
             wanted = "point" if is_keypoint else "rectangle"
             self._misdrawn.setdefault((wanted, shape.shape_type), []).append((index, shape))
             return
-        known = (self.labels.category, *self.labels.index)
-        rule = f"the category {self.labels.category!r} or a keypoint of skeleton {self.skeleton.name}"
+        known = (*self.categories.ids, *self.labels.index)
+        rule = f"the category {self.categories.told} or a keypoint of skeleton {self.categories.name}"
         place = self.report.at(self.report.named(index))
         advice = self.labels.advice(name)
         found = unknown_label(name, known, file=self.report.file, place=place, field="label", rule=rule, advice=advice)
@@ -311,7 +311,7 @@ class Sorter:
             problem = must_be(f"shape_type of {of}", repr(wanted), got)
             self.report.count("E302", [index for index, _ in drawn], problem, hint)
 
-    def _add_box(self, index: int, shape: SoundShape, group: Group | None) -> None:
+    def _add_box(self, index: int, shape: SoundShape, category: str, group: Group | None) -> None:
         if not is_upright(shape):
             rule = "2 opposite or 4 upright corners of a rectangle with width and height"
             value = [list(point) for point in shape.points]
@@ -319,7 +319,12 @@ class Sorter:
             self.boxes.append(Box(index, group, BoxKind.UNREAD, extent(shape) if shape.points else None))
             return
         self._note_flags(index, shape, frozenset())
-        self.boxes.append(Box(index, group, BoxKind.OBJECT, extent(shape)))
+        self.boxes.append(self._box(index, category, group, extent(shape)))
+
+    def _box(self, index: int, category: str, group: Group | None, corners: Corners) -> Box:
+        number = self.categories.ids[category]
+        own = frozenset(self.categories.columns[number].tolist()) if len(self.categories) > 1 else None
+        return Box(index, group, BoxKind.OBJECT, corners, number, own)
 
     def _add_point(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
         if len(shape.points) != 1 and index not in self._centers[-1:]:

@@ -38,19 +38,21 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Split
 from posetools.core.findings import Finding
 from posetools.core.folder import IMAGES
-from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, Place, must_be
 from posetools.files.disk import Transfer, read_json, transfer
 from posetools.files.walking import files_to_detect
 from posetools.formats.coco.sources import split_in
+from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
 from posetools.formats.joined import UNLABELED, CauseFinding, not_carried
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.shapes import EntryReading, read_shapes, settle_doubles
 from posetools.formats.joining.wording import Wording
+from posetools.formats.label_studio.declared import declared_in
 from posetools.formats.label_studio.model import StudioTask, is_export, parse_document
 from posetools.formats.label_studio.shapes import shapes_of
 from posetools.formats.label_studio.write import INTERFACE, TASKS, interface_text, tasks_text
@@ -84,15 +86,15 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return _is_json(path) and _is_export(path)
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of the Label Studio exports in these folders (or of these files).
 
     Raises:
         RequestError: a source is missing or has no export, or an option does not apply.
     """
-    options = settled(skeleton, options)
-    labels = Labels.of(skeleton, options)
-    files, images = list_sources(sources, _is_wanted, "Label Studio's .json files")
+    options = settled(categories, options)
+    labels = Labels.of(categories, options)
+    files, images = _files(sources)
     opener = Opener(options.image_roots)
     entries: list[EntryReading] = []
     findings: list[Finding] = []
@@ -101,13 +103,22 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         findings += wrong
         dropped = Counter[str]()
         for task in tasks:
-            reading = _read_task(source, task, opener, skeleton, labels, options, dropped)
+            reading = _read_task(source, task, opener, categories, labels, options, dropped)
             entries.append(EntryReading(reading, task.place))
         findings += not_carried(source.file, dropped)
         options.progress("reading Label Studio files", number, len(files))
     readings = settle_doubles(entries)
     findings += without_entry(images, readings, "a task of Label Studio")
-    yield shard_of(readings, skeleton, findings, files=len(files))
+    yield shard_of(readings, categories, findings, files=len(files))
+
+
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that the Label Studio exports declare (declared.py).
+
+    Raises:
+        RequestError: a source is missing or has no export, or a label is in doubt.
+    """
+    return declared_in([source.file for source in _files(sources)[0]], options)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -122,10 +133,9 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
         for image in part.images:
             if image.path is not None:
                 transfer(image.path, folder / IMAGES / image.file_name, how)
-    skeletons = [part.skeleton for part in splits.values()]
-    if skeletons:
+    if splits:
         put_text(folder / TASKS, tasks_text(splits))
-        put_text(folder / INTERFACE, interface_text(skeletons[0]))
+        put_text(folder / INTERFACE, interface_text(next(iter(splits.values())).categories))
 
 
 FORMAT = Format(
@@ -135,9 +145,14 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="a .json file with tasks: data and annotations (JSON), or annotation_id and annotator (JSON-MIN)",
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"areas", "links", "pairs", "sigmas"}),
 )
+
+
+def _files(sources: Sequence[Path]) -> tuple[list[SourceFile], list[Path]]:
+    return list_sources(sources, _is_wanted, "Label Studio's .json files")
 
 
 def _is_json(path: Path) -> bool:
@@ -160,7 +175,7 @@ def _read_task(
     source: SourceFile,
     task: StudioTask,
     opener: Opener,
-    skeleton: Skeleton,
+    categories: Categories,
     labels: Labels,
     options: ReadOptions,
     dropped: Counter[str],
@@ -186,7 +201,7 @@ def _read_task(
         return replace(reading, image=None, findings=[replace(wrong, message=message)])
     shapes = shapes_of(task.regions, reading.size, labels, dropped)
     return read_shapes(
-        reading, shapes, task.place, skeleton=skeleton, labels=labels, options=options, wording=_STUDIO_WORDING
+        reading, shapes, task.place, categories=categories, labels=labels, options=options, wording=_STUDIO_WORDING
     )
 
 

@@ -60,7 +60,7 @@ def shapes_of(
 
 def _with_one_label(region: Region, labels: Labels) -> Region:
     """Return a region with its only label that is known or ignored; its other labels become choices."""
-    known = {*labels.index, labels.category}
+    known = {*labels.index, *labels.categories}
     ignored = [label for label in region.labels if labels.is_ignored(label)]
     named = ignored[:1] or [label for label in region.labels if labels.read(label).name in known]
     if len(named) != 1 or region.drawn is None:
@@ -80,7 +80,7 @@ def _owner(region: Region, by_id: Mapping[str, Region], labels: Labels) -> str |
     while at is not None and at in by_id and at not in seen:
         seen.add(at)
         parent = by_id[at]
-        if parent.kind != "keypoint" and parent.label and labels.read(parent.label).name == labels.category:
+        if parent.kind != "keypoint" and parent.label and labels.read(parent.label).name in labels.categories:
             return at
         at = parent.parent
     return region.parent

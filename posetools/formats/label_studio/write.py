@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Image, Split, Visibility
 from posetools.core.folder import IMAGES
-from posetools.core.skeleton import Skeleton
 from posetools.files.disk import dump_json
 from posetools.formats.target import slices_of_splits
 
@@ -41,19 +41,21 @@ def tasks_text(splits: Mapping[str, Split]) -> str:
     return dump_json({"tasks": tasks}).removeprefix('{\n"tasks": ').removesuffix("\n}\n") + "\n"
 
 
-def interface_text(skeleton: Skeleton) -> str:
+def interface_text(categories: Categories) -> str:
     """Return the labeling interface to paste into a project's settings before the tasks are imported."""
+    named = [{point.name: point for point in skeleton.keypoints} for skeleton in categories.skeletons]
+    points = [next(own[name] for own in named if name in own) for name in categories.names]
     lines = [
         "<View>",
         '  <Image name="image" value="$image" zoom="true"/>',
         '  <RectangleLabels name="box" toName="image">',
-        f"    <Label value={quoteattr(skeleton.category.name)}/>",
+        *(f"    <Label value={quoteattr(name)}/>" for name in categories.ids),
         "  </RectangleLabels>",
         '  <KeyPointLabels name="keypoint" toName="image">',
         *(
             f'    <Label value={quoteattr(point.name)} background="#{"".join(f"{c:02x}" for c in point.color)}" '
             f'model_index="{index}"/>'
-            for index, point in enumerate(skeleton.keypoints)
+            for index, point in enumerate(points)
         ),
         "  </KeyPointLabels>",
         '  <Choices name="visibility" toName="image" perRegion="true" choice="multiple" whenTagName="keypoint">',
@@ -66,12 +68,15 @@ def interface_text(skeleton: Skeleton) -> str:
 
 def _object(dataset: Dataset, row: int, image: Image, name: str) -> list[dict[str, Any]]:
     width, height = image.size
-    x1, y1, x2, y2 = dataset.boxes[row].tolist()
+    one = dataset[row]
+    skeleton = dataset.categories[one.category_id]
+    x1, y1, x2, y2 = one.box.tolist()
     place = {"x": x1 / width * 100, "y": y1 / height * 100}
     sides = {"width": (x2 - x1) / width * 100, "height": (y2 - y1) / height * 100}
-    category = dataset.skeleton.category.name
-    entries = [_entry(name, "box", "rectanglelabels", {**place, **sides, "rotation": 0}, [category], image)]
-    for point, (x, y, visibility) in zip(dataset.skeleton.names, dataset.keypoints[row].tolist(), strict=True):
+    entries = [
+        _entry(name, "box", "rectanglelabels", {**place, **sides, "rotation": 0}, [skeleton.category.name], image)
+    ]
+    for point, (x, y, visibility) in zip(skeleton.names, one.keypoints.tolist(), strict=True):
         if visibility == Visibility.NOT_LABELED:
             continue
         value = {"x": x / width * 100, "y": y / height * 100, "width": _POINT_SIZE}

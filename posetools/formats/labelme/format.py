@@ -30,9 +30,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Split
 from posetools.core.findings import Finding
-from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
 from posetools.files.disk import Transfer, read_bytes, transfer
 from posetools.files.urls import as_path, real
@@ -40,6 +40,7 @@ from posetools.files.walking import files_to_detect
 from posetools.formats.entry import Format
 from posetools.formats.joined import UNLABELED, CauseFinding
 from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.labelme.declared import declared
 from posetools.formats.labelme.list import LabelmeSource, Listing, root_of
 from posetools.formats.labelme.model import Document
 from posetools.formats.labelme.pages import settle, some_reading
@@ -61,24 +62,24 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return _is_json(path) and _is_labelme(path)
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of the labelme files in these folders (or of these files).
 
     Raises:
         RequestError: a source is missing or has no .json file, or an option does not apply.
         InputError: a folder cannot be read.
     """
-    options = settled(skeleton, options)
+    options = settled(categories, options)
     listing = Listing()
     finders = {root: ImageFinder(root, options.image_roots) for root in map(root_of, sources)}
-    reader = ShardReader(finders, skeleton, Labels.of(skeleton, options), _portable(options))
+    reader = ShardReader(finders, categories, Labels.of(categories, options), _portable(options))
     engine = options.engine or engine_for(options.workers)
     named = set[str]()
     for shard in _shards(reader, cut(listing.files(sources), SHARD), engine, options.progress):
         if listing.images:
             named.update(shard.left_out, (source.identity for source in shard.sources))
         yield shard
-    yield shard_of([], skeleton, _without_file(listing, named), files=0)
+    yield shard_of([], categories, _without_file(listing, named), files=0)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -93,8 +94,11 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
             if image.path is not None:
                 transfer(image.path, folder / image.file_name, how)
-            objects = [LabelmeObject(dataset.boxes[row].tolist(), dataset.keypoints[row].tolist()) for row in rows]
-            document = labelme_document(image.file_name, image.size, objects, dataset.skeleton)
+            objects = [
+                LabelmeObject(dataset.categories[one.category_id], one.box.tolist(), one.keypoints.tolist())
+                for one in map(dataset.__getitem__, rows)
+            ]
+            document = labelme_document(image.file_name, image.size, objects)
             put_text((folder / image.file_name).with_suffix(".json"), labelme_text(document))
 
 
@@ -105,6 +109,7 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="a .json file with the keys shapes and imagePath",
     shards=shards,
+    declared=declared,
     write=write,
     in_shards=True,
     reads_urls=True,
@@ -136,7 +141,7 @@ def _shards(
     if not foreign:
         return
     settled = settle(foreign, reader.labels, reader.options.encoding, reader.finders)
-    yield shard_of([], reader.skeleton, settled.findings, files=len(settled.lost))
+    yield shard_of([], reader.categories, settled.findings, files=len(settled.lost))
     reader, shards = replace(reader, pages=settled.pages), cut(settled.files, SHARD)
     for reading, _ in run_shards(reader, shards, engine, progress, "reading files that are not UTF-8"):
         yield reading

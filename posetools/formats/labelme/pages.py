@@ -64,7 +64,7 @@ class _Names:
 
     @classmethod
     def of(cls, labels: Labels) -> _Names:
-        names = {labels.category, *labels.index, *labels.names, *labels.ignored}
+        names = {*labels.categories, *labels.index, *labels.names, *labels.ignored}
         return cls(labels, frozenset(name for name in names if not name.isascii()))
 
     def holds(self, shape: AnyShape) -> bool:

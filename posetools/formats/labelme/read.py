@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Image, Visibility
 from posetools.core.findings import Finding
-from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
 from posetools.files.disk import marked_encoding, portable_path, read_bytes
 from posetools.files.urls import as_path, fetched, heads, is_url, real
@@ -63,21 +63,21 @@ class ShardReader:
 
     Attributes:
         finders: source folder -> its image finder.
-        skeleton: the skeleton.
+        categories: the categories, each with its skeleton.
         labels: how labels are read.
         options: the user's options.
         pages: source folder -> the code page of its files that are not UTF-8, once it is known.
     """
 
     finders: Mapping[Path, ImageFinder]
-    skeleton: Skeleton
+    categories: Categories
     labels: Labels
     options: ReadOptions
     pages: Mapping[Path, str] = field(default_factory=dict)
 
     def __call__(self, shard: Sequence[LabelmeSource]) -> tuple[ShardReading, list[LabelmeSource]]:
         """Return the files' content, and the files that are not UTF-8, put off until their code page is known."""
-        builder, foreign = ShardBuilder(self.skeleton), list[LabelmeSource]()
+        builder, foreign = ShardBuilder(self.categories), list[LabelmeSource]()
         remote = [self.named(one) for one in shard] if any(map(is_url, {folder.start for _, folder in shard})) else []
         with no_collection(), fetched(remote), heads(self._named_images(remote)):
             for name, folder in shard:
@@ -168,7 +168,7 @@ class ShardReader:
 
     @cached_property
     def _usual(self) -> UsualShapes:
-        return UsualShapes.of(self.labels, self.skeleton)
+        return UsualShapes.of(self.labels, self.categories)
 
     def _read_any(self, file: Path, folder: LabelmeFolder, data: bytes) -> FileReading:
         root, origin, options = folder.root, folder.origin, self.options
@@ -180,7 +180,7 @@ class ShardReader:
         shown = self._shown(document, file, root)
         if isinstance(shown, FileReading):
             return shown
-        shapes = FileShapes(shown.header.size, self.skeleton, self.labels, options, ShapeReport(str(file)))
+        shapes = FileShapes(shown.header.size, self.categories, self.labels, options, ShapeReport(str(file)))
         rows = shapes.read(document.shapes)
         return FileReading(
             file,
@@ -237,28 +237,33 @@ class UsualShapes:
     """Reads the shapes of a file in one pass, when all of them are usual.
 
     Attributes:
-        columns: label -> the index of its x, y, visibility in an object's numbers; -1 for the box.
+        columns: label -> the index of its x, y, visibility in an object's numbers; for a box, minus its category's id.
+        others: category id -> the indices of the visibilities that its objects lack.
         empty: the numbers of an object without labeled keypoints.
         labels: how visibility is read.
     """
 
     columns: Mapping[str, int]
+    others: Mapping[int, Sequence[int]]
     empty: list[float]
     labels: Labels
 
     @classmethod
-    def of(cls, labels: Labels, skeleton: Skeleton) -> UsualShapes:
-        """Return the reader for a skeleton and the user's names; with a label pattern no shape is usual."""
+    def of(cls, labels: Labels, categories: Categories) -> UsualShapes:
+        """Return the reader for some categories and the user's names; with a label pattern no shape is usual."""
         columns: dict[str, int] = {}
-        for label in () if labels.pattern else {*labels.names, labels.category, *labels.index}:
+        for label in () if labels.pattern else {*labels.names, *categories.ids, *labels.index}:
             name = labels.names.get(label, label)
             if label in labels.ignored or labels.loss(label):
                 continue
-            if name == labels.category:
-                columns[label] = -1
+            if name in categories.ids:
+                columns[label] = -categories.ids[name]
             elif name in labels.index:
                 columns[label] = 3 * labels.index[name]
-        return cls(columns, [0] * (3 * skeleton.num_keypoints), labels)
+        every = range(categories.num_keypoints)
+        own = {number: {*columns.tolist()} for number, columns in categories.columns.items()}
+        others = {number: [3 * at + 2 for at in every if at not in one] for number, one in own.items()}
+        return cls(columns, others, [0] * (3 * len(every)), labels)
 
     def objects(self, shapes: Sequence[QuickShape]) -> list[Object]:
         """Return the objects of one file, in the order of their rectangles.
@@ -290,8 +295,10 @@ class UsualShapes:
                 if shape.difficult or (shape.flags and any(shape.flags.values())):
                     raise ValueError
                 box = x1 if x1 < x2 else x2, y1 if y1 < y2 else y2, x2 if x1 < x2 else x1, y2 if y1 < y2 else y1
-                objects[group] = box, numbers, shape_name(index)
+                objects[group] = box, numbers, shape_name(index), -column
         if len(objects) != len(by_group) or None in by_group:
+            raise ValueError
+        if any(numbers[at] for _, numbers, _, category in objects.values() for at in self.others[category]):
             raise ValueError
         return list(objects.values())
 

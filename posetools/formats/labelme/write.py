@@ -35,33 +35,32 @@ class LabelmeObject(NamedTuple):
     """One object as it is drawn.
 
     Attributes:
+        skeleton: of its category.
         box: x1, y1, x2, y2 in pixels.
         keypoints: K triples x, y, visibility; unlabeled keypoints are not drawn.
         description: of the rectangle.
         descriptions: of the points, K of them or none.
     """
 
+    skeleton: Skeleton
     box: Sequence[float]
     keypoints: Sequence[Sequence[float]]
     description: str = ""
     descriptions: Sequence[str] = ()
 
 
-def labelme_document(
-    file_name: str, size: tuple[int, int], objects: Sequence[LabelmeObject], skeleton: Skeleton
-) -> dict[str, Any]:
+def labelme_document(file_name: str, size: tuple[int, int], objects: Sequence[LabelmeObject]) -> dict[str, Any]:
     """Return the content of the labelme file of one image.
 
     Args:
         file_name: the image's; its last part is written, as the file is next to it.
         size: (width, height) of the upright image in pixels.
         objects: what is in the image; none for an image without objects.
-        skeleton: the names.
     """
     shapes = []
     for group, one in enumerate(objects):
         x1, y1, x2, y2 = one.box
-        corners = [[x1, y1], [x2, y2]]
+        corners, skeleton = [[x1, y1], [x2, y2]], one.skeleton
         shapes.append(_shape(skeleton.category.name, "rectangle", corners, group, one.description, hidden=False))
         texts = one.descriptions or [""] * skeleton.num_keypoints
         for name, (x, y, visibility), text in zip(skeleton.names, one.keypoints, texts, strict=True):
@@ -81,7 +80,7 @@ def labelme_document(
 
 
 def predicted_objects(
-    boxes: Floats, scores: Floats, keypoints: Floats, keypoint_scores: Floats, *, kpt_thr: float
+    boxes: Floats, scores: Floats, keypoints: Floats, keypoint_scores: Floats, *, skeleton: Skeleton, kpt_thr: float
 ) -> list[LabelmeObject]:
     """Return N predicted objects as drawn for correction: all points, unsure ones marked as occluded.
 
@@ -93,6 +92,7 @@ def predicted_objects(
         scores: (N,) of the boxes.
         keypoints: (N, K, 2) x, y in pixels.
         keypoint_scores: (N, K).
+        skeleton: of their category.
         kpt_thr: a point with a lower score gets the flag ``occluded``.
     """
     visibility = np.where(keypoint_scores < kpt_thr, Visibility.HIDDEN, Visibility.VISIBLE)
@@ -107,6 +107,7 @@ def predicted_objects(
     )
     return [
         LabelmeObject(
+            skeleton,
             box,
             [(x, y, v) for (x, y), v in zip(points, shown, strict=True)],
             _said(score),

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
@@ -39,6 +40,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import MissingExtraError, OutputError, RequestError, first_line, must_be, show_value
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_ending
+from posetools.formats.declared import DeclaredCategory, with_options
 from posetools.formats.deeplabcut.h5 import harmful_array
 from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
@@ -46,6 +48,7 @@ from posetools.formats.labels import settled, unknown_label
 from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
+from posetools.formats.sleap.declared import declared_by
 from posetools.formats.sleap.frames import Videos
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, check_labeled, slices
@@ -74,15 +77,15 @@ def detect(path: Path) -> bool:
     return path.is_file() and _is_slp(path)
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of .slp files, or of those in these folders.
 
     Raises:
         RequestError: a source does not exist or holds no .slp file, or an option is missing or invalid.
         MissingExtraError: sleap-io is not installed.
     """
-    options = settled(skeleton, options)
-    files, images = list_sources(sources, _is_slp, "SLEAP's .slp files")
+    skeleton, options = categories.only, settled(categories, options)
+    files, images = _files(sources)
     if not options.assume_visible:
         raise RequestError(
             f"{files[0].file}: points must have a visibility, but SLEAP has no occluded points",
@@ -97,7 +100,23 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         else:
             readings += _Frames(source, skeleton, options).read(labels, opener)
         options.progress("reading SLEAP files", done, len(files))
-    yield shard_of(readings, skeleton, without_entry(images, readings, "a SLEAP file"), files=len(files))
+    yield shard_of(readings, categories, without_entry(images, readings, "a SLEAP file"), files=len(files))
+
+
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that .slp files declare (declared.py); unreadable files are left to the reader.
+
+    Raises:
+        RequestError: a source does not exist or holds no .slp file.
+        MissingExtraError: sleap-io is not installed.
+    """
+    found: list[DeclaredCategory] = []
+    for source in _files(sources)[0]:
+        labels = _load(source.file)
+        if not isinstance(labels, Finding):
+            found += declared_by(labels, str(source.file))
+    read = (with_options(one, options) for one in found)
+    return [one for one in read if one is not None]
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -138,9 +157,14 @@ FORMAT = Format(
     detect=detect,
     signs="a file .slp",
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"splits", "boxes", "occluded", "areas", "pairs", "sigmas"}),
 )
+
+
+def _files(sources: Sequence[Path]) -> tuple[list[SourceFile], list[Path]]:
+    return list_sources(sources, _is_slp, "SLEAP's .slp files")
 
 
 def _is_slp(path: Path) -> bool:
@@ -325,7 +349,7 @@ class _Frames:
                 message = must_be("an instance", "one with a labeled point in the image", "none")
                 self._find("E306", place, message, "label more of its points")
             else:
-                yield Row(box, points, place)
+                yield Row(box, points, place, self.skeleton.category.id)
 
 
 def _is_prediction(instance: Any) -> bool:

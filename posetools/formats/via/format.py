@@ -32,13 +32,14 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import xywh_from_xyxy
-from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
 from posetools.files.disk import Transfer, dump_json, read_bytes, read_text, transfer, unmarked
 from posetools.files.walking import files_to_detect
+from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
 from posetools.formats.joined import RepeatedFinding, repaired
 from posetools.formats.joining.shape_labels import Labels
@@ -51,6 +52,7 @@ from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.image_names import named_in
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text, slices
+from posetools.formats.via.declared import declared_by
 from posetools.formats.via.model import (
     METADATA,
     VIA_COLUMNS,
@@ -94,18 +96,16 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return _may_be(path) and _is_via(path)
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of the VIA files in these folders (or of these files).
 
     Raises:
         RequestError: a source is missing or has no VIA file, or an option does not apply.
     """
-    options = settled(skeleton, options)
-    labels = Labels.of(skeleton, options)
+    options = settled(categories, options)
+    labels = Labels.of(categories, options)
     roles = Roles.of(options.attributes, labels.hidden)
-    files, images = list_sources(
-        sources, lambda path: _may_be(path) and _is_via(path, damaged=True), "VIA's .json or .csv files"
-    )
+    files, images = _files(sources)
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
     findings: list[Finding] = []
@@ -113,13 +113,25 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         file, regions = str(source.file), RegionReader(roles)
         entries, wrong = _parse(source.file, regions)
         words = _wording(entries, roles)
-        readings += [_read_entry(source, entry, opener, skeleton, labels, options, words) for entry in entries]
+        readings += [_read_entry(source, entry, opener, categories, labels, options, words) for entry in entries]
         unlabeled = finding_of(file, entries, roles, labels, options)
         findings += [*wrong, *([unlabeled] if unlabeled else [])]
         findings += repaired(file, regions.repairs)
         options.progress("reading VIA files", number, len(files))
     findings += without_entry(images, readings, "a VIA file")
-    yield shard_of(readings, skeleton, findings, files=len(files))
+    yield shard_of(readings, categories, findings, files=len(files))
+
+
+def declared(sources: Sequence[Path], options: ReadOptions) -> Sequence[DeclaredCategory]:
+    """Return the categories that the VIA files declare (declared.py).
+
+    Raises:
+        RequestError: a source is missing or has no VIA file, or a label is in doubt.
+    """
+    roles = Roles.of(options.attributes, frozenset(word.casefold() for word in options.hidden))
+    files = [source.file for source in _files(sources)[0]]
+    entries = [entry for file in files for entry in _parse(file, RegionReader(roles))[0]]
+    return declared_by(files, entries, roles, options)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -140,9 +152,8 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
             size = image.path.stat().st_size
             entry = {"filename": image.file_name, "size": size, "regions": regions, "file_attributes": {}}
             metadata[f"{image.file_name}{size}"] = entry
-    skeletons = [part.skeleton for part in splits.values()]
-    if skeletons:
-        put_text(folder / PROJECT, dump_json(_project(metadata, skeletons[0])))
+    if splits:
+        put_text(folder / PROJECT, dump_json(_project(metadata, next(iter(splits.values())).categories)))
 
 
 FORMAT = Format(
@@ -155,9 +166,16 @@ FORMAT = Format(
         "metadata; a .csv file with VIA's columns"
     ),
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
 )
+
+
+def _files(sources: Sequence[Path]) -> tuple[list[SourceFile], list[Path]]:
+    return list_sources(
+        sources, lambda path: _may_be(path) and _is_via(path, damaged=True), "VIA's .json or .csv files"
+    )
 
 
 def _may_be(path: Path) -> bool:
@@ -225,7 +243,7 @@ def _read_entry(
     source: SourceFile,
     entry: ViaEntry,
     opener: Opener,
-    skeleton: Skeleton,
+    categories: Categories,
     labels: Labels,
     options: ReadOptions,
     words: Wording,
@@ -247,7 +265,7 @@ def _read_entry(
     if unsettled(entry, labels, options):
         return FileReading(file, identity=reading.identity)
     regions = entry.regions
-    reading = read_shapes(reading, regions, "", skeleton=skeleton, labels=labels, options=options, wording=words)
+    reading = read_shapes(reading, regions, "", categories=categories, labels=labels, options=options, wording=words)
     if not entry.notes:
         return reading
     listed = ", ".join(entry.notes)
@@ -257,22 +275,22 @@ def _read_entry(
 
 
 def _regions(dataset: Dataset, row: int, number: int) -> list[dict[str, Any]]:
-    names = dataset.skeleton.names
+    category = dataset.categories[int(dataset.category_ids[row])].category.name
     x, y, width, height = xywh_from_xyxy(dataset.boxes[row : row + 1])[0].tolist()
     rect = {"name": "rect", "x": x, "y": y, "width": width, "height": height}
-    said: dict[str, Any] = {"label": dataset.skeleton.category.name, "object": str(number)}
+    said: dict[str, Any] = {"label": category, "object": str(number)}
     regions = [{"shape_attributes": rect, "region_attributes": said}]
     for index in np.flatnonzero(dataset.visibility[row]):
         cx, cy, visibility = dataset.keypoints[row, index].tolist()
         word = "occluded" if visibility == Visibility.HIDDEN else "visible"
-        said = {"label": names[index], "object": str(number), "visibility": word}
+        said = {"label": dataset.categories.names[index], "object": str(number), "visibility": word}
         regions.append({"shape_attributes": {"name": "point", "cx": cx, "cy": cy}, "region_attributes": said})
     return regions
 
 
-def _project(metadata: dict[str, Any], skeleton: Skeleton) -> dict[str, Any]:
+def _project(metadata: dict[str, Any], categories: Categories) -> dict[str, Any]:
     """Return a project as VIA 2.0.10 saves it; settings that are left out are VIA's own."""
-    labels = dict.fromkeys((skeleton.category.name, *skeleton.names), "")
+    labels = dict.fromkeys((*categories.ids, *categories.names), "")
     return {
         "_via_settings": {
             "ui": {},

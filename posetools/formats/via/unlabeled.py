@@ -35,7 +35,7 @@ def _is_unsettled(region: ViaRegion, labels: Labels, options: ReadOptions) -> bo
         return name not in labels.index and not options.kpt_order
     if _is_line(region) and options.kpt_order:
         return False
-    return name != labels.category
+    return name not in labels.categories
 
 
 def finding_of(
@@ -78,7 +78,8 @@ def _hint(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Role
     typed = ["label them in VIA like the others"] if kinds & others else []
     if any(not _is_point(one) and not _is_line(one) for one in regions):
         # Always quoted: zsh reads a bare = as a command.
-        typed.append(f"--map '={labels.category}' maps those that are not points to {labels.category!r}")
+        name = labels.unnamed or "NAME"
+        typed.append(f"--map '={name}' maps those that are not points to {name!r}")
     if True in kinds - others or any(map(_is_line, regions)):
         order = shlex.quote(",".join(labels.index))
         typed.append(f"--kpt-order {order} reads the points of each object as keypoints in this order")
@@ -87,7 +88,7 @@ def _hint(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Role
 
 def _of_attributes(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
     """Return which attributes to use as the label: those with names of the skeleton, or one without another role."""
-    known = {labels.category, *labels.index}
+    known = {*labels.categories, *labels.index}
     chosen = _covering(regions, lambda _, text: labels.read(text).name in known)
     fits = bool(chosen)
     if not fits:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError, must_be
+from posetools.formats.declared import made_order
 from posetools.formats.joining.ordered import NameProblem, in_skeleton
-from posetools.formats.labels import is_category
+from posetools.formats.labels import category_of
 from posetools.formats.options import ReadOptions
 from posetools.formats.yolo_pose.data_yaml import YoloSet
+from posetools.formats.yolo_pose.declared import is_mirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def declare_columns(source: YoloSet, skeleton: Skeleton, options: ReadOptions, f
     if len(order) != count:
         problem = must_be("the keypoints' names", f"{count}, as in kpt_shape", list(order))
         raise _refusal(source, options, problem, f"--kpt-order A,B,... names the {count} columns in their order")
-    keypoints = in_skeleton(order, skeleton, options)
+    keypoints = in_skeleton(order, Categories.of(skeleton), options)
     if isinstance(keypoints, NameProblem):
         raise _refusal(source, options, *keypoints)
     _check_flips(source, skeleton, options, keypoints, findings)
@@ -90,11 +93,13 @@ def _order(source: YoloSet, skeleton: Skeleton, options: ReadOptions, count: int
     names = source.declared.keypoint_names()
     if names is not None:
         classes = source.declared.names or {0: skeleton.category.name}
-        own = [names[index] for index in names if is_category(classes.get(index, ""), skeleton, options)]
+        own = [names[index] for index in names if category_of(classes.get(index, ""), Categories.of(skeleton), options)]
         if not own or any(other != own[0] for other in own):
             problem = must_be("kpt_names", f"one list for the class {skeleton.category.name!r}", dict(names))
             raise InputError(source.where, "kpt_names", problem, hint="--kpt-order A,B,... gives the order instead")
         return own[0]
+    if made := made_order(count, skeleton, options):
+        return made
     if count != skeleton.num_keypoints:
         raise RequestError(
             f"{source.where}: kpt_shape must be {skeleton.num_keypoints} points like skeleton {skeleton.name}, "
@@ -115,8 +120,8 @@ def _check_flips(
 ) -> None:
     """Compare flip_idx with the skeleton: a difference means other points, another order, or a wrong flip_idx.
 
-    Exporters that do not know left and right write the identity, which means nothing if the points have names. An order
-    given by the user overrides flip_idx.
+    Exporters that do not know left and right write each keypoint as its own partner, which means nothing if the points
+    have names; neither do indices that no mirror gives. An order given by the user overrides flip_idx.
     """
     got = source.declared.flip_idx
     if got is None:
@@ -132,8 +137,10 @@ def _check_flips(
     if got == expected:
         return
     problem = must_be("flip_idx", f"{expected}, by the names and swaps of skeleton {skeleton.name}", got)
-    identity = got == list(range(len(keypoints)))
-    if options.kpt_order is not None or (identity and source.declared.kpt_names is not None):
+    own = range(len(keypoints))
+    leaves_out = len(got) == len(own) and all(got[column] in (column, expected[column]) for column in own)
+    named = source.declared.kpt_names is not None or made_order(len(keypoints), skeleton, options)
+    if options.kpt_order is not None or ((leaves_out or not is_mirror(got, len(own))) and named):
         hint = "correct flip_idx: the skeleton's left/right pairs are used"
         findings.append(Finding("W336", str(source.where), "flip_idx", problem, hint))
         return

@@ -4,8 +4,9 @@ A line is ``class cx cy w h`` and then K points of two (``x y``) or three number
 files are searched for, columns.py which point is which. Rules for reading:
 
 - ``kpt_shape`` and ``flip_idx`` are declared in data.yaml, or ``kpt_shape`` is given as an option; a line with another
-  count of numbers is a finding. The columns' order is the option's, else that of ``kpt_names``, else the skeleton's
-  if K and ``flip_idx`` agree with it. Keypoints of the skeleton without a column are not labeled.
+  count of numbers is a finding. The columns' order is the option's, else that of ``kpt_names``, else kpt_0 to kpt_K-1
+  if the skeleton was made of a set without names, else the skeleton's if K and ``flip_idx`` agree with it. Keypoints
+  of the skeleton without a column are not labeled.
 - The class named like the skeleton's category is read (class 0 if classes have no names); other classes must be left
   out by name. A class without a name is identified by its number.
 - ``v`` is 0 (not labeled), 1 (labeled but not visible) or 2 (visible). Points without ``v`` are refused unless the user
@@ -18,10 +19,10 @@ files are searched for, columns.py which point is which. Rules for reading:
 - An image with an empty label file is one without objects; so is one without a label file, which is reported.
 - The split that data.yaml or the folders declare is kept.
 
-Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx``, ``names``, ``kpt_names``
-and paths relative to its folder; unlabeled points as ``0 0 0``; numbers with all their digits. YOLO-pose cannot hold
-iscrowd (refused), an area (width times height when read again), or a labeled point or box center outside the image
-(refused: ultralytics skips such images).
+Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx`` (if training may mirror
+images), ``names``, ``kpt_names`` and paths relative to its folder; unlabeled points as ``0 0 0``; numbers with all
+their digits. YOLO-pose cannot hold iscrowd (refused), an area (width times height when read again), or a labeled point
+or box center outside the image (refused: ultralytics skips such images).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from typing import NamedTuple
 import numpy as np
 import yaml
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import (
@@ -53,7 +55,7 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import Transfer, read_text, transfer
 from posetools.formats.entry import Format
 from posetools.formats.joined import CauseFinding, RepeatedFinding, repaired
-from posetools.formats.labels import is_category, settled, unknown_label
+from posetools.formats.labels import category_of, settled, unknown_label
 from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import FileReading, Row
@@ -62,6 +64,7 @@ from posetools.formats.sources.locate import name_below, open_image
 from posetools.formats.target import check_holdable, put_text, slices, slices_of_splits
 from posetools.formats.yolo_pose.columns import LineColumns, declare_columns
 from posetools.formats.yolo_pose.data_yaml import IMAGES, YoloSet
+from posetools.formats.yolo_pose.declared import declared
 from posetools.formats.yolo_pose.layout import (
     YOLO_SPLITS,
     YoloImage,
@@ -91,14 +94,14 @@ class _Task(NamedTuple):
     origin: str
 
 
-def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions) -> Iterator[ShardReading]:
     """Yield the content of YOLO-pose folders, or of data.yaml files.
 
     Raises:
         RequestError: a source does not exist or has no images, or an option is required.
         InputError: data.yaml cannot be read, or contradicts itself or the skeleton.
     """
-    options = settled(skeleton, options)
+    skeleton, options = categories.only, settled(categories, options)
     tasks: list[_Task] = []
     findings: list[Finding] = []
     for path in sources:
@@ -115,7 +118,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     work = partial(_read_images, skeleton=skeleton, options=portable)
     what, engine = "reading YOLO-pose files", options.engine or engine_for(options.workers)
     yield from run_shards(work, cut(unique, SHARD), engine, options.progress, what)
-    yield shard_of([], skeleton, findings, files=0)
+    yield shard_of([], categories, findings, files=0)
 
 
 def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
@@ -149,6 +152,7 @@ FORMAT = Format(
     detect=is_yolo_pose,
     signs="data.yaml with kpt_shape, or images/ and labels/ with .txt files",
     shards=shards,
+    declared=declared,
     write=write,
     lacks=frozenset({"areas", "links", "sigmas"}),
     in_shards=True,
@@ -157,7 +161,9 @@ FORMAT = Format(
 
 def _check_classes(source: YoloSet, columns: LineColumns, skeleton: Skeleton, options: ReadOptions) -> None:
     """Refuse a data set without a class for the category: every line of it would be a finding."""
-    if columns.classes is None or any(is_category(name, skeleton, options) for name in columns.classes.values()):
+    if columns.classes is None or any(
+        category_of(name, Categories.of(skeleton), options) for name in columns.classes.values()
+    ):
         return
     names = list(columns.classes.values())
     problem = must_be("names", f"a list with the skeleton's category {skeleton.category.name!r}", names)
@@ -167,7 +173,7 @@ def _check_classes(source: YoloSet, columns: LineColumns, skeleton: Skeleton, op
 
 def _read_images(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadOptions) -> ShardReading:
     readings = (_read_image(task, skeleton=skeleton, options=options) for task in tasks)
-    return shard_of(readings, skeleton, files=sum(task.listed.label.is_file() for task in tasks))
+    return shard_of(readings, Categories.of(skeleton), files=sum(task.listed.label.is_file() for task in tasks))
 
 
 def _read_image(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> FileReading:
@@ -239,9 +245,10 @@ class _Lines:
             if keypoint is not None:
                 keypoints[:, keypoint, :2] = places[:, column]
                 keypoints[:, keypoint, 2] = visibility[:, column]
+        category = self.skeleton.category.id
         boxes = xyxy_from_yolo(table[:, 1:5], self.size)
         return [
-            Row((x1, y1, x2, y2), [(x, y, int(seen)) for x, y, seen in values], f"line {number}")
+            Row((x1, y1, x2, y2), [(x, y, int(seen)) for x, y, seen in values], f"line {number}", category)
             for (x1, y1, x2, y2), values, number in zip(boxes.tolist(), keypoints.tolist(), self._numbers, strict=True)
         ]
 
@@ -289,7 +296,7 @@ class _Lines:
         if name in self.options.ignore:
             self.ignored[name] += 1
             return False
-        if is_category(name, self.skeleton, self.options) or (classes is None and index == 0):
+        if category_of(name, Categories.of(self.skeleton), self.options) or (classes is None and index == 0):
             return True
         if classes is not None and index not in classes:
             rule = f"one of the {len(classes)} in names, {sorted(classes)}"
@@ -424,7 +431,8 @@ def _data_yaml(skeleton: Skeleton, splits: Sequence[str]) -> str:
     document = {
         **{split: f"{IMAGES}/{split}" for split in splits},
         "kpt_shape": [skeleton.num_keypoints, 3],
-        "flip_idx": list(skeleton.flip_indices),
+        # Without it ultralytics does not mirror images.
+        **({"flip_idx": list(skeleton.flip_indices)} if skeleton.mirrors else {}),
         "names": {0: skeleton.category.name},
         "kpt_names": {0: list(skeleton.names)},
     }

@@ -248,7 +248,7 @@ def _write_labels(result: ReviewResult, skeleton: Skeleton, staged: Path) -> Non
         image, labels = one.candidate.image, one.candidate.labels
         if labels is not None:
             drawn = zip(labels.boxes.tolist(), labels.keypoints.tolist(), strict=True)
-            document = labelme_document(image.file_name, image.size, [LabelmeObject(*each) for each in drawn], skeleton)
+            document = labelme_document(image.file_name, image.size, [LabelmeObject(skeleton, *each) for each in drawn])
             write_text((staged / LINKED / image.file_name).with_suffix(".json"), labelme_text(document))
 
 

@@ -17,7 +17,7 @@ from posetools.core.folder import refuse_zip
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.derived import options_of_convert
-from posetools.datasets.own_skeleton import own_skeleton
+from posetools.datasets.own_skeleton import skeleton_to_label
 from posetools.datasets.shown import LabeledImage, labeled, read_labels
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import read_bytes
@@ -100,7 +100,7 @@ def read_candidates(
         images = tuple(Candidate(one.image, one) for one in labels.images if one.image.path is not None)
         return Candidates(images, labels.skeleton, labels.ann_files, beside=False)
     if skeleton is not None or default is None:
-        default = own_skeleton([data], skeleton).skeleton
+        default = skeleton_to_label(data, skeleton).skeleton
     return _of_folder(data, default, progress)
 
 

@@ -403,9 +403,10 @@ def test_a_few_names_in_common_with_a_built_in_skeleton_do_not_name_it(place: Pl
     names = ["nose", "left_eye", "right_eye"]
     (place.folder / "in/a.json").write_text(json.dumps(document(heron(1), heron(2, 2), keypoints=names)))
     done = run("convert", place.folder / "in", "--out", place.folder / "out")
-    assert done.status == 1
+    assert done.status == 0
     assert "coco17" not in done.words
-    assert "skeleton new heron.yaml --category heron --keypoints nose,left_eye,right_eye" in done.words
+    assert "skeleton heron: category 'heron', 3 keypoints" in done.words
+    assert "left/right pairs: left_eye - right_eye" in done.words
 
 
 @pytest.mark.parametrize(

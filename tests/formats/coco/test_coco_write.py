@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from posetools.core import dataset as core_dataset
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton, load_skeleton
@@ -129,6 +130,10 @@ class InSlices:
     """A data set in several Datasets, as from worker processes."""
 
     data: Dataset
+
+    @property
+    def categories(self) -> Categories:
+        return self.data.categories
 
     @property
     def skeleton(self) -> Skeleton:

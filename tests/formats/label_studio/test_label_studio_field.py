@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import posetools.formats.label_studio.format as label_studio
+from posetools.core.categories import Categories
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.label_studio.model import parse_document
@@ -242,7 +243,7 @@ def test_ellipses_and_brushes_have_the_corners_of_their_upright_extent(tmp_path:
     ]
     (one,), wrong = parse_document(json.dumps([task(*shapes)]).encode(), "a.json")
     assert wrong == []
-    found = shapes_of(one.regions or (), SIZE, Labels.of(skeleton, ReadOptions()), Counter())
+    found = shapes_of(one.regions or (), SIZE, Labels.of(Categories.of(skeleton), ReadOptions()), Counter())
     corners = [np.array(shape.points) for _, shape in found]  # type: ignore[union-attr]
     assert corners[0].tolist() == [[128, 96], [192, 144]]
     assert corners[1].tolist() == [[136, 88], [184, 152]]

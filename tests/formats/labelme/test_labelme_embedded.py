@@ -52,7 +52,7 @@ def save(folder: Path, name: str, image: str, content: bytes | str | None, **mor
 
 def kite(tmp_path: Path) -> Path:
     path = tmp_path / "kite.yaml"
-    path.write_text(dump_skeleton(draft_skeleton("kite", ("tip", "tail"), "kite")))
+    path.write_text(dump_skeleton(draft_skeleton("kite", ("tip", "tail"), "kite").skeleton))
     return path
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from posetools.core.categories import Categories
 from posetools.core.findings import Severity
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.joining.objects import FileShapes
@@ -234,7 +235,9 @@ def test_every_shape_is_read_or_reported_or_counted(content: Json, ignore: set[s
     parsed = parse_document(json.dumps(content).encode(), "a.json")
     assert isinstance(parsed, Document)
     options = ReadOptions(ignore=frozenset(ignore))
-    shapes = FileShapes((320, 240), CAR8, Labels.of(CAR8, options), options, ShapeReport("a.json"))
+    shapes = FileShapes(
+        (320, 240), Categories.of(CAR8), Labels.of(Categories.of(CAR8), options), options, ShapeReport("a.json")
+    )
     rows = shapes.read(parsed.shapes)
     reported = [
         int(index)

@@ -17,6 +17,7 @@ from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate
 from posetools.core.findings import Severity
 from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
+from posetools.core.skeleton_draft import draft_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.formats.options import ReadOptions
 from tests.build import make_dataset, make_image, without_split
@@ -76,6 +77,15 @@ def test_written_files(tmp_path: Path) -> None:
     assert document["kpt_shape"] == [8, 3] and document["flip_idx"] == [4, 5, 6, 7, 0, 1, 2, 3]
     assert document["names"] == {0: "car"} and document["kpt_names"] == {0: list(CAR8.names)}
     assert text.index("train:") < text.index("val:") < text.index("kpt_shape:")
+
+
+def test_flip_idx_is_left_out_where_images_must_not_be_mirrored(tmp_path: Path) -> None:
+    skeleton = draft_skeleton("cone", ["kpt_0", "kpt_1"], "cone").skeleton
+    for flip in (None, True):
+        written = make_dataset(tmp_path / "in", skeleton=skeleton.model_copy(update={"flip": flip}))
+        yolo_pose.write({"train": written}, tmp_path / str(flip), "copy")
+        document = yaml.safe_load((tmp_path / str(flip) / "data.yaml").read_text())
+        assert document.get("flip_idx") == ([0, 1] if flip else None)
 
 
 def crowd(folder: Path) -> dict[str, Dataset]:
