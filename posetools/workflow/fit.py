@@ -292,7 +292,7 @@ class FitRun:
         self._listener.emitted(pair)
         recipes = {"det": pair.recipe.det, "pose": pair.recipe.pose}
         trained = {
-            stage: [recipe.iterations, enough_iterations(stage, recipe.samples, recipe.batch_size)]
+            stage: [recipe.iterations, enough_iterations(recipe.stage, recipe.samples, recipe.batch_size)]
             for stage, recipe in recipes.items()
         }
         return {"det": pair.det.name, "pose": pair.pose.name, "trained": trained}
