@@ -79,10 +79,19 @@ def declared_skeletons(categories: Iterable[DeclaredCategory]) -> tuple[Declared
     Raises:
         RequestError: the names, links or pairs of a category break a rule of skeletons.
     """
-    return tuple(_made(each) for each in categories if each.keypoints)
+    return tuple(declared_skeleton(each) for each in categories if each.keypoints)
 
 
-def _made(category: DeclaredCategory) -> DeclaredSkeleton:
+def declared_skeleton(category: DeclaredCategory, *, leave_unsure: bool = False) -> DeclaredSkeleton:
+    """Return the skeleton of a category with keypoints.
+
+    Args:
+        category: the category.
+        leave_unsure: whether names that may be a left/right pair are left without a partner.
+
+    Raises:
+        RequestError: its names, links or pairs break a rule of skeletons.
+    """
     try:
         draft = made_skeleton(
             category.name,
@@ -91,6 +100,7 @@ def _made(category: DeclaredCategory) -> DeclaredSkeleton:
             links=category.links,
             flip_idx=category.flip_idx,
             sigmas=category.sigmas,
+            leave_unsure=leave_unsure,
         )
     except RequestError as exc:
         exc.sentence = f"{category.where}: {exc.sentence}"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from posetools.core.folder import CONVERSION, SKELETON_FILE, skeleton_of
-from posetools.core.made_skeleton import made_skeleton
 from posetools.core.skeleton_draft import Draft
-from posetools.datasets.declared import declared_categories
+from posetools.datasets.declared import declared_categories, declared_skeleton, only_skeleton
 from posetools.datasets.derived import options_of_convert
 from posetools.errors import RequestError, first_names
 from posetools.formats import FORMATS, told_format
@@ -50,13 +48,5 @@ def drafted(path: Path, name: str, category: str | None = None) -> Draft:
         found = first_names(list(map(repr, posed)), _LISTED) or "none"
         hint = f"--category {next(iter(posed))} takes one" if posed else way
         raise RequestError(f"{path}: must declare {rule}, got {found}", hint=hint)
-    draft = made_skeleton(
-        chosen.name,
-        chosen.keypoints,
-        category_id=chosen.id,
-        links=chosen.links,
-        flip_idx=chosen.flip_idx,
-        sigmas=chosen.sigmas,
-        leave_unsure=True,
-    )
-    return replace(draft, skeleton=draft.skeleton.model_copy(update={"name": name}))
+    made = only_skeleton([declared_skeleton(chosen, leave_unsure=True)])
+    return Draft(made.skeleton.model_copy(update={"name": name}), (*made.warnings, *made.notes))

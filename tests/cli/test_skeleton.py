@@ -132,7 +132,7 @@ def test_new_from_data(tmp_path: Path) -> None:
     assert (done.status, done.err) == (0, ""), done.err
     assert "left/right pairs: left_ear - right_ear\n  sigmas are 0.05, a default" in done.out
     skeleton = read_skeleton(path)
-    assert (skeleton.name, skeleton.category.name, skeleton.category.id) == ("own", "dog", 3)
+    assert (skeleton.name, skeleton.category.name, skeleton.category.id) == ("own", "dog", 1)
     assert skeleton.edges == ((0, 1), (0, 2)) and skeleton.flip_indices == (0, 2, 1)
 
 
