@@ -153,7 +153,7 @@ def test_auto_without_a_gpu_says_so_and_takes_the_rules_batch(
     out = capsys.readouterr().out
     words = " ".join(out.split())
     assert out.count("    batch: auto needs a GPU, and none is available\n") == 1
-    assert "batch_size 8 x 32 8 for a CPU; auto needs a GPU, and none is available" in words
+    assert "small batches give more iterations in the same time; auto needs a GPU, and none is available" in words
     assert "batch_size 8 x 256 16 set by you" in words
     assert "auto needs a GPU" in Path("configs/rtmdet_m_car8.py").read_text(encoding="utf-8")
 
