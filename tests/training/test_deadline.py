@@ -90,10 +90,11 @@ def test_load_that_comes_and_goes_leaves_the_schedule_its_shape(tiny: Tiny, tmp_
     assert told.text.count("than planned") > 2, told.text
     rates = _rates(tmp_path / "run")
     peak = rates.index(max(rates))
-    # In the second half it only falls, to a twentieth of its peak; a cosine past its end would rise again.
+    # In the second half it only falls; a cosine past its end would rise again. How far it falls depends on the load:
+    # the last epochs may be given up.
     falling = rates[max(peak, 3 * len(rates) // 4) :]
     assert all(after <= before for before, after in pairwise(falling)), rates
-    assert rates[-1] < 0.15 * max(rates), rates
+    assert rates[-1] < 0.5 * max(rates), rates
     assert result.epochs > 4
 
 
