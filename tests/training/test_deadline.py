@@ -83,15 +83,33 @@ def test_a_machine_that_became_faster_trains_more_epochs(tiny: Tiny, tmp_path: P
     assert result.epochs > 4
 
 
-def test_load_that_comes_and_goes_leaves_the_schedule_its_shape(tiny: Tiny, tmp_path: Path) -> None:
-    told = Slow(0.9, 0.1, 0.6, 0.1)
+class Clock(Recorder):
+    """A clock by which each iteration takes the next of some seconds, by epoch, and an evaluation half a second."""
+
+    def __init__(self, *seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self.now = 0.0
+
+    def update(self, status: TrainStatus) -> None:
+        super().update(status)
+        self.now += self._seconds[status.epoch % len(self._seconds)] if status.phase == "train" else 0.5
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_load_that_comes_and_goes_leaves_the_schedule_its_shape(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Clock(0.9, 0.1, 0.6, 0.1)
+    monkeypatch.setattr("posetools.training.deadline.time", told)
     limited = ("enough_iterations=1000",)
     result = _train(tiny, tmp_path / "run", 0.6, told, limited, epochs=20)
     assert told.text.count("than planned") > 2, told.text
     rates = _rates(tmp_path / "run")
     peak = rates.index(max(rates))
-    # In the second half it only falls; a cosine past its end would rise again. How far it falls depends on the load:
-    # the last epochs may be given up.
+    # In the last part it only falls, to a twentieth of its peak; a cosine past its end would rise again.
     falling = rates[max(peak, 3 * len(rates) // 4) :]
     assert all(after <= before for before, after in pairwise(falling)), rates
     assert rates[-1] < 0.5 * max(rates), rates
