@@ -10,7 +10,7 @@ of its ``category``; different skeletons are a list under ``skeletons``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,11 +117,6 @@ class Categories(Mapping[int, Skeleton]):
             number: np.array([self.index[name] for name in skeleton.names], dtype=np.int64)
             for number, skeleton in self.items()
         }
-
-    def select(self, ids: Iterable[int]) -> Categories:
-        """Return some of the categories, in this order."""
-        chosen = set(ids)
-        return Categories(tuple(skeleton for number, skeleton in self.items() if number in chosen))
 
     def as_record(self) -> dict[str, Any]:
         """Return the JSON form: ``skeleton`` for one category, ``skeletons`` for several."""

@@ -8,7 +8,6 @@ the same name may be in two of them: that is a finding itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,8 +103,11 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
     check_source(data)
     folder, is_set = data if data.is_dir() else data.parent, is_data_set(data)
     own = skeleton is not None or (folder / CONVERSION).is_file() or is_data_set(folder)
-    with options_of_convert(data) if not own else nullcontext():
-        known = skeleton_of(folder, skeleton) if own else own_skeleton([data]).skeleton
+    if own:
+        known = skeleton_of(folder, skeleton)
+    else:
+        with options_of_convert(data):
+            known = own_skeleton([data]).skeleton
     labels = _of_set(data, split, known, skeleton, progress) if is_set else _of_source(data, split, known, progress)
     if not labels.images:
         hint = f"`posetools {'validate' if is_set else 'convert'}` says why; try another --skeleton"

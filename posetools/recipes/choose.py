@@ -207,7 +207,7 @@ def _augmentation(case: RuleInput) -> Ruling:
     count, times = planned_iterations(case).value, _times(case)
     if case.said.epochs is not None:
         count = case.said.epochs * case.iterations_per_epoch(case.said.repeat or times)
-    if count < full_batches(case.stage, case["batch_size"], LIGHT_BELOW):
+    if count < _light_below(case):
         what = "mosaic, mixup" if case.stage == "det" else "cutout"
         return Ruling("light", f"{count} iterations are too few for {what} and large scale changes")
     if case.said.repeat is None and times > 1:
@@ -215,13 +215,16 @@ def _augmentation(case: RuleInput) -> Ruling:
     return Ruling("strong", f"{count} iterations are enough for strong augmentation")
 
 
+def _light_below(case: RuleInput) -> int:
+    """Return how many iterations are too few for strong augmentation."""
+    return full_batches(case.stage, case["batch_size"], LIGHT_BELOW)
+
+
 def _times(case: RuleInput) -> int:
     """Return the passes over the data per epoch, which do not depend on --epochs."""
     each = case.iterations_per_epoch()
     planned: int = planned_iterations(case).value
-    light = case.said.augmentation or (
-        "light" if planned < full_batches(case.stage, case["batch_size"], LIGHT_BELOW) else "strong"
-    )
+    light = case.said.augmentation or ("light" if planned < _light_below(case) else "strong")
     if each >= EPOCH_ITERATIONS or case.states("stage2_epochs") or light == "strong":
         return 1
     return max(1, min(ceil(EPOCH_ITERATIONS / each), planned // (REPEATED_EPOCHS * each)))
