@@ -10,7 +10,7 @@ of its ``category``; different skeletons are a list under ``skeletons``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from posetools.core.geometry import Ints
-from posetools.core.skeleton import Skeleton, dump_skeleton
+from posetools.core.skeleton import BUILT_IN, DEFAULT, Skeleton, check_posed, dump_skeleton, load_skeleton
 from posetools.errors import InputError, from_validation, must_be
 from posetools.files.disk import read_text
 from posetools.files.yaml_text import flow_text, parse_yaml
@@ -54,6 +54,25 @@ class Categories(Mapping[int, Skeleton]):
     def of(cls, what: Skeleton | Categories) -> Categories:
         """Return categories as they are, and a skeleton as the only category."""
         return what if isinstance(what, Categories) else cls((what,))
+
+    @classmethod
+    def numbered(cls, found: Iterable[tuple[Any, Skeleton]]) -> Categories:
+        """Return categories with the ids of their source, or 1, 2, ... if these are not different positive integers.
+
+        A single category has the id 1: MMPose drops detections of a single category of another id.
+
+        Args:
+            found: the id in the source, and the skeleton, of each category.
+        """
+        ids, skeletons = zip(*found, strict=True)
+        numbers = [number for number in ids if type(number) is int and number > 0]
+        if len(ids) == 1 or len(set(numbers)) < len(ids):
+            numbers = list(range(1, len(ids) + 1))
+        renumbered = (
+            one.model_copy(update={"category": one.category.model_copy(update={"id": number})})
+            for number, one in zip(numbers, skeletons, strict=True)
+        )
+        return cls(tuple(renumbered))
 
     def __getitem__(self, category_id: int) -> Skeleton:
         return self._by_id[category_id]
@@ -123,17 +142,40 @@ class Categories(Mapping[int, Skeleton]):
         documents = [skeleton.model_dump(mode="json") for skeleton in self.skeletons]
         return {"skeleton": documents[0]} if len(documents) == 1 else {_SKELETONS: documents}
 
+    @cached_property
     def groups(self) -> tuple[Categories, ...]:
-        """Return the categories of each different skeleton, in the order of the first one."""
+        """The categories of each different skeleton, in the order of the first one."""
         groups: dict[str, list[Skeleton]] = {}
         for skeleton in self.skeletons:
             groups.setdefault(_points(skeleton), []).append(skeleton)
         return tuple(Categories(tuple(group)) for group in groups.values())
 
+    @cached_property
+    def posed(self) -> Mapping[str, Categories]:
+        """Name of a skeleton -> its categories, for each different skeleton with keypoints: one pose estimator each."""
+        found: dict[str, Categories] = {}
+        for group in self.groups:
+            name = group.skeletons[0].name
+            if group.num_keypoints:
+                found[name if name not in found else f"{name}-{group.skeletons[0].category.id}"] = group
+        return found
+
 
 def _points(skeleton: Skeleton) -> str:
     """Return everything in a skeleton but its name and category."""
     return skeleton.model_dump_json(exclude={"name", "category"})
+
+
+def load_categories(name_or_path: str | Path = DEFAULT) -> Categories:
+    """Return the category of a built-in skeleton, or the categories of the skeleton file at a path.
+
+    Raises:
+        RequestError: it is neither a built-in name nor an existing file.
+        InputError: the file breaks a rule.
+    """
+    if str(name_or_path) in BUILT_IN or not Path(name_or_path).is_file():
+        return Categories.of(load_skeleton(name_or_path))
+    return read_categories(Path(name_or_path))
 
 
 def read_categories(path: Path) -> Categories:
@@ -179,6 +221,7 @@ def _categories(path: Path, entries: Sequence[tuple[str, Any]]) -> Categories:
                 raise InputError(
                     path, f"{place}{error.place}", error.problem, *error.details, hint=error.hints
                 ) from exc
+    check_posed(path, found)
     try:
         return Categories(tuple(found))
     except ValueError as exc:
@@ -188,7 +231,7 @@ def _categories(path: Path, entries: Sequence[tuple[str, Any]]) -> Categories:
 def dump_categories(categories: Categories) -> str:
     """Return the YAML text of some categories; ``read_categories`` gives them back unchanged."""
     texts = []
-    for group in categories.groups():
+    for group in categories.groups:
         first, named = group.skeletons[0], [one.category.model_dump(mode="json") for one in group.skeletons]
         text = dump_skeleton(first)
         if len(named) > 1:

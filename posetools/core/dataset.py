@@ -195,7 +195,7 @@ class Dataset:
 
     def parts(self) -> tuple[Dataset, ...]:
         """Return for each different skeleton the Dataset of its categories, with all images."""
-        return tuple(self.of_categories(group) for group in self.categories.groups())
+        return tuple(self.of_categories(group) for group in self.categories.groups)
 
     @property
     def counts(self) -> Ints:

@@ -10,9 +10,9 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
-
+from posetools.core.categories import Categories, categories_in, load_categories, read_categories
 from posetools.core.coco_document import links_of, read_document
 from posetools.core.made_skeleton import made_skeleton
 from posetools.core.skeleton import (
@@ -21,9 +21,8 @@ from posetools.core.skeleton import (
     load_skeleton,
     new_command,
     new_file,
-    read_skeleton,
 )
-from posetools.errors import InputError, RequestError, from_validation, must_be, quoted
+from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import check_free, is_empty, is_zip_name, read_bytes, read_json, zip_at
 from posetools.files.urls import is_url
 
@@ -191,33 +190,50 @@ def check_out(
         )
 
 
-def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton:
-    """Return the skeleton of a data set: the requested one, else its own.
+def categories_of(data_root: Path, explicit: str | Path | None = None) -> Categories:
+    """Return the categories of a data set, each with its skeleton: the requested ones, else its own.
 
-    Its own is in its skeleton.yaml, else in conversion.json, else it is made from the categories of its COCO files.
+    Its own are in its skeleton.yaml, else in conversion.json, else they are made from the categories with keypoints of
+    its COCO files.
 
     Args:
         data_root: the data set's folder, or one COCO file.
         explicit: a built-in name or a path, when the user gave one.
 
     Raises:
-        RequestError: none was given, and no category or several have keypoints.
+        RequestError: none was given, and no category has keypoints.
         InputError: a file cannot be read or breaks a rule.
     """
     if explicit is not None:
-        return load_skeleton(explicit)
+        return load_categories(explicit)
     folder = data_root.parent if data_root.is_file() else data_root
     if (folder / SKELETON_FILE).is_file():
-        return read_skeleton(folder / SKELETON_FILE)
+        return read_categories(folder / SKELETON_FILE)
     recorded = folder / CONVERSION
-    own = _recorded_skeleton(recorded) if recorded.is_file() else None
-    return own or _declared_skeleton(data_root)
+    own = _recorded_categories(recorded) if recorded.is_file() else None
+    return own or _declared_categories(data_root)
 
 
-def _declared_skeleton(data_root: Path) -> Skeleton:
-    """Return the skeleton of a data set that another program wrote; the first file decides."""
+def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton:
+    """Return the skeleton of a data set with one category.
+
+    Raises:
+        RequestError: there are several, or as ``categories_of``.
+        InputError: as ``categories_of``.
+    """
+    categories = categories_of(data_root, explicit)
+    if len(categories) == 1:
+        return categories.only
+    rule = "one category, which this command needs"
+    new = quoted(f"{data_root}-one")
+    way = f"`posetools convert {quoted(data_root)} --categories NAME --out {new}` takes one category"
+    raise RequestError(must_be(str(data_root), rule, list(categories.ids)), hint=way)
+
+
+def _declared_categories(data_root: Path) -> Categories:
+    """Return the categories of a data set that another program wrote; the first file decides."""
     refuse_zip(data_root)
-    found: dict[str, Skeleton] = {}
+    found: dict[str, tuple[Any, Skeleton]] = {}
     unreadable: InputError | None = None
     splits = () if data_root.is_file() else splits_of(data_root)
     for path in [ann_file(data_root, split) for split in splits] or [data_root]:
@@ -231,26 +247,26 @@ def _declared_skeleton(data_root: Path) -> Skeleton:
             if not isinstance(name, str) or not isinstance(points, list) or not points or name in found:
                 continue
             names, links = tuple(map(str, points)), links_of(category)
-            found[name] = made_skeleton(name, names, links=links, in_order=True, leave_unsure=True).skeleton
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if unreadable and not found:
+            draft = made_skeleton(name, names, links=links, in_order=True, leave_unsure=True)
+            found[name] = category.get("id"), draft.skeleton
+    if found:
+        return Categories.numbered(found.values())
+    if unreadable:
         raise unreadable
-    rule = "one category with keypoints, to have a skeleton without --skeleton"
-    new = quoted(f"{data_root}-one")
-    way = f"`posetools convert {quoted(data_root)} --categories NAME --out {new}` takes one category"
-    other = f"--skeleton {new_file('')} names the keypoints; `{new_command(())}` writes such a file"
-    raise RequestError(must_be(str(data_root), rule, list(found) or "none"), hint=way if found else other)
+    rule = "at least one category with keypoints, to have a skeleton without --skeleton"
+    way = f"--skeleton {new_file('')} names the keypoints; `{new_command(())}` writes such a file"
+    raise RequestError(must_be(str(data_root), rule, "none"), hint=way)
 
 
-def _recorded_skeleton(path: Path) -> Skeleton | None:
+def _recorded_categories(path: Path) -> Categories | None:
     document = read_json(path)
-    if not isinstance(document, dict) or "skeleton" not in document:
+    if not isinstance(document, dict) or not {"skeleton", "skeletons"} & document.keys():
         return None
-    try:
-        recorded = Skeleton.model_validate(document["skeleton"])
-    except ValidationError as exc:
-        raise from_validation(path, exc) from exc
+    recorded = categories_in(path, document)
+    return Categories(tuple(map(_with_template, recorded.skeletons)))
+
+
+def _with_template(recorded: Skeleton) -> Skeleton:
     if recorded.name in BUILT_IN and recorded.template is None:
         # Data sets from before built-in skeletons had templates.
         built_in = load_skeleton(recorded.name)

@@ -33,7 +33,7 @@ from pydantic import (
 
 from posetools.core.skeleton_colors import keypoint_colors, link_colors
 from posetools.core.skeleton_defaults import completed, describe_defaults
-from posetools.errors import RequestError, from_validation
+from posetools.errors import InputError, RequestError, from_validation, must_be
 from posetools.files.disk import read_text
 from posetools.files.yaml_text import flow_text, parse_yaml
 
@@ -176,7 +176,7 @@ class Skeleton(_SkeletonPart):
     Attributes:
         name: the skeleton's name, used in file names.
         category: the object category.
-        keypoints: the K keypoints in the order of every array and file.
+        keypoints: the K keypoints in the order of every array and file; none: the category has boxes only.
         links: the lines between them.
         sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``); ``DEFAULT_SIGMA`` by
             default.
@@ -190,7 +190,7 @@ class Skeleton(_SkeletonPart):
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     category: Category
-    keypoints: Annotated[tuple[Keypoint, ...], Field(min_length=1)]
+    keypoints: tuple[Keypoint, ...]
     links: tuple[Link, ...] = ()
     sigmas: tuple[Positive, ...]
     joint_weights: tuple[Positive, ...]
@@ -405,9 +405,22 @@ def parse_skeleton(path: Path | str, text: str, *, own: bool = False) -> Skeleto
     """
     document = parse_yaml(path, text, own=own)
     try:
-        return Skeleton.model_validate(document)
+        skeleton = Skeleton.model_validate(document)
     except ValidationError as exc:
         raise from_validation(path, exc) from exc
+    check_posed(path, [skeleton])
+    return skeleton
+
+
+def check_posed(path: Path | str, skeletons: Iterable[Skeleton]) -> None:
+    """Refuse the skeletons of a file if none has keypoints.
+
+    Raises:
+        InputError: none has.
+    """
+    if not any(skeleton.keypoints for skeleton in skeletons):
+        rule = "at least one name: only a category beside one with keypoints may have boxes only"
+        raise InputError(path, "keypoints", must_be("keypoints", rule, []))
 
 
 def dump_skeleton(skeleton: Skeleton) -> str:
@@ -415,7 +428,8 @@ def dump_skeleton(skeleton: Skeleton) -> str:
     document = skeleton.model_dump(mode="json", exclude_none=True)
     lines = [f"name: {skeleton.name}"]
     lines.append(f"category: {flow_text(document['category'])}")
-    lines += ["keypoints:", *(f"  - {flow_text(point)}" for point in document["keypoints"])]
+    points = document["keypoints"]
+    lines += ["keypoints:", *(f"  - {flow_text(point)}" for point in points)] if points else ["keypoints: []"]
     if skeleton.links:
         lines += ["links:", *(f"  - {flow_text(link)}" for link in document["links"])]
     lines += [f"sigmas: {flow_text(document['sigmas'])}", f"joint_weights: {flow_text(document['joint_weights'])}"]

@@ -79,9 +79,10 @@ class EvalRequest:
         """Options for opening the models."""
         return PipelineOptions(device=self.device, skeleton=self.skeleton)
 
-    def subject(self, name: Path, names: tuple[str, str], data: Path) -> Subject:
+    def subject(self, name: Path, names: tuple[str, ...], data: Path) -> Subject:
         """Return the names of the pair, its two models, and the data set."""
-        return Subject(str(name), *names, str(data), self.split, self.bbox_thr)
+        detector, estimator = names
+        return Subject(str(name), detector, estimator, str(data), self.split, self.bbox_thr)
 
 
 def evaluate(request: EvalRequest, progress: Progress = silent) -> Report:

@@ -57,7 +57,7 @@ def losses(target: Format, splits: Mapping[str, Split]) -> tuple[Loss, ...]:
     counts = {part: number for part, number in _counts(splits).items() if number and part in target.lacks}
     told = [Loss({part: n}, f"{target.title} {_sentence(part, n, splits)}") for part, n in counts.items()]
     categories = next(iter(splits.values())).categories
-    of_skeleton = _of_skeletons([group.skeletons[0] for group in categories.groups()])
+    of_skeleton = _of_skeletons([group.skeletons[0] for group in categories.groups])
     rest = {part: number for part, number in of_skeleton.items() if number and part in target.lacks}
     if rest:
         listed = ", ".join(f"{number} {TITLES[part]}" for part, number in rest.items())

@@ -49,10 +49,25 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A detector and a pose estimator."""
+    """A detector, and a pose estimator for each skeleton.
+
+    Attributes:
+        det: the detector.
+        poses: the pose estimators, mostly one.
+    """
 
     det: ModelFiles
-    pose: ModelFiles
+    poses: tuple[ModelFiles, ...]
+
+    @property
+    def pose(self) -> ModelFiles:
+        """The only pose estimator.
+
+        Raises:
+            ValueError: there are several.
+        """
+        (only,) = self.poses
+        return only
 
 
 def check_file(path: Path, what: str, *, hint: str = "") -> None:
@@ -96,7 +111,7 @@ def named_pair(det: tuple[Path | str, Path | str], pose: tuple[Path | str, Path 
         scope = load_config(model.config).get("default_scope") or SCOPES[stage]
         if scope != SCOPES[stage]:
             raise InputError(model.config, "default_scope", f"must be {SCOPES[stage]!r} for --{stage}, got {scope!r}")
-    return Pair(named["det"], named["pose"])
+    return Pair(named["det"], (named["pose"],))
 
 
 def _named(stage: Stage, config: Path | str, checkpoint: Path | str) -> ModelFiles:
@@ -163,7 +178,7 @@ def pair_of_run(run: Path) -> Pair:
                     "`posetools predict --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT`",
                 ),
             )
-    return Pair(found["det"][0], found["pose"][0])
+    return Pair(found["det"][0], tuple(found["pose"]))
 
 
 def _scope_of(config: Path) -> str | None:
@@ -214,8 +229,7 @@ def skeleton_of_pair(pair: Pair, estimator: PoseEstimator, classes: tuple[str, .
     Raises:
         InputError: the stored skeleton is invalid.
     """
-    source, meta = pair.pose.checkpoint, estimator.meta
-    folder = pair.pose.work_dir
+    source, meta, folder = pair.pose.checkpoint, estimator.meta, pair.pose.work_dir
     if folder is not None and (folder / SKELETON).is_file():
         return read_skeleton(folder / SKELETON)
     published = estimator.checkpoint_meta.get("skeleton")

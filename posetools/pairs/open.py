@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
+from posetools.core.categories import Categories
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.errors import RequestError
 from posetools.mm.device import AUTO, check_device, resolve_device
@@ -76,25 +77,44 @@ _DEFAULTS = Thresholds(bbox_thr=BBOX_THR, nms_thr=NMS_THR, kpt_thr=KPT_THR)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class OpenPair(Generic[DetectorT, EstimatorT]):
-    """A detector and a pose estimator, ready to run.
+    """A detector and its pose estimators, ready to run.
 
     Attributes:
         detector: predicts the boxes.
-        estimator: predicts the keypoints in them.
-        skeleton: the K keypoints.
+        estimators: predict the keypoints in them: one for each of ``categories.posed``, in its order.
+        categories: of the objects, each with its skeleton; some may have boxes only.
         thresholds: for prediction.
         source: the detector's config, or the bundle: for messages.
-        names: of the two models in reports.
+        names: of the models in reports: the detector, and each pose estimator.
         doubts: a warning for each model whose AP was 0, or was never measured.
     """
 
     detector: DetectorT
-    estimator: EstimatorT
-    skeleton: Skeleton
+    estimators: tuple[EstimatorT, ...]
+    categories: Categories
     thresholds: Thresholds
     source: Path
-    names: tuple[str, str]
+    names: tuple[str, ...]
     doubts: tuple[str, ...]
+
+    @property
+    def estimator(self) -> EstimatorT:
+        """The only pose estimator.
+
+        Raises:
+            ValueError: there are several.
+        """
+        (only,) = self.estimators
+        return only
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton of the only category.
+
+        Raises:
+            ValueError: there are several.
+        """
+        return self.categories.only
 
 
 def open_pair(
@@ -162,8 +182,8 @@ def open_models(
         skeleton = load_skeleton(options.skeleton)
     return OpenPair(
         detector,
-        estimator,
-        skeleton,
+        (estimator,),
+        Categories.of(skeleton),
         thresholds,
         det.config,
         (str(det.checkpoint), str(pose.checkpoint)),
@@ -181,9 +201,11 @@ def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPai
     opened = Bundle.open(path)
     manifest = opened.manifest
     thresholds = options.thresholds(manifest.thresholds)
+    detector, estimator = opened.models(options.device, score_thr=thresholds.bbox_thr if fast else None)
     return OpenPair(
-        *opened.models(options.device, score_thr=thresholds.bbox_thr if fast else None),
-        manifest.skeleton if options.skeleton is None else load_skeleton(options.skeleton),
+        detector,
+        (estimator,),
+        Categories.of(manifest.skeleton if options.skeleton is None else load_skeleton(options.skeleton)),
         thresholds,
         path,
         (f"{path}: {manifest.det.file}", f"{path}: {manifest.pose.file}"),

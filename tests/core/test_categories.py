@@ -29,7 +29,7 @@ def test_a_keypoint_name_has_one_column_in_all_categories() -> None:
 
 
 def test_categories_of_one_skeleton_are_a_group() -> None:
-    assert Categories((CAR, DOG, VAN)).groups() == (Categories((CAR, VAN)), Categories((DOG,)))
+    assert Categories((CAR, DOG, VAN)).groups == (Categories((CAR, VAN)), Categories((DOG,)))
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,18 @@ def test_an_object_has_the_keypoints_of_its_category() -> None:
         _ = data.skeleton
     other = data.with_images([Image("b.jpg", 50, 40)])
     assert len(concatenate([data, other]).parts()[0]) == 2
+
+
+def test_a_category_without_keypoints_has_boxes_only(tmp_path: Path) -> None:
+    file = tmp_path / "skeleton.yaml"
+    box = Skeleton.model_validate({"name": "box", "category": {"name": "box", "id": 9}, "keypoints": []})
+    both = Categories((CAR, box))
+    file.write_text(dump_categories(both))
+    assert read_categories(file) == both
+    assert (list(both.posed), both.columns[9].tolist()) == ([CAR.name], [])
+
+
+def test_ids_are_those_of_the_source_if_they_can_be() -> None:
+    assert list(Categories.numbered([(7, CAR), (3, DOG)])) == [7, 3]
+    assert list(Categories.numbered([(0, CAR), (3, DOG)])) == [1, 2]
+    assert list(Categories.numbered([(7, CAR)])) == [1]

@@ -122,7 +122,12 @@ def _set(*keys: str | int, to: object) -> Mutation:
         pytest.param(
             _set("category", "id", to=0), "category.id", "input should be greater than or equal to 1, got 0", id="id 0"
         ),
-        pytest.param(_set("keypoints", to=[]), "keypoints", "should have at least 1 item", id="no keypoints"),
+        pytest.param(
+            _set("keypoints", to=[]),
+            "keypoints",
+            "keypoints must be at least one name: only a category beside one with",
+            id="no keypoints",
+        ),
         pytest.param(_set("keypoints", 0, "name", to=" nose"), "keypoints[0].name", "got ' nose'", id="blank in name"),
         pytest.param(_set("name", to="a/b"), "name", "got 'a/b'", id="name that is no file name"),
         pytest.param(

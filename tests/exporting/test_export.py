@@ -62,7 +62,7 @@ def biased(det_run: Run, pose_run: Run, folder: Path) -> Pair:
         weights["state_dict"][f"bbox_head.rtm_cls.{level}.weight"] *= 3e4
     checkpoint = folder / "biased.pth"
     torch.save({"state_dict": weights["state_dict"], "meta": weights["meta"]}, checkpoint)
-    return Pair(ModelFiles(det_run.config, checkpoint), ModelFiles(pose_run.config, pose_run.checkpoint))
+    return Pair(ModelFiles(det_run.config, checkpoint), (ModelFiles(pose_run.config, pose_run.checkpoint),))
 
 
 @pytest.fixture(scope="session")
@@ -298,11 +298,11 @@ def test_data_measures_and_images_are_compared_on(pair: Pair, tiny: Tiny, tmp_pa
 def moved(pair: Pair, folder: Path) -> Pair:
     """Return the pair with configs for a data set that does not exist."""
     configs = []
-    for model in (pair.det, pair.pose):
+    for model in (pair.det, *pair.poses):
         target = folder / model.config.name
         write_text(target, model.config.read_text().replace("data_root = '", "data_root = '/gone"))
         configs.append(replace(model, config=target))
-    return Pair(*configs)
+    return Pair(configs[0], tuple(configs[1:]))
 
 
 def test_without_a_data_set_rendered_cars_serve(pair: Pair, tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_a_lying_input_is_compared_on_lying_images(pair: Pair, tmp_path: Path) -
     for name, shape in (("lying", (60, 90, 3)), ("upright", (90, 60, 3))):
         names.append(str(tmp_path / f"{name}.png"))
         cv2.imwrite(names[-1], rng.integers(0, 255, shape, dtype=np.uint8))
-    wide = Pair(replace(pair.det, config=config), pair.pose)
+    wide = replace(pair, det=replace(pair.det, config=config))
     done = export(ExportRequest(pair=wide, out=tmp_path / "cars.zip", images=tuple(names)))
     assert done.manifest.det.input_size == (96, 64)
     # 12 x 8, 6 x 4 and 3 x 2 anchor points, in one of two images.
