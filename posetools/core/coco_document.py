@@ -59,15 +59,6 @@ class CocoDocument:
         images = (entry for entry in self.entries("images") if isinstance(entry, dict))
         return {str(entry.get("id")): entry.get("file_name") for entry in images}
 
-    @property
-    def keypoints(self) -> tuple[str, tuple[str, ...]] | None:
-        """The name and the keypoints of the first category that has some."""
-        for category in self.entries("categories"):
-            if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
-                name = category.get("name")
-                return name if isinstance(name, str) else "", tuple(map(str, category["keypoints"]))
-        return None
-
 
 def links_of(category: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
     """Return the edges of an entry in ``categories`` as 0-based pairs; None if it has none, or invalid ones.

@@ -59,22 +59,28 @@ def count(split: Split) -> SplitCounts:
     return SplitCounts(images=len(split.images), instances=instances, keypoints=keypoints)
 
 
-def count_annotations(names: Sequence[str], images: int, annotations: Sequence[Mapping[str, Any]]) -> SplitCounts:
+def count_annotations(
+    names: Mapping[Any, Sequence[str]], images: int, annotations: Mapping[Any, Sequence[Mapping[str, Any]]]
+) -> SplitCounts:
     """Return the counts of COCO annotations, whose ``keypoints`` are 3 numbers per name or absent.
 
     Args:
-        names: the category's keypoints; none when the file does not say.
+        names: each category's keypoints; none when the file does not say.
         images: how many images the annotations are of.
-        annotations: as in the file.
+        annotations: those of each category, as in the file.
     """
-    if not names:
-        return SplitCounts(images=images, instances=len(annotations), keypoints={})
-    unlabeled = [0.0] * (3 * len(names))
-    rows = [annotation.get("keypoints") or unlabeled for annotation in annotations]
-    visibility = np.array(rows, dtype=np.float64).reshape(len(rows), len(names), 3)[:, :, 2]
-    per_value = [(visibility == value).sum(axis=0).tolist() for value in Visibility]
-    keypoints = {name: (a, b, c) for name, a, b, c in zip(names, *per_value, strict=True)}
-    return SplitCounts(images=images, instances=len(annotations), keypoints=keypoints)
+    keypoints: dict[str, tuple[int, int, int]] = {}
+    for category, own in names.items():
+        if not own:
+            continue
+        unlabeled = [0.0] * (3 * len(own))
+        rows = [annotation.get("keypoints") or unlabeled for annotation in annotations.get(category, ())]
+        visibility = np.array(rows, dtype=np.float64).reshape(len(rows), len(own), 3)[:, :, 2]
+        per_value = [(visibility == value).sum(axis=0).tolist() for value in Visibility]
+        for name, *numbers in zip(own, *per_value, strict=True):
+            missing, hidden, visible = map(sum, zip(numbers, keypoints.get(name, (0, 0, 0)), strict=True))
+            keypoints[name] = missing, hidden, visible
+    return SplitCounts(images=images, instances=sum(map(len, annotations.values())), keypoints=keypoints)
 
 
 def findings_sections(findings: Sequence[Finding]) -> dict[str, Any]:
