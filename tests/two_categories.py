@@ -9,10 +9,12 @@ import numpy as np
 
 import posetools
 from posetools.core.categories import Categories
-from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate
+from posetools.core.folder import categories_of
 from posetools.core.place import Origin
 from posetools.core.skeleton import Category, Skeleton, load_skeleton
 from posetools.core.skeleton_draft import draft_skeleton
+from posetools.datasets.derived import read_set
 from tests.build import make_image
 
 CAR = load_skeleton("car8")
@@ -68,3 +70,10 @@ def data_set(
         splits[split] = whole.select_images(i for i, image in enumerate(whole.images) if image.file_name in names)
     posetools.write({split: each for split, each in splits.items() if each.images}, folder)
     return folder
+
+
+def written(folder: Path) -> Dataset:
+    """Return all images and objects of a data set folder."""
+    read = read_set(folder, categories_of(folder))
+    assert not read.findings
+    return concatenate(list(read.splits.values()))
