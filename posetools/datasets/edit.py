@@ -18,7 +18,7 @@ from posetools.core.geometry import Ints
 from posetools.core.skeleton import Skeleton, is_name
 from posetools.core.skeleton_draft import Draft
 from posetools.core.skeleton_edit import edited_skeleton
-from posetools.datasets.joined import difference
+from posetools.datasets.joined import difference, renumbered
 from posetools.errors import RequestError, must_be
 from posetools.formats.labels import suggestion
 from posetools.formats.wildcards import LabelNames, fits
@@ -96,10 +96,7 @@ def edited_categories(
     sources = {
         one.skeleton.category.id: (result.ids[one.category], _columns(categories, one, result)) for one in renamed
     }
-    was = {skeleton.category.name: skeleton.category.id for skeleton in owners}
-    notes += [
-        f"{name}: category id {number}, was {was[name]}" for name, number in result.ids.items() if number != was[name]
-    ]
+    notes += renumbered(owners, result)
     return EditedCategories(result, sources, tuple(dict.fromkeys(notes)))
 
 
@@ -150,7 +147,7 @@ def _renamed(categories: Categories, names: Mapping[str, str]) -> list[_Renamed]
                 problem = f"a name of its own to each keypoint of {name!r}, but {both} become {new!r}"
                 raise RequestError(
                     f"--map must give {problem}",
-                    hint="choose another name, or drop one of them first: `subset --keypoints`",
+                    hint="choose another name, or drop one of them first with `posetools subset --keypoints`",
                 )
         found.append(_Renamed(skeleton, LabelNames(of_categories).get(name) or name, points))
     return found
