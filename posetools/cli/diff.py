@@ -65,6 +65,9 @@ def _print(result: DiffResult) -> None:
     for table in tables:
         table.rows[-2].end_section = True
         out.print(table)
+    if len(result.categories) > 1:
+        of_category = ("category", "in both", "added", "removed", "became")
+        out.print(table_of(_of_categories(result), *of_category, title="objects"))
     pairs = [f"{old} is {new} ({n})" for old, each in result.points.items() for new, n in each.relabelled.items()]
     names = ("unlabeled", "occluded", "visible")
     seen = [
@@ -87,6 +90,14 @@ def _print(result: DiffResult) -> None:
     ]
     for line in (*_head(result), *lines):
         out.print(escape(line))
+
+
+def _of_categories(result: DiffResult) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for name, each in result.categories.items():
+        became = ", ".join(f"{new} ({number})" for new, number in each.changed.items())
+        rows.append((name, str(each.both), str(each.added), str(each.removed), became))
+    return rows
 
 
 def _head(result: DiffResult) -> list[str]:

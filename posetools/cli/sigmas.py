@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,10 @@ def _print(result: SigmasResult) -> None:
         if each.sigma and each.offset and each.offset > each.sigma / 2:
             notes.append(f"{name}: mostly a constant offset; agree on the position of the point, then label again")
     heads = ("keypoint", "objects", "sigma", "95 % interval", "offset", "current")
-    out.print(table_of(rows, *heads, title="in units of sqrt(area)"))
+    table = table_of(rows, *heads, title="in units of sqrt(area)")
+    for end in list(itertools.accumulate(map(len, result.skeletons.values())))[:-1]:
+        table.rows[end - 1].end_section = True
+    out.print(table)
     notes.append(
         f"objects in both: {result.objects} in {result.images} images; "
         f"in A only: {result.unmatched[0]}, in B only: {result.unmatched[1]}"
