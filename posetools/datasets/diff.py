@@ -106,12 +106,18 @@ class CategoryDiff:
         added: number of unmatched objects in B.
         removed: number of unmatched objects in A.
         changed: new category -> number of A's objects that got it.
+        points: keypoint -> its changes, in the matched objects.
     """
 
     both: int
     added: int
     removed: int
     changed: Mapping[str, int]
+    points: Mapping[str, PointDiff]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the keypoints."""
+        return {"both": self.both, "added": self.added, "removed": self.removed, "changed": dict(self.changed)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,6 @@ class DiffResult:
         objects_removed: (image, place) of objects in A only, in images in both.
         boxes: moved boxes, by the corner that moved most.
         categories: category -> the changes of its objects.
-        points: keypoint -> its changes; ``CATEGORY.KEYPOINT`` if there are several categories, those of A.
         overall: the changes of all keypoints together.
         changes: every change of a matched object, for the JSON form.
     """
@@ -146,9 +151,18 @@ class DiffResult:
     objects_removed: tuple[tuple[str, str], ...]
     boxes: Moves
     categories: Mapping[str, CategoryDiff]
-    points: Mapping[str, PointDiff]
     overall: PointDiff
     changes: tuple[Mapping[str, Any], ...]
+
+    @property
+    def points(self) -> Mapping[str, PointDiff]:
+        """Keypoint -> its changes; ``CATEGORY.KEYPOINT`` if there are several categories."""
+        several = len(self.categories) > 1
+        return {
+            f"{category}.{name}" if several else name: each
+            for category, of in self.categories.items()
+            for name, each in of.points.items()
+        }
 
     @property
     def differs(self) -> bool:
@@ -174,7 +188,7 @@ class DiffResult:
                 "added": [dict(zip(("file", "place"), row, strict=True)) for row in self.objects_added],
                 "removed": [dict(zip(("file", "place"), row, strict=True)) for row in self.objects_removed],
             },
-            **({"categories": {name: asdict(each) for name, each in self.categories.items()}} if several else {}),
+            **({"categories": {name: each.as_dict() for name, each in self.categories.items()}} if several else {}),
             "boxes_moved": asdict(self.boxes),
             "keypoints": {name: each.as_dict() for name, each in self.points.items()},
             "overall": self.overall.as_dict(),
@@ -243,8 +257,7 @@ def diff(
         objects_added=_places(matched.b, matched.only_b),
         objects_removed=_places(matched.a, matched.only_a),
         boxes=_moves(corners[corners > threshold], (corners / matched.diagonals)[corners > threshold]),
-        categories=_categories(matched),
-        points=_by_name(matched, points),
+        categories=_categories(matched, points),
         overall=_of(points, known.names),
         changes=tuple(_changes(matched, points, corners, threshold)),
     )
@@ -280,17 +293,6 @@ def _box_moves(matched: LabelingMatch) -> Floats:
     return moves
 
 
-def _by_name(matched: LabelingMatch, points: _Points) -> dict[str, PointDiff]:
-    categories, (of_a, _) = matched.a.categories, matched.category_ids
-    return {
-        name if len(categories) == 1 else f"{skeleton.category.name}.{name}": _of(
-            points.of(of_a == number, categories.columns[number][[k]]), categories.names
-        )
-        for number, skeleton in categories.items()
-        for k, name in enumerate(skeleton.names)
-    }
-
-
 def _of(points: _Points, names: Sequence[str]) -> PointDiff:
     """Return the changes of some points, together; ``names`` are those of all columns."""
     seen_a, seen_b = (each[..., 2].astype(np.int64).ravel() for each in (points.in_a, points.in_b))
@@ -306,7 +308,7 @@ def _of(points: _Points, names: Sequence[str]) -> PointDiff:
     )
 
 
-def _categories(matched: LabelingMatch) -> dict[str, CategoryDiff]:
+def _categories(matched: LabelingMatch, points: _Points) -> dict[str, CategoryDiff]:
     of_a, of_b = matched.category_ids
     known = matched.a.categories
     return {
@@ -318,6 +320,10 @@ def _categories(matched: LabelingMatch) -> dict[str, CategoryDiff]:
                 other: int(((of_a == number) & (of_b == new)).sum())
                 for other, new in known.ids.items()
                 if new != number and ((of_a == number) & (of_b == new)).any()
+            },
+            points={
+                known.names[column]: _of(points.of(of_a == number, np.array([column])), known.names)
+                for column in known.columns[number].tolist()
             },
         )
         for name, number in known.ids.items()

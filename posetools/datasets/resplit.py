@@ -91,12 +91,11 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
             problem = f"categories must be those of {first.path.name}, got {got}"
             raise InputError(other.path, "categories", problem, hint=HINT)
     images, annotations, renumbered = _merge(list(documents.values()))
-    names = _keypoint_names(first)
     strata = _strata(data_root, stratify, images, annotations, first) if stratify else None
     held = Counter(annotation["image_id"] for annotation in annotations)
     objects = [held[image["id"]] for image in images]
-    files = [image["file_name"] for image in images]
-    plan = plan_split(files, val=val, seed=seed, by=by, strata=strata, objects=objects)
+    names = [image["file_name"] for image in images]
+    plan = plan_split(names, val=val, seed=seed, by=by, strata=strata, objects=objects)
     _check_both_sides(data_root, plan, objects)
     side_of = {image["id"]: "val" if index in plan.val else "train" for index, image in enumerate(images)}
     texts: dict[str, str | None] = {}
@@ -109,7 +108,7 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
         theirs = [annotation for annotation in annotations if side_of[annotation["image_id"]] == split]
         content = {**documents.get(split, first).content, "images": mine, "annotations": theirs}
         texts[ann_file(data_root, split).name] = _dump(data_root, content)
-        counts[split] = count_annotations(names, len(mine), _by_category(names, theirs))
+        counts[split] = count_annotations(len(mine), _by_category(first, theirs))
     record = data_root / CONVERSION
     if record.is_file():
         texts[CONVERSION] = dump_json(_updated_record(record, plan, counts, val=val, seed=seed, stratify=stratify))
@@ -181,6 +180,10 @@ def _keypoint_names(document: CocoDocument) -> dict[Any, tuple[str, ...]]:
     return dict(sorted(named.items(), key=lambda each: not each[1])) or {None: ()}
 
 
+def _category_names(document: CocoDocument) -> dict[Any, str]:
+    return {entry.get("id"): str(entry.get("name")) for entry in _categories(document)}
+
+
 def _categories(document: CocoDocument) -> list[dict[str, Any]]:
     entries = (entry for entry in document.entries("categories") if isinstance(entry, dict))
     return [entry for entry in entries if isinstance(entry.get("id"), int | str | None)]
@@ -193,12 +196,14 @@ def _category(names: Mapping[Any, tuple[str, ...]], annotation: Mapping[str, Any
 
 
 def _by_category(
-    names: Mapping[Any, tuple[str, ...]], annotations: Sequence[dict[str, Any]]
-) -> dict[Any, list[dict[str, Any]]]:
-    found: dict[Any, list[dict[str, Any]]] = {category: [] for category in names}
+    document: CocoDocument, annotations: Sequence[dict[str, Any]]
+) -> list[tuple[str, tuple[str, ...], list[dict[str, Any]]]]:
+    """Return the name, the keypoints and the annotations of each category."""
+    names, called = _keypoint_names(document), _category_names(document)
+    of: dict[Any, list[dict[str, Any]]] = {number: [] for number in names}
     for annotation in annotations:
-        found[_category(names, annotation)].append(annotation)
-    return found
+        of[_category(names, annotation)].append(annotation)
+    return [(called.get(number, ""), names[number], of[number]) for number in called or names]
 
 
 def _merge(documents: Sequence[CocoDocument]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], tuple[str, ...]]:
@@ -240,7 +245,7 @@ def _strata(
 ) -> Strata:
     """Return the contents of each image: objects of each size or category, or points of each visibility; or none."""
     names = _keypoint_names(document)
-    categories = {entry.get("id"): str(entry.get("name")) for entry in _categories(document)}
+    categories = _category_names(document)
     if stratify == "visibility" and not any(names.values()):
         raise RequestError(f"{data_root}: --stratify visibility requires keypoints in the category, got none")
     labels, held = {

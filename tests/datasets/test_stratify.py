@@ -280,7 +280,9 @@ def test_a_rare_category_gets_its_share_of_val_and_everything_is_kept(tmp_path: 
     assert [sum(one["category_id"] == 4 for one in each.anns.values()) for each in after] == [8, 2]
     assert {**after[0].anns, **after[1].anns} == before.anns
     assert all(each.cats == before.cats for each in after)
-    counted = json.loads((folder / "conversion.json").read_text())["splits"]["val"]["keypoints"]
+    val = json.loads((folder / "conversion.json").read_text())["splits"]["val"]
+    assert val["categories"] == {"car": 8, "cone": 2}
+    counted = val["keypoints"]
     # A car has no tip, so no car counts as a cone without one.
     assert counted["tip"] == {"visible": 2, "hidden": 0, "not_labelled": 0}
     assert sum(counted["left-rear-tire"].values()) == 8
