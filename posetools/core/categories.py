@@ -219,7 +219,7 @@ def _categories(path: Path, entries: Sequence[tuple[str, Any]]) -> Categories:
             except ValidationError as exc:
                 error = from_validation(path, exc)
                 raise InputError(
-                    path, f"{place}{error.place}", error.problem, *error.details, hint=error.hints
+                    path, f"{place}{error.place}".rstrip("."), error.problem, *error.details, hint=error.hints
                 ) from exc
     check_posed(path, found)
     try:

@@ -5,7 +5,7 @@ Whoever needs arrays, and findings on what breaks the format, reads posetools/fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,15 @@ class CocoDocument:
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
             raise InputError(self.path, kind, must_be(kind, "a list of objects", value), hint=hint)
         return value
+
+    def of_categories(self, names: Collection[str]) -> CocoDocument:
+        """Return the document with all images, and with the annotations of some categories only."""
+        known = [
+            entry for entry in self.entries("categories") if isinstance(entry, dict) and entry.get("name") in names
+        ]
+        ids = [entry.get("id") for entry in known]
+        own = [one for one in self.entries("annotations") if isinstance(one, dict) and one.get("category_id") in ids]
+        return CocoDocument(self.path, {**self.content, "categories": known, "annotations": own})
 
     def image_name(self, kind: str, position: int) -> str | None:
         """Return the file name of an entry in ``images``, or that of an annotation's image; None: unknown."""

@@ -22,6 +22,7 @@ from pydantic import (
     field_validator,
 )
 
+from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError, sentence_of, shortened, show_value
 from posetools.files.disk import read_toml
 
@@ -192,6 +193,10 @@ class RecipeOptions(_Options):
     seed: Annotated[int, Field(ge=0)] | None = None
     workers: Annotated[int, Field(ge=0)] | None = None
     minutes: Positive | None = None
+
+    def of(self, stage: Stage) -> DetOptions | PoseOptions:
+        """Return the options of a stage."""
+        return self.det if stage == "det" else self.pose
 
 
 def load_options(path: Path) -> dict[str, Any]:
