@@ -63,8 +63,7 @@ def data_set(
     seed: int = 0,
 ) -> Path:
     """Write a data set of these images and objects (file name -> categories), as ``posetools.write`` does."""
-    pictures = folder.parent / f"pictures-{folder.name}"
-    whole = objects({**train, **val}, categories, folder=pictures, seed=seed)
+    whole = objects({**train, **val}, categories, folder=folder.parent / f"{folder.name}-images", seed=seed)
     splits = {}
     for split, names in (("train", train), ("val", val)):
         splits[split] = whole.select_images(i for i, image in enumerate(whole.images) if image.file_name in names)

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 
 from posetools.core.skeleton import BUILT_IN, Category, Skeleton, Template, load_skeleton
 from posetools.core.skeleton_draft import Draft, skeleton_name
-from posetools.errors import counted
+from posetools.errors import counted, first_names
+
+# Names that a note lists.
+_LISTED_POINTS = 10
 
 
 def edited_skeleton(skeleton: Skeleton, names: Mapping[str, str], category: str) -> Draft:
@@ -43,11 +46,11 @@ def edited_skeleton(skeleton: Skeleton, names: Mapping[str, str], category: str)
         "template": template,
     }
     gone = [name for name in skeleton.names if name not in names]
-    notes = [f"{category}: keypoints dropped: {', '.join(gone)}"] if gone else []
+    notes = [f"{category}: keypoints dropped: {first_names(gone, _LISTED_POINTS)}"] if gone else []
     if len(links) < len(skeleton.links):
         notes.append(f"{category}: {counted(len(skeleton.links) - len(links), 'link')} dropped with them")
     if alone:
-        listed = ", ".join(f"{names[point.name]} (with {point.swap})" for point in alone)
+        listed = first_names([f"{names[point.name]} (with {point.swap})" for point in alone], _LISTED_POINTS)
         notes.append(f"{category}: left/right pairs dropped: {listed}; training will not mirror images (flip: false)")
     if skeleton.template and not template:
         notes.append(f"{category}: template dropped: it needs all keypoints")

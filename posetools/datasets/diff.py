@@ -212,7 +212,7 @@ class _Points:
 
     def of(self, rows: Bools, columns: Ints) -> _Points:
         """Return those of some objects (M,) and columns of keypoints."""
-        return _Points(*(getattr(self, each.name)[rows][:, columns] for each in fields(self)))
+        return _Points(*(getattr(self, each.name)[:, columns][rows] for each in fields(self)))
 
 
 def diff(

@@ -74,7 +74,7 @@ class LabelingMatch:
         in_a, in_b = self.a.keypoints[self.rows[:, 0]], self.b.keypoints[self.rows[:, 1]]
         names = {number: set(skeleton.names) for number, skeleton in self.a.categories.items()}
         categories = np.stack(self.category_ids, axis=1).tolist()
-        other = np.array([names[one] != names[two] for one, two in categories], dtype=np.bool_)
+        other = np.array([one != two and names[one] != names[two] for one, two in categories], dtype=np.bool_)
         in_a[other] = in_b[other] = 0.0
         return in_a, in_b
 

@@ -74,7 +74,7 @@ def edited(data: Path, *options: str) -> tuple[Path, str]:
     return out, done.words
 
 
-def annotations(file: Path) -> list[tuple[int, list[float], float, Sequence[Sequence[float]]]]:
+def in_file(file: Path) -> list[tuple[int, list[float], float, Sequence[Sequence[float]]]]:
     """Return (category id, bbox, area, keypoints) of each object, as pycocotools has them."""
     return [
         (one["category_id"], one["bbox"], one["area"], np.reshape(one["keypoints"], (-1, 3)).tolist())
@@ -87,7 +87,7 @@ def test_keypoints_of_a_dog_are_renamed_dropped_and_reordered(tmp_path: Path) ->
     before = contents(data)
     out, printed = edited(data, "--map", "nose=snout", "--map", "dog=hound", "--keypoints", "tail,left-ear,snout")
     assert contents(data) == before
-    assert annotations(out / "train_coco.json") == [
+    assert in_file(out / "train_coco.json") == [
         (1, [5, 10, 80, 80], 1005, [[70, 23, 1], [30, 21, 1], [10, 20, 2]]),
         # Its only labeled keypoint is gone; the object stays.
         (1, [40, 10, 80, 80], 1040, [[0, 0, 0], [0, 0, 0], [0, 0, 0]]),
@@ -153,8 +153,8 @@ def test_a_name_in_several_skeletons_is_that_of_all_or_of_one(tmp_path: Path) ->
     ]
     out, printed = edited(data, "--map", "cat.nose=muzzle", "--keypoints", "cat.muzzle,cat.tail", "--overwrite")
     assert [each.names for each in categories_of(out).skeletons] == [DOG.names, ("muzzle", "tail")]
-    assert annotations(out / "val_coco.json") == [(5, [80, 10, 80, 80], 1080, [[95, 45, 1], [90, 40, 2]])]
-    assert annotations(out / "train_coco.json")[0][3] == DOG_POINTS
+    assert in_file(out / "val_coco.json") == [(5, [80, 10, 80, 80], 1080, [[95, 45, 1], [90, 40, 2]])]
+    assert in_file(out / "train_coco.json")[0][3] == DOG_POINTS
     assert "dropped" not in printed
     # A plain name is for all categories that have it; those without any of the names keep theirs.
     out, _ = edited(data, "--keypoints", "nose,left-ear", "--overwrite")
