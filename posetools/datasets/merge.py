@@ -203,6 +203,12 @@ def _categories(request: MergeRequest) -> tuple[Categories, tuple[str, ...]]:
             notes.append(f"{about}{' and '.join(fields)}: taken from {owner}; {path} has others")
     if several and len(found) < len(first) * len(request.sources):
         notes.append(f"categories of the data sets together: {', '.join(first)}")
+        for path in request.sources:
+            own = {each.category.name for source, each in found if source == path}
+            lacks = " or ".join(name for name in first if name not in own)
+            notes += (
+                [f"{path} has no labels of {lacks}: such objects in its images count as background"] if lacks else []
+            )
         notes += _alike(first)
     return result, tuple(notes)
 

@@ -46,6 +46,7 @@ def test_cars_and_cones_are_both_in_the_result_with_their_ids(tmp_path: Path) ->
     cones = data_set(tmp_path / "cones", {"3.jpg": ["cone", "cone"]}, {"4.jpg": ["cone"]}, Categories((CONE,)), seed=1)
     printed = merged(tmp_path / "out", cars, cones)
     assert "categories of the data sets together: car, van, cone" in printed
+    assert f"{cones} has no labels of car or van: such objects in its images count as background" in printed
     assert "category id" not in printed
     assert categories_of(tmp_path / "out") == Categories((CAR, VAN, CONE))
     for split, number in (("train", 3), ("val", 3)):
