@@ -8,10 +8,8 @@ the same name may be in two of them: that is a finding itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from posetools.checks.validate import validate
 from posetools.core.categories import Categories
@@ -42,7 +40,7 @@ class LabeledImage:
         keypoints: (M, K, 3) x, y, visibility in the columns of all categories.
         origins: where each of the M objects was read.
         ann_file: the annotation file that lists this and other images; empty if each image has its own.
-        category_ids: (M,) the category of each object; empty if unknown.
+        category_ids: (M,) the category of each object; None if there is only one.
     """
 
     image: Image
@@ -50,7 +48,7 @@ class LabeledImage:
     keypoints: Floats
     origins: Sequence[Origin]
     ann_file: str = ""
-    category_ids: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    category_ids: Ints | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

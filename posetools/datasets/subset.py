@@ -261,7 +261,8 @@ def _marks(
 
 
 def _of_categories(mark: Mark, image: LabeledImage, categories: Sequence[int]) -> Mark:
-    rows = frozenset(np.flatnonzero(np.isin(image.category_ids, categories)).tolist())
+    ids = () if image.category_ids is None else image.category_ids.tolist()
+    rows = {row for row, category in enumerate(ids) if category in categories}
     return Mark(tuple((found, message) for found, message in mark.found if not found or found & rows))
 
 
