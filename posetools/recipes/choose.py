@@ -19,6 +19,7 @@ from posetools.recipes.facts import DataFacts
 from posetools.recipes.initial import at_random, backbone, freeze, is_trained, load_from, named_weights
 from posetools.recipes.machine import GIB, Machine
 from posetools.recipes.options import DETECTOR, STRIDE, RecipeOptions
+from posetools.recipes.pose_rules import POSE_RULES
 from posetools.recipes.recipe import (
     GPU_SHARE,
     STATED,
@@ -70,10 +71,6 @@ EMA_SHARE = 20
 STAGE2_MOST, INTERVAL_MOST = 20, 10
 # With --minutes, evaluations with their checkpoints take this fraction of the time, and there are at least 2.
 EVALUATION_SHARE, FEWEST_EVALUATIONS = 0.05, 2
-ROTATION, LIGHT_ROTATION = 30, 15
-# If the median rotation between objects of similar shape is more than half of ROTATION, images are rotated by twice
-# that. From ALL_ANGLES on all angles are used: random orientation gives 45 degrees.
-ALL_ANGLES, ROTATION_STEP = 30, 5
 
 
 def _det_input(case: RuleInput) -> Ruling:
@@ -309,36 +306,6 @@ def iterations(case: RuleInput) -> Ruling:
     return Ruling(epochs * each, f"{epochs} epochs of {each}: {case.samples} {case.sample}{times}")
 
 
-def rotation(case: RuleInput) -> Ruling:
-    """Return the largest rotation of an image, in degrees."""
-    if case.skeleton.rotation is not None:
-        return Ruling(case.skeleton.rotation, f"set in the skeleton {case.skeleton.name}", unit="degrees")
-    usual = LIGHT_ROTATION if case["augmentation"] == "light" else ROTATION
-    found = case.facts.orientation
-    if found.spread is None:
-        few = f"{found.objects} objects of similar shape are too few to measure their rotation"
-        return Ruling(usual, few, unit="degrees")
-    measured = f"objects of similar shape are rotated by {found.spread:.0f} degrees relative to each other"
-    why = f"{measured} (median of {found.objects})"
-    if found.spread >= ALL_ANGLES:
-        return Ruling(180, f"{why}: all angles", unit="degrees")
-    if found.spread > ROTATION / 2:
-        angle = ROTATION_STEP * ceil(2 * found.spread / ROTATION_STEP)
-        return Ruling(angle, f"{why}: twice that", unit="degrees")
-    return Ruling(usual, f"{why}: they are upright", unit="degrees")
-
-
-def flip(case: RuleInput) -> Ruling:
-    """Return whether images are flipped."""
-    skeleton = case.skeleton
-    if skeleton.flip is not None:
-        chosen = "on" if skeleton.flip else "off"
-        return Ruling(chosen, f"the skeleton {skeleton.name} has `flip: {str(skeleton.flip).lower()}`")
-    if skeleton.has_swaps:
-        return Ruling("on", "the skeleton has swaps for mirrored images")
-    return Ruling("off", "no left/right pairs are known, so a mirrored image would have wrong labels")
-
-
 def workers(machine: Machine) -> Ruling:
     """Return how many processes load data, per loader."""
     if machine.gpu is None:
@@ -436,9 +403,8 @@ def _stage(case: RuleInput) -> StageRecipe:
         case.because[name] = _stated(case, name) or rule(case)
     _check(case)
     case.because["iterations"] = iterations(case)
-    if case.stage == "pose":
-        case.because["rotation"] = _stated(case, "rotation") or rotation(case)
-        case.because["flip"] = flip(case)
+    for name, rule in POSE_RULES.items() if case.stage == "pose" else ():
+        case.because[name] = _stated(case, name) or rule(case)
     values = {name: case[name] for name in RECIPE_RULES}
     stated = frozenset(filter(case.states, type(case.said).model_fields))
     minutes = case.minutes and values["share"] and case.minutes * values["share"]

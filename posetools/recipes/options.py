@@ -166,14 +166,14 @@ class PoseOptions(StageOptions):
 
     Attributes:
         size: the model size.
-        sigma: width of the SimCC target in pixels of the input, (x, y); None: the stock rule at ``input_size``.
-        simcc_split_ratio: bins per input pixel.
+        sigma: width of the SimCC target in bins, (x, y); None: chosen.
+        simcc_split_ratio: bins per input pixel; None: chosen.
         rotation: the largest rotation of an image, in degrees.
     """
 
     size: PoseSize = "m"
     sigma: Annotated[tuple[Positive, Positive], BeforeValidator(_parse_sigma)] | None = None
-    simcc_split_ratio: Positive = 2.0
+    simcc_split_ratio: Positive | None = None
     rotation: Annotated[int, Field(ge=0, le=180)] | None = None
 
 

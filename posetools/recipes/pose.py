@@ -9,7 +9,7 @@ from posetools.recipes.annotations import Annotations
 from posetools.recipes.blocks import ConfigLines, indent, title
 from posetools.recipes.options import DETECTOR, PoseOptions
 from posetools.recipes.recipe import Recipe, StageRecipe
-from posetools.recipes.stock import POSE, POSE_INPUT, SEED, X_CHANNELS, X_CHECKPOINT, X_DEEPEN, X_WIDEN, codec_sigma
+from posetools.recipes.stock import POSE, POSE_INPUT, SEED, STOCK_BINS, X_CHANNELS, X_CHECKPOINT, X_DEEPEN, X_WIDEN
 
 # Categories in a comment.
 _LISTED = 5
@@ -47,7 +47,7 @@ def pose_config(
         "",
         *blocks.schedule_numbers(stage, recipe.workers),
         *blocks.schedule(stage, dynamic=False, metric="coco/AP", keep=2, seed=seed),
-        *_codec(stage, options),
+        *_codec(stage),
         *_model(stage, options, skeleton),
         *_pipelines(stage, skeleton),
         *blocks.loaders(
@@ -97,12 +97,8 @@ def _metainfo(skeleton: Skeleton) -> ConfigLines:
     ]
 
 
-def _codec(stage: StageRecipe, options: PoseOptions) -> ConfigLines:
-    size = stage.input_size
-    if options.sigma is None:
-        sigma, why = codec_sigma(size), "# sqrt(side / 8), as in the stock recipes"
-    else:
-        sigma, why = options.sigma, "# set by you"
+def _codec(stage: StageRecipe) -> ConfigLines:
+    size, bins, sigma = stage.input_size, stage.because["simcc_split_ratio"], stage.because["sigma"]
     return [
         title("input and target"),
         *(["# Stock is 192 x 256, for upright people."] if size != POSE_INPUT else []),
@@ -110,8 +106,8 @@ def _codec(stage: StageRecipe, options: PoseOptions) -> ConfigLines:
         "codec = dict(",
         "    type='SimCCLabel',",
         "    input_size=input_size,",
-        f"    sigma={sigma},  {why}",
-        f"    simcc_split_ratio={options.simcc_split_ratio},",
+        f"    sigma={sigma.value},  # {sigma.reason}",
+        f"    simcc_split_ratio={bins.value}," + (f"  # {bins.reason}" if bins.value != STOCK_BINS else ""),
         "    normalize=False,",
         "    use_dark=False)",
         "",

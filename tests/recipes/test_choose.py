@@ -318,5 +318,5 @@ def test_every_line_has_a_stock_value_and_a_reason() -> None:
     for row in rows:
         check(row)
     fields = [row.field for row in rows]
-    assert len(fields) == 2 * 17 + 2 + 2
+    assert len(fields) == 2 * 17 + 4 + 2
     assert [row.chosen for row in rows if row.field == "load_from"] == ["coco", "off"]

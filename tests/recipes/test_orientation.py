@@ -123,8 +123,9 @@ def data_set(folder: Path, keypoints: Floats, skeleton: Skeleton) -> Path:
 def rotation(folder: Path, skeleton: Skeleton = DOG_SKELETON, **pose: object) -> Choice:
     options = RecipeOptions.model_validate({"pose": pose})
     recipe = choose(options, read_facts(folder, Categories.of(skeleton)), REFERENCE, Categories.of(skeleton))
-    assert recipe.pose.because["rotation"].value == int(recipe.choices[-4].chosen)
-    return next(row for row in recipe.choices if row.field == "rotation")
+    row = next(row for row in recipe.choices if row.field == "rotation")
+    assert recipe.pose.because["rotation"].value == int(row.chosen)
+    return row
 
 
 @pytest.mark.parametrize(
