@@ -229,7 +229,9 @@ def check_whole(
     """
     for of, values in _visibilities(list(splits.values()), categories):
         if any((part == 2).any() for part in values) and not any((part == 1).any() for part in values):
-            message = f"visibility{of} must be 1 for labeled but occluded points, got only 0 and 2 in the whole data set"
+            message = (
+                f"visibility{of} must be 1 for labeled but occluded points, got only 0 and 2 in the whole data set"
+            )
             hint = "label occluded points whose place you can guess, and mark them occluded; RTMPose learns them too"
             yield Finding("W208", str(data), "", message, hint)
     areas = [objects.table.annotations.areas[objects.rows] for objects in splits.values()]
@@ -243,9 +245,7 @@ def check_whole(
         )
 
 
-def _visibilities(
-    splits: Sequence[SoundObjects], categories: Categories | None
-) -> Iterator[tuple[str, list[Floats]]]:
+def _visibilities(splits: Sequence[SoundObjects], categories: Categories | None) -> Iterator[tuple[str, list[Floats]]]:
     """Yield for each skeleton the words that name its categories, and the visibilities in each split."""
     if categories is None:
         yield "", [objects.keypoints[:, :, 2] for objects in splits]

@@ -40,9 +40,7 @@ class SetReading:
     ignored: Mapping[str, int]
 
 
-def read_set(
-    data_root: Path, categories: Skeleton | Categories, options: ReadOptions | None = None
-) -> SetReading:
+def read_set(data_root: Path, categories: Skeleton | Categories, options: ReadOptions | None = None) -> SetReading:
     """Read all splits of a data set folder; categories and keypoints are matched by name.
 
     Args:
