@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from posetools.checks.structure import SoundObjects
+from posetools.checks.structure import SoundObjects, of_whom
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding
 from posetools.core.geometry import SIZE_CLASSES, Bools, Floats, box_iou
 from posetools.core.skeleton import Skeleton
@@ -30,6 +31,10 @@ RARE = 0.05
 STOCK_WARM_UP = 1000
 STOCK_BATCH = 32
 LONGEST_WARM_UP_EPOCHS = 20
+_ENOUGH = (
+    f"at least {STOCK_WARM_UP * STOCK_BATCH // LONGEST_WARM_UP_EPOCHS}, so that the stock warm-up ({STOCK_WARM_UP} "
+    f"iterations in batches of {STOCK_BATCH}) ends within {LONGEST_WARM_UP_EPOCHS} epochs"
+)
 _LISTED_NAMES = 5
 _AT_ONCE = 4096
 # Thousands of boxes in one image with the same left edge are not real objects.
@@ -37,8 +42,13 @@ _MOST_PASSES = 4096
 _MOST_TWINS = 20
 
 
-def check_boxes(objects: SoundObjects) -> Iterator[Finding]:
-    """Yield boxes that leave their image, that MMDet drops for their size, and duplicates."""
+def check_boxes(objects: SoundObjects, categories: Categories | None = None) -> Iterator[Finding]:
+    """Yield boxes that leave their image, that MMDet drops for their size, and duplicates.
+
+    Args:
+        objects: of all categories.
+        categories: the data set's; None: one.
+    """
     boxes, sizes = objects.boxes, objects.table.images.sizes[objects.images]
     outside = (boxes[:, :2] < -OUTSIDE).any(axis=1) | (boxes[:, 2:] > sizes + OUTSIDE).any(axis=1)
     for index in np.flatnonzero(outside):
@@ -52,7 +62,19 @@ def check_boxes(objects: SoundObjects) -> Iterator[Finding]:
     for index, earlier, iou in _overlapping(objects):
         other = objects.table.annotations.place(int(objects.rows[earlier]))
         message = f"bbox must be of another object than {other}, got an overlap (IoU) of {iou:.3f}"
-        yield objects.finding("W205", index, message, "remove one of the two")
+        hint = "remove one of the two"
+        names = _names_of(objects, categories, (earlier, index))
+        if len(set(names)) > 1:
+            message = f"the object must have one category, got {names[0]!r} in {other} and {names[1]!r} here "
+            message, hint = f"{message}(IoU {iou:.3f})", "remove the one with the wrong category"
+        yield objects.finding("W205", index, message, hint)
+
+
+def _names_of(objects: SoundObjects, categories: Categories | None, indices: Sequence[int]) -> list[str]:
+    """Return the names of the categories of some objects; none if there is only one category."""
+    if categories is None or objects.category_ids is None:
+        return []
+    return [categories[number].category.name for number in objects.category_ids[list(indices)].tolist()]
 
 
 def _bbox(objects: SoundObjects, index: int) -> list[float]:
@@ -132,10 +154,18 @@ def _points(
             yield objects.finding(code, index, message, hint, names)
 
 
-def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> Iterator[Finding]:
-    """Yield what a whole file lacks: keypoints, images with objects, and, for training, iterations."""
-    table, file = objects.table, str(objects.table.path)
-    yield from _rare_points(objects, skeleton)
+def check_split(objects: SoundObjects, what: Skeleton | Categories, *, train: bool) -> Iterator[Finding]:
+    """Yield what a whole file lacks: keypoints, images with objects, and, for training, iterations.
+
+    Args:
+        objects: of all categories.
+        what: the data set's skeleton or categories.
+        train: whether the file is for training.
+    """
+    table, file, every = objects.table, str(objects.table.path), Categories.of(what)
+    parts = [(part, group) for part, group in objects.parts(every) if group.num_keypoints]
+    for part, group in parts:
+        yield from _rare_points(part, group.skeletons[0], of_whom(group, every))
     empty = np.flatnonzero(~np.isin(table.images.ids, table.annotations.image_ids))
     dropped = table.num_annotations - len(table.annotations)
     if len(empty) and not dropped:
@@ -143,38 +173,39 @@ def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> It
         got = f"{len(empty)} of {len(table.images)} without: {names}"
         hint = "label their objects, if any: RTMDet trains on them as background; RTMPose does not use them"
         yield Finding("W210", file, "images", f"images must have an annotation each, got {got}", hint)
-    usable = int((objects.keypoints[:, :, 2] > 0).any(axis=1).sum())
-    if train and usable * LONGEST_WARM_UP_EPOCHS < STOCK_WARM_UP * STOCK_BATCH:
-        wanted = STOCK_WARM_UP * STOCK_BATCH // LONGEST_WARM_UP_EPOCHS
-        rule = (
-            f"at least {wanted}, so that the stock warm-up ({STOCK_WARM_UP} iterations in batches of {STOCK_BATCH}) "
-            f"ends within {LONGEST_WARM_UP_EPOCHS} epochs"
-        )
-        hint = "`posetools config` fits warm-up and schedule to the data; the stock recipe keeps the learning rate low"
-        yield Finding("W211", file, "annotations", must_be("objects with labeled keypoints", rule, usable), hint)
+    for part, group in parts if train else ():
+        usable = int((part.keypoints[:, :, 2] > 0).any(axis=1).sum())
+        if usable * LONGEST_WARM_UP_EPOCHS < STOCK_WARM_UP * STOCK_BATCH:
+            message = must_be(f"objects{of_whom(group, every)} with labeled keypoints", _ENOUGH, usable)
+            hint = (
+                "`posetools config` fits warm-up and schedule to the data; the stock recipe keeps the learning rate low"
+            )
+            yield Finding("W211", file, "annotations", message, hint)
 
 
-def _rare_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]:
+def _rare_points(objects: SoundObjects, skeleton: Skeleton, of: str) -> Iterator[Finding]:
     labeled = objects.keypoints[:, :, 2] > 0
     total = int(labeled.any(axis=1).sum())
     if not total:
         return
     for index, count in enumerate(labeled.sum(axis=0).tolist()):
         if count < RARE * total:
+            name = f"{skeleton.names[index]}{of}"
             rule = f"labeled in at least {RARE:.0%} of the objects with keypoints"
-            message = f"{skeleton.names[index]} must be {rule}, got {count} of {total}"
             hint = "label it, or remove it from the skeleton: too few to learn it or to evaluate it"
-            yield Finding("W209", str(objects.table.path), f"keypoint {skeleton.names[index]}", message, hint)
+            message = f"{name} must be {rule}, got {count} of {total}"
+            yield Finding("W209", str(objects.table.path), f"keypoint {name}", message, hint)
 
 
-def check_categories(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
+def check_categories(table: CocoTable, what: Skeleton | Categories) -> Iterator[Finding]:
     """Yield a finding if keypoints seem to be exported as objects with categories of their own."""
-    names = [category.name for category in table.categories.values()]
-    points = {_plain(name) for name in skeleton.names}
-    as_points = [name for name in names if _plain(name) in points]
-    if len(as_points) > 1 or (len(names) == skeleton.num_keypoints + 1 and len(names) > 2):
+    categories = Categories.of(what)
+    alone, names = len(categories) == 1, [category.name for category in table.categories.values()]
+    points = {_plain(name) for name in categories.names}
+    as_points = [name for name in names if _plain(name) in points and (alone or name not in categories.ids)]
+    if len(as_points) > 1 or (alone and len(names) == categories.num_keypoints + 1 and len(names) > 2):
         shown = as_points or names
-        rule = f"objects ({skeleton.category.name!r}), not keypoints"
+        rule = f"objects ({categories.told}), not keypoints"
         hint = (
             "convert its source instead (`posetools convert LABELME_FOLDER --out DATA`), which keeps points as "
             "keypoints of one category: the tool that wrote this file made each point an object with a box of one pixel"
@@ -186,13 +217,23 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
-def check_whole(data: Path, splits: Mapping[str, SoundObjects]) -> Iterator[Finding]:
-    """Yield what the whole data set lacks: occluded points, boxes of more than one size."""
-    values = [objects.keypoints[:, :, 2] for objects in splits.values()]
-    if any((part == 2).any() for part in values) and not any((part == 1).any() for part in values):
-        message = "visibility must be 1 for labeled but occluded points, got only 0 and 2 in the whole data set"
-        hint = "label occluded points whose place you can guess, and mark them occluded; RTMPose learns them too"
-        yield Finding("W208", str(data), "", message, hint)
+def check_whole(
+    data: Path, splits: Mapping[str, SoundObjects], categories: Categories | None = None
+) -> Iterator[Finding]:
+    """Yield what the whole data set lacks: occluded points, boxes of more than one size.
+
+    Args:
+        data: the data set.
+        splits: split -> its objects of all categories.
+        categories: the data set's; None: one.
+    """
+    for of, values in _visibilities(list(splits.values()), categories):
+        if any((part == 2).any() for part in values) and not any((part == 1).any() for part in values):
+            message = (
+                f"visibility{of} must be 1 for labeled but occluded points, got only 0 and 2 in the whole data set"
+            )
+            hint = "label occluded points whose place you can guess, and mark them occluded; RTMPose learns them too"
+            yield Finding("W208", str(data), "", message, hint)
     areas = [objects.table.annotations.areas[objects.rows] for objects in splits.values()]
     classes = _size_classes(areas)
     if len(classes) == 1:
@@ -202,6 +243,16 @@ def check_whole(data: Path, splits: Mapping[str, SoundObjects]) -> Iterator[Find
         yield Finding(
             "W212", str(data), "", message, f"ignore {others}: they cannot be computed (n/a; COCO's tools print -1)"
         )
+
+
+def _visibilities(splits: Sequence[SoundObjects], categories: Categories | None) -> Iterator[tuple[str, list[Floats]]]:
+    """Yield for each skeleton the words that name its categories, and the visibilities in each split."""
+    if categories is None:
+        yield "", [objects.keypoints[:, :, 2] for objects in splits]
+        return
+    for group in categories.groups:
+        parts = [objects.of_categories(group, categories) for objects in splits]
+        yield of_whom(group, categories), [part.keypoints[:, :, 2] for part in parts]
 
 
 def _size_classes(areas: Sequence[Floats]) -> set[str]:

@@ -84,15 +84,23 @@ class Sides:
         return self.judged >= LEAST_OBJECTS and self.share <= MOST_EXCHANGED and self.recall >= least
 
 
-def check_sides(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> tuple[list[Finding], tuple[str, ...]]:
-    """Return the objects of all splits with left and right probably swapped, and what could not be checked."""
+def check_sides(
+    objects: Mapping[str, SoundObjects], skeleton: Skeleton, of: str = ""
+) -> tuple[list[Finding], tuple[str, ...]]:
+    """Return the objects of all splits with left and right probably swapped, and what could not be checked.
+
+    Args:
+        objects: split -> its objects of the skeleton.
+        skeleton: what the keypoints are.
+        of: words that name the categories in the notes, where the data set has other skeletons too.
+    """
     parts = [part for part in objects.values() if len(part)]
     swap = np.array(skeleton.flip_indices)
     if not parts or (swap == np.arange(len(swap))).all():
         return [], ()
     sides = judge(np.concatenate([part.keypoints for part in parts]), swap)
     if not sides.tells:
-        return [], (_note(sides),)
+        return [], (_note(sides, of),)
     findings, start = [], 0
     for part in parts:
         for index in np.flatnonzero(sides.exchanged[start : start + len(part)]):
@@ -106,8 +114,8 @@ def check_sides(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> tupl
     return findings, ()
 
 
-def _note(sides: Sides) -> str:
-    head = "mirrored labels not checked: "
+def _note(sides: Sides, of: str) -> str:
+    head = f"mirrored labels{of} not checked: "
     if sides.judged < LEAST_OBJECTS:
         return f"{head}it needs {LEAST_OBJECTS} objects with left or right points, the data set has {sides.judged}"
     if sides.share > MOST_EXCHANGED:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -17,9 +17,10 @@ from posetools.checks.near import check_near, check_near_request
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
 from posetools.checks.sides import check_sides
-from posetools.checks.structure import SoundObjects, check_structure, sound_objects
+from posetools.checks.structure import SoundObjects, check_structure, of_whom, own_category_ids, sound_objects
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding, Severity, count_by_code, sort_findings
-from posetools.core.folder import IMAGES, ann_file, refuse_zip, skeleton_of, splits_of, splits_written
+from posetools.core.folder import IMAGES, ann_file, categories_of, refuse_zip, splits_of, splits_written
 from posetools.core.geometry import Floats
 from posetools.core.journal import finish, write_together
 from posetools.core.skeleton import Skeleton
@@ -44,16 +45,45 @@ class CheckedData:
     """The contents of a checked data set.
 
     Attributes:
-        skeleton: what the keypoints are.
+        categories: the categories it was checked against, each with its skeleton.
         tables: split -> its COCO file.
-        objects: split -> its sound objects.
+        objects: split -> its sound objects, of all categories.
         folder: the folder that image names are relative to.
     """
 
-    skeleton: Skeleton
+    categories: Categories
     tables: Mapping[str, CocoTable]
     objects: Mapping[str, SoundObjects]
     folder: Path
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton of the only category.
+
+        Raises:
+            ValueError: there are several.
+        """
+        return self.categories.only
+
+    def parts(self) -> Iterator[tuple[Categories, Mapping[str, SoundObjects]]]:
+        """Yield the categories of each different skeleton, and their objects by split, with its keypoints only."""
+        for group in self.categories.groups:
+            own = {split: each.of_categories(group, self.categories) for split, each in self.objects.items()}
+            yield group, own
+
+
+class LabelCounts(NamedTuple):
+    """What a split has of one category.
+
+    Attributes:
+        images: number of images with such an object.
+        instances: number of objects.
+        keypoints: number of unlabeled, occluded and visible keypoints of sound objects.
+    """
+
+    images: int
+    instances: int
+    keypoints: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +93,7 @@ class ValidationReport:
     Attributes:
         data: the checked folder or file.
         checked: its contents.
-        skeleton: the name of the skeleton it was checked against.
+        skeleton: the name of the skeleton it was checked against; names with commas where there are several.
         findings: all findings, sorted.
         splits: the existing splits, by file.
         images: split -> number of images in its file.
@@ -72,6 +102,7 @@ class ValidationReport:
         images_checked: whether image files were checked.
         fixed: file -> what was fixed in it before.
         notes: what was not checked, and why.
+        categories: split -> category -> its counts, where the data set has several categories; else empty.
     """
 
     data: Path
@@ -85,6 +116,7 @@ class ValidationReport:
     images_checked: bool
     fixed: Mapping[Path, Sequence[Repair]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    categories: Mapping[str, Mapping[str, LabelCounts]] = field(default_factory=dict)
 
     @property
     def errors(self) -> int:
@@ -108,12 +140,8 @@ class ValidationReport:
             "pictures_checked": self.images_checked,
             "notes": list(self.notes),
             "splits": [
-                {
-                    "name": split,
-                    "images": self.images[split],
-                    "instances": self.instances[split],
-                    "keypoints": dict(zip(("not_labelled", "hidden", "visible"), self.keypoints[split], strict=True)),
-                }
+                _counts_record(split, LabelCounts(self.images[split], self.instances[split], self.keypoints[split]))
+                | self._categories_record(split)
                 for split in self.splits
             ],
             "errors": self.errors,
@@ -127,11 +155,24 @@ class ValidationReport:
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
+    def _categories_record(self, split: str) -> dict[str, Any]:
+        own = [_counts_record(name, counts) for name, counts in self.categories.get(split, {}).items()]
+        return {"categories": own} if own else {}
+
+
+def _counts_record(name: str, counts: LabelCounts) -> dict[str, Any]:
+    return {
+        "name": name,
+        "images": counts.images,
+        "instances": counts.instances,
+        "keypoints": dict(zip(("not_labelled", "hidden", "visible"), counts.keypoints, strict=True)),
+    }
+
 
 def validate(
     data: str | Path,
     *,
-    skeleton: Skeleton | str | Path | None = None,
+    skeleton: Skeleton | Categories | str | Path | None = None,
     images: bool = True,
     near_duplicates: bool = False,
     fix: bool = False,
@@ -145,7 +186,7 @@ def validate(
 
     Args:
         data: the folder or the file.
-        skeleton: a built-in name or a file; None for the data set's own.
+        skeleton: a skeleton, categories, a built-in name or a file; None for the data set's own.
         images: check the image files too.
         near_duplicates: search for near duplicates too.
         fix: first fix what has one right answer.
@@ -169,7 +210,8 @@ def validate(
     if fix and data.is_dir():
         with only_one_in(data):
             finish(data)
-    known = skeleton if isinstance(skeleton, Skeleton) else skeleton_of(data, skeleton)
+    given = isinstance(skeleton, Skeleton | Categories)
+    known = Categories.of(skeleton) if given else categories_of(data, skeleton)
     # A single file is checked as the split in its name.
     own = {split_in(data.stem) or data.stem: data}
     files = own if one_file else {split: ann_file(data, split) for split in splits_of(data)}
@@ -206,7 +248,7 @@ def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]
 
 
 def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: Progress) -> ValidationReport:
-    tables, objects, skeleton = checked.tables, checked.objects, checked.skeleton
+    tables, objects, categories = checked.tables, checked.objects, checked.categories
     findings: list[Finding] = []
     notes: tuple[str, ...] = ()
     if not data.is_file():
@@ -214,15 +256,17 @@ def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: 
         findings += [*check_splits(data, tables, written), *check_same_categories(tables), *check_copies(tables)]
         notes = note_without(data, tables, written)
     for split, table in tables.items():
-        of_file = [*check_structure(table, skeleton), *check_categories(table, skeleton)]
-        of_file += check_boxes(objects[split])
-        of_file += check_points(objects[split], skeleton)
-        of_file += check_geometry(objects[split], skeleton, progress)
+        of_file = [*check_structure(table, categories), *check_categories(table, categories)]
+        of_file += check_boxes(objects[split], categories)
+        for part, group in objects[split].parts(categories):
+            of_file += check_points(part, group.skeletons[0])
+        for skeleton in categories.skeletons:
+            of_file += check_geometry(objects[split].of_category(skeleton, categories), skeleton, progress)
         if table.num_annotations:
-            of_file += check_split(objects[split], skeleton, train=split == "train")
+            of_file += check_split(objects[split], categories, train=split == "train")
         findings += _mark_fixable(table, of_file)
-    findings += check_whole(data, objects)
-    mirrored, unsided = _mirrored(objects, skeleton, findings)
+    findings += check_whole(data, objects, categories)
+    mirrored, unsided = _mirrored(checked, findings)
     findings += mirrored
     listed, problems = check_names(tables)
     findings += problems
@@ -231,24 +275,49 @@ def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: 
     return ValidationReport(
         data=data,
         checked=checked,
-        skeleton=skeleton.name,
+        skeleton=categories.name,
         findings=sort_findings(findings),
         splits=tuple(tables),
         images={split: table.num_images for split, table in tables.items()},
         instances={split: table.num_annotations for split, table in tables.items()},
-        keypoints={split: visibility_counts(objects[split].keypoints[:, :, 2]) for split in tables},
+        keypoints={split: _keypoint_counts(objects[split], categories) for split in tables},
         images_checked=bool(looks),
-        notes=(*notes, *geometry_note(skeleton), *unsided),
+        notes=(*notes, *unsided),
+        categories=_category_counts(checked) if len(categories) > 1 else {},
     )
 
 
-def _mirrored(
-    objects: Mapping[str, SoundObjects], skeleton: Skeleton, known: Sequence[Finding]
-) -> tuple[list[Finding], tuple[str, ...]]:
-    """Return the findings of the left-right check, except on objects with findings from the template."""
-    found, notes = check_sides(objects, skeleton)
+def _mirrored(checked: CheckedData, known: Sequence[Finding]) -> tuple[list[Finding], tuple[str, ...]]:
+    """Return the findings of the left-right check, except on objects with findings from the template, and notes."""
     told = {(one.file, one.place) for one in known if one.code in TEMPLATE_CODES}
-    return [one for one in found if (one.file, one.place) not in told], () if skeleton.template else notes
+    findings: list[Finding] = []
+    notes: list[str] = []
+    for group, objects in checked.parts():
+        skeleton = group.skeletons[0]
+        found, unsided = check_sides(objects, skeleton, of_whom(group, checked.categories))
+        findings += [one for one in found if (one.file, one.place) not in told]
+        notes += geometry_note(skeleton) if group.num_keypoints else ()
+        notes += () if skeleton.template else unsided
+    return findings, tuple(notes)
+
+
+def _category_counts(checked: CheckedData) -> dict[str, dict[str, LabelCounts]]:
+    counts: dict[str, dict[str, LabelCounts]] = {}
+    for split, table in checked.tables.items():
+        ids = own_category_ids(table, checked.categories)
+        for number, skeleton in checked.categories.items():
+            own = checked.objects[split].of_category(skeleton, checked.categories)
+            images = len(np.unique(table.annotations.image_ids[ids == number]))
+            numbers = LabelCounts(images, int((ids == number).sum()), visibility_counts(own.keypoints[:, :, 2]))
+            counts.setdefault(split, {})[skeleton.category.name] = numbers
+    return counts
+
+
+def _keypoint_counts(objects: SoundObjects, categories: Categories) -> tuple[int, int, int]:
+    """Return how many keypoints of the objects' own categories are unlabeled, occluded and visible."""
+    counts = np.array([visibility_counts(part.keypoints[:, :, 2]) for part, _ in objects.parts(categories)])
+    unlabeled, hidden, visible = counts.sum(axis=0).tolist()
+    return unlabeled, hidden, visible
 
 
 def visibility_counts(values: Floats) -> tuple[int, int, int]:

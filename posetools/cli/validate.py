@@ -124,9 +124,8 @@ def print_validation(report: ValidationReport) -> None:
     print_findings(report.findings, out)
     rows = []
     for split in report.splits:
-        unlabeled, hidden, visible = report.keypoints[split]
-        numbers = (report.images[split], report.instances[split], visible, hidden, unlabeled)
-        rows.append((split, *map(str, numbers)))
+        rows.append((split, *_numbers(report.images[split], report.instances[split], report.keypoints[split])))
+        rows += [(f"  {name}", *_numbers(*counts)) for name, counts in report.categories.get(split, {}).items()]
     heads = ("split", "images", "objects", "visible", "occluded", "unlabeled")
     out.print(table_of(rows, *heads, title=escape(str(report.data))))
     for note in report.notes:
@@ -140,3 +139,8 @@ def print_validation(report: ValidationReport) -> None:
     out.print(f"[bold]{verdict.sentence}[/]")
     if first:
         out.print(f"  {first}{more}")
+
+
+def _numbers(images: int, objects: int, keypoints: tuple[int, int, int]) -> list[str]:
+    unlabeled, hidden, visible = keypoints
+    return [str(number) for number in (images, objects, visible, hidden, unlabeled)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -219,7 +220,7 @@ def _categories(path: Path, entries: Sequence[tuple[str, Any]]) -> Categories:
             except ValidationError as exc:
                 error = from_validation(path, exc)
                 raise InputError(
-                    path, f"{place}{error.place}", error.problem, *error.details, hint=error.hints
+                    path, f"{place}{error.place}".rstrip("."), error.problem, *error.details, hint=error.hints
                 ) from exc
     check_posed(path, found)
     try:
@@ -231,8 +232,10 @@ def _categories(path: Path, entries: Sequence[tuple[str, Any]]) -> Categories:
 def dump_categories(categories: Categories) -> str:
     """Return the YAML text of some categories; ``read_categories`` gives them back unchanged."""
     texts = []
-    for group in categories.groups:
-        first, named = group.skeletons[0], [one.category.model_dump(mode="json") for one in group.skeletons]
+    # The order stays: MMDet numbers categories by their order.
+    for _, run in groupby(categories.skeletons, key=lambda skeleton: skeleton.model_dump_json(exclude={"category"})):
+        first, *others = run
+        named = [one.category.model_dump(mode="json") for one in (first, *others)]
         text = dump_skeleton(first)
         if len(named) > 1:
             text = text.replace(f"category: {flow_text(named[0])}\n", f"{_CATEGORIES}: {flow_text(named)}\n", 1)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
 from posetools.core.findings import Finding, Severity
 from posetools.core.folder import IMAGES, ann_file, refuse_zip, splits_of
@@ -39,8 +40,13 @@ class SetReading:
     ignored: Mapping[str, int]
 
 
-def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = None) -> SetReading:
-    """Read all splits of a data set folder; keypoints are mapped to the skeleton's by name.
+def read_set(data_root: Path, categories: Skeleton | Categories, options: ReadOptions | None = None) -> SetReading:
+    """Read all splits of a data set folder; categories and keypoints are matched by name.
+
+    Args:
+        data_root: the folder.
+        categories: what to read; a skeleton stands for its only category.
+        options: other names, and what to ignore; None for neither.
 
     Raises:
         RequestError: it is not a data set folder.
@@ -52,7 +58,7 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
     seen: dict[str, str] = {}
     for split in splits_of(data_root):
         path = ann_file(data_root, split)
-        read = coco.read_split(path, data_root / IMAGES, skeleton, options)
+        read = coco.read_split(path, data_root / IMAGES, categories, options)
         for image in read.dataset.images:
             other = seen.setdefault(image.file_name, split)
             if other != split:

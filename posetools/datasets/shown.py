@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.checks.validate import validate
+from posetools.core.categories import Categories
 from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.dataset import Dataset, Image
 from posetools.core.findings import Finding, Severity
-from posetools.core.folder import CONVERSION, IMAGES, ann_file, is_data_set, skeleton_of, splits_of
-from posetools.core.geometry import Floats
+from posetools.core.folder import CONVERSION, IMAGES, ann_file, categories_of, is_data_set, splits_of
+from posetools.core.geometry import Floats, Ints
 from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.derived import check_source, options_of_convert
@@ -36,9 +37,10 @@ class LabeledImage:
     Attributes:
         image: the image, with its ``path``.
         boxes: (M, 4) x1, y1, x2, y2 in pixels.
-        keypoints: (M, K, 3) x, y, visibility.
+        keypoints: (M, K, 3) x, y, visibility in the columns of all categories.
         origins: where each of the M objects was read.
         ann_file: the annotation file that lists this and other images; empty if each image has its own.
+        category_ids: (M,) the category of each object; None if there is only one.
     """
 
     image: Image
@@ -46,6 +48,7 @@ class LabeledImage:
     keypoints: Floats
     origins: Sequence[Origin]
     ann_file: str = ""
+    category_ids: Ints | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -53,18 +56,27 @@ class ShownLabels:
     """The images and labels to show.
 
     Attributes:
-        skeleton: what the keypoints are.
+        categories: the categories, which say what the K columns of keypoints are.
         images: by split, then by name.
         unreadable: number of reading errors: what they name cannot be shown.
         findings: returns all findings on the images' splits.
         ann_files: the COCO files of all splits, even of splits not shown.
     """
 
-    skeleton: Skeleton
+    categories: Categories
     images: tuple[LabeledImage, ...]
     unreadable: int
     findings: Callable[[], Sequence[Finding]]
     ann_files: tuple[str, ...] = ()
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton of the only category.
+
+        Raises:
+            ValueError: there are several.
+        """
+        return self.categories.only
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +116,10 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
     folder, is_set = data if data.is_dir() else data.parent, is_data_set(data)
     own = skeleton is not None or (folder / CONVERSION).is_file() or is_data_set(folder)
     if own:
-        known = skeleton_of(folder, skeleton)
+        known = categories_of(folder, skeleton)
     else:
         with options_of_convert(data):
-            known = own_skeleton([data]).skeleton
+            known = Categories.of(own_skeleton([data]).skeleton)
     labels = _of_set(data, split, known, skeleton, progress) if is_set else _of_source(data, split, known, progress)
     if not labels.images:
         hint = f"`posetools {'validate' if is_set else 'convert'}` says why; try another --skeleton"
@@ -116,7 +128,7 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
 
 
 def _of_set(
-    data: Path, split: str | None, skeleton: Skeleton, asked: str | Path | None, progress: Progress
+    data: Path, split: str | None, categories: Categories, asked: str | Path | None, progress: Progress
 ) -> ShownLabels:
     splits = splits_of(data)
     _check_split(data, split, splits)
@@ -124,7 +136,7 @@ def _of_set(
     images: list[LabeledImage] = []
     errors = 0
     for done, file in enumerate(files, start=1):
-        read = coco.read_split(file, data / IMAGES, skeleton)
+        read = coco.read_split(file, data / IMAGES, categories)
         images += labeled(read.dataset, str(file))
         errors += _errors(read.findings)
         progress("reading COCO files", done, len(files))
@@ -134,22 +146,22 @@ def _of_set(
         return [each for each in validate(data, skeleton=asked, progress=progress).findings if each.file in names]
 
     ann_files = tuple(str(ann_file(data, name)) for name in splits)
-    return ShownLabels(skeleton, tuple(images), errors, findings, ann_files)
+    return ShownLabels(categories, tuple(images), errors, findings, ann_files)
 
 
-def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Progress) -> ShownLabels:
+def _of_source(data: Path, split: str | None, categories: Categories, progress: Progress) -> ShownLabels:
     told = told_format([data], "a data set folder, or in a format that can be auto-detected")
     # For viewing, points without visibility and objects without boxes are shown too.
     options = ReadOptions(assume_visible=True, box_from="keypoints", progress=progress)
     with options_of_convert(data):
-        read = told.read([data], skeleton, options)
+        read = told.read([data], categories, options)
     declared = {image.split for image in read.dataset.images if image.split}
     _check_split(data, split, sorted(declared))
     # A COCO file lists all images; in other formats each image has a file of its own.
     many = str(data) if data.is_file() and told is coco.FORMAT else ""
     images = [each for each in labeled(read.dataset, many) if split in (None, each.image.split)]
     ann_files = (many,) if many else ()
-    return ShownLabels(skeleton, tuple(images), _errors(read.findings), lambda: read.findings, ann_files)
+    return ShownLabels(categories, tuple(images), _errors(read.findings), lambda: read.findings, ann_files)
 
 
 def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
@@ -162,7 +174,8 @@ def labeled(dataset: Dataset, file: str = "") -> Iterator[LabeledImage]:
     """Yield the images of a Dataset with their objects; ``file`` is the annotation file of all, if any."""
     for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
         part = slice(rows.start, rows.stop)
-        yield LabeledImage(image, dataset.boxes[part], dataset.keypoints[part], dataset.origins[part], file)
+        own = (dataset.boxes[part], dataset.keypoints[part], dataset.origins[part])
+        yield LabeledImage(image, *own, file, dataset.category_ids[part])
 
 
 def _errors(findings: Iterable[Finding]) -> int:

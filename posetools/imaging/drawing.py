@@ -20,8 +20,9 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageChops, ImageDraw, ImageFont
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Visibility
-from posetools.core.geometry import Floats
+from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import Color, Skeleton
 
 # x1, y1, x2, y2 in pixels.
@@ -80,8 +81,9 @@ def draw_instances(
     image: Pillow.Image,
     boxes: Floats,
     keypoints: Floats,
-    skeleton: Skeleton,
+    what: Skeleton | Categories,
     *,
+    category_ids: Ints | None = None,
     texts: Sequence[str] | None = None,
     scores: Floats | None = None,
     box_colors: Sequence[Color] | None = None,
@@ -95,8 +97,9 @@ def draw_instances(
     Args:
         image: any mode; the result is RGB.
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
-        keypoints: (N, K, 3) x, y, visibility, in the skeleton's order.
-        skeleton: names, colors and links.
+        keypoints: (N, K, 3) x, y, visibility, in the skeleton's order, or in the columns of the categories.
+        what: names, colors and links: a skeleton, or categories.
+        category_ids: (N,) the category of each object; None: all are of the only one.
         texts: N texts, each written above its box (a class, a score); may be empty.
         scores: (N, K) scores of the points, compared with ``style.min_score``.
         box_colors: N colors; None for ``style.box_color``.
@@ -108,21 +111,25 @@ def draw_instances(
     visible[~np.isfinite(visible).all(axis=2), 2] = Visibility.NOT_LABELED
     drawn = image.copy() if image.mode == "RGB" else image.convert("RGB")
     whole = max(_THINNEST, math.hypot(*drawn.size) * _LINE_SHARE * style.scale)
+    categories = Categories.of(what)
+    ids = [categories.only.category.id for _ in boxes] if category_ids is None else category_ids.tolist()
+    skeletons = [categories[number] for number in ids]
+    own = [points[categories.columns[number]] for number, points in zip(ids, visible, strict=True)]
     colors = [style.box_color] * len(boxes) if box_colors is None else box_colors
     lines = [style.line or _line_width(box, whole) for box in boxes]
     radii = [style.radius or _radius(box, whole) for box in boxes]
     for box, color, line in zip(boxes, colors, lines, strict=True):
         if style.boxes:
             _box(drawn, box, line, color)
-    for points, line, radius in zip(visible, lines, radii, strict=True):
+    for points, skeleton, line, radius in zip(own, skeletons, lines, radii, strict=True):
         _object(drawn, points, skeleton, min(line, radius), radius)
     for box, text, color in zip(boxes, texts or [], colors, strict=bool(texts)):
         if text and np.isfinite(box).all():
             _tag(drawn, (box[0], box[1]), text, max(style.smallest_text, _text_size(box, whole)), color)
     if style.names or style.indices:
-        labels = [str(i) for i in range(skeleton.num_keypoints)] if style.indices else skeleton.names
         taken: list[_Region] = []
-        for box, points, radius in zip(boxes, visible, radii, strict=True):
+        for box, points, skeleton, radius in zip(boxes, own, skeletons, radii, strict=True):
+            labels = [str(i) for i in range(skeleton.num_keypoints)] if style.indices else skeleton.names
             size = max(style.smallest_text, 0.8 * _text_size(box, whole))
             _write_names(drawn, points, labels, size, radius, taken)
     return drawn

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Visibility
 from posetools.core.skeleton import Color, Skeleton
 from posetools.imaging.drawing import BOX_COLOR, INK, PAPER, SMALLEST_TEXT, Style, draw_instances, fitting_size, font_of
@@ -37,53 +38,70 @@ class LegendRow:
 
     Attributes:
         text: its meaning; may be empty.
-        points: keypoint -> visibility, drawn side by side with the links between them.
+        points: keypoint of the skeleton -> visibility, drawn side by side with the links between them.
         box: the color of the box to draw; None for none.
+        skeleton: the keypoints and links, with their colors; None for text only.
     """
 
     text: str
     points: Mapping[int, Visibility] = field(default_factory=dict)
     box: Color | None = None
+    skeleton: Skeleton | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """The legend of a sheet.
+    """The legend of a sheet: its entries, in order."""
 
-    Attributes:
-        skeleton: the keypoints and links, with their colors.
-        entries: in order.
-    """
-
-    skeleton: Skeleton
     entries: tuple[LegendRow, ...]
 
 
 def legend_of(
-    skeleton: Skeleton, *, boxes: Mapping[str, Color] | None = None, notes: Sequence[str] = (), ring: str = HIDDEN
+    what: Skeleton | Categories,
+    *,
+    boxes: Mapping[str, Color] | None = None,
+    notes: Sequence[str] = (),
+    ring: str = HIDDEN,
 ) -> Legend:
-    """Return a legend: discs, rings and boxes, then each keypoint and each link in its color.
+    """Return a legend: discs, rings and boxes, then each keypoint and each link of each skeleton in its color.
 
     Args:
-        skeleton: the keypoints and links.
+        what: a skeleton, or the categories with their skeletons.
         boxes: what boxes mean, and their colors; None: one for an object.
         notes: sentences that need no drawing.
         ring: what a ring means.
     """
-    seen = [LegendRow("visible", {0: Visibility.VISIBLE}), LegendRow(ring, {0: Visibility.HIDDEN})]
-    boxed = [LegendRow(text, box=color) for text, color in ({"object": BOX_COLOR} if boxes is None else boxes).items()]
-    points = [LegendRow(name, {index: Visibility.VISIBLE}) for index, name in enumerate(skeleton.names[:_LEGEND_ROWS])]
+    posed = list(Categories.of(what).posed.values())
+    first = posed[0].skeletons[0]
+    seen = [
+        LegendRow(text, {0: visibility}, skeleton=first)
+        for text, visibility in (("visible", Visibility.VISIBLE), (ring, Visibility.HIDDEN))
+    ]
+    colors = {"object": BOX_COLOR} if boxes is None else boxes
+    boxed = [LegendRow(text, box=color, skeleton=first) for text, color in colors.items()]
+    texts = [LegendRow(note) for note in notes]
+    rows: list[LegendRow] = []
+    for group in posed:
+        rows += [LegendRow(f"{', '.join(group.ids)}:")] if len(posed) > 1 else []
+        rows += _rows_of(group.skeletons[0])
+    return Legend((*seen, *boxed, *texts, *rows))
+
+
+def _rows_of(skeleton: Skeleton) -> list[LegendRow]:
+    points = [
+        LegendRow(name, {index: Visibility.VISIBLE}, skeleton=skeleton)
+        for index, name in enumerate(skeleton.names[:_LEGEND_ROWS])
+    ]
     edges = skeleton.edges[:_LEGEND_ROWS]
     links = [
-        LegendRow("links" if number == len(edges) else "", dict.fromkeys(edge, Visibility.VISIBLE))
+        LegendRow("links" if number == len(edges) else "", dict.fromkeys(edge, Visibility.VISIBLE), skeleton=skeleton)
         for number, edge in enumerate(edges, start=1)
     ]
     more = [("keypoints", skeleton.num_keypoints), ("links", len(skeleton.links))]
     left_out = [
         LegendRow(f"... and {count - _LEGEND_ROWS} more {what}") for what, count in more if count > _LEGEND_ROWS
     ]
-    texts = [LegendRow(note) for note in notes]
-    return Legend(skeleton, (*seen, *boxed, *texts, *points, *links, *left_out))
+    return [*points, *links, *left_out]
 
 
 def reduction(size: tuple[int, int]) -> float:
@@ -182,7 +200,7 @@ def _legend(legend: Legend, width: int, size: int) -> Pillow.Image:
     rows: list[list[tuple[int, Pillow.Image, str]]] = [[]]
     x = pad
     for entry in legend.entries:
-        symbol = _symbol(entry, legend.skeleton, size)
+        symbol = _symbol(entry, size)
         text = _cut(entry.text, font, width - symbol.width - 3 * pad)
         needed = symbol.width + round(font.getlength(text)) + (pad if text and symbol.width else 0)
         if rows[-1] and x + needed > width - pad:
@@ -200,22 +218,22 @@ def _legend(legend: Legend, width: int, size: int) -> Pillow.Image:
     return strip
 
 
-def _symbol(entry: LegendRow, skeleton: Skeleton, size: int) -> Pillow.Image:
+def _symbol(entry: LegendRow, size: int) -> Pillow.Image:
     """Return the symbol of an entry, drawn as in the images; empty for text only."""
     high = round(1.4 * size)
     wide = 0 if entry.box is None and not entry.points else round((1.4 if len(entry.points) < 2 else 4) * size)
     canvas = Pillow.new("RGB", (wide, high), _GROUND)
-    if not wide:
+    if entry.skeleton is None:
         return canvas
     line = max(2.0, size / 4)
     style = Style(line=line, radius=0.3 * size, boxes=entry.box is not None)
-    keypoints = np.zeros((1, skeleton.num_keypoints, 3))
+    keypoints = np.zeros((1, entry.skeleton.num_keypoints, 3))
     places = np.linspace(high / 2, wide - high / 2, len(entry.points)) if len(entry.points) > 1 else [wide / 2]
     for (index, visibility), place in zip(entry.points.items(), places, strict=False):
         keypoints[0, index] = place, high / 2, visibility
     box = np.array([[line, line + 1, wide - line, high - line - 1]])
     colors = None if entry.box is None else [entry.box]
-    return draw_instances(canvas, box, keypoints, skeleton, box_colors=colors, style=style)
+    return draw_instances(canvas, box, keypoints, entry.skeleton, box_colors=colors, style=style)
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:

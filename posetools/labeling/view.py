@@ -18,10 +18,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image as Pillow
 
+from posetools.core.categories import Categories
 from posetools.core.findings import RULES, count_by_code
 from posetools.core.folder import IMAGES
-from posetools.core.geometry import Floats, pairwise_iou
-from posetools.core.skeleton import Color, Skeleton
+from posetools.core.geometry import Floats, Ints, pairwise_iou
+from posetools.core.skeleton import Color
 from posetools.datasets.shown import LabeledImage, Mark, ShownLabels, mark_images, read_labels
 from posetools.errors import InputError, RequestError, counted, first_lines, must_be
 from posetools.files.disk import staged_folder
@@ -99,7 +100,7 @@ class View:
 
 
 def _draw(
-    one: View, skeleton: Skeleton, style: Style, *, tile: tuple[int, int] | None = None, code: str = ""
+    one: View, categories: Categories, style: Style, *, tile: tuple[int, int] | None = None, code: str = ""
 ) -> Pillow.Image:
     """Return the visible region with labels, and next to it, on the right, with predictions.
 
@@ -115,12 +116,14 @@ def _draw(
     boxes, keypoints = one.labels.boxes[rows], one.labels.keypoints[rows].copy()
     keypoints[:, :, :2] = place(keypoints[:, :, :2])
     marked = [row in one.mark.rows for row in rows]
+    ids = None if one.labels.category_ids is None else one.labels.category_ids[rows]
     labels = draw_instances(
         image,
         place(boxes.reshape(-1, 2, 2)).reshape(-1, 4),
         keypoints,
-        skeleton,
-        texts=[code if each else "" for each in marked],
+        categories,
+        category_ids=ids,
+        texts=_tags(categories, ids, [code if each else "" for each in marked]),
         box_colors=[MARKED if each else style.box_color for each in marked],
         style=style,
     )
@@ -133,18 +136,28 @@ def _draw(
         overlaps = pairwise_iou(one.labels.boxes[[one.row]], found.boxes)[0]
         kept = np.flatnonzero(overlaps == overlaps.max(initial=1e-9))[:1]
     points = np.concatenate(
-        [place(found.keypoints[kept]), np.full((len(kept), skeleton.num_keypoints, 1), 2.0)], axis=2
+        [place(found.keypoints[kept]), np.full((len(kept), categories.num_keypoints, 1), 2.0)], axis=2
     )
+    ids = None if found.category_ids is None else found.category_ids[kept]
     predictions = draw_instances(
         image,
         place(found.boxes[kept].reshape(-1, 2, 2)).reshape(-1, 4),
         points,
-        skeleton,
-        texts=[f"{score:.2f}" for score in found.scores[kept]],
+        categories,
+        category_ids=ids,
+        texts=_tags(categories, ids, [f"{score:.2f}" for score in found.scores[kept]]),
         scores=found.keypoint_scores[kept],
         style=replace(style, min_score=KPT_THR),
     )
     return beside(labels, predictions)
+
+
+def _tags(categories: Categories, ids: Ints | None, texts: Sequence[str]) -> list[str]:
+    """Return the text above each box: where there are several categories, with the name of its own."""
+    if ids is None or len(categories) == 1:
+        return list(texts)
+    names = [categories[number].category.name for number in ids.tolist()]
+    return [f"{name} {text}".strip() for name, text in zip(names, texts, strict=True)]
 
 
 def _open(one: View, tile: tuple[int, int] | None) -> tuple[Pillow.Image, tuple[int, int], Floats]:
@@ -170,7 +183,7 @@ def _open(one: View, tile: tuple[int, int] | None) -> tuple[Pillow.Image, tuple[
 
 def draw_sheet(
     views: Sequence[View],
-    skeleton: Skeleton,
+    categories: Categories,
     style: Style,
     *,
     columns: int | None = None,
@@ -185,7 +198,7 @@ def draw_sheet(
 
     Args:
         views: what to show; at least one.
-        skeleton: names, colors and links.
+        categories: names, colors and links.
         style: what is drawn.
         columns: views in a row; None: so that they are largest when a screen shows the whole sheet.
         tile: (width, height) of an image; a height of None, or None: what fits.
@@ -216,7 +229,7 @@ def draw_sheet(
     for done, one in enumerate(views, start=1):
         caption = one.caption(code)
         try:
-            tiles.append(_draw(one, skeleton, style, tile=(width, height), code=code))
+            tiles.append(_draw(one, categories, style, tile=(width, height), code=code))
         except InputError as exc:
             tiles.append(Pillow.new("RGB", (width, height), _BLANK))
             problems.append(exc.in_one_line)
@@ -231,11 +244,11 @@ def draw_sheet(
         captions=captions,
         caption_lines=lines,
         title=title,
-        legend=_legend(views, skeleton, style, code=code, ring=ring),
+        legend=_legend(views, categories, style, code=code, ring=ring),
     )
 
 
-def _legend(views: Sequence[View], skeleton: Skeleton, style: Style, *, code: str, ring: str) -> Legend:
+def _legend(views: Sequence[View], categories: Categories, style: Style, *, code: str, ring: str) -> Legend:
     boxes = {"object": style.box_color} if style.boxes else {}
     if code and style.boxes and any(one.mark.rows for one in views):
         boxes[f"object with {code}"] = MARKED
@@ -243,7 +256,7 @@ def _legend(views: Sequence[View], skeleton: Skeleton, style: Style, *, code: st
     if any(one.predicted is not None for one in views):
         score = f"right: predictions and their scores, without points below {KPT_THR:g}"
         notes = ["left: labels", score]
-    return legend_of(skeleton, boxes=boxes, notes=notes, ring=ring)
+    return legend_of(categories, boxes=boxes, notes=notes, ring=ring)
 
 
 DEFAULT_NUMBER = 25
@@ -329,7 +342,7 @@ def view(request: ViewRequest, progress: Progress = silent) -> ViewResult:
     else:
         sheet = draw_sheet(
             chosen,
-            labels.skeleton,
+            labels.categories,
             request.style,
             columns=request.columns,
             tile=request.tile,
@@ -459,7 +472,7 @@ def _write_each(
     with staged_folder(out) as folder:
         for done, (each, name) in enumerate(zip(views, unique_names(wanted), strict=True), start=1):
             try:
-                image = _draw(each, labels.skeleton, request.style, code=request.finding or "")
+                image = _draw(each, labels.categories, request.style, code=request.finding or "")
             except InputError as exc:
                 problems.append(exc.in_one_line)
             else:

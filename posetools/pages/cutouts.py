@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from posetools.core.geometry import Floats
+from posetools.core.categories import Categories
+from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import Color, Skeleton
 from posetools.errors import InputError
 from posetools.imaging.drawing import Style, draw_instances, fitting_size
@@ -45,9 +46,12 @@ class Cutout:
         moved[:, :, :2] = (keypoints[:, :, :2] - self.corner) * self.factor
         return (boxes - np.tile(self.corner, 2)) * self.factor, moved
 
-    def draw(self, boxes: Floats, keypoints: Floats, skeleton: Skeleton) -> Pillow.Image:
-        """Return the crop with objects drawn into it."""
-        return draw_instances(self.image, *self.place(boxes, keypoints), skeleton, style=_STYLE)
+    def draw(
+        self, boxes: Floats, keypoints: Floats, what: Skeleton | Categories, category_ids: Ints | None = None
+    ) -> Pillow.Image:
+        """Return the crop with objects drawn into it, as by ``draw_instances``."""
+        placed = self.place(boxes, keypoints)
+        return draw_instances(self.image, *placed, what, category_ids=category_ids, style=_STYLE)
 
 
 def cut_out(image: Pillow.Image, region: Sequence[int], scale: float) -> Cutout:

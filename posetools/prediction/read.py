@@ -29,7 +29,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from posetools.core.folder import IMAGES, ann_file, splits_of
-from posetools.core.geometry import Floats, xyxy_from_xywh
+from posetools.core.geometry import Floats, Ints, xyxy_from_xywh
 from posetools.core.skeleton import Skeleton, new_command
 from posetools.errors import InputError, RequestError, from_validation, must_be
 from posetools.files.disk import read_json
@@ -149,6 +149,7 @@ class ImagePredictions:
         size: (width, height) in pixels, if the file has it.
         frame: number of the frame of a video, from 0; None for an image.
         problem: why the image could not be read, or "".
+        category_ids: (N,) the category of each object; None: the only one.
     """
 
     file_name: str
@@ -159,6 +160,7 @@ class ImagePredictions:
     size: tuple[int, int] | None = None
     frame: int | None = None
     problem: str = ""
+    category_ids: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
