@@ -7,8 +7,9 @@ The readable document::
          {"box": [x1, y1, x2, y2], "score": 0.93, "keypoints": {name: [x, y]}, "keypoint_scores": {name: 0.8}}]}]}
 
 Of several categories it has ``categories``, a list of these three keys, in place of them, and each instance has its
-``category`` and the keypoints of this category. Pixels to 2 decimals, scores to 4. A frame of a video has the video's ``file_name`` and its number, ``frame``, from 0. A
-image that could not be read has ``problem`` and neither size nor objects.
+``category`` and the keypoints of this category. Pixels to 2 decimals, scores to 4. A frame of a video has the video's
+``file_name`` and its number, ``frame``, from 0. An image that could not be read has ``problem`` and neither size nor
+objects.
 
 COCO's results format is a list with an entry per object, which pycocotools' ``loadRes`` opens: ``image_id``,
 ``category_id``, ``bbox`` (x, y, width, height), ``keypoints`` (x, y, score of each) and ``score``: the box score times

@@ -215,8 +215,10 @@ class _AnyManifest(_ManifestPart):
 
 
 # The keys of the file, of both versions, in its order.
-_KEYS = ("posetools_bundle", "made_by", "precision", "skeleton", "skeletons", "det", "pose", "poses", "thresholds")
-_KEYS += ("metrics", "samples")
+_KEYS = (
+    *("posetools_bundle", "made_by", "precision", "skeleton", "skeletons"),
+    *("det", "pose", "poses", "thresholds", "metrics", "samples"),
+)
 
 
 class Manifest(_AnyManifest):
