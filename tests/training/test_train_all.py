@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from posetools.cli.train_all import print_both, time_text
-from posetools.core.stages import Stage
 from posetools.errors import InputError, PosetoolsError, RequestError, RunError, StoppedError
 from posetools.evaluation.report import as_document
 from posetools.mm.configs import load_config
@@ -219,7 +218,7 @@ def test_two_configs_in_any_order(tiny: Tiny, tmp_path: Path) -> None:
 def test_options_go_to_the_stage_they_name(tiny: Tiny) -> None:
     options = ("a=1", "det.b=2", "pose.c=3", "detail=4")
     requests = model_requests(TrainRequest(stage="det", data=tiny.data, cfg_options=options), ())
-    own: dict[Stage, tuple[str, ...]] = {stage: one.cfg_options for stage, one in requests.items()}
+    own = {stage: one.cfg_options for stage, one in requests.items()}
     assert own == {"det": ("a=1", "b=2", "detail=4"), "pose": ("a=1", "c=3", "detail=4")}
 
 
