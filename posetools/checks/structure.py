@@ -272,6 +272,7 @@ def _keypoints(table: CocoTable, skeleton: Skeleton, everyone: Ints) -> Iterator
 
     fits = annotations.lengths[everyone] == 3 * k
     rule = f"3K = {3 * k} numbers for the {k} keypoints of skeleton {skeleton.name}"
+    rule = rule if k else f"an empty list, as skeleton {skeleton.name} has no keypoints"
     yield from each(
         "E106",
         everyone,

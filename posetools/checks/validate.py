@@ -77,7 +77,7 @@ class LabelCounts(NamedTuple):
 
     Attributes:
         images: number of images with such an object.
-        instances: number of objects.
+        instances: number of objects, without invalid entries.
         keypoints: number of unlabeled, occluded and visible keypoints of sound objects.
     """
 

@@ -209,10 +209,11 @@ def figures_of(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> Figur
         name: {split: visibility_counts(each.keypoints[:, index, 2]) for split, each in objects.items()}
         for index, name in enumerate(skeleton.names)
     }
-    places = _places(list(objects.values()), skeleton.num_keypoints)
+    k = skeleton.num_keypoints
+    places = _places(list(objects.values()), k)
     return Figures(
         keypoints=keypoints,
-        histograms=(_sizes(objects), _shapes(objects), _visible(objects, skeleton.num_keypoints)),
+        histograms=(_sizes(objects), _shapes(objects), *([_visible(objects, k)] if k else [])),
         places=dict(zip(skeleton.names, places, strict=True)),
         outliers=place_outliers(objects, skeleton.names),
     )

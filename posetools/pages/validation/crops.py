@@ -17,7 +17,7 @@ from PIL import ImageDraw
 from posetools.checks.validate import CheckedData
 from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.findings import Finding
-from posetools.core.geometry import Floats, xyxy_from_xywh
+from posetools.core.geometry import Floats, Ints, xyxy_from_xywh
 from posetools.core.place import Origin
 from posetools.errors import Place
 from posetools.formats.coco.sources import safe_name
@@ -43,6 +43,7 @@ class _FindingSpot:
     name: str
     boxes: Floats
     keypoints: Floats
+    category_ids: Ints | None
     whole: bool
 
 
@@ -61,13 +62,18 @@ class Cropper:
         return tuple(crop for crop in drawn if crop)
 
     def object_crop(self, split: str, row: int) -> CropImage | None:
-        """Return an image of one of a split's sound objects; None if its image cannot be read."""
-        return self._draw(self._object(split, row), ())
+        """Return an image of the sound object at a row of a split's annotations; None if it cannot be read."""
+        at = _row(self._checked.objects[split].rows, row)
+        return None if at is None else self._draw(self._object(split, at), ())
 
     def _object(self, split: str, row: int) -> _FindingSpot:
+        name = self._checked.tables[split].images.file_names[int(self._checked.objects[split].images[row])]
+        return self._spot_of(split, name, [row], whole=False)
+
+    def _spot_of(self, split: str, name: str, rows: Sequence[int] | Ints, *, whole: bool) -> _FindingSpot:
         objects = self._checked.objects[split]
-        name = self._checked.tables[split].images.file_names[int(objects.images[row])]
-        return _FindingSpot(split, name, objects.boxes[[row]], objects.keypoints[[row]], False)
+        ids = None if objects.category_ids is None else objects.category_ids[rows]
+        return _FindingSpot(split, name, objects.boxes[rows], objects.keypoints[rows], ids, whole)
 
     def _spots(self, finding: Finding) -> Iterator[_FindingSpot]:
         for at in (Origin(finding.file, finding.place), finding.other):
@@ -84,9 +90,8 @@ class Cropper:
             row = _row(table.images.position, position)
             if row is None:
                 return None
-            of_image = objects.images == row
-            boxes, keypoints = objects.boxes[of_image], objects.keypoints[of_image]
-            return _FindingSpot(split, table.images.file_names[row], boxes, keypoints, True)
+            rows = np.flatnonzero(objects.images == row)
+            return self._spot_of(split, table.images.file_names[row], rows, whole=True)
         row = _row(table.annotations.position, position)
         at = None if row is None else _row(objects.rows, row)
         if at is None:
@@ -100,13 +105,23 @@ class Cropper:
         name = self._documents[split].image_name("annotations", position)
         if name is None:
             return None
-        entry = self._documents[split].entries("annotations")[position]
-        k = self._checked.skeleton.num_keypoints
-        box, points = _numbers(entry.get("bbox"), 4), _numbers(entry.get("keypoints"), 3 * k)
+        entry, categories = self._documents[split].entries("annotations")[position], self._checked.categories
+        number = self._category(split, entry.get("category_id"))
+        columns = categories.columns[number]
+        box, points = _numbers(entry.get("bbox"), 4), _numbers(entry.get("keypoints"), 3 * len(columns))
+        keypoints = np.zeros((1, categories.num_keypoints, 3))
         if box is None:
-            return _FindingSpot(split, name, np.zeros((0, 4)), np.zeros((0, k, 3)), True)
-        keypoints = np.zeros((1, k, 3)) if points is None else points.reshape(1, k, 3)
-        return _FindingSpot(split, name, xyxy_from_xywh(box[None]), keypoints, bool((box[2:] <= 0).any()))
+            return _FindingSpot(split, name, np.zeros((0, 4)), keypoints[:0], np.zeros(0, dtype=np.int64), True)
+        if points is not None:
+            keypoints[0, columns] = points.reshape(-1, 3)
+        ids = np.array([number])
+        return _FindingSpot(split, name, xyxy_from_xywh(box[None]), keypoints, ids, bool((box[2:] <= 0).any()))
+
+    def _category(self, split: str, number: Any) -> int:
+        """Return the data set's id of a category id in the file; the first one if it has none."""
+        categories, entries = self._checked.categories, self._checked.tables[split].categories.values()
+        names = [entry.name for entry in entries if entry.id == number and entry.name in categories.ids]
+        return categories.ids[names[0]] if names else next(iter(categories))
 
     def _draw(self, spot: _FindingSpot, ringed: Sequence[str]) -> CropImage | None:
         name = safe_name(spot.name)
@@ -118,9 +133,9 @@ class Cropper:
         points[:, :, :2] *= scale
         region = (0, 0, *image.size) if spot.whole else region_of(boxes, points, image.size)
         cut = cut_out(image, region, 1.0)
-        drawn = cut.draw(boxes, points, self._checked.skeleton)
+        drawn = cut.draw(boxes, points, self._checked.categories, spot.category_ids)
         _, points = cut.place(boxes, points)
-        _ring(drawn, points, [self._checked.skeleton.index[each] for each in ringed])
+        _ring(drawn, points, [self._checked.categories.index[each] for each in ringed])
         return CropImage(data_uri(drawn), f"{spot.split}: {spot.name}")
 
 

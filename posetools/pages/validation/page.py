@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
-from posetools.checks.validate import CheckedData, ValidationReport
+from posetools.checks.structure import SoundObjects
+from posetools.checks.validate import CheckedData, LabelCounts, ValidationReport
 from posetools.core.findings import RULES, Finding, count_by_code
 from posetools.core.verdict import Thing
 from posetools.pages.charts import SPLIT_COLORS
@@ -39,6 +41,19 @@ class LinkedObject(NamedTuple):
     texts: tuple[str, ...]
     where: str
     crop: CropImage | None
+
+
+class SkeletonFigures(NamedTuple):
+    """The figures of one skeleton: the names of its categories, bars of its keypoints, charts, and outliers in them.
+
+    The names are empty if the data set has no other skeleton.
+    """
+
+    names: str
+    keypoints: dict[str, list[tuple[str, tuple[int, int, int], Markup]]]
+    histograms: list[tuple[str, Markup]]
+    heat_maps: list[tuple[str, Markup]]
+    outliers: tuple[LinkedObject, ...]
 
 
 class Section(NamedTuple):
@@ -75,32 +90,51 @@ def render(report: ValidationReport, progress: Progress = silent) -> str:
         report: the result of validation.
         progress: receives progress.
     """
-    figures = figures_of(report.checked.objects, report.checked.skeleton)
     cropper = Cropper(report.checked)
     sections = tuple(_sections(report.findings, cropper, progress))
-    outliers = _outliers(figures, report.checked, cropper)
-    links = {place: shown.id for place, shown in outliers.items()}
     values: dict[str, Any] = {
         "report": report,
         "verdict": report.verdict,
         "first": _first(report.verdict.things, sections),
-        "outliers": tuple(outliers.values()),
         "warnings": len(report.findings) - report.errors,
         "sections": sections,
-        "keypoints": {
-            name: [(split, counts, charts.visibility_bar(counts)) for split, counts in of_split.items()]
-            for name, of_split in figures.keypoints.items()
-        },
-        "splits": [(split, charts.visibility_bar(report.keypoints[split])) for split in report.splits],
-        "histograms": [(chart.title, charts.histogram(chart, links)) for chart in figures.histograms],
-        "heat_maps": [
-            (name, charts.heat_map(counts, name, figures.outliers[name], links))
-            for name, counts in figures.places.items()
-        ],
+        "rows": list(_rows(report)),
+        "skeletons": list(_skeletons(report.checked, cropper)),
         "split_colors": SPLIT_COLORS,
         "shown_per_code": SHOWN_PER_CODE,
     }
     return render_page("validation", values)
+
+
+def _rows(report: ValidationReport) -> Iterator[tuple[str, str, LabelCounts, Markup]]:
+    """Yield the split, the category or nothing for all, the counts, and their bar."""
+    for split in report.splits:
+        whole = LabelCounts(report.images[split], report.instances[split], report.keypoints[split])
+        for name, counts in {"": whole, **report.categories.get(split, {})}.items():
+            yield split, name, counts, charts.visibility_bar(counts.keypoints)
+
+
+def _skeletons(checked: CheckedData, cropper: Cropper) -> Iterator[SkeletonFigures]:
+    """Yield the figures of each different skeleton."""
+    first = 1
+    for group, objects in checked.parts():
+        figures = figures_of(objects, group.skeletons[0])
+        outliers = _outliers(figures, objects, cropper, first)
+        first += len(outliers)
+        links = {place: shown.id for place, shown in outliers.items()}
+        yield SkeletonFigures(
+            names=", ".join(group.ids) if len(group) < len(checked.categories) else "",
+            keypoints={
+                name: [(split, counts, charts.visibility_bar(counts)) for split, counts in of_split.items()]
+                for name, of_split in figures.keypoints.items()
+            },
+            histograms=[(chart.title, charts.histogram(chart, links)) for chart in figures.histograms],
+            heat_maps=[
+                (name, charts.heat_map(counts, name, figures.outliers[name], links))
+                for name, counts in figures.places.items()
+            ],
+            outliers=tuple(outliers.values()),
+        )
 
 
 def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[FirstLook, ...]:
@@ -114,18 +148,20 @@ def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[FirstL
     return tuple(first)
 
 
-def _outliers(figures: Figures, checked: CheckedData, cropper: Cropper) -> dict[tuple[str, int], LinkedObject]:
-    """Return the objects that charts link to, by split and row."""
+def _outliers(
+    figures: Figures, objects: Mapping[str, SoundObjects], cropper: Cropper, first: int
+) -> dict[tuple[str, int], LinkedObject]:
+    """Return the objects that charts link to, by split and row; their numbers begin with ``first``."""
     found = [outlier for chart in figures.histograms for _, outlier in chart.outliers]
     found += [outlier for of_keypoint in figures.outliers.values() for outlier in of_keypoint]
     texts: dict[tuple[str, int], list[str]] = {}
     for outlier in found:
         texts.setdefault((outlier.split, outlier.row), []).append(outlier.text)
     shown = {}
-    for number, ((split, row), of_object) in enumerate(texts.items(), start=1):
-        table, objects = checked.tables[split], checked.objects[split]
-        where = f"{table.path}: {table.annotations.place(int(objects.rows[row]))}"
-        shown[split, row] = LinkedObject(f"outlier-{number}", tuple(of_object), where, cropper.object_crop(split, row))
+    for number, ((split, row), of_object) in enumerate(texts.items(), start=first):
+        table, at = objects[split].table, int(objects[split].rows[row])
+        where = f"{table.path}: {table.annotations.place(at)}"
+        shown[split, row] = LinkedObject(f"outlier-{number}", tuple(of_object), where, cropper.object_crop(split, at))
     return shown
 
 
