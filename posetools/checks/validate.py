@@ -210,8 +210,7 @@ def validate(
     if fix and data.is_dir():
         with only_one_in(data):
             finish(data)
-    given = isinstance(skeleton, Skeleton | Categories)
-    known = Categories.of(skeleton) if given else categories_of(data, skeleton)
+    known = Categories.of(skeleton) if isinstance(skeleton, Skeleton | Categories) else categories_of(data, skeleton)
     # A single file is checked as the split in its name.
     own = {split_in(data.stem) or data.stem: data}
     files = own if one_file else {split: ann_file(data, split) for split in splits_of(data)}

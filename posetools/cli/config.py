@@ -188,14 +188,14 @@ def config(
     """
     stated = _stated(locals())
     from posetools.cli.train_display import display
-    from posetools.core.folder import skeleton_of
+    from posetools.core.folder import categories_of
     from posetools.recipes.options import build_options
     from posetools.training.recipe import emit_fitting
 
     options = build_options(recipe, stated)
     shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()
     with shown as listener:
-        pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
+        pair = emit_fitting(data, categories_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
     print_pair(pair, explain=explain)
     elsewhere = "" if out == Path("configs") else f" --configs {out}"
     print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
@@ -228,7 +228,7 @@ def _own(own: object, shared: object) -> object:
     return shared if own is None else own
 
 
-_TITLES = {"det": "RTMDet", "pose": "RTMPose", "": "both"}
+_TITLES = {"det": "RTMDet", "pose": "RTMPose"}
 
 
 def print_pair(pair: ChosenPair, *, explain: bool = False) -> None:
@@ -236,26 +236,28 @@ def print_pair(pair: ChosenPair, *, explain: bool = False) -> None:
     out = console()
     if explain:
         out.print(printable(f"data: {pair.facts.shapes}"), markup=False)
-        for stage in _TITLES:
-            out.print(_table(pair.recipe, stage))
-    for path in (pair.det, pair.pose):
+        for model in (*pair.configs, ""):
+            out.print(_table(pair.recipe, model))
+    for path in pair.configs.values():
         print(printable(str(path)))
     for note in pair.notes:
         print(printable_lines(f"  {note}"))
 
 
-def _table(recipe: Recipe, stage: str) -> Table:
-    """Return the table of one stage, at most 80 columns wide."""
+def _table(recipe: Recipe, model: str) -> Table:
+    """Return the table of one model, or of all together, at most 80 columns wide."""
     from rich import box
     from rich.table import Table
 
-    table = Table(title=_TITLES[stage], title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, width=80)
+    stage, _, skeleton = model.partition("-")
+    title = f"{_TITLES[stage]} {skeleton}".rstrip() if model else "both"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, width=80)
     table.add_column("field", no_wrap=True)
     table.add_column("stock", no_wrap=True, style="dim")
     table.add_column("chosen", max_width=16, overflow="fold")
     table.add_column("reason", ratio=1)
     for row in recipe.choices:
-        if row.stage == stage:
+        if row.model == model:
             # Highlight the values that the user chose.
             chosen, reason = escape(row.chosen), escape(row.reason)
             table.add_row(row.field, row.stock, f"[bold]{chosen}[/]", f"[cyan]{reason}[/]" if row.stated else reason)

@@ -166,11 +166,14 @@ def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[st
     out = console()
     each = list(counts.values())
     rows = [("images", *(str(one.images) for one in each)), ("objects", *(str(one.instances) for one in each))]
+    categories = dict.fromkeys(name for one in each for name in one.categories)
+    rows += [(f"  {name}", *(str(one.categories.get(name, 0)) for one in each)) for name in categories]
+    totals = len(rows)
     for name in each[0].keypoints:
         points = [one.keypoints[name] for one in each]
         rows.append((name, *(f"{visible} / {hidden} / {missing}" for missing, hidden, visible in points)))
     table = table_of(rows, "", *counts, right=True, title="per keypoint: visible / occluded / unlabeled")
-    table.rows[1].end_section = True
+    table.rows[totals - 1].end_section = True
     out.print(table)
     for line in (how, *notes):
         out.print(escape(line))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from posetools.cli.console import console, print_counts, print_findings, print_next, progress, say
-from posetools.cli.options import Out, pairs, source_path
+from posetools.cli.options import Out, comma_separated, pairs, source_path
 from posetools.cli.source_options import (
     FORMAT_NAMES,
     BoxFrom,
@@ -248,28 +248,19 @@ def _label_options(
     read = ReadOptions(names=pairs(names or ()), ignore=frozenset(ignore or ()), label_pattern=label_pattern)
     return replace(
         read,
-        categories=_names("--categories", categories),
+        categories=comma_separated("--categories", categories),
         hidden=read.hidden | set(hidden_flag or ()),
         attributes=_roles(attribute or ()),
     )
 
 
 def _keypoints(shape: str | None, order: str | None, source: str) -> dict[str, Any]:
-    return {"kpt_shape": _shape(shape), "kpt_order": _names("--kpt-order", order), "keypoints_from": source}
+    return {"kpt_shape": _shape(shape), "kpt_order": comma_separated("--kpt-order", order), "keypoints_from": source}
 
 
 def _boxes(source: str, margin: str) -> dict[str, Any]:
     share, pixels = _margin(margin)
     return {"box_from": source, "box_margin": share, "box_margin_px": pixels}
-
-
-def _names(option: str, text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise RequestError(must_be(option, "names separated by commas", text))
-    return names
 
 
 def _margin(text: str) -> tuple[float, float]:

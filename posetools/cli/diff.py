@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from posetools.cli.console import console, escape, listed, progress, say, table_
 from posetools.cli.options import LABELING, MatchIou, SkeletonOfTwo
 
 if TYPE_CHECKING:
-    from posetools.datasets.diff import DiffResult, Moves
+    from posetools.datasets.diff import DiffResult, Moves, PointDiff
 
 _LISTED_OBJECTS = 10
 
@@ -51,13 +52,10 @@ def diff(
 
 def _print(result: DiffResult) -> None:
     out = console()
-    rows = [*result.points.items(), ("all", result.overall)]
-    counts = []
-    for name, each in rows:
-        changed = (each.added, each.removed, sum(each.relabelled.values()), each.visibility_changed)
-        counts.append((name, *map(str, (*each.labeled, *changed))))
+    rows = [*_by_category(result), ("all", result.overall)]
+    counts = [(name, *_counts(each)) for name, each in rows]
     heads = ("", "in A", "in B", "added", "removed", "relabeled", "visibility")
-    moves = [(name, *_cells(each.moved), _share(each.corrected_share)) for name, each in rows]
+    moves = [(name, *_cells(each.moved), _share(each.corrected_share)) if each else (name,) for name, each in rows]
     columns = ("", "moved", "mean", "median", "max", "of diag.", "corrected")
     tables = [table_of(counts, *heads, title="keypoints of matched objects")]
     if result.overall.moved.number or result.overall.corrected_share:
@@ -65,6 +63,9 @@ def _print(result: DiffResult) -> None:
     for table in tables:
         table.rows[-2].end_section = True
         out.print(table)
+    if len(result.categories) > 1:
+        of_category = ("category", "in both", "added", "removed", "became")
+        out.print(table_of(_of_categories(result), *of_category, title="objects"))
     pairs = [f"{old} is {new} ({n})" for old, each in result.points.items() for new, n in each.relabelled.items()]
     names = ("unlabeled", "occluded", "visible")
     seen = [
@@ -87,6 +88,29 @@ def _print(result: DiffResult) -> None:
     ]
     for line in (*_head(result), *lines):
         out.print(escape(line))
+
+
+def _by_category(result: DiffResult) -> Iterator[tuple[str, PointDiff | None]]:
+    """Yield each keypoint's name and changes; if there are several categories, below the category's name."""
+    for category, each in result.categories.items():
+        if len(result.categories) > 1:
+            yield f"{category}:", None
+        yield from each.points.items()
+
+
+def _counts(each: PointDiff | None) -> tuple[str, ...]:
+    if each is None:
+        return ()
+    changed = (each.added, each.removed, sum(each.relabelled.values()), each.visibility_changed)
+    return tuple(map(str, (*each.labeled, *changed)))
+
+
+def _of_categories(result: DiffResult) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for name, each in result.categories.items():
+        became = ", ".join(f"{new} ({number})" for new, number in each.changed.items())
+        rows.append((name, str(each.both), str(each.added), str(each.removed), became))
+    return rows
 
 
 def _head(result: DiffResult) -> list[str]:

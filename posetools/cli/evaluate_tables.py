@@ -6,23 +6,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
 
 from posetools.cli.console import escape, table_of
 from posetools.evaluation import tables
+from posetools.evaluation.categories import CategoriesReport
 from posetools.evaluation.report import PosePart, Report
 from posetools.evaluation.scoring import PoseScores
 from posetools.evaluation.tables import DOUBT, PCK_NAMES, SEEN_SUBSETS, number, short_names
-from posetools.evaluation.verdict import evaluation_verdict
+from posetools.evaluation.verdict import evaluation_verdict, verdicts_by_category
 
 _PCK_IS = "PCK@t: fraction of labeled points within t times the longer side of the labeled box."
 
 
 def print_reports(reports: Sequence[Report], out: Console) -> None:
-    """Print one pair with its keypoints and the causes of lost AP, several pairs side by side, or a single model."""
-    if reports[0].subject.stage == "det":
+    """Print one pair with its keypoints and the causes of lost AP, several pairs side by side, or a single model.
+
+    With several categories it is one row or one table of each.
+    """
+    several = [report for report in reports if isinstance(report, CategoriesReport)]
+    if len(several) > 1:
+        _print_categories_of_pairs(several, out)
+    elif several:
+        _print_categories(several[0], out)
+    elif reports[0].subject.stage == "det":
         _print_det(reports[0], out)
     elif reports[0].subject.stage == "pose":
         _print_pose(reports[0], out)
@@ -98,6 +108,21 @@ def _shares_of_keypoints(sides: Sequence[PoseScores]) -> Table:
 
 
 def _print_pairs(reports: Sequence[Report], out: Console) -> None:
+    _print_subjects(reports, out)
+    out.print(f"[bold]{escape(evaluation_verdict(reports).sentence)}[/]")
+    out.print(text_table(tables.headline(reports)))
+    _print_doubt_and_flips(reports, out)
+    for report in reports if len(reports) == 1 else ():
+        out.print(_per_keypoint(report.labeled))
+        out.print(text_table(tables.why_poses(report)))
+        out.print(text_table(tables.why_boxes(report)))
+        for line in _sentences(report):
+            out.print(line)
+    if len(reports) > 1:
+        out.print("`posetools eval --report FILE.html` shows the keypoints, lost AP and worst cases of each pair.")
+
+
+def _print_subjects(reports: Sequence[Report], out: Console) -> None:
     first = reports[0]
     for name, report in zip(short_names(reports), reports, strict=True):
         subject = report.subject
@@ -108,20 +133,47 @@ def _print_pairs(reports: Sequence[Report], out: Console) -> None:
     out.print(f"on {escape(first.subject.split)} of {escape(first.subject.data)}: {counts}")
     for name, report in zip(short_names(reports), reports, strict=True):
         _print_remarks(report, out, f"{name}: " if len(reports) > 1 else "")
-    out.print(f"[bold]{escape(evaluation_verdict(reports).sentence)}[/]")
-    out.print(text_table(tables.headline(reports)))
+
+
+def _print_doubt_and_flips(reports: Sequence[Report], out: Console) -> None:
     if any(report.says_nothing(part) for report in reports for part in report.remarks):
         out.print(f"{DOUBT} This AP says nothing about the model; see the reason above.")
     for flips in tables.flip_tests(reports):
         out.print(text_table(flips))
-    for report in reports if len(reports) == 1 else ():
-        out.print(_per_keypoint(report.labeled))
-        out.print(text_table(tables.why_poses(report)))
-        out.print(text_table(tables.why_boxes(report)))
-        for line in _sentences(report):
-            out.print(line)
-    if len(reports) > 1:
-        out.print("`posetools eval --report FILE.html` shows the keypoints, lost AP and worst cases of each pair.")
+
+
+def _print_categories(report: CategoriesReport, out: Console) -> None:
+    stage = report.subject.stage
+    if stage is None:
+        _print_subjects([report], out)
+    else:
+        out.print(_what(report))
+        _print_remarks(report, out)
+    if stage != "pose":
+        out.print(text_table(tables.boxes_by_category(report)))
+    if stage != "det" and report.sides:
+        out.print(text_table(tables.poses_by_category(report)))
+        out.print(_PCK_IS)
+    _print_doubt_and_flips([report], out)
+    if report.confusion:
+        out.print(text_table(tables.confusions(report.confusion, out.width)))
+    if stage is None:
+        _print_verdicts([report], out)
+
+
+def _print_categories_of_pairs(reports: Sequence[CategoriesReport], out: Console) -> None:
+    _print_subjects(reports, out)
+    for several in zip(*map(tables.categories_and_all, reports), strict=True):
+        table = tables.headline([report for _, report in several])
+        out.print(text_table(replace(table, title=f"{several[0][0]}: {table.title}")))
+    _print_doubt_and_flips(reports, out)
+    _print_verdicts(reports, out)
+
+
+def _print_verdicts(reports: Sequence[CategoriesReport], out: Console) -> None:
+    for name, found in verdicts_by_category(reports).items():
+        out.print(f"[bold]{escape(name)}: {escape(found.sentence)}[/]")
+    out.print("`posetools eval --report FILE.html` shows the keypoints, lost AP and worst cases of each category.")
 
 
 def text_table(source: tables.TextTable) -> Table:

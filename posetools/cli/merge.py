@@ -24,7 +24,7 @@ SkeletonName = Annotated[
         "--skeleton",
         metavar="NAME|FILE",
         help="Skeleton of the result, if the data sets differ: car8, coco17 or a skeleton file.",
-        show_default="the skeleton that all data sets share",
+        show_default="the categories of all data sets, each with its own",
     ),
 ]
 Map = Annotated[
@@ -52,7 +52,8 @@ def merge(
 ) -> None:
     """Merge several data sets into one.
 
-    train is merged with train, val with val; `posetools split` splits the result again. Images in two data sets are
+    train is merged with train, val with val; `posetools split` splits the result again. The result has the categories
+    of all data sets. Images in two data sets are
     kept once; if their labels or splits differ, nothing is written.
 
     Exit status: 0 written; 2 could not run.

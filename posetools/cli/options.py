@@ -82,3 +82,17 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
         if found.setdefault(old, new) != new:
             raise RequestError(must_be("--map", f"given once per label, but {old!r} already is {found[old]!r}", text))
     return found
+
+
+def comma_separated(option: str, text: str | None) -> tuple[str, ...] | None:
+    """Return the names that an option lists; None if it is not given.
+
+    Raises:
+        RequestError: a name is empty.
+    """
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise RequestError(must_be(option, "names separated by commas", text))
+    return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from posetools.cli.console import console, escape, progress, say, table_of
 from posetools.cli.options import LABELING, MatchIou, SkeletonOfTwo
 
 if TYPE_CHECKING:
-    from posetools.datasets.sigmas import SigmasResult
+    from posetools.datasets.sigmas import Sigma, SigmasResult
 
 A = Annotated[Path, typer.Argument(metavar="A", help=f"Labels of one person: {LABELING}")]
 B = Annotated[
@@ -53,21 +54,18 @@ def sigmas(
 
 
 def _print(result: SigmasResult) -> None:
-    from posetools.datasets.sigmas import FEWEST_POINTS
-
     out = console()
-    rows, notes = [], []
-    for name, each in result.points.items():
-        numbers = ["-", "-", "-"]
-        if each.sigma is not None:
-            numbers = [f"{each.sigma:.4f}", f"{each.low:.4f} to {each.high:.4f}", f"{each.offset:.4f}"]
-        rows.append((name, str(each.objects), *numbers, f"{each.current:g}"))
-        if each.sigma is None:
-            notes.append(f"{name}: not measured: needs at least {FEWEST_POINTS} objects, got {each.objects}")
-        if each.relabelled:
-            notes.append(f"{name}: {each.relabelled} left out, because B has them under another keypoint name")
-        if each.sigma and each.offset and each.offset > each.sigma / 2:
-            notes.append(f"{name}: mostly a constant offset; agree on the position of the point, then label again")
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for skeleton, points in result.skeletons.items():
+        several = len(result.skeletons) > 1
+        rows += [(f"{skeleton}:",)] if several else []
+        for name, each in points.items():
+            numbers = ["-", "-", "-"]
+            if each.sigma is not None:
+                numbers = [f"{each.sigma:.4f}", f"{each.low:.4f} to {each.high:.4f}", f"{each.offset:.4f}"]
+            rows.append((name, str(each.objects), *numbers, f"{each.current:g}"))
+            notes += _notes(f"{skeleton}.{name}" if several else name, each)
     heads = ("keypoint", "objects", "sigma", "95 % interval", "offset", "current")
     out.print(table_of(rows, *heads, title="in units of sqrt(area)"))
     notes.append(
@@ -76,3 +74,14 @@ def _print(result: SigmasResult) -> None:
     )
     for note in notes:
         out.print(escape(note))
+
+
+def _notes(name: str, each: Sigma) -> Iterator[str]:
+    from posetools.datasets.sigmas import FEWEST_POINTS
+
+    if each.sigma is None:
+        yield f"{name}: not measured: needs at least {FEWEST_POINTS} objects, got {each.objects}"
+    if each.relabelled:
+        yield f"{name}: {each.relabelled} left out, because B has them under another keypoint name"
+    if each.sigma and each.offset and each.offset > each.sigma / 2:
+        yield f"{name}: mostly a constant offset; agree on the position of the point, then label again"

@@ -27,10 +27,10 @@ def split(
         ),
     ] = None,
     stratify: Annotated[
-        Literal["size", "visibility"] | None,
+        Literal["size", "visibility", "category"] | None,
         typer.Option(
-            help="Also balance the splits by object size (small, medium, large) or keypoint visibility (visible, "
-            "occluded, unlabeled). Groups of --split-by stay together."
+            help="Also balance the splits by object size (small, medium, large), keypoint visibility (visible, "
+            "occluded, unlabeled) or category. Groups of --split-by stay together."
         ),
     ] = None,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from posetools.cli.console import console, print_counts, print_findings, print_next, progress
-from posetools.cli.options import Data, Images, Out, Overwrite, SkeletonOfData
+from posetools.cli.options import Data, Images, Out, Overwrite, SkeletonOfData, comma_separated, pairs
 
 if TYPE_CHECKING:
     from posetools.datasets.subset import SubsetRequest, SubsetResult
@@ -53,6 +53,29 @@ Objects = Annotated[
         help="Also drop single objects that do not match the size or finding conditions.",
     ),
 ]
+_edit = partial(typer.Option, rich_help_panel="Categories and keypoints")
+
+Categories = Annotated[
+    str | None, _edit(metavar="A,B,...", help="Only objects of these categories, in this order.", show_default="all")
+]
+Keypoints = Annotated[
+    str | None,
+    _edit(
+        metavar="A,B,...",
+        help="Only these keypoints, in this order. CATEGORY.KEYPOINT is the keypoint of one category. Categories with "
+        "none of them keep theirs.",
+        show_default="all",
+    ),
+]
+Map = Annotated[
+    list[str] | None,
+    _edit(
+        "--map",
+        metavar="OLD=NEW",
+        help="Rename a category, a keypoint, or a category's CATEGORY.KEYPOINT. Categories with one name become one. "
+        "--categories and --keypoints take the new names. Repeatable.",
+    ),
+]
 
 
 def subset(
@@ -68,13 +91,17 @@ def subset(
     limit: Limit = None,
     seed: Seed = 0,
     objects: Objects = False,
+    categories: Categories = None,
+    keypoints: Keypoints = None,
+    names_map: Map = None,
     skeleton: SkeletonOfData = None,
     images: Images = "copy",
     overwrite: Overwrite = False,
 ) -> None:
     """Write part of a data set as a new data set: the images that match all conditions.
 
-    The images stay in their splits.
+    The images stay in their splits. --map, --keypoints and --categories rename, merge, drop and reorder keypoints and
+    categories; the skeleton follows.
 
     Exit status: 0 written; 2 could not run, or no image matches.
     """
@@ -87,6 +114,12 @@ def subset(
     request = replace(request, without=frozenset(code.upper() for code in without_finding or ()))
     request = replace(request, min_size=min_size, max_size=max_size, size_class=size, objects=objects)
     request = replace(request, limit=limit, seed=seed, images=images, overwrite=overwrite)
+    request = replace(
+        request,
+        renamed=pairs(names_map or ()),
+        keypoints=comma_separated("--keypoints", keypoints),
+        categories=comma_separated("--categories", categories),
+    )
     with progress() as report:
         result = subset(request, report)
     _print(result, request)

@@ -35,8 +35,16 @@ _Config: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="FILE",
-        help="MMDet or MMPose config. With --stage all, pass one of each.",
+        help="MMDet or MMPose config. With --stage all, pass one of each model.",
         show_default="the one written for DATA; with --resume the one in the work folder",
+    ),
+]
+_Category: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Train the pose estimator of this category. Needed for --stage pose if categories have different "
+        "keypoints.",
     ),
 ]
 _Configs: TypeAlias = Annotated[
@@ -46,7 +54,7 @@ _WorkDir: TypeAlias = Annotated[
     Path | None,
     _output(
         metavar="DIR",
-        help="Folder for checkpoints and logs. With --stage all, its subfolders det and pose.",
+        help="Folder for checkpoints and logs. With --stage all, its subfolders det and pose (or pose-SKELETON).",
         show_default="work_dirs/CONFIG_NAME; with --stage all work_dirs/DATA_NAME",
     ),
 ]
@@ -132,6 +140,7 @@ def train(
     stage: _Stage,
     arguments: _Arguments = None,
     data: _Data = None,
+    category: _Category = None,
     config: _Config = None,
     configs: _Configs = Path("configs"),
     work_dir: _WorkDir = None,
@@ -162,6 +171,7 @@ def train(
     positional, options = split_arguments(arguments or (), cfg_options or ())
     request = TrainRequest(
         stage="det" if stage == "all" else stage,
+        category=category,
         data=data or positional,
         config=None if stage == "all" else _one_config(config or ()),
         configs=configs,
@@ -175,18 +185,19 @@ def train(
         skeleton=skeleton,
         early_stopping=early_stopping,
         keep=keep,
-        cache=cache,
-        cache_dir=cache_dir,
         trackers=tuple(tracker or ()),
         cfg_options=options,
     )
-    request = replace(request, gpus=gpus, processes=processes, launcher=launcher)
+    request = replace(request, gpus=gpus, processes=processes, launcher=launcher, cache=cache, cache_dir=cache_dir)
     _run(request, config or (), both=stage == "all", dry_run=dry_run)
 
 
 def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run: bool) -> None:
     from posetools.training.spread.processes import one_of_several
 
+    if request.category is not None and (both or request.stage != "pose"):
+        rule = "combined with --stage pose: the detector is trained for all categories"
+        raise RequestError(f"--category {request.category}: must be {rule}")
     with one_of_several(request.launcher):
         from posetools.cli.train_all import run_all, try_out
         from posetools.cli.train_display import run_one

@@ -10,13 +10,13 @@ from posetools.cli.console import console, escape, table_of
 from posetools.cli.evaluate_tables import print_reports
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import display
-from posetools.core.stages import STAGES
+from posetools.core.stages import MODEL_NAMES
 from posetools.evaluation.scoring import pck_of
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
 from posetools.recipes.machine import busy_text
 from posetools.training.dry_run import dry_run
 from posetools.training.estimate import DryRun, StageEstimate, size_text, summary
-from posetools.training.pair import EVALUATION, TrainAllResult, stage_requests, train_all
+from posetools.training.pair import EVALUATION, TrainAllResult, model_requests, train_all
 from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult
 
@@ -32,20 +32,20 @@ def run_all(request: TrainRequest, configs: Sequence[Path]) -> None:
 
 def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> None:
     """Run a few iterations of one stage or both, and print what the whole run needs."""
-    requests = stage_requests(request, configs) if both else {request.stage: request}
+    requests = model_requests(request, configs) if both else {request.stage: request}
     with display() as listener:
         if busy_text():
             listener.say(busy_text())
-        stages = tuple(dry_run(requests[stage], listener) for stage in STAGES if stage in requests)
-    print_estimate(summary(stages))
+        estimate = summary({model: dry_run(own, listener) for model, own in requests.items()})
+    print_estimate(estimate)
 
 
 def print_both(result: TrainAllResult) -> None:
     """Print the results of both runs and the next commands."""
     out = console()
-    rows = [(name, cell(result.det), cell(result.pose)) for name, cell in _LEFT_COLUMNS.items()]
-    title = f"trained: {escape(str(result.work_dir))}"
-    out.print(table_of(rows, "", "detector", "pose estimator", title=title))
+    rows = [(name, *map(cell, result.models.values())) for name, cell in _LEFT_COLUMNS.items()]
+    heads = [MODEL_NAMES.get(model, model) for model in result.models]
+    out.print(table_of(rows, "", *heads, title=f"trained: {escape(str(result.work_dir))}"))
     if result.evaluation is not None:
         detected, poses = result.evaluation.det.scores.ap50, pck_of(result.evaluation.labeled.scores)
         # Judge models whose training was limited by time.
@@ -62,11 +62,10 @@ def print_both(result: TrainAllResult) -> None:
 def print_estimate(estimate: DryRun) -> None:
     """Print what the run needs, a column per stage."""
     out = console()
-    stages = estimate.stages
-    rows = [(name, *map(cell, stages)) for name, cell in _ROWS.items()]
-    heads = ("", *(one.stage for one in stages))
-    out.print(table_of((row for row in rows if any(row[1:])), *heads, title="dry run: estimate of the whole run"))
-    if len(stages) > 1:
+    models = estimate.models
+    rows = [(name, *map(cell, models.values())) for name, cell in _ROWS.items()]
+    out.print(table_of((row for row in rows if any(row[1:])), "", *models, title="dry run: estimate of the whole run"))
+    if len(models) > 1:
         out.print(f"evaluation of both at the end: {time_text(estimate.joint_seconds)}")
         out.print(f"total: {time_text(estimate.seconds)}")
     out.print(f"disk for checkpoints: {size_text(estimate.disk_needed)}, free: {size_text(estimate.disk)}")

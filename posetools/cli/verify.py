@@ -9,11 +9,12 @@ import typer
 
 from posetools.cli.console import console, escape, table_of
 from posetools.cli.models import Device
+from posetools.core.stages import MODEL_NAMES, models_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from posetools.runtime.manifest import Manifest
+    from posetools.runtime.manifest import AnyManifest
     from posetools.runtime.verify import VerifyReport
 
 
@@ -45,19 +46,19 @@ def print_verified(report: VerifyReport, bundle: Path, out: Console) -> None:
     _print_samples(report, out)
 
 
-def _print_manifest(manifest: Manifest, bundle: Path, out: Console) -> None:
-    skeleton, thresholds = manifest.skeleton, manifest.thresholds
-    sizes = ["x".join(map(str, network.input_size)) for network in manifest.networks]
-    rows = {
-        "made by": manifest.made_by,
-        "precision": manifest.precision,
-        "skeleton": f"{skeleton.name}: {skeleton.category.name}, {skeleton.num_keypoints} keypoints",
-        "detector": f"{sizes[0]}, detects {', '.join(manifest.det.classes)}",
-        "pose estimator": f"{sizes[1]}, boxes scaled by {manifest.pose.padding:g}",
-        "thresholds": f"box {thresholds.bbox_thr:g}, NMS {thresholds.nms_thr:g}, keypoint {thresholds.kpt_thr:g}",
-    }
+def _print_manifest(manifest: AnyManifest, bundle: Path, out: Console) -> None:
+    thresholds, groups = manifest.thresholds, manifest.categories.posed
+    det, *poses = ("x".join(map(str, network.input_size)) for network in manifest.networks)
+    rows = [("made by", manifest.made_by), ("precision", manifest.precision)]
+    for name, group in groups.items():
+        rows.append(("skeleton", f"{name}: {', '.join(group.ids)}, {group.num_keypoints} keypoints"))
+    rows.append(("detector", f"{det}, detects {', '.join(manifest.det.classes)}"))
+    for model, size, network in zip(models_of(tuple(groups))[1:], poses, manifest.poses, strict=True):
+        rows.append((MODEL_NAMES.get(model, model), f"{size}, boxes scaled by {network.padding:g}"))
+    shown = f"box {thresholds.bbox_thr:g}, NMS {thresholds.nms_thr:g}, keypoint {thresholds.kpt_thr:g}"
+    rows.append(("thresholds", shown))
     metrics = [(name, "n/a" if value is None else f"{value:.3f}") for name, value in manifest.metrics.items()]
-    out.print(table_of([*rows.items(), *metrics], "bundle", escape(str(bundle))))
+    out.print(table_of([*rows, *metrics], "bundle", escape(str(bundle))))
 
 
 def _print_samples(report: VerifyReport, out: Console) -> None:

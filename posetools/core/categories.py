@@ -185,7 +185,20 @@ def read_categories(path: Path) -> Categories:
     Raises:
         InputError: the file cannot be read, is no YAML, or breaks a rule.
     """
-    document = parse_yaml(path, read_text(path))
+    return parse_categories(path, read_text(path))
+
+
+def parse_categories(path: Path | str, text: str) -> Categories:
+    """Return the categories in the YAML text of a skeleton file.
+
+    Args:
+        path: the file, for messages.
+        text: as ``dump_categories`` writes it.
+
+    Raises:
+        InputError: it is no YAML, or breaks a rule.
+    """
+    document = parse_yaml(path, text)
     listed = document.get(_SKELETONS) if isinstance(document, dict) and set(document) == {_SKELETONS} else None
     if listed is None:
         return _categories(path, [("", document)])
@@ -209,7 +222,7 @@ def categories_in(path: Path, document: Mapping[str, Any]) -> Categories:
     return _categories(path, [("skeleton.", document["skeleton"])])
 
 
-def _categories(path: Path, entries: Sequence[tuple[str, Any]]) -> Categories:
+def _categories(path: Path | str, entries: Sequence[tuple[str, Any]]) -> Categories:
     found: list[Skeleton] = []
     for place, entry in entries:
         own = entry.get(_CATEGORIES) if isinstance(entry, dict) else None
@@ -220,7 +233,7 @@ def _categories(path: Path, entries: Sequence[tuple[str, Any]]) -> Categories:
             except ValidationError as exc:
                 error = from_validation(path, exc)
                 raise InputError(
-                    path, f"{place}{error.place}", error.problem, *error.details, hint=error.hints
+                    path, f"{place}{error.place}".rstrip("."), error.problem, *error.details, hint=error.hints
                 ) from exc
     check_posed(path, found)
     try:

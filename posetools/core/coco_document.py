@@ -5,7 +5,7 @@ Whoever needs arrays, and findings on what breaks the format, reads posetools/fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +45,15 @@ class CocoDocument:
             raise InputError(self.path, kind, must_be(kind, "a list of objects", value), hint=hint)
         return value
 
+    def of_categories(self, names: Collection[str]) -> CocoDocument:
+        """Return the document with all images, and with the annotations of some categories only."""
+        known = [
+            entry for entry in self.entries("categories") if isinstance(entry, dict) and entry.get("name") in names
+        ]
+        ids = [entry.get("id") for entry in known]
+        own = [one for one in self.entries("annotations") if isinstance(one, dict) and one.get("category_id") in ids]
+        return CocoDocument(self.path, {**self.content, "categories": known, "annotations": own})
+
     def image_name(self, kind: str, position: int) -> str | None:
         """Return the file name of an entry in ``images``, or that of an annotation's image; None: unknown."""
         entries = self.entries(kind)
@@ -58,15 +67,6 @@ class CocoDocument:
     def _names(self) -> dict[str, Any]:
         images = (entry for entry in self.entries("images") if isinstance(entry, dict))
         return {str(entry.get("id")): entry.get("file_name") for entry in images}
-
-    @property
-    def keypoints(self) -> tuple[str, tuple[str, ...]] | None:
-        """The name and the keypoints of the first category that has some."""
-        for category in self.entries("categories"):
-            if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
-                name = category.get("name")
-                return name if isinstance(name, str) else "", tuple(map(str, category["keypoints"]))
-        return None
 
 
 def links_of(category: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:

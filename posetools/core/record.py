@@ -7,8 +7,9 @@ also has it as skeleton.yaml, to read and to edit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,21 @@ class SplitCounts:
     Attributes:
         images: how many images.
         instances: how many objects.
+        categories: category -> how many objects; empty if there is only one category.
         keypoints: keypoint name -> how many are (not labeled, occluded, visible).
     """
 
     images: int
     instances: int
     keypoints: Mapping[str, tuple[int, int, int]]
+    categories: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {
             "pictures": self.images,
             "instances": self.instances,
+            **({"categories": dict(self.categories)} if self.categories else {}),
             "keypoints": {
                 name: {"visible": visible, "hidden": hidden, "not_labelled": missing}
                 for name, (missing, hidden, visible) in self.keypoints.items()
@@ -49,32 +53,44 @@ class SplitCounts:
 
 
 def count(split: Split) -> SplitCounts:
-    """Return the counts of a Dataset, or of several."""
-    instances, seen = 0, np.zeros((len(Visibility), split.categories.num_keypoints), dtype=np.int64)
+    """Return the counts of a Dataset, or of several; a keypoint counts in objects of the categories that have it."""
+    categories, objects = split.categories, Counter[str]()
+    seen = np.zeros((len(Visibility), categories.num_keypoints), dtype=np.int64)
     for dataset in split.slices():
-        visibility = dataset.keypoints[:, :, 2]
-        seen += np.array([(visibility == value).sum(axis=0) for value in Visibility])
-        instances += len(dataset)
-    keypoints = {name: (a, b, c) for name, a, b, c in zip(split.categories.names, *seen.tolist(), strict=True)}
-    return SplitCounts(images=len(split.images), instances=instances, keypoints=keypoints)
+        for name, number in categories.ids.items():
+            mine, columns = dataset.category_ids == number, categories.columns[number]
+            visibility = dataset.keypoints[mine][:, columns, 2]
+            seen[:, columns] += np.array([(visibility == value).sum(axis=0) for value in Visibility])
+            objects[name] += int(mine.sum())
+    keypoints = {name: (a, b, c) for name, a, b, c in zip(categories.names, *seen.tolist(), strict=True)}
+    own = {name: objects[name] for name in categories.ids} if len(categories) > 1 else {}
+    return SplitCounts(len(split.images), objects.total(), keypoints, own)
 
 
-def count_annotations(names: Sequence[str], images: int, annotations: Sequence[Mapping[str, Any]]) -> SplitCounts:
+def count_annotations(
+    images: int, categories: Iterable[tuple[str, Sequence[str], Sequence[Mapping[str, Any]]]]
+) -> SplitCounts:
     """Return the counts of COCO annotations, whose ``keypoints`` are 3 numbers per name or absent.
 
     Args:
-        names: the category's keypoints; none when the file does not say.
         images: how many images the annotations are of.
-        annotations: as in the file.
+        categories: the name of each category, its keypoints (none when the file does not say), and its annotations as
+            in the file.
     """
-    if not names:
-        return SplitCounts(images=images, instances=len(annotations), keypoints={})
-    unlabeled = [0.0] * (3 * len(names))
-    rows = [annotation.get("keypoints") or unlabeled for annotation in annotations]
-    visibility = np.array(rows, dtype=np.float64).reshape(len(rows), len(names), 3)[:, :, 2]
-    per_value = [(visibility == value).sum(axis=0).tolist() for value in Visibility]
-    keypoints = {name: (a, b, c) for name, a, b, c in zip(names, *per_value, strict=True)}
-    return SplitCounts(images=images, instances=len(annotations), keypoints=keypoints)
+    objects, keypoints = Counter[str](), dict[str, tuple[int, int, int]]()
+    for category, names, entries in categories:
+        if names or entries:
+            objects[category] += len(entries)
+        if not names:
+            continue
+        unlabeled = [0.0] * (3 * len(names))
+        rows = [entry.get("keypoints") or unlabeled for entry in entries]
+        visibility = np.array(rows, dtype=np.float64).reshape(len(rows), len(names), 3)[:, :, 2]
+        per_value = [(visibility == value).sum(axis=0).tolist() for value in Visibility]
+        for name, *numbers in zip(names, *per_value, strict=True):
+            missing, hidden, visible = map(sum, zip(numbers, keypoints.get(name, (0, 0, 0)), strict=True))
+            keypoints[name] = missing, hidden, visible
+    return SplitCounts(images, objects.total(), keypoints, dict(objects) if len(objects) > 1 else {})
 
 
 def findings_sections(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ removed from the old name nor added to the new one. Of the others, a name labele
 added, and in both is moved if its distance exceeds the threshold. Distances are of moved points only. The *corrected
 share* of a name is (moved + removed + relabeled) / (labeled in A): if A is a model's, how often it was wrong.
 
+An object that got another category is a change of its own. Its keypoints count if both categories have the same ones.
+
 Visibilities are counted by name, in a 3 x 3 table, moved or not; names that points were relabeled from or to are
 excluded, because they are of two different places.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,6 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.core.skeleton import Skeleton
 from posetools.datasets.matching import DEFAULT_IOU, LabelingMatch, match, relabelled
 from posetools.errors import RequestError, must_be
 from posetools.progress import Progress, silent
@@ -97,6 +98,29 @@ class PointDiff:
 
 
 @dataclass(frozen=True, slots=True)
+class CategoryDiff:
+    """The changes of the objects of one category, in images in both labelings.
+
+    Attributes:
+        both: number of matched objects of this category in A.
+        added: number of unmatched objects in B.
+        removed: number of unmatched objects in A.
+        changed: new category -> number of A's objects that got it.
+        points: keypoint -> its changes, in the matched objects.
+    """
+
+    both: int
+    added: int
+    removed: int
+    changed: Mapping[str, int]
+    points: Mapping[str, PointDiff]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the keypoints."""
+        return {"both": self.both, "added": self.added, "removed": self.removed, "changed": dict(self.changed)}
+
+
+@dataclass(frozen=True, slots=True)
 class DiffResult:
     """The differences of two labelings.
 
@@ -111,7 +135,7 @@ class DiffResult:
         objects_added: (image, place) of objects in B only, in images in both.
         objects_removed: (image, place) of objects in A only, in images in both.
         boxes: moved boxes, by the corner that moved most.
-        points: keypoint -> its changes.
+        categories: category -> the changes of its objects.
         overall: the changes of all keypoints together.
         changes: every change of a matched object, for the JSON form.
     """
@@ -126,9 +150,19 @@ class DiffResult:
     objects_added: tuple[tuple[str, str], ...]
     objects_removed: tuple[tuple[str, str], ...]
     boxes: Moves
-    points: Mapping[str, PointDiff]
+    categories: Mapping[str, CategoryDiff]
     overall: PointDiff
     changes: tuple[Mapping[str, Any], ...]
+
+    @property
+    def points(self) -> Mapping[str, PointDiff]:
+        """Keypoint -> its changes; ``CATEGORY.KEYPOINT`` if there are several categories."""
+        several = len(self.categories) > 1
+        return {
+            f"{category}.{name}" if several else name: each
+            for category, of in self.categories.items()
+            for name, each in of.points.items()
+        }
 
     @property
     def differs(self) -> bool:
@@ -137,7 +171,8 @@ class DiffResult:
         return any(map(len, (*lists, self.objects_removed, self.changes)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
+        """Return the JSON form; ``categories`` only if there are several."""
+        several = len(self.categories) > 1
         return {
             "a": self.a.as_posix(),
             "b": self.b.as_posix(),
@@ -153,6 +188,7 @@ class DiffResult:
                 "added": [dict(zip(("file", "place"), row, strict=True)) for row in self.objects_added],
                 "removed": [dict(zip(("file", "place"), row, strict=True)) for row in self.objects_removed],
             },
+            **({"categories": {name: each.as_dict() for name, each in self.categories.items()}} if several else {}),
             "boxes_moved": asdict(self.boxes),
             "keypoints": {name: each.as_dict() for name, each in self.points.items()},
             "overall": self.overall.as_dict(),
@@ -173,6 +209,10 @@ class _Points:
     moved: Bools
     distance: Floats
     share: Floats
+
+    def of(self, rows: Bools, columns: Ints) -> _Points:
+        """Return those of some objects (M,) and columns of keypoints."""
+        return _Points(*(getattr(self, each.name)[:, columns][rows] for each in fields(self)))
 
 
 def diff(
@@ -203,10 +243,9 @@ def diff(
     matched = match(a, b, skeleton=skeleton, iou=iou, progress=progress)
     points = _points(matched, threshold)
     corners = _box_moves(matched)
-    known, every = matched.a.skeleton, matched.images
+    known, every = matched.a.categories, matched.images
     only_a = sorted(set(range(len(matched.a.images))) - set(every[:, 0].tolist()))
     only_b = sorted(set(range(len(matched.b.images))) - set(every[:, 1].tolist()))
-    columns = {name: slice(k, k + 1) for k, name in enumerate(known.names)}
     return DiffResult(
         a=a,
         b=b,
@@ -218,8 +257,8 @@ def diff(
         objects_added=_places(matched.b, matched.only_b),
         objects_removed=_places(matched.a, matched.only_a),
         boxes=_moves(corners[corners > threshold], (corners / matched.diagonals)[corners > threshold]),
-        points={name: _of(points, column, known) for name, column in columns.items()},
-        overall=_of(points, slice(None), known),
+        categories=_categories(matched, points),
+        overall=_of(points, known.names),
         changes=tuple(_changes(matched, points, corners, threshold)),
     )
 
@@ -254,19 +293,41 @@ def _box_moves(matched: LabelingMatch) -> Floats:
     return moves
 
 
-def _of(points: _Points, columns: slice, skeleton: Skeleton) -> PointDiff:
-    seen_a, seen_b = (each[:, columns, 2].astype(np.int64).ravel() for each in (points.in_a, points.in_b))
-    table = np.bincount((3 * seen_a + seen_b)[points.named[:, columns].ravel()], minlength=9).reshape(3, 3)
-    moved = points.moved[:, columns]
-    targets = Counter(points.target[:, columns][points.target[:, columns] >= 0].tolist())
+def _of(points: _Points, names: Sequence[str]) -> PointDiff:
+    """Return the changes of some points, together; ``names`` are those of all columns."""
+    seen_a, seen_b = (each[..., 2].astype(np.int64).ravel() for each in (points.in_a, points.in_b))
+    table = np.bincount((3 * seen_a + seen_b)[points.named.ravel()], minlength=9).reshape(3, 3)
+    targets = Counter(points.target[points.target >= 0].tolist())
     return PointDiff(
         labeled=(int((seen_a > 0).sum()), int((seen_b > 0).sum())),
-        added=int(points.added[:, columns].sum()),
-        removed=int(points.removed[:, columns].sum()),
-        relabelled={skeleton.names[k]: number for k, number in sorted(targets.items())},
-        moved=_moves(points.distance[:, columns][moved], points.share[:, columns][moved]),
+        added=int(points.added.sum()),
+        removed=int(points.removed.sum()),
+        relabelled={names[k]: number for k, number in sorted(targets.items())},
+        moved=_moves(points.distance[points.moved], points.share[points.moved]),
         visibility=tuple(tuple(row) for row in table.tolist()),
     )
+
+
+def _categories(matched: LabelingMatch, points: _Points) -> dict[str, CategoryDiff]:
+    of_a, of_b = matched.category_ids
+    known = matched.a.categories
+    return {
+        name: CategoryDiff(
+            both=int((of_a == number).sum()),
+            added=int((matched.b.category_ids[matched.only_b] == number).sum()),
+            removed=int((matched.a.category_ids[matched.only_a] == number).sum()),
+            changed={
+                other: int(((of_a == number) & (of_b == new)).sum())
+                for other, new in known.ids.items()
+                if new != number and ((of_a == number) & (of_b == new)).any()
+            },
+            points={
+                known.names[column]: _of(points.of(of_a == number, np.array([column])), known.names)
+                for column in known.columns[number].tolist()
+            },
+        )
+        for name, number in known.ids.items()
+    }
 
 
 def _moves(distances: Floats, shares: Floats) -> Moves:
@@ -294,18 +355,21 @@ def _split_changes(matched: LabelingMatch) -> list[tuple[str, str, str]]:
 
 def _changes(matched: LabelingMatch, points: _Points, corners: Floats, threshold: float) -> list[dict[str, Any]]:
     """Return every change of a matched object, by object, then by keypoint."""
-    names = matched.a.skeleton.names
+    names, called = matched.a.categories.names, {number: name for name, number in matched.a.categories.ids.items()}
+    of_a, of_b = matched.category_ids
     seen_a, seen_b = points.in_a[:, :, 2], points.in_b[:, :, 2]
     flipped = points.named & (seen_a > 0) & (seen_b > 0) & (seen_a != seen_b)
     touched = (points.target >= 0) | points.added | points.removed | points.moved | flipped
     changes: list[dict[str, Any]] = []
-    for row in np.flatnonzero(touched.any(axis=1) | (corners > threshold)).tolist():
+    for row in np.flatnonzero(touched.any(axis=1) | (corners > threshold) | (of_a != of_b)).tolist():
         at_a, at_b = matched.rows[row].tolist()
         where = {
             "file": matched.b.images[matched.b.image_index[at_b]].file_name,
             "a": str(matched.a.origins[at_a]),
             "b": str(matched.b.origins[at_b]),
         }
+        if of_a[row] != of_b[row]:
+            changes.append({**where, "change": "category", "from": called[of_a[row]], "to": called[of_b[row]]})
         if corners[row] > threshold:
             changes.append({**where, "change": "box moved", "pixels": round(float(corners[row]), 3)})
         for k in np.flatnonzero(touched[row]).tolist():

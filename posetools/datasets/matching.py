@@ -5,7 +5,9 @@ files are not opened for their labels.
 
 - Images are matched by file name; the rest by content, if the files exist and the content is unique on each side.
 - Objects of a matched image are matched by the IoU of their boxes: from the highest down, each pair of objects that
-  are both free, if it reaches the threshold. A crowd is matched with a crowd only.
+  are both free, if it reaches the threshold. A crowd is matched with a crowd only. Objects of one category are matched
+  first, then the rest with objects of other categories: those changed their category.
+- Categories are matched by name, and need the same keypoints in both labelings.
 - Keypoints are matched by name. A point of A is *relabeled* if the nearest point of B has another name and is within a
   small share of the box's diagonal (at least the threshold), and if both names' own points, where labeled on both
   sides, are further apart than that and three times as far. This covers swapped and renamed points, but not the spread
@@ -15,17 +17,19 @@ files are not opened for their labels.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from posetools.core.categories import Categories, load_categories
 from posetools.core.dataset import Dataset, concatenate
-from posetools.core.folder import CONVERSION, is_data_set, skeleton_of
+from posetools.core.folder import CONVERSION, categories_of, is_data_set
 from posetools.core.geometry import Bools, Floats, Ints, pairwise_iou
 from posetools.core.matching import first_come
-from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.datasets.derived import check_source, options_of_convert, read_set, refuse_errors
+from posetools.datasets.joined import joined_categories
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError, must_be, quoted
 from posetools.formats import told_format
@@ -43,7 +47,7 @@ _OBJECT_BLOCK = 4096
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LabelingMatch:
-    """The matches of two labelings, A and B, of one skeleton.
+    """The matches of two labelings, A and B, of the same categories.
 
     Attributes:
         a: the first.
@@ -63,8 +67,38 @@ class LabelingMatch:
 
     @property
     def points(self) -> tuple[Floats, Floats]:
-        """The (M, K, 3) keypoints of the matched objects in A, and in B."""
-        return self.a.keypoints[self.rows[:, 0]], self.b.keypoints[self.rows[:, 1]]
+        """The (M, K, 3) keypoints of the matched objects in A, and in B.
+
+        They are 0 in objects whose category changed to one with other keypoints: there is nothing to compare.
+        """
+        in_a, in_b = self.a.keypoints[self.rows[:, 0]], self.b.keypoints[self.rows[:, 1]]
+        names = {number: set(skeleton.names) for number, skeleton in self.a.categories.items()}
+        categories = np.stack(self.category_ids, axis=1).tolist()
+        other = np.array([one != two and names[one] != names[two] for one, two in categories], dtype=np.bool_)
+        in_a[other] = in_b[other] = 0.0
+        return in_a, in_b
+
+    @property
+    def category_ids(self) -> tuple[Ints, Ints]:
+        """The (M,) categories of the matched objects in A, and in B."""
+        return self.a.category_ids[self.rows[:, 0]], self.b.category_ids[self.rows[:, 1]]
+
+    def parts(self) -> Mapping[str, LabelingMatch]:
+        """Return for each different skeleton with keypoints, by name, the matches of objects that have it in both."""
+        return {name: self._of(group) for name, group in self.a.categories.posed.items()}
+
+    def _of(self, group: Categories) -> LabelingMatch:
+        if group == self.a.categories:
+            return self
+        sides, rows, alone = (self.a, self.b), self.rows, (self.only_a, self.only_b)
+        ours = [np.isin(each.category_ids, list(group)) for each in sides]
+        # The rows of the group's Datasets.
+        new = [each.cumsum() - 1 for each in ours]
+        kept = rows[ours[0][rows[:, 0]] & ours[1][rows[:, 1]]]
+        own = np.stack([each[kept[:, side]] for side, each in enumerate(new)], axis=1)
+        only_a, only_b = (each[left[mine[left]]] for each, left, mine in zip(new, alone, ours, strict=True))
+        a, b = (each.of_categories(group) for each in sides)
+        return LabelingMatch(a, b, self.images, own, only_a, only_b)
 
     @property
     def diagonals(self) -> Floats:
@@ -82,12 +116,12 @@ def match(
     iou: float = DEFAULT_IOU,
     progress: Progress = silent,
 ) -> LabelingMatch:
-    """Read two labelings with one skeleton, and match their images and objects.
+    """Read two labelings with the same categories, and match their images and objects.
 
     Args:
         a: a data set folder, a COCO file, or a source that convert reads.
         b: the same for B.
-        skeleton: a built-in name or a file; None for the skeleton of A or B if known, else that of their labels.
+        skeleton: a built-in name or a file; None for the categories of A and B if known, else those of their labels.
         iou: least IoU of the boxes of the same object, above 0.
         progress: receives progress.
 
@@ -98,34 +132,40 @@ def match(
     """
     for path in (a, b):
         check_source(path)
-    known = load_skeleton(skeleton) if skeleton is not None else _common_skeleton(a, b)
+    known = load_categories(skeleton) if skeleton is not None else _common_categories(a, b)
     option = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
     one, other = (_read(path, known, progress, option) for path in (a, b))
     return match_datasets(one, other, iou=iou, progress=progress)
 
 
-def _common_skeleton(a: Path, b: Path) -> Skeleton:
-    own = {path: skeleton for path in (a, b) if (skeleton := _own_skeleton(path)) is not None}
-    if len(own) == 2 and set(own[a].names) != set(own[b].names):
-        different = sorted(set(own[a].names) ^ set(own[b].names))
-        raise RequestError(
-            f"{b}: keypoints must be those of {a}, but these are in one only: {', '.join(different)}",
-            hint="convert both to one skeleton with `posetools convert`",
-        )
-    if own:
-        return next(iter(own.values()))
-    with options_of_convert(a):
-        return own_skeleton([a, b]).skeleton
+def _common_categories(a: Path, b: Path) -> Categories:
+    own = {path: categories for path in (a, b) if (categories := _own_categories(path)) is not None}
+    if not own:
+        with options_of_convert(a):
+            return Categories.of(own_skeleton([a, b]).skeleton)
+    if len(own) == 2:
+        of_a, of_b = ({name: own[path][number].names for name, number in own[path].ids.items()} for path in (a, b))
+        # Without a common category, the names of all keypoints say whether both show the same objects.
+        both = {name: (of_a[name], of_b[name]) for name in of_a if name in of_b} or {"": (own[a].names, own[b].names)}
+        for name, (one, other) in both.items():
+            if different := sorted(set(one) ^ set(other)):
+                what = f"keypoints of {name!r}" if name and len(of_a) > 1 else "keypoints"
+                raise RequestError(
+                    f"{b}: {what} must be those of {a}, but these are in one only: {', '.join(different)}",
+                    hint="convert both to one skeleton with `posetools convert`",
+                )
+    categories, _ = joined_categories(skeleton for each in own.values() for skeleton in each.skeletons)
+    return categories
 
 
-def _own_skeleton(path: Path) -> Skeleton | None:
+def _own_categories(path: Path) -> Categories | None:
     folder = path if path.is_dir() else path.parent
-    return skeleton_of(folder) if (folder / CONVERSION).is_file() or is_data_set(folder) else None
+    return categories_of(folder) if (folder / CONVERSION).is_file() or is_data_set(folder) else None
 
 
-def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Dataset:
+def _read(path: Path, categories: Categories, progress: Progress, option: str) -> Dataset:
     if is_data_set(path):
-        read = read_set(path, skeleton)
+        read = read_set(path, categories)
         advice = (
             f"`posetools validate {quoted(path)}{option}` lists all errors; `posetools convert` has options for them"
         )
@@ -135,15 +175,15 @@ def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Da
     with options_of_convert(path, option) as advice:
         if told is coco.FORMAT and path.is_file():
             folders = image_folders(path)
-            result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
+            result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), categories)
         else:
-            result = told.read([path], skeleton, ReadOptions(progress=progress))
+            result = told.read([path], categories, ReadOptions(progress=progress))
     refuse_errors(result.findings, path, advice)
     return result.dataset
 
 
 def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress: Progress = silent) -> LabelingMatch:
-    """Match the images and the objects of two Datasets of one skeleton, as ``match`` does."""
+    """Match the images and the objects of two Datasets of the same categories, as ``match`` does."""
     if not 0 < iou <= 1:
         raise RequestError(must_be("--match-iou", "greater than 0 and at most 1", iou))
     images = match_images(a, b)
@@ -158,7 +198,11 @@ def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress
         in_a, in_b = list(of_a[i]), list(of_b[j])
         # A crowd only matches a crowd.
         allowed = a.iscrowd[in_a, None] == b.iscrowd[None, in_b]
-        pairs = match_boxes(a.boxes[in_a], b.boxes[in_b], iou, allowed)
+        same = a.category_ids[in_a, None] == b.category_ids[None, in_b]
+        pairs = match_boxes(a.boxes[in_a], b.boxes[in_b], iou, allowed & same)
+        for x, y in pairs:
+            allowed[x, :] = allowed[:, y] = False
+        pairs = sorted(pairs + match_boxes(a.boxes[in_a], b.boxes[in_b], iou, allowed & ~same))
         rows += [(in_a[x], in_b[y]) for x, y in pairs]
         only_a += sorted(set(in_a) - {in_a[x] for x, _ in pairs})
         only_b += sorted(set(in_b) - {in_b[y] for _, y in pairs})

@@ -2,8 +2,9 @@
 
 Splits are kept: train goes to train, val to val. Ids are renumbered. Decisions:
 
-- Keypoints are matched by name. Without ``--skeleton`` all data sets must have the same names, in any order; with it,
-  names it lacks must be mapped or ignored, and points a data set lacks are unlabeled in it.
+- Categories and keypoints are matched by name. Without ``--skeleton`` the result has the categories of all data sets;
+  those of one name must have the same keypoints, in any order. With it, names it lacks must be mapped or ignored, and
+  points a data set lacks are unlabeled in it.
 - Two images of the same name but different content are both prefixed with their data set's name, as in ``convert``.
 - Two images with the same content (byte for byte) in two data sets are one image. In one split, with the same labels,
   the first is kept; with different labels it is unclear which is right, and nothing is written. In two splits
@@ -20,18 +21,21 @@ from pathlib import Path
 
 import numpy as np
 
-from posetools.core.categories import Categories
+from posetools.core.categories import Categories, load_categories
 from posetools.core.dataset import Dataset, Image, concatenate
 from posetools.core.findings import Finding, sort_findings
-from posetools.core.folder import SPLITS, check_out, skeleton_of
+from posetools.core.folder import SPLITS, categories_of, check_out
 from posetools.core.geometry import Floats
-from posetools.core.skeleton import Skeleton, load_skeleton
+from posetools.core.skeleton import Skeleton
+from posetools.core.skeleton_edit import edited_skeleton
 from posetools.datasets.derived import SetReading, read_set, refuse_errors, write_set
+from posetools.datasets.joined import difference, joined_categories
 from posetools.errors import InputError, RequestError, counted, first_lines, must_be, quoted
 from posetools.files.disk import Transfer
 from posetools.files.names import unique_names
-from posetools.formats.labels import settled
+from posetools.formats.labels import near_name, settled
 from posetools.formats.options import ReadOptions
+from posetools.formats.wildcards import LabelNames, LabelSet
 from posetools.imaging.header import content_hash
 from posetools.progress import Progress, silent
 
@@ -49,8 +53,8 @@ class MergeRequest:
     Attributes:
         sources: two or more data set folders.
         out: the folder to write.
-        skeleton: a built-in name or a file; None for the first data set's, which all must then share.
-        names: a keypoint's or the category's name in a source -> the skeleton's.
+        skeleton: a built-in name or a file; None for the categories of all data sets, which must then fit.
+        names: a keypoint's or a category's name in a source -> the skeleton's.
         ignore: names of keypoints and categories to leave out.
         keep_in: the split that keeps an image that is in two splits; None refuses such images.
         images: how images get into ``out``.
@@ -89,12 +93,12 @@ class SourceImage:
         return self.image.path or Path(self.image.file_name)
 
     def labels(self) -> Floats:
-        """Return (M, 5 + 3K) box, iscrowd and keypoints of the image's objects, sorted."""
+        """Return (M, 6 + 3K) box, iscrowd, category and keypoints of the image's objects, sorted."""
         of_set = self.dataset
         rows = slice(*np.searchsorted(of_set.image_index, [self.index, self.index + 1]).tolist())
-        boxes, crowds = of_set.boxes[rows], of_set.iscrowd[rows, None]
-        points = of_set.keypoints[rows].reshape(len(boxes), 3 * of_set.skeleton.num_keypoints)
-        table: Floats = np.concatenate([boxes, crowds, points], axis=1)
+        boxes, crowds, categories = of_set.boxes[rows], of_set.iscrowd[rows, None], of_set.category_ids[rows, None]
+        points = of_set.keypoints[rows].reshape(len(boxes), 3 * of_set.categories.num_keypoints)
+        table: Floats = np.concatenate([boxes, crowds, categories, points], axis=1)
         ordered: Floats = table[np.lexsort(table.T[::-1].round(2))]
         return ordered
 
@@ -130,11 +134,11 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
         OutputError: ``out`` cannot be written; it is unchanged.
     """
     _check(request)
-    skeleton, notes = _skeleton(request)
-    options = settled(Categories.of(skeleton), ReadOptions(names=request.names, ignore=request.ignore))
+    categories, notes = _categories(request)
+    options = settled(categories, ReadOptions(names=request.names, ignore=request.ignore))
     sets: dict[Path, SetReading] = {}
     for done, path in enumerate(request.sources, start=1):
-        sets[path] = read_set(path, skeleton, options)
+        sets[path] = read_set(path, categories, options)
         advice = f"`posetools validate {quoted(path)}` lists all errors"
         refuse_errors(sets[path].findings, path, advice)
         progress("reading data sets", done, len(request.sources))
@@ -177,34 +181,75 @@ def _check(request: MergeRequest) -> None:
     check_out(request.out, request.sources, overwrite=request.overwrite)
 
 
-def _skeleton(request: MergeRequest) -> tuple[Skeleton, tuple[str, ...]]:
-    """Return the skeleton of the result, and notes on harmless differences."""
+def _categories(request: MergeRequest) -> tuple[Categories, tuple[str, ...]]:
+    """Return the categories of the result, and notes on harmless differences."""
     if request.skeleton is not None:
-        return load_skeleton(request.skeleton), ()
-    first, *others = request.sources
-    skeleton = skeleton_of(first)
-    notes = []
-    for path in others:
-        other = skeleton_of(path)
-        _check_same_points(first, skeleton, path, other)
+        return load_categories(request.skeleton), ()
+    found = [(path, each) for path in request.sources for each in _mapped(path, request)]
+    if not found:
+        raise RequestError(must_be("--ignore", "such that a category is left", sorted(request.ignore)))
+    result, notes = joined_categories(each for _, each in found)
+    several = len(result) > 1
+    first: dict[str, tuple[Path, Skeleton]] = {}
+    for path, other in found:
+        owner, skeleton = first.setdefault(other.category.name, (path, other))
+        if other is skeleton:
+            continue
+        _check_same_points(owner, skeleton, path, other, several=several)
         fields = [field for field in Skeleton.model_fields if field not in _BY_NAME]
         fields = [field for field in fields if getattr(skeleton, field) != getattr(other, field)]
         if other.names == skeleton.names and fields:
-            notes.append(f"{' and '.join(fields)}: taken from {first}; {path} has others")
-    return skeleton, tuple(notes)
+            about = f"{skeleton.category.name}: " if several else ""
+            notes.append(f"{about}{' and '.join(fields)}: taken from {owner}; {path} has others")
+    if several and len(found) < len(first) * len(request.sources):
+        notes.append(f"categories of the data sets together: {', '.join(first)}")
+        for path in request.sources:
+            own = {each.category.name for source, each in found if source == path}
+            lacks = " or ".join(name for name in first if name not in own)
+            notes += (
+                [f"{path} has no labels of {lacks}: such objects in its images count as background"] if lacks else []
+            )
+        notes += _alike(first)
+    return result, tuple(notes)
 
 
-def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skeleton) -> None:
+def _mapped(path: Path, request: MergeRequest) -> list[Skeleton]:
+    """Return the skeletons of a data set's categories under their new names, without the ignored categories."""
+    names, ignored = LabelNames(request.names), LabelSet(request.ignore)
+    found = []
+    for skeleton in categories_of(path).skeletons:
+        category = names.get(skeleton.category.name) or skeleton.category.name
+        if category in ignored:
+            continue
+        # Two keypoints with one new name are an error of reading, which says where.
+        new = {names.get(name) or name: name for name in reversed(skeleton.names)}
+        kept = {name: new_name for new_name, name in reversed(new.items())}
+        found.append(edited_skeleton(skeleton, kept, category).skeleton)
+    return found
+
+
+def _alike(names: Iterable[str]) -> list[str]:
+    """Return a warning for each name that may be a misspelling of one before it."""
+    warnings, known = [], list[str]()
+    for name in names:
+        if near := near_name(name, known):
+            way = f"--map {quoted(f'{name}={near}')} makes them one"
+            warnings.append(f"warning: {near!r} and {name!r} are two categories; {way}")
+        known.append(name)
+    return warnings
+
+
+def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skeleton, *, several: bool) -> None:
     hint = "choose the result's skeleton with --skeleton NAME|FILE; map the names with --map OLD=NEW or --ignore NAME"
-    missing, more = sorted(set(skeleton.names) - set(other.names)), sorted(set(other.names) - set(skeleton.names))
-    if missing or more:
-        said = [f"lacks {', '.join(missing)}"] if missing else []
-        said += [f"also has {', '.join(more)}"] if more else []
-        raise RequestError(f"{path}: keypoints must be those of {first}, but it {' and '.join(said)}", hint=hint)
-    if {point.name: point.swap for point in skeleton.keypoints} != {
-        point.name: point.swap for point in other.keypoints
-    }:
-        raise RequestError(f"{path}: swaps must be those of {first} ({skeleton.name}), but they differ", hint=hint)
+    named = f" of {skeleton.category.name!r}" if several else ""
+    hints = (hint, "`posetools subset DATA --map OLD=NEW` makes another category of one") if several else hint
+    points, swaps = difference(skeleton, other)
+    if points:
+        raise RequestError(f"{path}: keypoints{named} must be those of {first}, but {points}", hint=hints)
+    if swaps:
+        raise RequestError(
+            f"{path}: swaps{named} must be those of {first} ({skeleton.name}), but they differ", hint=hints
+        )
 
 
 def _doubles(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
             problem = f"categories must be those of {first.path.name}, got {got}"
             raise InputError(other.path, "categories", problem, hint=HINT)
     images, annotations, renumbered = _merge(list(documents.values()))
-    strata = _strata(data_root, stratify, images, annotations, len(_keypoint_names(first))) if stratify else None
+    strata = _strata(data_root, stratify, images, annotations, first) if stratify else None
     held = Counter(annotation["image_id"] for annotation in annotations)
     objects = [held[image["id"]] for image in images]
     names = [image["file_name"] for image in images]
@@ -107,7 +108,7 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
         theirs = [annotation for annotation in annotations if side_of[annotation["image_id"]] == split]
         content = {**documents.get(split, first).content, "images": mine, "annotations": theirs}
         texts[ann_file(data_root, split).name] = _dump(data_root, content)
-        counts[split] = count_annotations(_keypoint_names(first), len(mine), theirs)
+        counts[split] = count_annotations(len(mine), _by_category(first, theirs))
     record = data_root / CONVERSION
     if record.is_file():
         texts[CONVERSION] = dump_json(_updated_record(record, plan, counts, val=val, seed=seed, stratify=stratify))
@@ -140,13 +141,13 @@ def _read(path: Path) -> CocoDocument:
             raise InputError(path, f"images[{i}]", problem, hint=HINT)
     ids = _unique_ids(path, images, "images")
     _unique_ids(path, annotations, "annotations")
-    numbers = 3 * len(_keypoint_names(document))
+    names = _keypoint_names(document)
     for i, annotation in enumerate(annotations):
         place = f"annotations[{i}] (id {annotation['id']})"
         if annotation.get("image_id") not in ids:
             problem = must_be("image_id", "the id of an image in this file", annotation.get("image_id"))
             raise InputError(path, place, problem, hint=HINT)
-        _check_keypoints(path, place, annotation.get("keypoints"), numbers)
+        _check_keypoints(path, place, annotation.get("keypoints"), 3 * len(names[_category(names, annotation)]))
     return document
 
 
@@ -172,8 +173,37 @@ def _check_keypoints(path: Path, place: str, keypoints: object, numbers: int) ->
         raise InputError(path, place, problem, hint=HINT)
 
 
-def _keypoint_names(document: CocoDocument) -> tuple[str, ...]:
-    return document.keypoints[1] if document.keypoints else ()
+def _keypoint_names(document: CocoDocument) -> dict[Any, tuple[str, ...]]:
+    """Return category id -> the names of its keypoints, categories with keypoints first."""
+    found = ((entry.get("id"), entry.get("keypoints")) for entry in _categories(document))
+    named = {number: tuple(map(str, points)) if isinstance(points, list) else () for number, points in found}
+    return dict(sorted(named.items(), key=lambda each: not each[1])) or {None: ()}
+
+
+def _category_names(document: CocoDocument) -> dict[Any, str]:
+    return {entry.get("id"): str(entry.get("name")) for entry in _categories(document)}
+
+
+def _categories(document: CocoDocument) -> list[dict[str, Any]]:
+    entries = (entry for entry in document.entries("categories") if isinstance(entry, dict))
+    return [entry for entry in entries if isinstance(entry.get("id"), int | str | None)]
+
+
+def _category(names: Mapping[Any, tuple[str, ...]], annotation: Mapping[str, Any]) -> Any:
+    """Return the category of an annotation, an id in ``names``: the first one if it has an unknown one, or none."""
+    number = annotation.get("category_id")
+    return number if isinstance(number, int | str) and number in names else next(iter(names))
+
+
+def _by_category(
+    document: CocoDocument, annotations: Sequence[dict[str, Any]]
+) -> list[tuple[str, tuple[str, ...], list[dict[str, Any]]]]:
+    """Return the name, the keypoints and the annotations of each category."""
+    names, called = _keypoint_names(document), _category_names(document)
+    of: dict[Any, list[dict[str, Any]]] = {number: [] for number in names}
+    for annotation in annotations:
+        of[_category(names, annotation)].append(annotation)
+    return [(called.get(number, ""), names[number], of[number]) for number in called or names]
 
 
 def _merge(documents: Sequence[CocoDocument]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], tuple[str, ...]]:
@@ -211,21 +241,35 @@ def _strata(
     stratify: Stratify,
     images: Sequence[Mapping[str, Any]],
     annotations: Sequence[Mapping[str, Any]],
-    num_keypoints: int,
+    document: CocoDocument,
 ) -> Strata:
-    """Return the contents of each image: objects of each size class, or points of each visibility; or no object."""
-    by_size = stratify == "size"
-    if not by_size and not num_keypoints:
+    """Return the contents of each image: objects of each size or category, or points of each visibility; or none."""
+    names = _keypoint_names(document)
+    categories = _category_names(document)
+    if stratify == "visibility" and not any(names.values()):
         raise RequestError(f"{data_root}: --stratify visibility requires keypoints in the category, got none")
+    labels, held = {
+        "size": ([f"{each} objects" for each in SIZE_CLASSES], partial(_sizes, data_root)),
+        "visibility": (
+            ["unlabeled points", "occluded points", "visible points"],
+            partial(_visibilities, data_root, names),
+        ),
+        "category": ([f"{name} objects" for name in categories.values()], partial(_in_category, data_root, categories)),
+    }[stratify]
     row_of = {image["id"]: row for row, image in enumerate(images)}
-    counts = np.zeros((len(images), 4))
+    counts = np.zeros((len(images), len(labels) + 1))
     for entry in annotations:
-        held = _sizes(data_root, entry) if by_size else _visibilities(data_root, entry, num_keypoints)
-        counts[row_of[entry["image_id"]], :3] += held
-    counts[:, 3] = counts[:, :3].sum(axis=1) == 0
-    points = ("unlabeled points", "occluded points", "visible points")
-    labels = [f"{each} objects" for each in SIZE_CLASSES] if by_size else points
+        counts[row_of[entry["image_id"]], :-1] += held(entry)
+    counts[:, -1] = counts[:, :-1].sum(axis=1) == 0
     return Strata(stratify, (*labels, "images without objects"), counts)
+
+
+def _in_category(data_root: Path, categories: Mapping[Any, str], entry: Mapping[str, Any]) -> list[int]:
+    category = entry.get("category_id")
+    if category not in list(categories):
+        problem = must_be("category_id", "the id of an entry in categories for --stratify category", category)
+        raise InputError(data_root, f"annotation {entry['id']}", problem, hint=HINT)
+    return [int(number == category) for number in categories]
 
 
 def _sizes(data_root: Path, entry: Mapping[str, Any]) -> list[int]:
@@ -236,8 +280,8 @@ def _sizes(data_root: Path, entry: Mapping[str, Any]) -> list[int]:
     return [int(low <= area < high) for low, high in SIZE_CLASSES.values()]
 
 
-def _visibilities(data_root: Path, entry: Mapping[str, Any], num_keypoints: int) -> list[int]:
-    seen = (entry.get("keypoints") or [0] * (3 * num_keypoints))[2::3]
+def _visibilities(data_root: Path, names: Mapping[Any, tuple[str, ...]], entry: Mapping[str, Any]) -> list[int]:
+    seen = (entry.get("keypoints") or [0] * (3 * len(names[_category(names, entry)])))[2::3]
     numbers = [seen.count(value) for value in range(3)]
     if sum(numbers) != len(seen):
         problem = must_be("visibility", "0, 1 or 2 for --stratify visibility", seen)

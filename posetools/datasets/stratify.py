@@ -20,7 +20,7 @@ import numpy as np
 
 from posetools.core.geometry import Bools, Floats, Ints
 
-Stratify: TypeAlias = Literal["size", "visibility"]
+Stratify: TypeAlias = Literal["size", "visibility", "category"]
 
 _PASSES = 10
 # Of very many groups a random sample is enough to find good exchanges.

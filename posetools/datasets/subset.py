@@ -11,26 +11,32 @@ not meet the conditions on size and findings.
 - limit: a random sample of the images that meet all other conditions, each split with its share, at least one each.
 
 An unreadable entry is an error only if it affects a kept image.
+
+Categories and keypoints are then renamed, merged, dropped and reordered (posetools/datasets/edit.py). Conditions on
+objects are for objects of the kept categories; images stay when their objects go, as images of the background.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from posetools.checks.validate import validate
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
 from posetools.core.findings import RULES, Finding, Severity, sort_findings
-from posetools.core.folder import ann_file, check_out, skeleton_of
+from posetools.core.folder import ann_file, categories_of, check_out
 from posetools.core.geometry import SIZE_CLASSES, Bools, SizeClass
 from posetools.datasets.derived import read_set, refuse_errors, write_set
+from posetools.datasets.edit import EditedCategories, edited_categories
 from posetools.datasets.shown import Finder, LabeledImage, Mark, labeled, mark_images
-from posetools.errors import RequestError, first_names, must_be, quoted
+from posetools.errors import RequestError, counted, first_names, must_be, quoted
 from posetools.files.disk import Transfer, read_text
 from posetools.progress import Progress, silent
 
@@ -55,6 +61,9 @@ class SubsetRequest:
         seed: of the random sample if there are more.
         objects: also drop objects that do not meet the conditions on size and findings.
         skeleton: a built-in name or a file; None for the data set's own.
+        renamed: old -> new names of categories and keypoints, as in ``edited_categories``.
+        keypoints: the keypoints to keep, in the new order, by their new names; None for all.
+        categories: the categories to keep, in the new order, by their new names; None for all.
         images: how images get into ``out``.
         overwrite: replace the data set in ``out``.
     """
@@ -72,6 +81,9 @@ class SubsetRequest:
     seed: int = 0
     objects: bool = False
     skeleton: str | Path | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    keypoints: tuple[str, ...] | None = None
+    categories: tuple[str, ...] | None = None
     images: Transfer = "copy"
     overwrite: bool = False
 
@@ -111,15 +123,17 @@ def subset(request: SubsetRequest, progress: Progress = silent) -> SubsetResult:
         OutputError: ``out`` cannot be written; it is unchanged.
     """
     _check(request)
-    skeleton = skeleton_of(request.data, request.skeleton)
-    read = read_set(request.data, skeleton)
+    categories = categories_of(request.data, request.skeleton)
+    edit = _edit(request, categories)
+    read = read_set(request.data, categories)
     for split in request.splits:
         if split not in read.splits:
             raise RequestError(must_be("--split", f"one of {', '.join(read.splits)}", split))
     splits = {split: each for split, each in read.splits.items() if not request.splits or split in request.splits}
     wanted = _wanted_names(request, splits)
-    marks, notes = _marks(request, splits, progress)
-    chosen = {split: _choose(request, split, each, wanted, marks) for split, each in splits.items()}
+    ours = list(edit.sources if edit else categories)
+    marks, notes = _marks(request, splits, ours, progress)
+    chosen = {split: _choose(request, split, each, wanted, marks, ours) for split, each in splits.items()}
     if request.limit is not None:
         chosen = _limited(chosen, request.limit, request.seed)
     if not any(each.images for each in chosen.values()):
@@ -132,6 +146,8 @@ def subset(request: SubsetRequest, progress: Progress = silent) -> SubsetResult:
             continue
         part = _without_objects(each, chosen[split].objects) if request.objects else each
         datasets[split] = part.select_images(chosen[split].images)
+    if edit:
+        datasets = _edited(edit, datasets, notes)
     notes += [f"{split}: not requested" for split in read.splits if split not in splits]
     result = SubsetResult(
         datasets=datasets,
@@ -162,6 +178,26 @@ def _check(request: SubsetRequest) -> None:
     if request.objects and not (_asks_size(request) or request.findings or request.without):
         raise RequestError("--objects requires a condition on size or findings, got none")
     check_out(request.out, [request.data], overwrite=request.overwrite)
+
+
+def _edit(request: SubsetRequest, categories: Categories) -> EditedCategories | None:
+    if not request.renamed and request.keypoints is None and request.categories is None:
+        return None
+    wanted = {"keypoints": request.keypoints, "chosen": request.categories}
+    return edited_categories(categories, names=request.renamed, **wanted)
+
+
+def _edited(edit: EditedCategories, datasets: Mapping[str, Dataset], notes: list[str]) -> dict[str, Dataset]:
+    """Return the Datasets after the edit; ``notes`` gets what else changed."""
+    edited = {split: edit.apply(each) for split, each in datasets.items()}
+    notes += edit.notes
+    before, after = (
+        sum(int((each.num_labeled[np.isin(each.category_ids, ids)] > 0).sum()) for each in parts.values())
+        for parts, ids in ((datasets, list(edit.sources)), (edited, list(edit.categories)))
+    )
+    if after < before:
+        notes.append(f"{counted(before - after, 'object')} without a labeled keypoint now, kept with the box")
+    return edited
 
 
 def _asks_size(request: SubsetRequest) -> bool:
@@ -201,9 +237,12 @@ def _images(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[LabeledImag
 
 
 def _marks(
-    request: SubsetRequest, splits: Mapping[str, Dataset], progress: Progress
+    request: SubsetRequest, splits: Mapping[str, Dataset], ours: Sequence[int], progress: Progress
 ) -> tuple[dict[str, dict[tuple[str, int], Mark]], list[str]]:
-    """Return for ``with`` and ``without`` the images with such findings, and notes on findings on no image."""
+    """Return for ``with`` and ``without`` the images with such findings, and notes on findings on no image.
+
+    Findings on objects of other categories than ``ours`` do not count.
+    """
     if not request.findings and not request.without:
         return {"with": {}, "without": {}}, []
     found = validate(request.data, skeleton=request.skeleton, progress=progress).findings
@@ -213,11 +252,18 @@ def _marks(
     for name, codes in (("with", request.findings), ("without", request.without)):
         mine = [finding for finding in found if finding.code in codes]
         marked, elsewhere = mark_images(mine, images)
-        marks[name] = {keys[index]: mark for index, mark in marked.items()}
+        of_ours = {index: _of_categories(mark, images[index], ours) for index, mark in marked.items()}
+        marks[name] = {keys[index]: mark for index, mark in of_ours.items() if mark.found}
         nowhere = sum(finding.file in files or finding.file == str(request.data) for finding in elsewhere)
         if nowhere:
             notes.append(f"{nowhere} of {len(mine)} findings of {', '.join(sorted(codes))} are not on a single image")
     return marks, notes
+
+
+def _of_categories(mark: Mark, image: LabeledImage, categories: Sequence[int]) -> Mark:
+    ids = () if image.category_ids is None else image.category_ids.tolist()
+    rows = {row for row, category in enumerate(ids) if category in categories}
+    return Mark(tuple((found, message) for found, message in mark.found if not found or found & rows))
 
 
 def _choose(
@@ -226,8 +272,10 @@ def _choose(
     dataset: Dataset,
     wanted: frozenset[str] | None,
     marks: Mapping[str, Mapping[tuple[str, int], Mark]],
+    categories: Sequence[int],
 ) -> _KeptRows:
-    sized = _of_size(request, dataset)
+    ours = np.isin(dataset.category_ids, categories)
+    sized = _of_size(request, dataset) & ours
     fits = sized.copy()
     images = []
     for index, (image, rows) in enumerate(zip(dataset.images, dataset.rows_of_images(), strict=True)):
@@ -300,7 +348,7 @@ def _without_objects(dataset: Dataset, fits: Bools) -> Dataset:
 
 
 def _write(request: SubsetRequest, result: SubsetResult) -> None:
-    options = {
+    options: dict[str, Any] = {
         "splits": list(request.splits),
         "finding": sorted(request.findings),
         "without_finding": sorted(request.without),
@@ -313,6 +361,11 @@ def _write(request: SubsetRequest, result: SubsetResult) -> None:
         "objects": request.objects,
         "skeleton": None if request.skeleton is None else Path(request.skeleton).as_posix(),
         "images": request.images,
+    }
+    if request.renamed:
+        options["map"] = dict(request.renamed)
+    options |= {
+        name: list(each) for name in ("keypoints", "categories") if (each := getattr(request, name)) is not None
     }
     write_set(
         result.datasets,

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -83,6 +83,12 @@ class Predictions:
     def __getitem__(self, rows: Ints) -> Predictions:
         known = None if self.keypoint_scores is None else self.keypoint_scores[rows]
         return Predictions(self.image_index[rows], self.boxes[rows], self.scores[rows], self.keypoints[rows], known)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Return the predictions of at least one part, one after the other; all have K keypoints and their scores."""
+        names = (each.name for each in fields(cls))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def rows_of_images(self, number: int) -> list[Ints]:
         """Return the rows of each of ``number`` images, from the highest score down (ties: in the order given)."""
@@ -168,7 +174,7 @@ def evaluate_coco(
     """Evaluate predictions by COCO's rules.
 
     Args:
-        truth: the labels.
+        truth: the labels, of categories that share a skeleton.
         predicted: the predictions; with keypoints if ``kind`` is "keypoints".
         kind: IoU of boxes, or OKS of keypoints.
         sigmas: the skeleton's K constants; for keypoints.

@@ -75,6 +75,15 @@ class _CocoScores:
             values[field.name] = measure(*_MEASURES[field.name][1:])
         return cls(**values)
 
+    @classmethod
+    def mean(cls, several: Sequence[Self]) -> Self:
+        """Return the mean of each metric over the categories that have it, as COCOeval; None if none has it."""
+        values = {}
+        for field in fields(cls):
+            known = [value for scores in several if (value := getattr(scores, field.name)) is not None]
+            values[field.name] = sum(known) / len(known) if known else None
+        return cls(**values)
+
     def as_dict(self) -> dict[str, float | None]:
         """Return the metrics by their short names (``AP``, ``AP50``, ``APs``)."""
         return {_MEASURES[field.name][0]: getattr(self, field.name) for field in fields(self)}

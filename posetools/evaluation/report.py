@@ -19,7 +19,7 @@ from posetools.evaluation.calibration import Calibration, box_calibration, keypo
 from posetools.evaluation.coco import Evaluation, Predictions, evaluate_coco
 from posetools.evaluation.diagnosis.boxes import BoxDiagnosis, diagnose_boxes
 from posetools.evaluation.diagnosis.diagnosis import Diagnosis, diagnose
-from posetools.evaluation.metrics import BoxScores
+from posetools.evaluation.metrics import BoxScores, OksScores
 from posetools.evaluation.remarks import Remark
 from posetools.evaluation.scoring import BoxPoses, PoseScores, has_points, pose_scores
 from posetools.evaluation.thresholds import Sweep, VisibilityScores, confidence_sweep, visibility_scores
@@ -55,6 +55,13 @@ class Subject:
     stage: Stage | None = None
     config: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        if self.stage is None:
+            return {name: value for name, value in asdict(self).items() if name not in ("stage", "config")}
+        names = ("config", "data", "split")
+        return {"stage": self.stage, "checkpoint": self.name, **{name: getattr(self, name) for name in names}}
+
 
 @dataclass(frozen=True, eq=False)
 class DetPart:
@@ -63,10 +70,12 @@ class DetPart:
     Attributes:
         truth: the labels.
         predicted: all boxes.
+        by_category: the parts of several categories; of all of them, only scores are defined.
     """
 
     truth: Dataset
     predicted: Predictions
+    by_category: tuple[DetPart, ...] = ()
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -75,7 +84,9 @@ class DetPart:
 
     @cached_property
     def scores(self) -> BoxScores:
-        """COCO's box metrics."""
+        """COCO's box metrics; of several categories, their mean."""
+        if self.by_category:
+            return BoxScores.mean([part.scores for part in self.by_category])
         return BoxScores.of(self.evaluation)
 
     @cached_property
@@ -95,6 +106,8 @@ class DetPart:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
+        if self.by_category:
+            return {"bbox": self.scores.as_dict()}
         return {
             "bbox": self.scores.as_dict(),
             "curves": self.evaluation.as_dict(),
@@ -112,11 +125,13 @@ class PosePart:
         truth: the labels.
         poses: all poses, and their labeled objects.
         boxes_are_labels: whether they were estimated in labeled boxes.
+        by_category: the parts of several categories; of all of them, only scores are defined.
     """
 
     truth: Dataset
     poses: BoxPoses
     boxes_are_labels: bool
+    by_category: tuple[PosePart, ...] = ()
 
     @cached_property
     def predicted(self) -> Predictions:
@@ -130,8 +145,9 @@ class PosePart:
 
     @cached_property
     def scores(self) -> PoseScores:
-        """OKS, PCK and NME."""
-        return pose_scores(self.truth, self.poses)
+        """OKS, PCK and NME; of several categories, the mean of OKS metrics, and PCK and NME over all keypoints."""
+        mean = OksScores.mean([part.scores.oks for part in self.by_category])
+        return pose_scores(self.truth, self.poses, mean if len(self.truth.categories) > 1 else None)
 
     @cached_property
     def visibility(self) -> VisibilityScores:
@@ -162,6 +178,8 @@ class PosePart:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
+        if self.by_category:
+            return self.scores.as_dict()
         return {
             **self.scores.as_dict(),
             "curves": self.evaluation.as_dict(),
@@ -198,7 +216,7 @@ class Report:
 
     @property
     def sides(self) -> Mapping[str, PosePart]:
-        """The poses by kind of boxes; without a detector only those on labeled boxes."""
+        """The poses by kind of boxes; without a detector only on labeled boxes, without keypoints none."""
         return self._sides(self.labeled, self.detected)
 
     @property
@@ -207,6 +225,8 @@ class Report:
         return self._sides(*self.flipped) if self.flipped else {}
 
     def _sides(self, labeled: PosePart, detected: PosePart) -> Mapping[str, PosePart]:
+        if not self.truth.categories.num_keypoints:
+            return {}
         return {LABELED: labeled, DETECTED: detected} if self.subject.detector else {LABELED: labeled}
 
     @property
@@ -221,29 +241,26 @@ class Report:
 
     def says_nothing(self, part: str) -> bool:
         """Return whether a part's AP says nothing about the model, as its remarks explain."""
-        return any(one.hides for one in self.remarks[part])
+        return any(one.hides for one in self.remarks.get(part, ()))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form: everything for a pair, the scores for a single model."""
+        return {**self.subject.as_dict(), **self.metrics()}
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the JSON form without the names of the models and the data set."""
         subject, counts = self.subject, {"images": len(self.truth.images), "objects": len(self.truth)}
         flips = {_key(boxes): part.scores.as_dict() for boxes, part in self.flipped_sides.items()}
         flip_test = {_key(LABELED): None, _key(DETECTED): None} | flips if flips else None
         if subject.stage is None:
             return {
-                **{name: value for name, value in asdict(subject).items() if name not in ("stage", "config")},
                 **counts,
                 "remarks": [{"of": part, **asdict(one)} for part, of_part in self.remarks.items() for one in of_part],
                 "det": self.det.as_dict(),
                 **{_key(boxes): part.as_dict() for boxes, part in self.sides.items()},
                 "flip_test": flip_test,
             }
-        document = {
-            "stage": subject.stage,
-            "checkpoint": subject.name,
-            **{name: getattr(subject, name) for name in ("config", "data", "split")},
-            **counts,
-            "remarks": [asdict(one) for of_part in self.remarks.values() for one in of_part],
-        }
+        document = {**counts, "remarks": [asdict(one) for of_part in self.remarks.values() for one in of_part]}
         if subject.stage == "det":
             return {**document, "bbox": self.det.scores.as_dict()}
         sides = {_key(boxes): part.scores.as_dict() for boxes, part in self.sides.items()}

@@ -1,30 +1,29 @@
 """Evaluate a pair, or a single model, on a split, and diagnose its errors.
 
-Both models run once over the images (``scoring.collect``); all metrics come from those predictions
-(posetools.evaluation.report). ``remarks`` explain metrics that would mislead.
+All models run once over the images (``scoring.collect_each``); all metrics come from those predictions
+(posetools.evaluation.report). ``remarks`` explain metrics that would mislead. With several categories there is a report
+of each and one of all (posetools.evaluation.categories).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
-import numpy as np
-
+from posetools.core.categories import Categories, load_categories
 from posetools.core.dataset import Dataset
-from posetools.core.folder import IMAGES, ann_file, skeleton_of
-from posetools.core.skeleton import Skeleton, load_skeleton, read_skeleton
+from posetools.core.folder import IMAGES, ann_file, categories_of
 from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError
-from posetools.evaluation.coco import Predictions
+from posetools.evaluation.categories import report_of_all
 from posetools.evaluation.remarks import explain
 from posetools.evaluation.report import BOXES, LABELED, POSES, DetPart, PosePart, Report, Subject, with_remarks
-from posetools.evaluation.scoring import EVAL_BBOX_THR, PairPredictions, collect, read_truth
+from posetools.evaluation.scoring import EVAL_BBOX_THR, PairPredictions, Task, collect_each, read_truth
 from posetools.evaluation.undertrained import nowhere, signs
 from posetools.files.disk import read_text
 from posetools.formats.coco.format import read_split
-from posetools.imaging.header import Pixels
 from posetools.mm.configs import check_stage, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, resolve_device
 from posetools.mm.inference import Detector, PoseEstimator
@@ -34,7 +33,7 @@ from posetools.pairs.find import check_file, check_split, pair_of_run
 from posetools.pairs.open import PipelineOptions, open_models, open_pair
 from posetools.progress import Progress, silent
 from posetools.recipes.emit import data_root_in
-from posetools.runtime.results import AnyDetector, AnyEstimator, Detections, label_of
+from posetools.runtime.results import AnyDetector, AnyEstimator, label_of
 
 _WHAT = "posetools eval"
 _MEASURING, _EVALUATION_STEPS = "measuring", 4
@@ -80,13 +79,15 @@ class EvalRequest:
         return PipelineOptions(device=self.device, skeleton=self.skeleton)
 
     def subject(self, name: Path, names: tuple[str, ...], data: Path) -> Subject:
-        """Return the names of the pair, its two models, and the data set."""
-        detector, estimator = names
-        return Subject(str(name), detector, estimator, str(data), self.split, self.bbox_thr)
+        """Return the names of the pair, its detector, its pose estimators, and the data set."""
+        detector, *estimators = names
+        return Subject(str(name), detector, ", ".join(estimators), str(data), self.split, self.bbox_thr)
 
 
 def evaluate(request: EvalRequest, progress: Progress = silent) -> Report:
     """Evaluate a pair or a single model; each model runs once over the images.
+
+    With several categories the report is a CategoriesReport.
 
     Args:
         request: what to evaluate, and on what.
@@ -110,43 +111,44 @@ def _evaluate_bundle(bundle: Path, request: EvalRequest, progress: Progress) -> 
     if request.data is None:
         raise RequestError(f"{bundle}: a bundle requires --data", hint="add --data DIR, the data set to evaluate on")
     pair = open_pair(replace(request.options, flip_test=request.flip_test), bundle=bundle)
-    truth = read_truth(request.data, request.split, pair.skeleton)
+    truth = read_truth(request.data, request.split, pair.categories)
     subject = request.subject(bundle, pair.names, request.data)
-    return measure(subject, pair.detector, pair.estimator, truth, progress=progress)
+    estimators = dict(zip(pair.names[1:], pair.estimators, strict=True))
+    return measure_categories(subject, pair.detector, estimators, truth, progress=progress)
 
 
 def _evaluate_run(run: Path, request: EvalRequest, progress: Progress) -> Report:
     require_train(_WHAT)
     _check(request)
     files = pair_of_run(run)
-    written = data_root_in(read_text(files.pose.config))
+    last = (files.det, *files.poses)[-1]
+    written = data_root_in(read_text(last.config))
     if request.data is None and written is not None:
         check_split(written, request.split)
     pair = open_models(files, request.options, what=_WHAT)
-    trained_on = data_root_of(pair.estimator.config)
+    trained_on = data_root_of((pair.detector, *pair.estimators)[-1].config)
     data = request.data or trained_on
-    truth = read_truth(data, request.split, pair.skeleton)
-    return measure(
+    return measure_categories(
         request.subject(run, pair.names, data),
         pair.detector,
-        pair.estimator,
-        truth,
-        training=_training(trained_on, pair.skeleton),
-        mirrored=_mirrored(pair.estimator) if request.flip_test else None,
+        dict(zip(pair.names[1:], pair.estimators, strict=True)),
+        read_truth(data, request.split, pair.categories),
+        training=_training(trained_on, pair.categories),
+        mirrored=_mirrored(pair.estimators) if request.flip_test else (),
         progress=progress,
     )
 
 
-def _training(data: Path, skeleton: Skeleton) -> Dataset | None:
+def _training(data: Path, categories: Categories) -> Dataset | None:
     """Return the training split of a pair, or None if it is gone: it is only for a remark."""
     try:
-        return read_split(ann_file(data, "train"), data / IMAGES, skeleton).dataset
+        return read_split(ann_file(data, "train"), data / IMAGES, categories).dataset
     except InputError:
         return None
 
 
-def _mirrored(estimator: PoseEstimator) -> PoseEstimator:
-    return PoseEstimator(estimator.config_file, estimator.checkpoint, estimator.device, flip_test=True)
+def _mirrored(estimators: Sequence[PoseEstimator]) -> list[PoseEstimator]:
+    return [PoseEstimator(one.config_file, one.checkpoint, one.device, flip_test=True) for one in estimators]
 
 
 def _evaluate_checkpoint(checkpoint: Path, request: EvalRequest, progress: Progress) -> Report:
@@ -157,17 +159,18 @@ def _evaluate_checkpoint(checkpoint: Path, request: EvalRequest, progress: Progr
     config = _config(checkpoint, request.config, request.stage)
     boxes_config = _config(boxes, request.boxes_config, "det") if boxes else None
     device, data = resolve_device(request.device), request.data or data_root_of(load_config(config))
-    truth = read_truth(data, request.split, _skeleton(checkpoint, request, data))
-    detector = estimator = mirrored = None
+    truth = _truth_for(checkpoint, request, data)
+    detector, estimators = None, list[PoseEstimator]()
     if request.stage == "det":
         detector = Detector(config, checkpoint, device)
     else:
-        estimator = PoseEstimator(config, checkpoint, device)
-        mirrored = _mirrored(estimator) if request.flip_test else None
+        estimators = [PoseEstimator(config, checkpoint, device)]
         detector = Detector(boxes_config, boxes, device) if boxes and boxes_config else None
     names = (str(checkpoint), "") if request.stage == "det" else (str(boxes or ""), str(checkpoint))
     subject = replace(request.subject(checkpoint, names, data), stage=request.stage, config=str(config))
-    return measure(subject, detector, estimator, truth, mirrored=mirrored, progress=progress)
+    named = {str(checkpoint): one for one in estimators}
+    mirrored = _mirrored(estimators) if request.flip_test else ()
+    return measure_categories(subject, detector, named, truth, mirrored=mirrored, progress=progress)
 
 
 def _check(request: EvalRequest) -> None:
@@ -189,11 +192,20 @@ def _config(checkpoint: Path, config: Path | None, stage: Stage) -> Path:
     return path
 
 
-def _skeleton(checkpoint: Path, request: EvalRequest, data: Path) -> Skeleton:
-    if request.skeleton is not None:
-        return load_skeleton(request.skeleton)
-    beside = checkpoint.parent / SKELETON
-    return read_skeleton(beside) if beside.is_file() else skeleton_of(data)
+def _truth_for(checkpoint: Path, request: EvalRequest, data: Path) -> Dataset:
+    """Return the labels for a single model: for a pose estimator, those of its own categories."""
+    named = request.skeleton or checkpoint.parent / SKELETON
+    own = load_categories(named) if request.skeleton or Path(named).is_file() else categories_of(data)
+    every = categories_of(data) if request.stage == "pose" else own
+    if not own.ids.keys() < every.ids.keys():
+        every = own
+    truth = read_truth(data, request.split, every)
+    if request.stage == "pose" and len(own.posed) > 1:
+        raise RequestError(
+            f"{checkpoint}: a pose estimator has one skeleton, but {data} has {', '.join(own.posed)}",
+            hint="use --skeleton FILE, the skeleton that it was trained with",
+        )
+    return truth if own is every else truth.of_categories(Categories(tuple(every[every.ids[name]] for name in own.ids)))
 
 
 def measure(
@@ -221,47 +233,110 @@ def measure(
         RequestError: the models are for other objects or keypoints than the labels.
         InputError: an image cannot be read.
     """
-    if estimator is not None and estimator.num_keypoints != truth.skeleton.num_keypoints:
-        raise RequestError(
-            f"{subject.estimator}: predicts {estimator.num_keypoints} keypoints, but skeleton {truth.skeleton.name} "
-            f"has {truth.skeleton.num_keypoints}",
-            hint="use the --skeleton and --data that it was trained with",
-        )
-    label = label_of(detector.classes, truth.skeleton, subject.detector) if detector else 0
-    said = collect(
-        truth, detector=detector, estimator=estimator, label=label, bbox_thr=subject.bbox_thr, progress=progress
-    )
-    report = Report(subject, truth, DetPart(truth, said.boxes), *_pose_parts(truth, said), remarks={})
-    if detector is not None and subject.stage is None:
-        classes = {name: said.labels.get(index, 0) for index, name in enumerate(detector.classes)}
-        report = _explained(report, training, classes, progress)
-    if mirrored is not None:
-        # The detector need not run again.
-        boxes = _ReplayedDetector(said.boxes) if detector else None
-        said = collect(truth, detector=boxes, estimator=mirrored, bbox_thr=subject.bbox_thr, progress=progress)
-        report = replace(report, flipped=_pose_parts(truth, said))
+    part = _Part(subject, truth, estimator, mirrored)
+    return _measured([part], detector, training, progress)[0]
+
+
+def measure_categories(
+    subject: Subject,
+    detector: AnyDetector | None,
+    estimators: Mapping[str, AnyEstimator],
+    truth: Dataset,
+    *,
+    training: Dataset | None = None,
+    mirrored: Sequence[AnyEstimator] = (),
+    progress: Progress = silent,
+) -> Report:
+    """Run a detector and a pose estimator of each skeleton once over the images of a split, and return their report.
+
+    Args:
+        subject: as for ``measure``, which does the same for one category.
+        detector: predicts the boxes of all categories; its classes have their names.
+        estimators: name for reports -> pose estimator, one for each of ``truth.categories.posed`` or none at all.
+        truth: the labels; its images are read from their paths.
+        training: the training split, if known.
+        mirrored: the pose estimators with a flip test, if that is to be measured.
+        progress: receives the number of images done.
+
+    Returns:
+        With several categories a CategoriesReport.
+
+    Raises:
+        RequestError: the models are for other objects or keypoints than the labels.
+        InputError: an image cannot be read.
+    """
+    of_skeleton = zip(truth.categories.posed.values(), zip_longest(estimators.items(), mirrored), strict=False)
+    models = {category: both for group, both in of_skeleton for category in group}
+    parts = []
+    for category, skeleton in truth.categories.items():
+        (name, estimator), flipped = models.get(category, (("", None), None))
+        own = replace(subject, estimator=name)
+        parts.append(_Part(own, truth.of_categories(Categories((skeleton,))), estimator, flipped))
+    reports = _measured(parts, detector, training, progress)
+    if len(parts) == 1:
+        return reports[0]
+    return report_of_all(subject, truth, dict(zip(truth.categories.ids, reports, strict=True)))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Part:
+    """What is measured of a category: the labels, the pose estimator, and the same one with a flip test."""
+
+    subject: Subject
+    truth: Dataset
+    estimator: AnyEstimator | None
+    mirrored: AnyEstimator | None
+
+    def label(self, detector: AnyDetector | None) -> int:
+        """Return the index of the category in the detector's classes.
+
+        Raises:
+            RequestError: it has no such class, or the pose estimator has other keypoints.
+        """
+        skeleton, estimator = self.truth.skeleton, self.estimator
+        if estimator is not None and estimator.num_keypoints != skeleton.num_keypoints:
+            raise RequestError(
+                f"{self.subject.estimator}: predicts {estimator.num_keypoints} keypoints, but skeleton {skeleton.name} "
+                f"has {skeleton.num_keypoints}",
+                hint="use the --skeleton and --data that it was trained with",
+            )
+        return label_of(detector.classes, skeleton, self.subject.detector) if detector else 0
+
+
+def _measured(
+    parts: Sequence[_Part], detector: AnyDetector | None, training: Dataset | None, progress: Progress
+) -> list[Report]:
+    """Return the report of each part; all models run in one pass over the images."""
+    labels = [part.label(detector) for part in parts]
+    tasks = [Task(part.truth, label, part.estimator) for part, label in zip(parts, labels, strict=True)]
+    mirrored = {at: replace(tasks[at], estimator=part.mirrored) for at, part in enumerate(parts) if part.mirrored}
+    said = collect_each([*tasks, *mirrored.values()], detector, bbox_thr=parts[0].subject.bbox_thr, progress=progress)
+    flipped = dict(zip(mirrored, said[len(tasks) :], strict=True))
+    reports = []
+    for at, part in enumerate(parts):
+        truth, own = part.truth, said[at]
+        report = Report(part.subject, truth, DetPart(truth, own.boxes), *_pose_parts(truth, own), remarks={})
+        if detector is not None and part.subject.stage is None:
+            # Of several classes, one that is never predicted is the detector's fault.
+            alone = len(parts) == 1
+            classes = {name: own.labels.get(i, 0) for i, name in enumerate(detector.classes)} if alone else {}
+            seen = training and training.of_categories(truth.categories)
+            report = _explained(report, seen, classes, progress)
+        if at in flipped:
+            report = replace(report, flipped=_pose_parts(truth, flipped[at]))
+        reports.append(_with_signs(report, detector, part.estimator, labels[at], progress))
+    return reports
+
+
+def _with_signs(
+    report: Report, detector: AnyDetector | None, estimator: AnyEstimator | None, label: int, progress: Progress
+) -> Report:
     why = {}
-    if isinstance(detector, Detector) and subject.stage != "pose":
-        why[BOXES] = signs(detector, truth, report.det.scores.ap, progress, label=label)
+    if isinstance(detector, Detector) and report.subject.stage != "pose":
+        why[BOXES] = signs(detector, report.truth, report.det.scores.ap, progress, label=label)
     if isinstance(estimator, PoseEstimator):
-        why[f"{POSES}, {LABELED}"] = signs(estimator, truth, report.labeled.scores.oks.ap, progress)
+        why[f"{POSES}, {LABELED}"] = signs(estimator, report.truth, report.labeled.scores.oks.ap, progress)
     return with_remarks(report, why)
-
-
-class _ReplayedDetector:
-    """A detector that returns the boxes of an earlier pass over the same images, in order."""
-
-    classes: tuple[str, ...] = ()
-
-    def __init__(self, boxes: Predictions) -> None:
-        self._boxes = boxes
-        self._next = 0
-
-    def __call__(self, images: Sequence[Pixels]) -> list[Detections]:
-        image_ids = range(self._next, self._next + len(images))
-        self._next = image_ids.stop
-        rows = [np.flatnonzero(self._boxes.image_index == image) for image in image_ids]
-        return [Detections(self._boxes.boxes[of], self._boxes.scores[of], np.zeros_like(of)) for of in rows]
 
 
 def _pose_parts(truth: Dataset, said: PairPredictions) -> tuple[PosePart, PosePart]:
@@ -272,7 +347,7 @@ def _pose_parts(truth: Dataset, said: PairPredictions) -> tuple[PosePart, PosePa
 def _explained(report: Report, training: Dataset | None, classes: Mapping[str, int], progress: Progress) -> Report:
     """Return the report of a pair, fully computed, with remarks on each part."""
     truth, det = report.truth, report.det
-    parts: tuple[DetPart | PosePart, ...] = (det, report.labeled, report.detected)
+    parts: tuple[DetPart | PosePart, ...] = (det, *report.sides.values())
     for done, part in enumerate(parts, start=1):
         # Computes all metrics here, where progress is shown.
         part.as_dict()

@@ -11,14 +11,15 @@ labeled point of an object without a match is wrong in PCK.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
 from posetools.core.findings import has_errors
 from posetools.core.folder import IMAGES, ann_file
@@ -125,15 +126,30 @@ class PairPredictions:
     labels: Mapping[int, int]
 
 
-def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
-    """Return a labeled split.
+@dataclass(frozen=True, eq=False, slots=True)
+class Task:
+    """What to predict for the objects of a category, or of several that share a skeleton.
+
+    Attributes:
+        truth: their labels.
+        label: the index of their class in the detector's ``classes``.
+        estimator: predicts the keypoints in the labeled and in the detected boxes; None: boxes only.
+    """
+
+    truth: Dataset
+    label: int = 0
+    estimator: AnyEstimator | None = None
+
+
+def read_truth(data: Path, split: str, categories: Skeleton | Categories) -> Dataset:
+    """Return a labeled split; a skeleton stands for its only category.
 
     Raises:
         RequestError: there is no such data set or split.
         InputError: a file cannot be read, or the labels have errors.
     """
     check_split(data, split)
-    result = read_split(ann_file(data, split), data / IMAGES, skeleton)
+    result = read_split(ann_file(data, split), data / IMAGES, categories)
     if has_errors(result.findings):
         first = result.findings[0]
         raise InputError(
@@ -167,40 +183,53 @@ def collect(
     Raises:
         InputError: an image cannot be read.
     """
-    k, counted = truth.skeleton.num_keypoints, has_points(truth)
-    rows = [np.array(each, dtype=np.int64)[counted[list(each)]] for each in truth.rows_of_images()]
-    boxes, on_labels, on_boxes = _Poses(truth, 0), _Poses(truth, k), _Poses(truth, k)
-    nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
+    (said,) = collect_each([Task(truth, label, estimator)], detector, bbox_thr=bbox_thr, progress=progress)
+    return said
+
+
+def collect_each(
+    tasks: Sequence[Task],
+    detector: AnyDetector | None = None,
+    *,
+    bbox_thr: float = EVAL_BBOX_THR,
+    progress: Progress = silent,
+) -> list[PairPredictions]:
+    """Run a detector, and the pose estimator of each task, once over the images that all tasks share.
+
+    Args:
+        tasks: at least one; their labels are of the same images.
+        detector: predicts the boxes of all tasks.
+        bbox_thr: detected boxes with a lower score get no keypoints.
+        progress: receives the number of images done.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    gathered = [_Gathered(task, bbox_thr) for task in tasks]
     labels: Counter[int] = Counter()
-    for batch, images in _images(truth, progress):
+    nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
+    for batch, images in _images(tasks[0].truth, progress):
         every = detector(images) if detector else [nothing] * len(batch)
-        found = [one.select(label=label, min_score=0.0) for one in every]
         for one in every:
             labels.update(one.labels.tolist())
-        for i, one in zip(batch, found, strict=True):
-            boxes.add(i, one.boxes, one.scores, np.zeros((len(one), 0, 2)), np.zeros((len(one), 0)))
-        if estimator is None:
-            continue
-        sure = [one[one.scores >= bbox_thr] for one in found]
-        own = [_cut(truth.boxes[rows[i]], truth.images[i].size) for i in batch]
-        asked = [np.concatenate([a, b.boxes]) for a, b in zip(own, sure, strict=True)]
-        for i, a, b, poses in zip(batch, own, sure, estimator.estimate(images, asked), strict=True):
-            arrays, n = (poses.keypoints, poses.scores, poses.areas), len(a)
-            on_labels.add(i, a, np.ones(n), *(part[:n] for part in arrays))
-            on_boxes.add(i, b.boxes, b.scores, *(part[n:] for part in arrays))
-    labeled = np.full(len(truth), -1, dtype=np.int64)
-    if estimator is not None:
-        labeled[np.concatenate([np.zeros(0, dtype=np.int64), *rows])] = np.arange(counted.sum())
-    return PairPredictions(boxes.joined(), on_labels.estimated(labeled), on_boxes.estimated(), labels)
+        for each in gathered:
+            each.add(batch, images, every)
+    return [each.said(labels) for each in gathered]
 
 
-def pose_scores(truth: Dataset, poses: BoxPoses) -> PoseScores:
-    """Return OKS, PCK and NME of estimated poses."""
+def pose_scores(truth: Dataset, poses: BoxPoses, oks: OksScores | None = None) -> PoseScores:
+    """Return OKS, PCK and NME of estimated poses.
+
+    Args:
+        truth: the labels.
+        poses: the poses.
+        oks: for labels of several categories, the mean of their OKS metrics.
+    """
     counted = has_points(truth)
     labels, own, boxes = truth.keypoints[counted], poses.points[counted], truth.boxes[counted]
-    names = truth.skeleton.names
+    names = truth.categories.names
     return PoseScores(
-        oks=oks_scores(truth, poses.thinned, truth.skeleton.sigmas),
+        oks=oks or oks_scores(truth, poses.thinned, truth.skeleton.sigmas),
         points={subset: keypoint_scores(labels, own, boxes, names, subset) for subset in SUBSETS},
         without_box=int((poses.matched[counted] < 0).sum()),
     )
@@ -236,9 +265,7 @@ class _Poses:
     def joined(self) -> Predictions:
         index, k = np.zeros(0, dtype=np.int64), self.k
         empty = Predictions(index, np.zeros((0, 4)), np.zeros(0), np.zeros((0, k, 2)), np.zeros((0, k)))
-        every = [empty, *self.parts]
-        names = (each.name for each in fields(Predictions))
-        return Predictions(*(np.concatenate([getattr(part, name) for part in every]) for name in names))
+        return Predictions.joined([empty, *self.parts])
 
     def estimated(self, matched: Ints | None = None) -> BoxPoses:
         every, kept = self.joined(), np.concatenate([np.zeros(0, dtype=np.int64), *self.kept])
@@ -247,6 +274,38 @@ class _Poses:
             matched = np.full(len(found), -1, dtype=np.int64)
             matched[found >= 0] = kept[found[found >= 0]]
         return BoxPoses(every, np.concatenate([np.zeros(0), *self.box_scores]), kept, matched)
+
+
+class _Gathered:
+    """What is predicted for a task, batch by batch."""
+
+    def __init__(self, task: Task, bbox_thr: float) -> None:
+        truth, k = task.truth, task.truth.categories.num_keypoints
+        self._task, self._bbox_thr, self._counted = task, bbox_thr, has_points(truth)
+        self._rows = [np.array(each, dtype=np.int64)[self._counted[list(each)]] for each in truth.rows_of_images()]
+        self._boxes, self._on_labels, self._on_boxes = _Poses(truth, 0), _Poses(truth, k), _Poses(truth, k)
+
+    def add(self, batch: range, images: Sequence[Pixels], detected: Sequence[Detections]) -> None:
+        truth, estimator = self._task.truth, self._task.estimator
+        found = [one.select(label=self._task.label, min_score=0.0) for one in detected]
+        for i, one in zip(batch, found, strict=True):
+            self._boxes.add(i, one.boxes, one.scores, np.zeros((len(one), 0, 2)), np.zeros((len(one), 0)))
+        if estimator is None:
+            return
+        sure = [one[one.scores >= self._bbox_thr] for one in found]
+        own = [_cut(truth.boxes[self._rows[i]], truth.images[i].size) for i in batch]
+        asked = [np.concatenate([a, b.boxes]) for a, b in zip(own, sure, strict=True)]
+        for i, a, b, poses in zip(batch, own, sure, estimator.estimate(images, asked), strict=True):
+            arrays, n = (poses.keypoints, poses.scores, poses.areas), len(a)
+            self._on_labels.add(i, a, np.ones(n), *(part[:n] for part in arrays))
+            self._on_boxes.add(i, b.boxes, b.scores, *(part[n:] for part in arrays))
+
+    def said(self, labels: Mapping[int, int]) -> PairPredictions:
+        labeled = np.full(len(self._task.truth), -1, dtype=np.int64)
+        if self._task.estimator is not None:
+            labeled[np.concatenate([np.zeros(0, dtype=np.int64), *self._rows])] = np.arange(self._counted.sum())
+        boxes, on_labels = self._boxes.joined(), self._on_labels.estimated(labeled)
+        return PairPredictions(boxes, on_labels, self._on_boxes.estimated(), labels)
 
 
 def _spread(values: Floats, matched: Ints) -> Floats:

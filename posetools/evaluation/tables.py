@@ -9,10 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
+
+from posetools.evaluation.categories import CategoriesReport
+from posetools.evaluation.confusion import Confusion
 from posetools.evaluation.diagnosis.gains import ERROR_NAMES, Gain
 from posetools.evaluation.metrics import PCK_THRESHOLDS, Subset
 from posetools.evaluation.report import BOXES, POSES, PosePart, Report
 from posetools.evaluation.thresholds import OTHER_NAMES, Separation
+from posetools.runtime.results import BBOX_THR
 
 NOT_AVAILABLE = "n/a"
 # Marks an AP that says nothing about the model; a remark says why.
@@ -20,8 +25,13 @@ DOUBT = "*"
 PCK_NAMES = tuple(f"PCK@{threshold:g}" for threshold in PCK_THRESHOLDS)
 SEEN_SUBSETS: tuple[Subset, ...] = ("visible", "hidden")
 _AP_COLUMNS = ("AP", "AP50", "AP75", "AR")
+_POSE_COLUMNS = ("AP", *PCK_NAMES, "NME")
+# The row of the metrics of all categories.
+ALL = "all"
 # A kind of error with a smaller AP gain and no case is left out.
 _LEAST_GAIN_SHOWN = 0.0005
+# Confusions that are listed if their table is too wide.
+_MOST_CONFUSED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,53 @@ def headline(reports: Sequence[Report]) -> TextTable:
         (f"{part}: {name}", *(each[part][name] for each in parts)) for part, names in parts[0].items() for name in names
     ]
     return TextTable("AP, PCK, NME", ("", *short_names(reports)), tuple(rows))
+
+
+def categories_and_all(report: CategoriesReport) -> Iterator[tuple[str, Report]]:
+    """Yield the name and the report of each category, then those of all."""
+    yield from report.by_category.items()
+    yield ALL, report
+
+
+def boxes_by_category(report: CategoriesReport) -> TextTable:
+    """Return the box metrics of each category and of all."""
+    rows = [
+        (name, f"{len(own.truth):,}", *(_parts(own)[BOXES][measure] for measure in _AP_COLUMNS))
+        for name, own in categories_and_all(report)
+    ]
+    return TextTable("boxes of each category", ("category", "objects", *_AP_COLUMNS), tuple(rows))
+
+
+def poses_by_category(report: CategoriesReport) -> TextTable:
+    """Return the metrics of poses of each category with keypoints and of all: a value for each kind of boxes."""
+    rows = []
+    for name, own in categories_and_all(report):
+        parts = [_parts(own)[f"{POSES}, {boxes_are}"] for boxes_are in own.sides]
+        if parts:
+            rows.append((name, *("/".join(part[measure] for part in parts) for measure in _POSE_COLUMNS)))
+    title = f"poses of each category: {' / '.join(report.sides)}"
+    return TextTable(title, ("category", *_POSE_COLUMNS), tuple(rows))
+
+
+def confusions(found: Confusion, width: int | None = None) -> TextTable:
+    """Return the labeled categories by the detected ones; if that is wider, the most frequent confusions.
+
+    Args:
+        found: the counts.
+        width: characters; None: any number.
+    """
+    columns = ("labeled \\ detected", *found.columns)
+    rows = [(name, *map(str, counts)) for name, counts in zip(found.rows, found.counts.tolist(), strict=True)]
+    title = f"categories of boxes from score {BBOX_THR:g}"
+    if width is None or sum(1 + max(map(len, cells)) for cells in zip(columns, *rows, strict=True)) <= width:
+        # No object is neither labeled nor detected.
+        last = (*rows[-1][:-1], "")
+        return TextTable(title, columns, (*rows[:-1], last))
+    wrong = found.counts * (1 - np.eye(len(found.counts), dtype=np.int64))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSED]
+    pairs = [divmod(at, len(wrong)) for at in order.tolist() if wrong.flat[at]]
+    listed = [(found.rows[row], found.columns[column], str(wrong[row, column])) for row, column in pairs]
+    return TextTable(f"{title}: most frequent confusions", ("labeled", "detected", "count"), tuple(listed))
 
 
 def flip_tests(reports: Sequence[Report]) -> tuple[TextTable, ...]:

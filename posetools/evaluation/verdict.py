@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from posetools.core.verdict import Level, Verdict
+from posetools.evaluation.categories import CategoriesReport
 from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.diagnosis.match import POINT_KINDS, Role, match_objects
 from posetools.evaluation.report import Report
@@ -58,6 +59,16 @@ def evaluation_verdict(reports: Sequence[Report]) -> Verdict:
     if aps[first] - aps[second] < _EQUAL:
         return Verdict("warning", f"no pair is better: {names[first]} has {against}")
     return Verdict(verdicts[first].level, f"the better pair is {names[first]}: {against}; {verdicts[first].sentence}")
+
+
+def verdicts_by_category(reports: Sequence[Report]) -> Mapping[str, Verdict]:
+    """Return the verdict on each category with keypoints, by its name; nothing for reports of one category."""
+    several = [report for report in reports if isinstance(report, CategoriesReport)]
+    return {
+        name: evaluation_verdict([report.by_category[name] for report in several])
+        for name, first in (several[0].by_category.items() if several else ())
+        if first.sides
+    }
 
 
 def pair_verdict(counts: PairCounts) -> Verdict:

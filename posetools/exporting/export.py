@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton
+from posetools.core.stages import models_of
 from posetools.errors import InputError, RequestError
 from posetools.evaluation.metrics import box_scores
-from posetools.evaluation.scoring import collect, pose_scores
+from posetools.evaluation.scoring import PairPredictions, Task, collect_each, pose_scores
 from posetools.exporting.material import ExportMaterial, Shot, gather
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
 from posetools.exporting.parity import Parity, compare
@@ -29,16 +31,25 @@ from posetools.mm.configs import data_root_of
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.stack import require_train
 from posetools.pairs.find import ModelFiles, Pair, check_split, recorded_metrics
-from posetools.pairs.open import PipelineOptions, open_models
+from posetools.pairs.open import OpenPair, PipelineOptions, open_models
 from posetools.pairs.pipeline import PosePipeline
 from posetools.progress import Progress, silent
 from posetools.runtime.bundle import write_bundle
-from posetools.runtime.manifest import SAMPLES, Manifest, Precision, Sample, Thresholds
+from posetools.runtime.manifest import (
+    SAMPLES,
+    AnyManifest,
+    CategoriesManifest,
+    CategoriesSample,
+    Manifest,
+    Precision,
+    Sample,
+    Thresholds,
+)
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator, crops_of
-from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, label_of
+from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, PoseResult, label_of
 from posetools.runtime.session import Singles
 
-DET_FILE, POSE_FILE = "det.onnx", "pose.onnx"
+DET_FILE = "det.onnx"
 
 # Number of images for the comparison, for int8 calibration, and to choose samples from.
 _COMPARED = 8
@@ -92,7 +103,7 @@ class PrecisionCosts:
 
     Attributes:
         precision: of the networks.
-        sizes: bytes of the two files.
+        sizes: bytes of the files: the detector, and all pose estimators together.
         milliseconds: median per image, on this machine.
         metrics: on the labeled split, by the evaluation's names; empty without a split.
     """
@@ -117,7 +128,7 @@ class ExportResult:
     """
 
     out: Path
-    manifest: Manifest
+    manifest: AnyManifest
     material: str
     parity: Parity
     measured: tuple[PrecisionCosts, ...]
@@ -141,29 +152,30 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
     if request.data is not None:
         check_split(request.data, request.split)
     pair = open_models(request.pair, options, what="posetools export")
-    detector, estimator, skeleton = pair.detector, pair.estimator, pair.skeleton
-    check_heads(detector, estimator)
-    label = label_of(detector.classes, skeleton, pair.source)
-    material = gather(request.images, request.data, _known_data(request, detector), request.split, skeleton)
+    detector, categories = pair.detector, pair.categories
+    for estimator in pair.estimators:
+        check_heads(detector, estimator)
+    for skeleton in categories.skeletons:
+        label_of(detector.classes, skeleton, pair.source)
+    material = gather(request.images, request.data, _known_data(request, detector), request.split, categories)
     if request.precision == "int8" and (material.truth is None or not len(material.truth)):
         raise RequestError(
             "--int8 requires a labeled data set, for calibration and to measure the loss",
             hint="add --data DIR, or use --half instead",
         )
     with only_one(request.out):
-        files = {
-            DET_FILE: export_det(detector, input_size_of(detector)),
-            POSE_FILE: export_pose(estimator, input_size_of(estimator)),
-        }
-        networks = [plain := _opened("float32", files, detector, estimator)]
-        parity = compare(detector, estimator, (plain.detector, plain.estimator), _seen(material, progress))
+        files = {DET_FILE: export_det(detector, input_size_of(detector))}
+        for name, estimator in zip(_pose_files(categories), pair.estimators, strict=True):
+            files[name] = export_pose(estimator, input_size_of(estimator))
+        networks = [plain := _opened("float32", files, pair)]
+        parity = compare(detector, pair.estimators, (plain.detector, plain.estimators), _seen(material, progress))
         parity.check()
         if request.precision != "float32":
             smaller = _reduced(request.precision, plain, material)
-            networks.append(_opened(request.precision, smaller, detector, estimator))
+            networks.append(_opened(request.precision, smaller, pair))
         truth = material.truth if request.data or request.precision != "float32" else None
-        measured = tuple(_measure(each, label, material, truth, progress) for each in networks)
-        manifest, images = _described(request, networks[-1], measured[-1], skeleton, label, material)
+        measured = tuple(_measure(each, material, truth, progress) for each in networks)
+        manifest, images = _described(request, networks[-1], measured[-1], material)
         write_bundle(request.out, manifest, {**networks[-1].files, **images})
         return ExportResult(request.out, manifest, material.source, parity, measured, pair.doubts)
 
@@ -186,25 +198,41 @@ def _known_data(request: ExportRequest, detector: Detector) -> Path | None:
         return None
 
 
+def _pose_files(categories: Categories) -> tuple[str, ...]:
+    """Return the names of the pose estimators' files in the bundle: ``pose.onnx``, or one for each skeleton."""
+    return tuple(f"{model}.onnx" for model in models_of(tuple(categories.posed))[1:])
+
+
 @dataclass(frozen=True, slots=True)
 class _Networks:
-    """The two networks of one precision, and their files."""
+    """The networks of one precision, and their files."""
 
     precision: Precision
     files: Mapping[str, bytes]
+    categories: Categories
     detector: OnnxDetector
-    estimator: OnnxEstimator
+    estimators: tuple[OnnxEstimator, ...]
+
+    @property
+    def models(self) -> Iterator[tuple[Skeleton, int, OnnxEstimator | None]]:
+        """The skeleton of each category, its index in the detector's classes, and its pose estimator."""
+        groups = zip(self.categories.posed.values(), self.estimators, strict=True)
+        own = {number: estimator for group, estimator in groups for number in group}
+        for number, skeleton in self.categories.items():
+            yield skeleton, self.detector.classes.index(skeleton.category.name), own.get(number)
 
 
-def _opened(
-    precision: Precision, files: Mapping[str, bytes], detector: Detector, estimator: PoseEstimator
-) -> _Networks:
-    det, pose = files[DET_FILE], files[POSE_FILE]
+def _opened(precision: Precision, files: Mapping[str, bytes], pair: OpenPair[Detector, PoseEstimator]) -> _Networks:
+    det, names = files[DET_FILE], _pose_files(pair.categories)
     return _Networks(
         precision,
         files,
-        OnnxDetector(det, det_network(detector, det, DET_FILE)),
-        OnnxEstimator(pose, pose_network(estimator, pose, POSE_FILE)),
+        pair.categories,
+        OnnxDetector(det, det_network(pair.detector, det, DET_FILE)),
+        tuple(
+            OnnxEstimator(files[name], pose_network(estimator, files[name], name))
+            for name, estimator in zip(names, pair.estimators, strict=True)
+        ),
     )
 
 
@@ -222,10 +250,10 @@ def _reduced(precision: Precision, networks: _Networks, material: ExportMaterial
         return {name: to_half(content) for name, content in networks.files.items()}
     shots = material.spread(_CALIBRATED)
     images = (networks.detector.preprocess([shot.read()])[0] for shot in shots)
-    return {
-        DET_FILE: to_int8(networks.files[DET_FILE], images),
-        POSE_FILE: to_int8(networks.files[POSE_FILE], _crops(shots, networks.detector, networks.estimator)),
-    }
+    smaller = {DET_FILE: to_int8(networks.files[DET_FILE], images)}
+    for name, estimator in zip(_pose_files(networks.categories), networks.estimators, strict=True):
+        smaller[name] = to_int8(networks.files[name], _crops(shots, networks.detector, estimator))
+    return smaller
 
 
 def _crops(shots: tuple[Shot, ...], detector: OnnxDetector, estimator: OnnxEstimator) -> Iterator[Singles]:
@@ -237,35 +265,54 @@ def _crops(shots: tuple[Shot, ...], detector: OnnxDetector, estimator: OnnxEstim
 
 
 def _measure(
-    networks: _Networks, label: int, material: ExportMaterial, truth: Dataset | None, progress: Progress
+    networks: _Networks, material: ExportMaterial, truth: Dataset | None, progress: Progress
 ) -> PrecisionCosts:
-    precision, sizes = networks.precision, (len(networks.files[DET_FILE]), len(networks.files[POSE_FILE]))
-    milliseconds = _milliseconds(networks, label, material)
+    det, *poses = map(len, networks.files.values())
+    precision, sizes, milliseconds = networks.precision, (det, sum(poses)), _milliseconds(networks, material)
     if truth is None:
         return PrecisionCosts(precision, sizes, milliseconds)
-    scores = _scores(networks, label, truth, lambda what, *rest: progress(f"{what} {precision}", *rest))
+    scores = _scores(networks, truth, lambda what, *rest: progress(f"{what} {precision}", *rest))
     return PrecisionCosts(precision, sizes, milliseconds, scores)
 
 
-def _milliseconds(networks: _Networks, label: int, material: ExportMaterial) -> float:
+def _milliseconds(networks: _Networks, material: ExportMaterial) -> float:
     """Return the median time per image, from pixels to keypoints, for boxes above the default threshold."""
     times = []
     first = material.shots[0].read()
     images = [first, *(shot.read() for shot in material.spread(_COMPARED))]
     for image in images:
         start = time.perf_counter()
-        found = networks.detector([image])[0].select(label=label, min_score=BBOX_THR)
-        networks.estimator.estimate([image], [found.boxes])
+        found = networks.detector([image])[0]
+        for _, label, estimator in networks.models:
+            if estimator is not None:
+                estimator.estimate([image], [found.select(label=label, min_score=BBOX_THR).boxes])
         times.append(time.perf_counter() - start)
     # The first run of a network allocates its memory.
     return 1000 * statistics.median(times[1:])
 
 
-def _scores(networks: _Networks, label: int, truth: Dataset, progress: Progress) -> dict[str, float | None]:
-    """Return the metrics of ``posetools eval`` that a bundle stores, by their paths in its JSON."""
-    said = collect(truth, detector=networks.detector, estimator=networks.estimator, label=label, progress=progress)
+def _scores(networks: _Networks, truth: Dataset, progress: Progress) -> dict[str, float | None]:
+    """Return the metrics of ``posetools eval`` that a bundle stores, by their paths in its JSON.
+
+    With several categories each has its own, after its name: ``cone/bbox/AP``.
+    """
+    models = tuple(networks.models)
+    parts = [truth.of_categories(Categories((skeleton,))) for skeleton, _, _ in models]
+    tasks = [Task(part, label, estimator) for part, (_, label, estimator) in zip(parts, models, strict=True)]
+    found = collect_each(tasks, networks.detector, progress=progress)
+    numbers: dict[str, float | None] = {}
+    for task, said in zip(tasks, found, strict=True):
+        prefix = f"{task.truth.skeleton.category.name}/" if len(tasks) > 1 else ""
+        numbers |= {f"{prefix}{name}": value for name, value in _scores_of(task, said).items()}
+    return numbers
+
+
+def _scores_of(task: Task, said: PairPredictions) -> dict[str, float | None]:
+    truth = task.truth
     boxes = box_scores(truth, said.boxes).as_dict()
     numbers: dict[str, float | None] = {f"bbox/{name}": value for name, value in _all_sizes(boxes).items()}
+    if task.estimator is None:
+        return numbers
     for side, poses in (("labelled_boxes", said.on_labels), ("detected_boxes", said.on_boxes)):
         scores = pose_scores(truth, poses)
         numbers |= {f"{side}/OKS/{name}": value for name, value in _all_sizes(scores.oks.as_dict()).items()}
@@ -283,25 +330,29 @@ def _described(
     request: ExportRequest,
     networks: _Networks,
     measured: PrecisionCosts,
-    skeleton: Skeleton,
-    label: int,
     material: ExportMaterial,
-) -> tuple[Manifest, dict[str, bytes]]:
+) -> tuple[AnyManifest, dict[str, bytes]]:
     thresholds = Thresholds(bbox_thr=request.bbox_thr, nms_thr=request.nms_thr, kpt_thr=request.kpt_thr)
-    pipeline = PosePipeline(networks.detector, networks.estimator, skeleton, label=label, **thresholds.model_dump())
+    categories, det, poses = networks.categories, request.pair.det, request.pair.poses
+    # With several categories the pipeline finds their classes by name.
+    label = next(label for _, label, _ in networks.models)
+    models = networks.detector, networks.estimators, categories
+    pipeline = PosePipeline(*models, label=label, **thresholds.model_dump())
     samples, images = _samples(pipeline, material, request.samples)
-    metrics = {**_of_training(request.pair.det), **_of_training(request.pair.pose), **measured.metrics}
-    manifest = Manifest(
-        made_by=_made_by(),
-        precision=request.precision,
-        skeleton=skeleton,
-        det=networks.detector.network,
-        pose=networks.estimator.network,
-        thresholds=thresholds,
-        metrics=metrics,
-        samples=samples,
-    )
-    return manifest, images
+    common = {"made_by": _made_by(), "precision": request.precision, "det": networks.detector.network}
+    common |= {"thresholds": thresholds, "samples": samples}
+    if len(categories) == 1:
+        metrics = {**_of_training(det), **_of_training(poses[0]), **measured.metrics}
+        own = {"skeleton": categories.only, "pose": networks.estimators[0].network, "metrics": metrics}
+        return Manifest.model_validate({**common, **own}), images
+    served = zip(networks.estimators, categories.posed.values(), poses, strict=True)
+    entries = [
+        {**one.network.model_dump(), "categories": tuple(group.ids), "metrics": _of_training(model)}
+        for one, group, model in served
+    ]
+    metrics = {**_of_training(det), **measured.metrics}
+    own = {"skeletons": categories.skeletons, "poses": entries, "metrics": metrics}
+    return CategoriesManifest.model_validate({**common, **own}), images
 
 
 def _samples(
@@ -322,10 +373,23 @@ def _samples(
     for number, (_, image, result) in enumerate(chosen, start=1):
         name = f"{SAMPLES}/{number}.png"
         files[name] = cv2.imencode(".png", image)[1].tobytes()
-        keys = ("boxes", "scores", "keypoints", "keypoint_scores")
-        rounded = {key: np.round(getattr(result, key), _METRIC_DECIMALS).tolist() for key in keys}
-        samples.append(Sample.model_validate({"file": name, **rounded}))
+        samples.append(_sample(name, result))
     return tuple(samples), files
+
+
+def _sample(name: str, result: PoseResult) -> Sample:
+    """Return a result as the expected output for a file, with each object's own keypoints."""
+    columns = [result.categories.columns[number] for number in result.category_ids.tolist()]
+    own: dict[str, Iterable[Floats]] = {
+        "boxes": result.boxes,
+        "scores": result.scores,
+        "keypoints": [points[at] for points, at in zip(result.keypoints, columns, strict=True)],
+        "keypoint_scores": [scores[at] for scores, at in zip(result.keypoint_scores, columns, strict=True)],
+    }
+    rounded = {key: [np.round(each, _METRIC_DECIMALS).tolist() for each in values] for key, values in own.items()}
+    if len(result.categories) == 1:
+        return Sample.model_validate({"file": name, **rounded})
+    return CategoriesSample.model_validate({"file": name, **rounded, "categories": result.category_names})
 
 
 def _small(image: Pixels) -> Pixels:

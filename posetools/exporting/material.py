@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
 from posetools.core.folder import ann_file
 from posetools.core.geometry import Floats
-from posetools.core.skeleton import DEFAULT, Skeleton, load_skeleton
+from posetools.core.skeleton import DEFAULT, load_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.evaluation.scoring import read_truth
 from posetools.imaging.frames import open_sources, read_image
@@ -67,7 +68,7 @@ class ExportMaterial:
 
 
 def gather(
-    images: Sequence[str], data: Path | None, known_data: Path | None, split: str, skeleton: Skeleton
+    images: Sequence[str], data: Path | None, known_data: Path | None, split: str, categories: Categories
 ) -> ExportMaterial:
     """Return the images to work with.
 
@@ -76,7 +77,7 @@ def gather(
         data: the user's data set; it must exist.
         known_data: the config's data set, used if it exists.
         split: of the data set.
-        skeleton: the pair's.
+        categories: the pair's.
 
     Raises:
         RequestError: a given path does not exist, or has no image.
@@ -84,7 +85,7 @@ def gather(
     """
     there = known_data is not None and ann_file(known_data, split).is_file()
     chosen = data or (known_data if there else None)
-    truth = read_truth(chosen, split, skeleton) if chosen else None
+    truth = read_truth(chosen, split, categories) if chosen else None
     if images:
         return ExportMaterial("the images given", tuple(_named(images)), truth)
     if chosen and truth and truth.images:

@@ -123,24 +123,24 @@ class Parity:
 
 def compare(
     detector: Detector,
-    estimator: PoseEstimator,
-    exported: tuple[OnnxDetector, OnnxEstimator],
+    estimators: Sequence[PoseEstimator],
+    exported: tuple[OnnxDetector, Sequence[OnnxEstimator]],
     images: Iterable[tuple[str, Pixels, Floats]],
 ) -> Parity:
     """Return how much the two sides differ.
 
     Args:
         detector: PyTorch's.
-        estimator: PyTorch's.
-        exported: the exported networks of the two.
+        estimators: PyTorch's.
+        exported: the exported networks of all, in the same order.
         images: name, pixels and (N, 4) object boxes of each image; no boxes means unknown.
     """
     import torch
 
     parity = Parity()
-    onnx_detector, onnx_estimator = exported
+    onnx_detector, onnx_estimators = exported
     network = onnx_detector.network
-    det, pose = det_module(detector, network.input_size), pose_module(estimator)
+    det, modules = det_module(detector, network.input_size), [pose_module(one) for one in estimators]
     with torch.no_grad(), _single_precision():
         for name, image, labeled in images:
             parity.images += 1
@@ -154,11 +154,12 @@ def compare(
             else:
                 parity.turned += 1
             boxes = _crops(labeled, ours, image)
-            with _fed(estimator) as inputs:
-                poses = estimator.estimate([image], [boxes])[0]
-            raw = [part.cpu().numpy() for part in pose(inputs[0])]
-            tied = _compare_simcc(parity, name, raw, onnx_estimator, inputs[0])
-            _compare_keypoints(parity, name, poses, onnx_estimator.estimate([image], [boxes])[0], tied)
+            for estimator, pose, onnx_estimator in zip(estimators, modules, onnx_estimators, strict=True):
+                with _fed(estimator) as inputs:
+                    poses = estimator.estimate([image], [boxes])[0]
+                raw = [part.cpu().numpy() for part in pose(inputs[0])]
+                tied = _compare_simcc(parity, name, raw, onnx_estimator, inputs[0])
+                _compare_keypoints(parity, name, poses, onnx_estimator.estimate([image], [boxes])[0], tied)
     return parity
 
 

@@ -34,7 +34,7 @@ def settled(categories: Categories, options: ReadOptions) -> ReadOptions:
     for label, name in options.names.items():
         if name not in known:
             rule = f"label=NAME with a name of skeleton {categories.name}"
-            raise RequestError(must_be("--map", rule, f"{label}={name}"), _suggest(name, known))
+            raise RequestError(must_be("--map", rule, f"{label}={name}"), suggestion(name, known))
     for root in options.image_roots:
         if not root.is_dir():
             raise RequestError(must_be("--image-root", "an existing folder", str(root)))
@@ -104,7 +104,8 @@ def _bare(label: str, known: Collection[str]) -> str:
     return "-".join(words[len(first) :] if first and words[: len(first)] == first != words else words)
 
 
-def _suggest(name: str, known: Collection[str]) -> str:
+def suggestion(name: str, known: Collection[str]) -> str:
+    """Return the hint for an unknown name: the known name that it misspells, or all of them."""
     near = near_name(name, known)
     return f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
 

@@ -106,6 +106,8 @@ def data_root_of(config: Any) -> Path:
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         loader = config.get(name)
         root: str | None = inner_dataset(loader).get("data_root") if loader else None
+        # The annotations of one skeleton of several are not in the data set's folder.
+        root = root or (config.get("annotations") and config.get("data_root"))
         if root:
             return Path(root)
     raise InputError(config.filename, "train_dataloader.dataset.data_root", "must be there")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from posetools.core.stages import MODEL_NAMES
+from posetools.core.stages import MODEL_NAMES, Stage
 from posetools.errors import InputError, as_message
 from posetools.files.disk import read_json
 from posetools.mm.evaluations import EVALUATIONS, Evaluations
@@ -48,27 +48,34 @@ def doubt_of_checkpoint(checkpoint: Path | str) -> str:
     return _zero(str(checkpoint), measured)
 
 
-def doubts_of_pair(det: Path | str, pose: Path | str) -> tuple[str, ...]:
-    """Return the warnings for two checkpoints."""
-    return tuple(text for text in map(doubt_of_checkpoint, (det, pose)) if text)
+def doubts_of_pair(*checkpoints: Path | str) -> tuple[str, ...]:
+    """Return the warnings for the checkpoints of a pair."""
+    return tuple(text for text in map(doubt_of_checkpoint, checkpoints) if text)
 
 
-def doubts_of_bundle(bundle: Path, metrics: Mapping[str, float | None]) -> tuple[str, ...]:
+def doubts_of_bundle(
+    bundle: Path,
+    metrics: Mapping[str, float | None],
+    estimators: Mapping[str, Mapping[str, float | None]] | None = None,
+) -> tuple[str, ...]:
     """Return the warnings for a bundle with a model whose AP was 0 or was never measured.
 
     Args:
         bundle: the file.
-        metrics: the pair's metrics in its manifest.
+        metrics: the pair's metrics in its manifest; of several pose estimators, those of the detector.
+        estimators: the metrics of each pose estimator, by what it estimates; None: there is one.
     """
     found = []
-    for stage, names in _AP_NAMES.items():
-        values = [value for name in names if (value := metrics.get(name)) is not None]
+    models: list[tuple[Stage, str, Mapping[str, float | None]]] = [("det", MODEL_NAMES["det"], metrics)]
+    models += [("pose", MODEL_NAMES["pose"] + name, own) for name, own in (estimators or {"": metrics}).items()]
+    for stage, model, known in models:
+        values = [value for name in _AP_NAMES[stage] if (value := known.get(name)) is not None]
         # A manifest may have metrics with unknown names.
-        measured = values or any(name.startswith(_BOXES) == (stage == "det") for name in metrics)
+        measured = values or any(name.startswith(_BOXES) == (stage == "det") for name in known)
         if not measured or (values and values[0] < _SHOWN_AS_ZERO):
             what = f"had AP {values[0]:.3f}" if values else "was never measured"
             hint = f"measure it with `posetools eval --bundle {bundle} --data DIR`"
-            found.append(as_message(f"{bundle}: its {MODEL_NAMES[stage]} {what} when it was exported", hint=hint))
+            found.append(as_message(f"{bundle}: its {model} {what} when it was exported", hint=hint))
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ URL. Only URLs are downloaded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from posetools.core.categories import Categories, parse_categories, read_categories
 from posetools.core.folder import splits_of
-from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, parse_skeleton, read_skeleton
-from posetools.core.stages import Stage
+from posetools.core.skeleton import BUILT_IN, load_skeleton
+from posetools.core.stages import Stage, models_of
 from posetools.errors import InputError, RequestError, from_validation
 from posetools.files.disk import read_json, read_text
 from posetools.mm.configs import SCOPES, config_of_run, load_config, scope_in
@@ -26,7 +28,7 @@ from posetools.mm.run_log import METRICS, parse_best
 from posetools.mm.stack import prepare, require_train
 
 if TYPE_CHECKING:
-    from posetools.mm.inference import PoseEstimator
+    from posetools.mm.inference import Detector, PoseEstimator
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +150,15 @@ def zoo_config(stage: Stage, name: str) -> Path:
 
 
 def pair_of_run(run: Path) -> Pair:
-    """Return the newest best models in a folder with one detector's run and one pose estimator's.
+    """Return the newest best models in a folder with one detector's run, and a pose estimator's for each skeleton.
 
-    The two runs are the folders in ``run`` with a config and a checkpoint, under any name. It uses the best checkpoint
-    of each, or the last if the run was never evaluated.
+    The runs are the folders in ``run`` with a config and a checkpoint, under any name. It uses the best checkpoint of
+    each, or the last if the run was never evaluated. A detector of several skeletons has them in its skeleton.yaml, and
+    each pose estimator its own.
 
     Raises:
         RequestError: ``run`` is not such a folder; the message says what is missing or ambiguous.
+        InputError: a skeleton.yaml cannot be read.
     """
     if not run.is_dir():
         raise RequestError(f"{run}: must be a folder with the runs of a detector and a pose estimator, got no folder")
@@ -168,17 +172,40 @@ def pair_of_run(run: Path) -> Pair:
         for stage in found:
             if scope == SCOPES[stage]:
                 found[stage].append(ModelFiles(config, checkpoint))
-    for stage, models in found.items():
-        if len(models) != 1:
-            listed = ", ".join(str(model.work_dir) for model in models) or "none"
-            raise RequestError(
-                f"{run}: must have one folder with a {stage} run, got {listed}",
-                hint=(
-                    "use a folder of `posetools train --stage all`, or name two models as in",
-                    "`posetools predict --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT`",
-                ),
-            )
-    return Pair(found["det"][0], tuple(found["pose"]))
+    det = _only(run, "det run", found["det"])
+    categories = _categories_beside(det)
+    if categories is None or len(categories) == 1:
+        return Pair(det, (_only(run, "pose run", found["pose"]),))
+    own = [(each, _categories_beside(each)) for each in found["pose"]]
+    poses = []
+    for name, group in zip(models_of(tuple(categories.posed))[1:], categories.posed.values(), strict=True):
+        serving = [each for each, served in own if served and _serves(served, group)]
+        poses.append(_only(run, f"{name} run of {', '.join(group.ids)}", serving))
+    return Pair(det, tuple(poses))
+
+
+def _only(run: Path, what: str, models: Sequence[ModelFiles]) -> ModelFiles:
+    if len(models) == 1:
+        return models[0]
+    listed = ", ".join(str(model.work_dir) for model in models) or "none"
+    raise RequestError(
+        f"{run}: must have one folder with a {what}, got {listed}",
+        hint=(
+            "use a folder of `posetools train --stage all`, or name two models as in",
+            "`posetools predict --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT`",
+        ),
+    )
+
+
+def _categories_beside(model: ModelFiles) -> Categories | None:
+    """Return the categories in the skeleton.yaml next to a checkpoint, or None without one."""
+    folder = model.work_dir
+    return read_categories(folder / SKELETON) if folder is not None and (folder / SKELETON).is_file() else None
+
+
+def _serves(own: Categories, group: Categories) -> bool:
+    """Return whether a pose estimator of some categories is for the categories of a skeleton."""
+    return own.ids.keys() == group.ids.keys() and own.names == group.names
 
 
 def _scope_of(config: Path) -> str | None:
@@ -215,31 +242,47 @@ def recorded_metrics(checkpoint: Path) -> dict[str, float | None] | None:
     return None
 
 
-def skeleton_of_pair(pair: Pair, estimator: PoseEstimator, classes: tuple[str, ...]) -> Skeleton:
-    """Return the skeleton that a pose estimator was trained with.
+def categories_of_pair(pair: Pair, detector: Detector, estimators: Sequence[PoseEstimator]) -> Categories:
+    """Return the categories that a pair was trained with.
 
-    It is the ``skeleton.yaml`` that ``posetools train`` writes next to the checkpoint, the one in a checkpoint of
-    ``posetools publish``, a built-in with the same names, or else built from MMPose's meta.
+    Those of a model are in the ``skeleton.yaml`` that ``posetools train`` writes next to its checkpoint, or in a
+    checkpoint of ``posetools publish``. The detector's count if the pair has all of their pose estimators; else the
+    pose estimator's, which may also be a built-in with the same names, or built from MMPose's meta.
 
     Args:
         pair: the models' files.
-        estimator: the model.
-        classes: of the detector; the first names the category if nothing else does.
+        detector: its first class names the category if nothing else does.
+        estimators: the pair's pose estimators.
 
     Raises:
         InputError: the stored skeleton is invalid.
     """
-    source, meta, folder = pair.pose.checkpoint, estimator.meta, pair.pose.work_dir
-    if folder is not None and (folder / SKELETON).is_file():
-        return read_skeleton(folder / SKELETON)
-    published = estimator.checkpoint_meta.get("skeleton")
+    own = [_categories_of(model, each, detector.classes) for model, each in zip(pair.poses, estimators, strict=True)]
+    stored = _stored(pair.det, detector)
+    groups = list(stored.posed.values()) if stored is not None and len(stored) > 1 else []
+    if stored is not None and len(groups) == len(own) and all(map(_serves, own, groups)):
+        return stored
+    (only,) = own
+    return only
+
+
+def _stored(model: ModelFiles, opened: Detector | PoseEstimator) -> Categories | None:
+    """Return the categories next to a checkpoint or, if it was published, in it; None without any."""
+    beside, published = _categories_beside(model), opened.checkpoint_meta.get("skeleton")
+    return beside or (parse_categories(model.checkpoint, published) if isinstance(published, str) else None)
+
+
+def _categories_of(model: ModelFiles, estimator: PoseEstimator, classes: tuple[str, ...]) -> Categories:
+    """Return the categories of one pose estimator."""
+    source, meta = model.checkpoint, estimator.meta
+    stored = _stored(model, estimator)
+    if stored is not None:
+        return stored
     try:
-        if isinstance(published, str):
-            return parse_skeleton(source, published)
         for built_in in map(load_skeleton, BUILT_IN):
             if built_in.names == names_of(meta):
-                return built_in
-        return skeleton_of_metainfo(meta, classes[0] if classes else "object")
+                return Categories.of(built_in)
+        return Categories.of(skeleton_of_metainfo(meta, classes[0] if classes else "object"))
     except ValidationError as exc:
         raise from_validation(source, exc) from exc
     except (KeyError, IndexError, TypeError, ValueError) as exc:

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
-from posetools.core.categories import Categories
-from posetools.core.skeleton import Skeleton, load_skeleton
+from posetools.core.categories import Categories, load_categories
+from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError
 from posetools.mm.device import AUTO, check_device, resolve_device
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.stack import prepare, require_train
 from posetools.pairs.doubts import doubts_of_bundle, doubts_of_pair
-from posetools.pairs.find import Pair, named_pair, pair_of_run, skeleton_of_pair
+from posetools.pairs.find import Pair, categories_of_pair, named_pair, pair_of_run
 from posetools.runtime.bundle import Bundle
-from posetools.runtime.manifest import Thresholds
-from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, AnyDetector, AnyEstimator
+from posetools.runtime.manifest import AnyManifest, Manifest, Thresholds
+from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, AnyDetector, AnyEstimator, label_of
 
 DetectorT = TypeVar("DetectorT", bound=AnyDetector, covariant=True)
 EstimatorT = TypeVar("EstimatorT", bound=AnyEstimator, covariant=True)
@@ -37,7 +37,8 @@ class PipelineOptions:
         bbox_thr: boxes must have a higher score.
         nms_thr: a box is dropped if it overlaps one with a higher score by more than this IoU.
         kpt_thr: keypoints with a lower score are not drawn.
-        det_cat_id: index of the class in the detector's ``classes``; None: the skeleton's category.
+        det_cat_id: index or name of the class in the detector's ``classes``, of several categories the only one to
+            detect; None: all categories, by their names.
         skeleton: a built-in name or a YAML file; None: the one the pose estimator was trained with.
         heatmaps: keep the heatmaps.
         flip_test: average with the output for the mirrored crop, at twice the time.
@@ -48,7 +49,7 @@ class PipelineOptions:
     bbox_thr: float | None = None
     nms_thr: float | None = None
     kpt_thr: float | None = None
-    det_cat_id: int | None = None
+    det_cat_id: int | str | None = None
     skeleton: str | Path | None = None
     heatmaps: bool = False
     flip_test: bool = False
@@ -63,7 +64,7 @@ class PipelineOptions:
         """
         check_device(self.device)
         if self.skeleton is not None:
-            load_skeleton(self.skeleton)
+            load_categories(self.skeleton)
 
     def thresholds(self, own: Thresholds) -> Thresholds:
         """Return the thresholds: the user's, or else the pair's."""
@@ -171,24 +172,33 @@ def open_models(
     prepare(what)
     device, thresholds = resolve_device(options.device), options.thresholds(_DEFAULTS)
     score_thr = thresholds.bbox_thr if fast else 0.0
-    det, pose = pair.det, pair.pose
+    det = pair.det
     detector = Detector(det.config, det.checkpoint, device, amp=options.amp, fast=fast, score_thr=score_thr)
-    estimator = PoseEstimator(
-        pose.config, pose.checkpoint, device, amp=options.amp, fast=fast, flip_test=options.flip_test
+    estimators = tuple(
+        PoseEstimator(pose.config, pose.checkpoint, device, amp=options.amp, fast=fast, flip_test=options.flip_test)
+        for pose in pair.poses
     )
-    if options.skeleton is None:
-        skeleton = skeleton_of_pair(pair, estimator, detector.classes)
-    else:
-        skeleton = load_skeleton(options.skeleton)
-    return OpenPair(
-        detector,
-        (estimator,),
-        Categories.of(skeleton),
-        thresholds,
-        det.config,
-        (str(det.checkpoint), str(pose.checkpoint)),
-        doubts_of_pair(det.checkpoint, pose.checkpoint),
+    stored = categories_of_pair(pair, detector, estimators) if options.skeleton is None else None
+    checkpoints = [model.checkpoint for model in (det, *pair.poses)]
+    return _checked(
+        OpenPair(
+            detector,
+            estimators,
+            stored or load_categories(options.skeleton or ""),
+            thresholds,
+            det.config,
+            tuple(map(str, checkpoints)),
+            doubts_of_pair(*checkpoints),
+        )
     )
+
+
+def _checked(pair: OpenPair[DetectorT, EstimatorT]) -> OpenPair[DetectorT, EstimatorT]:
+    """Refuse a pair of several categories whose detector lacks one."""
+    if len(pair.categories) > 1:
+        for skeleton in pair.categories.skeletons:
+            label_of(pair.detector.classes, skeleton, pair.source)
+    return pair
 
 
 def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPair[AnyDetector, AnyEstimator]:
@@ -201,13 +211,22 @@ def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPai
     opened = Bundle.open(path)
     manifest = opened.manifest
     thresholds = options.thresholds(manifest.thresholds)
-    detector, estimator = opened.models(options.device, score_thr=thresholds.bbox_thr if fast else None)
-    return OpenPair(
-        detector,
-        (estimator,),
-        Categories.of(manifest.skeleton if options.skeleton is None else load_skeleton(options.skeleton)),
-        thresholds,
-        path,
-        (f"{path}: {manifest.det.file}", f"{path}: {manifest.pose.file}"),
-        doubts_of_bundle(path, manifest.metrics),
+    detector, *estimators = opened.models(options.device, score_thr=thresholds.bbox_thr if fast else None)
+    return _checked(
+        OpenPair(
+            detector,
+            tuple(estimators),
+            manifest.categories if options.skeleton is None else load_categories(options.skeleton),
+            thresholds,
+            path,
+            tuple(f"{path}: {network.file}" for network in manifest.networks),
+            _doubts(path, manifest),
+        )
     )
+
+
+def _doubts(path: Path, manifest: AnyManifest) -> tuple[str, ...]:
+    if isinstance(manifest, Manifest):
+        return doubts_of_bundle(path, manifest.metrics)
+    estimators = {f" for {', '.join(pose.categories)}": manifest.metrics_of(pose) for pose in manifest.poses}
+    return doubts_of_bundle(path, manifest.metrics_of(manifest.det), estimators)

@@ -189,14 +189,14 @@ class _Sinks:
             known = ImageIds(image_ids_of(request.ann_file)) if request.ann_file else ids_of_data_set(sources)
             report.notes += [known.note] if known.note else []
             thresholds = {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}
-            self._document = stack.enter_context(DocumentWriter(root / DOCUMENT, pipeline.skeleton, thresholds))
+            self._document = stack.enter_context(DocumentWriter(root / DOCUMENT, pipeline.categories, thresholds))
             report.written.append(root / DOCUMENT)
             files = {
                 COCO_RESULTS: known.ids,
                 **{RESULTS_OF_SPLIT.format(split): ids for split, ids in known.splits.items()},
             }
             for name, ids in files.items():
-                self._by_name.append(stack.enter_context(CocoWriter(root / name, pipeline.skeleton, ids)))
+                self._by_name.append(stack.enter_context(CocoWriter(root / name, pipeline.categories, ids)))
                 report.written.append(root / name)
         if root is not None and request.labelme:
             self._by_name.append(stack.enter_context(LabelmeWriter(root, kpt_thr=pipeline.kpt_thr)))

@@ -6,12 +6,15 @@ The readable document::
      "pictures": [{"file_name": "a.jpg", "width": 640, "height": 480, "instances": [
          {"box": [x1, y1, x2, y2], "score": 0.93, "keypoints": {name: [x, y]}, "keypoint_scores": {name: 0.8}}]}]}
 
-Pixels to 2 decimals, scores to 4. A frame of a video has the video's ``file_name`` and its number, ``frame``, from 0. A
-image that could not be read has ``problem`` and neither size nor objects.
+Of several categories it has ``categories``, a list of these three keys, in place of them, and each instance has its
+``category`` and the keypoints of this category. Pixels to 2 decimals, scores to 4. A frame of a video has the video's
+``file_name`` and its number, ``frame``, from 0. An image that could not be read has ``problem`` and neither size nor
+objects.
 
 COCO's results format is a list with an entry per object, which pycocotools' ``loadRes`` opens: ``image_id``,
 ``category_id``, ``bbox`` (x, y, width, height), ``keypoints`` (x, y, score of each) and ``score``: the box score times
-the mean of the confident keypoints' scores, as in the evaluation. It does not have the box score itself.
+the mean of the confident keypoints' scores, as in the evaluation; it does not have the box score itself. An object of a
+category without keypoints has an empty list of them, and its box score.
 
 The image ids of results are those of the images' data set. An image belongs to a data set if it is below an ``images``
 folder next to ``train_coco.json``, ``val_coco.json`` or another split. pycocotools refuses results with an id that the
@@ -28,6 +31,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from posetools.core.categories import Categories
 from posetools.core.folder import IMAGES, ann_file, splits_of
 from posetools.core.geometry import Floats, Ints, xyxy_from_xywh
 from posetools.core.skeleton import Skeleton, new_command
@@ -138,18 +142,18 @@ def _places(source: Source) -> Iterator[tuple[str, tuple[Path, str] | None]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImagePredictions:
-    """The predictions for one image: N objects of K keypoints.
+    """The predictions for one image: N objects with K columns of keypoints, as in a PoseResult.
 
     Attributes:
         file_name: the image's, or the video's.
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
         scores: (N,) of the boxes; in COCO's format, of the objects.
-        keypoints: (N, K, 2) x, y in pixels.
-        keypoint_scores: (N, K).
+        keypoints: (N, K, 2) x, y in pixels; NaN in the columns of other categories.
+        keypoint_scores: (N, K); 0 in the columns of other categories.
         size: (width, height) in pixels, if the file has it.
         frame: number of the frame of a video, from 0; None for an image.
         problem: why the image could not be read, or "".
-        category_ids: (N,) the category of each object; None: the only one.
+        category_ids: (N,) the id of each object's category; None: there is only one category.
     """
 
     file_name: str
@@ -172,6 +176,7 @@ SidePixels = Annotated[int, Field(ge=1)]
 
 
 class _Instance(_PredictionPart):
+    category: str = ""
     box: Four
     score: float
     keypoints: dict[str, PointXY]
@@ -187,9 +192,28 @@ class _ImageEntry(_PredictionPart):
     instances: list[_Instance]
 
 
+class _CategoryEntry(_PredictionPart):
+    category: str
+    keypoint_names: list[str]
+
+
 class _PredictionDocument(_PredictionPart):
+    category: str = ""
     keypoint_names: list[str]
     images: list[_ImageEntry] = Field(alias="pictures")
+
+    def described(self) -> dict[str, _CategoryEntry]:
+        """Return the only category by its place."""
+        return {"": _CategoryEntry(category=self.category, keypoint_names=self.keypoint_names)}
+
+
+class _CategoriesDocument(_PredictionPart):
+    categories: Annotated[list[_CategoryEntry], Field(min_length=1)]
+    images: list[_ImageEntry] = Field(alias="pictures")
+
+    def described(self) -> dict[str, _CategoryEntry]:
+        """Return the categories by their places."""
+        return {f"categories[{i}].": entry for i, entry in enumerate(self.categories)}
 
 
 class _ResultEntry(_PredictionPart):
@@ -204,7 +228,7 @@ _RESULTS = TypeAdapter(list[_ResultEntry])
 
 
 def read_predictions(
-    path: Path, skeleton: Skeleton, image_ids: Mapping[str, int] | None = None
+    path: Path, categories: Skeleton | Categories, image_ids: Mapping[str, int] | None = None
 ) -> dict[str, ImagePredictions]:
     """Return the predictions of a file, in either form, by file name.
 
@@ -213,97 +237,139 @@ def read_predictions(
 
     Args:
         path: the file.
-        skeleton: the skeleton of the keypoints.
+        categories: the categories of the objects, which may be more than the file has; or the only one's skeleton.
         image_ids: file name -> image id (``image_ids_of``), for COCO's format.
 
     Raises:
         RequestError: it is in COCO's format and there are no ``image_ids``.
         InputError: it has neither form, or breaks a rule of its form.
     """
-    content = read_json(path)
+    content, known = read_json(path), Categories.of(categories)
     try:
         if isinstance(content, list):
-            return _from_results(path, _RESULTS.validate_python(content), skeleton, image_ids)
+            return _from_results(path, _RESULTS.validate_python(content), known, image_ids)
         if isinstance(content, dict) and _KEY in content:
-            return _from_document(path, _PredictionDocument.model_validate(content), skeleton)
+            form = _CategoriesDocument if "categories" in content else _PredictionDocument
+            return _from_document(path, form.model_validate(content), known)
     except ValidationError as exc:
         raise from_validation(path, exc) from exc
     rule = 'an object with "pictures" from `posetools predict`, or a COCO list of results'
     raise InputError(path, "", must_be("the file", rule, sorted(content) if isinstance(content, dict) else content))
 
 
-def _from_document(path: Path, document: _PredictionDocument, skeleton: Skeleton) -> dict[str, ImagePredictions]:
-    if document.keypoint_names != list(skeleton.names):
-        rule = f"those of skeleton {skeleton.name}, {list(skeleton.names)}"
-        problem = f"keypoint_names must be {rule}, got {document.keypoint_names}"
-        command = new_command(document.keypoint_names)
-        raise InputError(
-            path, "keypoint_names", problem, hint=f"choose it with --skeleton FILE; `{command}` writes one"
-        )
+def _from_document(
+    path: Path, document: _PredictionDocument | _CategoriesDocument, categories: Categories
+) -> dict[str, ImagePredictions]:
+    ids = {one.category: _id_of(path, at, one, categories) for at, one in document.described().items()}
+    if isinstance(document, _PredictionDocument):
+        # Its objects do not name their category.
+        ids = {"": next(iter(ids.values()))}
     found: dict[str, ImagePredictions] = {}
     for position, image in enumerate(document.images):
         key = image.file_name if image.frame is None else f"{image.file_name}#{image.frame}"
         place = f"{_KEY}[{position}]"
         if key in found:
             raise InputError(path, place, must_be("file_name (and frame)", "unique", key))
-        found[key] = _image(path, place, image, skeleton)
+        found[key] = _image(path, place, image, ids, categories)
     return found
 
 
-def _image(path: Path, place: str, image: _ImageEntry, skeleton: Skeleton) -> ImagePredictions:
-    names = skeleton.names
+def _id_of(path: Path, at: str, entry: _CategoryEntry, categories: Categories) -> int:
+    """Return the id of a category that a document describes."""
+    if entry.category not in categories.ids and (at or len(categories) > 1):
+        raise InputError(path, f"{at}category", must_be("category", categories.told, entry.category))
+    number = categories.ids.get(entry.category, next(iter(categories)))
+    skeleton = categories[number]
+    if entry.keypoint_names != list(skeleton.names):
+        rule = f"those of skeleton {skeleton.name}, {list(skeleton.names)}"
+        problem = f"keypoint_names must be {rule}, got {entry.keypoint_names}"
+        command = new_command(entry.keypoint_names)
+        raise InputError(
+            path, f"{at}keypoint_names", problem, hint=f"choose it with --skeleton FILE; `{command}` writes one"
+        )
+    return number
+
+
+def _image(
+    path: Path, place: str, image: _ImageEntry, ids: Mapping[str, int], categories: Categories
+) -> ImagePredictions:
+    n, k = len(image.instances), categories.num_keypoints
+    keypoints, scores, category_ids = np.full((n, k, 2), np.nan), np.zeros((n, k)), np.zeros(n, dtype=np.int64)
     for row, one in enumerate(image.instances):
+        where = f"{place}.instances[{row}]"
+        category = ids.get("" if "" in ids else one.category)
+        if category is None:
+            raise InputError(path, where, must_be("category", "one of the document's categories", one.category))
+        skeleton, category_ids[row] = categories[category], category
         for name, given in (("keypoints", one.keypoints), ("keypoint_scores", one.keypoint_scores)):
-            if set(given) != set(names):
-                rule = f"one entry for each of the {len(names)} keypoints of skeleton {skeleton.name}"
-                raise InputError(path, f"{place}.instances[{row}]", must_be(name, rule, sorted(given)))
+            if set(given) != set(skeleton.names):
+                rule = f"one entry for each of the {skeleton.num_keypoints} keypoints of skeleton {skeleton.name}"
+                raise InputError(path, where, must_be(name, rule, sorted(given)))
         if one.box[0] > one.box[2] or one.box[1] > one.box[3]:
             rule = "x1, y1, x2, y2 with x1 <= x2 and y1 <= y2"
-            raise InputError(path, f"{place}.instances[{row}]", must_be("box", rule, one.box))
-    n, k = len(image.instances), len(names)
+            raise InputError(path, where, must_be("box", rule, one.box))
+        for name in skeleton.names:
+            at = row, categories.index[name]
+            keypoints[at], scores[at] = one.keypoints[name], one.keypoint_scores[name]
     return ImagePredictions(
         file_name=image.file_name,
         boxes=_array([one.box for one in image.instances], n, 4),
         scores=_array([one.score for one in image.instances], n),
-        keypoints=_array([[one.keypoints[name] for name in names] for one in image.instances], n, k, 2),
-        keypoint_scores=_array([[one.keypoint_scores[name] for name in names] for one in image.instances], n, k),
+        keypoints=keypoints,
+        keypoint_scores=scores,
         size=(image.width, image.height) if image.width and image.height else None,
         frame=image.frame,
         problem=image.problem,
+        category_ids=category_ids,
     )
 
 
 def _from_results(
-    path: Path, results: Sequence[_ResultEntry], skeleton: Skeleton, image_ids: Mapping[str, int] | None
+    path: Path, results: Sequence[_ResultEntry], categories: Categories, image_ids: Mapping[str, int] | None
 ) -> dict[str, ImagePredictions]:
     if image_ids is None:
         raise RequestError(f"{path}: COCO results have only image ids, so the COCO file with these ids is needed too")
     names = {image_id: name for name, image_id in image_ids.items()}
     by_image: dict[str, list[_ResultEntry]] = {}
     for position, one in enumerate(results):
-        place, numbers = f"[{position}]", 3 * skeleton.num_keypoints
+        place = f"[{position}]"
         if one.image_id not in names:
             raise InputError(path, place, must_be("image_id", "an image id of the COCO file", one.image_id))
-        if one.category_id != skeleton.category.id:
-            rule = f"{skeleton.category.id}, that of skeleton {skeleton.name}"
+        if one.category_id not in categories:
+            ids = " or ".join(map(str, categories))
+            rule = f"{ids}, that of skeleton {categories.name}"
             raise InputError(path, place, must_be("category_id", rule, one.category_id))
+        skeleton = categories[one.category_id]
+        numbers = 3 * skeleton.num_keypoints
         if len(one.keypoints) != numbers:
             rule = f"{numbers} numbers, x, y and score of each keypoint of skeleton {skeleton.name}"
             raise InputError(path, place, must_be("keypoints", rule, f"{len(one.keypoints)} numbers"))
+        if one.bbox is None and not numbers:
+            raise InputError(path, place, "bbox must be there: the category has no keypoints")
         if one.bbox and min(one.bbox[2:]) < 0:
             raise InputError(path, place, must_be("bbox", "x, y, width, height of at least 0", one.bbox))
         by_image.setdefault(names[one.image_id], []).append(one)
-    return {name: _of_results(name, found, skeleton.num_keypoints) for name, found in by_image.items()}
+    return {name: _of_results(name, found, categories) for name, found in by_image.items()}
 
 
-def _of_results(name: str, found: Sequence[_ResultEntry], k: int) -> ImagePredictions:
-    points = _array([one.keypoints for one in found], len(found), k, 3)
-    boxes = np.concatenate([points[..., :2].min(axis=1), points[..., :2].max(axis=1)], axis=1)
+def _of_results(name: str, found: Sequence[_ResultEntry], categories: Categories) -> ImagePredictions:
+    n, k = len(found), categories.num_keypoints
+    points, boxes = np.full((n, k, 3), [np.nan, np.nan, 0.0]), np.zeros((n, 4))
     for row, one in enumerate(found):
-        if one.bbox is not None:
+        own = np.reshape(one.keypoints, (-1, 3))
+        points[row, categories.columns[one.category_id]] = own
+        if one.bbox is None:
+            boxes[row] = *own[:, :2].min(axis=0), *own[:, :2].max(axis=0)
+        else:
             boxes[row] = xyxy_from_xywh(np.array([one.bbox]))[0]
-    scores = _array([one.score for one in found], len(found))
-    return ImagePredictions(name, boxes, scores, points[..., :2].copy(), points[..., 2].copy())
+    return ImagePredictions(
+        name,
+        boxes,
+        _array([one.score for one in found], n),
+        points[..., :2].copy(),
+        points[..., 2].copy(),
+        category_ids=np.array([one.category_id for one in found], dtype=np.int64),
+    )
 
 
 def _array(values: Sequence[Any], *shape: int) -> Floats:

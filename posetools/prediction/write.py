@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from posetools import __version__
+from posetools.core.categories import Categories
 from posetools.core.geometry import xywh_from_xyxy
 from posetools.core.skeleton import Skeleton
 from posetools.errors import OutputError, RequestError, first_names, must_be, printable
@@ -83,24 +84,26 @@ class DocumentWriter(_JsonStream):
 
     Args:
         path: the file.
-        skeleton: the names of the keypoints.
+        categories: what was to be detected; or the skeleton of the only category.
         thresholds: the thresholds used, by name (``bbox_thr``).
 
     Raises:
         OutputError: it cannot be written; the target is unchanged.
     """
 
-    def __init__(self, path: Path, skeleton: Skeleton, thresholds: Mapping[str, float]) -> None:
+    def __init__(self, path: Path, categories: Skeleton | Categories, thresholds: Mapping[str, float]) -> None:
+        self._categories = Categories.of(categories)
+        described = [
+            {"skeleton": one.name, "category": one.category.name, "keypoint_names": list(one.names)}
+            for one in self._categories.skeletons
+        ]
         head = {
             "posetools": __version__,
-            "skeleton": skeleton.name,
-            "category": skeleton.category.name,
-            "keypoint_names": list(skeleton.names),
+            **(described[0] if len(described) == 1 else {"categories": described}),
             "thresholds": dict(thresholds),
         }
         lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items())
         super().__init__(path, f'{{\n{lines},\n"pictures": [\n', "\n]\n}\n")
-        self._names = skeleton.names
 
     def add(self, result: PoseResult, file_name: str, *, frame: int | None = None) -> None:
         """Write the objects of one image, or of one frame (from 0) of the video ``file_name``."""
@@ -118,6 +121,7 @@ class DocumentWriter(_JsonStream):
 
     def _instances(self, result: PoseResult) -> list[dict[str, Any]]:
         rows = zip(
+            result.category_ids.tolist(),
             _rounded(result.boxes, 2),
             _rounded(result.scores, 4),
             _rounded(result.keypoints, 2),
@@ -126,13 +130,23 @@ class DocumentWriter(_JsonStream):
         )
         return [
             {
+                **self._category(category),
                 "box": box,
                 "score": score,
-                "keypoints": dict(zip(self._names, points, strict=True)),
-                "keypoint_scores": dict(zip(self._names, point_scores, strict=True)),
+                "keypoints": self._named(category, points),
+                "keypoint_scores": self._named(category, point_scores),
             }
-            for box, score, points, point_scores in rows
+            for category, box, score, points, point_scores in rows
         ]
+
+    def _category(self, category: int) -> dict[str, str]:
+        """Return the name of an object's category, where there are several."""
+        return {"category": self._categories[category].category.name} if len(self._categories) > 1 else {}
+
+    def _named(self, category: int, values: Sequence[Any]) -> dict[str, Any]:
+        """Return the values of an object's own keypoints, by name."""
+        own = (values[column] for column in self._categories.columns[category])
+        return dict(zip(self._categories[category].names, own, strict=True))
 
 
 class CocoWriter(_JsonStream):
@@ -140,7 +154,7 @@ class CocoWriter(_JsonStream):
 
     Args:
         path: the file.
-        skeleton: the category and the number of keypoints.
+        categories: the number of keypoints of each category id; or the skeleton of the only category.
         image_ids: file name -> image id (``image_ids_of``); None: 1, 2, ... in the order of the images, including
             unreadable ones.
 
@@ -152,12 +166,13 @@ class CocoWriter(_JsonStream):
         OutputError: it cannot be written; the target is unchanged.
     """
 
-    def __init__(self, path: Path, skeleton: Skeleton, image_ids: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, path: Path, categories: Skeleton | Categories, image_ids: Mapping[str, int] | None = None
+    ) -> None:
         super().__init__(path, "[\n", "\n]\n")
         self.unknown: list[str] = []
         self.left_out = 0
-        self._category = skeleton.category.id
-        self._ids = image_ids
+        self._columns, self._ids = Categories.of(categories).columns, image_ids
 
     def add(self, result: PoseResult, file_name: str) -> None:
         """Write the objects of one image."""
@@ -169,14 +184,17 @@ class CocoWriter(_JsonStream):
             return
         points = np.concatenate([result.keypoints, result.keypoint_scores[..., None]], axis=2, dtype=np.float64)
         rows = zip(
+            result.category_ids.tolist(),
             _rounded(xywh_from_xyxy(result.boxes.astype(np.float64)), 3),
-            _rounded(points.reshape(len(result), points.shape[1] * 3), 3),
+            _rounded(points, 3),
             _rounded(object_scores(result.scores, result.keypoint_scores), 6),
+            _rounded(result.scores, 6),
             strict=True,
         )
-        for bbox, keypoints, score in rows:
-            where = {"image_id": image_id, "category_id": self._category}
-            self._put({**where, "bbox": bbox, "keypoints": keypoints, "score": score}, file_name)
+        for category, bbox, every, score, of_box in rows:
+            keypoints = [value for column in self._columns[category] for value in every[column]]
+            where = {"image_id": image_id, "category_id": category, "bbox": bbox}
+            self._put({**where, "keypoints": keypoints, "score": score if keypoints else of_box}, file_name)
 
     def skip(self) -> None:
         """Count an image that could not be read: it has its own id."""
@@ -266,9 +284,19 @@ def predicted_labelme(
     Raises:
         OutputError: the prediction is not finite.
     """
-    arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
-    objects = predicted_objects(*arrays, skeleton=result.skeleton, kpt_thr=kpt_thr)
-    mark = {"prelabel": __version__, "skeleton": result.skeleton.name, **(facts or {})}
+    objects = [
+        each
+        for row, number in enumerate(result.category_ids.tolist())
+        for each in predicted_objects(
+            result.boxes[[row]],
+            result.scores[[row]],
+            result.keypoints[[row]][:, result.categories.columns[number]],
+            result.keypoint_scores[[row]][:, result.categories.columns[number]],
+            skeleton=result.categories[number],
+            kpt_thr=kpt_thr,
+        )
+    ]
+    mark = {"prelabel": __version__, "skeleton": result.categories.name, **(facts or {})}
     with _finite(target, file_name):
         document = labelme_document(file_name, result.size, objects)
         text = marked_text({**document, **(kept or {})}, mark)

@@ -169,7 +169,9 @@ def _load_from(stage: Stage, source: str) -> ConfigLines:
     return [f"load_from = {weights_path(source)!r}"]
 
 
-def loaders(stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, note: Sequence[str] = ()) -> ConfigLines:
+def loaders(
+    stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, note: Sequence[str] = (), derived: bool = False
+) -> ConfigLines:
     """Return the data loaders.
 
     Args:
@@ -177,26 +179,25 @@ def loaders(stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, not
         train: more arguments of the training data set.
         val: more arguments of the validation data set.
         note: comments on evaluation.
+        derived: whether the annotation files are in ``annotations``, not in ``data_root``.
     """
     return [
         title("loaders and evaluation"),
-        *_loader("train", train, repeated=stage.repeat > 1),
+        *_loader("train", train, repeated=stage.repeat > 1, derived=derived),
         *note,
-        *_loader("val", val),
+        *_loader("val", val, derived=derived),
         "test_dataloader = val_dataloader",
         "",
     ]
 
 
-def _loader(split: str, dataset: Sequence[str], *, repeated: bool = False) -> ConfigLines:
+def _loader(split: str, dataset: Sequence[str], *, repeated: bool = False, derived: bool = False) -> ConfigLines:
     batch = "batch_size" if split == "train" else "val_batch_size"
-    arguments = [
-        "data_root=data_root,",
-        "metainfo=metainfo,",
-        f"ann_file='{split}_coco.json',",
-        "data_prefix=dict(img='images/'),",
-        *dataset,
-    ]
+    places = ["data_root=data_root,", f"ann_file='{split}_coco.json',", "data_prefix=dict(img='images/'),"]
+    if derived:
+        file = f"ann_file=f'{{annotations}}/{split}_coco.json',"
+        places = ["data_root='',", file, "data_prefix=dict(img=f'{data_root}/images/'),"]
+    arguments = [places[0], "metainfo=metainfo,", *places[1:], *dataset]
     if repeated:
         inner = ["dataset=dict(", *indent(["type='CocoDataset',", *arguments], 4), ")"]
         arguments = ["_delete_=True,", "type='RepeatDataset',", "times=repeat,", *inner]

@@ -7,18 +7,19 @@ All numbers to tune are in the block below.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import ceil, floor, log2, sqrt
 
-from posetools.core.skeleton import Skeleton
-from posetools.core.stages import Stage
+from posetools.core.categories import Categories
+from posetools.core.stages import Stage, models_of
 from posetools.errors import RequestError
 from posetools.recipes.budget import FULL_BATCH, ITERATIONS, PASSES, enough_iterations, full_batches
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.initial import at_random, backbone, freeze, is_trained, load_from, named_weights
 from posetools.recipes.machine import GIB, Machine
-from posetools.recipes.options import DETECTOR, STRIDE, DetOptions, PoseOptions, RecipeOptions
+from posetools.recipes.options import DETECTOR, STRIDE, RecipeOptions
+from posetools.recipes.pose_rules import POSE_RULES
 from posetools.recipes.recipe import (
     GPU_SHARE,
     STATED,
@@ -70,10 +71,6 @@ EMA_SHARE = 20
 STAGE2_MOST, INTERVAL_MOST = 20, 10
 # With --minutes, evaluations with their checkpoints take this fraction of the time, and there are at least 2.
 EVALUATION_SHARE, FEWEST_EVALUATIONS = 0.05, 2
-ROTATION, LIGHT_ROTATION = 30, 15
-# If the median rotation between objects of similar shape is more than half of ROTATION, images are rotated by twice
-# that. From ALL_ANGLES on all angles are used: random orientation gives 45 degrees.
-ALL_ANGLES, ROTATION_STEP = 30, 5
 
 
 def _det_input(case: RuleInput) -> Ruling:
@@ -152,12 +149,14 @@ def _share(case: RuleInput) -> Ruling:
     if case.stage == "det":
         return Ruling(TRAINING_SHARE - case.taken, f"of {minutes:.3g} min; boxes improve for longer than keypoints")
     wanted = POSE_ITERATIONS * seconds / (60 * minutes)
-    if wanted <= POSE_SHARE or is_trained(case):
-        return Ruling(POSE_SHARE, f"of {minutes:.3g} min; boxes improve for longer than keypoints")
-    share = min(TRAINING_SHARE / 2, wanted)
-    return Ruling(
-        share, f"of {minutes:.3g} min, for {POSE_ITERATIONS:,} iterations: it learns little in the first 1,000"
-    )
+    enough = wanted <= POSE_SHARE or is_trained(case)
+    share, why = POSE_SHARE if enough else min(TRAINING_SHARE / 2, wanted), f"of {minutes:.3g} min"
+    if case.estimators > 1:
+        share = min(TRAINING_SHARE / 2, share * case.estimators) / case.estimators
+        why += " for each pose estimator"
+    if enough:
+        return Ruling(share, f"{why}; boxes improve for longer than keypoints")
+    return Ruling(share, f"{why}, for {POSE_ITERATIONS:,} iterations: it learns little in the first 1,000")
 
 
 def planned_iterations(case: RuleInput) -> Ruling:
@@ -307,36 +306,6 @@ def iterations(case: RuleInput) -> Ruling:
     return Ruling(epochs * each, f"{epochs} epochs of {each}: {case.samples} {case.sample}{times}")
 
 
-def rotation(case: RuleInput) -> Ruling:
-    """Return the largest rotation of an image, in degrees."""
-    if case.skeleton.rotation is not None:
-        return Ruling(case.skeleton.rotation, f"set in the skeleton {case.skeleton.name}", unit="degrees")
-    usual = LIGHT_ROTATION if case["augmentation"] == "light" else ROTATION
-    found = case.facts.orientation
-    if found.spread is None:
-        few = f"{found.objects} objects of similar shape are too few to measure their rotation"
-        return Ruling(usual, few, unit="degrees")
-    measured = f"objects of similar shape are rotated by {found.spread:.0f} degrees relative to each other"
-    why = f"{measured} (median of {found.objects})"
-    if found.spread >= ALL_ANGLES:
-        return Ruling(180, f"{why}: all angles", unit="degrees")
-    if found.spread > ROTATION / 2:
-        angle = ROTATION_STEP * ceil(2 * found.spread / ROTATION_STEP)
-        return Ruling(angle, f"{why}: twice that", unit="degrees")
-    return Ruling(usual, f"{why}: they are upright", unit="degrees")
-
-
-def flip(case: RuleInput) -> Ruling:
-    """Return whether images are flipped."""
-    skeleton = case.skeleton
-    if skeleton.flip is not None:
-        chosen = "on" if skeleton.flip else "off"
-        return Ruling(chosen, f"the skeleton {skeleton.name} has `flip: {str(skeleton.flip).lower()}`")
-    if skeleton.has_swaps:
-        return Ruling("on", "the skeleton has swaps for mirrored images")
-    return Ruling("off", "no left/right pairs are known, so a mirrored image would have wrong labels")
-
-
 def workers(machine: Machine) -> Ruling:
     """Return how many processes load data, per loader."""
     if machine.gpu is None:
@@ -379,40 +348,54 @@ def choose(
     options: RecipeOptions,
     facts: DataFacts,
     machine: Machine,
-    skeleton: Skeleton,
-    measured: dict[Stage, Measurement] | None = None,
+    categories: Categories,
+    measured: Mapping[str, Measurement] | None = None,
 ) -> Recipe:
     """Return the whole recipe: the user's options, and values that fit the data and the machine.
+
+    Args:
+        options: the user's.
+        facts: of the data set.
+        machine: for training.
+        categories: of the data set; each skeleton with keypoints gets a pose estimator.
+        measured: name of a model -> measurements on the machine.
 
     Raises:
         RequestError: the options contradict each other.
     """
     known = measured or {}
-    said: dict[Stage, DetOptions | PoseOptions] = {"det": options.det, "pose": options.pose}
-    cases = {
-        stage: RuleInput(
-            each, options.minutes, facts, machine, skeleton, known.get(stage, Measurement()), detector=options.det.size
+    det, *poses = (
+        RuleInput(
+            options.det if model == "det" else options.pose,
+            options.minutes,
+            facts if name is None else facts.of(name),
+            machine,
+            categories.skeletons[0] if name is None else categories.posed[name].skeletons[0],
+            known.get(model, Measurement()),
+            model,
+            len(categories.posed),
+            options.det.size,
         )
-        for stage, each in said.items()
-    }
-    # The detector gets the time that the pose estimator leaves.
-    pose = _stage(cases["pose"])
-    cases["det"] = replace(cases["det"], taken=pose.share or 0.0)
-    det = _stage(cases["det"])
+        for model, name in zip(models_of(tuple(categories.posed)), (None, *categories.posed), strict=True)
+    )
+    # The detector gets the time that the pose estimators leave.
+    estimators = {case.model: _stage(case) for case in poses}
+    det = replace(det, taken=sum(one.share or 0.0 for one in estimators.values()))
+    models = {"det": _stage(det), **estimators}
     loaders = Ruling(options.workers, STATED) if options.workers is not None else workers(machine)
     seed = Ruling(options.seed, STATED) if options.seed is not None else Ruling(SEED, "makes runs reproducible")
     shared = [
         Choice("", name, STOCK_TEXT[""][name], as_text(found.value), found.reason, found.reason == STATED)
         for name, found in (("workers", loaders), ("seed", seed))
     ]
-    table = [row for case in cases.values() for row in (_size(case), *(choice(case, name) for name in case.because))]
-    return Recipe(det, pose, loaders.value, seed.value, (*table, *shared))
+    table = [row for case in (det, *poses) for row in (_size(case), *(choice(case, name) for name in case.because))]
+    return Recipe(models, loaders.value, seed.value, (*table, *shared))
 
 
 def _size(case: RuleInput) -> Choice:
     stated = "size" in case.said.model_fields_set
     reason = STATED if stated else f"the default; change it with --{case.stage}"
-    return Choice(case.stage, "size", "", case.said.size, reason, stated)
+    return Choice(case.model, "size", "", case.said.size, reason, stated)
 
 
 def _stage(case: RuleInput) -> StageRecipe:
@@ -420,9 +403,8 @@ def _stage(case: RuleInput) -> StageRecipe:
         case.because[name] = _stated(case, name) or rule(case)
     _check(case)
     case.because["iterations"] = iterations(case)
-    if case.stage == "pose":
-        case.because["rotation"] = _stated(case, "rotation") or rotation(case)
-        case.because["flip"] = flip(case)
+    for name, rule in POSE_RULES.items() if case.stage == "pose" else ():
+        case.because[name] = _stated(case, name) or rule(case)
     values = {name: case[name] for name in RECIPE_RULES}
     stated = frozenset(filter(case.states, type(case.said).model_fields))
     minutes = case.minutes and values["share"] and case.minutes * values["share"]

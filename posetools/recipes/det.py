@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from posetools.core.skeleton import Skeleton
+from posetools.core.categories import Categories
+from posetools.core.skeleton_colors import keypoint_colors
+from posetools.errors import first_names
 from posetools.recipes import blocks
 from posetools.recipes.blocks import ConfigLines, indent, title
 from posetools.recipes.facts import DataFacts
@@ -12,22 +14,24 @@ from posetools.recipes.stock import DET, DET_INPUT, DetStock
 
 # Scale range for runs too short for the stock range.
 _LIGHT_SCALES = (0.8, 1.25)
-# Color (RGB) of boxes drawn by MMDet.
-_PALETTE = (0, 127, 255)
+# Color (RGB) of boxes drawn by MMDet, for a single category.
+_COLOR = (0, 127, 255)
+# Categories in the first line of a config.
+_LISTED = 5
 
 
-def det_config(data_root: str, recipe: Recipe, size: DetSize, skeleton: Skeleton, facts: DataFacts) -> str:
-    """Return the RTMDet config for one category; a sample is an image, with or without objects."""
+def det_config(data_root: str, recipe: Recipe, size: DetSize, categories: Categories, facts: DataFacts) -> str:
+    """Return the RTMDet config for the categories; a sample is an image, with or without objects."""
     stage, stock, negatives = recipe.det, DET[size], facts.train.negatives
     # Pipelines are repeated only if something in them differs: they are half of the file.
     restated = stage.input_size != DET_INPUT or negatives > 0 or stage.light or stage.repeat > 1 or bool(stock.model)
-    category = skeleton.category.name
+    named = first_names(list(map(repr, categories.ids)), _LISTED)
     lines = [
-        *blocks.header(f"RTMDet-{size} that detects {category!r} in {data_root!r}", stock.base, "mmdet", stage),
-        *_data(stage, data_root, category, size=restated),
+        *blocks.header(f"RTMDet-{size} that detects {named} in {data_root!r}", stock.base, "mmdet", stage),
+        *_data(stage, data_root, categories, size=restated),
         *blocks.schedule_numbers(stage, recipe.workers),
         *blocks.schedule(stage, dynamic=True, metric="coco/bbox_mAP", keep=None, seed=recipe.seed),
-        *_model(stage, stock),
+        *_model(stage, stock, len(categories)),
         *([title("pipelines"), *_pipelines(stage, stock, negatives > 0)] if restated else []),
         *_loaders(stage, negatives, restated=restated),
         *blocks.hooks(stage, scope="", pipeline=_name("train_pipeline_stage2", restated=restated)),
@@ -41,18 +45,21 @@ def _name(pipeline: str, *, restated: bool) -> str:
     return pipeline if restated else f"_base_.{pipeline}"
 
 
-def _data(stage: StageRecipe, data_root: str, category: str, *, size: bool) -> ConfigLines:
+def _data(stage: StageRecipe, data_root: str, categories: Categories, *, size: bool) -> ConfigLines:
+    names = tuple(categories.ids)
+    classes = f"({names[0]!r}, )" if len(names) == 1 else repr(names)
+    palette = [_COLOR] if len(names) == 1 else list(keypoint_colors(names, range(len(names))))
     return [
         title("data"),
         f"data_root = {data_root!r}  # relative to the folder in which you start training",
         "# A tuple, with the comma: in a plain string every letter would be a class.",
-        f"metainfo = dict(classes=({category!r}, ), palette=[{_PALETTE}])",
+        f"metainfo = dict(classes={classes}, palette={palette})",
         *(blocks.assigned(stage, "input_size", "input_size", "width, height; multiples of 32") if size else []),
         "",
     ]
 
 
-def _model(stage: StageRecipe, stock: DetStock) -> ConfigLines:
+def _model(stage: StageRecipe, stock: DetStock, classes: int) -> ConfigLines:
     init, note = blocks.init_cfg(stage), []
     if stage.backbone == NONE and not stock.pretrained:
         init = init[1:]
@@ -69,7 +76,7 @@ def _model(stage: StageRecipe, stock: DetStock) -> ConfigLines:
         "model = dict(",
         *_part("backbone", [*own.get("backbone", []), *init], "norm_cfg=norm_cfg),"),
         *_part("neck", own.get("neck", []), "norm_cfg=norm_cfg),"),
-        *_part("bbox_head", own.get("bbox_head", []), "norm_cfg=norm_cfg, num_classes=1))"),
+        *_part("bbox_head", own.get("bbox_head", []), f"norm_cfg=norm_cfg, num_classes={classes}))"),
         "",
     ]
 

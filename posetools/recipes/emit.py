@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from posetools.core.folder import skeleton_of
+from posetools.core.categories import Categories
+from posetools.core.folder import categories_of
 from posetools.core.skeleton import Skeleton
-from posetools.core.stages import Stage
+from posetools.core.stages import models_of
 from posetools.errors import RequestError, counted
 from posetools.files.disk import read_text, write_texts
+from posetools.recipes.annotations import Annotations
 from posetools.recipes.budget import too_few
 from posetools.recipes.choose import choose
 from posetools.recipes.det import det_config
@@ -34,28 +37,35 @@ from posetools.recipes.recipe import Measurement, Recipe, StageRecipe, cpu_secon
 
 DEFAULT_RECIPE = RecipeOptions()
 _FEW_ITERATIONS = 2000
+# Skeletons in the name of a detector's config.
+_NAMED = 3
 _SCOPES = {"mmdet": "det", "mmpose": "pose"}
 _BASE_LINE = re.compile(r"^_base_ = '(\w+)::", re.MULTILINE)
+_SKELETON = re.compile(r"^skeleton = '([^'\n]*)'", re.MULTILINE)
 _DATA_ROOT = re.compile(r"^data_root = ('[^'\n]*'|\"[^\"\n]*\")", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class EmittedPair:
-    """The two configs of a data set.
+    """The configs of a data set.
 
     Attributes:
-        det: the RTMDet config.
-        pose: the RTMPose config.
+        configs: name of a model (posetools/core/stages.py) -> its config; the detector is the first.
         notes: for the user, one sentence each.
     """
 
-    det: Path
-    pose: Path
+    configs: Mapping[str, Path]
     notes: tuple[str, ...] = ()
 
-    def of(self, stage: Stage) -> Path:
-        """Return the config of a stage."""
-        return self.det if stage == "det" else self.pose
+    @property
+    def det(self) -> Path:
+        """The RTMDet config."""
+        return self.configs["det"]
+
+    @property
+    def pose(self) -> Path:
+        """The RTMPose config of the only pose estimator."""
+        return self.configs["pose"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,24 +83,27 @@ class ChosenPair(EmittedPair):
 
 def emit_pair(
     data_root: str | Path,
-    skeleton: Skeleton | None = None,
+    categories: Categories | Skeleton | None = None,
     options: RecipeOptions = DEFAULT_RECIPE,
     out: str | Path = Path("configs"),
     *,
     overwrite: bool = False,
     machine: Machine | None = None,
-    measured: dict[Stage, Measurement] | None = None,
+    measured: Mapping[str, Measurement] | None = None,
 ) -> ChosenPair:
     """Write ``rtmdet_<size>_<skeleton>.py`` and ``rtmpose-<size>_<skeleton>.py`` into ``out``.
 
+    Where the categories have different skeletons, each skeleton gets an RTMPose config. Where there are several
+    categories, each RTMPose config has annotation files of its own, in a folder with its name next to it.
+
     Args:
         data_root: the data set's folder; a relative one stays relative in the configs.
-        skeleton: the data set's skeleton; None: the one in its files.
+        categories: the data set's categories, or its skeleton; None: those in its files.
         options: the user's options.
         out: the folder to write to.
         overwrite: replace files that differ from what would be written.
         machine: the machine for training; None: this one, without importing torch.
-        measured: measurements on it.
+        measured: name of a model -> measurements on the machine.
 
     Raises:
         RequestError: the data set cannot be trained on or does not name its skeleton, a weight file does not exist, or
@@ -99,38 +112,40 @@ def emit_pair(
         OutputError: a file cannot be written.
     """
     data_root, out = Path(data_root), Path(out)
-    skeleton = skeleton or skeleton_of(data_root)
+    categories = Categories.of(categories or categories_of(data_root))
     for name, said in (("det", options.det), ("pose", options.pose)):
         _check_weights(name, said)
-    facts, machine = read_facts(data_root, skeleton), machine or read_machine()
-    recipe = choose(options, facts, machine, skeleton, measured)
-    root = data_root.as_posix()
-    det_path, pose_path = pair_paths(options, skeleton, out)
-    texts = {
-        det_path: det_config(root, recipe, options.det.size, skeleton, facts),
-        pose_path: pose_config(root, recipe, options.pose, skeleton),
-    }
+    facts, machine = read_facts(data_root, categories), machine or read_machine()
+    recipe = choose(options, facts, machine, categories, measured)
+    root, paths = data_root.as_posix(), pair_paths(options, categories, out)
+    texts = {paths["det"]: det_config(root, recipe, options.det.size, categories, facts)}
+    for (model, path), (name, own) in zip(list(paths.items())[1:], categories.posed.items(), strict=True):
+        annotations = Annotations(name, own, path.with_suffix("")) if len(categories) > 1 else None
+        texts[path] = pose_config(root, recipe, model, options.pose, own.skeletons[0], annotations)
+        texts |= annotations.texts(data_root) if annotations else {}
     if not overwrite:
         _check_free(texts)
     write_texts(texts)
     known = measured or {}
-    minutes, unknown = options.minutes, Measurement()
-    notes = (
-        _note(recipe.det, options.det, machine, known.get("det", unknown), minutes),
-        _note(recipe.pose, options.pose, machine, known.get("pose", unknown), minutes),
+    notes = tuple(
+        _note(model, one, options.of(one.stage), machine, known.get(model, Measurement()), options.minutes)
+        for model, one in recipe.models.items()
     )
-    return ChosenPair(det_path, pose_path, notes, recipe=recipe, facts=facts)
+    return ChosenPair(paths, notes, recipe=recipe, facts=facts)
 
 
-def pair_paths(options: RecipeOptions, skeleton: Skeleton, out: Path) -> tuple[Path, Path]:
-    """Return the two files of a pair in ``out``."""
-    return (
-        out / f"rtmdet_{options.det.size}_{skeleton.name}.py",
-        out / f"rtmpose-{options.pose.size}_{skeleton.name}.py",
-    )
+def pair_paths(options: RecipeOptions, categories: Categories, out: Path) -> dict[str, Path]:
+    """Return the configs of a pair in ``out``, by the name of the model."""
+    names = tuple(categories.posed)
+    det, *poses = models_of(names)
+    whole = "-".join(names[:_NAMED]) + (f"-and-{len(names) - _NAMED}-more" if len(names) > _NAMED else "")
+    return {
+        det: out / f"rtmdet_{options.det.size}_{whole}.py",
+        **{model: out / f"rtmpose-{options.pose.size}_{name}.py" for model, name in zip(poses, names, strict=True)},
+    }
 
 
-def check_absent(paths: Sequence[Path]) -> None:
+def check_absent(paths: Iterable[Path]) -> None:
     """Refuse existing files: measurements vary, so the new content would differ.
 
     Raises:
@@ -142,15 +157,20 @@ def check_absent(paths: Sequence[Path]) -> None:
 
 
 def _note(
-    recipe: StageRecipe, said: DetOptions | PoseOptions, machine: Machine, measured: Measurement, limit: float | None
+    model: str,
+    recipe: StageRecipe,
+    said: DetOptions | PoseOptions,
+    machine: Machine,
+    measured: Measurement,
+    limit: float | None,
 ) -> str:
-    name = recipe.stage
     warmup = min(recipe.warmup_iters, recipe.iterations)
     repeated = f", {recipe.repeat} times per epoch" if recipe.repeat > 1 else ""
+    each = counted(recipe.iterations_per_epoch, "iteration")
     text = (
-        f"{name}: {recipe.samples} {recipe.sample} in batches of {recipe.batch_size}{repeated}; {recipe.epochs} epochs "
-        f"of {counted(recipe.iterations_per_epoch, 'iteration')}: {recipe.iterations} in total, {warmup} of them "
-        f"warm-up; learning rate {recipe.lr:.2g}"
+        f"{model}: {recipe.samples} {recipe.sample} in batches of {recipe.batch_size}{repeated}; "
+        f"{recipe.epochs} epochs of {each}: {recipe.iterations} in total, {warmup} of them warm-up; "
+        f"learning rate {recipe.lr:.2g}"
     )
     if measured.batch_note:
         text += f"\n    batch: {measured.batch_note}"
@@ -163,10 +183,10 @@ def _note(
         text += f"\n    about {minutes:.{0 if minutes >= 10 else 1}f} min on {machine} ({source})"
         if limit and recipe.share and recipe.epochs == 1 and minutes > limit * recipe.share:
             text += f", as one epoch takes longer than the {limit * recipe.share:.3g} min of this stage"
-        smallest = type(said).model_validate({"size": "tiny" if name == "det" else "t"})
+        smallest = type(said).model_validate({"size": "tiny" if recipe.stage == "det" else "t"})
         less = flops(said, recipe.input_size) / flops(smallest, recipe.input_size)
         if less > 1.5:
-            text += f"; --{name} {smallest.size} is about {less:.0f} times as fast"
+            text += f"; --{recipe.stage} {smallest.size} is about {less:.0f} times as fast"
     return text
 
 
@@ -216,21 +236,22 @@ def find_pair(data_root: Path, configs: Path) -> EmittedPair | None:
     Raises:
         RequestError: there are several, or only one half.
     """
-    found: dict[str, list[Path]] = {"det": [], "pose": []}
+    det: list[Path] = []
+    poses: dict[str, list[Path]] = {}
     for path in sorted(configs.glob("*.py")):
         text = read_text(path)
-        base, root = _BASE_LINE.search(text), data_root_in(text)
-        if base is None or root is None or base[1] not in _SCOPES:
+        base, root, own = _BASE_LINE.search(text), data_root_in(text), _SKELETON.search(text)
+        if base is None or root is None or base[1] not in _SCOPES or root.resolve() != data_root.resolve():
             continue
-        if root.resolve() == data_root.resolve():
-            found[_SCOPES[base[1]]].append(path)
-    det, pose = found["det"], found["pose"]
-    if not det and not pose:
+        same = det if _SCOPES[base[1]] == "det" else poses.setdefault(own[1] if own else "", [])
+        same.append(path)
+    paths = [*det, *itertools.chain(*poses.values())]
+    if not paths:
         return None
-    if len(det) == len(pose) == 1:
-        return EmittedPair(det[0], pose[0])
-    listed = ", ".join(str(path) for path in [*det, *pose])
-    if det and pose:
+    if len(det) == 1 and poses and len(paths) == 1 + len(poses) and (len(poses) == 1 or "" not in poses):
+        return EmittedPair(dict(zip(models_of(tuple(poses)), paths, strict=True)))
+    listed = ", ".join(map(str, paths))
+    if det and poses:
         raise RequestError(f"{configs}: has several configs for {data_root}: {listed}", hint="choose one with --config")
     missing = "pose" if det else "det"
     raise RequestError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from posetools.core.categories import Categories
 from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.folder import ann_file, check_both, refuse_zip
 from posetools.core.geometry import SIZE_CLASSES, Floats
@@ -89,15 +90,21 @@ class DataFacts:
         val: counts of the validation split.
         shapes: sizes and keypoints in the training split.
         orientation: the rotation of its objects.
+        poses: name of a skeleton -> the facts of its objects, where the categories have several skeletons.
     """
 
     train: SplitFacts
     val: SplitFacts
     shapes: Shapes
     orientation: Orientation = field(default_factory=Orientation)
+    poses: Mapping[str, DataFacts] = field(default_factory=dict)
+
+    def of(self, skeleton: str) -> DataFacts:
+        """Return the facts of the objects of a skeleton."""
+        return self.poses[skeleton] if self.poses else self
 
 
-def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
+def read_facts(data_root: Path, categories: Categories) -> DataFacts:
     """Return the facts of the data set in ``data_root``: 118,000 images take a few seconds, mostly for JSON.
 
     Raises:
@@ -108,26 +115,42 @@ def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
         refuse_zip(data_root)
         raise RequestError(f"{data_root}: must be a data set folder, but does not exist")
     check_both(data_root)
-    train, document = _read_split(ann_file(data_root, "train"), skeleton)
-    shapes, orientation = _shapes(document), _orientation(document)
+    parts: dict[str, Categories] = {"": categories, **(categories.posed if len(categories) > 1 else {})}
+    document = _read_split(ann_file(data_root, "train"), categories)
+    own = {name: _part(document, part) for name, part in parts.items()}
+    train = {name: (_split_facts(one, name), _shapes(one), _orientation(one)) for name, one in own.items()}
     # Two documents at once would double the memory.
-    del document
-    val, _ = _read_split(ann_file(data_root, "val"), skeleton)
-    return DataFacts(train=train, val=val, shapes=shapes, orientation=orientation)
+    del document, own
+    document = _read_split(ann_file(data_root, "val"), categories)
+    val = {name: _split_facts(_part(document, part), name) for name, part in parts.items()}
+    facts = {name: DataFacts(one, val[name], shapes, orient) for name, (one, shapes, orient) in train.items()}
+    whole = facts.pop("")
+    return replace(whole, poses=facts)
 
 
-def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, CocoDocument]:
+def _read_split(path: Path, categories: Categories) -> CocoDocument:
     document = read_document(path)
-    _check_category(path, document.objects("categories", _hint(path)), skeleton)
+    for skeleton in categories.skeletons:
+        _check_category(path, document.objects("categories", _hint(path)), skeleton)
+    return document
+
+
+def _part(document: CocoDocument, categories: Categories) -> CocoDocument:
+    """Return the document with the objects of some categories."""
+    return document.of_categories(categories.ids) if len(document.entries("categories")) > 1 else document
+
+
+def _split_facts(document: CocoDocument, skeleton: str) -> SplitFacts:
+    path, whose = document.path, f" of skeleton {skeleton}" if skeleton else ""
     images, objects = document.objects("images", _hint(path)), document.objects("annotations", _hint(path))
     posed = sum(1 for entry in objects if entry.get("num_keypoints", 0) and not entry.get("iscrowd", 0))
     if not images or not posed:
         raise RequestError(
             f"{path}: must have images and objects with labeled keypoints, "
-            f"got {len(images)} images and {posed} such objects"
+            f"got {len(images)} images and {posed} such objects{whose}"
         )
     negatives = len({entry.get("id") for entry in images} - {entry.get("image_id") for entry in objects})
-    return SplitFacts(len(images), negatives, len(objects), posed), document
+    return SplitFacts(len(images), negatives, len(objects), posed)
 
 
 def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: Skeleton) -> None:
@@ -138,7 +161,7 @@ def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: 
         raise InputError(path, "categories", must_be("categories", rule, names), hint=hint)
     at = names.index(skeleton.category.name)
     keypoints = categories[at].get("keypoints")
-    if keypoints != list(skeleton.names):
+    if (keypoints or []) != list(skeleton.names):
         rule = f"the {skeleton.num_keypoints} names of skeleton {skeleton.name}, in its order"
         raise InputError(path, f"categories[{at}].keypoints", must_be("keypoints", rule, keypoints), hint=hint)
 

@@ -22,6 +22,7 @@ from pydantic import (
     field_validator,
 )
 
+from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError, sentence_of, shortened, show_value
 from posetools.files.disk import read_toml
 
@@ -165,14 +166,14 @@ class PoseOptions(StageOptions):
 
     Attributes:
         size: the model size.
-        sigma: width of the SimCC target in pixels of the input, (x, y); None: the stock rule at ``input_size``.
-        simcc_split_ratio: bins per input pixel.
+        sigma: width of the SimCC target in bins, (x, y); None: chosen.
+        simcc_split_ratio: bins per input pixel; None: chosen.
         rotation: the largest rotation of an image, in degrees.
     """
 
     size: PoseSize = "m"
     sigma: Annotated[tuple[Positive, Positive], BeforeValidator(_parse_sigma)] | None = None
-    simcc_split_ratio: Positive = 2.0
+    simcc_split_ratio: Positive | None = None
     rotation: Annotated[int, Field(ge=0, le=180)] | None = None
 
 
@@ -192,6 +193,10 @@ class RecipeOptions(_Options):
     seed: Annotated[int, Field(ge=0)] | None = None
     workers: Annotated[int, Field(ge=0)] | None = None
     minutes: Positive | None = None
+
+    def of(self, stage: Stage) -> DetOptions | PoseOptions:
+        """Return the options of a stage."""
+        return self.det if stage == "det" else self.pose
 
 
 def load_options(path: Path) -> dict[str, Any]:

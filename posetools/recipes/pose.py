@@ -3,38 +3,76 @@
 from __future__ import annotations
 
 from posetools.core.skeleton import Skeleton
+from posetools.errors import first_names
 from posetools.recipes import blocks
+from posetools.recipes.annotations import Annotations
 from posetools.recipes.blocks import ConfigLines, indent, title
 from posetools.recipes.options import DETECTOR, PoseOptions
 from posetools.recipes.recipe import Recipe, StageRecipe
-from posetools.recipes.stock import POSE, POSE_INPUT, SEED, X_CHANNELS, X_CHECKPOINT, X_DEEPEN, X_WIDEN, codec_sigma
+from posetools.recipes.stock import POSE, POSE_INPUT, SEED, STOCK_BINS, X_CHANNELS, X_CHECKPOINT, X_DEEPEN, X_WIDEN
+
+# Categories in a comment.
+_LISTED = 5
 
 
-def pose_config(data_root: str, recipe: Recipe, options: PoseOptions, skeleton: Skeleton) -> str:
-    """Return the RTMPose config for one skeleton; a sample is an object with a labeled keypoint."""
-    stage, seed = recipe.pose, recipe.seed if recipe.seed != SEED else None
+def pose_config(
+    data_root: str,
+    recipe: Recipe,
+    model: str,
+    options: PoseOptions,
+    skeleton: Skeleton,
+    annotations: Annotations | None = None,
+) -> str:
+    """Return the RTMPose config for one skeleton; a sample is an object with a labeled keypoint.
+
+    Args:
+        data_root: the data set's folder.
+        recipe: of the pair.
+        model: the name of the pose estimator.
+        options: the user's options.
+        skeleton: its skeleton.
+        annotations: its own annotation files, if the data set has several categories.
+    """
+    stage, seed = recipe.models[model], recipe.seed if recipe.seed != SEED else None
     what = f"RTMPose-{options.size} for the {skeleton.num_keypoints} keypoints of {skeleton.name}"
     # RepeatDataset replaces the whole data set of the base config.
     mode = ["data_mode='topdown',"] if stage.repeat > 1 else []
-    boxes = "# Evaluated on the labeled boxes: no bbox_file."
+    boxes, folder = "# Evaluated on the labeled boxes: no bbox_file.", "annotations" if annotations else "data_root"
     lines = [
         *blocks.header(f"{what} in {data_root!r}", POSE[options.size].base, "mmpose", stage),
         title("data"),
         f"data_root = {data_root!r}  # relative to the folder in which you start training",
+        *(_derived(annotations) if annotations else []),
         *_metainfo(skeleton),
         "",
         *blocks.schedule_numbers(stage, recipe.workers),
         *blocks.schedule(stage, dynamic=False, metric="coco/AP", keep=2, seed=seed),
-        *_codec(stage, options),
+        *_codec(stage),
         *_model(stage, options, skeleton),
         *_pipelines(stage, skeleton),
-        *blocks.loaders(stage, [*mode, f"pipeline={stage.first_pipeline},"], ["pipeline=val_pipeline,"], note=[boxes]),
+        *blocks.loaders(
+            stage,
+            [*mode, f"pipeline={stage.first_pipeline},"],
+            ["pipeline=val_pipeline,"],
+            note=[boxes],
+            derived=annotations is not None,
+        ),
         *blocks.hooks(stage, scope="mmdet.", pipeline="train_pipeline_stage2"),
         "# OKS divides by the area in the file, so it must be the area of the box (`posetools validate`, E104).",
-        "val_evaluator = dict(ann_file=f'{data_root}/val_coco.json', use_area=True)",
+        f"val_evaluator = dict(ann_file=f'{{{folder}}}/val_coco.json', use_area=True)",
         "test_evaluator = val_evaluator",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _derived(annotations: Annotations) -> ConfigLines:
+    categories = first_names(list(map(repr, annotations.categories.ids)), _LISTED)
+    return [
+        f"# Only objects of {categories}: their annotations are copied from the files in data_root into this folder,",
+        "# because MMPose reads one skeleton per file. `posetools train` updates the copy.",
+        f"skeleton = {annotations.skeleton!r}",
+        f"annotations = {annotations.folder.as_posix()!r}",
+    ]
 
 
 def _metainfo(skeleton: Skeleton) -> ConfigLines:
@@ -59,12 +97,8 @@ def _metainfo(skeleton: Skeleton) -> ConfigLines:
     ]
 
 
-def _codec(stage: StageRecipe, options: PoseOptions) -> ConfigLines:
-    size = stage.input_size
-    if options.sigma is None:
-        sigma, why = codec_sigma(size), "# sqrt(side / 8), as in the stock recipes"
-    else:
-        sigma, why = options.sigma, "# set by you"
+def _codec(stage: StageRecipe) -> ConfigLines:
+    size, bins, sigma = stage.input_size, stage.because["simcc_split_ratio"], stage.because["sigma"]
     return [
         title("input and target"),
         *(["# Stock is 192 x 256, for upright people."] if size != POSE_INPUT else []),
@@ -72,8 +106,8 @@ def _codec(stage: StageRecipe, options: PoseOptions) -> ConfigLines:
         "codec = dict(",
         "    type='SimCCLabel',",
         "    input_size=input_size,",
-        f"    sigma={sigma},  {why}",
-        f"    simcc_split_ratio={options.simcc_split_ratio},",
+        f"    sigma={sigma.value},  # {sigma.reason}",
+        f"    simcc_split_ratio={bins.value}," + (f"  # {bins.reason}" if bins.value != STOCK_BINS else ""),
         "    normalize=False,",
         "    use_dark=False)",
         "",

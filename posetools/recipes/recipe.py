@@ -6,8 +6,9 @@ choosing a recipe; `posetools train --dry-run` and `--minutes` measure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
@@ -52,7 +53,7 @@ class Choice:
     """One row of the table that explains a recipe.
 
     Attributes:
-        stage: ``det``, ``pose``, or empty for both.
+        model: ``det``, ``pose`` or ``pose-<skeleton>``; empty for all.
         field: as in the TOML.
         stock: the stock recipe's value.
         chosen: this recipe's value.
@@ -60,7 +61,7 @@ class Choice:
         stated: whether the user set it.
     """
 
-    stage: Stage | Literal[""]
+    model: str
     field: str
     stock: str
     chosen: str
@@ -137,18 +138,26 @@ class Recipe:
     """The recipe of a pair.
 
     Attributes:
-        det: the detector's.
-        pose: the pose estimator's.
+        models: name of a model (posetools/core/stages.py) -> its recipe; the detector is the first.
         workers: processes that load data.
         seed: of training.
         choices: the table that explains it.
     """
 
-    det: StageRecipe
-    pose: StageRecipe
+    models: Mapping[str, StageRecipe]
     workers: int
     seed: int
     choices: tuple[Choice, ...]
+
+    @property
+    def det(self) -> StageRecipe:
+        """The detector's recipe."""
+        return self.models["det"]
+
+    @property
+    def pose(self) -> StageRecipe:
+        """The recipe of the only pose estimator."""
+        return self.models["pose"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +194,10 @@ class RuleInput:
         machine: for training.
         skeleton: of the data set.
         measured: measurements on the machine.
+        model: the name of the model.
+        estimators: how many pose estimators share the minutes with the detector.
         detector: size of the detector.
-        taken: the share of the minutes that the other stage has.
+        taken: the share of the minutes that the pose estimators have.
         because: the choices so far, by field name.
     """
 
@@ -196,6 +207,8 @@ class RuleInput:
     machine: Machine
     skeleton: Skeleton
     measured: Measurement
+    model: str
+    estimators: int = 1
     detector: DetSize = "m"
     taken: float = 0.0
     because: dict[str, Ruling] = field(default_factory=dict)
@@ -244,7 +257,7 @@ def choice(case: RuleInput, name: str) -> Choice:
         stock = as_text(case.stock.input_size)
     stated = case.states(name) or (name == "ema_momentum" and case.said.ema is not None)
     reason = f"{found.unit}: {found.reason}" if found.unit else found.reason
-    return Choice(case.stage, name, stock, as_text(found.value), reason, stated)
+    return Choice(case.model, name, stock, as_text(found.value), reason, stated)
 
 
 def as_text(value: object) -> str:

@@ -185,13 +185,19 @@ STOCK_TEXT: dict[str, dict[str, str]] = {
         "stage2_epochs": "30",
         "rotation": "80, 60",
         "flip": "on",
+        "simcc_split_ratio": "2",
+        "sigma": "4.9, 5.66",
     },
     "": {"workers": "10", "seed": str(SEED)},
 }
 
 
+# Bins of SimCC per pixel of the input.
+STOCK_BINS = 2.0
+
+
 def codec_sigma(input_size: tuple[int, int]) -> tuple[float, float]:
-    """Return the SimCC target's width for an input: sqrt(side / 8) pixels, the rule behind all stock recipes.
+    """Return the SimCC target's width for an input: sqrt(side / 8) bins, the rule behind all stock recipes.
 
     They have (4.9, 5.66) at 192 x 256 and (6.0, 6.93) at 288 x 384.
     """

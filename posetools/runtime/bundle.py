@@ -26,15 +26,24 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from posetools.errors import InputError, OutputError, PosetoolsWarning, from_validation, must_be
 from posetools.files.disk import dump_json, stream
 from posetools.imaging.header import Pixels
-from posetools.runtime.manifest import MANIFEST, MEMBER_LENGTH, MEMBER_PATTERN, Manifest, Network, Sample
+from posetools.runtime.manifest import (
+    MANIFEST,
+    MEMBER_LENGTH,
+    MEMBER_PATTERN,
+    AnyManifest,
+    CategoriesManifest,
+    Manifest,
+    Network,
+    Sample,
+)
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator
 
 Directory: TypeAlias = dict[str, zipfile.ZipInfo]
@@ -68,7 +77,7 @@ class Bundle:
     """
 
     path: Path
-    manifest: Manifest
+    manifest: AnyManifest
     _directory: Directory
 
     @classmethod
@@ -88,8 +97,10 @@ class Bundle:
         _check_members(path, manifest, directory)
         return cls(path, manifest, directory)
 
-    def models(self, device: str = "auto", *, score_thr: float | None = None) -> tuple[OnnxDetector, OnnxEstimator]:
-        """Return the networks, ready to run.
+    def models(
+        self, device: str = "auto", *, score_thr: float | None = None
+    ) -> tuple[OnnxDetector, *tuple[OnnxEstimator, ...]]:
+        """Return the detector and the pose estimators, mostly one, ready to run.
 
         Args:
             device: ``auto`` (a GPU, if onnxruntime can use one), ``cpu``, ``cuda`` or ``cuda:N``.
@@ -102,9 +113,9 @@ class Bundle:
         """
         if self.manifest.doubt:
             warnings.warn(f"{self.path}: {self.manifest.doubt}", PosetoolsWarning, stacklevel=2)
-        det, pose = self.manifest.networks
+        det, *poses = self.manifest.networks
         detector = OnnxDetector(self.network(det), det, device, source=self.path, score_thr=score_thr)
-        return detector, OnnxEstimator(self.network(pose), pose, device, source=self.path)
+        return detector, *(OnnxEstimator(self.network(pose), pose, device, source=self.path) for pose in poses)
 
     def network(self, network: Network) -> bytes:
         """Return the ONNX file of one of the manifest's networks.
@@ -149,7 +160,7 @@ class Bundle:
         return image
 
 
-def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+def write_bundle(path: Path, manifest: AnyManifest, files: Mapping[str, bytes]) -> None:
     """Write a bundle atomically; the same content gives the same bytes.
 
     Networks and images are stored uncompressed: deflate saves only a tenth of weights, and costs time at each start.
@@ -181,7 +192,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+def _check_files(path: Path, manifest: AnyManifest, files: Mapping[str, bytes]) -> None:
     named = set(manifest.members[1:])
     if named != set(files):
         raise ValueError(f"files must be those of the manifest, {sorted(named)}, got {sorted(files)}")
@@ -194,7 +205,7 @@ def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
             raise OutputError(f"{path}: {name} must have at most {limit} bytes, got {len(content)}")
 
 
-def _limit(manifest: Manifest, name: str) -> int:
+def _limit(manifest: AnyManifest, name: str) -> int:
     return NETWORK_BYTES if name in (manifest.det.file, manifest.pose.file) else SAMPLE_BYTES
 
 
@@ -267,7 +278,7 @@ def _check_size(path: Path, info: zipfile.ZipInfo, limit: int) -> None:
         raise InputError(path, info.filename, must_be("size", rule, info.file_size))
 
 
-def _check_members(path: Path, manifest: Manifest, directory: Directory) -> None:
+def _check_members(path: Path, manifest: AnyManifest, directory: Directory) -> None:
     named = set(manifest.members)
     for name in manifest.members:
         if name not in directory:
@@ -292,9 +303,16 @@ def _read(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> bytes:
     return content
 
 
-def _manifest(path: Path, content: bytes) -> Manifest:
+class _Kind(BaseModel):
+    """What tells the manifest of several categories from that of one."""
+
+    skeletons: Any = None
+
+
+def _manifest(path: Path, content: bytes) -> AnyManifest:
     try:
-        return Manifest.model_validate_json(content)
+        several = _Kind.model_validate_json(content).skeletons is not None
+        return (CategoriesManifest if several else Manifest).model_validate_json(content)
     except ValidationError as exc:
         error = from_validation(path, exc)
         newer = error.place == "posetools_bundle"

@@ -1,4 +1,4 @@
-"""``bundle.json``: the complete description of a bundle's two ONNX files.
+"""``bundle.json``: the complete description of a bundle's ONNX files.
 
 A bundle is a zip::
 
@@ -11,17 +11,32 @@ Both inputs are float32, channels blue, green, red, each less ``mean`` and divid
 row for each of the A anchor points: a box x1, y1, x2, y2 in pixels of the network's input, then a score (0 to 1) for
 each of the C classes. Thresholds and NMS come after it. ``w * split_ratio`` is rounded to the nearest whole number.
 
+For objects of one category the manifest is a ``Manifest``, version 1 of the layout. For several it is a
+``CategoriesManifest``, version 2: the categories, each with its skeleton, are in ``skeletons``, and ``poses`` has a
+network for each different skeleton, such as ``pose-cone.onnx``. Each skeleton's category is one of the C classes.
+
 The zip has exactly the files that the manifest lists. Building a ``Manifest``, to read or to write a bundle, checks the
 shape of each field and that the parts fit together.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
-from posetools.core.skeleton import Skeleton
+from posetools.core.categories import Categories
+from posetools.core.skeleton import Name, Skeleton
 from posetools.errors import as_message
 
 # Versions with the bug in averages of weights (posetools.mm.averages).
@@ -100,6 +115,18 @@ class PoseNetwork(Network):
         return round(self.input_size[0] * self.split_ratio), round(self.input_size[1] * self.split_ratio)
 
 
+class SkeletonNetwork(PoseNetwork):
+    """The pose estimator of one skeleton, of several.
+
+    Attributes:
+        categories: the names of the categories with this skeleton.
+        metrics: that training recorded for it, with the evaluation's names.
+    """
+
+    categories: tuple[Name, ...]
+    metrics: dict[str, float | None] = {}
+
+
 class Thresholds(_ManifestPart):
     """Default thresholds of prediction; as in MMPose's top-down demo."""
 
@@ -117,8 +144,12 @@ class Sample(_ManifestPart):
     keypoints: tuple[tuple[tuple[float, float], ...], ...]
     keypoint_scores: tuple[tuple[float, ...], ...]
 
-    def check(self, place: str, num_keypoints: int) -> None:
+    def check(self, place: str, num_keypoints: Sequence[int]) -> None:
         """Refuse lists of different lengths.
+
+        Args:
+            place: of the sample, for messages.
+            num_keypoints: (N,) K of each object.
 
         Raises:
             ValueError: a list does not have N entries, or an object's list not K.
@@ -128,34 +159,36 @@ class Sample(_ManifestPart):
             if len(values) != len(self.boxes):
                 raise ValueError(f"{place}.{name} must be {len(self.boxes)} long, as boxes is, got {len(values)}")
         for name, rows in (("keypoints", self.keypoints), ("keypoint_scores", self.keypoint_scores)):
-            for i, row in enumerate(rows):
-                if len(row) != num_keypoints:
-                    raise ValueError(
-                        f"{place}.{name}[{i}] must be {num_keypoints} long, one per keypoint, got {len(row)}"
-                    )
+            for i, (row, k) in enumerate(zip(rows, num_keypoints, strict=True)):
+                if len(row) != k:
+                    raise ValueError(f"{place}.{name}[{i}] must be {k} long, one per keypoint, got {len(row)}")
 
 
-class Manifest(_ManifestPart):
-    """The whole of ``bundle.json``.
+class CategoriesSample(Sample):
+    """A sample with objects of several categories; each object has its own category's K keypoints.
 
     Attributes:
-        posetools_bundle: version of this layout.
+        categories: (N,) the name of each object's category.
+    """
+
+    categories: tuple[Name, ...]
+
+
+class _AnyManifest(_ManifestPart):
+    """What all versions have.
+
+    Attributes:
         made_by: posetools and the versions that exported it.
         precision: of the weights in the ONNX files.
-        skeleton: the K keypoints.
         det: the detector.
-        pose: the pose estimator.
         thresholds: the defaults of prediction.
         metrics: of this pair, with the evaluation's names; empty if not measured.
         samples: expected outputs.
     """
 
-    posetools_bundle: Literal[1] = 1
     made_by: str
     precision: Precision
-    skeleton: Skeleton
     det: DetNetwork
-    pose: PoseNetwork
     thresholds: Thresholds
     metrics: dict[str, float | None] = {}
     samples: tuple[Sample, ...] = ()
@@ -171,6 +204,46 @@ class Manifest(_ManifestPart):
             hint="run `posetools rescue RUN` to check and repair its run, then export it again",
         )
 
+    def _members(self, poses: Iterable[PoseNetwork]) -> tuple[str, ...]:
+        files = (network.file for network in (self.det, *poses))
+        return (MANIFEST, *files, *(sample.file for sample in self.samples))
+
+    @model_serializer(mode="wrap")
+    def _in_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        return {key: document[key] for key in _KEYS if key in document}
+
+
+# The keys of the file, of both versions, in its order.
+_KEYS = (
+    *("posetools_bundle", "made_by", "precision", "skeleton", "skeletons"),
+    *("det", "pose", "poses", "thresholds", "metrics", "samples"),
+)
+
+
+class Manifest(_AnyManifest):
+    """The whole of ``bundle.json`` for one category.
+
+    Attributes:
+        posetools_bundle: version of this layout.
+        skeleton: the K keypoints.
+        pose: the pose estimator.
+    """
+
+    posetools_bundle: Literal[1] = 1
+    skeleton: Skeleton
+    pose: PoseNetwork
+
+    @property
+    def categories(self) -> Categories:
+        """The one category."""
+        return Categories.of(self.skeleton)
+
+    @property
+    def poses(self) -> tuple[PoseNetwork, ...]:
+        """The one pose estimator."""
+        return (self.pose,)
+
     @property
     def networks(self) -> tuple[DetNetwork, PoseNetwork]:
         """Both networks."""
@@ -179,20 +252,117 @@ class Manifest(_ManifestPart):
     @property
     def members(self) -> tuple[str, ...]:
         """The names of all files in the zip, the manifest first."""
-        return (MANIFEST, self.det.file, self.pose.file, *(sample.file for sample in self.samples))
+        return self._members(self.poses)
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:
-        seen: set[str] = set()
-        for name in self.members:
-            if name.lower() in seen:
-                raise ValueError(f"file must be unique, got {name!r} twice")
-            seen.add(name.lower())
+        _check_unique(self.members)
         if self.pose.num_keypoints != self.skeleton.num_keypoints:
             raise ValueError(
                 f"pose.num_keypoints must be {self.skeleton.num_keypoints} as in the skeleton, "
                 f"got {self.pose.num_keypoints}"
             )
         for i, sample in enumerate(self.samples):
-            sample.check(f"samples[{i}]", self.pose.num_keypoints)
+            sample.check(f"samples[{i}]", [self.pose.num_keypoints] * len(sample.boxes))
         return self
+
+
+class CategoriesManifest(_AnyManifest):
+    """The whole of ``bundle.json`` for several categories.
+
+    Attributes:
+        posetools_bundle: version of this layout.
+        skeletons: the categories, each with its skeleton.
+        poses: a pose estimator for each different skeleton with keypoints, in the order of ``skeletons``.
+        metrics: those that training recorded for the detector, and those of each category, such as ``cone/bbox/AP``.
+        samples: expected outputs.
+    """
+
+    posetools_bundle: Literal[2] = 2
+    skeletons: Annotated[tuple[Skeleton, ...], Field(min_length=2)]
+    poses: Annotated[tuple[SkeletonNetwork, ...], Field(min_length=1)]
+    samples: tuple[CategoriesSample, ...] = ()
+
+    @cached_property
+    def categories(self) -> Categories:
+        """The categories, each with its skeleton."""
+        return Categories(self.skeletons)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton of the only category.
+
+        Raises:
+            ValueError: there are several.
+        """
+        return self.categories.only
+
+    @property
+    def pose(self) -> PoseNetwork:
+        """The only pose estimator.
+
+        Raises:
+            ValueError: there are several.
+        """
+        (only,) = self.poses
+        return only
+
+    def metrics_of(self, network: DetNetwork | SkeletonNetwork) -> dict[str, float | None]:
+        """Return the metrics of one of the networks by their names for one category: the best of its categories."""
+        names = network.categories if isinstance(network, SkeletonNetwork) else tuple(self.categories.ids)
+        found = dict(network.metrics if isinstance(network, SkeletonNetwork) else self.metrics)
+        for key, value in self.metrics.items():
+            for name in (key.removeprefix(f"{category}/") for category in names if key.startswith(f"{category}/")):
+                found[name] = max((each for each in (found.get(name), value) if each is not None), default=None)
+        return found
+
+    @property
+    def networks(self) -> tuple[DetNetwork, *tuple[PoseNetwork, ...]]:
+        """The detector and the pose estimators."""
+        return self.det, *self.poses
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of all files in the zip, the manifest first."""
+        return self._members(self.poses)
+
+    @model_validator(mode="after")
+    def _check(self) -> CategoriesManifest:
+        _check_unique(self.members)
+        categories = self.categories
+        groups = [tuple(group.ids) for group in categories.posed.values()]
+        if [network.categories for network in self.poses] != groups:
+            shown = " and ".join(", ".join(group) for group in groups)
+            raise ValueError(f"poses must be a network for each skeleton with keypoints, of {shown}, in this order")
+        for i, network in enumerate(self.poses):
+            k = categories[categories.ids[network.categories[0]]].num_keypoints
+            if network.num_keypoints != k:
+                raise ValueError(
+                    f"poses[{i}].num_keypoints must be {k} as in the skeleton, got {network.num_keypoints}"
+                )
+        for name in categories.ids:
+            if name not in self.det.classes:
+                raise ValueError(f"det.classes must have all categories, got no {name!r}")
+        for i, sample in enumerate(self.samples):
+            self._check_sample(f"samples[{i}]", sample)
+        return self
+
+    def _check_sample(self, place: str, sample: CategoriesSample) -> None:
+        if len(sample.categories) != len(sample.boxes):
+            got = len(sample.categories)
+            raise ValueError(f"{place}.categories must be {len(sample.boxes)} long, as boxes is, got {got}")
+        for i, name in enumerate(sample.categories):
+            if name not in self.categories.ids:
+                raise ValueError(f"{place}.categories[{i}] must be {self.categories.told}, got {name!r}")
+        sample.check(place, [self.categories[self.categories.ids[name]].num_keypoints for name in sample.categories])
+
+
+AnyManifest: TypeAlias = Manifest | CategoriesManifest
+
+
+def _check_unique(members: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in members:
+        if name.lower() in seen:
+            raise ValueError(f"file must be unique, got {name!r} twice")
+        seen.add(name.lower())

@@ -7,13 +7,14 @@ files of a bundle (posetools.runtime) implement them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Visibility
 from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import Skeleton
@@ -158,16 +159,22 @@ def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str, *, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseResult:
-    """The result of a pipeline for one image: N objects of K keypoints, by descending score.
+    """The result of a pipeline for one image: N objects with K columns of keypoints, by descending score.
+
+    With one category the K columns are its keypoints. With several there is a column for each different name of a
+    keypoint (``categories.names``): in the columns of other categories an object has NaN as coordinates and 0 as score.
+    ``parts`` gives the objects of each skeleton with its own columns.
 
     Attributes:
         boxes: (N, 4) x1, y1, x2, y2 in pixels of the image.
         scores: (N,) of the boxes, 0 to 1.
-        keypoints: (N, K, 2) x, y in pixels of the image, in the skeleton's order.
+        keypoints: (N, K, 2) x, y in pixels of the image, in the order of the skeleton.
         keypoint_scores: (N, K); about 0 to 1.
         heatmaps: (N, K, h, w) over ``crops``, if requested from the pipeline; else None.
-        crops: (N, 4) center x, center y, width, height of each object's crop for the pose network, in pixels.
-        skeleton: names, colors and links of the keypoints.
+        crops: (N, 4) center x, center y, width, height of each object's crop for the pose network, in pixels; NaN for
+            categories without keypoints.
+        categories: the categories, each with its skeleton: names, colors and links of the keypoints.
+        category_ids: (N,) the id of each object's category, a key of ``categories``.
         image: (H, W, 3) the image itself, blue, green, red.
         path: the file that it was read from, if any.
     """
@@ -178,7 +185,8 @@ class PoseResult:
     keypoint_scores: Floats
     heatmaps: npt.NDArray[np.float32] | None
     crops: Floats
-    skeleton: Skeleton
+    categories: Categories
+    category_ids: Ints
     image: Pixels = field(repr=False)
     path: Path | None = None
     _raw: Callable[[], Any] | None = field(default=None, repr=False)
@@ -192,13 +200,54 @@ class PoseResult:
         return self.image.shape[1], self.image.shape[0]
 
     @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton of the only category.
+
+        Raises:
+            ValueError: there are several.
+        """
+        return self.categories.only
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """The name of each object's category, N of them."""
+        return tuple(self.categories[number].category.name for number in self.category_ids.tolist())
+
+    @property
     def raw(self) -> Any:
-        """MMPose's PoseDataSample with all objects of the image, for its visualizers; None from a bundle."""
+        """MMPose's PoseDataSample with all objects of the image, for its visualizers.
+
+        None from a bundle, and with several pose estimators.
+        """
         return self._raw() if self._raw else None
+
+    def of_categories(self, categories: Categories) -> PoseResult:
+        """Return the objects of some of the categories, which share a skeleton; its K keypoints are the new columns."""
+        if categories == self.categories:
+            return self
+        rows = np.flatnonzero(np.isin(self.category_ids, list(categories)))
+        at = np.ix_(rows, self.categories.columns[next(iter(categories))])
+        return replace(
+            self,
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            keypoints=self.keypoints[at],
+            keypoint_scores=self.keypoint_scores[at],
+            heatmaps=None if self.heatmaps is None else self.heatmaps[at],
+            crops=self.crops[rows],
+            categories=categories,
+            category_ids=self.category_ids[rows],
+            _raw=None,
+        )
+
+    def parts(self) -> tuple[PoseResult, ...]:
+        """Return for each different skeleton the objects of its categories."""
+        return tuple(self.of_categories(group) for group in self.categories.groups)
 
     def labeled(self, kpt_thr: float = 0.0) -> Floats:
         """Return (N, K, 3) keypoints with visibility: 2, or 0 where the score is below ``kpt_thr``."""
-        visible = np.where(self.keypoint_scores >= kpt_thr, Visibility.VISIBLE, Visibility.NOT_LABELED)
+        predicted = (self.keypoint_scores >= kpt_thr) & ~np.isnan(self.keypoints).any(axis=2)
+        visible = np.where(predicted, Visibility.VISIBLE, Visibility.NOT_LABELED)
         return np.concatenate([self.keypoints, visible[..., None].astype(np.float64)], axis=2)
 
     def draw(
@@ -217,7 +266,7 @@ class PoseResult:
             kpt_thr: keypoints with a lower score are not drawn.
             style: widths and colors; None: adapted to the image.
             heatmaps: paint the heatmaps under the objects, if the result has them.
-            tags: write each box's score above it.
+            tags: write each box's score above it, after its category where there are several.
 
         Raises:
             OutputError: the file cannot be written.
@@ -226,12 +275,22 @@ class PoseResult:
 
         from posetools.imaging.drawing import DEFAULT_STYLE, draw_instances, paint_heatmaps
 
-        image = Image.fromarray(np.ascontiguousarray(self.image[..., ::-1]))
+        drawn = Image.fromarray(np.ascontiguousarray(self.image[..., ::-1]))
+        posed = ~np.isnan(self.crops[:, 0])
         if heatmaps and self.heatmaps is not None:
-            image = paint_heatmaps(image, self.heatmaps, self.crops)
+            drawn = paint_heatmaps(drawn, self.heatmaps[posed], self.crops[posed])
         style = style or DEFAULT_STYLE
-        texts = [f"{score:.2f}" for score in self.scores] if tags and style.boxes else None
-        drawn = draw_instances(image, self.boxes, self.labeled(kpt_thr), self.skeleton, texts=texts, style=style)
+        for part in self.parts():
+            names = [f"{name} " if len(self.categories) > 1 else "" for name in part.category_names]
+            texts = [f"{name}{score:.2f}" for name, score in zip(names, part.scores, strict=True)]
+            drawn = draw_instances(
+                drawn,
+                part.boxes,
+                part.labeled(kpt_thr),
+                part.categories.skeletons[0],
+                texts=texts if tags and style.boxes else None,
+                style=style,
+            )
         if path is not None:
             save_image(drawn, Path(path))
         return drawn

@@ -166,7 +166,7 @@ def dry_run(
     timing = Timing()
     with _temporary() as folder:
         planned = plan_run(_without_emitting(request, folder, told), told)
-        if planned.skeleton is None:
+        if planned.categories is None:
             raise RequestError(planned.left, hint="pass a larger --epochs N to continue")
         told.say(f"trying {request.stage} on {planned.device}: a few iterations, an evaluation, a checkpoint")
         schedule = schedule_of(planned.config, planned.start)

@@ -208,13 +208,13 @@ class DryRun:
     """Estimate of the run.
 
     Attributes:
-        stages: one per model.
+        models: name of a model -> its estimate; the detector is the first.
         memory: of this machine, in bytes.
         gpu_memory: of the GPU, in bytes; None on the CPU.
         disk: free bytes at the work folder.
     """
 
-    stages: tuple[StageEstimate, ...]
+    models: Mapping[str, StageEstimate]
     memory: int
     gpu_memory: int | None
     disk: int
@@ -222,44 +222,43 @@ class DryRun:
     @property
     def joint_seconds(self) -> float:
         """Seconds for the joint evaluation, 0 for one model: boxes once, poses on labeled and detected boxes."""
-        if len(self.stages) == 1:
+        if len(self.models) == 1:
             return 0.0
-        each = {one.stage: one.measured.seconds_per_evaluation for one in self.stages}
-        return each["det"] + 2 * each["pose"]
+        return sum((1 + (one.stage == "pose")) * one.measured.seconds_per_evaluation for one in self.models.values())
 
     @property
     def seconds(self) -> float:
         """Seconds in total, one stage after the other."""
-        return sum(one.seconds for one in self.stages) + self.joint_seconds
+        return sum(one.seconds for one in self.models.values()) + self.joint_seconds
 
     @property
     def disk_needed(self) -> int:
         """Bytes for all checkpoints."""
-        return sum(one.disk for one in self.stages)
+        return sum(one.disk for one in self.models.values())
 
     def remarks(self) -> Iterator[str]:
         """Yield warnings: what is short, what slows the run down."""
-        for one in self.stages:
+        for model, one in self.models.items():
             seen = one.measured
             if one.processes > 1:
                 how = f"divided by {one.shares}" if one.shares > 1 else "not divided, as they share the cores"
                 yield (
-                    f"{one.stage}: {one.processes} processes: measured in one and {how}; time spent waiting for each "
+                    f"{model}: {one.processes} processes: measured in one and {how}; time spent waiting for each "
                     "other is not included"
                 )
             if one.memory > _NEARLY_ALL * self.memory:
                 yield (
-                    f"{one.stage}: memory is short: {size_text(one.memory)} of {size_text(self.memory)}; "
+                    f"{model}: memory is short: {size_text(one.memory)} of {size_text(self.memory)}; "
                     "use a smaller batch or fewer loader processes"
                 )
             if self.gpu_memory and seen.gpu_memory and seen.gpu_memory > _NEARLY_ALL * self.gpu_memory:
                 yield (
-                    f"{one.stage}: GPU memory is short: {size_text(seen.gpu_memory)} of {size_text(self.gpu_memory)}; "
+                    f"{model}: GPU memory is short: {size_text(seen.gpu_memory)} of {size_text(self.gpu_memory)}; "
                     "use a smaller batch or --amp"
                 )
             if seen.counted > 1 and seen.waiting > 0.25:
                 yield (
-                    f"{one.stage}: the model waits for data {seen.waiting:.0%} of the time: use more loader processes "
+                    f"{model}: the model waits for data {seen.waiting:.0%} of the time: use more loader processes "
                     "(num_workers) or smaller images"
                 )
         if self.disk_needed > self.disk:
@@ -269,16 +268,16 @@ class DryRun:
             )
 
 
-def summary(stages: tuple[StageEstimate, ...]) -> DryRun:
-    """Return the estimates of the stages with the machine's memory and disk."""
-    there = existing_folder(stages[0].work_dir / "checkpoint")
-    device = stages[0].device
+def summary(models: Mapping[str, StageEstimate]) -> DryRun:
+    """Return the estimates of the models with the machine's memory and disk."""
+    first = next(iter(models.values()))
+    there, device = existing_folder(first.work_dir / "checkpoint"), first.device
     gpu = None
     if device.startswith("cuda"):
         import torch
 
         gpu = int(torch.cuda.get_device_properties(device).total_memory)
-    return DryRun(stages=stages, memory=memory_of_machine(), gpu_memory=gpu, disk=shutil.disk_usage(there).free)
+    return DryRun(models=models, memory=memory_of_machine(), gpu_memory=gpu, disk=shutil.disk_usage(there).free)
 
 
 def schedule_of(config: Any, start: int = 0) -> Schedule:

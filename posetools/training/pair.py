@@ -1,8 +1,9 @@
 """``posetools train --stage all``: the detector, then the pose estimator, then the evaluation of both together.
 
 The work folder is the parent of both runs, ``<work_dir>/det`` and ``<work_dir>/pose``; other commands read it with
-``--run``. Both runs are checked before the first one starts, so that an error in the pose config shows up at once.
-Both configs are written at the start, so that ``--resume`` needs only the work folder, even before the pose run starts.
+``--run``. Where the categories have different skeletons, each skeleton has a run: ``<work_dir>/pose-<skeleton>``. All
+runs are checked before the first one starts, so that an error in a pose config shows up at once. All configs are
+written at the start, so that ``--resume`` needs only the work folder, even before the pose run starts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from posetools.core.stages import MODEL_NAMES, STAGES, Stage
+from posetools.core.stages import MODEL_NAMES, STAGES, Stage, models_of, stage_of
 from posetools.errors import OutputError, RequestError, RunError, StoppedError, hint_lines
 from posetools.evaluation.report import Report, as_document
 from posetools.evaluation.run import EvalRequest, evaluate
@@ -42,27 +43,35 @@ _RESTARTS = "restarts this model"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainAllResult:
-    """The results of both runs.
+    """The results of all runs.
 
     Attributes:
-        work_dir: the folder of both runs.
-        det: the detector's run.
-        pose: the pose estimator's.
-        evaluation: of both together; None if there was nothing to do, and in all but the first of several processes.
+        work_dir: the folder of all runs.
+        models: name of a model (posetools/core/stages.py) -> the result of its run; the detector is the first.
+        evaluation: of all together; None if there was nothing to do, and in all but the first of several processes.
     """
 
     work_dir: Path
-    det: TrainResult
-    pose: TrainResult
+    models: Mapping[str, TrainResult]
     evaluation: Report | None
+
+    @property
+    def det(self) -> TrainResult:
+        """The detector's run."""
+        return self.models["det"]
+
+    @property
+    def pose(self) -> TrainResult:
+        """The run of the only pose estimator."""
+        return self.models["pose"]
 
 
 def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> TrainAllResult:
-    """Train both models of a pair, and evaluate them together.
+    """Train all models of a pair, and evaluate them together.
 
     Args:
-        request: what to train; its work folder is the parent of both runs; ``stage`` and ``config`` are ignored.
-        configs: a detector's and a pose estimator's, in any order; none: those of the data set, or with ``resume``
+        request: what to train; its work folder is the parent of all runs; ``stage`` and ``config`` are ignored.
+        configs: a detector's and its pose estimators', in any order; none: those of the data set, or with ``resume``
             those in the work folder.
         listener: receives progress.
 
@@ -79,11 +88,11 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
     with _goes_on(request, parent):
         results = _train_both(request, configs, listener)
         report = _evaluate(parent, results, request, listener)
-    return TrainAllResult(work_dir=parent, det=results["det"], pose=results["pose"], evaluation=report)
+    return TrainAllResult(work_dir=parent, models=results, evaluation=report)
 
 
-def train_both(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> Mapping[Stage, TrainResult]:
-    """Train both models of a pair, and return the result of each stage; arguments and errors are ``train_all``'s."""
+def train_both(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> Mapping[str, TrainResult]:
+    """Train all models of a pair, and return the result of each; arguments and errors are ``train_all``'s."""
     _check_first(request, configs)
     return _train_both(request, configs, listener)
 
@@ -94,16 +103,16 @@ def _check_first(request: TrainRequest, configs: Sequence[Path]) -> None:
     prepare("posetools train")
 
 
-def _train_both(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> Mapping[Stage, TrainResult]:
-    requests = stage_requests(request, configs)
+def _train_both(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> Mapping[str, TrainResult]:
+    requests = model_requests(request, configs)
     with listener.training() as told:
-        planned = _of_both(requests, lambda own: plan_run(own, told))
+        planned = _of_all(requests, lambda own: plan_run(own, told))
     by_first(lambda: _keep_configs(planned))
-    results = dict[Stage, TrainResult]()
-    for stage in STAGES:
+    results = dict[str, TrainResult]()
+    for model, plan in planned.items():
         det = results.get("det")
         backbone = (det.best or det.last) if det else None
-        results[stage] = _train(stage, requests[stage], planned[stage], listener, backbone)
+        results[model] = _train(model, requests[model], plan, listener, backbone)
     return results
 
 
@@ -119,11 +128,11 @@ def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
     for path in configs:
         check_file(path, "config")
     if not configs:
-        _of_both(stage_requests(request, configs), check_training)
+        _of_all(model_requests(request, configs), check_training)
 
 
-def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[Stage, TrainRequest]:
-    """Return the request of each stage: work folder, config, resumed or not.
+def model_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[str, TrainRequest]:
+    """Return the request of each model: work folder, config, resumed or not.
 
     Raises:
         RequestError: the configs are not one pair.
@@ -134,21 +143,26 @@ def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[St
             f"--weights {request.weights}: cannot be combined with --stage all: both models would start from one file",
             hint="use --cfg-options det.load_from=FILE pose.load_from=FILE, or train them one by one",
         )
-    by_stage, parent = _pair_of(configs), parent_of(request, configs)
-    found: dict[Stage, TrainRequest] = {}
-    for stage in STAGES:
+    given, parent = _pair_of(configs), parent_of(request, configs)
+    found: dict[str, TrainRequest] = {}
+    for model, category in _models(request, given, parent).items():
+        stage, folder = stage_of(model), parent / model
         own = replace(
-            request, stage=stage, work_dir=parent / stage, cfg_options=_own_options(request.cfg_options, stage)
+            request,
+            stage=stage,
+            category=category,
+            work_dir=folder,
+            cfg_options=_own_options(request.cfg_options, stage),
         )
         if stage != "pose":
             # Crops are for poses.
             own = replace(own, cache=None, cache_dir=None)
-        if by_stage:
-            own = replace(own, config=by_stage[stage], resume=request.resume and last_in(parent / stage) is not None)
+        if given:
+            own = replace(own, config=given[model], resume=request.resume and last_in(folder) is not None)
         elif request.resume:
-            own = _resumed(own, parent / stage)
-        found[stage] = own
-    if request.resume and not any(_has_begun(parent / stage) for stage in STAGES):
+            own = _resumed(own, folder)
+        found[model] = own
+    if request.resume and not any(_has_begun(parent / model) for model in found):
         raise RequestError(
             f"{parent}: has no run of --stage all to resume",
             hint="omit --resume to start both runs from the first epoch",
@@ -156,18 +170,34 @@ def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[St
     return found
 
 
-def _pair_of(configs: Sequence[Path]) -> Mapping[Stage, Path]:
+def _models(request: TrainRequest, given: Mapping[str, Path], parent: Path) -> Mapping[str, str | None]:
+    """Return the names of the models, each with a category that it is for; None: it needs none."""
+    if given:
+        return dict.fromkeys(given)
+    if request.data is None:
+        begun = sorted(path.name for path in parent.glob("pose-*") if _has_begun(path))
+        return dict.fromkeys(("det", *begun) if begun else STAGES)
+    posed = request.categories.posed
+    det, *poses = models_of(tuple(posed))
+    firsts = (next(iter(group.ids)) if len(posed) > 1 else None for group in posed.values())
+    return {det: None, **dict(zip(poses, firsts, strict=True))}
+
+
+def _pair_of(configs: Sequence[Path]) -> Mapping[str, Path]:
     if not configs:
         return {}
-    scopes = {path: load_config(path).get("default_scope") for path in configs}
-    found = {stage: [path for path in configs if scopes[path] == SCOPES[stage]] for stage in STAGES}
-    if len(configs) != len(STAGES) or any(len(paths) != 1 for paths in found.values()):
+    loaded = {path: load_config(path) for path in configs}
+    scopes = {path: config.get("default_scope") for path, config in loaded.items()}
+    det, poses = ([path for path in configs if scopes[path] == SCOPES[stage]] for stage in STAGES)
+    skeletons = {str(loaded[path].get("skeleton", "")) for path in poses}
+    if len(det) != 1 or not poses or len(configs) != 1 + len(poses) or len(skeletons) != len(poses):
         listed = ", ".join(f"{path} ({scope})" for path, scope in scopes.items())
         raise RequestError(
             f"--config with --stage all must be given twice, for a detector and for a pose estimator, got {listed}",
             hint="omit it to train the pair emitted for the data set",
         )
-    return {stage: paths[0] for stage, paths in found.items()}
+    names = models_of([str(loaded[path].get("skeleton", "")) for path in poses])
+    return dict(zip(names, [*det, *poses], strict=True))
 
 
 def parent_of(request: TrainRequest, configs: Sequence[Path]) -> Path:
@@ -211,12 +241,12 @@ def _has_begun(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob("*.py"))
 
 
-def _of_both(requests: Mapping[Stage, TrainRequest], work: Callable[[TrainRequest], _Found]) -> dict[Stage, _Found]:
-    """Return ``work``'s results for both runs, or raise the problems of both at once."""
-    found, problems = dict[Stage, _Found](), dict[str, RequestError]()
-    for stage, own in requests.items():
+def _of_all(requests: Mapping[str, TrainRequest], work: Callable[[TrainRequest], _Found]) -> dict[str, _Found]:
+    """Return ``work``'s results for all runs, or raise the problems of all at once."""
+    found, problems = dict[str, _Found](), dict[str, RequestError]()
+    for model, own in requests.items():
         try:
-            found[stage] = work(own)
+            found[model] = work(own)
         except RequestError as exc:
             problems[str(exc)] = exc
     if problems:
@@ -226,8 +256,8 @@ def _of_both(requests: Mapping[Stage, TrainRequest], work: Callable[[TrainReques
     return found
 
 
-def _keep_configs(planned: Mapping[Stage, RunPlan]) -> None:
-    """Write both configs into the run folders, where mmengine writes each when its run starts."""
+def _keep_configs(planned: Mapping[str, RunPlan]) -> None:
+    """Write all configs into the run folders, where mmengine writes each when its run starts."""
     for one in planned.values():
         if one.checkpoint is not None:
             continue
@@ -240,11 +270,13 @@ def _keep_configs(planned: Mapping[Stage, RunPlan]) -> None:
 
 
 def _train(
-    stage: Stage, request: TrainRequest, planned: RunPlan, listener: StepListener, backbone: Path | None
+    model: str, request: TrainRequest, planned: RunPlan, listener: StepListener, backbone: Path | None
 ) -> TrainResult:
+    stage = request.stage
     how = ("--resume",) if request.resume else ("--config", planned.config.filename)
     words = ("posetools", "train", "--stage", stage, *how, "--work-dir", str(planned.work_dir))
-    listener.step(f"train the {MODEL_NAMES[stage]}", shlex.join(words))
+    whose = f" of {planned.config.skeleton}" if model not in STAGES else ""
+    listener.step(f"train the {MODEL_NAMES[stage]}{whose}", shlex.join(words))
     with listener.training() as told:
         if backbone is not None and planned.config.get("detector_backbone") and not planned.checkpoint:
             _hand_over(backbone, planned.config, told)
@@ -265,7 +297,7 @@ def _hand_over(checkpoint: Path, config: Any, told: TrainListener) -> None:
 
 
 def _evaluate(
-    parent: Path, results: Mapping[Stage, TrainResult], request: TrainRequest, listener: StepListener
+    parent: Path, results: Mapping[str, TrainResult], request: TrainRequest, listener: StepListener
 ) -> Report | None:
     path = parent / EVALUATION
     if not here().first:
@@ -296,9 +328,9 @@ def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
         way = f"continue with {command}"
         raise RunError(exc.sentence, *exc.details, hint=exc.advice, way=way) from exc
     except KeyboardInterrupt as exc:
-        if not any(_has_begun(parent / stage) for stage in STAGES):
+        if not any(map(_has_begun, parent.glob("*"))):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}", way=AGAIN) from exc
-        if not any(last_in(parent / stage) for stage in STAGES):
+        if not any(map(last_in, parent.glob("*/"))):
             raise StoppedError(
                 f"stopped before the first epoch; {NO_CHECKPOINT}", way=f"{command} {_RESTARTS}"
             ) from exc

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.checks.validate import validate
+from posetools.core.categories import Categories
 from posetools.core.coco_document import read_document
 from posetools.core.findings import Severity
 from posetools.core.folder import SPLITS, ann_file, split_command
@@ -41,7 +42,7 @@ class Problem:
 
 
 def check_run(
-    config: Any, stage: Stage, skeleton: Skeleton, *, device: str, amp: bool, say: Callable[[str], None]
+    config: Any, stage: Stage, categories: Categories, *, device: str, amp: bool, say: Callable[[str], None]
 ) -> str:
     """Check everything about the run, and return its device.
 
@@ -49,7 +50,7 @@ def check_run(
         RequestError: the list of problems, each with its fix.
     """
     given, unreachable = _load_weights(config, stage, say)
-    found = [*_validation(config), *unreachable, *_data(config, stage, skeleton)]
+    found = [*_validation(config), *unreachable, *_data(config, stage, categories)]
     chosen, on_device = _device(device, amp=amp)
     found += on_device
     if not found:
@@ -120,7 +121,7 @@ def _other_weights(config: Any, stage: Stage) -> str:
     )
 
 
-def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
+def _data(config: Any, stage: Stage, categories: Categories) -> Iterator[Problem]:
     datasets = {split: inner_dataset(loader) for split in SPLITS if (loader := config.get(f"{split}_dataloader"))}
     there = {split: dataset for split, dataset in datasets.items() if ann_file_of(dataset).is_file()}
     for split in sorted(datasets.keys() - there.keys()):
@@ -139,17 +140,20 @@ def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
         except PosetoolsError as exc:
             yield Problem(exc.sentence, "write the file again with `posetools convert`")
             continue
-        check = _classes if stage == "det" else _keypoints
-        categories = [entry for entry in entries if isinstance(entry, dict)]
-        yield from check(config, split, dataset, categories, skeleton)
+        known = [entry for entry in entries if isinstance(entry, dict)]
+        if stage == "det":
+            yield from _classes(config, split, dataset, known, categories)
+        else:
+            yield from _keypoints(config, split, dataset, known, categories.skeletons[0])
     root = data_root_of(config)
     # With other annotation file names, the data set has not the layout that validate expects.
-    if [ann_file_of(dataset) for dataset in there.values()] == [ann_file(root, split) for split in SPLITS]:
-        yield from _findings(root, skeleton)
+    folder = Path(config.get("annotations") or root)
+    if [ann_file_of(dataset) for dataset in there.values()] == [ann_file(folder, split) for split in SPLITS]:
+        yield from _findings(root, None if config.get("annotations") else categories)
 
 
 def _classes(
-    config: Any, split: str, dataset: Any, categories: Sequence[Mapping[str, Any]], skeleton: Skeleton
+    config: Any, split: str, dataset: Any, known: Sequence[Mapping[str, Any]], categories: Categories
 ) -> Iterator[Problem]:
     classes = (dataset.get("metainfo") or {}).get("classes")
     if classes is None:
@@ -158,12 +162,12 @@ def _classes(
     if isinstance(classes, str):
         yield Problem(must_be(place, "a tuple or a list", classes), f"write ({classes!r}, ), with the comma")
         return
-    names = [category.get("name") for category in categories]
+    names = [category.get("name") for category in known]
     if not classes or not set(classes) <= set(names):
         rule = f"names of categories in {ann_file_of(dataset)} ({', '.join(map(str, names)) or 'none'})"
         yield Problem(
             must_be(place, rule, tuple(classes)),
-            f"with other names MMDet skips every image; this data set's is {skeleton.category.name!r}",
+            f"with other names MMDet skips every image; this data set's is {categories.told}",
         )
     head = config.model.get("bbox_head") or {}
     if split == SPLITS[0] and classes and head.get("num_classes", len(classes)) != len(classes):
@@ -174,11 +178,11 @@ def _classes(
 
 
 def _keypoints(
-    config: Any, split: str, dataset: Any, categories: Sequence[Mapping[str, Any]], skeleton: Skeleton
+    config: Any, split: str, dataset: Any, known: Sequence[Mapping[str, Any]], skeleton: Skeleton
 ) -> Iterator[Problem]:
     k = skeleton.num_keypoints
-    fix = f"run `posetools config {quoted(dataset.get('data_root'))}` for a config for skeleton {skeleton.name}"
-    named = [list(entry.get("keypoints", ())) for entry in categories if entry.get("name") == skeleton.category.name]
+    fix = f"run `posetools config {quoted(data_root_of(config))}` for a config for skeleton {skeleton.name}"
+    named = [list(entry.get("keypoints", ())) for entry in known if entry.get("name") == skeleton.category.name]
     for names in named or [[]]:
         if names != list(skeleton.names):
             rule = f"the {k} keypoints of skeleton {skeleton.name}, in its order"
@@ -198,8 +202,8 @@ def _keypoints(
         yield Problem(must_be(f"{config.filename}: model.head.out_channels", rule, channels), fix)
 
 
-def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
-    report = validate(root, skeleton=skeleton)
+def _findings(root: Path, categories: Categories | None) -> Iterator[Problem]:
+    report = validate(root, skeleton=categories.only if categories and len(categories) == 1 else None)
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     for finding in errors[:_LISTED_PROBLEMS]:
         fix = finding.hint or f"run `posetools validate {quoted(root)}` for details"

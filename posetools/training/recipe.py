@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from posetools.core.skeleton import Skeleton
-from posetools.core.stages import STAGES, Stage
+from posetools.core.categories import Categories
+from posetools.core.stages import Stage, stage_of
 from posetools.errors import RequestError, RunError
 from posetools.mm.configs import load_config
 from posetools.mm.device import AUTO as ANY_DEVICE
@@ -28,7 +28,7 @@ from posetools.mm.stack import prepare
 from posetools.mm.weights import weights_sources
 from posetools.recipes.emit import ChosenPair, check_absent, emit_pair, pair_paths
 from posetools.recipes.machine import GIB, Machine, busy_text
-from posetools.recipes.options import AUTO, DetOptions, PoseOptions, RecipeOptions
+from posetools.recipes.options import AUTO, RecipeOptions
 from posetools.recipes.recipe import GPU_SHARE, Measurement
 from posetools.recipes.starter import may_start, with_starter
 from posetools.training.dry_run import Limits, dry_run
@@ -47,7 +47,7 @@ _NO_GPU = "auto needs a GPU, and none is available"
 
 def emit_fitting(
     data_root: Path,
-    skeleton: Skeleton,
+    categories: Categories,
     options: RecipeOptions,
     out: Path,
     *,
@@ -58,7 +58,7 @@ def emit_fitting(
 
     Args:
         data_root: the data set's folder.
-        skeleton: the data set's skeleton.
+        categories: the data set's, each with its skeleton.
         options: the user's options.
         out: the folder to write to.
         overwrite: replace files that differ from what would be written.
@@ -71,13 +71,15 @@ def emit_fitting(
         RunError: a trial fails.
         OutputError: a file cannot be written.
     """
-    measurement = _Measurement(data_root, skeleton, options, this_machine(), listener or SilentListener())
-    timed = [stage for stage in STAGES if options.minutes is not None and measurement.said(stage).epochs is None]
-    searched = [stage for stage in STAGES if measurement.said(stage).batch_size == AUTO]
+    measurement = _Measurement(data_root, categories, options, this_machine(), listener or SilentListener())
+    paths = pair_paths(options, categories, out)
+    said = {model: options.of(stage_of(model)) for model in paths}
+    timed = [model for model in paths if options.minutes is not None and said[model].epochs is None]
+    searched = [model for model in paths if said[model].batch_size == AUTO]
     if not overwrite and (timed or searched):
-        check_absent(pair_paths(options, skeleton, out))
-    for stage in searched:
-        measurement.search_batch(stage)
+        check_absent(paths.values())
+    for model in searched:
+        measurement.search_batch(model)
     if options.minutes is not None:
         measurement.choose_weights()
         measurement.time(timed)
@@ -86,20 +88,17 @@ def emit_fitting(
 
 class _Measurement:
     def __init__(
-        self, data_root: Path, skeleton: Skeleton, options: RecipeOptions, machine: Machine, told: TrainListener
+        self, data_root: Path, categories: Categories, options: RecipeOptions, machine: Machine, told: TrainListener
     ) -> None:
-        self._data_root, self._skeleton, self._options = data_root, skeleton, options
+        self._data_root, self._categories, self._options = data_root, categories, options
         self._machine, self._told = machine, told
-        self._found = {stage: Measurement() for stage in STAGES}
-
-    def said(self, stage: Stage) -> DetOptions | PoseOptions:
-        return self._options.det if stage == "det" else self._options.pose
+        self._found: dict[str, Measurement] = {}
 
     def emit(self, out: Path, *, overwrite: bool = False) -> ChosenPair:
         """Write the pair for the measurements so far."""
         return emit_pair(
             self._data_root,
-            self._skeleton,
+            self._categories,
             self._options,
             out,
             overwrite=overwrite,
@@ -107,15 +106,14 @@ class _Measurement:
             measured=self._found,
         )
 
-    def search_batch(self, stage: Stage) -> None:
+    def search_batch(self, model: str) -> None:
         if self._machine.gpu is None:
-            self._found[stage] = Measurement(batch_note=_NO_GPU)
+            self._found[model] = Measurement(batch_note=_NO_GPU)
             return
         prepare("posetools config --batch-size auto")
         with TemporaryDirectory() as folder:
             pair = self.emit(Path(folder))
-            train = pair.facts.train
-            self._found[stage] = on_gpu(stage, pair.of(stage), train.images if stage == "det" else train.posed)
+            self._found[model] = on_gpu(stage_of(model), pair.configs[model], pair.recipe.models[model].samples)
 
     def choose_weights(self) -> None:
         """Use the starter weights if the user set none and the stock weights cannot be downloaded."""
@@ -124,7 +122,7 @@ class _Measurement:
         prepare("posetools config --minutes")
         with TemporaryDirectory() as folder:
             pair = self.emit(Path(folder))
-            sources = [one.source for stage in STAGES for one in weights_sources(load_config(pair.of(stage)))]
+            sources = [one.source for path in pair.configs.values() for one in weights_sources(load_config(path))]
         missing = first_unreachable(sources)
         if missing:
             self._options = with_starter(self._options)
@@ -133,8 +131,8 @@ class _Measurement:
                 "to choose others, use --pretrained"
             )
 
-    def time(self, stages: Sequence[Stage]) -> None:
-        """Time iterations, evaluations and the start of stages without given epochs."""
+    def time(self, models: Sequence[str]) -> None:
+        """Time iterations, evaluations and the start of models without given epochs."""
         busy = busy_text()
         if busy:
             self._told.say(busy)
@@ -142,15 +140,14 @@ class _Measurement:
             where = Path(folder)
             pair = self.emit(where)
             prepare("posetools config --minutes")
-            for stage in stages:
-                self._told.say(f"timing {stage}: a few iterations, an evaluation, a checkpoint")
-                estimate = dry_run(
-                    TrainRequest(stage=stage, config=pair.of(stage), work_dir=where / stage, weights=NO_WEIGHTS)
-                )
+            for model in models:
+                self._told.say(f"timing {model}: a few iterations, an evaluation, a checkpoint")
+                config, stage = pair.configs[model], stage_of(model)
+                estimate = dry_run(TrainRequest(stage=stage, config=config, work_dir=where / model, weights=NO_WEIGHTS))
                 seen = estimate.measured
                 evaluation = seen.seconds_per_evaluation + seen.seconds_per_save
-                self._found[stage] = replace(
-                    self._found[stage],
+                self._found[model] = replace(
+                    self._found.get(model, Measurement()),
                     seconds=seen.seconds_per_iteration,
                     seconds_batch=estimate.batch_size,
                     start_up=seen.start_up,
@@ -158,7 +155,7 @@ class _Measurement:
                     evaluation=evaluation,
                 )
                 self._told.say(
-                    f"{stage}: {seen.seconds_per_iteration:.2g} s per iteration, "
+                    f"{model}: {seen.seconds_per_iteration:.2g} s per iteration, "
                     f"{evaluation:.2g} s per evaluation with checkpoint"
                 )
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from posetools.core.folder import check_both, skeleton_of
-from posetools.core.stages import Stage
-from posetools.errors import RequestError
+from posetools.core.categories import Categories
+from posetools.core.folder import categories_of, check_both
+from posetools.core.stages import Stage, models_of
+from posetools.errors import RequestError, must_be
 from posetools.mm.configs import check_options
 from posetools.mm.device import AUTO, check_device
 from posetools.mm.run_folder import checkpoint_to_resume
@@ -30,7 +31,8 @@ class TrainRequest:
     """The options of a run.
 
     Attributes:
-        stage: which of the two models.
+        stage: which kind of model.
+        category: the category whose pose estimator to train; None: the only pose estimator.
         data: the data set's folder, for which the config is found or emitted; None: as the config says.
         config: the config; None: the one emitted for ``data``, or with ``resume`` the one in the work folder.
         configs: the folder of emitted pairs; a default pair is written here.
@@ -56,6 +58,7 @@ class TrainRequest:
     """
 
     stage: Stage
+    category: str | None = None
     data: Path | None = None
     config: Path | None = None
     configs: Path = Path("configs")
@@ -89,13 +92,55 @@ class TrainRequest:
         return self.data
 
     def found_config(self) -> Path | None:
-        """Return the stage's config emitted for the data set, or None.
+        """Return the model's config emitted for the data set, or None.
 
         Raises:
-            RequestError: no data set was given; there are several configs, or only one of a pair.
+            RequestError: no data set was given; there are several configs, or only one of a pair; or ``category`` must
+                say which pose estimator.
         """
         pair = find_pair(self.folder, self.configs)
-        return pair.of(self.stage) if pair else None
+        return pair.configs.get(self.model) if pair else None
+
+    @property
+    def categories(self) -> Categories:
+        """The data set's categories, each with its skeleton.
+
+        Raises:
+            RequestError, InputError: as ``categories_of``.
+        """
+        return categories_of(self.folder, self.skeleton)
+
+    @property
+    def model(self) -> str:
+        """The name of the model.
+
+        Raises:
+            RequestError: no data set was given, or ``category`` is missing, unknown, or not needed.
+        """
+        if self.stage == "det":
+            return "det"
+        return pose_model(self.folder, self.categories, self.category)
+
+
+def pose_model(data: Path, categories: Categories, category: str | None) -> str:
+    """Return the name of the pose estimator of a category.
+
+    Args:
+        data: the data set, for messages.
+        categories: its categories.
+        category: the name of one; None: the data set has only one pose estimator.
+
+    Raises:
+        RequestError: the category is missing or unknown, or has no keypoints.
+    """
+    posed = [name for group in categories.posed.values() for name in group.ids]
+    if category is not None and category not in posed:
+        raise RequestError(must_be("--category", f"a category with keypoints in {data}: {', '.join(posed)}", category))
+    models = dict(zip(models_of(tuple(categories.posed))[1:], categories.posed.values(), strict=True))
+    if category is None and len(models) > 1:
+        rule = f"given: {data} has a pose estimator for each of {', '.join(posed)}"
+        raise RequestError(f"--category must be {rule}", hint="--stage all trains all models")
+    return next(model for model, group in models.items() if category is None or category in group.ids)
 
 
 def check_training(request: TrainRequest) -> None:
@@ -120,7 +165,7 @@ def check_training(request: TrainRequest) -> None:
     if path is not None:
         check_file(path, "config")
     elif not (request.resume and request.work_dir is not None):
-        skeleton_of(request.folder, request.skeleton)
+        categories_of(request.folder, request.skeleton)
         path = request.found_config()
         if path is None:
             # A pair is emitted, which names both files.

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from posetools.core.folder import skeleton_of
-from posetools.core.skeleton import Skeleton, dump_skeleton
+from posetools.core.categories import Categories, dump_categories
+from posetools.core.folder import categories_of
 from posetools.core.stages import Stage
-from posetools.errors import RequestError, quoted
+from posetools.errors import RequestError, must_be, quoted
 from posetools.files.disk import write_json, write_text
 from posetools.files.locks import only_one_in
 from posetools.mm.configs import (
@@ -36,6 +36,7 @@ from posetools.mm.run_log import METRICS
 from posetools.mm.stack import prepare, require_train
 from posetools.mm.weights import WeightsHook, starter_file
 from posetools.pairs.doubts import doubt_of_evaluations
+from posetools.recipes.annotations import Annotations
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import STARTER, RecipeOptions
 from posetools.recipes.starter import starter_pair
@@ -110,7 +111,7 @@ class RunPlan:
         work_dir: the work folder.
         checkpoint: the checkpoint to resume, or None.
         start: epochs of the checkpoint.
-        skeleton: the data set's; None when nothing is left to train.
+        categories: those of the model; None when nothing is left to train.
         device: ``cpu`` or ``cuda:N``.
         processes: number to start on this machine; 1: this one trains.
         cache: the crop cache, or None.
@@ -122,7 +123,7 @@ class RunPlan:
     work_dir: Path
     checkpoint: Path | None = None
     start: int = 0
-    skeleton: Skeleton | None = None
+    categories: Categories | None = None
     device: str = ""
     processes: int = 1
     cache: CropsCache | None = None
@@ -152,13 +153,13 @@ def plan_run(request: TrainRequest, told: TrainListener) -> RunPlan:
             return replace(planned, left=left)
     checkpoint = planned.checkpoint
     _set_weights(config, request, checkpoint)
-    skeleton = skeleton_of(data_root_of(config), request.skeleton)
+    categories = model_categories(config, request)
     told.say(f"checking the data set {data_root_of(config)} and the config {config.filename}")
-    device = by_first(lambda: check_run(config, request.stage, skeleton, device=asked, amp=request.amp, say=told.say))
+    device = by_first(lambda: check_run(config, request.stage, categories, device=asked, amp=request.amp, say=told.say))
     number = max(processes, place.world)
     spread_out(config, number, gpus=device != "cpu", options=request.cfg_options, say=told.say)
     own = asked if place.several else device
-    return replace(planned, skeleton=skeleton, device=own, processes=processes)
+    return replace(planned, categories=categories, device=own, processes=processes)
 
 
 def execute(planned: RunPlan, told: TrainListener, hooks: Sequence[Any] = ()) -> TrainResult:
@@ -171,7 +172,7 @@ def execute(planned: RunPlan, told: TrainListener, hooks: Sequence[Any] = ()) ->
     """
     told = told if here().first else SilentListener()
     epochs = planned.config.train_cfg.get("max_epochs")
-    if planned.skeleton is None:
+    if planned.categories is None:
         told.say(planned.left)
         last = checkpoint_to_resume(planned.work_dir)
         return TrainResult(planned.work_dir, last, best_in(planned.work_dir), epochs=planned.start)
@@ -182,7 +183,7 @@ def execute(planned: RunPlan, told: TrainListener, hooks: Sequence[Any] = ()) ->
     told.say(f"training on {planned.device}, work folder {planned.work_dir}")
     with ExitStack() as stack:
         by_first(lambda: stack.enter_context(only_one_in(planned.work_dir)))
-        return _run(planned, planned.skeleton, told, hooks)
+        return _run(planned, planned.categories, told, hooks)
 
 
 def _planned(request: TrainRequest, told: TrainListener) -> tuple[Any, Path]:
@@ -197,7 +198,30 @@ def _planned(request: TrainRequest, told: TrainListener) -> tuple[Any, Path]:
         )
     config.work_dir = str(work_dir)
     _change(config, request, told)
+    if config.get("annotations"):
+        own = Annotations(config.skeleton, model_categories(config, request), Path(config.annotations))
+        if own.update(data_root_of(config)):
+            told.say(f"{own.folder}: copied the annotations of {own.categories.name} from {data_root_of(config)}")
     return config, work_dir
+
+
+def model_categories(config: Any, request: TrainRequest) -> Categories:
+    """Return the categories that a config's model is for: all, or those of its skeleton.
+
+    Raises:
+        RequestError: the data set has no such skeleton, or no category with keypoints.
+        InputError: a file of the data set cannot be read.
+    """
+    data = data_root_of(config)
+    categories = categories_of(data, request.skeleton)
+    if request.stage == "det" or (len(categories) == 1 and not config.get("skeleton")):
+        return categories
+    own = categories.posed.get(str(config.get("skeleton")))
+    if own is None:
+        rule = f"a skeleton of {data}: {', '.join(categories.posed)}"
+        problem = must_be(f"{config.filename}: skeleton", rule, config.get("skeleton"))
+        raise RequestError(problem, hint=f"run `posetools config {quoted(data)} --overwrite` for new configs")
+    return own
 
 
 def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
@@ -216,11 +240,11 @@ def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
 def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
     data, path = request.folder, request.found_config()
     if path is None:
-        skeleton = skeleton_of(data, request.skeleton)
         options = starter_pair() if request.weights == STARTER else RecipeOptions()
-        pair = emit_pair(data, skeleton, options, request.configs, machine=this_machine())
-        told.say(f"no config for {data} in {request.configs}: wrote the default pair, {pair.det}, {pair.pose}")
-        path = pair.of(request.stage)
+        pair = emit_pair(data, request.categories, options, request.configs, machine=this_machine())
+        listed = ", ".join(map(str, pair.configs.values()))
+        told.say(f"no config for {data} in {request.configs}: wrote the default pair, {listed}")
+        path = pair.configs[request.model]
     told.say(f"config: {path}")
     return path
 
@@ -269,7 +293,7 @@ def _set_weights(config: Any, request: TrainRequest, checkpoint: Path | None) ->
         config.load_from = str(checkpoint)
 
 
-def _run(planned: RunPlan, skeleton: Skeleton, told: TrainListener, hooks: Sequence[Any]) -> TrainResult:
+def _run(planned: RunPlan, categories: Categories, told: TrainListener, hooks: Sequence[Any]) -> TrainResult:
     from mmengine.runner import Runner
 
     config, work_dir, checkpoint, first = planned.config, planned.work_dir, planned.checkpoint, here().first
@@ -280,7 +304,7 @@ def _run(planned: RunPlan, skeleton: Skeleton, told: TrainListener, hooks: Seque
     elif first:
         evaluations.write()
     if first:
-        write_text(work_dir / SKELETON, dump_skeleton(skeleton))
+        write_text(work_dir / SKELETON, dump_categories(categories))
         clear_unfinished(work_dir)
     saving, progress, runner = SavingHook(), ProgressHook(told, evaluations), None
     own = [WeightsHook(), GuardHook(), saving, SeedHook()]

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from posetools.checks.validate import validate
-from posetools.core.folder import IMAGES, ann_file, is_data_set, skeleton_of
-from posetools.core.stages import STAGES
+from posetools.core.folder import IMAGES, ann_file, categories_of, is_data_set
+from posetools.core.stages import MODEL_NAMES, STAGES, stage_of
 from posetools.datasets.convert import convert
 from posetools.errors import PosetoolsError, RequestError, RunError, StoppedError, counted, must_be, quoted
 from posetools.evaluation.report import as_document
@@ -44,7 +44,7 @@ from posetools.runtime.verify import verify
 from posetools.training.curves import draw_curves
 from posetools.training.dry_run import Limits, dry_run
 from posetools.training.estimate import summary
-from posetools.training.pair import stage_requests, train_both
+from posetools.training.pair import model_requests, train_both
 from posetools.training.recipe import emit_fitting
 from posetools.training.request import TrainRequest
 from posetools.workflow.figures import FitFigures
@@ -130,7 +130,7 @@ class FitRun:
         with self._continues():
             pair = self._config()
             self.once("estimate", [], lambda: self._estimate(pair))
-            self.once("train", [self._folder / stage for stage in STAGES], lambda: self._train(pair))
+            self.once("train", [self._folder / model for model in pair.configs], lambda: self._train(pair))
             self.once("eval", [self._folder / name for name in ("evaluation.html", "evaluation.json")], self._evaluate)
             self.once("plot", [self._folder / "curves.png"], self._plot)
             self.once("export", [self._folder.bundle], self._export)
@@ -171,9 +171,8 @@ class FitRun:
             folder / "predictions.png": "labels and predictions side by side",
             folder.bundle: "the bundle: the pair without PyTorch and OpenMMLab",
             folder / "curves.png": "learning curves",
-            folder / "configs": "the two configs",
-            folder / "det": "the detector's run: checkpoints, the config as run, the log",
-            folder / "pose": "the pose estimator's run",
+            folder / "configs": "the configs",
+            **{folder / model: _run_text(model) for model in done["config"]["trained"]},
             self._data: "the data set",
             **more,
         }
@@ -274,8 +273,8 @@ class FitRun:
 
     def _config(self) -> EmittedPair:
         folder, known = self._folder / "configs", self._folder.done.get("config", {})
-        done = self.once("config", [folder / known[stage] for stage in STAGES if stage in known], self._emit)
-        return EmittedPair(folder / done["det"], folder / done["pose"])
+        done = self.once("config", [folder / known[model] for model in known.get("trained", ())], self._emit)
+        return EmittedPair({model: folder / done[model] for model in done["trained"]})
 
     def _emit(self) -> Mapping[str, Any]:
         request, folder = self._request, self._folder / "configs"
@@ -286,16 +285,15 @@ class FitRun:
         self.say_step("write the configs", "config", self._data, "--out", folder, *words)
         if request.det is None or request.pose is None:
             self._listener.say(f"sizes: {reason}")
-        skeleton = skeleton_of(self._data, self._skeleton)
+        categories = categories_of(self._data, self._skeleton)
         with self._listener.training() as told:
-            pair = emit_fitting(self._data, skeleton, self._recipe(det, pose), folder, overwrite=True, listener=told)
+            pair = emit_fitting(self._data, categories, self._recipe(det, pose), folder, overwrite=True, listener=told)
         self._listener.emitted(pair)
-        recipes = {"det": pair.recipe.det, "pose": pair.recipe.pose}
         trained = {
-            stage: [recipe.iterations, enough_iterations(recipe.stage, recipe.samples, recipe.batch_size)]
-            for stage, recipe in recipes.items()
+            model: [recipe.iterations, enough_iterations(recipe.stage, recipe.samples, recipe.batch_size)]
+            for model, recipe in pair.recipe.models.items()
         }
-        return {"det": pair.det.name, "pose": pair.pose.name, "trained": trained}
+        return {**{model: path.name for model, path in pair.configs.items()}, "trained": trained}
 
     def _recipe(self, det: DetSize, pose: PoseSize) -> RecipeOptions:
         request = self._request
@@ -308,29 +306,29 @@ class FitRun:
 
     def _estimate(self, pair: EmittedPair) -> Mapping[str, Any]:
         """Try the training, and ask whether to begin."""
-        words = ("--config", pair.det, "--config", pair.pose, "--work-dir", self._request.out, "--dry-run")
-        self.say_step("estimate the training", "train", "--stage", "all", *words)
+        configs = tuple(pair.configs.values())
+        words = (*(word for path in configs for word in ("--config", path)), "--work-dir", self._request.out)
+        self.say_step("estimate the training", "train", "--stage", "all", *words, "--dry-run")
         prepare("posetools fit")
-        requests = stage_requests(self._training(), (pair.det, pair.pose))
+        requests = model_requests(self._training(), configs)
         limits = Limits(seconds=min(Limits().seconds, _ESTIMATE_SHARE * 60 * self._request.minutes))
         with self._listener.training() as told:
-            found = summary(tuple(dry_run(requests[stage], told, limits=limits) for stage in STAGES))
+            found = summary({model: dry_run(own, told, limits=limits) for model, own in requests.items()})
         if not self._listener.agrees(found):
             raise StoppedError("not trained")
         return {"estimated": round(found.seconds)}
 
     def _training(self) -> TrainRequest:
         out = self._request.out
-        resume = any(any((out / stage).glob("*.py")) for stage in STAGES)
+        resume = any(out.glob("det/*.py")) or any(out.glob("pose*/*.py"))
         return TrainRequest(stage="det", work_dir=out, resume=resume, skeleton=self._skeleton)
 
     def _train(self, pair: EmittedPair) -> Mapping[str, Any]:
-        results = train_both(self._training(), (pair.det, pair.pose), self._listener)
+        results = train_both(self._training(), tuple(pair.configs.values()), self._listener)
         # A slower or faster machine changes the number; a finished run that is only found has none.
         planned = self._folder.done["config"]["trained"]
-        return {
-            "trained": {stage: [results[stage].iterations or planned[stage][0], planned[stage][1]] for stage in STAGES}
-        }
+        done = {model: [one.iterations or planned[model][0], planned[model][1]] for model, one in results.items()}
+        return {"trained": done}
 
     def _evaluate(self) -> Mapping[str, Any]:
         out, page, document = self._request.out, self._folder / "evaluation.html", self._folder / "evaluation.json"
@@ -368,8 +366,8 @@ class FitRun:
 
     def _draw(self) -> Mapping[str, Any]:
         self.say_step("draw labels and predictions of validation images")
-        skeleton = skeleton_of(self._data, self._skeleton)
-        val = read_split(ann_file(self._data, "val"), self._data / IMAGES, skeleton).dataset
+        categories = categories_of(self._data, self._skeleton)
+        val = read_split(ann_file(self._data, "val"), self._data / IMAGES, categories).dataset
         sheet = prediction_sheet(val, PosePipeline.from_bundle(self._folder.bundle))
         save_image(sheet, self._folder / "predictions.png")
         return {}
@@ -388,6 +386,10 @@ class FitRun:
         except RunError as exc:
             way = f"continue with {command}"
             raise RunError(exc.sentence, *exc.details, hint=exc.advice, way=way) from exc
+
+
+def _run_text(model: str) -> str:
+    return f"the run of the {MODEL_NAMES[stage_of(model)]}: checkpoints, the config as run, the log"
 
 
 def words_of(options: TypedOptions) -> list[str]:

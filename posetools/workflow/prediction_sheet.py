@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.skeleton import Color, Skeleton
 from posetools.core.skeleton_colors import sides_of
@@ -38,28 +39,34 @@ def prediction_sheet(dataset: Dataset, pipeline: PosePipeline) -> Pillow.Image:
     """
     count = min(SHOWN, len(dataset.images))
     chosen = dataset.select_images(np.linspace(0, len(dataset.images) - 1, count).round().astype(int).tolist())
-    skeleton = _by_side(chosen.skeleton)
+    categories = Categories(tuple(map(_by_side, chosen.categories.skeletons)))
     tile = fitting_size(chosen.images[0].size, (_LONG_SIDE, _LONG_SIDE))
     whole = _COLUMNS * 2 * tile[0], -(-count // _COLUMNS) * tile[1]
     style = Style(box_color=_BOX, scale=_THICK * reduction(whole), smallest_text=readable_text(whole, tile[0]))
     tiles, captions = [], []
-    for image, rows in zip(chosen.images, chosen.rows_of_images(), strict=True):
+    several, nothing = len(categories) > 1, " or ".join(categories.ids)
+    for image, rows in zip(chosen.images, map(np.array, chosen.rows_of_images()), strict=True):
         result = pipeline(Path(image.path or image.file_name))
         rgb = Pillow.fromarray(np.ascontiguousarray(result.image[:, :, ::-1]))
         shown = rgb.resize(fitting_size(rgb.size, tile), Pillow.Resampling.LANCZOS)
         scale = np.array(shown.size) / np.array(rgb.size)
-        boxes, keypoints = chosen.boxes[list(rows)] * np.tile(scale, 2), chosen.keypoints[list(rows)] * [*scale, 1.0]
-        labels = draw_instances(shown, boxes, keypoints, skeleton, style=style)
-        # The model does not predict visibility: weak points are drawn as all others.
-        points = result.labeled() * [*scale, 1.0]
-        texts = [f"{score:.2f}" for score in result.scores]
-        predicted = draw_instances(shown, result.boxes * np.tile(scale, 2), points, skeleton, texts=texts, style=style)
+        labels, predicted = shown, shown
+        for number, skeleton in categories.items():
+            named = f"{skeleton.category.name} " if several else ""
+            own, found = rows[chosen.category_ids[rows] == number], result.category_ids == number
+            columns = chosen.categories.columns[number]
+            boxes, keypoints = chosen.boxes[own] * np.tile(scale, 2), chosen.keypoints[own][:, columns]
+            labels = draw_instances(labels, boxes, keypoints * [*scale, 1.0], skeleton, style=style)
+            # The model does not predict visibility: weak points are drawn as all others.
+            boxes, points = result.boxes[found] * np.tile(scale, 2), result.labeled()[found][:, columns]
+            texts = [f"{named}{score:.2f}" for score in result.scores[found]]
+            predicted = draw_instances(predicted, boxes, points * [*scale, 1.0], skeleton, texts=texts, style=style)
         if not len(result):
-            predicted = draw_note(predicted, f"no {skeleton.category.name} detected", size=1.5 * style.smallest_text)
+            predicted = draw_note(predicted, f"no {nothing} detected", size=1.5 * style.smallest_text)
         tiles.append(beside(labels, predicted))
         captions.append(f"{image.file_name}: {len(rows)} labeled, {len(result)} detected")
     return contact_sheet(
-        tiles, columns=_COLUMNS, tile=tiles[0].size, captions=captions, title=_TITLE, legend=_legend(skeleton)
+        tiles, columns=_COLUMNS, tile=tiles[0].size, captions=captions, title=_TITLE, legend=_legend(categories)
     )
 
 
@@ -77,17 +84,18 @@ def _by_side(skeleton: Skeleton) -> Skeleton:
     return skeleton.model_copy(update={"keypoints": tuple(keypoints), "links": tuple(links)})
 
 
-def _legend(skeleton: Skeleton) -> Legend:
-    sides = sides_of(skeleton.names, skeleton.flip_indices)
-    points = [
-        LegendRow(name, {sides.index(side): Visibility.VISIBLE}) for side, name in _SIDE_NAMES.items() if side in sides
-    ]
+def _legend(categories: Categories) -> Legend:
+    shown: dict[int, LegendRow] = {}
+    first = next(iter(categories.posed.values())).skeletons[0]
+    for group in categories.posed.values():
+        skeleton = group.skeletons[0]
+        for point, side in enumerate(sides_of(skeleton.names, skeleton.flip_indices)):
+            shown.setdefault(side, LegendRow(_SIDE_NAMES[side], {point: Visibility.VISIBLE}, skeleton=skeleton))
     return Legend(
-        skeleton,
         (
-            *points,
-            LegendRow(HIDDEN, {0: Visibility.HIDDEN}),
-            LegendRow(skeleton.category.name, box=_BOX),
+            *(shown[side] for side in _SIDE_NAMES if side in shown),
+            LegendRow(HIDDEN, {0: Visibility.HIDDEN}, skeleton=first),
+            LegendRow(", ".join(categories.ids), box=_BOX, skeleton=first),
             *(LegendRow(note) for note in _NOTES),
         ),
     )

@@ -50,7 +50,7 @@ def test_what_to_type_after_a_training_has_the_runs_name(capsys: pytest.CaptureF
     from posetools.training.train import TrainResult
 
     one = TrainResult(work_dir=Path("work_dirs/dogs/det"), last=Path("epoch_3.pth"), best=None)
-    print_both(TrainAllResult(work_dir=Path("work_dirs/dogs"), det=one, pose=one, evaluation=None))
+    print_both(TrainAllResult(work_dir=Path("work_dirs/dogs"), models={"det": one, "pose": one}, evaluation=None))
     out = capsys.readouterr().out
     assert "posetools export --run work_dirs/dogs --out dogs.zip" in " ".join(out.split())
     assert "cars" not in out

@@ -90,7 +90,7 @@ def test_categories_without_keypoints_give_no_skeleton(tmp_path: Path, document:
     write(tmp_path / "train_coco.json", document)
     with pytest.raises(RequestError) as caught:
         skeleton_of(tmp_path)
-    rule = "one category with keypoints, to have a skeleton without --skeleton"
+    rule = "at least one category with keypoints, to have a skeleton without --skeleton"
     command = "posetools skeleton new FILE --keypoints A,B,..."
     assert str(caught.value) == (
         f"{tmp_path} must be {rule}, got 'none'\n"
@@ -111,8 +111,8 @@ def test_several_categories_with_keypoints_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "place", "problem"),
     [
-        ({"skeleton": {**CAR8.model_dump(mode="json"), "sigmas": [0.1]}}, "", "sigmas"),
-        ({"skeleton": {**CAR8.model_dump(mode="json"), "name": 3}}, "name", "got 3"),
+        ({"skeleton": {**CAR8.model_dump(mode="json"), "sigmas": [0.1]}}, "skeleton", "sigmas"),
+        ({"skeleton": {**CAR8.model_dump(mode="json"), "name": 3}}, "skeleton.name", "got 3"),
     ],
 )
 def test_a_record_that_is_none_is_named(tmp_path: Path, record: object, place: str, problem: str) -> None:

@@ -38,6 +38,14 @@ def _write(tmp_path: Path, document: object) -> Path:
     return path
 
 
+def _only(**fields: object) -> Mutation:
+    def mutate(document: dict[str, Any]) -> None:
+        document.clear()
+        document.update(fields)
+
+    return mutate
+
+
 def _set(*keys: str | int, to: object) -> Mutation:
     def mutate(document: dict[str, Any]) -> None:
         target: Any = document
@@ -123,7 +131,7 @@ def _set(*keys: str | int, to: object) -> Mutation:
             _set("category", "id", to=0), "category.id", "input should be greater than or equal to 1, got 0", id="id 0"
         ),
         pytest.param(
-            _set("keypoints", to=[]),
+            _only(name="cat", keypoints=[]),
             "keypoints",
             "keypoints must be at least one name: only a category beside one with",
             id="no keypoints",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools.coco import COCO
 
 from posetools.core.geometry import Floats
 from posetools.datasets.resplit import resplit
@@ -20,6 +21,7 @@ from posetools.datasets.split import plan_split
 from posetools.datasets.stratify import Strata, balance
 from posetools.errors import InputError, RequestError
 from tests.cli.run import run
+from tests.two_categories import data_set
 
 LABELS = ("few", "some", "many")
 
@@ -264,3 +266,29 @@ def test_the_command_prints_the_shares(tmp_path: Path) -> None:
     assert "│ medium objects │ 14 │ 6 │ 30.0 % │" in done.words
     assert "│ images │ 14 │ 6 │ 30.0 % │" in done.words
     assert run("split", folder, "--stratify", "colour").status == 2
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_rare_category_gets_its_share_of_val_and_everything_is_kept(tmp_path: Path, seed: int) -> None:
+    images = {f"{i:02}.jpg": ["car", "cone"] if i % 4 == 0 else ["car"] for i in range(40)}
+    folder = data_set(tmp_path / "road", images, {})
+    before = COCO(str(folder / "train_coco.json"))
+    done = run("split", folder, "--val", "0.2", "--seed", str(seed), "--stratify", "category")
+    assert (done.status, done.err) == (0, "")
+    assert "│ car objects │ 32 │ 8 │ 20.0 % │ │ cone objects │ 8 │ 2 │ 20.0 % │" in done.words
+    after = [COCO(str(folder / f"{split}_coco.json")) for split in ("train", "val")]
+    assert [sum(one["category_id"] == 4 for one in each.anns.values()) for each in after] == [8, 2]
+    assert {**after[0].anns, **after[1].anns} == before.anns
+    assert all(each.cats == before.cats for each in after)
+    val = json.loads((folder / "conversion.json").read_text())["splits"]["val"]
+    assert val["categories"] == {"car": 8, "cone": 2}
+    counted = val["keypoints"]
+    # A car has no tip, so no car counts as a cone without one.
+    assert counted["tip"] == {"visible": 2, "hidden": 0, "not_labelled": 0}
+    assert sum(counted["left-rear-tire"].values()) == 8
+
+
+def test_an_object_of_no_category_cannot_be_stratified_by_category(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "d", [[1.0], [1.0]], category_id=7)
+    with pytest.raises(InputError, match=r"annotation 0: category_id must be the id of an entry in categories .*got 7"):
+        resplit(folder, val=0.5, stratify="category")

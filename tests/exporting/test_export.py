@@ -196,7 +196,7 @@ def test_the_flip_test_is_that_of_mmpose(pair: Pair, made: ExportResult, tmp_pat
     stock = PoseEstimator(pair.pose.config, pair.pose.checkpoint, flip_test=True)
     image = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
     boxes = np.array([[10.0, 5, 70, 60], [0, 0, 96, 80], [40, 30, 90, 77]])
-    found = [Bundle.open(path).models("cpu")[1].estimate([image], [boxes])[0] for path in (flipped.out, made.out)]
+    found = [estimator_in(path).estimate([image], [boxes])[0] for path in (flipped.out, made.out)]
     np.testing.assert_allclose(found[0].scores, stock.estimate([image], [boxes])[0].scores, atol=1e-5)
     assert np.abs(found[0].scores - found[1].scores).max() > 1e-3
     assert flipped.manifest.samples == ()
@@ -276,7 +276,7 @@ def _largest_score_difference(made: ExportResult, pair: Pair) -> float:
     image = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
     boxes = [np.array([[10.0, 5, 70, 60], [0, 0, 96, 80]])]
     stock = PoseEstimator(pair.pose.config, pair.pose.checkpoint, flip_test=False)
-    ours, theirs = (one.estimate([image], boxes)[0] for one in (Bundle.open(made.out).models("cpu")[1], stock))
+    ours, theirs = (one.estimate([image], boxes)[0] for one in (estimator_in(made.out), stock))
     assert isinstance(ours, Poses)
     return float(np.abs(ours.scores - theirs.scores).max() / theirs.scores.max())
 
@@ -293,6 +293,11 @@ def test_data_measures_and_images_are_compared_on(pair: Pair, tiny: Tiny, tmp_pa
     assert done.material == "the images given"
     assert done.manifest.metrics.keys() >= {"bbox/AP50", "detected_boxes/NME"}
     assert len(done.manifest.samples) == 1
+
+
+def estimator_in(bundle: Path) -> OnnxEstimator:
+    _, *estimators = Bundle.open(bundle).models("cpu")
+    return estimators[0]
 
 
 def moved(pair: Pair, folder: Path) -> Pair:
@@ -453,6 +458,6 @@ def test_other_heads_are_refused_by_name(
 
 
 def test_the_estimator_of_a_bundle_is_named_as_such(made: ExportResult) -> None:
-    assert isinstance(Bundle.open(made.out).models("cpu")[1], OnnxEstimator)
+    assert isinstance(estimator_in(made.out), OnnxEstimator)
     assert made.manifest.made_by.startswith("posetools ")
     assert "onnxruntime " in made.manifest.made_by

@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import posetools
+from posetools.core.categories import Categories
 from posetools.core.folder import ann_file
 from posetools.core.geometry import xywh_from_xyxy
 from posetools.core.skeleton import load_skeleton
@@ -44,7 +45,8 @@ def make_result(n: int = 2, *, seed: int = 0, path: Path | None = None, size: tu
         keypoint_scores=rng.uniform(0, 1, (n, 8)),
         heatmaps=None,
         crops=np.zeros((n, 4)),
-        skeleton=CAR8,
+        categories=Categories.of(CAR8),
+        category_ids=np.ones(n, dtype=np.int64),
         image=np.full((size[1], size[0], 3), (200, 100, 0), dtype=np.uint8),
         path=path,
     )

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.core.skeleton import load_skeleton
-from posetools.core.stages import Stage
 from posetools.recipes.budget import enough_iterations
 from posetools.recipes.choose import choose
 from posetools.recipes.facts import DataFacts, Shapes, SplitFacts
@@ -47,10 +47,10 @@ def facts(
 def recipe(
     data: DataFacts | None = None,
     machine: Machine = A10,
-    measured: dict[Stage, Measurement] | None = None,
+    measured: dict[str, Measurement] | None = None,
     **options: Any,
 ) -> Recipe:
-    return choose(RecipeOptions.model_validate(options), data or facts(), machine, CAR8, measured)
+    return choose(RecipeOptions.model_validate(options), data or facts(), machine, Categories.of(CAR8), measured)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +125,10 @@ def test_batches_are_small_on_a_cpu_and_see_as_many_samples_as_larger_ones(objec
 
 
 def test_a_measured_batch_wins_over_the_estimate_and_no_gpu_is_said() -> None:
-    seen: dict[Stage, Measurement] = {"det": Measurement(batch=64, batch_note="measured (64: 18.0 GiB)")}
+    seen: dict[str, Measurement] = {"det": Measurement(batch=64, batch_note="measured (64: 18.0 GiB)")}
     found = recipe(measured=seen, det={"batch_size": "auto"}).det
     assert (found.batch_size, found.because["batch_size"].reason) == (64, "measured (64: 18.0 GiB)")
-    none: dict[Stage, Measurement] = {"det": Measurement(batch_note="auto needs a GPU, and none is available")}
+    none: dict[str, Measurement] = {"det": Measurement(batch_note="auto needs a GPU, and none is available")}
     found = recipe(machine=CPU, measured=none, det={"batch_size": "auto"}).det
     assert found.batch_size == 8
     assert "auto needs a GPU, and none is available" in found.because["batch_size"].reason
@@ -170,7 +170,7 @@ def test_the_estimate_is_what_was_measured() -> None:
 
 
 def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
-    seen: dict[Stage, Measurement] = {
+    seen: dict[str, Measurement] = {
         "det": Measurement(seconds=2.0, seconds_batch=8, start_up=300),
         "pose": Measurement(seconds=1.0, seconds_batch=32),
     }
@@ -187,7 +187,7 @@ def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
 
 def test_a_slow_machine_gives_the_pose_estimator_up_to_half_of_the_time() -> None:
     for seconds, pose in ((0.1, 0.34), (0.576, 0.4), (2.0, 0.485)):
-        seen: dict[Stage, Measurement] = {"pose": Measurement(seconds=seconds, seconds_batch=32)}
+        seen: dict[str, Measurement] = {"pose": Measurement(seconds=seconds, seconds_batch=32)}
         found = recipe(facts(800, 1600), CPU, seen, minutes=9)
         assert (found.pose.share, found.det.share) == pytest.approx((pose, 0.97 - pose))
     assert recipe(facts(800, 1600)).det.share is None
@@ -263,7 +263,7 @@ def test_pretrained_weights() -> None:
 
 
 def test_nano_starts_from_weights_for_people() -> None:
-    nano = {(row.stage, row.field): row for row in recipe(det={"size": "nano"}).choices}
+    nano = {(row.model, row.field): row for row in recipe(det={"size": "nano"}).choices}
     weights = nano["det", "load_from"]
     assert weights.chosen == "coco"
     assert "these weights know people, and their backbone and neck serve other objects too" in weights.reason
@@ -300,7 +300,7 @@ STATED: dict[str, dict[str, Any]] = {
 def test_what_is_stated_wins_and_is_marked_so(stage: str, field: str) -> None:
     said: dict[str, Any] = {stage: STATED[field]}
     found = recipe(**said)
-    marked = [(row.stage, row.field) for row in found.choices if row.stated]
+    marked = [(row.model, row.field) for row in found.choices if row.stated]
     assert marked == [(stage, field)]
     row = next(row for row in found.choices if row.stated)
     assert row.reason == "set by you"
@@ -318,5 +318,5 @@ def test_every_line_has_a_stock_value_and_a_reason() -> None:
     for row in rows:
         check(row)
     fields = [row.field for row in rows]
-    assert len(fields) == 2 * 17 + 2 + 2
+    assert len(fields) == 2 * 17 + 4 + 2
     assert [row.chosen for row in rows if row.field == "load_from"] == ["coco", "off"]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from posetools.core.skeleton import Skeleton, load_skeleton
-from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.recipes.emit import ChosenPair, emit_pair
 from posetools.recipes.machine import Machine
@@ -260,7 +259,7 @@ def test_fewer_than_50_iterations_cannot_train_and_that_is_said() -> None:
     det, pose = emit({"det": {"epochs": 49, "repeat": 1}, "pose": {"epochs": 50, "repeat": 1}}).notes
     assert "\n    49 iterations cannot train a model: at least 50 are needed" in det
     assert "cannot train" not in pose
-    measured: dict[Stage, Measurement] = {"det": Measurement(seconds=26.0, seconds_batch=4, start_up=60)}
+    measured: dict[str, Measurement] = {"det": Measurement(seconds=26.0, seconds_batch=4, start_up=60)}
     minutes = RecipeOptions(minutes=5)
     notes = emit_pair(DATA, CAR8, minutes, Path("x"), machine=Machine(2), measured=measured).notes
     assert "iterations cannot train a model" in notes[0]
@@ -269,7 +268,7 @@ def test_fewer_than_50_iterations_cannot_train_and_that_is_said() -> None:
 def test_a_recipe_that_time_limits_says_how_many_iterations_would_be_enough() -> None:
     write_coco(DATA, train=40)
     small = RecipeOptions.model_validate({"minutes": 5, "det": {"size": "tiny"}, "pose": {"epochs": 3}})
-    measured: dict[Stage, Measurement] = {"det": Measurement(seconds=0.5, seconds_batch=8, start_up=20)}
+    measured: dict[str, Measurement] = {"det": Measurement(seconds=0.5, seconds_batch=8, start_up=20)}
     pair = emit_pair(DATA, CAR8, small, Path("configs"), machine=Machine(2), measured=measured)
     # 40 images in batches of 8, each seen 600 times; 130 s at half a second.
     assert values(pair.det)["enough_iterations"] == 3000
@@ -281,7 +280,7 @@ def test_a_recipe_that_time_limits_says_how_many_iterations_would_be_enough() ->
 def test_an_epoch_that_is_longer_than_the_time_is_said() -> None:
     write_coco(DATA, train=400)
     options = RecipeOptions.model_validate({"minutes": 1, "det": {"size": "tiny"}, "pose": {"size": "t"}})
-    measured: dict[Stage, Measurement] = {"det": Measurement(seconds=4.0, seconds_batch=8)}
+    measured: dict[str, Measurement] = {"det": Measurement(seconds=4.0, seconds_batch=8)}
     notes = emit_pair(DATA, CAR8, options, Path("configs"), machine=Machine(2), measured=measured).notes
     # 50 iterations per epoch, but time for 7.
     assert (

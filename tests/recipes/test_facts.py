@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError
 from posetools.recipes.facts import SplitFacts, read_facts
@@ -17,7 +18,7 @@ CAR8 = load_skeleton("car8")
 
 
 def test_images_objects_and_negatives_are_counted(tmp_path: Path) -> None:
-    facts = read_facts(write_coco(tmp_path, train=5, val=3, empty=2), CAR8)
+    facts = read_facts(write_coco(tmp_path, train=5, val=3, empty=2), Categories.of(CAR8))
     assert facts.train == SplitFacts(images=5, negatives=2, objects=6, posed=6)
     assert facts.val == SplitFacts(images=3, negatives=0, objects=6, posed=6)
 
@@ -27,7 +28,7 @@ def test_crowds_and_objects_without_keypoints_are_not_for_rtmpose(tmp_path: Path
         document["annotations"][0]["iscrowd"] = 1
         document["annotations"][1]["num_keypoints"] = 0
 
-    facts = read_facts(_changed(tmp_path, mutate), CAR8)
+    facts = read_facts(_changed(tmp_path, mutate), Categories.of(CAR8))
     assert (facts.train.objects, facts.train.posed) == (8, 6)
 
 
@@ -53,7 +54,7 @@ def test_sizes_and_visibility_are_measured_and_crowds_left_out(tmp_path: Path) -
             entry.update(bbox=bbox, image_id=1 + index % 3, keypoints=visible, num_keypoints=4)
         document["annotations"][3].update(iscrowd=1)
 
-    shapes = read_facts(_changed(tmp_path, mutate), CAR8).shapes
+    shapes = read_facts(_changed(tmp_path, mutate), Categories.of(CAR8)).shapes
     sides = np.sqrt([100.0, 400.0, 3600.0])
     assert (shapes.width, shapes.height, shapes.aspect) == (200, 100, 2)
     assert shapes.portrait == pytest.approx(1 / 3)
@@ -83,7 +84,7 @@ def test_what_cannot_be_measured_is_named(
     tmp_path: Path, mutate: Callable[[dict[str, Any]], object], place: str, problem: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        read_facts(_changed(tmp_path, mutate), CAR8)
+        read_facts(_changed(tmp_path, mutate), Categories.of(CAR8))
     assert f"train_coco.json: {place}: " in str(caught.value)
     assert problem in str(caught.value)
     assert "posetools validate" in str(caught.value)
@@ -116,7 +117,7 @@ def test_what_cannot_be_trained_on_is_refused(
 ) -> None:
     folder = _changed(tmp_path, mutate)
     with pytest.raises(error) as caught:
-        read_facts(folder, CAR8)
+        read_facts(folder, Categories.of(CAR8))
     assert str(caught.value).startswith(f"{folder / 'train_coco.json'}: ")
     for part in parts:
         assert part in str(caught.value)
@@ -125,6 +126,6 @@ def test_what_cannot_be_trained_on_is_refused(
 def test_both_splits_have_to_be_there(tmp_path: Path) -> None:
     (write_coco(tmp_path) / "val_coco.json").unlink()
     with pytest.raises(RequestError, match=r"val_coco\.json: must exist.*\n.*posetools split"):
-        read_facts(tmp_path, CAR8)
+        read_facts(tmp_path, Categories.of(CAR8))
     with pytest.raises(RequestError, match="must be a data set folder, but does not exist"):
-        read_facts(tmp_path / "nowhere", CAR8)
+        read_facts(tmp_path / "nowhere", Categories.of(CAR8))

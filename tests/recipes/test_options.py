@@ -46,7 +46,7 @@ def test_other_input_sizes_are_refused_with_the_rule(value: object, rule: str) -
 
 def test_what_is_not_said_is_left_to_the_rules() -> None:
     options = RecipeOptions()
-    assert (options.det.size, options.pose.size, options.pose.simcc_split_ratio) == ("m", "m", 2.0)
+    assert (options.det.size, options.pose.size, options.pose.simcc_split_ratio) == ("m", "m", None)
     unsaid = {**options.det.model_dump(exclude={"size"}), **options.model_dump(exclude={"det", "pose"})}
     assert set(unsaid.values()) == {None}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.core.skeleton_draft import draft_skeleton
@@ -121,9 +122,10 @@ def data_set(folder: Path, keypoints: Floats, skeleton: Skeleton) -> Path:
 
 def rotation(folder: Path, skeleton: Skeleton = DOG_SKELETON, **pose: object) -> Choice:
     options = RecipeOptions.model_validate({"pose": pose})
-    recipe = choose(options, read_facts(folder, skeleton), REFERENCE, skeleton)
-    assert recipe.pose.because["rotation"].value == int(recipe.choices[-4].chosen)
-    return next(row for row in recipe.choices if row.field == "rotation")
+    recipe = choose(options, read_facts(folder, Categories.of(skeleton)), REFERENCE, Categories.of(skeleton))
+    row = next(row for row in recipe.choices if row.field == "rotation")
+    assert recipe.pose.because["rotation"].value == int(row.chosen)
+    return row
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ def test_keypoints_that_are_no_lists_of_numbers_are_refused(tmp_path: Path, poin
     document["annotations"][6]["keypoints"] = points
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(InputError, match=r"train_coco\.json: annotations: keypoints must be lists") as caught:
-        read_facts(tmp_path, DOG_SKELETON)
+        read_facts(tmp_path, Categories.of(DOG_SKELETON))
     assert "posetools validate" in str(caught.value)
 
 

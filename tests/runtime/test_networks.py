@@ -349,7 +349,8 @@ def test_without_the_extra_it_is_named(module: str, package: str, tmp_path: Path
 
 def test_a_bundle_opens_with_its_networks_and_samples(tmp_path: Path) -> None:
     bundle = Bundle.open(tiny.write(tmp_path / "cars.zip", seeds=(3,)))
-    detector, estimator = bundle.models("cpu", score_thr=0.7)
+    detector, *estimators = bundle.models("cpu", score_thr=0.7)
+    (estimator,) = estimators
     [(sample, image)] = bundle.sample_images()
     assert (image == tiny.image(3)).all()
     [found] = detector([image])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.runtime.bundle import Bundle, write_bundle
 from posetools.runtime.manifest import Sample
 from posetools.runtime.results import PoseResult
@@ -171,7 +172,8 @@ def test_objects_are_paired_by_their_boxes_not_by_their_order() -> None:
         keypoint_scores=np.array(sample.keypoint_scores)[order],
         heatmaps=None,
         crops=np.zeros((3, 4)),
-        skeleton=tiny.SKELETON,
+        categories=Categories.of(tiny.SKELETON),
+        category_ids=np.ones(3, dtype=np.int64),
         image=tiny.image(),
     )
     check = compare(sample, found)

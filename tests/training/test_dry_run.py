@@ -103,10 +103,10 @@ def test_the_parts_add_up() -> None:
     assert DET.seconds == pytest.approx(6.0 + 30 * 0.1 + 150.0 + 12.0 + 3 * 0.25)
     # Two kept, one more until the oldest is removed, and the best.
     assert DET.disk == 3 * 40_000_000 + 20_000_000
-    both = DryRun(stages=(DET, POSE), memory=10**12, gpu_memory=None, disk=10**12)
+    both = DryRun(models={"det": DET, "pose": POSE}, memory=10**12, gpu_memory=None, disk=10**12)
     assert both.joint_seconds == 4.0 + 2 * 10.0
     assert both.seconds == DET.seconds + POSE.seconds + 24.0
-    assert replace(both, stages=(DET,)).joint_seconds == 0.0
+    assert replace(both, models={"det": DET}).joint_seconds == 0.0
     assert list(both.remarks()) == []
 
 
@@ -117,7 +117,7 @@ def test_gpus_share_the_work_and_cpu_processes_the_cores() -> None:
     assert on_gpus.memory == 4 * MEASURED.memory
     on_cpu = replace(DET, processes=2)
     assert (on_cpu.epoch_length, on_cpu.evaluation_seconds) == (10, 12.0)
-    remarks = DryRun(stages=(on_gpus, on_cpu), memory=10**12, gpu_memory=None, disk=10**12).remarks()
+    remarks = DryRun(models={"det": on_gpus, "pose": on_cpu}, memory=10**12, gpu_memory=None, disk=10**12).remarks()
     for remark, how in zip(remarks, ("4 processes: measured in one and divided by 4", "not divided, as"), strict=True):
         assert how in remark
 
@@ -125,7 +125,7 @@ def test_gpus_share_the_work_and_cpu_processes_the_cores() -> None:
 def test_what_is_short_is_said() -> None:
     hungry = replace(MEASURED, waits=7 * [0.3], gpu_memory=23_000_000_000)
     short = DryRun(
-        stages=(replace(DET, measured=hungry),), memory=2_100_000_000, gpu_memory=24_000_000_000, disk=100_000_000
+        models={"det": replace(DET, measured=hungry)}, memory=2_100_000_000, gpu_memory=24_000_000_000, disk=100_000_000
     )
     memory, gpu, waiting, disk = short.remarks()
     assert memory.startswith("det: memory is short: 2.0 GB of 2.1 GB; use a smaller batch or fewer loader")
@@ -211,7 +211,7 @@ def test_a_dry_run_measures_the_real_thing_and_leaves_nothing(
     assert seen.checkpoint > seen.best > 1e6
     assert seen.gpu_memory is None
     assert estimate.seconds > 20 * seen.epoch_length * seen.seconds_per_iteration
-    found = summary((estimate,))
+    found = summary({"det": estimate})
     assert found.disk == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
 
 

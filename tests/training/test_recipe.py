@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.core.skeleton import load_skeleton
 from posetools.core.stages import Stage
 from posetools.errors import RunError
@@ -97,7 +98,7 @@ def test_minutes_are_divided_by_the_time_that_iterations_take(
     options = RecipeOptions.model_validate(
         {"workers": 0, "minutes": 1, "det": {"size": "tiny", "epochs": 3, **SMALL}, "pose": {"size": "t", **SMALL}}
     )
-    pair = emit_fitting(tiny.data, CAR8, options, tmp_path, listener=told)
+    pair = emit_fitting(tiny.data, Categories.of(CAR8), options, tmp_path, listener=told)
     assert pair.recipe.det.epochs == 3
     busy, timing, measured = told.lines
     assert busy.startswith("this machine is busy: a load of 1000.2 on ")

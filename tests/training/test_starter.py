@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.core.skeleton import load_skeleton
 from posetools.core.stages import STAGES, Stage
 from posetools.datasets.convert import ConvertRequest, convert
@@ -62,7 +63,7 @@ def _differing(given: dict[str, Any], then: dict[str, Any], start: str = "") -> 
 def test_a_car_gets_the_whole_model(stage: Stage, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     pair = _emitted(tiny.data, tmp_path / "configs")
-    told, given, then = _trained(stage, pair.of(stage), tmp_path / "run")
+    told, given, then = _trained(stage, pair.configs[stage], tmp_path / "run")
     total = sum(not name.endswith("num_batches_tracked") for name in then)
     assert f"weights {STARTERS[stage].path}: {total} of {total} tensors fit" in told.lines
     assert _differing(given, then) == []
@@ -127,7 +128,7 @@ def test_with_minutes_they_replace_weights_that_cannot_be_downloaded(
     for name in _stock_files(emit_pair(tiny.data, CAR8, options, tmp_path / "stock")) if is_cached else ():
         (cache / name).touch()
     told = Recorder()
-    pair = emit_fitting(tiny.data, CAR8, options, tmp_path / "configs", listener=told)
+    pair = emit_fitting(tiny.data, Categories.of(CAR8), options, tmp_path / "configs", listener=told)
     texts = [path.read_text(encoding="utf-8") for path in (pair.det, pair.pose)]
     assert ["'weights' / " in text for text in texts] == [not is_cached] * 2
     said = [line for line in told.lines if "both models start from the starter weights in posetools" in line]
@@ -139,7 +140,7 @@ def test_stated_weights_stay_even_if_they_cannot_be_downloaded(
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     options = _options(load_from="coco").model_copy(update={"minutes": 1.0})
-    pair = emit_fitting(tiny.data, CAR8, options, tmp_path / "configs")
+    pair = emit_fitting(tiny.data, Categories.of(CAR8), options, tmp_path / "configs")
     assert "load_from = 'https://" in pair.det.read_text(encoding="utf-8")
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from posetools.cli.train_all import print_both, time_text
-from posetools.core.stages import Stage
 from posetools.errors import InputError, PosetoolsError, RequestError, RunError, StoppedError
 from posetools.evaluation.report import as_document
 from posetools.mm.configs import load_config
@@ -25,7 +24,7 @@ from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import build_options
 from posetools.training.hooks import TrainListener, TrainStatus
 from posetools.training.mishaps import AGAIN
-from posetools.training.pair import _goes_on, parent_of, stage_requests, train_all
+from posetools.training.pair import _goes_on, model_requests, parent_of, train_all
 from posetools.training.request import TrainRequest
 from tests.cli.run import run
 from tests.tiny_runs import Recorder, Run, Tiny
@@ -208,23 +207,23 @@ def test_runs_of_earlier_are_not_written_over(tiny: Tiny, det_run: Run, tmp_path
 def test_two_configs_in_any_order(tiny: Tiny, tmp_path: Path) -> None:
     request = TrainRequest(stage="det", device="cpu")
     assert parent_of(request, (tiny.pose, tiny.det)) == Path("work_dirs/cars")
-    requests = stage_requests(request, (tiny.pose, tiny.det))
+    requests = model_requests(request, (tiny.pose, tiny.det))
     assert {stage: one.config for stage, one in requests.items()} == {"det": tiny.det, "pose": tiny.pose}
     assert requests["pose"].work_dir == Path("work_dirs/cars/pose")
     named = replace(request, work_dir=tmp_path / "mine", data=tiny.data)
     assert parent_of(named, ()) == tmp_path / "mine"
-    assert stage_requests(named, ())["det"].config is None
+    assert model_requests(named, ())["det"].config is None
 
 
 def test_options_go_to_the_stage_they_name(tiny: Tiny) -> None:
     options = ("a=1", "det.b=2", "pose.c=3", "detail=4")
-    requests = stage_requests(TrainRequest(stage="det", data=tiny.data, cfg_options=options), ())
-    own: dict[Stage, tuple[str, ...]] = {stage: one.cfg_options for stage, one in requests.items()}
+    requests = model_requests(TrainRequest(stage="det", data=tiny.data, cfg_options=options), ())
+    own = {stage: one.cfg_options for stage, one in requests.items()}
     assert own == {"det": ("a=1", "b=2", "detail=4"), "pose": ("a=1", "c=3", "detail=4")}
 
 
 def test_crops_are_for_the_pose_estimator(tiny: Tiny) -> None:
-    requests = stage_requests(TrainRequest(stage="det", data=tiny.data, cache="crops", cache_dir=Path("crops")), ())
+    requests = model_requests(TrainRequest(stage="det", data=tiny.data, cache="crops", cache_dir=Path("crops")), ())
     assert {stage: (one.cache, one.cache_dir) for stage, one in requests.items()} == {
         "det": (None, None),
         "pose": ("crops", Path("crops")),

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from posetools import __version__
+from posetools.core.categories import Categories
 from posetools.core.dataset import Visibility
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.own_skeleton import keep_skeleton
@@ -290,7 +291,7 @@ def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, pro
     title = f"{request.data}: {len(result.chosen)} of {result.among} images, by {', '.join(result.by)}"
     return draw_sheet(
         views[:_ON_SHEET],
-        skeleton,
+        Categories.of(skeleton),
         DEFAULT_STYLE,
         code="why:",
         title=title,

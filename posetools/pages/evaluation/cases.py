@@ -54,6 +54,7 @@ class ShownCase:
         oks: the lowest of all pairs; None for a prediction on nothing.
         panels: the label, then each pair's prediction.
         row: its row in the labels; -1 for a prediction on nothing.
+        category: of the prediction or the label, if there are several.
     """
 
     image: str
@@ -62,6 +63,7 @@ class ShownCase:
     oks: float | None
     panels: tuple[CasePanel, ...]
     row: int = -1
+    category: str = ""
 
     @property
     def thumbnail(self) -> CasePanel:
@@ -82,18 +84,21 @@ class _CaseSpot:
     predicted: int = -1
 
 
-def worst_cases(reports: Sequence[Report], number: int = NUMBER, progress: Progress = silent) -> tuple[ShownCase, ...]:
+def worst_cases(
+    reports: Sequence[Report], number: int = NUMBER, progress: Progress = silent, *, category: str = ""
+) -> tuple[ShownCase, ...]:
     """Return the worst cases of one evaluation, or of several on the same labels, alternating kinds of error.
 
     Args:
         reports: of the same labels.
         number: how many at most.
         progress: receives progress.
+        category: of all labels, if the page has several.
     """
     spots = _chosen([*_objects(reports), *_on_nothing(reports)], number)
     shown = []
     for done, spot in enumerate(spots, start=1):
-        shown.append(_shown(reports, spot))
+        shown.append(_shown(reports, spot, category))
         progress("drawing cases", done, len(spots))
     return tuple(shown)
 
@@ -133,7 +138,7 @@ def _chosen(spots: Sequence[_CaseSpot], number: int) -> list[_CaseSpot]:
     return [spot for spot, _ in zip(turns, range(number), strict=False)]
 
 
-def _shown(reports: Sequence[Report], spot: _CaseSpot) -> ShownCase:
+def _shown(reports: Sequence[Report], spot: _CaseSpot, category: str) -> ShownCase:
     truth = reports[0].truth
     image = truth.images[spot.image]
     names = short_names(reports) if len(reports) > 1 else ("prediction",)
@@ -142,13 +147,14 @@ def _shown(reports: Sequence[Report], spot: _CaseSpot) -> ShownCase:
     of_case = [case.predicted if case else (spot.predicted if at == spot.of else -1) for at, case in enumerate(cases)]
     opened = open_upright(image.path) if image.path is not None else None
     view = cut_out(opened[0], _region(reports, spot, of_case), opened[1]) if opened else None
-    panels = [CasePanel("label", _label(truth, spot, view), "" if spot.row >= 0 else "nothing is labeled here")]
+    nothing = f"no {category} is labeled here" if category else "nothing is labeled here"
+    panels = [CasePanel("label", _label(truth, spot, view), "" if spot.row >= 0 else nothing)]
     for at, (report, case, row) in enumerate(zip(reports, cases, of_case, strict=True)):
         text = _text(report, case, row, of_it=spot.of in (-1, at))
         panels.append(CasePanel(names[at], _predicted(report, case, row, view), text))
     oks = min((case.oks for case in cases if case), default=None)
     place = str(truth.origins[spot.row]) if spot.row >= 0 else ""
-    return ShownCase(image.file_name, place, spot.kinds, oks, tuple(panels), spot.row)
+    return ShownCase(image.file_name, place, spot.kinds, oks, tuple(panels), spot.row, category)
 
 
 def _text(report: Report, case: PoseCase | None, row: int, *, of_it: bool) -> str:
