@@ -49,7 +49,7 @@ def test_the_page_has_tables_charts_and_outliers_of_each_skeleton(street: Path, 
         objects = sum(entry["category_id"] == number for entry in valid)
         assert f"train : {name} " in page.text
         assert f" {objects} " in page.text.split(f"train : {name} ")[1][:15]
-    maps = list(page.of("svg", **{"class": "heat"}))
+    maps = page.of("svg", **{"class": "heat"})
     assert len(maps) == len(CAR.names) + len(CONE.names)
     assert "cone : Outliers of these charts" in page.text
 
