@@ -122,7 +122,7 @@ def own_skeleton(
     if not labels:
         return OwnSkeleton(load_categories(DEFAULT), DEFAULT, "the default, as there are no labels yet")
     if any(each.keypoints for each in categories):
-        return _made(categories, options)
+        return _made(paths, categories, options)
     for name in BUILT_IN:
         # Each keypoint may be an object of its own.
         if fits(labels, load_categories(name)):
@@ -143,13 +143,13 @@ def _asked(own: OwnSkeleton, options: ReadOptions) -> OwnSkeleton:
     return replace(own, categories=Categories.numbered(kept)) if kept and len(kept) < len(own.categories) else own
 
 
-def _made(categories: Sequence[DeclaredCategory], options: ReadOptions) -> OwnSkeleton:
+def _made(paths: Sequence[Path], categories: Sequence[DeclaredCategory], options: ReadOptions) -> OwnSkeleton:
     """Return the skeletons of the declared categories with keypoints, and of those that ``--categories`` names."""
     made = declared_skeletons(categories, boxes=options.categories is not None and len(options.categories) > 1)
     ids = {each.name: each.id for each in categories}
     own = Categories.numbered((ids.get(one.skeleton.category.name), one.skeleton) for one in made)
     option = next((name for name in BUILT_IN if load_categories(name) == own), None)
-    places = ", ".join(dict.fromkeys(one.where for one in made))
+    places = made[0].where if len(made) == 1 else ", ".join(map(str, paths))
     notes = dict.fromkeys(note for one in made for note in one.notes)
     return OwnSkeleton(
         own, option, f"from {places}", tuple(notes), tuple(text for one in made for text in one.warnings)
