@@ -84,6 +84,8 @@ def _print_samples(report: VerifyReport, out: Console) -> None:
     for one in report.samples:
         if one.keypoint_px > MOST_PIXELS:
             out.print(f"{escape(one.file)}: {escape(one.worst)} is off by {one.keypoint_px:.1f} px", soft_wrap=True)
+        if one.found == one.expected and not one.same_categories:
+            out.print(f"{escape(one.file)}: the objects of each category are not as many as expected", soft_wrap=True)
     out.print(f"[bold red]no[/]: off by more than {MOST_PIXELS} px or {SCORE:g}, or another number of objects.")
     if report.manifest.precision == "int8":
         out.print("int8 networks can give different results on different processors; see docs/verify.md.")
