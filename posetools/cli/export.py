@@ -131,9 +131,9 @@ def _pair(det: ModelName | None, pose: ModelName | None, run: Path | None) -> Pa
 
 def print_export(result: ExportResult, out: Console) -> None:
     """Print the size of a bundle and how it was compared, and the commands that use it."""
-    posed = result.manifest.categories.posed.items()
     estimated = ", ".join(
-        f"{name}, {one.num_keypoints} keypoints of {escape(', '.join(one.ids))}" for name, one in posed
+        f"{name}, {group.num_keypoints} keypoints of {escape(', '.join(group.ids))}"
+        for name, group in result.manifest.categories.posed.items()
     )
     out.print(
         f"[bold]{escape(str(result.out))}[/]: {estimated}, {result.manifest.precision}, "
