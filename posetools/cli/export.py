@@ -184,7 +184,7 @@ _SHOWN_METRICS = {
 def _print_measured(measured: tuple[PrecisionCosts, ...], categories: Categories, out: Console) -> None:
     rows = [
         (f"{name}, size", *(_megabytes(one.sizes[i]) for one in measured))
-        for i, name in enumerate(("detector", "pose estimator"))
+        for i, name in enumerate(("detector", counted(len(categories.posed), "pose estimator").removeprefix("1 ")))
     ]
     rows.append(("time per image here", *(f"{one.milliseconds:.1f} ms" for one in measured)))
     # With several categories each has its own metrics, after its name.
