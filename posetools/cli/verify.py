@@ -9,7 +9,6 @@ import typer
 
 from posetools.cli.console import console, escape, table_of
 from posetools.cli.models import Device
-from posetools.core.stages import MODEL_NAMES, models_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,6 +46,8 @@ def print_verified(report: VerifyReport, bundle: Path, out: Console) -> None:
 
 
 def _print_manifest(manifest: AnyManifest, bundle: Path, out: Console) -> None:
+    from posetools.core.stages import MODEL_NAMES, models_of
+
     thresholds, groups = manifest.thresholds, manifest.categories.posed
     det, *poses = ("x".join(map(str, network.input_size)) for network in manifest.networks)
     rows = [("made by", manifest.made_by), ("precision", manifest.precision)]

@@ -111,7 +111,10 @@ def named_pair(det: Named, pose: Named | Sequence[Named], what: str) -> Pair:
     require_train(what)
     # A config is a text or a path, so a tuple of tuples is several models.
     several: Any = (pose,) if isinstance(pose[0], str | Path) else pose
-    named = [("det", _named("det", *det)), *(("pose", _named("pose", *each)) for each in several)]
+    named: list[tuple[Stage, ModelFiles]] = [
+        ("det", _named("det", *det)),
+        *(("pose", _named("pose", *each)) for each in several),
+    ]
     # Missing files are reported before this, which takes seconds.
     prepare(what)
     for stage, model in named:
