@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from posetools.core.stages import models_of
 from posetools.core.verdict import Level, Verdict
 from posetools.evaluation.categories import CategoriesReport
 from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.diagnosis.match import POINT_KINDS, Role, match_objects
 from posetools.evaluation.report import Report
+from posetools.evaluation.scoring import pck_of
 from posetools.evaluation.tables import number, short_names
 from posetools.runtime.results import BBOX_THR
 
@@ -45,6 +47,25 @@ class PairCounts:
     without_box: int
     on_nothing: int = 0
     misleading: bool = False
+
+
+def model_scores(report: Report) -> dict[str, float | None]:
+    """Return the score that tells whether each model of a pair is usable, by the model's name.
+
+    The detector's is AP50; a pose estimator's is PCK on labeled boxes, of the worst of its categories.
+    """
+    posed = report.truth.categories.posed
+    det, *poses = models_of(tuple(posed))
+    own = (
+        report.by_category
+        if isinstance(report, CategoriesReport)
+        else dict.fromkeys(report.truth.categories.ids, report)
+    )
+    scores: dict[str, float | None] = {det: report.det.scores.ap50}
+    for model, group in zip(poses, posed.values(), strict=True):
+        found = [pck_of(own[name].labeled.scores) for name in group.ids]
+        scores[model] = min((score for score in found if score is not None), default=None)
+    return scores
 
 
 def evaluation_verdict(reports: Sequence[Report]) -> Verdict:
