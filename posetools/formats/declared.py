@@ -190,8 +190,10 @@ class SeenObjects:
                 names += [name for name in self._names(self.keypoints, self._order) if name not in names]
             ordered = tuple(sorted(names, key=lambda name: _place(name, listed)))
             found.append(DeclaredCategory(category, ordered, self.where))
-        if not self.keypoints and sum(bool(one.keypoints) for one in found) > 1:
-            built_in = {one.name: skeleton.names for one in found if (skeleton := _skeleton_of(one))}
+        if sum(bool(one.keypoints) for one in found) > 1:
+            # A source that lists its keypoints has no others.
+            known = {one.name: skeleton.names for one in found if (skeleton := _skeleton_of(one))}
+            built_in = {name: own for name, own in known.items() if not self.keypoints or {*own} <= {*listed}}
             found = [replace(one, keypoints=built_in.get(one.name, one.keypoints)) for one in found]
             doubts = [one for one in doubts if one.category not in built_in]
         return tuple(found), unowned or (_in_doubt(self.where, doubts) if doubts else None)
