@@ -68,17 +68,21 @@ class Run:
         return self.work_dir / "epoch_2.pth"
 
 
+def tiny_options(det: DetSize = "tiny") -> RecipeOptions:
+    """Return the options of the smallest configs."""
+    return RecipeOptions(
+        det=DetOptions.model_validate({"size": det, **_SMALL}),
+        pose=PoseOptions.model_validate({"size": "t", **_SMALL}),
+        workers=0,
+    )
+
+
 def make_tiny(root: Path, det: DetSize = "tiny") -> Tiny:
     data = root / "cars"
     dataset = make_dataset(data / IMAGES, images=[f"{i}.png" for i in range(6)], size=(96, 80), seed=2)
     write_split(dataset.select_images(range(4)), ann_file(data, "train"))
     write_split(dataset.select_images((4, 5)), ann_file(data, "val"))
-    options = RecipeOptions(
-        det=DetOptions.model_validate({"size": det, **_SMALL}),
-        pose=PoseOptions.model_validate({"size": "t", **_SMALL}),
-        workers=0,
-    )
-    pair = emit_pair(data, load_skeleton("car8"), options, root / "configs")
+    pair = emit_pair(data, load_skeleton("car8"), tiny_options(det), root / "configs")
     return Tiny(data, pair.det, pair.pose)
 
 

@@ -113,8 +113,9 @@ def _print_pairs(reports: Sequence[Report], out: Console) -> None:
     out.print(text_table(tables.headline(reports)))
     _print_doubt_and_flips(reports, out)
     for report in reports if len(reports) == 1 else ():
-        out.print(_per_keypoint(report.labeled))
-        out.print(text_table(tables.why_poses(report)))
+        if report.sides:
+            out.print(_per_keypoint(report.labeled))
+            out.print(text_table(tables.why_poses(report)))
         out.print(text_table(tables.why_boxes(report)))
         for line in _sentences(report):
             out.print(line)
@@ -148,6 +149,8 @@ def _print_categories(report: CategoriesReport, out: Console) -> None:
         _print_subjects([report], out)
     else:
         out.print(_what(report))
+        if stage == "pose" and report.subject.detector:
+            out.print(f"detected boxes: {escape(report.subject.detector)}")
         _print_remarks(report, out)
     if stage != "pose":
         out.print(text_table(tables.boxes_by_category(report)))

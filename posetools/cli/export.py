@@ -15,6 +15,7 @@ from posetools.errors import RequestError, counted, printable_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from posetools.core.categories import Categories
     from posetools.exporting.export import ExportResult, PrecisionCosts
     from posetools.exporting.parity import Parity
     from posetools.pairs.find import Pair
@@ -130,13 +131,16 @@ def _pair(det: ModelName | None, pose: ModelName | None, run: Path | None) -> Pa
 
 def print_export(result: ExportResult, out: Console) -> None:
     """Print the size of a bundle and how it was compared, and the commands that use it."""
-    skeleton = result.manifest.skeleton
+    estimated = ", ".join(
+        f"{name}, {group.num_keypoints} keypoints of {escape(', '.join(group.ids))}"
+        for name, group in result.manifest.categories.posed.items()
+    )
     out.print(
-        f"[bold]{escape(str(result.out))}[/]: {skeleton.name}, {skeleton.num_keypoints} keypoints of "
-        f"{escape(skeleton.category.name)}, {result.manifest.precision}, {_megabytes(result.out.stat().st_size)}"
+        f"[bold]{escape(str(result.out))}[/]: {estimated}, {result.manifest.precision}, "
+        f"{_megabytes(result.out.stat().st_size)}"
     )
     _print_parity(result.parity, result.material, out)
-    _print_measured(result.measured, out)
+    _print_measured(result.measured, result.manifest.categories, out)
     with_objects = sum(len(sample.boxes) > 0 for sample in result.manifest.samples)
     out.print(f"samples: {len(result.manifest.samples)}, {with_objects} of them with objects")
     if not with_objects:
@@ -167,8 +171,9 @@ def _print_parity(parity: Parity, material: str, out: Console) -> None:
         )
 
 
+_BOX_AP = "bbox/AP"
 _SHOWN_METRICS = {
-    "bbox/AP": "box AP",
+    _BOX_AP: "box AP",
     "labelled_boxes/OKS/AP": "OKS AP, labeled boxes",
     "labelled_boxes/PCK@0.1": "PCK@0.1, labeled boxes",
     "detected_boxes/OKS/AP": "OKS AP, detected boxes",
@@ -176,13 +181,24 @@ _SHOWN_METRICS = {
 }
 
 
-def _print_measured(measured: tuple[PrecisionCosts, ...], out: Console) -> None:
+def _print_measured(measured: tuple[PrecisionCosts, ...], categories: Categories, out: Console) -> None:
     rows = [
         (f"{name}, size", *(_megabytes(one.sizes[i]) for one in measured))
-        for i, name in enumerate(("detector", "pose estimator"))
+        for i, name in enumerate(("detector", counted(len(categories.posed), "pose estimator").removeprefix("1 ")))
     ]
     rows.append(("time per image here", *(f"{one.milliseconds:.1f} ms" for one in measured)))
-    for key, name in _SHOWN_METRICS.items() if any(one.metrics for one in measured) else ():
+    # With several categories each has its own metrics, after its name.
+    shown = (
+        _SHOWN_METRICS
+        if len(categories) == 1
+        else {
+            f"{category}/{key}": f"{escape(category)}: {name}"
+            for category, number in categories.ids.items()
+            for key, name in _SHOWN_METRICS.items()
+            if key == _BOX_AP or categories[number].num_keypoints
+        }
+    )
+    for key, name in shown.items() if any(one.metrics for one in measured) else ():
         values = [one.metrics.get(key) for one in measured]
         change = "" if None in values or len(values) < 2 else f"{values[1] - values[0]:+.3f}"  # type: ignore[operator]
         rows.append((name, *("n/a" if value is None else f"{value:.3f}" for value in values), change))

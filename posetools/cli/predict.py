@@ -50,8 +50,12 @@ _FlipTest: TypeAlias = Annotated[
     bool, typer.Option("--flip-test", help="Average with the mirrored crop: slightly better, twice the time.")
 ]
 _DetCatId: TypeAlias = Annotated[
-    int | None,
-    typer.Option(min=0, help="Class index of the detector, from 0.", show_default="the skeleton's category"),
+    str | None,
+    typer.Option(
+        metavar="NAME|N",
+        help="Class of the detector to use: its name, or its index from 0.",
+        show_default="the skeletons' categories",
+    ),
 ]
 _Skeleton: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="the pose estimator's")
@@ -102,7 +106,8 @@ def predict(
     from posetools.prediction.predict import PredictRequest
 
     options = PipelineOptions(device=device, amp=amp, flip_test=flip_test, heatmaps=draw_heatmap, skeleton=skeleton)
-    options = replace(options, bbox_thr=bbox_thr, nms_thr=nms_thr, kpt_thr=kpt_thr, det_cat_id=det_cat_id)
+    chosen = int(det_cat_id) if det_cat_id and det_cat_id.isdecimal() else det_cat_id
+    options = replace(options, bbox_thr=bbox_thr, nms_thr=nms_thr, kpt_thr=kpt_thr, det_cat_id=chosen)
     request = PredictRequest(
         output_root=output_root,
         save_predictions=save_predictions,

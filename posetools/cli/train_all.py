@@ -10,8 +10,8 @@ from posetools.cli.console import console, escape, table_of
 from posetools.cli.evaluate_tables import print_reports
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import display
-from posetools.core.stages import MODEL_NAMES
-from posetools.evaluation.scoring import pck_of
+from posetools.core.stages import MODEL_NAMES, STAGES
+from posetools.evaluation.verdict import model_scores
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
 from posetools.recipes.machine import busy_text
 from posetools.training.dry_run import dry_run
@@ -47,11 +47,12 @@ def print_both(result: TrainAllResult) -> None:
     heads = [MODEL_NAMES.get(model, model) for model in result.models]
     out.print(table_of(rows, "", *heads, title=f"trained: {escape(str(result.work_dir))}"))
     if result.evaluation is not None:
-        detected, poses = result.evaluation.det.scores.ap50, pck_of(result.evaluation.labeled.scores)
-        # Judge models whose training was limited by time.
-        for one, measure, score in ((result.det, BOX_AP50, detected), (result.pose, PCK, poses)):
+        for model, score in model_scores(result.evaluation).items():
+            one, measure = result.models[model], BOX_AP50 if model == "det" else PCK
+            # Judge models whose training was limited by time.
             if one.enough:
-                out.print(verdict(measure, score, one.iterations, one.enough), soft_wrap=True)
+                said = verdict(measure, score, one.iterations, one.enough)
+                out.print(said if model in STAGES else f"{model}: {said}", soft_wrap=True)
     run = escape(str(result.work_dir))
     out.print(f"all metrics: {run}/{EVALUATION}")
     out.print(f"report: posetools eval --run {run} --report eval.html")

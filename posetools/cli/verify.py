@@ -9,7 +9,6 @@ import typer
 
 from posetools.cli.console import console, escape, table_of
 from posetools.cli.models import Device
-from posetools.core.stages import MODEL_NAMES, models_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,6 +46,8 @@ def print_verified(report: VerifyReport, bundle: Path, out: Console) -> None:
 
 
 def _print_manifest(manifest: AnyManifest, bundle: Path, out: Console) -> None:
+    from posetools.core.stages import MODEL_NAMES, models_of
+
     thresholds, groups = manifest.thresholds, manifest.categories.posed
     det, *poses = ("x".join(map(str, network.input_size)) for network in manifest.networks)
     rows = [("made by", manifest.made_by), ("precision", manifest.precision)]
@@ -84,6 +85,8 @@ def _print_samples(report: VerifyReport, out: Console) -> None:
     for one in report.samples:
         if one.keypoint_px > MOST_PIXELS:
             out.print(f"{escape(one.file)}: {escape(one.worst)} is off by {one.keypoint_px:.1f} px", soft_wrap=True)
+        if one.found == one.expected and not one.same_categories:
+            out.print(f"{escape(one.file)}: the objects of each category are not as many as expected", soft_wrap=True)
     out.print(f"[bold red]no[/]: off by more than {MOST_PIXELS} px or {SCORE:g}, or another number of objects.")
     if report.manifest.precision == "int8":
         out.print("int8 networks can give different results on different processors; see docs/verify.md.")

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from posetools.checks.across import leaks
+from posetools.core.categories import Categories
 from posetools.core.findings import Finding, has_errors, sort_findings
 from posetools.core.folder import CONVERSION, SPLITS, check_out
 from posetools.core.record import SplitCounts, count, findings_sections, write_record
-from posetools.core.skeleton import BUILT_IN, Skeleton
+from posetools.core.skeleton import BUILT_IN
 from posetools.datasets.own_skeleton import OwnSkeleton, own_skeleton
 from posetools.datasets.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
 from posetools.errors import InputError, OutputError, RequestError, must_be, printable
@@ -118,7 +119,7 @@ class ConvertResult:
         ignored: label -> number of shapes left out on purpose.
         left_out: number of images left out because an object in them could not be read.
         lost: what the target format cannot store.
-        skeleton: the skeleton, and where it comes from.
+        skeleton: the skeletons, and where they come from.
     """
 
     written: bool
@@ -168,7 +169,7 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
         # Processes on other machines cannot see the scratch folder.
         elsewhere = options.engine is not None and options.engine.elsewhere
         local = replace(local, read=replace(options, scratch=None if elsewhere else scratch))
-        read = _read(source, own.skeleton, local, progress)
+        read = _read(source, own.categories, local, progress)
         check_images(scratch, request.images)
         read = replace(read, findings=tuple(told_once(read, local.read)))
         return replace(_split_and_write(read, source, target, request, progress), skeleton=own)
@@ -182,14 +183,14 @@ def told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:
     return one_table(findings, read.categories, options.names, count(read.select(range(len(read.images)))))
 
 
-def _read(source: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> ReadResult:
+def _read(source: Format, categories: Categories, request: ConvertRequest, progress: Progress) -> ReadResult:
     options = replace(request.read, progress=progress, need_images=request.images != "none")
     options = replace(options, new_split=_is_asked(request))
     sources = request.sources
     if options.engine and options.engine.elsewhere:
         sources = tuple(map(absolute, sources))
         options = replace(options, image_roots=tuple(map(absolute, options.image_roots)))
-    return source.read(sources, skeleton, options)
+    return source.read(sources, categories, options)
 
 
 def _split_and_write(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.core.made_skeleton import made_skeleton
-from posetools.core.skeleton import Skeleton
-from posetools.errors import RequestError, counted, first_names, must_be, quoted
+from posetools.core.skeleton import Category, Skeleton
+from posetools.core.skeleton_draft import skeleton_name
+from posetools.errors import RequestError, must_be
 from posetools.formats import FORMATS
 from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
@@ -73,13 +74,27 @@ def _joined(categories: Iterable[DeclaredCategory]) -> tuple[DeclaredCategory, .
     return tuple(found.values())
 
 
-def declared_skeletons(categories: Iterable[DeclaredCategory]) -> tuple[DeclaredSkeleton, ...]:
+def declared_skeletons(categories: Iterable[DeclaredCategory], *, boxes: bool = False) -> tuple[DeclaredSkeleton, ...]:
     """Return a skeleton for each category with keypoints, in their order.
+
+    Args:
+        categories: the categories.
+        boxes: whether those without keypoints are taken, too.
 
     Raises:
         RequestError: the names, links or pairs of a category break a rule of skeletons.
     """
-    return tuple(declared_skeleton(each) for each in categories if each.keypoints)
+    return tuple(
+        declared_skeleton(each) if each.keypoints else _boxes_only(each)
+        for each in categories
+        if each.keypoints or boxes
+    )
+
+
+def _boxes_only(category: DeclaredCategory) -> DeclaredSkeleton:
+    named = Category(name=category.name)
+    skeleton = Skeleton(name=skeleton_name(category.name), category=named, keypoints=(), sigmas=(), joint_weights=())
+    return DeclaredSkeleton(skeleton, category.where)
 
 
 def declared_skeleton(category: DeclaredCategory, *, leave_unsure: bool = False) -> DeclaredSkeleton:
@@ -110,25 +125,3 @@ def declared_skeleton(category: DeclaredCategory, *, leave_unsure: bool = False)
         f"{category.where} does not name the keypoints: they are {first} to {last}; --kpt-order A,B,... names them"
     )
     return DeclaredSkeleton(draft.skeleton, category.where, draft.notes, () if category.named else (unnamed,))
-
-
-def only_skeleton(made: Sequence[DeclaredSkeleton]) -> DeclaredSkeleton:
-    """Return the only one of some skeletons, with id 1: MMPose drops detections of a single category of another id.
-
-    Raises:
-        RequestError: there are several.
-    """
-    first = made[0]
-    if len(made) == 1:
-        category = first.skeleton.category.model_copy(update={"id": 1})
-        return replace(first, skeleton=first.skeleton.model_copy(update={"category": category}))
-    listed = [f"{each.skeleton.category.name!r} ({counted(each.skeleton.num_keypoints, 'keypoint')})" for each in made]
-    same = [each.skeleton.category.name for each in made if set(each.skeleton.names) == set(first.skeleton.names)]
-    hint = [
-        f"`posetools convert --categories {quoted(first.skeleton.category.name)}` reads the objects of one category"
-    ]
-    if len(same) > 1:
-        pair = quoted(f"{same[1]}={same[0]}")
-        hint.append(f"`posetools convert --map {pair}` makes one category of two with the same keypoints")
-    named = first_names(listed, _LISTED)
-    raise RequestError(f"{first.where}: categories with keypoints must be one, got {named}", hint=hint)

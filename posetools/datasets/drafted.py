@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from posetools.core.folder import CONVERSION, SKELETON_FILE, skeleton_of
+from posetools.core.categories import Categories
+from posetools.core.folder import CONVERSION, SKELETON_FILE, categories_of, skeleton_of
 from posetools.core.skeleton_draft import Draft
-from posetools.datasets.declared import declared_categories, declared_skeleton, only_skeleton
+from posetools.datasets.declared import declared_categories, declared_skeleton
 from posetools.datasets.derived import options_of_convert
 from posetools.errors import RequestError, first_names
 from posetools.formats import FORMATS, told_format
@@ -37,7 +38,9 @@ def drafted(path: Path, name: str, category: str | None = None) -> Draft:
         InputError: a declaration breaks a rule.
     """
     if any((path / file).is_file() for file in (SKELETON_FILE, CONVERSION)):
-        return Draft(skeleton_of(path).model_copy(update={"name": name}), ())
+        known = categories_of(path)
+        own = known[known.ids[category]] if category in known.ids else skeleton_of(path)
+        return Draft(own.model_copy(update={"name": name}), ())
     way = "--keypoints A,B,... names the keypoints"
     source = told_format([path], "a skeleton file, or annotations of one supported format", way)
     with options_of_convert(path):
@@ -48,5 +51,6 @@ def drafted(path: Path, name: str, category: str | None = None) -> Draft:
         found = first_names(list(map(repr, posed)), _LISTED) or "none"
         hint = f"--category {next(iter(posed))} takes one" if posed else way
         raise RequestError(f"{path}: must declare {rule}, got {found}", hint=hint)
-    made = only_skeleton([declared_skeleton(chosen, leave_unsure=True)])
-    return Draft(made.skeleton.model_copy(update={"name": name}), (*made.warnings, *made.notes))
+    made = declared_skeleton(chosen, leave_unsure=True)
+    only = Categories.numbered([(None, made.skeleton)]).only
+    return Draft(only.model_copy(update={"name": name}), (*made.warnings, *made.notes))

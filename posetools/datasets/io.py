@@ -82,7 +82,7 @@ def read(
         check_way(source, paths, options, "none")
         check_inside(paths, source.name, options.image_roots)
         known = own_skeleton(paths, skeleton, source=source, options=options)
-        result = source.read(paths, known.skeleton, options)
+        result = source.read(paths, known.categories, options)
     findings = told_once(result, options)
     if has_errors(findings):
         raise ReadError(sort_findings(findings))

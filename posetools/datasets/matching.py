@@ -142,7 +142,7 @@ def _common_categories(a: Path, b: Path) -> Categories:
     own = {path: categories for path in (a, b) if (categories := _own_categories(path)) is not None}
     if not own:
         with options_of_convert(a):
-            return Categories.of(own_skeleton([a, b]).skeleton)
+            return own_skeleton([a, b]).categories
     if len(own) == 2:
         of_a, of_b = ({name: own[path][number].names for name, number in own[path].ids.items()} for path in (a, b))
         # Without a common category, the names of all keypoints say whether both show the same objects.

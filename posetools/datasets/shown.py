@@ -119,7 +119,7 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
         known = categories_of(folder, skeleton)
     else:
         with options_of_convert(data):
-            known = Categories.of(own_skeleton([data]).skeleton)
+            known = own_skeleton([data]).categories
     labels = _of_set(data, split, known, skeleton, progress) if is_set else _of_source(data, split, known, progress)
     if not labels.images:
         hint = f"`posetools {'validate' if is_set else 'convert'}` says why; try another --skeleton"

@@ -27,7 +27,7 @@ SEEN_SUBSETS: tuple[Subset, ...] = ("visible", "hidden")
 _AP_COLUMNS = ("AP", "AP50", "AP75", "AR")
 _POSE_COLUMNS = ("AP", *PCK_NAMES, "NME")
 # The row of the metrics of all categories.
-ALL = "all"
+ALL_CATEGORIES = "all"
 # A kind of error with a smaller AP gain and no case is left out.
 _LEAST_GAIN_SHOWN = 0.0005
 # Confusions that are listed if their table is too wide.
@@ -87,7 +87,7 @@ def headline(reports: Sequence[Report]) -> TextTable:
 def categories_and_all(report: CategoriesReport) -> Iterator[tuple[str, Report]]:
     """Yield the name and the report of each category, then those of all."""
     yield from report.by_category.items()
-    yield ALL, report
+    yield ALL_CATEGORIES, report
 
 
 def boxes_by_category(report: CategoriesReport) -> TextTable:

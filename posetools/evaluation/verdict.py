@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from posetools.core.stages import models_of
 from posetools.core.verdict import Level, Verdict
 from posetools.evaluation.categories import CategoriesReport
 from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.diagnosis.match import POINT_KINDS, Role, match_objects
 from posetools.evaluation.report import Report
+from posetools.evaluation.scoring import pck_of
 from posetools.evaluation.tables import number, short_names
 from posetools.runtime.results import BBOX_THR
 
@@ -47,28 +49,56 @@ class PairCounts:
     misleading: bool = False
 
 
+def model_scores(report: Report) -> dict[str, float | None]:
+    """Return the score that tells whether each model of a pair is usable, by the model's name.
+
+    The detector's is AP50; a pose estimator's is PCK on labeled boxes, of the worst of its categories.
+    """
+    posed = report.truth.categories.posed
+    det, *poses = models_of(tuple(posed))
+    own = (
+        report.by_category
+        if isinstance(report, CategoriesReport)
+        else dict.fromkeys(report.truth.categories.ids, report)
+    )
+    scores: dict[str, float | None] = {det: report.det.scores.ap50}
+    for model, group in zip(poses, posed.values(), strict=True):
+        found = [pck_of(own[name].labeled.scores) for name in group.ids]
+        scores[model] = min((score for score in found if score is not None), default=None)
+    return scores
+
+
 def evaluation_verdict(reports: Sequence[Report]) -> Verdict:
     """Return the verdict on one pair, or on several measured on the same labels."""
-    verdicts = [pair_verdict(counts_of(report)) for report in reports]
+    posed = bool(reports[0].sides)
+    verdicts = [pair_verdict(counts_of(report)) if posed else _box_verdict(report) for report in reports]
     if len(reports) == 1:
         return verdicts[0]
-    aps = [report.detected.scores.oks.ap or 0.0 for report in reports]
+    aps = [(report.detected.scores.oks.ap if posed else report.det.scores.ap) or 0.0 for report in reports]
     order = sorted(range(len(reports)), key=lambda i: -aps[i])
     first, second, names = order[0], order[1], short_names(reports)
-    against = f"pose AP on detected boxes {number(aps[first])} against {number(aps[second])} of {names[second]}"
+    measure = "pose AP on detected boxes" if posed else "box AP"
+    against = f"{measure} {number(aps[first])} against {number(aps[second])} of {names[second]}"
     if aps[first] - aps[second] < _EQUAL:
         return Verdict("warning", f"no pair is better: {names[first]} has {against}")
     return Verdict(verdicts[first].level, f"the better pair is {names[first]}: {against}; {verdicts[first].sentence}")
 
 
 def verdicts_by_category(reports: Sequence[Report]) -> Mapping[str, Verdict]:
-    """Return the verdict on each category with keypoints, by its name; nothing for reports of one category."""
+    """Return the verdict on each category, by its name; nothing for reports of one category."""
     several = [report for report in reports if isinstance(report, CategoriesReport)]
-    return {
-        name: evaluation_verdict([report.by_category[name] for report in several])
-        for name, first in (several[0].by_category.items() if several else ())
-        if first.sides
-    }
+    names = several[0].by_category if several else ()
+    return {name: evaluation_verdict([report.by_category[name] for report in several]) for name in names}
+
+
+def _box_verdict(report: Report) -> Verdict:
+    """Return the verdict on a category without keypoints."""
+    found = report.det.diagnosis
+    if not found.objects:
+        return Verdict("error", "the boxes cannot be judged: no object is labeled in this split")
+    lost = (found.counts["no_box"] + found.counts["box_shifted"]) / found.objects
+    level: Level = "good" if lost <= _GOOD_SHARE else "warning"
+    return Verdict(level, f"boxes only: {lost:.0%} of objects have no box that fits")
 
 
 def pair_verdict(counts: PairCounts) -> Verdict:

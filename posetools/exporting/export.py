@@ -251,15 +251,22 @@ def _reduced(precision: Precision, networks: _Networks, material: ExportMaterial
     shots = material.spread(_CALIBRATED)
     images = (networks.detector.preprocess([shot.read()])[0] for shot in shots)
     smaller = {DET_FILE: to_int8(networks.files[DET_FILE], images)}
-    for name, estimator in zip(_pose_files(networks.categories), networks.estimators, strict=True):
-        smaller[name] = to_int8(networks.files[name], _crops(shots, networks.detector, estimator))
+    groups = networks.categories.posed.values()
+    for name, group, estimator in zip(_pose_files(networks.categories), groups, networks.estimators, strict=True):
+        smaller[name] = to_int8(networks.files[name], _crops(shots, group, networks.detector, estimator))
     return smaller
 
 
-def _crops(shots: tuple[Shot, ...], detector: OnnxDetector, estimator: OnnxEstimator) -> Iterator[Singles]:
-    for shot in shots:
-        image = shot.read()
-        boxes = shot.boxes if len(shot.boxes) else detector([image])[0].boxes[:1]
+def _crops(
+    shots: tuple[Shot, ...], group: Categories, detector: OnnxDetector, estimator: OnnxEstimator
+) -> Iterator[Singles]:
+    """Yield the crops of the objects of a skeleton in each image; without labels, that of the best detection."""
+    labeled = [np.isin(shot.category_ids, list(group)) for shot in shots]
+    useful = [(shot, own) for shot, own in zip(shots, labeled, strict=True) if own.any() or not len(own)]
+    for shot, own in useful or zip(shots, labeled, strict=True):
+        image, boxes = shot.read(), shot.boxes[own]
+        if not len(boxes):
+            boxes = detector([image])[0].boxes[:1]
         if len(boxes):
             yield estimator.preprocess([image], [0] * len(boxes), crops_of(boxes, estimator.network))
 

@@ -17,7 +17,7 @@ import numpy as np
 from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
 from posetools.core.folder import ann_file
-from posetools.core.geometry import Floats
+from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import DEFAULT, load_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.evaluation.scoring import read_truth
@@ -39,11 +39,13 @@ class Shot:
         name: for messages.
         read: returns the pixels.
         boxes: (N, 4) of the labeled objects; empty without labels.
+        category_ids: (N,) of the labeled objects.
     """
 
     name: str
     read: Callable[[], Pixels]
     boxes: Floats
+    category_ids: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +102,15 @@ def _named(images: Sequence[str]) -> Iterator[Shot]:
         for frame in islice(source.frames(), _NAMED_IMAGES):
             if frame.path is None or frame.image is None:
                 raise RequestError(frame.problem)
-            yield Shot(frame.name, partial(read_image, frame.path), np.zeros((0, 4)))
+            yield Shot(frame.name, partial(read_image, frame.path), np.zeros((0, 4)), np.zeros(0, dtype=np.int64))
 
 
 def _labeled(truth: Dataset) -> Iterator[Shot]:
     for image, rows in zip(truth.images, truth.rows_of_images(), strict=True):
         if image.path is None:
             raise InputError(image.file_name, "", "image cannot be read: the data set has no path for it")
-        yield Shot(image.file_name, partial(read_image, image.path), truth.boxes[list(rows)])
+        own = list(rows)
+        yield Shot(image.file_name, partial(read_image, image.path), truth.boxes[own], truth.category_ids[own])
 
 
 def _rendered() -> Iterator[Shot]:
@@ -118,4 +121,5 @@ def _rendered() -> Iterator[Shot]:
         rendered = render_random(rng, _RENDERED_SIZE, load_skeleton(DEFAULT))
         pixels = np.ascontiguousarray(np.asarray(rendered.image)[..., ::-1])
         boxes = np.array([label.box for label in rendered.labels], dtype=np.float64).reshape(-1, 4)
-        yield Shot(f"rendered image {number}", pixels.copy, boxes)
+        # One category is enough: int8, which needs to know it, requires a data set.
+        yield Shot(f"rendered image {number}", pixels.copy, boxes, np.ones(len(boxes), dtype=np.int64))

@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import Any
 
 from posetools import __version__
-from posetools.core.skeleton import dump_skeleton, read_skeleton
+from posetools.core.categories import dump_categories, read_categories
+from posetools.core.skeleton import dump_skeleton
 from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError, join_place, must_be
 from posetools.files.disk import read_json, sweep, write_files
@@ -231,10 +232,10 @@ def _metrics(path: Path, given: Path | None, notes: list[str]) -> Any:
 
 
 def _skeleton(path: Path, meta: Mapping[str, Any]) -> str | None:
-    """Return the YAML text of the skeleton: the run's, the published file's, or that of the data set's meta."""
+    """Return the YAML text of the categories: the run's, the published file's, or that of the data set's meta."""
     beside = path.parent / SKELETON
     if beside.is_file():
-        return dump_skeleton(read_skeleton(beside))
+        return dump_categories(read_categories(beside))
     if isinstance(meta.get("skeleton"), str):
         return str(meta["skeleton"])
     try:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from posetools.core.categories import Categories
 from posetools.core.skeleton import BUILT_IN, DEFAULT, Skeleton, load_skeleton
 from posetools.core.skeleton_pairs import swaps
 from posetools.errors import RequestError, counted, must_be
@@ -50,7 +51,7 @@ def made_names(number: int) -> tuple[str, ...]:
     return tuple(f"kpt_{i}" for i in range(number))
 
 
-def made_order(number: int, skeleton: Skeleton, options: ReadOptions) -> tuple[str, ...]:
+def made_order(number: int, skeleton: Skeleton | Categories, options: ReadOptions) -> tuple[str, ...]:
     """Return ``made_names`` if the skeleton was made with them; none otherwise."""
     names = made_names(number)
     known = all(options.names.get(name, name) in skeleton.index or name in options.ignore for name in names)

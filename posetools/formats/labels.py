@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from posetools.core.categories import Categories
+from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, must_be
 from posetools.formats.joining.label_hints import Advice, as_typed
 from posetools.formats.options import ReadOptions
@@ -56,6 +57,25 @@ def settled(categories: Categories, options: ReadOptions) -> ReadOptions:
     taken = frozenset({*categories.names, *options.names, *asked, *(f"{label}-box" for label in asked), ""})
     names |= dict.fromkeys(others, next(iter(categories.ids)))
     return replace(options, names=names, ignore=LabelSet(options.ignore, taken, own - {*categories.ids} | {*asked}))
+
+
+def only_skeleton(categories: Categories, files: str) -> Skeleton:
+    """Return the skeleton of the only category, for files that hold no other.
+
+    Args:
+        categories: the categories.
+        files: the files' title, for the message.
+
+    Raises:
+        RequestError: there are several.
+    """
+    if len(categories) > 1:
+        one, other, *_ = categories.ids
+        ways = [f"--categories {as_typed(one)} takes the objects of one"]
+        if len(categories.groups) == 1:
+            ways.append(f"--map {as_typed(f'{other}={one}')} makes one category of two")
+        raise RequestError(must_be("categories", f"one in {files}", list(categories.ids)), hint=ways)
+    return categories.only
 
 
 def category_of(name: object, categories: Categories, options: ReadOptions) -> int | None:

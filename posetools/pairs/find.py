@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 
@@ -29,6 +29,9 @@ from posetools.mm.stack import prepare, require_train
 
 if TYPE_CHECKING:
     from posetools.mm.inference import Detector, PoseEstimator
+
+# A config file or the name of a config in mmdet or mmpose, and a checkpoint file or URL.
+Named: TypeAlias = tuple[str | Path, str | Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +95,12 @@ def check_split(data: Path, split: str) -> None:
         raise RequestError(f"{data}: has no split {split!r}; it has {', '.join(splits)}")
 
 
-def named_pair(det: tuple[Path | str, Path | str], pose: tuple[Path | str, Path | str], what: str) -> Pair:
-    """Return the two models given by the user, each as config and checkpoint.
+def named_pair(det: Named, pose: Named | Sequence[Named], what: str) -> Pair:
+    """Return the models given by the user, each as config and checkpoint.
 
     Args:
         det: the config, a file or the name of a config in mmdet, and the checkpoint, a file or a URL.
-        pose: the same, of mmpose.
+        pose: the same, of mmpose; or a sequence of them, in the order of the skeletons.
         what: the command or function that needs them, for messages.
 
     Raises:
@@ -106,14 +109,19 @@ def named_pair(det: tuple[Path | str, Path | str], pose: tuple[Path | str, Path 
         InputError: a checkpoint does not exist, or a config is for the other stage.
     """
     require_train(what)
-    named: dict[Stage, ModelFiles] = {"det": _named("det", *det), "pose": _named("pose", *pose)}
+    # A config is a text or a path, so a tuple of tuples is several models.
+    several: Any = (pose,) if isinstance(pose[0], str | Path) else pose
+    named: list[tuple[Stage, ModelFiles]] = [
+        ("det", _named("det", *det)),
+        *(("pose", _named("pose", *each)) for each in several),
+    ]
     # Missing files are reported before this, which takes seconds.
     prepare(what)
-    for stage, model in named.items():
+    for stage, model in named:
         scope = load_config(model.config).get("default_scope") or SCOPES[stage]
         if scope != SCOPES[stage]:
             raise InputError(model.config, "default_scope", f"must be {SCOPES[stage]!r} for --{stage}, got {scope!r}")
-    return Pair(named["det"], (named["pose"],))
+    return Pair(named[0][1], tuple(model for _, model in named[1:]))
 
 
 def _named(stage: Stage, config: Path | str, checkpoint: Path | str) -> ModelFiles:
@@ -256,14 +264,18 @@ def categories_of_pair(pair: Pair, detector: Detector, estimators: Sequence[Pose
 
     Raises:
         InputError: the stored skeleton is invalid.
+        RequestError: several pose estimators are not those of the detector's skeletons, in their order.
     """
     own = [_categories_of(model, each, detector.classes) for model, each in zip(pair.poses, estimators, strict=True)]
     stored = _stored(pair.det, detector)
     groups = list(stored.posed.values()) if stored is not None and len(stored) > 1 else []
     if stored is not None and len(groups) == len(own) and all(map(_serves, own, groups)):
         return stored
-    (only,) = own
-    return only
+    if len(own) > 1:
+        needed = " and ".join(", ".join(group.ids) for group in groups) or "one skeleton"
+        got = " and ".join(", ".join(each.ids) for each in own)
+        raise RequestError(f"{pair.det.checkpoint}: must have pose estimators of {needed}, in this order, got {got}")
+    return own[0]
 
 
 def _stored(model: ModelFiles, opened: Detector | PoseEstimator) -> Categories | None:

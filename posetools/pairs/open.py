@@ -6,9 +6,10 @@ imported, which takes seconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from posetools.core.categories import Categories, load_categories
 from posetools.core.skeleton import Skeleton
@@ -17,15 +18,13 @@ from posetools.mm.device import AUTO, check_device, resolve_device
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.stack import prepare, require_train
 from posetools.pairs.doubts import doubts_of_bundle, doubts_of_pair
-from posetools.pairs.find import Pair, categories_of_pair, named_pair, pair_of_run
+from posetools.pairs.find import Named, Pair, categories_of_pair, named_pair, pair_of_run
 from posetools.runtime.bundle import Bundle
 from posetools.runtime.manifest import AnyManifest, Manifest, Thresholds
 from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, AnyDetector, AnyEstimator, label_of
 
 DetectorT = TypeVar("DetectorT", bound=AnyDetector, covariant=True)
 EstimatorT = TypeVar("EstimatorT", bound=AnyEstimator, covariant=True)
-# A config file or the name of a config in mmdet or mmpose, and a checkpoint file or URL.
-Named: TypeAlias = tuple[str | Path, str | Path]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +123,7 @@ def open_pair(
     run: str | Path | None = None,
     bundle: str | Path | None = None,
     det: Named | None = None,
-    pose: Named | None = None,
+    pose: Named | Sequence[Named] | None = None,
     fast: bool = False,
     what: str = "open_pair",
 ) -> OpenPair[AnyDetector, AnyEstimator]:
@@ -135,7 +134,7 @@ def open_pair(
         run: the folder with one detector's run and one pose estimator's.
         bundle: or a bundle of ``posetools export``, which needs neither torch nor OpenMMLab.
         det: or any MMDet detector ...
-        pose: ... with any top-down MMPose model.
+        pose: ... with any top-down MMPose model, or one for each skeleton.
         fast: for prediction: the same within float noise in less time, without the boxes below the threshold.
         what: the command or function that needs the pair, for messages.
 

@@ -28,7 +28,8 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, counted, must_be
 from posetools.imaging.frames import read_image
 from posetools.imaging.header import Pixels
-from posetools.pairs.open import DEFAULT_PIPELINE, Named, OpenPair, PipelineOptions, open_pair
+from posetools.pairs.find import Named
+from posetools.pairs.open import DEFAULT_PIPELINE, OpenPair, PipelineOptions, open_pair
 from posetools.runtime.results import (
     BBOX_THR,
     KPT_THR,
@@ -151,12 +152,14 @@ class PosePipeline:
         return cls._of(open_pair(options, run=run, fast=True, what="PosePipeline.from_run"), options)
 
     @classmethod
-    def from_configs(cls, det: Named, pose: Named, options: PipelineOptions = DEFAULT_PIPELINE) -> PosePipeline:
+    def from_configs(
+        cls, det: Named, pose: Named | Sequence[Named], options: PipelineOptions = DEFAULT_PIPELINE
+    ) -> PosePipeline:
         """Return any MMDet detector with any top-down MMPose model.
 
         Args:
             det: the detector: a config file or the name of a config in mmdet, and a checkpoint file or URL.
-            pose: the pose estimator: the same, of mmpose.
+            pose: the pose estimator: the same, of mmpose; or one for each skeleton, in their order.
             options: the user's options.
 
         Raises:

@@ -206,7 +206,7 @@ def _check_files(path: Path, manifest: AnyManifest, files: Mapping[str, bytes]) 
 
 
 def _limit(manifest: AnyManifest, name: str) -> int:
-    return NETWORK_BYTES if name in (manifest.det.file, manifest.pose.file) else SAMPLE_BYTES
+    return NETWORK_BYTES if name in (network.file for network in manifest.networks) else SAMPLE_BYTES
 
 
 def _reading(path: Path) -> BinaryIO:

@@ -211,11 +211,11 @@ class _AnyManifest(_ManifestPart):
     @model_serializer(mode="wrap")
     def _in_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = handler(self)
-        return {key: document[key] for key in _KEYS if key in document}
+        return {key: document[key] for key in _KEY_ORDER if key in document}
 
 
 # The keys of the file, of both versions, in its order.
-_KEYS = (
+_KEY_ORDER = (
     *("posetools_bundle", "made_by", "precision", "skeleton", "skeletons"),
     *("det", "pose", "poses", "thresholds", "metrics", "samples"),
 )

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from posetools.core.stages import Stage
+from posetools.core.stages import STAGES
 from posetools.evaluation.report import Report
-from posetools.evaluation.scoring import pck_of
+from posetools.evaluation.verdict import model_scores
 from posetools.recipes.budget import BOX_AP50, PCK, USABLE, verdict
 
 # The code of the remark that keypoints are no better than the mean pose, which can have a high PCK.
@@ -34,24 +34,24 @@ class FitFigures:
     sentences: tuple[str, ...]
 
     @classmethod
-    def of(cls, report: Report, trained: Mapping[Stage, tuple[int, int]]) -> FitFigures:
+    def of(cls, report: Report, trained: Mapping[str, tuple[int, int]]) -> FitFigures:
         """Return the metrics of a pair.
 
         Args:
             report: its evaluation.
-            trained: stage -> iterations of its run, and of its recipe without a time limit.
+            trained: name of a model -> iterations of its run, and of its recipe without a time limit.
         """
-        judged: tuple[tuple[Stage, str, float | None], ...] = (
-            ("det", BOX_AP50, report.det.scores.ap50),
-            ("pose", PCK, pck_of(report.labeled.scores)),
-        )
-        sentences = [verdict(measure, score, *trained[stage]) for stage, measure, score in judged]
+        scores = model_scores(report)
+        sentences = []
+        for model, score in scores.items():
+            said = verdict(BOX_AP50 if model == "det" else PCK, score, *trained[model])
+            sentences.append(said if model in STAGES else f"{model}: {said}")
         codes = {one.code for of_part in report.remarks.values() for one in of_part}
         return cls(
             images=len(report.truth.images),
             objects=len(report.truth),
             metrics=dict(_metrics(report)),
-            usable=_MEAN_POSE not in codes and all(score is not None and score >= USABLE for _, _, score in judged),
+            usable=_MEAN_POSE not in codes and all(score is not None and score >= USABLE for score in scores.values()),
             sentences=(*sentences, *report.sentences),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from posetools.evaluation.report import Subject, as_document
 from posetools.evaluation.run import measure_categories
 from posetools.formats.coco.format import write_split
 from posetools.imaging.header import Pixels
+from posetools.pages.evaluation.page import write_report
 from posetools.runtime.results import Detections, Poses
 from tests.coco_cases import STATS, random_predictions, random_truth
 
@@ -384,3 +386,18 @@ def test_a_pair_without_a_class_of_the_labels_is_refused(tmp_path: Path) -> None
     truth = street(tmp_path)
     with pytest.raises(RequestError, match=r"det.pth: classes must have the skeleton's category 'cone', got \['car'\]"):
         measure_categories(SUBJECT, Planted(("car",), []), {}, truth)
+
+
+def test_categories_without_keypoints_have_metrics_of_boxes_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = SIGN.model_copy(update={"category": Category(name="bar", id=7)})
+    report = random_report(tmp_path, (SIGN, bar), 1)
+    assert report.labeled.scores.oks.ap is None
+    assert not {"labelled_boxes", "detected_boxes"} & report.as_dict()["overall"].keys()
+    print_reports([report], Console(width=80, highlight=False))
+    out = capsys.readouterr().out
+    assert "poses" not in out
+    assert re.search(r"^bar: boxes only: \d+% of objects have no box that fits$", out, re.MULTILINE)
+    write_report([report], tmp_path / "eval.html")
+    assert "Each keypoint" not in (tmp_path / "eval.html").read_text(encoding="utf-8")

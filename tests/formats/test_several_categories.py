@@ -23,6 +23,7 @@ from tests.build import make_image
 CAR = load_skeleton("car8")
 VAN = CAR.model_copy(update={"category": Category(name="van", id=2)})
 CONE = draft_skeleton("cone", ["tip", "left-foot", "right-foot"], "cone", category_id=4).skeleton
+BALL = draft_skeleton("ball", [], "ball", category_id=7).skeleton
 STREET = Categories((CAR, VAN, CONE))
 PETS = Categories(
     (
@@ -30,6 +31,9 @@ PETS = Categories(
         draft_skeleton("cat", ["tail", "nose"], "cat", category_id=2).skeleton,
     )
 )
+
+
+PARK = Categories((PETS[1], BALL))
 
 
 def data_of(folder: Path, categories: Categories, seed: int = 0) -> Dataset:
@@ -43,7 +47,7 @@ def data_of(folder: Path, categories: Categories, seed: int = 0) -> Dataset:
         for place, (category, skeleton) in enumerate(categories.items()):
             left = 120.0 * place + 10
             seen = rng.integers(0, 3, skeleton.num_keypoints)
-            seen[0] = 2
+            seen[:1] = 2
             at = np.column_stack([left + rng.integers(0, 80, len(seen)), 10 + rng.integers(0, 80, len(seen)), seen])
             box = np.array([left, 10, left + 80, 90])
             origin = Origin(name, str(place))
@@ -55,8 +59,8 @@ def read(name: str, source: Path, categories: Categories, options: ReadOptions |
     return FORMATS[name].read([source], categories, options or ReadOptions())
 
 
-@pytest.mark.parametrize("categories", [STREET, PETS], ids=["street", "pets"])
-@pytest.mark.parametrize("name", ["coco", "labelme", "cvat", "label-studio", "via"])
+@pytest.mark.parametrize("categories", [STREET, PETS, PARK], ids=["street", "pets", "park"])
+@pytest.mark.parametrize("name", ["coco", "yolo-pose", "labelme", "cvat", "label-studio", "via"])
 def test_a_format_gives_categories_back(name: str, categories: Categories, tmp_path: Path) -> None:
     data = data_of(tmp_path / "images", categories)
     write = FORMATS[name].write

@@ -39,7 +39,7 @@ from posetools.formats.custom.mapping import TableMapping, read_mapping
 from posetools.formats.custom.objects import CustomRow, RowsOfImage
 from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
-from posetools.formats.labels import settled
+from posetools.formats.labels import only_skeleton, settled
 from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ShardReading, shard_of
@@ -59,7 +59,7 @@ def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions
     if options.mapping is None:
         raise RequestError("--mapping FILE.toml must be given with format custom, got none")
     mapping = read_mapping(options.mapping)
-    skeleton = categories.only
+    skeleton = only_skeleton(categories, "custom tables")
     _check_names(mapping, options.mapping, skeleton, options)
     options = settled(categories, replace(options, names={**mapping.names, **options.names}))
     files = _files(sources, mapping)

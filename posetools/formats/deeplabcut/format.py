@@ -19,7 +19,8 @@ Rules for reading; docs/formats.md explains them to users, tests/formats/deeplab
 
 Written: ``labeled-data/<folder>/CollectedData_posetools.csv`` with the images next to it, and the .h5 file if the
 extra is installed. Individuals are written if an image has several objects. DeepLabCut cannot hold, so not written:
-boxes, areas, occluded keypoints, splits. Refused: iscrowd, and objects without a labeled point.
+boxes, areas, occluded keypoints, splits. Refused: several
+categories, iscrowd, and objects without a labeled point.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ from posetools.formats.deeplabcut.table import (
 from posetools.formats.deeplabcut.twins import Twins
 from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
-from posetools.formats.labels import settled, unknown_label
+from posetools.formats.labels import only_skeleton, settled, unknown_label
 from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import FileReading, PointXYV, Row
@@ -86,7 +87,7 @@ def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions
         RequestError: a source does not exist or holds no such file, or an option is missing or invalid.
         MissingExtraError: an .h5 file needs packages that are not installed.
     """
-    skeleton = categories.only
+    skeleton = only_skeleton(categories, "DeepLabCut files")
     # --categories names the kind of animal, not an individual.
     is_asked = options.categories == (skeleton.category.name,)
     options = settled(categories, replace(options, categories=None) if is_asked else options)
@@ -129,16 +130,16 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write labeled-data/ with a CSV file and the images in each folder; all splits go into one.
 
     Raises:
+        RequestError: there are several categories.
         InputError: DeepLabCut cannot hold something (see the module's docstring).
         OutputError: a file cannot be written.
     """
+    names = next((only_skeleton(part.categories, "DeepLabCut files").names for part in splits.values()), ())
     check_holdable(splits, "DeepLabCut", lambda _, name: _written_name(name))
     rows: dict[str, list[TableRow]] = {}
-    names: Sequence[str] = ()
     check_labeled(splits, "DeepLabCut")
     most = max((number for dataset in slices(splits.values()) for number in dataset.counts.tolist()), default=0)
     for dataset in slices(splits.values()):
-        names = dataset.skeleton.names
         for image, objects in zip(dataset.images, dataset.rows_of_images(), strict=True):
             written = _written_name(image.file_name)
             if image.path is not None:

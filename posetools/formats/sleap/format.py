@@ -13,8 +13,8 @@ Rules for reading; docs/formats.md explains them to users, tests/formats/sleap/t
 - Of several skeletons, those with nodes of the posetools skeleton are read.
 
 Written: ``labels.slp`` with one video, the list of the images next to it; all splits go into one. SLEAP cannot hold, so
-not written: boxes, areas, occluded keypoints, image sizes, splits. Refused: iscrowd, and objects without a
-labeled point.
+not written: boxes, areas, occluded keypoints, image sizes, splits. Refused: several categories, iscrowd, and objects
+without a labeled point.
 
 A file may have one skeleton for flies and another for mice. A skeleton with none of the keypoints is an error until the
 user leaves it out, with ``--ignore NAME`` or with ``--categories`` and the names of the skeletons to read.
@@ -44,7 +44,7 @@ from posetools.formats.declared import DeclaredCategory, with_options
 from posetools.formats.deeplabcut.h5 import harmful_array
 from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
-from posetools.formats.labels import settled, unknown_label
+from posetools.formats.labels import only_skeleton, settled, unknown_label
 from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
@@ -84,7 +84,7 @@ def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions
         RequestError: a source does not exist or holds no .slp file, or an option is missing or invalid.
         MissingExtraError: sleap-io is not installed.
     """
-    skeleton, options = categories.only, settled(categories, options)
+    skeleton, options = only_skeleton(categories, "SLEAP files"), settled(categories, options)
     files, images = _files(sources)
     if not options.assume_visible:
         raise RequestError(
@@ -123,11 +123,13 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write one .slp file and the images; all splits go into one folder.
 
     Raises:
+        RequestError: there are several categories.
         InputError: SLEAP cannot hold something (see the module's docstring).
         OutputError: a file cannot be written.
         MissingExtraError: sleap-io is not installed.
     """
     sio = _sleap_io("writing SLEAP files")
+    skeletons = [only_skeleton(part.categories, "SLEAP files") for part in splits.values()]
     check_holdable(splits, "SLEAP", lambda _, name: name)
     check_labeled(splits, "SLEAP")
     images = [image for split in splits.values() for image in split.images]
@@ -136,7 +138,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     for image in images:
         if image.path is not None:
             transfer(image.path, folder / image.file_name, how)
-    skeleton = next(iter(splits.values())).skeleton
+    skeleton = skeletons[0]
     nodes = sio.Skeleton(nodes=list(skeleton.names), edges=list(skeleton.edges), name=skeleton.category.name)
     video = _video([image.file_name for image in images], images[0].size, sio)
     of_images = ((dataset, rows) for dataset in slices(splits.values()) for rows in dataset.rows_of_images())

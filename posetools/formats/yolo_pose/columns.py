@@ -10,7 +10,7 @@ from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError, must_be
 from posetools.formats.declared import made_order
-from posetools.formats.joining.ordered import NameProblem, in_skeleton
+from posetools.formats.joining.ordered import NameProblem, Order, in_skeleton
 from posetools.formats.labels import category_of
 from posetools.formats.options import ReadOptions
 from posetools.formats.yolo_pose.data_yaml import YoloSet
@@ -22,33 +22,37 @@ class LineColumns:
     """The parts of a data set's lines.
 
     Attributes:
+        points: the number of points in a line.
         dims: numbers per point: 2 (x, y) or 3 (x, y, visibility).
-        keypoints: for each point of a line, its index in the skeleton, or None if left out on purpose.
+        keypoints: category id -> for each point of a line, its column in the Dataset, or None if left out on purpose.
         classes: class index -> name, or None if classes have no names.
     """
 
+    points: int
     dims: int
-    keypoints: tuple[int | None, ...]
+    keypoints: Mapping[int, Order]
     classes: Mapping[int, str] | None
 
     @property
     def per_line(self) -> int:
         """The number of values in a line."""
-        return 5 + len(self.keypoints) * self.dims
+        return 5 + self.points * self.dims
 
 
-def declare_columns(source: YoloSet, skeleton: Skeleton, options: ReadOptions, findings: list[Finding]) -> LineColumns:
+def declare_columns(
+    source: YoloSet, categories: Categories, options: ReadOptions, findings: list[Finding]
+) -> LineColumns:
     """Return the columns of a data set from data.yaml and the user's options.
 
     Args:
         source: the data set.
-        skeleton: the skeleton.
+        categories: what to read; of several, those without a class in data.yaml have no columns.
         options: the user's options, which override data.yaml.
         findings: receives errors in data.yaml that the options or the points' names correct.
 
     Raises:
         RequestError: an option is required, or an option contradicts data.yaml.
-        InputError: data.yaml contradicts itself or the skeleton.
+        InputError: data.yaml contradicts itself or a skeleton.
     """
     count, dims = _shape(source, options, findings)
     if dims == 2 and not options.assume_visible:
@@ -57,15 +61,25 @@ def declare_columns(source: YoloSet, skeleton: Skeleton, options: ReadOptions, f
             hint="--assume-visible reads every point as visible, and (0, 0) as not labeled",
         )
     classes = source.declared.names
-    order = _order(source, skeleton, options, count)
+    there = {category_of(name, categories, options) for name in (classes or {}).values()}
+    read = [number for number in categories if classes is None or len(categories) == 1 or number in there]
+    keypoints = {number: _keypoints(source, categories, number, options, count) for number in read}
+    for group in categories.groups:
+        for number in [number for number in group if number in keypoints][:1]:
+            _check_flips(source, categories, number, options, keypoints[number], findings)
+    return LineColumns(count, dims, keypoints, classes)
+
+
+def _keypoints(source: YoloSet, categories: Categories, number: int, options: ReadOptions, count: int) -> Order:
+    """Return the columns of the points in the lines of a category."""
+    order = _order(source, categories, number, options, count)
     if len(order) != count:
         problem = must_be("the keypoints' names", f"{count}, as in kpt_shape", list(order))
         raise _refusal(source, options, problem, f"--kpt-order A,B,... names the {count} columns in their order")
-    keypoints = in_skeleton(order, Categories.of(skeleton), options)
+    keypoints = in_skeleton(order, categories, options)
     if isinstance(keypoints, NameProblem):
         raise _refusal(source, options, *keypoints)
-    _check_flips(source, skeleton, options, keypoints, findings)
-    return LineColumns(dims, keypoints, classes)
+    return keypoints
 
 
 def _shape(source: YoloSet, options: ReadOptions, findings: list[Finding]) -> tuple[int, int]:
@@ -87,38 +101,41 @@ def _shape(source: YoloSet, options: ReadOptions, findings: list[Finding]) -> tu
     return shape[0], shape[1]
 
 
-def _order(source: YoloSet, skeleton: Skeleton, options: ReadOptions, count: int) -> Sequence[str]:
+def _order(source: YoloSet, categories: Categories, number: int, options: ReadOptions, count: int) -> Sequence[str]:
     if options.kpt_order is not None:
         return options.kpt_order
+    skeleton, is_only = categories[number], len(categories) == 1
     names = source.declared.keypoint_names()
     if names is not None:
-        classes = source.declared.names or {0: skeleton.category.name}
-        own = [names[index] for index in names if category_of(classes.get(index, ""), Categories.of(skeleton), options)]
+        classes = source.declared.names or ({0: skeleton.category.name} if is_only else {})
+        mapped = {index: category_of(classes.get(index, str(index)), categories, options) for index in names}
+        own = [names[index] for index, category in mapped.items() if category == number]
         if not own or any(other != own[0] for other in own):
             problem = must_be("kpt_names", f"one list for the class {skeleton.category.name!r}", dict(names))
             raise InputError(source.where, "kpt_names", problem, hint="--kpt-order A,B,... gives the order instead")
         return own[0]
-    if made := made_order(count, skeleton, options):
+    if made := made_order(count, categories, options):
         return made
-    if count != skeleton.num_keypoints:
-        raise RequestError(
-            f"{source.where}: kpt_shape must be {skeleton.num_keypoints} points like skeleton {skeleton.name}, "
-            f"got {count}",
-            hint=(
-                f"--kpt-order A,B,... names the {count} points in column order; --skeleton FILE sets another skeleton"
-            ),
-        )
-    return skeleton.names
+    # Other tools give each class its own points; a category of boxes has none.
+    owners = [one for one in categories.skeletons if one is skeleton or not skeleton.keypoints]
+    for order in (categories.names, *(one.names for one in owners)):
+        if len(order) == count:
+            return order
+    raise RequestError(
+        f"{source.where}: kpt_shape must be {skeleton.num_keypoints} points like skeleton {skeleton.name}, got {count}",
+        hint=f"--kpt-order A,B,... names the {count} points in column order; --skeleton FILE sets another skeleton",
+    )
 
 
 def _check_flips(
     source: YoloSet,
-    skeleton: Skeleton,
+    categories: Categories,
+    number: int,
     options: ReadOptions,
-    keypoints: Sequence[int | None],
+    columns: Order,
     findings: list[Finding],
 ) -> None:
-    """Compare flip_idx with the skeleton: a difference means other points, another order, or a wrong flip_idx.
+    """Compare flip_idx with a skeleton: a difference means other points, another order, or a wrong flip_idx.
 
     Exporters that do not know left and right write each keypoint as its own partner, which means nothing if the points
     have names; neither do indices that no mirror gives. An order given by the user overrides flip_idx.
@@ -126,18 +143,13 @@ def _check_flips(
     got = source.declared.flip_idx
     if got is None:
         return
-    expected = []
-    for column, keypoint in enumerate(keypoints):
-        mirrored = None if keypoint is None else skeleton.flip_indices[keypoint]
-        if mirrored is not None and mirrored in keypoints:
-            expected.append(keypoints.index(mirrored))
-        else:
-            # The mirrored point has no column, so there is nothing to compare with.
-            expected.append(got[column] if column < len(got) else column)
+    skeleton, own = categories[number], range(len(columns))
+    places = {column: keypoint for keypoint, column in enumerate(categories.columns[number].tolist())}
+    keypoints = [None if column is None else places.get(column) for column in columns]
+    expected = _expected(got, keypoints, skeleton)
     if got == expected:
         return
     problem = must_be("flip_idx", f"{expected}, by the names and swaps of skeleton {skeleton.name}", got)
-    own = range(len(keypoints))
     leaves_out = len(got) == len(own) and all(got[column] in (column, expected[column]) for column in own)
     named = source.declared.kpt_names is not None or made_order(len(keypoints), skeleton, options)
     if options.kpt_order is not None or ((leaves_out or not is_mirror(got, len(own))) and named):
@@ -151,6 +163,19 @@ def _check_flips(
             f"the skeleton has no left/right pairs: add `swap: NAME` to both points of each pair, if any; else {hint}"
         )
     raise InputError(source.where, "flip_idx", problem, hint=hint)
+
+
+def _expected(got: Sequence[int], keypoints: Sequence[int | None], skeleton: Skeleton) -> list[int]:
+    """Return the flip_idx that a skeleton gives; columns without a mirrored point stay as they are."""
+    expected = []
+    for column, keypoint in enumerate(keypoints):
+        mirrored = None if keypoint is None else skeleton.flip_indices[keypoint]
+        if mirrored is not None and mirrored in keypoints:
+            expected.append(keypoints.index(mirrored))
+        else:
+            # The mirrored point has no column, so there is nothing to compare with.
+            expected.append(got[column] if column < len(got) else column)
+    return expected
 
 
 def _refusal(source: YoloSet, options: ReadOptions, problem: str, hint: str) -> PosetoolsError:

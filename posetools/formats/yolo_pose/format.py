@@ -7,8 +7,9 @@ files are searched for, columns.py which point is which. Rules for reading:
   count of numbers is a finding. The columns' order is the option's, else that of ``kpt_names``, else kpt_0 to kpt_K-1
   if the skeleton was made of a set without names, else the skeleton's if K and ``flip_idx`` agree with it. Keypoints
   of the skeleton without a column are not labeled.
-- The class named like the skeleton's category is read (class 0 if classes have no names); other classes must be left
-  out by name. A class without a name is identified by its number.
+- Classes named like the categories are read (class 0 if there is one category and classes have no names); other classes
+  must be left out by name. A class without a name is identified by its number. Each class has the points that
+  ``kpt_names`` gives it; a labeled point that the category does not have is a finding.
 - ``v`` is 0 (not labeled), 1 (labeled but not visible) or 2 (visible). Points without ``v`` are refused unless the user
   reads them as visible; then (0, 0) means not labeled, and so do negative numbers (ultralytics masks them) and NaN.
   Lines with scores for ``v`` (mostly fractions) are read in the same way.
@@ -21,8 +22,9 @@ files are searched for, columns.py which point is which. Rules for reading:
 
 Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx`` (if training may mirror
 images), ``names``, ``kpt_names`` and paths relative to its folder; unlabeled points as ``0 0 0``; numbers with all
-their digits. YOLO-pose cannot hold iscrowd (refused), an area (width times height when read again), or a labeled point
-or box center outside the image (refused: ultralytics skips such images).
+their digits. All classes have the keypoints of all categories, each name once. YOLO-pose cannot hold iscrowd (refused),
+an area (width times height when read again), a labeled point or box center outside the image (refused: ultralytics
+skips such images), or keypoints that have another left/right partner in another category (refused).
 """
 
 from __future__ import annotations
@@ -50,8 +52,7 @@ from posetools.core.geometry import (
     xyxy_from_yolo,
     yolo_from_xyxy,
 )
-from posetools.core.skeleton import Skeleton
-from posetools.errors import InputError, RequestError, must_be
+from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import Transfer, read_text, transfer
 from posetools.formats.entry import Format
 from posetools.formats.joined import CauseFinding, RepeatedFinding, repaired
@@ -101,21 +102,21 @@ def shards(sources: Sequence[Path], categories: Categories, options: ReadOptions
         RequestError: a source does not exist or has no images, or an option is required.
         InputError: data.yaml cannot be read, or contradicts itself or the skeleton.
     """
-    skeleton, options = categories.only, settled(categories, options)
+    options = settled(categories, options)
     tasks: list[_Task] = []
     findings: list[Finding] = []
     for path in sources:
         source = open_source(path)
         findings += source.findings
-        columns = declare_columns(source, skeleton, options, findings)
-        _check_classes(source, columns, skeleton, options)
+        columns = declare_columns(source, categories, options, findings)
+        _check_classes(source, columns, categories, options)
         listed, wrong = list_images(source, options.image_roots, new_split=options.new_split)
         findings += wrong
         home = source.root.resolve().name
         tasks += [_Task(one, source, columns, (len(sources) == 1 and one.split) or home) for one in listed]
     unique = list({os.path.realpath(task.listed.image): task for task in reversed(tasks)}.values())[::-1]
     portable = replace(options, progress=silent, engine=None)
-    work = partial(_read_images, skeleton=skeleton, options=portable)
+    work = partial(_read_images, categories=categories, options=portable)
     what, engine = "reading YOLO-pose files", options.engine or engine_for(options.workers)
     yield from run_shards(work, cut(unique, SHARD), engine, options.progress, what)
     yield shard_of([], categories, findings, files=0)
@@ -135,15 +136,16 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     check_holdable(splits, "YOLO-pose", lambda split, name: str(_label_name(split, name)))
     for dataset in slices(splits.values()):
         _check_inside(dataset)
+    for categories in [part.categories for part in splits.values()][:1]:
+        text = _data_yaml(categories, [split for split in YOLO_SPLITS if split in splits])
+        put_text(folder / "data.yaml", text)
     for split, dataset in slices_of_splits(splits):
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
             if image.path is not None:
                 transfer(image.path, folder / IMAGES / split / image.file_name, how)
             part = slice(rows.start, rows.stop)
-            text = _label_text(dataset.boxes[part], dataset.keypoints[part], image.size)
+            text = _label_text(dataset, part, image.size)
             put_text(folder / _label_name(split, image.file_name), text)
-    for skeleton in [part.skeleton for part in splits.values()][:1]:
-        put_text(folder / "data.yaml", _data_yaml(skeleton, [split for split in YOLO_SPLITS if split in splits]))
 
 
 FORMAT = Format(
@@ -159,31 +161,29 @@ FORMAT = Format(
 )
 
 
-def _check_classes(source: YoloSet, columns: LineColumns, skeleton: Skeleton, options: ReadOptions) -> None:
-    """Refuse a data set without a class for the category: every line of it would be a finding."""
-    if columns.classes is None or any(
-        category_of(name, Categories.of(skeleton), options) for name in columns.classes.values()
-    ):
+def _check_classes(source: YoloSet, columns: LineColumns, categories: Categories, options: ReadOptions) -> None:
+    """Refuse a data set without a class for any category: every line of it would be a finding."""
+    if columns.classes is None or any(category_of(name, categories, options) for name in columns.classes.values()):
         return
     names = list(columns.classes.values())
-    problem = must_be("names", f"a list with the skeleton's category {skeleton.category.name!r}", names)
+    problem = must_be("names", f"a list with the skeleton's category {categories.told}", names)
     near = names[0] if names else "OLD"
-    raise InputError(source.where, "names", problem, hint=f"--map '{near}={skeleton.category.name}' maps it")
+    raise InputError(source.where, "names", problem, hint=f"--map '{near}={next(iter(categories.ids))}' maps it")
 
 
-def _read_images(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadOptions) -> ShardReading:
-    readings = (_read_image(task, skeleton=skeleton, options=options) for task in tasks)
-    return shard_of(readings, Categories.of(skeleton), files=sum(task.listed.label.is_file() for task in tasks))
+def _read_images(tasks: Sequence[_Task], *, categories: Categories, options: ReadOptions) -> ShardReading:
+    readings = (_read_image(task, categories=categories, options=options) for task in tasks)
+    return shard_of(readings, categories, files=sum(task.listed.label.is_file() for task in tasks))
 
 
-def _read_image(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> FileReading:
+def _read_image(task: _Task, *, categories: Categories, options: ReadOptions) -> FileReading:
     image, label = task.listed.image, task.listed.label
     roots = (task.source.root, *options.image_roots)
     elsewhere = outside(image, roots) or outside(label, roots, "the label file")
     located = elsewhere or open_image(image)
     if isinstance(located, Finding):
         return FileReading(label, findings=[replace(located, message=f"{located.message} (left out with {label})")])
-    lines = _Lines(str(label), located.header.size, task.columns, skeleton, options)
+    lines = _Lines(str(label), located.header.size, task.columns, categories, options)
     if label.is_file():
         try:
             lines.read(read_text(label))
@@ -215,13 +215,14 @@ class _Lines:
     file: str
     size: tuple[int, int]
     columns: LineColumns
-    skeleton: Skeleton
+    categories: Categories
     options: ReadOptions
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     objects: int = 0
     _boxes_alone: int = 0
     _numbers: list[int] = field(default_factory=list)
+    _category_ids: list[int] = field(default_factory=list)
     _values: list[list[float]] = field(default_factory=list)
 
     def read(self, text: str) -> None:
@@ -229,8 +230,9 @@ class _Lines:
             tokens = line.split()
             if tokens:
                 self.objects += 1
-                if self._is_read(number, tokens[0]):
-                    self._add(number, tokens)
+                category = self._category(number, tokens[0])
+                if category is not None:
+                    self._add(number, category, tokens)
 
     def rows(self) -> list[Row]:
         if not self._values:
@@ -239,18 +241,32 @@ class _Lines:
         points = table[:, 5:].reshape(len(table), -1, self.columns.dims)
         visibility = self._visibility(points)
         self._note_unlabeled(points, visibility)
-        places = denormalize_points(points[:, :, :2], self.size)
-        keypoints = np.zeros((len(table), self.skeleton.num_keypoints, 3))
-        for column, keypoint in enumerate(self.columns.keypoints):
-            if keypoint is not None:
-                keypoints[:, keypoint, :2] = places[:, column]
-                keypoints[:, keypoint, 2] = visibility[:, column]
-        category = self.skeleton.category.id
+        places = np.dstack([denormalize_points(points[:, :, :2], self.size), visibility])
+        keypoints = np.zeros((len(table), self.categories.num_keypoints, 3))
+        ids = np.array(self._category_ids)
+        for category, order in self.columns.keypoints.items():
+            read = [(column, keypoint) for column, keypoint in enumerate(order) if keypoint is not None]
+            rows, (columns, own) = np.flatnonzero(ids == category), zip(*read, strict=True) if read else ((), ())
+            keypoints[np.ix_(rows, own)] = places[np.ix_(rows, columns)]
         boxes = xyxy_from_yolo(table[:, 1:5], self.size)
+        values = zip(boxes.tolist(), keypoints.tolist(), self._numbers, self._category_ids, strict=True)
         return [
-            Row((x1, y1, x2, y2), [(x, y, int(seen)) for x, y, seen in values], f"line {number}", category)
-            for (x1, y1, x2, y2), values, number in zip(boxes.tolist(), keypoints.tolist(), self._numbers, strict=True)
+            Row((x1, y1, x2, y2), [(x, y, int(seen)) for x, y, seen in own], f"line {number}", category)
+            for (x1, y1, x2, y2), own, number, category in values
+            if self._is_own(number, category, own)
         ]
+
+    def _is_own(self, number: int, category: int, keypoints: Sequence[Sequence[float]]) -> bool:
+        """Return whether only the category's own keypoints are labeled; else add a finding."""
+        if len(self.categories) == 1:
+            return True
+        skeleton, names = self.categories[category], self.categories.names
+        labeled = [name for name, (_, _, seen) in zip(names, keypoints, strict=True) if seen]
+        others = [name for name in labeled if name not in skeleton.index]
+        if others:
+            problem = must_be("labeled points", f"keypoints of {skeleton.category.name!r}, the line's class", others)
+            self._find("E311", number, problem, "correct the class, or write 0 0 0 for these points")
+        return not others
 
     def _visibility(self, points: Floats) -> Floats:
         """Return the (N, K) visibilities of (N, K, 2 or 3) points, and set missing points to zero in place."""
@@ -285,38 +301,41 @@ class _Lines:
         """Add a finding that is reported once for all lines of a run."""
         self.findings.append(RepeatedFinding(code, self.file, f"line {number}", message, hint, what=what))
 
-    def _is_read(self, number: int, token: str) -> bool:
+    def _category(self, number: int, token: str) -> int | None:
+        """Return the id of a line's category; None if the line is left out or is a finding."""
         value = _as_number(token)
         index = int(value) if value is not None and value >= 0 and value.is_integer() else None
         if index is None:
             self._find("E311", number, must_be("class", "a whole number, 0 or more", token), "correct the line")
-            return False
+            return None
         classes = self.columns.classes
         name = (classes or {}).get(index, str(index))
         if name in self.options.ignore:
             self.ignored[name] += 1
-            return False
-        if category_of(name, Categories.of(self.skeleton), self.options) or (classes is None and index == 0):
-            return True
+            return None
+        found = category_of(name, self.categories, self.options)
+        if found is None and classes is None and index == 0 and len(self.categories) == 1:
+            (found,) = self.categories
+        if found in self.columns.keypoints:
+            return found
+        known = list(self.categories.ids)
         if classes is not None and index not in classes:
             rule = f"one of the {len(classes)} in names, {sorted(classes)}"
-            hint = f"--ignore {index} leaves its objects out; --map {index}={self.skeleton.category.name} reads them"
+            hint = f"--ignore {index} leaves its objects out; --map {index}={known[0]} reads them"
             self._find("E311", number, must_be("class", rule, index), hint)
-            return False
-        category = self.skeleton.category.name
-        rule = f"the category {category!r}"
+            return None
+        rule = f"the category {self.categories.told}"
         place = f"line {number}"
-        found = unknown_label(name, [category], file=self.file, place=place, field="class", rule=rule)
-        self.findings.append(replace(found, of="rectangle"))
-        return False
+        unknown = unknown_label(name, known, file=self.file, place=place, field="class", rule=rule)
+        self.findings.append(replace(unknown, of="rectangle"))
+        return None
 
-    def _add(self, number: int, tokens: Sequence[str]) -> None:
+    def _add(self, number: int, category: int, tokens: Sequence[str]) -> None:
         if len(tokens) == _BOX_ALONE:
             self._boxes_alone += 1
             tokens = [*tokens, *["0"] * (self.columns.per_line - _BOX_ALONE)]
         if len(tokens) != self.columns.per_line:
-            points = len(self.columns.keypoints)
-            rule = f"{self.columns.per_line} numbers (5 and {points} points of {self.columns.dims})"
+            rule = f"{self.columns.per_line} numbers (5 and {self.columns.points} points of {self.columns.dims})"
             problem = f"the line must be {rule}, got {len(tokens)}"
             self._repeat("E309", number, problem, _shape_hint(len(tokens)), problem)
             return
@@ -337,6 +356,7 @@ class _Lines:
             self._refuse(number, problem, values)
             return
         self._numbers.append(number)
+        self._category_ids.append(category)
         self._values.append(values)
 
     def _refuse(self, number: int, problem: str, values: Sequence[float]) -> None:
@@ -362,7 +382,7 @@ class _Lines:
                 return must_be(name, "greater than 0", value)
         dims = self.columns.dims
         scores = self.options.assume_visible and self._has_scores(values)
-        for point in range(len(self.columns.keypoints)):
+        for point in range(self.columns.points):
             x, y, *rest = values[_BOX_ALONE + point * dims : _BOX_ALONE + (point + 1) * dims]
             if math.isnan(x) and math.isnan(y):
                 continue
@@ -415,26 +435,51 @@ def _check_inside(dataset: Dataset) -> None:
                 raise InputError(instance.image.file_name, str(instance.origin), problem, hint=hint)
 
 
-def _label_text(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> str:
+def _label_text(dataset: Dataset, part: slice, size: tuple[int, int]) -> str:
+    """Return the lines of the objects of an image, which are a slice of a Dataset."""
     lines = []
+    classes = {category: index for index, category in enumerate(dataset.categories)}
+    boxes, keypoints = yolo_from_xyxy(dataset.boxes[part], size), dataset.keypoints[part]
     points = normalize_points(keypoints[:, :, :2], size).tolist()
     visibility = keypoints[:, :, 2].astype(int).tolist()
-    for box, places, seen in zip(yolo_from_xyxy(boxes, size).tolist(), points, visibility, strict=True):
-        numbers = ["0", *map(repr, box)]
+    values = zip(dataset.category_ids[part].tolist(), boxes.tolist(), points, visibility, strict=True)
+    for category, box, places, seen in values:
+        numbers = [str(classes[category]), *map(repr, box)]
         for (x, y), v in zip(places, seen, strict=True):
             numbers += [repr(x), repr(y), str(v)] if v else ["0", "0", "0"]
         lines.append(" ".join(numbers) + "\n")
     return "".join(lines)
 
 
-def _data_yaml(skeleton: Skeleton, splits: Sequence[str]) -> str:
+def _data_yaml(categories: Categories, splits: Sequence[str]) -> str:
+    names = list(categories.names)
+    posed = [group.skeletons[0] for group in categories.posed.values()]
     document = {
         **{split: f"{IMAGES}/{split}" for split in splits},
-        "kpt_shape": [skeleton.num_keypoints, 3],
+        "kpt_shape": [len(names), 3],
         # Without it ultralytics does not mirror images.
-        **({"flip_idx": list(skeleton.flip_indices)} if skeleton.mirrors else {}),
-        "names": {0: skeleton.category.name},
-        "kpt_names": {0: list(skeleton.names)},
+        **({"flip_idx": _flip_idx(categories)} if all(skeleton.mirrors for skeleton in posed) else {}),
+        "names": dict(enumerate(categories.ids)),
+        "kpt_names": {index: list(names) for index in range(len(categories))},
     }
     text = yaml.safe_dump(document, default_flow_style=None, sort_keys=False, allow_unicode=True, width=10_000)
     return f"# Paths are relative to this file's folder.\n{text}"
+
+
+def _flip_idx(categories: Categories) -> list[int]:
+    """Return the indices of the columns in a mirrored image, one list for all classes.
+
+    Raises:
+        RequestError: a keypoint swaps with another one in another category.
+    """
+    swaps: dict[str, dict[str, str]] = {}
+    for skeleton in categories.skeletons:
+        for point in skeleton.keypoints:
+            swaps.setdefault(point.name, {})[skeleton.category.name] = point.swap or point.name
+    for name, found in swaps.items():
+        if len(set(found.values())) > 1:
+            rule = "the same keypoint in all categories of a YOLO-pose data set, which has one flip_idx"
+            problem = must_be(f"the keypoint that {name!r} becomes in a mirrored image", rule, found)
+            hint = f"--categories {quoted(next(iter(found)))} takes the objects of one"
+            raise RequestError(problem, hint=hint)
+    return [categories.index[next(iter(swaps[name].values()))] for name in categories.names]

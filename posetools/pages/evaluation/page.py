@@ -25,7 +25,7 @@ from posetools.runtime.results import KPT_THR
 
 # Cases right below the verdict: the worst of each of so many kinds of error.
 FIRST_CASES = 6
-_LEVELS = get_args(Level)
+_BEST_FIRST = get_args(Level)
 
 
 def write_report(reports: Sequence[Report], path: Path, progress: Progress = silent) -> None:
@@ -63,7 +63,7 @@ def render(reports: Sequence[Report], cases: Sequence[ShownCase]) -> str:
         if any(report.says_nothing(part) for report in reports for part in report.remarks)
         else "",
         "verdicts": verdicts,
-        "level": max((verdict.level for verdict in verdicts.values()), key=_LEVELS.index),
+        "level": max((verdict.level for verdict in verdicts.values()), key=_BEST_FIRST.index),
         "first": list(enumerate(cases, start=1))[:FIRST_CASES],
         "runs": list(zip(names, (report.sentences for report in reports), strict=True)),
         "overview": _overview(reports),
