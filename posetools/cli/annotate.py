@@ -56,9 +56,9 @@ def annotate(
         check_convertible(folder, then_convert, skeleton, overwrite=overwrite)
     own = skeleton_to_label(folder, skeleton)
     program = find_labelme()
-    for line in (*convention(own.skeleton), f"skeleton: {own.skeleton.name}, {own.source}"):
+    for line in (*convention(own.categories), f"skeleton: {own.categories.name}, {own.source}"):
         print(printable(line), flush=True)
-    result = run_labelme(folder, own.skeleton, program)
+    result = run_labelme(folder, own.categories, program)
     _print(result)
     status = 1 if result.problems else 0
     if then_convert is not None:

@@ -25,6 +25,7 @@ from typing import Any
 
 import yaml
 
+from posetools.core.categories import Categories
 from posetools.core.folder import check_out
 from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, RunError, quoted
@@ -79,11 +80,17 @@ def find_labelme() -> Path:
     return Path(found)
 
 
-def labelme_config(skeleton: Skeleton) -> dict[str, Any]:
-    """Return labelme's settings for a skeleton: labels in its order, their colors, the flags."""
-    category = skeleton.category.name
-    colors = {category: list(BOX_COLOR), **{point.name: list(point.color) for point in skeleton.keypoints}}
-    points = "|".join(re.escape(name) for name in skeleton.names)
+def labelme_config(what: Skeleton | Categories) -> dict[str, Any]:
+    """Return labelme's settings for a skeleton, or for categories: labels in their order, their colors, the flags.
+
+    A keypoint that several categories have is one label, in the color of the first.
+    """
+    categories, colors = Categories.of(what), dict[str, list[int]]()
+    for group in categories.groups:
+        colors |= dict.fromkeys(group.ids, list(BOX_COLOR))
+        for point in group.skeletons[0].keypoints:
+            colors.setdefault(point.name, list(point.color))
+    points = "|".join(re.escape(name) for name in categories.names)
     return {
         "auto_save": True,
         "store_data": False,
@@ -98,11 +105,12 @@ def labelme_config(skeleton: Skeleton) -> dict[str, Any]:
     }
 
 
-def convention(skeleton: Skeleton) -> tuple[str, str, str]:
+def convention(what: Skeleton | Categories) -> tuple[str, str, str]:
     """Return the labeling instructions, in three lines."""
-    name = skeleton.category.name
+    names = list(Categories.of(what).ids)
+    name, label = (names[0], names[0]) if len(names) == 1 else ("object", f"with its category ({', '.join(names)})")
     return (
-        f"each {name}: draw a rectangle (Ctrl+R) labeled {name} and its points ({POINT_KEY}), all with the same Group "
+        f"each {name}: draw a rectangle (Ctrl+R) labeled {label} and its points ({POINT_KEY}), all with the same Group "
         "ID: 0, 1, 2, ...",
         f"occluded point: set its flag {HIDDEN_FLAG} (Ctrl+E) if you know the place; otherwise leave the point out",
         f"image without {name}, or without changes: set its flag {CHECKED}; every change is saved at once",
@@ -155,12 +163,12 @@ def check_convertible(folder: Path, out: Path, skeleton: str | None, *, overwrit
     )
 
 
-def annotate(folder: Path, skeleton: Skeleton, program: Path) -> AnnotateResult:
+def annotate(folder: Path, what: Skeleton | Categories, program: Path) -> AnnotateResult:
     """Run labelme on a folder until its window is closed.
 
     Args:
         folder: the folder with the images and their labelme files; must have passed ``check_folder``.
-        skeleton: what is labeled.
+        what: what is labeled.
         program: of ``find_labelme``.
 
     Raises:
@@ -170,7 +178,7 @@ def annotate(folder: Path, skeleton: Skeleton, program: Path) -> AnnotateResult:
     before = _contents(folder)
     with tempfile.TemporaryDirectory(prefix="posetools-annotate-") as own:
         config = Path(own, "labelme.yaml")
-        text = yaml.safe_dump(labelme_config(skeleton), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(labelme_config(what), sort_keys=False, allow_unicode=True)
         config.write_text(text, encoding="utf-8")
         # Started in the folder, labelme lists names relative to it.
         command = [str(program.absolute()), "--config", str(config), "--logger-level", "warning", "."]

@@ -197,7 +197,7 @@ def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = si
     report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
     found = each_predicted(pipeline, ((task, task.image) for task in plan.tasks))
     with only_one_in(plan.folder), closing(found):
-        report.skeleton = keep_skeleton(plan.folder, pipeline.skeleton)
+        report.skeleton = keep_skeleton(plan.folder, pipeline.categories)
         for done, (task, result) in enumerate(found, start=1):
             if isinstance(result, str):
                 report.problems.append(result)

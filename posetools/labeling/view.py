@@ -425,12 +425,12 @@ def _marks(labels: ShownLabels, code: str) -> tuple[dict[int, Mark], list[str]]:
 
 def _predictions(path: Path, labels: ShownLabels) -> Mapping[str, ImagePredictions]:
     try:
-        predictions = read_predictions(path, labels.skeleton)
+        predictions = read_predictions(path, labels.categories)
     except RequestError:
         # COCO results refer to images by id.
         if not labels.ann_files:
             raise
-        predictions = read_predictions(path, labels.skeleton, _image_ids(labels))
+        predictions = read_predictions(path, labels.categories, _image_ids(labels))
     names = {each.image.file_name for each in labels.images}
     if not names & predictions.keys():
         got = next(iter(predictions), None)

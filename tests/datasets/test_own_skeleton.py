@@ -144,6 +144,24 @@ def test_a_data_set_of_another_program_has_the_skeleton_of_its_categories(dogs: 
         assert (made.names, made.pairs, made.edges) == (skeleton.names, skeleton.pairs, skeleton.edges)
 
 
+def test_all_categories_with_keypoints_are_taken_or_those_that_an_option_names(dogs: Path) -> None:
+    for number, file in enumerate(sorted(dogs.glob("*.json"))):
+        if number % 2:
+            file.write_text(file.read_text(encoding="utf-8").replace('"dog"', '"cat"'), encoding="utf-8")
+    done = run("convert", dogs, "--out", "set")
+    assert done.status == 0
+    assert "skeleton dog: categories 'dog', 'cat', 6 keypoints" in done.words
+    assert list(categories_of(Path("set")).ids) == ["dog", "cat"]
+    assert {one["name"] for one in COCO(str(Path("set") / "train_coco.json")).cats.values()} == {"dog", "cat"}
+    for source, out in (("set", "one-of-set"), (dogs, "one")):
+        assert run("convert", source, "--out", out, "--categories", "cat").status == 0
+        assert skeleton_of(Path(out)).category.model_dump() == {"name": "cat", "id": 1}
+    assert run("convert", dogs, "--out", "both", "--map", "cat=dog").status == 0
+    assert skeleton_of(Path("both")).category.name == "dog"
+    with pytest.raises(RequestError, match="set must be one category, which this command needs, got"):
+        skeleton_of(Path("set"))
+
+
 def label_categories(folder: Path, skeletons: Sequence[Skeleton], number: int = 4) -> Path:
     """Write images with a labelme file each: an object of each skeleton side by side, in groups."""
     rng = np.random.default_rng(1)

@@ -58,16 +58,17 @@ def several(source: Path) -> dict[str, tuple[int, tuple[str, ...], int]]:
     for command in (("convert", source, "--out", out), ("validate", out)):
         done = run(*command)
         assert done.status == 0, done.words
-    found = {one.category.name: [number, one.names, 0] for number, one in categories_of(out).items()}
+    found = {one.category.name: (number, one.names) for number, one in categories_of(out).items()}
+    objects = dict.fromkeys(found, 0)
     for path in out.glob("*_coco.json"):
         coco = COCO(str(path))
         for category in coco.loadCats(coco.getCatIds()):
-            own = found[category["name"]]
-            assert own[:2] == [category["id"], tuple(category["keypoints"])]
-            objects = coco.loadAnns(coco.getAnnIds(catIds=[category["id"]]))
-            assert all(len(one["keypoints"]) == 3 * one["num_keypoints"] == 3 * len(own[1]) for one in objects)
-            own[2] += len(objects)
-    return {name: (number, names, objects) for name, (number, names, objects) in found.items()}
+            number, names = found[category["name"]]
+            assert (number, names) == (category["id"], tuple(category["keypoints"]))
+            own = coco.loadAnns(coco.getAnnIds(catIds=[number]))
+            assert all(len(one["keypoints"]) == 3 * one["num_keypoints"] == 3 * len(names) for one in own)
+            objects[category["name"]] += len(own)
+    return {name: (*known, objects[name]) for name, known in found.items()}
 
 
 CONFIG = """\
@@ -186,10 +187,10 @@ def test_a_cvat_project_of_two_tasks_with_a_skeleton_each(tmp_path: Path) -> Non
         labels += [label(point_name, "points", parent=name) for point_name in points]
     meta = f"<project><id>3</id><name>both</name><labels>{''.join(labels)}</labels></project>"
     entries = []
-    for number, (name, parts) in enumerate([("wheel", WHEEL), ("cat", cat)] * 2):
+    for number, (name, named) in enumerate([("wheel", WHEEL), ("cat", cat)] * 2):
         make_image(project / f"images/{number}.jpg", SIZE, seed=number)
-        points = [point(part, 50 + 9 * at, 60 + number, occluded=at % 2) for at, part in enumerate(parts)]
-        shapes = box(30, 30, 150, 150, label=f"{name}-box", group_id=1), skeleton(*points, label=name, group_id=1)
+        parts = [point(part, 50 + 9 * at, 60 + number, occluded=at % 2) for at, part in enumerate(named)]
+        shapes = box(30, 30, 150, 150, label=f"{name}-box", group_id=1), skeleton(*parts, label=name, group_id=1)
         entries.append(image(*shapes, id=number, name=f"{number}.jpg", task_id=number % 2))
     text = f"<annotations><version>1.1</version><meta>{meta}</meta>{''.join(entries)}</annotations>"
     (project / "annotations.xml").write_text(text)
