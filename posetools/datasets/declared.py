@@ -15,9 +15,6 @@ from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
 from posetools.formats.options import ReadOptions
 
-# Categories that a message lists.
-_LISTED = 10
-
 
 @dataclass(frozen=True, slots=True)
 class DeclaredSkeleton:
