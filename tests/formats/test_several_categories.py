@@ -171,7 +171,7 @@ def test_lines_of_yolo_pose_have_the_keypoints_of_all_classes(tmp_path: Path) ->
     told = yaml.safe_load((out / "data.yaml").read_text(encoding="utf-8"))
     assert (told["kpt_shape"], told["names"]) == ([11, 3], {0: "car", 1: "van", 2: "cone"})
     assert told["flip_idx"] == [4, 5, 6, 7, 0, 1, 2, 3, 8, 10, 9]
-    assert told["kpt_names"] == dict.fromkeys(range(3), [*CAR.names, *CONE.names])
+    assert told["kpt_names"] == {place: [*CAR.names, *CONE.names] for place in range(3)}
     lines = (out / "labels/train/0.txt").read_text(encoding="utf-8").splitlines()
     numbers = np.array([line.split() for line in lines], dtype=float)
     assert numbers.shape == (3, 5 + 3 * 11)
