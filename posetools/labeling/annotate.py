@@ -87,7 +87,7 @@ def labelme_config(what: Skeleton | Categories) -> dict[str, Any]:
     """
     categories, colors = Categories.of(what), dict[str, list[int]]()
     for group in categories.groups:
-        colors |= dict.fromkeys(group.ids, list(BOX_COLOR))
+        colors |= {name: list(BOX_COLOR) for name in group.ids}
         for point in group.skeletons[0].keypoints:
             colors.setdefault(point.name, list(point.color))
     points = "|".join(re.escape(name) for name in categories.names)

@@ -154,12 +154,14 @@ def test_all_categories_with_keypoints_are_taken_or_those_that_an_option_names(d
     assert list(categories_of(Path("set")).ids) == ["dog", "cat"]
     assert {one["name"] for one in COCO(str(Path("set") / "train_coco.json")).cats.values()} == {"dog", "cat"}
     for source, out in (("set", "one-of-set"), (dogs, "one")):
-        assert run("convert", source, "--out", out, "--categories", "cat").status == 0
+        assert run("convert", source, "--out", out, "--categories", "cat", "--val", "0").status == 0
         assert skeleton_of(Path(out)).category.model_dump() == {"name": "cat", "id": 1}
     assert run("convert", dogs, "--out", "both", "--map", "cat=dog").status == 0
     assert skeleton_of(Path("both")).category.name == "dog"
     with pytest.raises(RequestError, match="set must be one category, which this command needs, got"):
         skeleton_of(Path("set"))
+    with pytest.raises(RequestError, match="fix: `posetools convert SRC --categories NAME"):
+        assert own_skeleton([Path("set")]).skeleton
 
 
 def label_categories(folder: Path, skeletons: Sequence[Skeleton], number: int = 4) -> Path:
