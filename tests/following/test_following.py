@@ -52,8 +52,10 @@ ELSEWHERE = {
     "posetools.errors.MissingExtraError": "options of pip and uv",
     "posetools.formats.check_way": "a URL: tests/files/test_urls.py",
     "posetools.formats.custom.format.FORMAT": "no source is told to be a table",
+    "posetools.formats.labels.only_skeleton": "written to another format: tests/formats/test_several_categories.py",
     "posetools.formats.labelme.embedded.embedded_image": "a cluster, or images that stay: the latter is in of_pages",
     "posetools.formats.labelme.pages._mixed": "no texts are known that no one code page of the list fits",
+    "posetools.formats.yolo_pose.format._flip_idx": "written as YOLO-pose: tests/formats/test_several_categories.py",
     "posetools.scale.shards.Processes": "a process that the system ended: tests/scale/test_shards.py",
 }
 # Options that a hint says to remove.
