@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from pycocotools.coco import COCO
 
-from posetools.core.folder import skeleton_of
+from posetools.core.folder import categories_of, skeleton_of
 from posetools.core.skeleton import Skeleton, dump_skeleton, load_skeleton, read_skeleton
 from posetools.core.skeleton_draft import draft_skeleton
 from posetools.datasets.own_skeleton import keep_skeleton, own_skeleton
@@ -141,19 +142,22 @@ def test_a_data_set_of_another_program_has_the_skeleton_of_its_categories(dogs: 
         assert (made.names, made.pairs, made.edges) == (skeleton.names, skeleton.pairs, skeleton.edges)
 
 
-def test_several_categories_with_keypoints_are_listed_with_the_option_that_takes_one(dogs: Path) -> None:
+def test_all_categories_with_keypoints_are_taken_or_those_that_an_option_names(dogs: Path) -> None:
     for number, file in enumerate(sorted(dogs.glob("*.json"))):
         if number % 2:
             file.write_text(file.read_text(encoding="utf-8").replace('"dog"', '"cat"'), encoding="utf-8")
     done = run("convert", dogs, "--out", "set")
-    assert (done.status, done.out) == (2, "")
-    assert "photos: categories with keypoints must be one, got 'dog' (6 keypoints), 'cat' (6 keypoints)" in done.err
-    assert "fix: `posetools convert --categories dog` reads the objects of one category" in done.err
-    assert "`posetools convert --map cat=dog` makes one category of two with the same keypoints" in done.err
-    assert run("convert", dogs, "--out", "one", "--categories", "cat").status == 0
-    assert skeleton_of(Path("one")).category.name == "cat"
+    assert done.status == 0
+    assert "skeleton dog: categories 'dog', 'cat', 6 keypoints" in done.words
+    assert list(categories_of(Path("set")).ids) == ["dog", "cat"]
+    assert {one["name"] for one in COCO(str(Path("set") / "train_coco.json")).cats.values()} == {"dog", "cat"}
+    for source, out in (("set", "one-of-set"), (dogs, "one")):
+        assert run("convert", source, "--out", out, "--categories", "cat").status == 0
+        assert skeleton_of(Path(out)).category.model_dump() == {"name": "cat", "id": 1}
     assert run("convert", dogs, "--out", "both", "--map", "cat=dog").status == 0
     assert skeleton_of(Path("both")).category.name == "dog"
+    with pytest.raises(RequestError, match="set must be one category, which this command needs, got"):
+        skeleton_of(Path("set"))
 
 
 def test_a_label_that_may_be_a_mistake_is_refused_with_both_names_but_can_be_corrected_in_labelme(
