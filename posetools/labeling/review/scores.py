@@ -56,11 +56,14 @@ def _confidence(found: ImagePredictions, categories: Categories) -> Term:
 
 def _point_scores(found: ImagePredictions, categories: Categories) -> Floats:
     """Return (N,) the mean score of each object's own keypoints; 1 where its category has none."""
-    scores: Floats = found.keypoint_scores.clip(0, 1)
+    scores = found.keypoint_scores.clip(0, 1)
+    means: Floats
     if len(categories) == 1 or found.category_ids is None:
-        return scores.mean(axis=1)
-    own = [row[categories.columns[number]] for number, row in zip(found.category_ids.tolist(), scores, strict=True)]
-    return np.array([row.mean() if len(row) else 1.0 for row in own])
+        means = scores.mean(axis=1)
+    else:
+        own = [row[categories.columns[number]] for number, row in zip(found.category_ids.tolist(), scores, strict=True)]
+        means = np.array([row.mean() if len(row) else 1.0 for row in own])
+    return means
 
 
 def _worst(candidates: Candidates, judge: Callable[[Candidates, Skeleton], list[Term | None]]) -> list[Term | None]:
