@@ -65,7 +65,7 @@ class OwnSkeleton:
         """
         if len(self.categories) > 1:
             problem = must_be("categories", "one, which this command needs", list(self.categories.ids))
-            raise RequestError(problem, hint="--categories NAME takes one")
+            raise RequestError(problem, hint="`posetools convert SRC --categories NAME --out NEW` takes one")
         return self.categories.only
 
     @property

@@ -47,7 +47,7 @@ ELSEWHERE = {
     "posetools.core.findings": "the table of codes",
     "posetools.core.folder._how_to_convert": "other commands say it: tests/cli/test_followed_hints.py",
     "posetools.core.folder._convert_to": "other commands say it: tests/cli/test_followed_hints.py",
-    "posetools.core.folder._declared_skeleton": "other commands say it: tests/core/test_dataset_folder.py",
+    "posetools.core.folder._declared_categories": "other commands say it: tests/core/test_dataset_folder.py",
     "posetools.core.folder.splits_of": "what finishes it is in tests/core/test_split_journal.py",
     "posetools.errors.MissingExtraError": "options of pip and uv",
     "posetools.formats.check_way": "a URL: tests/files/test_urls.py",
