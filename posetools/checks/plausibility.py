@@ -31,7 +31,7 @@ RARE = 0.05
 STOCK_WARM_UP = 1000
 STOCK_BATCH = 32
 LONGEST_WARM_UP_EPOCHS = 20
-_ENOUGH = (
+_ENOUGH_OBJECTS = (
     f"at least {STOCK_WARM_UP * STOCK_BATCH // LONGEST_WARM_UP_EPOCHS}, so that the stock warm-up ({STOCK_WARM_UP} "
     f"iterations in batches of {STOCK_BATCH}) ends within {LONGEST_WARM_UP_EPOCHS} epochs"
 )
@@ -176,7 +176,7 @@ def check_split(objects: SoundObjects, what: Skeleton | Categories, *, train: bo
     for part, group in parts if train else ():
         usable = int((part.keypoints[:, :, 2] > 0).any(axis=1).sum())
         if usable * LONGEST_WARM_UP_EPOCHS < STOCK_WARM_UP * STOCK_BATCH:
-            message = must_be(f"objects{of_whom(group, every)} with labeled keypoints", _ENOUGH, usable)
+            message = must_be(f"objects{of_whom(group, every)} with labeled keypoints", _ENOUGH_OBJECTS, usable)
             hint = (
                 "`posetools config` fits warm-up and schedule to the data; the stock recipe keeps the learning rate low"
             )

@@ -99,7 +99,7 @@ def test_view_draws_each_object_with_its_own_skeleton(street: Path, tmp_path: Pa
     last = max(path for path in both.iterdir() if path.name.startswith("0_"))
     tagged, plain = read(last), read(cones / name)
     assert tagged.shape == plain.shape
-    # The picture is the one of a set of cones but for the tag above the box.
+    # Only the tag above the box differs from the image of a set of cones alone.
     differ = np.flatnonzero(np.abs(tagged - plain).sum(axis=2).any(axis=1))
     assert 0 < len(differ) < 0.2 * len(plain)
     assert np.ptp(differ) == len(differ) - 1
