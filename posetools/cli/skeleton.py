@@ -31,13 +31,14 @@ def show(
     as_yaml: Annotated[bool, typer.Option("--yaml", help="Print YAML instead of a table.")] = False,
 ) -> None:
     """Show the keypoints, links and constants of a skeleton."""
-    from posetools.core.skeleton import dump_skeleton, load_skeleton
+    from posetools.core.categories import dump_categories, load_categories
 
-    skeleton = load_skeleton(name)
+    categories = load_categories(name)
     if as_yaml:
-        print(dump_skeleton(skeleton), end="")
+        print(dump_categories(categories), end="")
     else:
-        _print_table(skeleton)
+        for skeleton in categories.skeletons:
+            _print_table(skeleton)
 
 
 @app.command(cls=HelpCommand)
@@ -46,12 +47,12 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Skeleton fi
 
     Exit status: 0 valid; 2 invalid, with the place and the problem.
     """
-    from posetools.core.skeleton import read_skeleton
+    from posetools.core.categories import read_categories
 
-    skeleton = read_skeleton(file)
-    category = f"category {skeleton.category.name!r}"
-    points = f"{skeleton.num_keypoints} keypoints, {len(skeleton.pairs)} left/right pairs, {len(skeleton.links)} links"
-    print(printable(f"{file}: valid: {skeleton.name}, {category}, {points}"))
+    for skeleton in read_categories(file).skeletons:
+        points, category = f"{skeleton.num_keypoints} keypoints", f"category {skeleton.category.name!r}"
+        parts = f"{points}, {len(skeleton.pairs)} left/right pairs, {len(skeleton.links)} links"
+        print(printable(f"{file}: valid: {skeleton.name}, {category}, {parts}"))
 
 
 @app.command(cls=HelpCommand)

@@ -16,16 +16,17 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import ValidationError
 
-from posetools.core.geometry import Ints
 from posetools.core.skeleton import BUILT_IN, DEFAULT, Skeleton, check_posed, dump_skeleton, load_skeleton
 from posetools.errors import InputError, from_validation, must_be
 from posetools.files.disk import read_text
 from posetools.files.yaml_text import flow_text, parse_yaml
+
+if TYPE_CHECKING:
+    from posetools.core.geometry import Ints
 
 # The keys of a file, or a record, with several skeletons, and of a skeleton of several categories.
 _SKELETONS, _CATEGORIES = "skeletons", "categories"
@@ -133,6 +134,9 @@ class Categories(Mapping[int, Skeleton]):
     @cached_property
     def columns(self) -> dict[int, Ints]:
         """Category id -> the columns of its keypoints, in the order of its skeleton."""
+        # Showing a skeleton needs no arrays.
+        import numpy as np
+
         return {
             number: np.array([self.index[name] for name in skeleton.names], dtype=np.int64)
             for number, skeleton in self.items()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from posetools.core.made_skeleton import made_skeleton
@@ -14,9 +14,6 @@ from posetools.formats import FORMATS
 from posetools.formats.declared import DeclaredCategory
 from posetools.formats.entry import Format
 from posetools.formats.options import ReadOptions
-
-# Categories that a message lists.
-_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,9 @@ def _joined(categories: Iterable[DeclaredCategory]) -> tuple[DeclaredCategory, .
 def declared_skeletons(categories: Iterable[DeclaredCategory], *, boxes: bool = False) -> tuple[DeclaredSkeleton, ...]:
     """Return a skeleton for each category with keypoints, in their order.
 
+    Categories with the same keypoints, pairs and links share the skeleton of the first, as keypoints go by name: the
+    labels of points first appear in any order.
+
     Args:
         categories: the categories.
         boxes: whether those without keypoints are taken, too.
@@ -84,11 +84,21 @@ def declared_skeletons(categories: Iterable[DeclaredCategory], *, boxes: bool = 
     Raises:
         RequestError: the names, links or pairs of a category break a rule of skeletons.
     """
-    return tuple(
-        declared_skeleton(each) if each.keypoints else _boxes_only(each)
-        for each in categories
-        if each.keypoints or boxes
-    )
+    found: dict[Hashable, Skeleton] = {}
+    made: list[DeclaredSkeleton] = []
+    for category in categories:
+        if category.keypoints or boxes:
+            one = declared_skeleton(category) if category.keypoints else _boxes_only(category)
+            shared = found.setdefault(_by_name(one.skeleton), one.skeleton)
+            own = shared.model_copy(update={"category": one.skeleton.category})
+            made.append(replace(one, skeleton=own if category.keypoints else one.skeleton))
+    return tuple(made)
+
+
+def _by_name(skeleton: Skeleton) -> Hashable:
+    """Return everything that makes two skeletons different, whatever the order of their keypoints."""
+    points = zip(skeleton.names, (point.swap for point in skeleton.keypoints), skeleton.sigmas, strict=True)
+    return frozenset(points), frozenset(frozenset(link.points) for link in skeleton.links), skeleton.flip
 
 
 def _boxes_only(category: DeclaredCategory) -> DeclaredSkeleton:

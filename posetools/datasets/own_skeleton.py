@@ -18,6 +18,7 @@ from posetools.core.folder import CONVERSION, SKELETON_FILE, categories_of, is_d
 from posetools.core.skeleton import (
     BUILT_IN,
     DEFAULT,
+    Category,
     Skeleton,
     load_skeleton,
     new_command,
@@ -28,7 +29,7 @@ from posetools.errors import RequestError, counted, first_names, must_be, show_v
 from posetools.files.disk import write_text
 from posetools.files.urls import is_url
 from posetools.formats import FORMATS
-from posetools.formats.declared import DeclaredCategory
+from posetools.formats.declared import DeclaredCategory, is_asked
 from posetools.formats.entry import Format
 from posetools.formats.labelme.declared import declared as declared_by_labelme
 from posetools.formats.options import ReadOptions
@@ -131,16 +132,31 @@ def own_skeleton(
 
 
 def _asked(own: OwnSkeleton, options: ReadOptions) -> OwnSkeleton:
-    """Return those of several known categories that ``--categories`` names and ``--map`` leaves."""
+    """Return those of several known categories that ``--categories`` names, with the names that ``--map`` gives them.
+
+    Raises:
+        RequestError: ``--map`` makes one category of two with different keypoints.
+    """
     if len(own.categories) == 1:
         return own
-    asked = None if options.categories is None else {options.names.get(name, name) for name in options.categories}
-    kept = [
-        (number, skeleton)
-        for number, skeleton in own.categories.items()
-        if options.names.get(name := skeleton.category.name, name) == name and (asked is None or name in asked)
-    ]
-    return replace(own, categories=Categories.numbered(kept)) if kept and len(kept) < len(own.categories) else own
+    kept: dict[str, Skeleton] = {}
+    for old, number in own.categories.ids.items():
+        name = options.names.get(old, old)
+        if name in own.categories.ids and old not in options.names:
+            # A wildcard leaves known names alone.
+            name = old
+        if not is_asked(old, options):
+            continue
+        skeleton = own.categories[number]
+        other = kept.get(name, skeleton)
+        if skeleton.model_copy(update={"name": other.name, "category": other.category}) != other:
+            rule = f"for categories with the same keypoints as {name!r}"
+            raise RequestError(must_be("--map", rule, f"{old}={name}"))
+        if name not in kept or old == name:
+            kept[name] = skeleton.model_copy(update={"category": Category(name=name, id=number)})
+    if not kept or kept.keys() == own.categories.ids.keys():
+        return own
+    return replace(own, categories=Categories.numbered((one.category.id, one) for one in kept.values()))
 
 
 def _made(paths: Sequence[Path], categories: Sequence[DeclaredCategory], options: ReadOptions) -> OwnSkeleton:
@@ -150,7 +166,12 @@ def _made(paths: Sequence[Path], categories: Sequence[DeclaredCategory], options
     own = Categories.numbered((ids.get(one.skeleton.category.name), one.skeleton) for one in made)
     option = next((name for name in BUILT_IN if load_categories(name) == own), None)
     places = made[0].where if len(made) == 1 else ", ".join(map(str, paths))
-    notes = dict.fromkeys(note for one in made for note in one.notes)
+    names: dict[str, dict[str, None]] = {}
+    for one in made:
+        for note in one.notes:
+            names.setdefault(note, {})[one.skeleton.name] = None
+    posed = {one.skeleton.name for one in made if one.skeleton.keypoints}
+    notes = (note if of.keys() == posed else f"{', '.join(of)}: {note}" for note, of in names.items())
     return OwnSkeleton(
         own, option, f"from {places}", tuple(notes), tuple(text for one in made for text in one.warnings)
     )

@@ -66,7 +66,7 @@ def with_options(category: DeclaredCategory, options: ReadOptions) -> DeclaredCa
     name = meaning(category.name, options)
     if name is None or not is_asked(category.name, options):
         return None
-    names = [meaning(point, options) for point in category.keypoints]
+    names = [keypoint_meaning(point, {name}, options) for point in category.keypoints]
     kept = tuple(dict.fromkeys(one for one in names if one is not None))
     new = {old: kept.index(one) for old, one in enumerate(names) if one is not None}
     first = {at: old for old, at in reversed(new.items())}
@@ -126,8 +126,13 @@ class SeenObjects:
             objects: the objects, with the keypoints that can only be theirs.
             unsure: keypoints that may belong to objects of several categories.
         """
-        named = [SeenObject(self._category(one.label or ""), self._names(one.keypoints)) for one in objects]
-        left = [UnsurePoint(name, one.objects) for one in unsure for name in self._names([one.label])]
+        categories = [self._category(one.label or "") for one in objects]
+        known = {name for name in categories if name}
+        named = [
+            SeenObject(category, self._names(one.keypoints, known))
+            for category, one in zip(categories, objects, strict=True)
+        ]
+        left = [UnsurePoint(name, one.objects) for one in unsure for name in self._names([one.label], known)]
         for category, names in named:
             if category is not None:
                 self._order.setdefault(category, {}).update(dict.fromkeys(names))
@@ -139,8 +144,9 @@ class SeenObjects:
     def _category(self, label: str) -> str | None:
         return meaning(label, self.options) if is_asked(label, self.options) else None
 
-    def _names(self, labels: Iterable[str]) -> list[str]:
-        return [name for label in labels if (name := meaning(label, self.options)) is not None]
+    def _names(self, labels: Iterable[str], categories: Collection[str]) -> list[str]:
+        names = (keypoint_meaning(label, categories, self.options) for label in labels)
+        return [name for name in names if name is not None]
 
     def _count(self, objects: Iterable[SeenObject]) -> None:
         for category, names in objects:
@@ -167,22 +173,29 @@ class SeenObjects:
         unowned = self._settle()
         self._name_unlabeled()
         if not self._order and self.keypoints:
-            self._order = {name: {} for name in self._names(self.listed) if name not in self._names(self.keypoints)}
-        listed = self._names(self.listed)
+            points = self._names(self.keypoints, ())
+            self._order = {name: {} for name in self._names(self.listed, ()) if name not in points}
+        listed = self._names(self.listed, self._order)
         totals = {category: sum(objects.values()) for category, objects in self._objects.items()}
         counts = {category: _counts(self._objects.get(category, {})) for category in self._order}
         sure = {*listed, *(new for old, new in self.options.names.items() if old == new)}
         doubts = [*_doubts(totals, {}, sure)]
-        found = []
+        found: list[DeclaredCategory] = []
         for category in sorted(self._order, key=lambda name: _place(name, listed)):
             strays = self._strays(category, counts)
             own = {name: number for name, number in counts[category].items() if name not in strays}
             doubts += _doubts(own, self._objects.get(category, {}), sure, category)
             names = [name for name in self._order[category] if name not in strays]
             if len(self._order) == 1:
-                names += [name for name in self._names(self.keypoints) if name not in names]
+                names += [name for name in self._names(self.keypoints, self._order) if name not in names]
             ordered = tuple(sorted(names, key=lambda name: _place(name, listed)))
             found.append(DeclaredCategory(category, ordered, self.where))
+        if sum(bool(one.keypoints) for one in found) > 1:
+            # A source that lists its keypoints has no others.
+            known = {one.name: skeleton.names for one in found if (skeleton := _skeleton_of(one))}
+            built_in = {name: own for name, own in known.items() if not self.keypoints or {*own} <= {*listed}}
+            found = [replace(one, keypoints=built_in.get(one.name, one.keypoints)) for one in found]
+            doubts = [one for one in doubts if one.category not in built_in]
         return tuple(found), unowned or (_in_doubt(self.where, doubts) if doubts else None)
 
     def _settle(self) -> RequestError | None:
@@ -251,6 +264,12 @@ def meaning(label: str, options: ReadOptions) -> str | None:
     """Return the name of a label (``--map``); None if it is left out (``--ignore``)."""
     name = options.names.get(label, label)
     return None if label in options.ignore or name in options.ignore else name
+
+
+def keypoint_meaning(label: str, categories: Collection[str], options: ReadOptions) -> str | None:
+    """Return ``meaning`` of a keypoint's label, which a wildcard that names a category leaves as it is."""
+    name = meaning(label, options)
+    return label if name in categories and label not in options.names else name
 
 
 def is_asked(label: str, options: ReadOptions) -> bool:

@@ -23,6 +23,8 @@ ConfigLines = list[str]
 # Comments after a value end here; longer ones go above it.
 _COMMENT_WIDTH = 110
 _NEARLY = 0.9
+# Categories in a comment of a config.
+LISTED_CATEGORIES = 5
 
 
 def title(name: str) -> str:

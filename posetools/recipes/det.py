@@ -6,7 +6,7 @@ from posetools.core.categories import Categories
 from posetools.core.skeleton_colors import keypoint_colors
 from posetools.errors import first_names
 from posetools.recipes import blocks
-from posetools.recipes.blocks import ConfigLines, indent, title
+from posetools.recipes.blocks import LISTED_CATEGORIES, ConfigLines, indent, title
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.options import NONE, STOCK, STRIDE, DetSize
 from posetools.recipes.recipe import Recipe, StageRecipe
@@ -16,8 +16,6 @@ from posetools.recipes.stock import DET, DET_INPUT, DetStock
 _LIGHT_SCALES = (0.8, 1.25)
 # Color (RGB) of boxes drawn by MMDet, for a single category.
 _COLOR = (0, 127, 255)
-# Categories in the first line of a config.
-_LISTED = 5
 
 
 def det_config(data_root: str, recipe: Recipe, size: DetSize, categories: Categories, facts: DataFacts) -> str:
@@ -25,7 +23,7 @@ def det_config(data_root: str, recipe: Recipe, size: DetSize, categories: Catego
     stage, stock, negatives = recipe.det, DET[size], facts.train.negatives
     # Pipelines are repeated only if something in them differs: they are half of the file.
     restated = stage.input_size != DET_INPUT or negatives > 0 or stage.light or stage.repeat > 1 or bool(stock.model)
-    named = first_names(list(map(repr, categories.ids)), _LISTED)
+    named = first_names(list(map(repr, categories.ids)), LISTED_CATEGORIES)
     lines = [
         *blocks.header(f"RTMDet-{size} that detects {named} in {data_root!r}", stock.base, "mmdet", stage),
         *_data(stage, data_root, categories, size=restated),

@@ -6,13 +6,10 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import first_names
 from posetools.recipes import blocks
 from posetools.recipes.annotations import Annotations
-from posetools.recipes.blocks import ConfigLines, indent, title
+from posetools.recipes.blocks import LISTED_CATEGORIES, ConfigLines, indent, title
 from posetools.recipes.options import DETECTOR, PoseOptions
 from posetools.recipes.recipe import Recipe, StageRecipe
 from posetools.recipes.stock import POSE, POSE_INPUT, SEED, STOCK_BINS, X_CHANNELS, X_CHECKPOINT, X_DEEPEN, X_WIDEN
-
-# Categories in a comment.
-_LISTED = 5
 
 
 def pose_config(
@@ -66,7 +63,7 @@ def pose_config(
 
 
 def _derived(annotations: Annotations) -> ConfigLines:
-    categories = first_names(list(map(repr, annotations.categories.ids)), _LISTED)
+    categories = first_names(list(map(repr, annotations.categories.ids)), LISTED_CATEGORIES)
     return [
         f"# Only objects of {categories}: their annotations are copied from the files in data_root into this folder,",
         "# because MMPose reads one skeleton per file. `posetools train` updates the copy.",

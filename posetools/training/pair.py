@@ -175,8 +175,8 @@ def _models(request: TrainRequest, given: Mapping[str, Path], parent: Path) -> M
     if given:
         return dict.fromkeys(given)
     if request.data is None:
-        begun = sorted(path.name for path in parent.glob("pose-*") if _has_begun(path))
-        return dict.fromkeys(("det", *begun) if begun else STAGES)
+        poses = sorted(path.name for path in parent.glob("pose-*") if _has_begun(path))
+        return dict.fromkeys(("det", *poses) if poses else STAGES)
     posed = request.categories.posed
     det, *poses = models_of(tuple(posed))
     firsts = (next(iter(group.ids)) if len(posed) > 1 else None for group in posed.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from pycocotools.coco import COCO
 
+import posetools
 from posetools.core.folder import categories_of, skeleton_of
 from posetools.core.skeleton import Skeleton, dump_skeleton, load_skeleton, read_skeleton
 from posetools.core.skeleton_draft import draft_skeleton
@@ -152,12 +154,123 @@ def test_all_categories_with_keypoints_are_taken_or_those_that_an_option_names(d
     assert list(categories_of(Path("set")).ids) == ["dog", "cat"]
     assert {one["name"] for one in COCO(str(Path("set") / "train_coco.json")).cats.values()} == {"dog", "cat"}
     for source, out in (("set", "one-of-set"), (dogs, "one")):
-        assert run("convert", source, "--out", out, "--categories", "cat").status == 0
+        assert run("convert", source, "--out", out, "--categories", "cat", "--val", "0").status == 0
         assert skeleton_of(Path(out)).category.model_dump() == {"name": "cat", "id": 1}
     assert run("convert", dogs, "--out", "both", "--map", "cat=dog").status == 0
     assert skeleton_of(Path("both")).category.name == "dog"
     with pytest.raises(RequestError, match="set must be one category, which this command needs, got"):
         skeleton_of(Path("set"))
+    with pytest.raises(RequestError, match="fix: `posetools convert SRC --categories NAME"):
+        assert own_skeleton([Path("set")]).skeleton
+
+
+def label_categories(folder: Path, skeletons: Sequence[Skeleton], number: int = 4) -> Path:
+    """Write images with a labelme file each: an object of each skeleton side by side, in groups."""
+    rng = np.random.default_rng(1)
+    for index in range(number):
+        make_image(folder / f"{index}.jpg", (160 * len(skeletons), 120), seed=index)
+        shapes = []
+        for group, skeleton in enumerate(skeletons):
+            left = 160.0 * group
+            at = (rng.uniform(30, 90, (skeleton.num_keypoints, 2)).round(1) + np.array([left, 0])).tolist()
+            own = [shape(skeleton.category.name, "rectangle", [[left, 20], [left + 140, 100]])]
+            own += [shape(name, "point", [xy]) for name, xy in zip(skeleton.names, at, strict=True)]
+            shapes += [{**one, "group_id": group} for one in own]
+        document = {"imagePath": f"{index}.jpg", "shapes": shapes}
+        (folder / f"{index}.json").write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+CONE = draft_skeleton("cone", ["tip", "left-foot", "right-foot"], "cone").skeleton
+ONE_SIDE = draft_skeleton("car", ["left-front-tire", "left-rear-tire", "left-front-bumper"], "car").skeleton
+CAT = draft_skeleton("cat", [*reversed(POINTS)], "cat").skeleton
+
+
+def written(folder: Path) -> dict[int, tuple[str, list[str], int]]:
+    """Return category id -> its name, its keypoints and the number of its objects, as pycocotools reads train."""
+    coco = COCO(str(folder / "train_coco.json"))
+    return {
+        one["id"]: (one["name"], one["keypoints"], len(coco.getAnnIds(catIds=[one["id"]])))
+        for one in coco.loadCats(coco.getCatIds())
+    }
+
+
+def test_each_category_has_its_own_skeleton_and_a_car_of_which_one_side_is_labeled_has_car8(tmp_path: Path) -> None:
+    source, out = label_categories(tmp_path / "street", [CONE, ONE_SIDE]), tmp_path / "set"
+    done = run("convert", source, "--out", out, "--val", "0.25")
+    assert done.status == 0, done.err
+    assert "skeleton cone: category 'cone', 3 keypoints" in done.words
+    assert "left/right pairs: left-foot - right-foot" in done.words
+    assert "skeleton car8: category 'car', 8 keypoints" in done.words
+    assert "note: cone: sigmas are 0.05, a default" in done.words
+    assert written(out) == {1: ("cone", list(CONE.names), 3), 2: ("car", list(CAR8.names), 3)}
+    assert list(categories_of(out).posed) == ["cone", "car8"]
+    # The data set has these categories from then on, in this order.
+    again = tmp_path / "again"
+    assert run("convert", out, "--out", again).status == 0
+    assert written(again) == written(out)
+    assert (again / "skeleton.yaml").read_bytes() == (out / "skeleton.yaml").read_bytes()
+    assert posetools.read(again) == posetools.read(out)
+    # A category of it, with the id that a single one has.
+    assert run("convert", out, "--out", tmp_path / "cones", "--categories", "cone").status == 0
+    assert written(tmp_path / "cones") == {1: ("cone", list(CONE.names), 3)}
+    shown = run("skeleton", "show", out / "skeleton.yaml", "--yaml")
+    assert shown.out == (out / "skeleton.yaml").read_text(encoding="utf-8")
+    checked = run("skeleton", "check", out / "skeleton.yaml")
+    assert [line.split("valid: ")[1].split(",")[0] for line in checked.out.splitlines()] == ["cone", "car8"]
+
+
+def test_categories_with_the_same_keypoints_in_another_order_share_a_skeleton(tmp_path: Path) -> None:
+    source, out = label_categories(tmp_path / "pets", [DOG, CAT]), tmp_path / "set"
+    done = run("convert", source, "--out", out)
+    assert done.status == 0, done.err
+    assert "skeleton dog: categories 'dog', 'cat', 6 keypoints" in done.words
+    assert list(categories_of(out).posed) == ["dog"]
+    assert written(out) == {1: ("dog", list(POINTS), 3), 2: ("cat", list(POINTS), 3)}
+    # The points are where they were labeled: the first of a cat is its right paw.
+    first = json.loads((source / "0.json").read_text(encoding="utf-8"))["shapes"][8]
+    (cat,) = (one for one in posetools.read(source) if one.category_id == 2 and one.image.file_name == "0.jpg")
+    assert first["label"] == "right_paw" and cat.keypoints[5, :2].tolist() == first["points"][0]
+
+
+@pytest.mark.parametrize("of_set", [False, True], ids=["labels", "data set"])
+@pytest.mark.parametrize(
+    ("maps", "names"),
+    [(["*=animal"], ["animal"]), (["cat=dog"], ["dog"]), (["cat=kitten"], ["dog", "kitten"])],
+    ids=lambda value: ",".join(value),
+)
+def test_categories_that_share_a_skeleton_are_renamed_and_joined(
+    maps: list[str], names: list[str], of_set: bool, tmp_path: Path
+) -> None:
+    source = label_categories(tmp_path / "pets", [DOG, CAT])
+    if of_set:
+        assert run("convert", source, "--out", tmp_path / "set").status == 0
+        source = tmp_path / "set"
+    done = run("convert", source, "--out", tmp_path / "out", *(part for each in maps for part in ("--map", each)))
+    assert done.status == 0, done.err
+    found = written(tmp_path / "out")
+    assert [name for name, *_ in found.values()] == names
+    assert all(points == list(POINTS) for _, points, _ in found.values())
+    assert sum(number for *_, number in found.values()) == 6
+
+
+def test_a_category_without_keypoints_is_read_only_if_it_is_named(tmp_path: Path) -> None:
+    barrier = Skeleton.model_validate({"name": "barrier", "keypoints": []})
+    source = label_categories(tmp_path / "street", [CONE, barrier])
+    done = run("convert", source, "--out", tmp_path / "no")
+    assert done.status == 1 and "--ignore 'barrier'" in done.words
+    done = run("convert", source, "--out", tmp_path / "set", "--categories", "cone,barrier")
+    assert done.status == 0, done.err
+    assert "boxes only: category 'barrier'" in done.words
+    assert written(tmp_path / "set") == {1: ("cone", list(CONE.names), 3), 2: ("barrier", [], 3)}
+    assert run("validate", tmp_path / "set").status == 0
+
+
+def test_categories_with_different_keypoints_are_not_joined(tmp_path: Path) -> None:
+    assert run("convert", label_categories(tmp_path / "a", [DOG, CONE]), "--out", tmp_path / "set").status == 0
+    done = run("convert", tmp_path / "set", "--out", tmp_path / "out", "--map", "cone=dog")
+    assert done.status == 2 and not (tmp_path / "out").exists()
+    assert "--map must be for categories with the same keypoints as 'dog', got 'cone=dog'" in done.err
 
 
 def test_a_label_that_may_be_a_mistake_is_refused_with_both_names_but_can_be_corrected_in_labelme(

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from pycocotools.coco import COCO
 
+from posetools.core.folder import categories_of
 from posetools.core.skeleton import Skeleton, load_skeleton, read_skeleton
 from tests.build import make_image
 from tests.cli.run import Done, run
@@ -135,6 +136,30 @@ def ap10k(root: Path) -> None:
         images = {name: root / "data" / name for name in names_of(start, 3)}
         file = root / "annotations" / f"ap10k-{split}-split1.json"
         write_coco(file, images, [category], points=17, first=start, more={"info": {"description": "AP-10k"}})
+
+
+def test_species_share_the_skeleton_that_their_entries_repeat(tmp_path: Path) -> None:
+    """Three of AP-10K's 54 species: their ids stay, and one pose estimator learns from all of them."""
+    ap10k(tmp_path / "ap")
+    species = {8: "dog", 5: "cat", 21: "zebra"}
+    for file in (tmp_path / "ap/annotations").glob("*.json"):
+        document = json.loads(file.read_text(encoding="utf-8"))
+        entry = document["categories"][0]
+        document["categories"] = [{**entry, "id": number, "name": name} for number, name in species.items()]
+        for one, number in zip(document["annotations"], species, strict=True):
+            one["category_id"] = number
+        file.write_text(json.dumps(document), encoding="utf-8")
+    done = run("convert", tmp_path / "ap", "--out", tmp_path / "out")
+    assert done.status == 0, done.words
+    assert "skeleton dog: categories 'dog', 'cat', 'zebra', 17 keypoints" in done.words
+    (group,) = categories_of(tmp_path / "out").posed.values()
+    assert {number: one.category.name for number, one in group.items()} == species
+    coco = COCO(str(tmp_path / "out/train_coco.json"))
+    assert {one["id"]: (one["name"], one["keypoints"]) for one in coco.loadCats(coco.getCatIds())} == {
+        number: (name, list(AP10K)) for number, name in species.items()
+    }
+    assert all(len(coco.getAnnIds(catIds=[number])) == 1 for number in species)
+    assert run("validate", tmp_path / "out").status == 0
 
 
 def cofw(root: Path) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
 
+from posetools.core.folder import categories_of
 from posetools.core.skeleton import Skeleton, read_skeleton
 from tests.build import make_image
 from tests.cli.run import run
@@ -21,6 +23,7 @@ from tests.formats.cvat.test_cvat import box, image, point, skeleton
 from tests.formats.cvat.test_cvat_declared import drawing, label
 from tests.formats.label_studio.test_label_studio import dot, rect, task
 
+WHEEL = ("hub", "left_rim", "right_rim")
 NO_BOXES = ("--assume-visible", "--box-from", "keypoints")
 SIZE = (320, 240)
 
@@ -47,6 +50,25 @@ def converted(source: Path, *options: str) -> Skeleton:
         }
     assert len(names["images"]) == 4 and names["keypoints"] == set(made.names)
     return made
+
+
+def several(source: Path) -> dict[str, tuple[int, tuple[str, ...], int]]:
+    """Return name -> id, keypoints and number of objects of each category of the valid set that one command makes."""
+    out = source.parent / "out"
+    for command in (("convert", source, "--out", out), ("validate", out)):
+        done = run(*command)
+        assert done.status == 0, done.words
+    found = {one.category.name: (number, one.names) for number, one in categories_of(out).items()}
+    objects = dict.fromkeys(found, 0)
+    for path in out.glob("*_coco.json"):
+        coco = COCO(str(path))
+        for category in coco.loadCats(coco.getCatIds()):
+            number, names = found[category["name"]]
+            assert (number, names) == (category["id"], tuple(category["keypoints"]))
+            own = coco.loadAnns(coco.getAnnIds(catIds=[number]))
+            assert all(len(one["keypoints"]) == 3 * one["num_keypoints"] == 3 * len(names) for one in own)
+            objects[category["name"]] += len(own)
+    return {name: (*known, objects[name]) for name, known in found.items()}
 
 
 CONFIG = """\
@@ -155,6 +177,28 @@ def test_a_cvat_project_of_two_tasks(tmp_path: Path) -> None:
     assert made.edges == ((0, 1), (0, 2), (3, 4))
 
 
+def test_a_cvat_project_of_two_tasks_with_a_skeleton_each(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    cat = ("nose", "left_eye", "right_eye")
+    labels = [label("cat-box", "rectangle"), label("wheel-box", "rectangle")]
+    for number, (name, points) in enumerate((("wheel", WHEEL), ("cat", cat))):
+        nodes = {place: 10 * number + place for place in range(1, 4)}
+        labels += [label(name, "skeleton", svg=drawing(nodes, [(1, 2), (1, 3)]))]
+        labels += [label(point_name, "points", parent=name) for point_name in points]
+    meta = f"<project><id>3</id><name>both</name><labels>{''.join(labels)}</labels></project>"
+    entries = []
+    for number, (name, named) in enumerate([("wheel", WHEEL), ("cat", cat)] * 2):
+        make_image(project / f"images/{number}.jpg", SIZE, seed=number)
+        parts = [point(part, 50 + 9 * at, 60 + number, occluded=at % 2) for at, part in enumerate(named)]
+        shapes = box(30, 30, 150, 150, label=f"{name}-box", group_id=1), skeleton(*parts, label=name, group_id=1)
+        entries.append(image(*shapes, id=number, name=f"{number}.jpg", task_id=number % 2))
+    text = f"<annotations><version>1.1</version><meta>{meta}</meta>{''.join(entries)}</annotations>"
+    (project / "annotations.xml").write_text(text)
+    assert several(project) == {"wheel": (1, WHEEL, 2), "cat": (2, cat, 2)}
+    wheel, _ = categories_of(tmp_path / "out").skeletons
+    assert (wheel.pairs, wheel.edges) == ((("left_rim", "right_rim"),), ((0, 1), (0, 2)))
+
+
 INTERFACE = """\
 <View>
   <Image name="image" value="$image"/>
@@ -184,3 +228,20 @@ def test_a_label_studio_project_with_relations(tmp_path: Path) -> None:
     made = converted(project)
     assert (made.category.name, made.names) == ("Cow", ("Nose", "Ear L", "Ear R", "Tail"))
     assert made.pairs == (("Ear L", "Ear R"),)
+
+
+def test_a_label_studio_project_of_two_categories_whose_points_overlap(tmp_path: Path) -> None:
+    """A point in both boxes is of the object that it is joined with, and of the category whose other points are so."""
+    project = tmp_path / "project-13"
+    tasks = []
+    for number in range(4):
+        make_image(project / f"images/{number}.jpg", SIZE, seed=number)
+        regions: list[dict[str, Any]] = []
+        for name, parts in (("Cow", ("Nose", "Ear L", "Ear R")), ("wheel", WHEEL)):
+            regions.append(rect(name, 10, 10, 60, 60, label=name))
+            for at, part in enumerate(parts):
+                regions.append(dot(f"{name}{at}", part, 20 + 5 * at, 30 + number))
+                regions.append({"type": "relation", "from_id": name, "to_id": f"{name}{at}", "direction": "right"})
+        tasks.append(task(*regions, image=f"/data/upload/13/1a2b3c4d-{number}.jpg", id=number + 1))
+    (project / "project-13.json").write_text(json.dumps(tasks))
+    assert several(project) == {"Cow": (1, ("Nose", "Ear L", "Ear R"), 4), "wheel": (2, WHEEL, 4)}

@@ -146,13 +146,6 @@ def _boxes_alone() -> list[str]:
     return ["src"]
 
 
-def _fish_and_carp() -> list[str]:
-    """Write a fish and a carp with the same keypoints."""
-    labelme()
-    write_labelme(Path("src/b.json"), fish_shapes(labels={"fish": "carp"}))
-    return ["src"]
-
-
 def _two_namings() -> list[str]:
     """Write COCO files for train and val that name a keypoint differently."""
     arguments = _declared()
@@ -258,13 +251,6 @@ CASES = [
         ("posetools skeleton new fish.yaml --category fish --keypoints A,B,...", "--skeleton fish.yaml"),
         {"A,B,...": ",".join(NAMES)},
         want={name: [(BOX, {})] for name in BOTH},
-    ),
-    Case("two categories with the same keypoints", _fish_and_carp, ("--map carp=fish",)),
-    Case(
-        "two categories with keypoints",
-        _fish_and_carp,
-        ("--categories fish",),
-        want="objects must be at least 1 in each split",
     ),
     Case(
         "two files that name a keypoint differently", _two_namings, ("--map OLD=NEW",), {"OLD": "snout", "NEW": "nose"}

@@ -48,12 +48,15 @@ ELSEWHERE = {
     "posetools.core.folder._how_to_convert": "other commands say it: tests/cli/test_followed_hints.py",
     "posetools.core.folder._convert_to": "other commands say it: tests/cli/test_followed_hints.py",
     "posetools.core.folder._declared_categories": "other commands say it: tests/core/test_dataset_folder.py",
+    "posetools.datasets.own_skeleton.OwnSkeleton": "other commands say it: tests/datasets/test_own_skeleton.py",
     "posetools.core.folder.splits_of": "what finishes it is in tests/core/test_split_journal.py",
     "posetools.errors.MissingExtraError": "options of pip and uv",
     "posetools.formats.check_way": "a URL: tests/files/test_urls.py",
     "posetools.formats.custom.format.FORMAT": "no source is told to be a table",
+    "posetools.formats.labels.only_skeleton": "written to another format: tests/formats/test_several_categories.py",
     "posetools.formats.labelme.embedded.embedded_image": "a cluster, or images that stay: the latter is in of_pages",
     "posetools.formats.labelme.pages._mixed": "no texts are known that no one code page of the list fits",
+    "posetools.formats.yolo_pose.format._flip_idx": "written as YOLO-pose: tests/formats/test_several_categories.py",
     "posetools.scale.shards.Processes": "a process that the system ended: tests/scale/test_shards.py",
 }
 # Options that a hint says to remove.

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pycocotools.coco import COCO
 
-from posetools.core.categories import Categories
+from posetools.core.categories import Categories, dump_categories
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.place import Origin
 from posetools.core.skeleton import Category, load_skeleton
@@ -19,6 +20,7 @@ from posetools.formats import FORMATS
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from tests.build import make_image
+from tests.cli.run import run
 
 CAR = load_skeleton("car8")
 VAN = CAR.model_copy(update={"category": Category(name="van", id=2)})
@@ -153,3 +155,91 @@ def test_one_category_is_mapped_to_another(tmp_path: Path) -> None:
     assert not found.findings
     assert found.dataset.category_ids.tolist() == [1, 1, 4] * 4
     np.testing.assert_allclose(found.dataset.keypoints, data.keypoints)
+
+
+def written(name: str, data: Dataset, folder: Path) -> Path:
+    write = FORMATS[name].write
+    assert write is not None
+    write({"train": data} if FORMATS[name].keeps_splits else {"all": data}, folder, "copy")
+    return folder
+
+
+def test_lines_of_yolo_pose_have_the_keypoints_of_all_classes(tmp_path: Path) -> None:
+    """Ultralytics needs the same 5 + 3K numbers in each line, and one flip_idx."""
+    data = data_of(tmp_path / "images", STREET)
+    out = written("yolo-pose", data, tmp_path / "out")
+    told = yaml.safe_load((out / "data.yaml").read_text(encoding="utf-8"))
+    assert (told["kpt_shape"], told["names"]) == ([11, 3], {0: "car", 1: "van", 2: "cone"})
+    assert told["flip_idx"] == [4, 5, 6, 7, 0, 1, 2, 3, 8, 10, 9]
+    assert told["kpt_names"] == {index: [*CAR.names, *CONE.names] for index in range(3)}
+    lines = (out / "labels/train/0.txt").read_text(encoding="utf-8").splitlines()
+    numbers = np.array([line.split() for line in lines], dtype=float)
+    assert numbers.shape == (3, 5 + 3 * 11)
+    assert numbers[:, 0].tolist() == [0, 1, 2]
+    points = numbers[:, 5:].reshape(3, 11, 3)
+    assert not points[:2, 8:].any() and not points[2, :8].any()
+    np.testing.assert_allclose(points[:, :, :2] * [360, 100], data.keypoints[:3, :, :2], atol=1e-6)
+    np.testing.assert_array_equal(points[:, :, 2], data.visibility[:3])
+
+
+def test_a_point_of_another_class_in_a_line_is_an_error(tmp_path: Path) -> None:
+    label = written("yolo-pose", data_of(tmp_path / "images", PETS), tmp_path / "out") / "labels/train/0.txt"
+    dog, _ = label.read_text(encoding="utf-8").splitlines()
+    label.write_text(f"{dog}\n1{dog[1:]}\n", encoding="utf-8")
+    (finding,) = read("yolo-pose", tmp_path / "out", PETS).findings
+    assert (finding.code, finding.place) == ("E311", "line 2")
+    assert "labeled points must be keypoints of 'cat', the line's class, got [" in finding.message
+
+
+def test_classes_with_keypoints_of_their_own_names(tmp_path: Path) -> None:
+    """Another tool's data.yaml names the points of each class: column 0 is another keypoint in each."""
+    make_image(tmp_path / "in/images/train/a.png", (100, 100))
+    make_image(tmp_path / "in/images/val/b.png", (100, 100))
+    line = "0.5 0.5 0.4 0.4 0.4 0.5 2 0.6 0.5 1"
+    for name in ("train/a", "val/b"):
+        label = tmp_path / f"in/labels/{name}.txt"
+        label.parent.mkdir(parents=True)
+        label.write_text(f"0 {line}\n1 {line}\n", encoding="utf-8")
+    names = {"names": {0: "ant", 1: "bee"}, "kpt_names": {0: ["head", "tail"], 1: ["wing", "head"]}}
+    told = {"train": "images/train", "val": "images/val", "kpt_shape": [2, 3], **names}
+    (tmp_path / "in/data.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+    done = run("convert", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.status == 0, done.words
+    labels = COCO(str(tmp_path / "out/train_coco.json"))
+    assert [one["keypoints"] for one in labels.loadCats([1, 2])] == [["head", "tail"], ["wing", "head"]]
+    assert [one["keypoints"] for one in labels.loadAnns([1, 2])] == [[40, 50, 2, 60, 50, 1]] * 2
+
+
+def test_a_keypoint_with_two_partners_has_no_flip_idx(tmp_path: Path) -> None:
+    left = draft_skeleton("crab", ["left-eye", "right-eye"], "crab").skeleton
+    pirate = draft_skeleton("pirate", ["left-eye", "left-arm", "right-arm"], "pirate", category_id=2).skeleton
+    pirate = pirate.model_copy(update={"flip": True})
+    source = written("coco", data_of(tmp_path / "images", Categories((left, pirate))), tmp_path / "coco")
+    (source / "skeleton.yaml").write_text(dump_categories(Categories((left, pirate))), encoding="utf-8")
+    arguments = ("convert", source, "--to", "yolo-pose", "--val", "0.5", "--out", tmp_path / "out")
+    done = run(*arguments)
+    assert done.status == 2 and "got {'crab': 'right-eye', 'pirate': 'left-eye'}" in done.words
+    assert "fix: --categories 'crab' takes the objects of one" in done.words
+    assert not (tmp_path / "out").exists()
+    done = run(*arguments, "--categories", "crab")
+    assert done.status == 0, done.words
+    assert yaml.safe_load((tmp_path / "out/data.yaml").read_text(encoding="utf-8"))["flip_idx"] == [1, 0]
+
+
+@pytest.mark.parametrize("target", ["deeplabcut", "sleap"])
+def test_a_format_of_one_category_says_the_way(target: str, tmp_path: Path) -> None:
+    if target == "sleap":
+        pytest.importorskip("sleap_io")
+    data = data_of(tmp_path / "images", Categories((CAR, VAN)))
+    source = written("coco", data, tmp_path / "coco")
+    (source / "skeleton.yaml").write_text(dump_categories(data.categories), encoding="utf-8")
+    for number, option in enumerate([("--categories", "car"), ("--map", "van=car")]):
+        out = tmp_path / str(number)
+        done = run("convert", source, "--to", target, "--out", out)
+        assert done.status == 2 and "files, got ['car', 'van']" in done.words, done.words
+        assert " ".join((option[0], f"'{option[1]}'")) in done.words
+        assert not out.exists()
+        done = run("convert", source, "--to", target, "--out", out, *option)
+        assert done.status == 0, done.words
+        found = read(target, out, Categories((CAR,)), ReadOptions(assume_visible=True, box_from="keypoints"))
+        assert len(found.dataset) == (4, 8)[number]

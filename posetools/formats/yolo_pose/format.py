@@ -52,10 +52,11 @@ from posetools.core.geometry import (
     xyxy_from_yolo,
     yolo_from_xyxy,
 )
-from posetools.errors import InputError, RequestError, must_be, quoted
+from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import Transfer, read_text, transfer
 from posetools.formats.entry import Format
 from posetools.formats.joined import CauseFinding, RepeatedFinding, repaired
+from posetools.formats.joining.label_hints import as_typed
 from posetools.formats.labels import category_of, settled, unknown_label
 from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import cell_number
@@ -480,6 +481,6 @@ def _flip_idx(categories: Categories) -> list[int]:
         if len(set(found.values())) > 1:
             rule = "the same keypoint in all categories of a YOLO-pose data set, which has one flip_idx"
             problem = must_be(f"the keypoint that {name!r} becomes in a mirrored image", rule, found)
-            hint = f"--categories {quoted(next(iter(found)))} takes the objects of one"
+            hint = f"--categories {as_typed(next(iter(found)))} takes the objects of one"
             raise RequestError(problem, hint=hint)
     return [categories.index[next(iter(swaps[name].values()))] for name in categories.names]
