@@ -41,7 +41,7 @@ def annotate(
 
     Exit status: 0 done; 1 --then-convert or --then-validate has findings, or labelme failed; 2 could not run.
     """
-    from posetools.core.skeleton import load_skeleton
+    from posetools.core.categories import load_categories
     from posetools.datasets.own_skeleton import skeleton_to_label
     from posetools.labeling.annotate import annotate as run_labelme
     from posetools.labeling.annotate import check_convertible, check_folder, convention, find_labelme
@@ -49,7 +49,7 @@ def annotate(
     if then_validate and then_convert is None:
         raise RequestError("--then-validate needs --then-convert DIR", hint="add --then-convert DIR")
     if skeleton is not None:
-        load_skeleton(skeleton)
+        load_categories(skeleton)
     check_folder(folder)
     # Report what would fail afterwards before the user labels for an hour.
     if then_convert is not None:

@@ -87,9 +87,9 @@ def labelme_config(what: Skeleton | Categories) -> dict[str, Any]:
     """
     categories, colors = Categories.of(what), dict[str, list[int]]()
     for group in categories.groups:
-        colors |= {name: list(BOX_COLOR) for name in group.ids}
-        for point in group.skeletons[0].keypoints:
-            colors.setdefault(point.name, list(point.color))
+        own = {name: list(BOX_COLOR) for name in group.ids}
+        own |= {point.name: list(point.color) for point in group.skeletons[0].keypoints}
+        colors |= {label: color for label, color in own.items() if label not in colors}
     points = "|".join(re.escape(name) for name in categories.names)
     return {
         "auto_save": True,

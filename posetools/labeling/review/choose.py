@@ -21,7 +21,6 @@ from PIL import Image as Pillow
 from posetools import __version__
 from posetools.core.categories import Categories
 from posetools.core.dataset import Visibility
-from posetools.core.skeleton import Skeleton
 from posetools.datasets.own_skeleton import keep_skeleton
 from posetools.datasets.shown import LabeledImage, Mark
 from posetools.errors import RequestError, must_be
@@ -167,7 +166,7 @@ def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progres
         InputError: a file cannot be read.
         OutputError: the folder cannot be written.
     """
-    default = None if pipeline is None else pipeline.skeleton
+    default = None if pipeline is None else pipeline.categories
     candidates = read_candidates(request.data, request.skeleton, progress, default=default)
     candidates = _wanted(candidates, request)
     if request.predictions is not None:
@@ -233,23 +232,28 @@ def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest,
         how = request.links or ("symlink" if candidates.beside else "copy")
         links = link_files(named, staged, request.out, how, labels=candidates.beside)
         if not candidates.beside:
-            _write_labels(result, candidates.skeleton, staged)
+            _write_labels(result, candidates.categories, staged)
         entries = [_entry(rank, one) for rank, one in enumerate(result.chosen, start=1)]
         document: dict[str, Any] = {"posetools": __version__, "data": request.data.as_posix(), "by": list(result.by)}
         document |= {"among": result.among, "notes": list(result.notes), "pictures": entries}
         write_json(staged / REVIEW_RECORD, {**document, "links": [link.model_dump() for link in links]})
         write_text(staged / TABLE, _table(entries, result.by))
-        keep_skeleton(staged, candidates.skeleton)
-        save_image(_sheet(result, candidates.skeleton, request, progress), staged / REVIEW_SHEET)
+        keep_skeleton(staged, candidates.categories)
+        save_image(_sheet(result, candidates.categories, request, progress), staged / REVIEW_SHEET)
 
 
-def _write_labels(result: ReviewResult, skeleton: Skeleton, staged: Path) -> None:
+def _write_labels(result: ReviewResult, categories: Categories, staged: Path) -> None:
     """Write the labels of a data set as labelme files next to the links."""
     for one in result.chosen:
         image, labels = one.candidate.image, one.candidate.labels
         if labels is not None:
-            drawn = zip(labels.boxes.tolist(), labels.keypoints.tolist(), strict=True)
-            document = labelme_document(image.file_name, image.size, [LabelmeObject(skeleton, *each) for each in drawn])
+            only = [next(iter(categories))] * len(labels.boxes)
+            ids = only if labels.category_ids is None else labels.category_ids.tolist()
+            drawn = [
+                LabelmeObject(categories[number], box.tolist(), points[categories.columns[number]].tolist())
+                for number, box, points in zip(ids, labels.boxes, labels.keypoints, strict=True)
+            ]
+            document = labelme_document(image.file_name, image.size, drawn)
             write_text((staged / LINKED / image.file_name).with_suffix(".json"), labelme_text(document))
 
 
@@ -272,7 +276,7 @@ def _table(entries: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, progress: Progress) -> Pillow.Image:
+def _sheet(result: ReviewResult, categories: Categories, request: ReviewRequest, progress: Progress) -> Pillow.Image:
     """Return the contact sheet; if nothing is labeled, predictions are drawn into the images themselves."""
     paired = any(one.candidate.labels is not None and one.candidate.found is not None for one in result.chosen)
     views, rings = [], set[str]()
@@ -280,18 +284,19 @@ def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, pro
         image, labels, found = one.candidate.image, one.candidate.labels, one.candidate.found
         if labels is None and found is not None and not paired:
             seen = np.where(found.keypoint_scores < KPT_THR, Visibility.HIDDEN, Visibility.VISIBLE)[..., None]
-            labels = LabeledImage(image, found.boxes, np.concatenate([found.keypoints, seen], axis=2), ())
+            points = np.concatenate([found.keypoints, seen], axis=2)
+            labels = LabeledImage(image, found.boxes, points, (), category_ids=found.category_ids)
             rings.add(f"score below {KPT_THR:g}")
         elif labels is not None:
             rings.add(HIDDEN)
         if labels is None:
-            labels = LabeledImage(image, np.zeros((0, 4)), np.zeros((0, skeleton.num_keypoints, 3)), ())
+            labels = LabeledImage(image, np.zeros((0, 4)), np.zeros((0, categories.num_keypoints, 3)), ())
         mark = Mark(((frozenset(), one.why),))
         views.append(View(replace(labels, image=image), mark=mark, predicted=found if paired else None))
     title = f"{request.data}: {len(result.chosen)} of {result.among} images, by {', '.join(result.by)}"
     return draw_sheet(
         views[:_ON_SHEET],
-        Categories.of(skeleton),
+        categories,
         DEFAULT_STYLE,
         code="why:",
         title=title,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Image
 from posetools.core.findings import Severity
 from posetools.core.folder import refuse_zip
-from posetools.core.geometry import Floats
+from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.derived import options_of_convert
 from posetools.datasets.own_skeleton import skeleton_to_label
@@ -63,21 +64,53 @@ class Candidates:
 
     Attributes:
         images: sorted by split, then by name.
-        skeleton: what the keypoints are.
+        what: the skeleton, or the categories, which say what the columns of keypoints are.
         ann_files: COCO files whose image ids predictions may use.
         beside: whether labels are (or would be) labelme files next to the images.
         notes: further remarks, a sentence each.
     """
 
     images: tuple[Candidate, ...]
-    skeleton: Skeleton
+    what: Skeleton | Categories
     ann_files: tuple[str, ...] = ()
     beside: bool = True
     notes: tuple[str, ...] = ()
 
+    @property
+    def categories(self) -> Categories:
+        """The categories, each with its skeleton."""
+        return Categories.of(self.what)
+
+    def parts(self) -> Iterator[tuple[Skeleton, Candidates]]:
+        """Yield for each category its skeleton, and all images with its objects and keypoints only."""
+        if len(self.categories) == 1:
+            yield self.categories.only, self
+            return
+        for number, skeleton in self.categories.items():
+            columns = self.categories.columns[number]
+            yield (
+                skeleton,
+                replace(self, what=skeleton, images=tuple(_part(one, number, columns) for one in self.images)),
+            )
+
+
+def _part(one: Candidate, number: int, columns: Ints) -> Candidate:
+    """Return an image with its objects of one category, and these columns of their keypoints."""
+    labels, found = one.labels, one.found
+    if labels is not None:
+        rows = np.flatnonzero(labels.category_ids == number)
+        origins = [labels.origins[row] for row in rows.tolist()]
+        points = labels.keypoints[rows][:, columns]
+        labels = replace(labels, boxes=labels.boxes[rows], keypoints=points, origins=origins, category_ids=None)
+    if found is not None:
+        rows = np.flatnonzero(found.category_ids == number)
+        own = {"boxes": found.boxes[rows], "scores": found.scores[rows], "keypoints": found.keypoints[rows][:, columns]}
+        found = replace(found, **own, keypoint_scores=found.keypoint_scores[rows][:, columns], category_ids=None)
+    return replace(one, labels=labels, found=found)
+
 
 def read_candidates(
-    data: Path, skeleton: str | Path | None, progress: Progress, *, default: Skeleton | None = None
+    data: Path, skeleton: str | Path | None, progress: Progress, *, default: Categories | None = None
 ) -> Candidates:
     """Return the images of a data set, of a labeled source, or of an unlabeled folder.
 
@@ -85,7 +118,7 @@ def read_candidates(
         data: the folder, or a file with labels.
         skeleton: a built-in name or a file; None: the data set's own.
         progress: receives progress.
-        default: the skeleton for labelme files if ``skeleton`` is None, such as the models'; None: the folder's own.
+        default: the categories for labelme files if ``skeleton`` is None, such as the models'; None: the folder's own.
 
     Raises:
         RequestError: there is no such data, or no image in it.
@@ -98,17 +131,17 @@ def read_candidates(
     if not data.is_dir() or others or any(data.glob("*_coco.json")):
         labels = read_labels(data, split=None, skeleton=skeleton, progress=progress)
         images = tuple(Candidate(one.image, one) for one in labels.images if one.image.path is not None)
-        return Candidates(images, labels.skeleton, labels.ann_files, beside=False)
+        return Candidates(images, labels.categories, labels.ann_files, beside=False)
     if skeleton is not None or default is None:
-        default = skeleton_to_label(data, skeleton).skeleton
+        default = skeleton_to_label(data, skeleton).categories
     return _of_folder(data, default, progress)
 
 
-def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidates:
+def _of_folder(folder: Path, categories: Categories, progress: Progress) -> Candidates:
     files = [path for path in walk_files(folder) if is_image(path)]
     if not files:
         raise RequestError(must_be(str(folder), "a folder with images, or a data set", "no image in it"))
-    known_in, notes = _labeled_in(folder, skeleton, progress)
+    known_in, notes = _labeled_in(folder, categories, progress)
     images = []
     for done, path in enumerate(files, start=1):
         known, file = known_in.get(os.path.realpath(path)), path.with_suffix(".json")
@@ -122,15 +155,15 @@ def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidat
         image = Image(path.relative_to(folder).as_posix(), *size, path=path)
         images.append(Candidate(image, replace(known, image=image) if known else None))
         progress("reading images", done, len(files))
-    return Candidates(tuple(images), skeleton, notes=tuple(notes))
+    return Candidates(tuple(images), categories, notes=tuple(notes))
 
 
-def _labeled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[dict[str, LabeledImage], list[str]]:
+def _labeled_in(folder: Path, categories: Categories, progress: Progress) -> tuple[dict[str, LabeledImage], list[str]]:
     """Return the labeled images of a folder by their paths with links resolved."""
     if not labelme.detect(folder):
         return {}, []
     with options_of_convert(folder):
-        read = labelme.FORMAT.read([folder], skeleton, ReadOptions(progress=progress))
+        read = labelme.FORMAT.read([folder], categories, ReadOptions(progress=progress))
     errors = sum(finding.severity is Severity.ERROR for finding in read.findings)
     notes = [f"reading errors: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
     found = {os.path.realpath(one.image.path): one for one in labeled(read.dataset) if one.image.path is not None}
@@ -147,7 +180,7 @@ def with_predictions(candidates: Candidates, path: Path) -> Candidates:
     # Ids that clash between splits are ambiguous; predictions by name need no ids.
     files = candidates.ann_files
     ids = (join_ids([image_ids_of(Path(file)) for file in files]) or {}) if files else None
-    found = read_predictions(path, candidates.skeleton, ids)
+    found = read_predictions(path, candidates.categories, ids)
     images = [replace(one, found=found.get(one.image.file_name)) for one in candidates.images]
     known = [one for one in images if one.found is not None and not one.found.problem]
     if not known:
@@ -166,9 +199,8 @@ def predicted(candidates: Candidates, pipeline: PosePipeline, progress: Progress
     Raises:
         RequestError: the pipeline's keypoints are not those of the labels.
     """
-    if any(one.labels for one in candidates.images) and pipeline.skeleton.names != candidates.skeleton.names:
-        rule = f"one trained with the keypoints of the labels, skeleton {candidates.skeleton.name}"
-        raise RequestError(must_be("the pose estimator", rule, pipeline.skeleton.name))
+    if any(one.labels for one in candidates.images):
+        _check_fit(candidates.categories, pipeline.categories)
     images: list[Candidate] = []
     notes = list(candidates.notes)
     every = each_predicted(pipeline, ((one, one.path) for one in candidates.images))
@@ -179,9 +211,20 @@ def predicted(candidates: Candidates, pipeline: PosePipeline, progress: Progress
                 notes.append(f"{why}; it is left out")
             else:
                 arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
-                images.append(replace(one, found=ImagePredictions(one.image.file_name, *arrays)))
+                found = ImagePredictions(one.image.file_name, *arrays, category_ids=result.category_ids)
+                images.append(replace(one, found=found))
             progress("predicting", done, len(candidates.images))
-    return replace(candidates, images=tuple(images), skeleton=pipeline.skeleton, notes=tuple(notes))
+    return replace(candidates, images=tuple(images), what=pipeline.categories, notes=tuple(notes))
+
+
+def _check_fit(labels: Categories, models: Categories) -> None:
+    """Refuse models whose categories or keypoints are not those of the labels."""
+    if len(labels) + len(models) > 2 and list(labels.ids.items()) != list(models.ids.items()):
+        rule = f"models of the categories of the labels, {', '.join(labels.ids)}"
+        raise RequestError(must_be("the pair", rule, list(models.ids)))
+    if [one.names for one in labels.skeletons] != [one.names for one in models.skeletons]:
+        rule = f"one trained with the keypoints of the labels, skeleton {labels.name}"
+        raise RequestError(must_be("the pose estimator", rule, models.name))
 
 
 def features(images: Sequence[Candidate], progress: Progress) -> Floats:

@@ -8,13 +8,14 @@ under the most probable camera. A skeleton without a template does not have this
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from posetools.checks.rigid.fit import Views, fit
 from posetools.checks.rigid.template import rigid
+from posetools.core.categories import Categories
 from posetools.core.dataset import Visibility
 from posetools.core.geometry import Floats, pairwise_iou
 from posetools.core.matching import best_free
@@ -40,31 +41,60 @@ class Term(NamedTuple):
 
 def by_confidence(candidates: Candidates) -> list[Term | None]:
     """Return 1 minus the least confident object's box score times the mean of its keypoint scores."""
-    return [None if one.found is None else _confidence(one.found) for one in candidates.images]
+    return [None if one.found is None else _confidence(one.found, candidates.categories) for one in candidates.images]
 
 
-def _confidence(found: ImagePredictions) -> Term:
+def _confidence(found: ImagePredictions, categories: Categories) -> Term:
     if not len(found):
         return Term(NOTHING_FOUND, "nothing detected")
-    points = found.keypoint_scores.clip(0, 1).mean(axis=1)
+    points = _point_scores(found, categories)
     sure = found.scores.clip(0, 1) * points
     row = int(sure.argmin())
     reason = f"least confident object {sure[row]:.2f} (box {found.scores[row]:.2f}, points {points[row]:.2f})"
     return Term(float(1 - sure[row]), reason)
 
 
+def _point_scores(found: ImagePredictions, categories: Categories) -> Floats:
+    """Return (N,) the mean score of each object's own keypoints; 1 where its category has none."""
+    scores = found.keypoint_scores.clip(0, 1)
+    means: Floats
+    if len(categories) == 1 or found.category_ids is None:
+        means = scores.mean(axis=1)
+    else:
+        own = [row[categories.columns[number]] for number, row in zip(found.category_ids.tolist(), scores, strict=True)]
+        means = np.array([row.mean() if len(row) else 1.0 for row in own])
+    return means
+
+
+def _worst(candidates: Candidates, judge: Callable[[Candidates, Skeleton], list[Term | None]]) -> list[Term | None]:
+    """Return the largest term of each image over the categories; its reason names the category if there are others."""
+    several: list[list[Term | None]] = []
+    for skeleton, part in candidates.parts():
+        name = f"{skeleton.category.name}: " if len(candidates.categories) > 1 else ""
+        terms = judge(part, skeleton)
+        several.append([term and Term(term.value, f"{name}{term.reason}") for term in terms])
+    judged = ([term for term in of_image if term is not None] for of_image in zip(*several, strict=True))
+    return [max(terms, key=lambda term: term.value, default=None) for terms in judged]
+
+
 def by_boxes(candidates: Candidates) -> list[Term | None]:
     """Return how little the detector's boxes and the pose estimator's points agree, at the worst object.
 
     A point outside its box counts by its distance; the box around the points by how much less than usual (the median
-    of all objects) it overlaps the detector's box.
+    of all objects of the category) it overlaps the detector's box.
     """
+    return _worst(candidates, _boxes)
+
+
+def _boxes(candidates: Candidates, skeleton: Skeleton) -> list[Term | None]:
+    if not skeleton.num_keypoints:
+        return [None] * len(candidates.images)
     found = [one.found for one in candidates.images]
     overlaps = [None if one is None else _overlaps(one) for one in found]
     known = [one for one in overlaps if one is not None and len(one)]
     usual = float(np.median(np.concatenate(known))) if known else 0.0
     return [
-        None if one is None or overlap is None else _disagreement(one, overlap, usual, candidates.skeleton)
+        None if one is None or overlap is None else _disagreement(one, overlap, usual, skeleton)
         for one, overlap in zip(found, overlaps, strict=True)
     ]
 
@@ -98,8 +128,12 @@ def by_labels(candidates: Candidates) -> list[Term | None]:
     A missed labeled object counts 1, an unlabeled detection its box score, a match 1 - OKS. Without predictions or
     labels there is no term.
     """
+    return _worst(candidates, _labels)
+
+
+def _labels(candidates: Candidates, skeleton: Skeleton) -> list[Term | None]:
     return [
-        None if one.labels is None or one.found is None else _difference(one.labels, one.found, candidates.skeleton)
+        None if one.labels is None or one.found is None else _difference(one.labels, one.found, skeleton)
         for one in candidates.images
     ]
 
@@ -203,8 +237,12 @@ def by_geometry(candidates: Candidates) -> list[Term | None]:
 
     Predictions count, by their confident points; without predictions, labels count.
     """
+    return _worst(candidates, _geometry)
+
+
+def _geometry(candidates: Candidates, skeleton: Skeleton) -> list[Term | None]:
     terms: list[Term | None] = [None] * len(candidates.images)
-    template = rigid(candidates.skeleton)
+    template = rigid(skeleton)
     objects = [] if template is None else _objects(candidates)
     if template is None or not objects:
         return terms
@@ -218,8 +256,8 @@ def by_geometry(candidates: Candidates) -> list[Term | None]:
     away = np.sqrt(((fits.projected - views.points) ** 2).sum(axis=1)) * (views.visibility > 0)
     for one, rms, distances in zip(objects, fits.rms.tolist(), away, strict=True):
         worst = int(distances.argmax())
-        said = f"{candidates.skeleton.names[worst]} {distances[worst]:.0f} px"
-        reason = f"the points are {rms:.0f} px off a rigid {candidates.skeleton.category.name}, {said}"
+        said = f"{skeleton.names[worst]} {distances[worst]:.0f} px"
+        reason = f"the points are {rms:.0f} px off a rigid {skeleton.category.name}, {said}"
         term = Term(float(np.clip(rms / (_WORST_MISFIT * one.diagonal), 0, 1)), reason)
         before = terms[one.image]
         if before is None or term.value > before.value:
