@@ -52,6 +52,7 @@ NOT_PRINTED = {
     ("posetools.formats.coco.read._columns", "*"): "only with --map",
     ("posetools.formats.joining.made_boxes.MARGIN_HINT", "*"): "only with --box-from",
     ("posetools.formats.labels.settled", "*"): "only with the option it names",
+    ("posetools.datasets.own_skeleton._asked", "*"): "only with --map",
     ("posetools.formats.wildcards.LabelNames", "*"): "only with --map",
     ("posetools.formats.labels.unknown_label", "subset"): "its errors end with the command that has the options",
     ("posetools.formats.labels.unknown_label", "eval"): "it prints no hints of the reader",
