@@ -42,6 +42,12 @@ class ResumePoint:
     seed: int | None
 
 
+def model_folders(parent: Path) -> list[Path]:
+    """Return the folders of a pair's runs that exist: the detector's, then those of its pose estimators."""
+    named = (parent / "det", parent / "pose", *sorted(parent.glob("pose-*")))
+    return [path for path in named if path.is_dir()]
+
+
 def last_in(work_dir: Path) -> Path | None:
     """Return the last checkpoint of a work folder by its name, or None; ``resumable`` also opens it."""
     return next(_candidates(work_dir), None)

@@ -22,7 +22,7 @@ from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.files.disk import write_json
 from posetools.mm.configs import SCOPES, check_options, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, check_device
-from posetools.mm.run_folder import last_in
+from posetools.mm.run_folder import last_in, model_folders
 from posetools.mm.stack import prepare, require_train
 from posetools.mm.weights import check_weights, weights_sources
 from posetools.pairs.find import check_file
@@ -175,7 +175,8 @@ def _models(request: TrainRequest, given: Mapping[str, Path], parent: Path) -> M
     if given:
         return dict.fromkeys(given)
     if request.data is None:
-        poses = sorted(path.name for path in parent.glob("pose-*") if _has_begun(path))
+        there = (path.name for path in model_folders(parent) if _has_begun(path))
+        poses = [name for name in there if name not in STAGES]
         return dict.fromkeys(("det", *poses) if poses else STAGES)
     posed = request.categories.posed
     det, *poses = models_of(tuple(posed))
@@ -328,9 +329,9 @@ def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
         way = f"continue with {command}"
         raise RunError(exc.sentence, *exc.details, hint=exc.advice, way=way) from exc
     except KeyboardInterrupt as exc:
-        if not any(map(_has_begun, parent.glob("*"))):
+        if not any(map(_has_begun, model_folders(parent))):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}", way=AGAIN) from exc
-        if not any(map(last_in, parent.glob("*/"))):
+        if not any(map(last_in, model_folders(parent))):
             raise StoppedError(
                 f"stopped before the first epoch; {NO_CHECKPOINT}", way=f"{command} {_RESTARTS}"
             ) from exc

@@ -28,6 +28,7 @@ from posetools.formats.coco.format import read_split
 from posetools.formats.sources.zip_sources import in_zip
 from posetools.imaging.header import save_image
 from posetools.mm.device import this_machine
+from posetools.mm.run_folder import model_folders
 from posetools.mm.run_log import find_runs, read_run
 from posetools.mm.stack import prepare, require_train
 from posetools.pages.evaluation.page import write_report as write_evaluation
@@ -320,7 +321,7 @@ class FitRun:
 
     def _training(self) -> TrainRequest:
         out = self._request.out
-        resume = any(out.glob("det/*.py")) or any(out.glob("pose*/*.py"))
+        resume = any(any(folder.glob("*.py")) for folder in model_folders(out))
         return TrainRequest(stage="det", work_dir=out, resume=resume, skeleton=self._skeleton)
 
     def _train(self, pair: EmittedPair) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from posetools.errors import InputError, OutputError, RequestError
 from posetools.files.disk import check_free, digest_of, read_json, write_json
 from posetools.files.walking import walk
+from posetools.mm.run_folder import model_folders
 
 # Options as typed: each with its values, none for a switch.
 TypedOptions: TypeAlias = Mapping[str, Sequence[str]]
@@ -26,7 +27,7 @@ _FILES = (
     *("validation.html", "evaluation.html", "evaluation.json", "curves.png", "curves.svg"),
     *("predictions.png", "report.html", "clip.mp4"),
 )
-_FOLDERS = ("labelme", "data", "configs", "det", "pose", "clip")
+_FOLDERS = ("labelme", "data", "configs", "clip")
 
 
 class FitFolder:
@@ -82,7 +83,8 @@ class FitFolder:
             OutputError: a file cannot be written or deleted.
         """
         if not self._done:
-            for path in (self.bundle, *(self.out / name for name in (*_FILES, *_FOLDERS))):
+            named = (self.out / name for name in (*_FILES, *_FOLDERS))
+            for path in (self.bundle, *named, *model_folders(self.out)):
                 _delete(path)
         self._write()
 

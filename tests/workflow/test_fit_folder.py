@@ -50,8 +50,9 @@ def test_options_count_once_a_step_is_done(tmp_path: Path) -> None:
 
 def test_overwrite_deletes_what_a_fit_made_and_nothing_else(tmp_path: Path) -> None:
     _started(tmp_path, OPTIONS).add("convert", {})
-    (tmp_path / "det").mkdir()
-    (tmp_path / "det" / "epoch_1.pth").write_bytes(b"")
+    for run in ("det", "pose", "pose-critter"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "epoch_1.pth").write_bytes(b"")
     for name in ("report.html", f"{tmp_path.name}.zip", "notes.md"):
         (tmp_path / name).write_text("")
     assert not _started(tmp_path, {}, overwrite=True).done
