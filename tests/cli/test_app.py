@@ -40,7 +40,7 @@ def test_ctrl_c_in_a_command_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("posetools.core.skeleton.load_skeleton", interrupted)
+    monkeypatch.setattr("posetools.core.categories.load_skeleton", interrupted)
     done = run("skeleton", "show", "car8")
     assert (done.status, done.out, done.err) == (130, "", "stopped\n")
 
