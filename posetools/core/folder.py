@@ -36,6 +36,8 @@ SPLIT_WORDS = {
 # The word is the whole name except for a year and COCO's test-dev2017: trains/ and test3/ are no splits.
 _SPLIT_FOLDER = re.compile(rf"(?:({'|'.join(SPLIT_WORDS)})|test[-_]?dev)(?:[-_]?(?:19|20)\d\d)?")
 IMAGES = "images"
+# The folds of a cross-validation, a train and a val split each: folds/1/train_coco.json, folds/1/val_coco.json, ...
+FOLDS = "folds"
 CONVERSION = "conversion.json"
 SKELETON_FILE = "skeleton.yaml"
 # In the folder while `split` or `validate --fix` replaces its files (posetools/core/journal.py).
@@ -51,6 +53,17 @@ def split_folder(name: str) -> str | None:
 def ann_file(data_root: Path, split: str) -> Path:
     """Return the COCO file of a split."""
     return data_root / f"{split}_coco.json"
+
+
+def fold_split(fold: int, split: str) -> str:
+    """Return the name of a fold's split: ``folds/1/val`` is in ``folds/1/val_coco.json``."""
+    return f"{FOLDS}/{fold}/{split}"
+
+
+def folds_of(data_root: Path) -> tuple[int, ...]:
+    """Return the numbers of the folds in a data set, in order; nothing without folds."""
+    folders = (data_root / FOLDS).glob("*/train_coco.json")
+    return tuple(sorted(int(path.parent.name) for path in folders if path.parent.name.isdecimal()))
 
 
 def is_data_set(folder: Path) -> bool:
