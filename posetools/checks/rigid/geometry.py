@@ -145,12 +145,7 @@ def study(template: Body, keypoints: Floats, boxes: Floats, sizes: Floats, progr
     usable &= np.isfinite(keypoints).all(axis=(1, 2)) & np.isfinite(diagonal)
     rows = np.flatnonzero(usable)
     middle = (sizes / 2)[rows]
-    views = Views(
-        points=np.ascontiguousarray((keypoints[rows, :, :2] - middle[:, None]).transpose(0, 2, 1)),
-        visibility=visibility[rows],
-        sigma=np.hypot(SIGMA, SIGMA_SHARE * diagonal[rows]),
-        longest=np.maximum(sizes[rows].max(axis=1), diagonal[rows]),
-    )
+    views = views_of(keypoints[rows], boxes[rows], sizes[rows])
     hidden_used = bool((visibility == 1).any())
     noise = _noise(template, views)
     views = replace(views, sigma=views.sigma * noise)
@@ -165,6 +160,24 @@ def study(template: Body, keypoints: Floats, boxes: Floats, sizes: Floats, progr
         progress("fitting a rigid object", min(start + _VIEW_CHUNK, len(rows)), len(rows))
     impossible = template.impossible(visibility == 2) & hidden_used
     return Geometry(misfit, tuple(explanations), impossible, noise, hidden_used)
+
+
+def views_of(keypoints: Floats, boxes: Floats, sizes: Floats, noise: float = 1.0) -> Views:
+    """Return R objects as ``fit`` takes them.
+
+    Args:
+        keypoints: (R, K, 3) x, y, visibility.
+        boxes: (R, 4) x1, y1, x2, y2 in pixels.
+        sizes: (R, 2) the width and height of each object's image.
+        noise: how much more coarsely than assumed the points are labeled.
+    """
+    diagonal = np.hypot(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    return Views(
+        points=np.ascontiguousarray((keypoints[:, :, :2] - (sizes / 2)[:, None]).transpose(0, 2, 1)),
+        visibility=keypoints[:, :, 2],
+        sigma=np.hypot(SIGMA, SIGMA_SHARE * diagonal) * noise,
+        longest=np.maximum(sizes.max(axis=1), diagonal),
+    )
 
 
 def _noise(template: Body, views: Views) -> float:

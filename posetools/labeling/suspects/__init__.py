@@ -1,0 +1,1 @@
+"""Rank the labels that are probably wrong."""

@@ -1,0 +1,190 @@
+"""Suspected keypoints: moved, exchanged with each other, or left out.
+
+A label is compared with the density of what is usual for such a prediction (``evidence``). The labels of an object are
+explained by the likeliest of: they are right; the names of all its points are exchanged, or those of two; and, where no
+exchange explains them, single points are moved. The model makes the same mistakes: it exchanges left and right too, or
+misses a point by far. How often it does with such scores is a rate of the data set; the fit of a rigid object says which
+of the two it was (``rigid_fit``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from posetools.core.geometry import Bools, Floats
+from posetools.labeling.suspects.evidence import WRONG, best_tail, density_of, fault_of, median_of, rate_of
+from posetools.labeling.suspects.exchanges import Renaming, renamings_of
+from posetools.labeling.suspects.rigid_fit import RigidFit
+from posetools.labeling.suspects.seen import Seen
+
+# A point is far off if it is this many usual distances and this share of the object's size off.
+_FAR, _FAR_SHARE = 5.0, 0.06
+# One labeled point in so many is moved, and one unlabeled one was forgotten.
+WRONG_POINT = 0.005
+# Two names are exchanged less often than all.
+_PAIR = 0.2
+# Logarithm of the ratio from which the labels look exchanged.
+_CLEARLY = 3.0
+# Less probable suspicions are not listed, and their geometry is not asked for.
+LEAST = 0.02
+
+
+class Doubt(NamedTuple):
+    """A suspected error: the object, what is wrong, the points, and the probability."""
+
+    row: int
+    kind: str
+    points: tuple[int, ...]
+    chance: float
+
+
+class Densities:
+    """How probable labels are, given the predictions of their objects.
+
+    Densities are in units of the objects' sizes: 1 is that of a point anywhere in the box.
+
+    Attributes:
+        known: (N, K) the points that are labeled and predicted.
+        distances: (N, K) from the label to the nearer of the two predictions, in units of the size; NaN if not known.
+        usual: (N, K) what is usual for such a prediction.
+        missed: (N, K) how often the model misses such a point by far.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        labels = seen.truth.keypoints
+        self._seen = seen
+        self.known: Bools = (labels[:, :, 2] > 0) & ~seen.truth.iscrowd[:, None] & ~np.isnan(seen.score)
+        nearest = np.nan_to_num(self._apart(labels), nan=np.inf).min(axis=0)
+        self.distances: Floats = np.where(self.known, nearest, np.nan)
+        features, known = seen.sure.reshape(self.known.size, -1), self.known.ravel()
+        usual = median_of(features, self.distances.ravel())
+        self._tail = best_tail(self.distances.ravel(), usual, 2)
+        far = np.nan_to_num(self.distances.ravel()) > np.maximum(_FAR * usual, _FAR_SHARE)
+        self.usual: Floats = usual.reshape(nearest.shape)
+        self.missed: Floats = fault_of(rate_of(features, far, known), WRONG_POINT).reshape(nearest.shape)
+
+    def core(self, labels: Floats) -> Floats:
+        """Return (N, K) the density of (N, K, 3) labels if they are right, and the model did not miss the points."""
+        density = density_of(self._apart(labels), self.usual, 2, self._tail)
+        both = (~np.isnan(self._seen.scores)).sum(axis=0)
+        core: Floats = density.sum(axis=0) / np.maximum(both, 1)
+        return core
+
+    def log_of(self, labels: Floats) -> Floats:
+        """Return (N, K) the log density of (N, K, 3) labels; 0 for points not labeled or not predicted."""
+        missed = np.minimum(self.missed + WRONG_POINT, 1.0)
+        density = (1 - missed) * self.core(labels) + missed
+        told = (labels[:, :, 2] > 0) & ~np.isnan(self._seen.score)
+        return np.where(told, np.log(density), 0.0)
+
+    def _apart(self, labels: Floats) -> Floats:
+        apart: Floats = np.linalg.norm(self._seen.places - labels[None, :, :, :2], axis=3)
+        return apart / self._seen.unit[None, :, None]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Tried:
+    """An exchange tried on all objects: the names, the log ratio of the labels, and how often the model does it."""
+
+    renaming: Renaming
+    pair: tuple[int, int] | None
+    ratio: Floats
+    wrong: float
+    by_model: Floats
+
+    def corrected(self, keypoints: Floats) -> Floats:
+        order = self.renaming.order
+        if self.pair is not None:
+            order = np.arange(len(order))
+            order[list(self.pair)] = self.pair[::-1]
+        return keypoints[:, order]
+
+
+def point_doubts(seen: Seen, geometry: RigidFit) -> Iterator[Doubt]:
+    """Yield the points that are probably moved, and those whose names are probably exchanged."""
+    densities = Densities(seen)
+    if not densities.known.any():
+        return
+    tried = list(_tried(seen, densities))
+    labels, n = seen.truth.keypoints, len(seen.truth)
+    # (H, N) the weight of each exchange, and that of the model having made it.
+    wrong, by_model, ratios = (np.zeros((len(tried), n)) for _ in range(3))
+    for at, one in enumerate(tried):
+        ratio = np.exp(np.minimum(one.ratio, 50.0))
+        wrong[at], by_model[at] = one.wrong * ratio, one.by_model * ratio
+    for at, one in enumerate(tried):
+        asked = np.flatnonzero(wrong[at] > LEAST * (1 + wrong.sum(axis=0)) / 10)
+        ratios[at, asked] = geometry.ratio(asked, one.corrected(labels[asked]))
+    wrong *= np.exp(ratios)
+    total = np.maximum(1 - by_model.sum(axis=0) / np.maximum(by_model.sum(axis=0), 1), 0.5) + wrong.sum(axis=0) + by_model.sum(axis=0)
+    chances = wrong / total
+    best: dict[tuple[int, str], Doubt] = {}
+    for at, row in zip(*np.nonzero(chances >= LEAST), strict=True):
+        one, chance = tried[at], float(chances[at, row])
+        yield Doubt(int(row), one.renaming.kind, one.pair or tuple(np.flatnonzero(one.renaming.order != np.arange(labels.shape[1])).tolist()), chance)
+    right = np.maximum(1.0 / total, 0.0)
+    yield from _moved(seen, densities, geometry, right)
+
+
+def _tried(seen: Seen, densities: Densities) -> Iterator[_Tried]:
+    labels = seen.truth.keypoints
+    plain, n = densities.log_of(labels), len(labels)
+    known = densities.known.any(axis=1)
+    features = np.column_stack([seen.sure[:, :, :5].mean(axis=1), seen.sure[:, :, :5].min(axis=1)])
+    for renaming in renamings_of(seen.truth.skeleton):
+        renamed = densities.log_of(labels[:, renaming.order])
+        if renaming.every:
+            ratio = (renamed - plain).sum(axis=1)
+            rate = fault_of(rate_of(features, ratio > _CLEARLY, known))
+            yield _Tried(renaming, None, ratio, WRONG, rate)
+        if not renaming.each or len(renaming.pairs) == 1 and renaming.every:
+            continue
+        pairs = [list(pair) for pair in renaming.pairs]
+        of_pairs = np.stack([(renamed - plain)[:, pair].sum(axis=1) for pair in pairs])
+        both = np.stack([densities.known[:, pair].any(axis=1) for pair in pairs])
+        own = np.concatenate([seen.sure[:, pair, :5].mean(axis=1) for pair in pairs])
+        wrong = _PAIR * WRONG / len(pairs)
+        rate = fault_of(rate_of(own, of_pairs.ravel() > _CLEARLY, both.ravel()), wrong).reshape(len(pairs), n)
+        for pair, ratio, often in zip(renaming.pairs, of_pairs, rate, strict=True):
+            yield _Tried(renaming, pair, ratio, wrong, often)
+
+
+def _moved(seen: Seen, densities: Densities, geometry: RigidFit, right: Floats) -> Iterator[Doubt]:
+    """Yield the points that are probably moved, of objects whose names are right."""
+    labels = seen.truth.keypoints
+    usual = (1 - densities.missed) * densities.core(labels) + densities.missed
+    odds = np.where(densities.known, WRONG_POINT / usual, 0.0)
+    rows, points = np.nonzero(odds * right[:, None] >= LEAST / 20)
+    corrected = labels[rows].copy()
+    corrected[np.arange(len(rows)), points, :2] = seen.best[rows, points]
+    odds = odds[rows, points] * np.exp(geometry.ratio(rows, corrected))
+    chances = odds / (1 + odds) * right[rows]
+    for row, point, chance in zip(rows.tolist(), points.tolist(), chances.tolist(), strict=True):
+        if chance >= LEAST:
+            yield Doubt(row, "moved", (point,), chance)
+
+
+def missing_doubts(seen: Seen) -> Iterator[Doubt]:
+    """Yield the unlabeled points that are labeled in other objects like this one.
+
+    Like: with such a score, so far from the image's edges, with the same other points labeled.
+    """
+    labels = seen.truth.keypoints
+    labeled = labels[:, :, 2] > 0
+    sizes = np.array([image.size for image in seen.truth.images], dtype=np.float64)[seen.truth.image_index]
+    best = np.nan_to_num(seen.best)
+    inside = np.minimum(best, sizes[:, None] - best).min(axis=2) / seen.unit[:, None]
+    predicted = ~np.isnan(seen.score) & ~seen.truth.iscrowd[:, None]
+    features = np.nan_to_num(np.concatenate([seen.sure[:, :, :5], np.tanh(inside / 0.05)[:, :, None], np.clip(inside, -0.3, 0.3)[:, :, None]], axis=2))
+    for point in range(labels.shape[1]):
+        others = np.delete(labeled, point, axis=1)
+        share = rate_of(np.column_stack([features[:, point], others]), labeled[:, point], predicted[:, point])
+        absent = fault_of(1 - share, WRONG_POINT)
+        odds = WRONG_POINT * share / np.maximum(absent, 1e-9)
+        chances = np.where(predicted[:, point] & ~labeled[:, point] & (inside[:, point] >= 0), odds / (1 + odds), 0.0)
+        for row in np.flatnonzero(chances >= LEAST).tolist():
+            yield Doubt(row, "missing", (point,), float(chances[row]))
