@@ -55,15 +55,34 @@ def ann_file(data_root: Path, split: str) -> Path:
     return data_root / f"{split}_coco.json"
 
 
-def fold_split(fold: int, split: str) -> str:
-    """Return the name of a fold's split: ``folds/1/val`` is in ``folds/1/val_coco.json``."""
-    return f"{FOLDS}/{fold}/{split}"
+def fold_split(fold: int | None, split: str) -> str:
+    """Return the name of a fold's split: ``folds/1/val`` is in ``folds/1/val_coco.json``; None: that of no fold."""
+    return split if fold is None else f"{FOLDS}/{fold}/{split}"
+
+
+def fold_folder(parent: Path, fold: int | None) -> Path:
+    """Return the folder of a fold's configs or runs, ``fold-1`` in that of no fold (None)."""
+    return parent if fold is None else parent / f"fold-{fold}"
 
 
 def folds_of(data_root: Path) -> tuple[int, ...]:
     """Return the numbers of the folds in a data set, in order; nothing without folds."""
     folders = (data_root / FOLDS).glob("*/train_coco.json")
     return tuple(sorted(int(path.parent.name) for path in folders if path.parent.name.isdecimal()))
+
+
+def need_folds(data_root: Path) -> tuple[int, ...]:
+    """Return the numbers of the folds in a data set.
+
+    Raises:
+        RequestError: it is not a data set, or has no folds.
+    """
+    splits_of(data_root)
+    folds = folds_of(data_root)
+    if not folds:
+        way = f"`posetools split {quoted(data_root)} --folds 5` makes them"
+        raise RequestError(f"{data_root}: has no folds", hint=way)
+    return folds
 
 
 def is_data_set(folder: Path) -> bool:
@@ -76,13 +95,18 @@ def split_command(data_root: Path) -> str:
     return f"posetools split {quoted(data_root)} --val 0.1"
 
 
-def check_both(data_root: Path) -> None:
-    """Refuse a data set folder without train or val, which training needs.
+def check_both(data_root: Path, fold: int | None = None) -> None:
+    """Refuse a data set folder without train or val, which training needs, or without the fold to train.
 
     Raises:
         RequestError: it lacks one.
     """
     refuse_zip(data_root)
+    if fold is not None:
+        folds = need_folds(data_root)
+        if fold not in folds:
+            raise RequestError(must_be("--fold", f"one of {data_root}: {', '.join(map(str, folds))}", fold))
+        return
     there = [split for split in SPLITS if ann_file(data_root, split).is_file()]
     for split in SPLITS:
         if split not in there:
