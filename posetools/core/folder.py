@@ -5,6 +5,7 @@ posetools writes the last two: the skeleton, of which a COCO file has only the n
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -83,6 +84,17 @@ def need_folds(data_root: Path) -> tuple[int, ...]:
         way = f"`posetools split {quoted(data_root)} --folds 5` makes them"
         raise RequestError(f"{data_root}: has no folds", hint=way)
     return folds
+
+
+def fold_mark(data_root: Path, fold: int) -> str:
+    """Return a hash of the names of a fold's val images: it differs after the images were divided differently.
+
+    Raises:
+        InputError: the fold's file cannot be read.
+    """
+    images = read_document(ann_file(data_root, fold_split(fold, "val"))).objects("images")
+    names = "\n".join(sorted(str(entry.get("file_name")) for entry in images))
+    return hashlib.blake2b(names.encode(), digest_size=6).hexdigest()
 
 
 def is_data_set(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
-from posetools.core.folder import fold_split
+from posetools.core.folder import fold_mark, fold_split
 from posetools.core.stages import Stage
 from posetools.recipes.budget import enough_iterations
 from posetools.recipes.options import DETECTOR, NONE, STARTER, STOCK
@@ -175,7 +175,14 @@ def _load_from(stage: Stage, source: str) -> ConfigLines:
 def data_lines(data_root: str, fold: int | None) -> ConfigLines:
     """Return the lines that name the data set's folder, and the fold if the config is a fold's."""
     lines = [f"data_root = {data_root!r}  # relative to the folder in which you start training"]
-    return lines if fold is None else [*lines, f"fold = {fold}  # of a cross-validation: its own train and val splits"]
+    if fold is None:
+        return lines
+    mark = fold_mark(Path(data_root), fold)
+    return [
+        *lines,
+        f"fold = {fold}  # of a cross-validation: its own train and val splits",
+        f"held_out = {mark!r}  # hash of the names of its val images, which the model must not train on",
+    ]
 
 
 def loaders(
