@@ -106,7 +106,7 @@ def out_of_fold(
     parts = {}
     for at, name in enumerate(truth.categories.ids):
         labels = [each.tasks[at].truth for each in folds.values()]
-        parts[name] = concatenate(labels), _joined(labels, [each.said[at] for each in folds.values()])
+        parts[name] = concatenate(labels), joined(labels, [each.said[at] for each in folds.values()])
     return OutOfFold(data=data, truth=truth, parts=parts, folds=folds)
 
 
@@ -179,7 +179,7 @@ def _check_disjoint(folds: Mapping[int, FoldPredictions], data: Path) -> None:
             seen[image.file_name] = fold
 
 
-def _joined(truths: Sequence[Dataset], said: Sequence[PairPredictions]) -> PairPredictions:
+def joined(truths: Sequence[Dataset], said: Sequence[PairPredictions]) -> PairPredictions:
     """Return predictions for several Datasets as those for all of them in one (``concatenate``)."""
     names = sorted(image.file_name for truth in truths for image in truth.images)
     index = {name: at for at, name in enumerate(names)}
@@ -202,11 +202,11 @@ def _joined(truths: Sequence[Dataset], said: Sequence[PairPredictions]) -> PairP
 def _in_order(parts: Sequence[Predictions], images: Sequence[Ints]) -> tuple[Predictions, Ints]:
     """Return the predictions image by image, and where each of those one after the other went."""
     moved = [replace(part, image_index=at[part.image_index]) for part, at in zip(parts, images, strict=True)]
-    joined = Predictions.joined(moved)
-    order = np.argsort(joined.image_index, kind="stable")
+    every = Predictions.joined(moved)
+    order = np.argsort(every.image_index, kind="stable")
     went = np.empty(len(order), dtype=np.int64)
     went[order] = np.arange(len(order))
-    return joined[order], went
+    return every[order], went
 
 
 def _joined_poses(parts: Sequence[BoxPoses], images: Sequence[Ints], rows: Ints) -> BoxPoses:
