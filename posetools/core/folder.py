@@ -72,6 +72,16 @@ def folds_of(data_root: Path) -> tuple[int, ...]:
     return tuple(sorted(int(path.parent.name) for path in folders if path.parent.name.isdecimal()))
 
 
+def is_data_set(folder: Path) -> bool:
+    """Return whether a folder has the COCO file of a split."""
+    return any(folder.glob("*_coco.json"))
+
+
+def split_command(data_root: Path) -> str:
+    """Return the command that makes train and val from a data set with only one of them."""
+    return f"posetools split {quoted(data_root)} --val 0.1"
+
+
 def need_folds(data_root: Path) -> tuple[int, ...]:
     """Return the numbers of the folds in a data set.
 
@@ -95,16 +105,6 @@ def fold_mark(data_root: Path, fold: int) -> str:
     images = read_document(ann_file(data_root, fold_split(fold, "val"))).objects("images")
     names = "\n".join(sorted(str(entry.get("file_name")) for entry in images))
     return hashlib.blake2b(names.encode(), digest_size=6).hexdigest()
-
-
-def is_data_set(folder: Path) -> bool:
-    """Return whether a folder has the COCO file of a split."""
-    return any(folder.glob("*_coco.json"))
-
-
-def split_command(data_root: Path) -> str:
-    """Return the command that makes train and val from a data set with only one of them."""
-    return f"posetools split {quoted(data_root)} --val 0.1"
 
 
 def check_both(data_root: Path, fold: int | None = None) -> None:
