@@ -55,7 +55,7 @@ _WorkDir: TypeAlias = Annotated[
     _output(
         metavar="DIR",
         help="Folder for checkpoints and logs. With --stage all, its subfolders det and pose (or pose-SKELETON).",
-        show_default="work_dirs/CONFIG_NAME; with --stage all work_dirs/DATA_NAME",
+        show_default="work_dirs/CONFIG_NAME; with --stage all or folds work_dirs/DATA_NAME",
     ),
 ]
 _Folds: TypeAlias = Annotated[

@@ -27,7 +27,15 @@ from posetools.evaluation.scoring import EVAL_BBOX_THR, PairPredictions, Task, c
 from posetools.evaluation.undertrained import nowhere, signs
 from posetools.files.disk import read_text
 from posetools.formats.coco.format import read_split
-from posetools.mm.configs import check_fold, check_stage, config_of_run, data_root_of, load_config, own_split
+from posetools.mm.configs import (
+    check_fold,
+    check_stage,
+    config_of_run,
+    data_root_of,
+    has_fold,
+    load_config,
+    own_split,
+)
 from posetools.mm.device import AUTO, resolve_device
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.run_folder import SKELETON
@@ -149,10 +157,13 @@ def _evaluate_run(run: Path, request: EvalRequest, progress: Progress) -> Report
 
 def _of_fold(request: EvalRequest, config: Any) -> EvalRequest:
     """Return the request for a model of a fold: train and val of its data set are the fold's, not those of others."""
-    trained_on = data_root_of(config)
-    if request.data is not None and request.data.resolve() != trained_on.resolve():
+    if config.get("fold") is None:
         return request
-    check_fold(config, trained_on)
+    trained_on, data = data_root_of(config), request.data
+    if data is None or data.resolve() == trained_on.resolve():
+        check_fold(config, trained_on)
+    elif not has_fold(config, data):
+        return request
     return replace(request, split=own_split(config, request.split))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from posetools.core.folder import SPLITS, check_both, fold_mark, fold_split
+from posetools.core.folder import SPLITS, check_both, fold_mark, fold_split, folds_of
 from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError, quoted
 
@@ -119,6 +119,16 @@ def own_split(config: Any, split: str) -> str:
     return fold_split(config.get("fold"), split) if split in SPLITS else split
 
 
+def has_fold(config: Any, data: Path) -> bool:
+    """Return whether a data set has the fold of a config, with the same val images as when the config was written.
+
+    Raises:
+        InputError: the fold's file cannot be read.
+    """
+    fold = config.get("fold")
+    return fold in folds_of(data) and fold_mark(data, fold) == config.get("held_out")
+
+
 def check_fold(config: Any, data: Path) -> None:
     """Refuse the config of a fold whose val images have changed: its model may have been trained on them.
 
@@ -130,7 +140,7 @@ def check_fold(config: Any, data: Path) -> None:
     if fold is None:
         return
     check_both(data, fold)
-    if fold_mark(data, fold) != config.get("held_out"):
+    if not has_fold(config, data):
         again = f"posetools train --stage all {quoted(data)} --folds --work-dir NEW"
         raise RequestError(
             f"{config.filename}: fold {fold} of {data} has other val images than when this config was written",
