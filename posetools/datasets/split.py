@@ -1,19 +1,6 @@
 """Choose images for training and validation: a seeded plan over file names.
 
-A plan never splits a group. Groups are:
-
-- ``image``: every image is its own group.
-- ``parent``: the images of one folder.
-- a regular expression, searched in the file name (folders included): its first group, or else the whole match, is the
-  key, and images with the same key are one group.
-- default: by clip if the names look like frames of clips, else by image. The clip of an image is its file name (folder
-  included, suffix not) without its last run of digits: ``a/drive_0001.jpg`` and ``a/drive_0002.jpg`` are frames of
-  ``a/drive_``. Names look like frames of clips if there are at least two clips, and at least 80 % of the images are
-  in a clip of three or more with dense numbers: the range from lowest to highest has at most ten numbers per image.
-  One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by image.
-
-Augmented copies of one original are always one group: Roboflow writes ``IMG_1.jpg`` as ``IMG_1_jpg.rf.HASH.jpg``, with
-another hash for each copy. Clips are detected in the names of the originals.
+A plan never splits a group (posetools/core/groups.py says what groups are).
 
 Objects: if two or more groups contain objects, both sides get some. If a plan leaves one side without objects, one
 group with objects goes there and others move away in return; every other plan is unchanged. If all objects are in one
@@ -30,27 +17,20 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
+from posetools.core.groups import clips_of, groups_of, is_clip
 from posetools.core.originals import original_name
 from posetools.datasets.stratify import Strata, balance
-from posetools.errors import RequestError, first_names, must_be
+from posetools.errors import RequestError, must_be
 
 DEFAULT_VAL = 0.1
 DEFAULT_SEED = 0
 
-_FEWEST_FRAMES = 3
-_NUMBERS_PER_FRAME = 10
-_SHARE_IN_CLIPS = 0.8
 # A warning names a clip split image by image if it has at least this share of the images.
 _SHARE_TORN = 0.5
 _ENOUGH_GROUPS = 10
-# A longer run of digits is a hash or an identifier, not a frame number.
-_LONGEST_NUMBER = 18
-_LISTED_NAMES = 5
-_NUMBERED_NAME = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 _SPLIT_BY_ADVICE = "split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
 
 
@@ -102,14 +82,8 @@ def plan_split(
     check_split_request(val=val, by=by)
     if val == 0:
         return SplitPlan(frozenset(), "none", 1, "all images are for training (--val 0)")
-    originals = [original_name(name) for name in names]
-    keys, how, reason = _keys(names, originals, by)
-    holding = [index for index, number in enumerate(objects or ()) if number]
-    if how == "clip" and len(holding) > 1 and len({keys[index] for index in holding}) == 1:
-        keys, how, reason = originals, "image", "by image, because all objects are in one clip"
-    if len(set(originals)) < len(names):
-        keys = _joined(keys, originals)
-        reason += "; augmented copies of one original stay together"
+    grouping = groups_of(names, by, objects)
+    keys, how, reason = grouping.keys, grouping.how, grouping.reason
     groups: dict[str, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         groups[key].append(index)
@@ -121,11 +95,12 @@ def plan_split(
         held = {key: np.array([len(m), *strata.counts[m].sum(axis=0)]) for key, m in groups.items()}
         chosen = balance(chosen, held, val, seed)
         reason += f", stratified by {strata.kind}"
-    chosen = _share_objects(chosen, sizes, {keys[index] for index in holding}, val, seed)
+    holders = {key for key, number in zip(keys, objects or (), strict=False) if number}
+    chosen = _share_objects(chosen, sizes, holders, val, seed)
     indices = frozenset(index for key in chosen for index in groups[key])
     if how != "image":
         reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} images are for validation"
-    torn = _torn_clip(originals) if by is None and how == "image" else ()
+    torn = _torn_clip([original_name(name) for name in names]) if by is None and how == "image" else ()
     return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason, warnings=torn)
 
 
@@ -149,77 +124,11 @@ def check_split_request(*, val: float, by: str | None) -> None:
         raise RequestError(must_be("--split-by", rule, by)) from exc
 
 
-def _joined(keys: Sequence[str], originals: Sequence[str]) -> list[str]:
-    """Return keys shared by all copies of one original: groups with copies of one original are merged."""
-    joined: dict[str, str] = {}
-
-    def last(key: str) -> str:
-        while joined.get(key, key) != key:
-            key = joined[key]
-        return key
-
-    first: dict[str, str] = {}
-    for key, original in zip(keys, originals, strict=True):
-        joined[last(key)] = last(first.setdefault(original, key))
-    return [last(key) for key in keys]
-
-
-def _keys(names: Sequence[str], originals: Sequence[str], by: str | None) -> tuple[Sequence[str], str, str]:
-    if by is None:
-        clips = _clip_keys(originals)
-        if clips is not None:
-            return clips, "clip", "by clip, because the names look like frames of clips (--split-by image ignores it)"
-        return originals, "image", "by image"
-    if by == "image":
-        return originals, "image", "by image, as requested"
-    if by == "parent":
-        return [str(PurePosixPath(name).parent) for name in names], "parent", "by parent folder, as requested"
-    return _matched_keys(names, by), by, f"by the part of the name that {by!r} matches, as requested"
-
-
-def _matched_keys(names: Sequence[str], expression: str) -> list[str]:
-    pattern = re.compile(expression)
-    found = [pattern.search(name) for name in names]
-    keys = [match and (match[1] if pattern.groups else match[0]) for match in found]
-    unmatched = sorted(name for name, key in zip(names, keys, strict=True) if key is None)
-    if unmatched:
-        listed = first_names(unmatched, _LISTED_NAMES)
-        raise RequestError(
-            f"--split-by must match every file name, but {expression!r} does not match {len(unmatched)} of "
-            f"{len(names)}: {listed}",
-            "the expression is searched in the name below images/, folders included",
-        )
-    return [key or "" for key in keys]
-
-
-def _clip_keys(names: Sequence[str]) -> list[str] | None:
-    keys, numbers = _clips(names)
-    in_clips = sum(len(frames) for frames in numbers.values() if _is_clip(frames))
-    if len(set(keys)) < 2 or in_clips < _SHARE_IN_CLIPS * len(names):
-        return None
-    return keys
-
-
-def _clips(names: Sequence[str]) -> tuple[list[str], Mapping[str, list[int]]]:
-    """Return the clip of each name, and the numbers of the frames of each clip."""
-    keys: list[str] = []
-    same: dict[str, str] = {}
-    numbers: dict[str, list[int]] = defaultdict(list)
-    for name in names:
-        key, number = _clip_and_number(name)
-        # One string per clip, not one per frame, to save memory.
-        key = same.setdefault(key, key)
-        keys.append(key)
-        if number is not None:
-            numbers[key].append(number)
-    return keys, numbers
-
-
 def _torn_clip(names: Sequence[str]) -> tuple[str, ...]:
     """Return a warning if most of the names are frames of one clip that is split image by image."""
-    keys, numbers = _clips(names)
+    keys, numbers = clips_of(names)
     clip = max(numbers, key=lambda key: len(numbers[key]), default="")
-    if not clip or not _is_clip(numbers[clip]) or len(numbers[clip]) < _SHARE_TORN * len(names):
+    if not clip or not is_clip(numbers[clip]) or len(numbers[clip]) < _SHARE_TORN * len(names):
         return ()
     frames = [name for key, name in zip(keys, names, strict=True) if key == clip]
     by_number = dict(zip(numbers[clip], frames, strict=True))
@@ -240,29 +149,6 @@ def _together(names: Sequence[str]) -> str:
         if len({match[1] for match in found if match}) >= fewest and None not in found:
             return expression
     return ""
-
-
-def _clip_and_number(name: str) -> tuple[str, int | None]:
-    # As pathlib would do, without a Path for each of millions of names.
-    parent = name.rfind("/") + 1
-    dot = name.rfind(".")
-    stem = name[:dot] if parent < dot < len(name) - 1 else name
-    # The last number in it, usually at its end.
-    before, after = stem.rstrip("0123456789"), ""
-    number = stem[len(before) :]
-    if not number and (match := _NUMBERED_NAME.fullmatch(stem, parent)):
-        before, number, after = stem[: match.start(2)], match[2], match[3]
-    root = "" if parent else "/"
-    if not 0 < len(number) <= _LONGEST_NUMBER:
-        return root + stem, None
-    # A NUL, which no file name contains, marks where the number was: a1b and ab are different clips.
-    return f"{root}{before}\0{after}", int(number)
-
-
-def _is_clip(frames: Sequence[int]) -> bool:
-    different = len(set(frames))
-    span = max(frames) - min(frames) + 1
-    return different >= _FEWEST_FRAMES and span <= _NUMBERS_PER_FRAME * different
 
 
 def _choose(sizes: Mapping[str, int], val: float, seed: int) -> set[str]:
