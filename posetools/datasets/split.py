@@ -33,7 +33,7 @@ DEFAULT_SEED = 0
 # A warning names a clip split image by image if it has at least this share of the images.
 _SHARE_TORN = 0.5
 _ENOUGH_GROUPS = 10
-_SPLIT_BY_ADVICE = "split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
+SPLIT_BY_ADVICE = "split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,5 +267,5 @@ def _too_few(names: Sequence[str], by: str | None, groups: int, purposes: Sequen
     what = "folder" if by == "parent" else f"group by {by!r}" if by not in (None, "image") else "name"
     got = f"are of one {what}" if groups == 1 else f"are {counted(groups, 'group')}"
     return RequestError(
-        f"a split needs at least {least} groups, but all {len(names)} images {got}", hint=_SPLIT_BY_ADVICE
+        f"a split needs at least {least} groups, but all {len(names)} images {got}", hint=SPLIT_BY_ADVICE
     )
