@@ -28,6 +28,7 @@ LEAST = 0.85
 # Module -> its own tests: those that define what it must do.
 TARGETS: dict[str, tuple[str, ...]] = {
     "core/geometry": ("tests/core/test_geometry.py",),
+    "core/groups": ("tests/core/test_groups.py", "tests/datasets/test_split.py"),
     "datasets/split": ("tests/datasets/test_split.py", "tests/datasets/test_stratify.py"),
     "datasets/stratify": ("tests/datasets/test_stratify.py",),
     "datasets/resplit": (

@@ -1,21 +1,9 @@
-"""Choose images for training and validation: a seeded plan over file names.
+"""Choose images for training, validation and testing: a seeded plan over file names.
 
-A plan never splits a group. Groups are:
+A plan never splits a group (posetools/core/groups.py says what groups are). Test images are chosen first, so that
+another validation fraction leaves them as they are.
 
-- ``image``: every image is its own group.
-- ``parent``: the images of one folder.
-- a regular expression, searched in the file name (folders included): its first group, or else the whole match, is the
-  key, and images with the same key are one group.
-- default: by clip if the names look like frames of clips, else by image. The clip of an image is its file name (folder
-  included, suffix not) without its last run of digits: ``a/drive_0001.jpg`` and ``a/drive_0002.jpg`` are frames of
-  ``a/drive_``. Names look like frames of clips if there are at least two clips, and at least 80 % of the images are
-  in a clip of three or more with dense numbers: the range from lowest to highest has at most ten numbers per image.
-  One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by image.
-
-Augmented copies of one original are always one group: Roboflow writes ``IMG_1.jpg`` as ``IMG_1_jpg.rf.HASH.jpg``, with
-another hash for each copy. Clips are detected in the names of the originals.
-
-Objects: if two or more groups contain objects, both sides get some. If a plan leaves one side without objects, one
+Objects: if as many groups as sides contain objects, all sides get some. If a plan leaves a side without objects, one
 group with objects goes there and others move away in return; every other plan is unchanged. If all objects are in one
 clip and the user did not choose grouping by clip, the split is by image.
 
@@ -30,40 +18,35 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
+from posetools.core.geometry import Floats
+from posetools.core.groups import clips_of, groups_of, is_clip
 from posetools.core.originals import original_name
 from posetools.datasets.stratify import Strata, balance
-from posetools.errors import RequestError, first_names, must_be
+from posetools.errors import RequestError, counted, must_be
 
 DEFAULT_VAL = 0.1
 DEFAULT_SEED = 0
 
-_FEWEST_FRAMES = 3
-_NUMBERS_PER_FRAME = 10
-_SHARE_IN_CLIPS = 0.8
 # A warning names a clip split image by image if it has at least this share of the images.
 _SHARE_TORN = 0.5
 _ENOUGH_GROUPS = 10
-# A longer run of digits is a hash or an identifier, not a frame number.
-_LONGEST_NUMBER = 18
-_LISTED_NAMES = 5
-_NUMBERED_NAME = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
-_SPLIT_BY_ADVICE = "split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
+SPLIT_BY_ADVICE = "split by image with --split-by image, or group by a part of the file name with --split-by REGEX"
 
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """The images for validation.
+    """The images for validation and testing.
 
     Attributes:
-        val: indices of the validation images; all others are for training.
+        val: indices of the validation images; all others that are not for testing are for training.
         by: how they were grouped: ``image``, ``parent``, ``clip``, or the regular expression.
         groups: number of groups.
         reason: why, in words.
         warnings: what may make metrics too high, in words.
+        test: indices of the test images.
     """
 
     val: frozenset[int]
@@ -71,77 +54,88 @@ class SplitPlan:
     groups: int
     reason: str
     warnings: tuple[str, ...] = ()
+    test: frozenset[int] = frozenset()
 
 
 def plan_split(
     names: Sequence[str],
     *,
     val: float = DEFAULT_VAL,
+    test: float = 0.0,
     seed: int = DEFAULT_SEED,
     by: str | None = None,
     strata: Strata | None = None,
     objects: Sequence[int] | None = None,
 ) -> SplitPlan:
-    """Return which images are for validation.
+    """Return which images are for validation, and which for testing.
 
-    The plan depends only on the set of names, ``val``, ``seed``, ``by`` and which images contain objects, not on the
-    order of the names. The number of validation images differs from ``val * len(names)`` by at most the size of the
-    largest group, and neither side is empty unless ``val`` is 0.
+    The plan depends only on the set of names, the fractions, ``seed``, ``by`` and which images contain objects, not on
+    the order of the names. The number of validation images differs from ``val * len(names)`` by at most the size of
+    the largest group, as does that of the test images, and no side is empty unless its fraction is 0.
 
     Args:
         names: the images' file names, with forward slashes.
-        val: the validation fraction, less than 1; with 0 all images are for training.
+        val: the validation fraction, less than 1; with 0 there is no validation image.
+        test: the test fraction; ``val`` and ``test`` together are less than 1.
         seed: another seed gives another choice of groups.
-        by: ``image``, ``parent``, a regular expression, or None to choose between clip and image.
+        by: how images are grouped, as in ``groups_of``.
         strata: the contents of the images, to distribute evenly; in the order of ``names``.
         objects: number of objects in each image, in the order of ``names``; None if unknown.
 
     Raises:
-        RequestError: ``val`` is out of range, a name does not match, or there are fewer than two groups.
+        RequestError: a fraction is out of range, a name does not match, or there are fewer groups than sides.
     """
-    check_split_request(val=val, by=by)
-    if val == 0:
+    check_split_request(val=val, test=test, by=by)
+    if val == test == 0:
         return SplitPlan(frozenset(), "none", 1, "all images are for training (--val 0)")
-    originals = [original_name(name) for name in names]
-    keys, how, reason = _keys(names, originals, by)
-    holding = [index for index, number in enumerate(objects or ()) if number]
-    if how == "clip" and len(holding) > 1 and len({keys[index] for index in holding}) == 1:
-        keys, how, reason = originals, "image", "by image, because all objects are in one clip"
-    if len(set(originals)) < len(names):
-        keys = _joined(keys, originals)
-        reason += "; augmented copies of one original stay together"
+    grouping = groups_of(names, by, objects)
+    groups = members_of(grouping.keys)
+    purposes = ["training", *(["validation"] if val else []), *(["testing"] if test else [])]
+    if len(groups) < len(purposes):
+        raise _too_few(names, by, len(groups), purposes)
+    held = {key: np.array([len(m), *(strata.counts[m].sum(axis=0) if strata else ())]) for key, m in groups.items()}
+    holders = {key for key, number in zip(grouping.keys, objects or (), strict=False) if number}
+    sides = _sides(held, {"test": test, "val": val}, holders, seed)
+    chosen = {side: frozenset(index for key in keys for index in groups[key]) for side, keys in sides.items()}
+    reason = grouping.reason + (f", stratified by {strata.kind}" if strata else "")
+    if grouping.how != "image":
+        reason += "; " + ", and ".join(
+            f"{len(sides[side])} of {len(groups)} groups, {len(chosen[side])} of {len(names)} images are for {purpose}"
+            for side, purpose in (("val", "validation"), ("test", "testing"))
+            if side in sides
+        )
+    torn = _torn_clip([original_name(name) for name in names]) if by is None and grouping.how == "image" else ()
+    none: frozenset[int] = frozenset()
+    return SplitPlan(chosen.get("val", none), grouping.how, len(groups), reason, torn, chosen.get("test", none))
+
+
+def members_of(keys: Sequence[str]) -> dict[str, list[int]]:
+    """Return the indices of each group's images, by the group's key."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         groups[key].append(index)
-    if len(groups) < 2:
-        raise _too_few(names, by)
-    sizes = {key: len(members) for key, members in groups.items()}
-    chosen = _choose(sizes, val, seed)
-    if strata is not None:
-        held = {key: np.array([len(m), *strata.counts[m].sum(axis=0)]) for key, m in groups.items()}
-        chosen = balance(chosen, held, val, seed)
-        reason += f", stratified by {strata.kind}"
-    chosen = _share_objects(chosen, sizes, {keys[index] for index in holding}, val, seed)
-    indices = frozenset(index for key in chosen for index in groups[key])
-    if how != "image":
-        reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} images are for validation"
-    torn = _torn_clip(originals) if by is None and how == "image" else ()
-    return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason, warnings=torn)
+    return groups
 
 
-def check_split_request(*, val: float, by: str | None) -> None:
+def check_split_request(*, val: float, test: float = 0.0, by: str | None) -> None:
     """Refuse invalid options before names are known.
 
     Args:
         val: the validation fraction; 0 for none.
+        test: the test fraction; 0 for none.
         by: how images are grouped.
 
     Raises:
-        RequestError: ``val`` is out of range, or ``by`` is not a regular expression.
+        RequestError: a fraction is out of range, or ``by`` is not a regular expression.
     """
-    if not 0 <= val < 1:
-        rule = "greater than 0 and less than 1, or 0 for none"
-        raise RequestError(must_be("--val", rule, val), hint="pass the fraction of images for validation, such as 0.1")
+    for option, share, purpose in (("--val", val, "validation"), ("--test", test, "testing")):
+        if not 0 <= share < 1:
+            rule = "greater than 0 and less than 1, or 0 for none"
+            hint = f"pass the fraction of images for {purpose}, such as 0.1"
+            raise RequestError(must_be(option, rule, share), hint=hint)
+    if val + test >= 1:
+        rule = "less than 1 together, because the rest is for training"
+        raise RequestError(must_be("--val and --test", rule, f"{val} and {test}"))
     try:
         re.compile(by or "")
     except re.error as exc:
@@ -149,77 +143,39 @@ def check_split_request(*, val: float, by: str | None) -> None:
         raise RequestError(must_be("--split-by", rule, by)) from exc
 
 
-def _joined(keys: Sequence[str], originals: Sequence[str]) -> list[str]:
-    """Return keys shared by all copies of one original: groups with copies of one original are merged."""
-    joined: dict[str, str] = {}
+def _sides(
+    held: Mapping[str, Floats], shares: Mapping[str, float], holders: set[str], seed: int
+) -> dict[str, set[str]]:
+    """Return the keys of the groups of each side with a share, chosen one side after the other.
 
-    def last(key: str) -> str:
-        while joined.get(key, key) != key:
-            key = joined[key]
-        return key
-
-    first: dict[str, str] = {}
-    for key, original in zip(keys, originals, strict=True):
-        joined[last(key)] = last(first.setdefault(original, key))
-    return [last(key) for key in keys]
-
-
-def _keys(names: Sequence[str], originals: Sequence[str], by: str | None) -> tuple[Sequence[str], str, str]:
-    if by is None:
-        clips = _clip_keys(originals)
-        if clips is not None:
-            return clips, "clip", "by clip, because the names look like frames of clips (--split-by image ignores it)"
-        return originals, "image", "by image"
-    if by == "image":
-        return originals, "image", "by image, as requested"
-    if by == "parent":
-        return [str(PurePosixPath(name).parent) for name in names], "parent", "by parent folder, as requested"
-    return _matched_keys(names, by), by, f"by the part of the name that {by!r} matches, as requested"
-
-
-def _matched_keys(names: Sequence[str], expression: str) -> list[str]:
-    pattern = re.compile(expression)
-    found = [pattern.search(name) for name in names]
-    keys = [match and (match[1] if pattern.groups else match[0]) for match in found]
-    unmatched = sorted(name for name, key in zip(names, keys, strict=True) if key is None)
-    if unmatched:
-        listed = first_names(unmatched, _LISTED_NAMES)
-        raise RequestError(
-            f"--split-by must match every file name, but {expression!r} does not match {len(unmatched)} of "
-            f"{len(names)}: {listed}",
-            "the expression is searched in the name below images/, folders included",
-        )
-    return [key or "" for key in keys]
-
-
-def _clip_keys(names: Sequence[str]) -> list[str] | None:
-    keys, numbers = _clips(names)
-    in_clips = sum(len(frames) for frames in numbers.values() if _is_clip(frames))
-    if len(set(keys)) < 2 or in_clips < _SHARE_IN_CLIPS * len(names):
-        return None
-    return keys
-
-
-def _clips(names: Sequence[str]) -> tuple[list[str], Mapping[str, list[int]]]:
-    """Return the clip of each name, and the numbers of the frames of each clip."""
-    keys: list[str] = []
-    same: dict[str, str] = {}
-    numbers: dict[str, list[int]] = defaultdict(list)
-    for name in names:
-        key, number = _clip_and_number(name)
-        # One string per clip, not one per frame, to save memory.
-        key = same.setdefault(key, key)
-        keys.append(key)
-        if number is not None:
-            numbers[key].append(number)
-    return keys, numbers
+    Args:
+        held: key of a group -> (1 + S,) its number of images, and of each stratum.
+        shares: side -> its fraction of the images; all other images are for training.
+        holders: the keys of the groups with objects.
+        seed: another seed gives another choice.
+    """
+    sizes = {key: int(counts[0]) for key, counts in held.items()}
+    total, wanted = sum(sizes.values()), {side: share for side, share in shares.items() if share}
+    rest, sides = dict(sizes), {}
+    for number, (side, share) in enumerate(wanted.items(), start=1):
+        left = 1 + len(wanted) - number
+        chosen = _choose(rest, share * total, seed, left)
+        if len(next(iter(held.values()))) > 1:
+            of_rest = share if len(rest) == len(sizes) else share * total / sum(rest.values())
+            even = balance(chosen, {key: held[key] for key in rest}, of_rest, seed)
+            chosen = even if len(rest) - len(even) >= left else chosen
+        sides[side] = chosen
+        rest = {key: size for key, size in rest.items() if key not in chosen}
+    targets = {**{side: share * total for side, share in wanted.items()}, "train": (1 - sum(wanted.values())) * total}
+    whole = _share_objects({**sides, "train": set(rest)}, targets, sizes, holders, seed)
+    return {side: whole[side] for side in sides}
 
 
 def _torn_clip(names: Sequence[str]) -> tuple[str, ...]:
     """Return a warning if most of the names are frames of one clip that is split image by image."""
-    keys, numbers = _clips(names)
+    keys, numbers = clips_of(names)
     clip = max(numbers, key=lambda key: len(numbers[key]), default="")
-    if not clip or not _is_clip(numbers[clip]) or len(numbers[clip]) < _SHARE_TORN * len(names):
+    if not clip or not is_clip(numbers[clip]) or len(numbers[clip]) < _SHARE_TORN * len(names):
         return ()
     frames = [name for key, name in zip(keys, names, strict=True) if key == clip]
     by_number = dict(zip(numbers[clip], frames, strict=True))
@@ -242,54 +198,47 @@ def _together(names: Sequence[str]) -> str:
     return ""
 
 
-def _clip_and_number(name: str) -> tuple[str, int | None]:
-    # As pathlib would do, without a Path for each of millions of names.
-    parent = name.rfind("/") + 1
-    dot = name.rfind(".")
-    stem = name[:dot] if parent < dot < len(name) - 1 else name
-    # The last number in it, usually at its end.
-    before, after = stem.rstrip("0123456789"), ""
-    number = stem[len(before) :]
-    if not number and (match := _NUMBERED_NAME.fullmatch(stem, parent)):
-        before, number, after = stem[: match.start(2)], match[2], match[3]
-    root = "" if parent else "/"
-    if not 0 < len(number) <= _LONGEST_NUMBER:
-        return root + stem, None
-    # A NUL, which no file name contains, marks where the number was: a1b and ab are different clips.
-    return f"{root}{before}\0{after}", int(number)
+def _choose(sizes: Mapping[str, int], target: float, seed: int, left: int) -> set[str]:
+    """Return the keys of one side's groups: tried in random order, each taken if it brings the number nearer.
 
-
-def _is_clip(frames: Sequence[int]) -> bool:
-    different = len(set(frames))
-    span = max(frames) - min(frames) + 1
-    return different >= _FEWEST_FRAMES and span <= _NUMBERS_PER_FRAME * different
-
-
-def _choose(sizes: Mapping[str, int], val: float, seed: int) -> set[str]:
-    """Return the keys of the validation groups: tried in random order, each taken if it brings the fraction nearer."""
+    Args:
+        sizes: key of a group -> its number of images.
+        target: how many images the side should have.
+        seed: of the order.
+        left: how many groups must be left.
+    """
     order = sorted(sizes)
     random.Random(seed).shuffle(order)
-    total = sum(sizes.values())
-    target, taken, chosen = val * total, 0, set()
+    taken, chosen = 0, []
     for key in order:
         if abs(taken + sizes[key] - target) < abs(taken - target):
-            chosen.add(key)
+            chosen.append(key)
             taken += sizes[key]
-    smallest = min(order, key=lambda key: sizes[key])
     if not chosen:
-        return {smallest}
-    if len(chosen) == len(sizes):
-        chosen.remove(smallest)
-    return chosen
+        return {min(order, key=lambda key: sizes[key])}
+    while len(sizes) - len(chosen) < left:
+        chosen.remove(min(chosen, key=lambda key: sizes[key]))
+    return set(chosen)
 
 
-def _share_objects(chosen: set[str], sizes: Mapping[str, int], holders: set[str], val: float, seed: int) -> set[str]:
-    """Return a choice with objects on both sides, if two groups contain some."""
-    if len(holders) < 2 or 0 < len(holders & chosen) < len(holders):
-        return chosen
-    val_lacks = not holders & chosen
-    side = chosen if val_lacks else set(sizes) - chosen
-    target = (val if val_lacks else 1 - val) * sum(sizes.values())
+def _share_objects(
+    sides: Mapping[str, set[str]], targets: Mapping[str, float], sizes: Mapping[str, int], holders: set[str], seed: int
+) -> dict[str, set[str]]:
+    """Return sides that all have objects, if enough groups contain some."""
+    shared = dict(sides)
+    for side in sides:
+        donor = max(sides, key=lambda name: len(shared[name] & holders))
+        if shared[side] & holders or len(shared[donor] & holders) < 2:
+            continue
+        both = shared[side] | shared[donor]
+        pool = {key: sizes[key] for key in both}
+        shared[side] = _with_objects(shared[side], targets[side], pool, holders & both, seed)
+        shared[donor] = both - shared[side]
+    return shared
+
+
+def _with_objects(side: set[str], target: float, sizes: Mapping[str, int], holders: set[str], seed: int) -> set[str]:
+    """Return a side with one group with objects, and without others that it then has too many of."""
     order = sorted(sizes)
     random.Random(seed).shuffle(order)
     taken = sum(sizes[key] for key in side)
@@ -301,20 +250,22 @@ def _share_objects(chosen: set[str], sizes: Mapping[str, int], holders: set[str]
             taken -= sizes[key]
         elif key in side:
             kept.add(key)
-    return kept if val_lacks else set(sizes) - kept
+    return kept
 
 
-def _too_few(names: Sequence[str], by: str | None) -> RequestError:
-    if len(names) < 2:
-        return RequestError(
-            f"a split needs at least 2 images, one for training and one for validation, got {len(names)}"
-        )
+def _too_few(names: Sequence[str], by: str | None, groups: int, purposes: Sequence[str]) -> RequestError:
+    least = len(purposes)
+    if len(names) < least:
+        *others, last = (f"one for {purpose}" for purpose in purposes)
+        parts = f"{', '.join(others)} and {last}"
+        return RequestError(f"a split needs at least {least} images, {parts}, got {len(names)}")
     if len({original_name(name) for name in names}) == 1 < len(set(names)):
         return RequestError(
-            f"a split needs images of at least 2 photos, but all {len(names)} are copies of one",
+            f"a split needs images of at least {least} photos, but all {len(names)} are copies of one",
             hint="--val 0 puts all images into train, without val_coco.json",
         )
     what = "folder" if by == "parent" else f"group by {by!r}" if by not in (None, "image") else "name"
+    got = f"are of one {what}" if groups == 1 else f"are {counted(groups, 'group')}"
     return RequestError(
-        f"a split needs at least 2 groups, but all {len(names)} images are of one {what}", hint=_SPLIT_BY_ADVICE
+        f"a split needs at least {least} groups, but all {len(names)} images {got}", hint=SPLIT_BY_ADVICE
     )

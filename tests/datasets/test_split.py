@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from posetools.core.originals import original_name
 from posetools.datasets.resplit import resplit
-from posetools.datasets.split import _clip_and_number, plan_split
+from posetools.datasets.split import plan_split
 from posetools.errors import InputError, OutputError, RequestError
 
 WORDS = st.text("abcxyz_-", min_size=1, max_size=4)
@@ -178,31 +178,6 @@ def test_by_image_and_by_folder_when_asked() -> None:
 def test_the_frames_of_a_clip_are_ten_numbers_apart_at_most(last: int, by: str) -> None:
     frames = [f"a_{number}.jpg" for number in (100, 110, 120, 130, last)]
     assert plan_split([*frames, *_frames("b_", range(5))], val=0.3).by == by
-
-
-@pytest.mark.parametrize(
-    ("name", "clip", "number"),
-    [
-        ("a/b/drive_12_0007.left.jpg", "a/b/drive_12_\0.left", 7),
-        ("a.1/x7", "a.1/x\0", 7),
-        ("v1.5_0007.jpg", "/v1.5_\0", 7),
-        ("7.jpg", "/\0", 7),
-        ("x7.j", "/x\0", 7),
-        # A name that starts or ends with its only dot has no suffix.
-        (".0007", "/.\0", 7),
-        ("x7.", "/x\0.", 7),
-        ("a/car.jpg", "a/car", None),
-        ("a/carX.jpg", "a/carX", None),
-        ("12_cam.jpg", "/\0_cam", 12),
-        ("a1/car.jpg", "a1/car", None),
-        ("a/b.c/x7", "a/b.c/x\0", 7),
-        ("a/" + "1" * 19 + ".jpg", "a/" + "1" * 19, None),
-    ],
-)
-def test_the_clip_of_a_name_is_the_name_without_suffix_and_last_number(
-    name: str, clip: str, number: int | None
-) -> None:
-    assert _clip_and_number(name) == (clip, number)
 
 
 @pytest.mark.parametrize(("digits", "by"), [(18, "clip"), (19, "image")])
