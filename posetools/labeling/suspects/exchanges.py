@@ -21,6 +21,7 @@ class Renaming:
 
     Attributes:
         kind: what is exchanged.
+        told: the same in words, for all pairs.
         order: (K,) the point that should have name k has the name ``order[k]``; its own inverse.
         pairs: the exchanged pairs.
         every: whether all of them may be exchanged at once.
@@ -28,6 +29,7 @@ class Renaming:
     """
 
     kind: ExchangeKind
+    told: str
     order: Ints
     pairs: tuple[tuple[int, int], ...]
     every: bool = True
@@ -41,18 +43,21 @@ def renamings_of(skeleton: Skeleton) -> tuple[Renaming, ...]:
     those of all links if no two links share a keypoint.
     """
     known = partners(skeleton)
-    found = [_renaming("left/right", known["left_right"]), _renaming("front/rear", known["front_rear"])]
-    # If the front is taken for the rear, left and right are exchanged too.
-    found.append(_renaming("front/rear", known["diagonal"], each=False))
+    found = [
+        _renaming("left/right", "left and right", known["left_right"]),
+        _renaming("front/rear", "front and rear", known["front_rear"]),
+        # If the front is taken for the rear, left and right are exchanged too.
+        _renaming("front/rear", "front and rear, left and right", known["diagonal"], each=False),
+    ]
     if not found[1].pairs:
         found += _of_links(skeleton)
     return tuple(one for one in found if one.pairs)
 
 
-def _renaming(kind: ExchangeKind, partner: Ints, *, every: bool = True, each: bool = True) -> Renaming:
+def _renaming(kind: ExchangeKind, told: str, partner: Ints, *, every: bool = True, each: bool = True) -> Renaming:
     order = np.where(partner >= 0, partner, np.arange(len(partner)))
     pairs = tuple((a, b) for a, b in enumerate(order.tolist()) if a < b)
-    return Renaming(kind, order, pairs, every=every, each=each)
+    return Renaming(kind, told, order, pairs, every=every, each=each)
 
 
 def _of_links(skeleton: Skeleton) -> Iterator[Renaming]:
@@ -67,4 +72,4 @@ def _of_links(skeleton: Skeleton) -> Iterator[Renaming]:
             partners_of.append(one)
         one[a], one[b] = b, a
     for one in partners_of:
-        yield _renaming("linked", one, every=len(partners_of) == 1)
+        yield _renaming("linked", "the ends of all links", one, every=len(partners_of) == 1)

@@ -9,13 +9,13 @@ of the two it was (``rigid_fit``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from posetools.core.geometry import Bools, Floats
+from posetools.core.geometry import Bools, Floats, Ints
 from posetools.labeling.suspects.evidence import WRONG, best_tail, density_of, fault_of, median_of, rate_of
 from posetools.labeling.suspects.exchanges import Renaming, renamings_of
 from posetools.labeling.suspects.rigid_fit import RigidFit
@@ -29,17 +29,21 @@ WRONG_POINT = 0.005
 _PAIR = 0.2
 # Logarithm of the ratio from which the labels look exchanged.
 _CLEARLY = 3.0
-# Less probable suspicions are not listed, and their geometry is not asked for.
-LEAST = 0.02
+_MOST = 50.0
+# Less probable suspicions are not listed; the geometry of those below this share of it is not asked for.
+LEAST, _ASKED = 0.02, 0.1
+
+SuspectKind: TypeAlias = Literal["moved", "left/right", "front/rear", "linked", "missing", "box", "object missing"]
 
 
 class Doubt(NamedTuple):
-    """A suspected error: the object, what is wrong, the points, and the probability."""
+    """A suspected error: the object, what is wrong, the points, the probability, and which names are exchanged."""
 
     row: int
-    kind: str
+    kind: SuspectKind
     points: tuple[int, ...]
     chance: float
+    told: str = ""
 
 
 class Densities:
@@ -88,7 +92,15 @@ class Densities:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Tried:
-    """An exchange tried on all objects: the names, the log ratio of the labels, and how often the model does it."""
+    """An exchange of names, tried on all N objects.
+
+    Attributes:
+        renaming: the names.
+        pair: the two that are exchanged; None for all.
+        ratio: (N,) log of how much more probable the labels are with it than without it.
+        wrong: how many labels have this error.
+        by_model: (N,) how often the model makes it.
+    """
 
     renaming: Renaming
     pair: tuple[int, int] | None
@@ -96,12 +108,21 @@ class _Tried:
     wrong: float
     by_model: Floats
 
-    def corrected(self, keypoints: Floats) -> Floats:
-        order = self.renaming.order
+    @property
+    def order(self) -> Ints:
+        """(K,) the point that should have name k has the name ``order[k]``."""
+        if self.pair is None:
+            return self.renaming.order
+        order = np.arange(len(self.renaming.order))
+        order[list(self.pair)] = self.pair[::-1]
+        return order
+
+    def doubt(self, row: int, names: Sequence[str], chance: float) -> Doubt:
+        """Return the suspected error of one object."""
         if self.pair is not None:
-            order = np.arange(len(order))
-            order[list(self.pair)] = self.pair[::-1]
-        return keypoints[:, order]
+            return Doubt(row, self.renaming.kind, self.pair, chance, " and ".join(names[point] for point in self.pair))
+        points = tuple(point for pair in self.renaming.pairs for point in pair)
+        return Doubt(row, self.renaming.kind, points, chance, self.renaming.told)
 
 
 def point_doubts(seen: Seen, geometry: RigidFit) -> Iterator[Doubt]:
@@ -109,48 +130,41 @@ def point_doubts(seen: Seen, geometry: RigidFit) -> Iterator[Doubt]:
     densities = Densities(seen)
     if not densities.known.any():
         return
-    tried = list(_tried(seen, densities))
-    labels, n = seen.truth.keypoints, len(seen.truth)
-    # (H, N) the weight of each exchange, and that of the model having made it.
-    wrong, by_model, ratios = (np.zeros((len(tried), n)) for _ in range(3))
+    labels, tried = seen.truth.keypoints, list(_tried(seen, densities))
+    # (H, N) the weight of each exchange if a person made it, and if the model did; no exchange has 1.
+    ratios = np.array([one.ratio for one in tried]).reshape(len(tried), len(labels))
+    weights = np.exp(np.minimum(ratios, _MOST))
+    wrong = weights * np.array([one.wrong for one in tried])[:, None]
+    by_model = weights * np.array([one.by_model for one in tried]).reshape(weights.shape)
     for at, one in enumerate(tried):
-        ratio = np.exp(np.minimum(one.ratio, 50.0))
-        wrong[at], by_model[at] = one.wrong * ratio, one.by_model * ratio
-    for at, one in enumerate(tried):
-        asked = np.flatnonzero(wrong[at] > LEAST * (1 + wrong.sum(axis=0)) / 10)
-        ratios[at, asked] = geometry.ratio(asked, one.corrected(labels[asked]))
-    wrong *= np.exp(ratios)
-    total = np.maximum(1 - by_model.sum(axis=0) / np.maximum(by_model.sum(axis=0), 1), 0.5) + wrong.sum(axis=0) + by_model.sum(axis=0)
-    chances = wrong / total
-    best: dict[tuple[int, str], Doubt] = {}
-    for at, row in zip(*np.nonzero(chances >= LEAST), strict=True):
-        one, chance = tried[at], float(chances[at, row])
-        yield Doubt(int(row), one.renaming.kind, one.pair or tuple(np.flatnonzero(one.renaming.order != np.arange(labels.shape[1])).tolist()), chance)
-    right = np.maximum(1.0 / total, 0.0)
-    yield from _moved(seen, densities, geometry, right)
+        asked = np.flatnonzero(wrong[at] > LEAST * _ASKED)
+        wrong[at, asked] *= np.exp(geometry.ratio(asked, labels[asked][:, one.order]))
+    total = 1 + wrong.sum(axis=0) + by_model.sum(axis=0)
+    for at, row in zip(*np.nonzero(wrong >= LEAST * total), strict=True):
+        chance = float(wrong[at, row] / total[row])
+        yield tried[at].doubt(int(row), seen.truth.skeleton.names, chance)
+    yield from _moved(seen, densities, geometry, 1 / total)
 
 
 def _tried(seen: Seen, densities: Densities) -> Iterator[_Tried]:
-    labels = seen.truth.keypoints
-    plain, n = densities.log_of(labels), len(labels)
-    known = densities.known.any(axis=1)
-    features = np.column_stack([seen.sure[:, :, :5].mean(axis=1), seen.sure[:, :, :5].min(axis=1)])
+    labels, sure = seen.truth.keypoints, seen.shared
+    plain, known = densities.log_of(labels), densities.known
     for renaming in renamings_of(seen.truth.skeleton):
-        renamed = densities.log_of(labels[:, renaming.order])
+        ratio = densities.log_of(labels[:, renaming.order]) - plain
         if renaming.every:
-            ratio = (renamed - plain).sum(axis=1)
-            rate = fault_of(rate_of(features, ratio > _CLEARLY, known))
-            yield _Tried(renaming, None, ratio, WRONG, rate)
-        if not renaming.each or len(renaming.pairs) == 1 and renaming.every:
+            features = np.column_stack([sure.mean(axis=1), sure.min(axis=1)])
+            rate = rate_of(features, ratio.sum(axis=1) > _CLEARLY, known.any(axis=1))
+            yield _Tried(renaming, None, ratio.sum(axis=1), WRONG, fault_of(rate))
+        if not renaming.each or (renaming.every and len(renaming.pairs) == 1):
             continue
         pairs = [list(pair) for pair in renaming.pairs]
-        of_pairs = np.stack([(renamed - plain)[:, pair].sum(axis=1) for pair in pairs])
-        both = np.stack([densities.known[:, pair].any(axis=1) for pair in pairs])
-        own = np.concatenate([seen.sure[:, pair, :5].mean(axis=1) for pair in pairs])
+        ratios = np.stack([ratio[:, pair].sum(axis=1) for pair in pairs])
+        features = np.concatenate([sure[:, pair].mean(axis=1) for pair in pairs])
+        some = np.concatenate([known[:, pair].any(axis=1) for pair in pairs])
         wrong = _PAIR * WRONG / len(pairs)
-        rate = fault_of(rate_of(own, of_pairs.ravel() > _CLEARLY, both.ravel()), wrong).reshape(len(pairs), n)
-        for pair, ratio, often in zip(renaming.pairs, of_pairs, rate, strict=True):
-            yield _Tried(renaming, pair, ratio, wrong, often)
+        rates = fault_of(rate_of(features, ratios.ravel() > _CLEARLY, some), wrong).reshape(ratios.shape)
+        for pair, of_pair, rate in zip(renaming.pairs, ratios, rates, strict=True):
+            yield _Tried(renaming, pair, of_pair, wrong, rate)
 
 
 def _moved(seen: Seen, densities: Densities, geometry: RigidFit, right: Floats) -> Iterator[Doubt]:
@@ -158,7 +172,7 @@ def _moved(seen: Seen, densities: Densities, geometry: RigidFit, right: Floats) 
     labels = seen.truth.keypoints
     usual = (1 - densities.missed) * densities.core(labels) + densities.missed
     odds = np.where(densities.known, WRONG_POINT / usual, 0.0)
-    rows, points = np.nonzero(odds * right[:, None] >= LEAST / 20)
+    rows, points = np.nonzero(odds * right[:, None] >= LEAST * _ASKED)
     corrected = labels[rows].copy()
     corrected[np.arange(len(rows)), points, :2] = seen.best[rows, points]
     odds = odds[rows, points] * np.exp(geometry.ratio(rows, corrected))
@@ -179,7 +193,11 @@ def missing_doubts(seen: Seen) -> Iterator[Doubt]:
     best = np.nan_to_num(seen.best)
     inside = np.minimum(best, sizes[:, None] - best).min(axis=2) / seen.unit[:, None]
     predicted = ~np.isnan(seen.score) & ~seen.truth.iscrowd[:, None]
-    features = np.nan_to_num(np.concatenate([seen.sure[:, :, :5], np.tanh(inside / 0.05)[:, :, None], np.clip(inside, -0.3, 0.3)[:, :, None]], axis=2))
+    features = np.nan_to_num(
+        np.concatenate(
+            [seen.shared, np.tanh(inside / 0.05)[:, :, None], np.clip(inside, -0.3, 0.3)[:, :, None]], axis=2
+        )
+    )
     for point in range(labels.shape[1]):
         others = np.delete(labeled, point, axis=1)
         share = rate_of(np.column_stack([features[:, point], others]), labeled[:, point], predicted[:, point])

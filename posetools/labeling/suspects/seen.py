@@ -78,14 +78,19 @@ class Seen:
         return score
 
     @property
-    def sure(self) -> Floats:
-        """(N, K, F) features that say how far a point may be off; NaN without a prediction."""
-        n, k = self.score.shape
+    def shared(self) -> Floats:
+        """(N, K, 5) features that say how far a point may be off, but for which point it is; 0 without a prediction."""
         scores = np.log(np.clip(self.score, 1e-3, None))
         apart = np.linalg.norm(self.places[1] - self.places[0], axis=2) / self.unit[:, None]
+        of_object = np.broadcast_to(scores.mean(axis=1, keepdims=True), scores.shape)
+        size = np.broadcast_to(np.log(self.unit)[:, None], scores.shape)
         alone = np.isnan(apart)
-        of_object = np.broadcast_to(scores.mean(axis=1, keepdims=True), (n, k))
-        numbers = [scores, of_object, np.log(np.nan_to_num(apart) + 0.01), alone.astype(np.float64)]
-        size = np.broadcast_to(np.log(self.unit)[:, None], (n, k))
-        own = np.broadcast_to(np.eye(k), (n, k, k))
-        return np.concatenate([np.stack([*numbers, size], axis=2), own], axis=2)
+        numbers = [scores, of_object, np.log(np.where(alone, 0.0, apart) + 0.01), alone.astype(np.float64), size]
+        shared: Floats = np.nan_to_num(np.stack(numbers, axis=2))
+        return shared
+
+    @property
+    def sure(self) -> Floats:
+        """(N, K, 5 + K) features that say how far a point may be off."""
+        n, k = self.score.shape
+        return np.concatenate([self.shared, np.broadcast_to(np.eye(k), (n, k, k))], axis=2)
