@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from posetools.cli.console import console, progress, say, table_of
-from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_models, load_pipeline
+from posetools.cli.models import BboxThr, Bundle, Det, Device, ModelName, Pose, Run, check_models, load_pipeline
 from posetools.cli.options import SKELETON_HELP, Out
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
-    from posetools.labeling.review.choose import ReviewResult
+    from posetools.labeling.review.choose import ReviewRequest, ReviewResult
+    from posetools.pairs.open import PipelineOptions
 
 # Number of images in the table; review.csv has all of them.
 _LISTED_ROWS = 20
@@ -54,6 +55,14 @@ LinkHow = Annotated[
 SkeletonName = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="that of the data or the models")
 ]
+Folds = Annotated[
+    bool,
+    _choice(
+        "--folds",
+        help="With --by labels: --run has a pair of each fold (`posetools train --folds`); each image is judged by the "
+        "pair that did not train on it.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder in --out.")]
 
 
@@ -68,6 +77,7 @@ def review(
     by: By = None,
     variety: Variety = 0.5,
     only: Only = "all",
+    folds: Folds = False,
     out: Out = Path("review"),
     links: LinkHow = None,
     skeleton: SkeletonName = None,
@@ -83,6 +93,7 @@ def review(
     """
     from dataclasses import replace
 
+    from posetools.core.folder import is_data_set
     from posetools.labeling.review.choose import BY, ReviewRequest, check_review
     from posetools.labeling.review.choose import review as choose
     from posetools.pairs.open import PipelineOptions
@@ -99,10 +110,40 @@ def review(
     request = replace(request, predictions=predictions, skeleton=skeleton, links=links, overwrite=overwrite)
     check_review(request)
     options = PipelineOptions(device=device, bbox_thr=bbox_thr)
+    if folds or (models and terms == ("labels",) and is_data_set(data)):
+        _wrong_labels(request, options, models=(det, pose, run, bundle), folds=folds)
+        return
     pipeline = load_pipeline(det, pose, run, bundle, options) if models else None
     with progress(rate="images/s") as tell:
         result = choose(request, pipeline, tell)
     _print(result, out)
+
+
+def _wrong_labels(
+    request: ReviewRequest,
+    options: PipelineOptions,
+    *,
+    models: tuple[ModelName | None, ModelName | None, Path | None, Path | None],
+    folds: bool,
+) -> None:
+    from posetools.labeling.review.wrong_labels import fold_parts, pair_parts, review_labels
+    from posetools.pairs.open import open_pair
+
+    det, pose, run, bundle = models
+    if folds and (run is None or request.by != ("labels",)):
+        raise RequestError("--folds must be used with --by labels and --run", hint="use --by labels --run DIR --folds")
+    if request.only == "unlabeled":
+        raise RequestError("--only unlabeled cannot be combined with --by labels: there are no labels to check")
+    with progress(rate="images/s") as tell:
+        if folds and run is not None:
+            parts = fold_parts(run, request.data, options, tell)
+        else:
+            pair = open_pair(options, run=run, bundle=bundle, det=det, pose=pose, what="posetools review")
+            parts = pair_parts(pair, request.data, tell)
+        result = review_labels(request, parts, tell, unseen=folds)
+    rows = [(kind, str(probable), str(listed)) for kind, (probable, listed) in result.counts.items()]
+    console().print(table_of(rows, "suspected", "probable", "listed", title="Labels that may be wrong"))
+    _print(result.review, request.out)
 
 
 def _print(result: ReviewResult, out: Path) -> None:

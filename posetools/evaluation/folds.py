@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def out_of_fold(
         pair = open_models(pair_files, options, what=_WHAT)
         _check(pair, fold, data, [each.pair for each in folds.values()])
         truth = read_truth(data, fold_split(fold, "val"), pair.categories)
-        tasks = _tasks(pair, truth)
+        tasks = tasks_of(pair, truth)
         said = collect_each(tasks, pair.detector, bbox_thr=bbox_thr, progress=_of_fold(progress, fold, len(files)))
         folds[fold] = FoldPredictions(pair=pair, truth=truth, tasks=tasks, said=said)
     _check_disjoint(folds, data)
@@ -150,7 +151,8 @@ def _check(
         raise RequestError(f"{pair.source}: must be {rule}, got {pair.categories.told}")
 
 
-def _tasks(pair: OpenPair[Detector, PoseEstimator], truth: Dataset) -> list[Task]:
+def tasks_of(pair: OpenPair[Any, Any], truth: Dataset) -> list[Task]:
+    """Return what a pair has to predict: the labels of each category, and the model for it."""
     groups = zip(truth.categories.posed.values(), pair.estimators, strict=True)
     estimators = {number: estimator for group, estimator in groups for number in group}
     return [

@@ -30,8 +30,9 @@ from posetools.imaging.drawing import DEFAULT_STYLE
 from posetools.imaging.header import save_image
 from posetools.labeling.review import scores
 from posetools.labeling.review.data import Candidate, Candidates, features, predicted, read_candidates, with_predictions
-from posetools.labeling.review.links import LINKED, REVIEW_RECORD, LinkKind, link_files
+from posetools.labeling.review.links import LINKED, REVIEW_RECORD, LinkKind, flag_suspects, link_files
 from posetools.labeling.sheet import HIDDEN
+from posetools.labeling.suspects.ranking import Suspect
 from posetools.labeling.view import View, draw_sheet
 from posetools.pairs.pipeline import PosePipeline
 from posetools.prediction.write import check_labelme_names
@@ -93,16 +94,20 @@ class ChosenImage:
         score: priority + weight of the variety x variety: the basis of the choice.
         terms: name -> the term; None if it does not apply to the image.
         variety: how different it is from those chosen before, 0 to 1.
+        suspects: its labels that are probably wrong, the most probable first.
     """
 
     candidate: Candidate
     score: float
     terms: Mapping[str, scores.Term | None]
     variety: float
+    suspects: tuple[Suspect, ...] = ()
 
     @property
     def reasons(self) -> list[str]:
-        """The reasons of all terms above 0, the largest first."""
+        """The reasons of all terms above 0, the largest first; with suspects, those of all suspects."""
+        if self.suspects:
+            return [suspect.told for suspect in self.suspects]
         said = [(name, term) for name, term in self.terms.items() if term is not None and term.value > 0]
         said.sort(key=lambda one: -one[1].value)
         return [f"{name} {term.value:.2f}: {term.reason}" for name, term in said]
@@ -176,7 +181,7 @@ def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progres
     if not candidates.images:
         raise RequestError(f"{request.data}: there is no image to choose from", *candidates.notes)
     result = rank(candidates, request, progress)
-    _write(result, candidates, request, progress)
+    write_review(result, candidates, request, progress)
     return result
 
 
@@ -225,7 +230,20 @@ _WITHOUT = {
 }
 
 
-def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest, progress: Progress) -> None:
+def write_review(
+    result: ReviewResult, candidates: Candidates, request: ReviewRequest, progress: Progress = silent
+) -> None:
+    """Write the folder of chosen images, as a whole or not at all.
+
+    Args:
+        result: the images.
+        candidates: what they were chosen from.
+        request: the options.
+        progress: receives progress.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     named = [(one.candidate.image.file_name, one.candidate.path) for one in result.chosen]
     check_labelme_names([name for name, _ in named])
     with staged_folder(request.out, overwrite=request.overwrite) as staged:
@@ -233,6 +251,9 @@ def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest,
         links = link_files(named, staged, request.out, how, labels=candidates.beside)
         if not candidates.beside:
             _write_labels(result, candidates.categories, staged)
+        for one in result.chosen:
+            file = (staged / LINKED / one.candidate.image.file_name).with_suffix(".json")
+            flag_suspects(file, [suspect.told for suspect in one.suspects], beside=candidates.beside)
         entries = [_entry(rank, one) for rank, one in enumerate(result.chosen, start=1)]
         document: dict[str, Any] = {"posetools": __version__, "data": request.data.as_posix(), "by": list(result.by)}
         document |= {"among": result.among, "notes": list(result.notes), "pictures": entries}
@@ -264,7 +285,8 @@ def _entry(rank: int, one: ChosenImage) -> dict[str, Any]:
     entry[VARIETY] = round(one.variety, 4)
     entry["labelled"] = None if candidate.labels is None else len(candidate.labels.boxes)
     entry["found"] = None if candidate.found is None else len(candidate.found)
-    return {**entry, "reasons": one.reasons}
+    suspects = {"suspects": [suspect.as_dict() for suspect in one.suspects]} if one.suspects else {}
+    return {**entry, "reasons": one.reasons, **suspects}
 
 
 def _table(entries: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
@@ -291,7 +313,8 @@ def _sheet(result: ReviewResult, categories: Categories, request: ReviewRequest,
             rings.add(HIDDEN)
         if labels is None:
             labels = LabeledImage(image, np.zeros((0, 4)), np.zeros((0, categories.num_keypoints, 3)), ())
-        mark = Mark(((frozenset(), one.why),))
+        mark = Mark(tuple((_rows_of(suspect, labels, categories), suspect.told) for suspect in one.suspects))
+        mark = mark if one.suspects else Mark(((frozenset(), one.why),))
         views.append(View(replace(labels, image=image), mark=mark, predicted=found if paired else None))
     title = f"{request.data}: {len(result.chosen)} of {result.among} images, by {', '.join(result.by)}"
     return draw_sheet(
@@ -304,3 +327,10 @@ def _sheet(result: ReviewResult, categories: Categories, request: ReviewRequest,
         progress=progress,
         ring=" or ".join(sorted(rings)) or HIDDEN,
     )
+
+
+def _rows_of(suspect: Suspect, labels: LabeledImage, categories: Categories) -> frozenset[int]:
+    """Return the row of a suspect's object in its image; none for an object without a label."""
+    number = categories.ids[suspect.category]
+    own = np.arange(len(labels.boxes)) if labels.category_ids is None else np.flatnonzero(labels.category_ids == number)
+    return frozenset(own[suspect.number : suspect.number + 1].tolist() if suspect.number >= 0 else ())

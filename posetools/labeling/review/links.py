@@ -8,8 +8,9 @@ digest of each labelme file at that time: if both have changed since, neither is
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
@@ -27,10 +28,12 @@ from posetools.files.disk import (
     write_json,
     write_text,
 )
-from posetools.formats.labelme.write import is_untouched
+from posetools.formats.labelme.write import MARK, is_untouched, labelme_text, marked_text
 
 REVIEW_RECORD = "review.json"
 LINKED = "pictures"
+# The names of the flags of suspected errors begin with this.
+_SUSPECT = "wrong? "
 
 LinkKind: TypeAlias = Literal["symlink", "copy"]
 
@@ -111,6 +114,34 @@ def link_files(
     return links
 
 
+def flag_suspects(file: Path, told: Sequence[str], *, beside: bool) -> None:
+    """Write suspected errors into a labelme file as flags of the image, which labelme lists.
+
+    A link is replaced by a copy, so that the original keeps its content.
+
+    Args:
+        file: a link, a copy or a new file.
+        told: a text for each suspect; the file is left alone if there is none.
+        beside: whether it has an original, which gets the file only after a person saved it.
+
+    Raises:
+        InputError: the file cannot be read.
+        OutputError: it cannot be written.
+    """
+    if not told or not file.is_file():
+        return
+    document = _plain(read_json(file))
+    document["flags"] |= {f"{_SUSPECT}{text}": False for text in told}
+    file.unlink()
+    write_text(file, marked_text(document, {"suspects": len(told)}) if beside else labelme_text(document))
+
+
+def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a labelme file without the flags of suspects and the mark of files that nobody saved."""
+    flags = {name: value for name, value in (document.get("flags") or {}).items() if not name.startswith(_SUSPECT)}
+    return {**{key: value for key, value in document.items() if key != MARK}, "flags": flags}
+
+
 def is_review(folder: Path) -> bool:
     """Return whether a folder is that of a review, or ``pictures/`` in it, so that saved labels are brought back."""
     return _root(folder) is not None
@@ -168,7 +199,7 @@ def _bring_one(link: OriginalLink, root: Path) -> tuple[str, str]:
         return saved, ""
     if now != link.digest:
         return link.digest, f"{file} and {original} were both saved since; neither is touched: keep the one you want"
-    write_text(original, read_text(file))
+    write_text(original, labelme_text(_plain(json.loads(data))) if _SUSPECT.encode() in data else read_text(file))
     _link_again(file, original)
     return digest_of(read_bytes(original)), ""
 

@@ -1,8 +1,8 @@
 """Suspected boxes, and objects that are not labeled.
 
-A labeled box is compared, edge by edge, with the detected one and with the box that is usual around such keypoints. Each
-gives a density of where the edge should be; their product is what both say. An object without a label is a detection that is
-as sure as those of labeled objects.
+A labeled box is compared, edge by edge, with the detected one and with the box that is usual around such keypoints.
+Each gives a density of where the edge should be; their product is what both say. An object without a label is a
+detection that is as sure as those of labeled objects.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from posetools.core.geometry import Floats, pairwise_iou
-from posetools.evaluation.diagnosis.match import SAME_IOU, Role
-from posetools.labeling.suspects.evidence import WRONG, best_tail, density_of, fault_of, log_odds, median_of, rate_of
+from posetools.evaluation.diagnosis.match import Role
+from posetools.labeling.suspects.evidence import best_tail, density_of, shared_out, log_odds, median_of, rate_of
 from posetools.labeling.suspects.points import LEAST, Doubt
 from posetools.labeling.suspects.seen import Seen
 
@@ -47,10 +47,10 @@ def box_doubts(seen: Seen) -> Iterator[Doubt]:
     at_label = density[:, :, _STEPS // 2]
     anywhere = 1 / (2 * _WIDEST)
     ratio = np.log((0.5 * at_label + 0.5 * anywhere) / np.maximum(at_label, 1e-12)).sum(axis=1)
-    rate = rate_of(features, ratio > _CLEARLY, np.ones(len(rows), dtype=np.bool_))
+    every = np.ones(len(rows), dtype=np.bool_)
+    wrong, by_model = shared_out(rate_of(features, ratio > _CLEARLY, every), every)
     odds = np.exp(np.minimum(ratio, 50.0))
-    by_model = fault_of(rate) * odds
-    chances = WRONG * odds / (1 + WRONG * odds + by_model)
+    chances = wrong * odds / (1 + (wrong + by_model) * odds)
     for row, chance in zip(rows.tolist(), chances.tolist(), strict=True):
         if chance >= LEAST:
             yield Doubt(row, "box", (), chance)
@@ -105,8 +105,8 @@ def missing_objects(seen: Seen) -> Iterator[Doubt]:
         return
     features, known = _of_detections(seen), roles != int(Role.IGNORED)
     share = rate_of(features, roles == int(Role.MATCHED), known)
-    false = fault_of(1 - share)
-    odds = WRONG * share / np.maximum(false, 1e-9)
+    wrong, false = shared_out(1 - share, known & (share > 0.5))
+    odds = wrong * share / np.maximum(false, 1e-9)
     free = (roles == int(Role.BACKGROUND)) | (roles == int(Role.DUPLICATE))
     chances = np.where(free, odds / (1 + odds), 0.0)
     for row in np.flatnonzero(chances >= LEAST).tolist():

@@ -1,8 +1,8 @@
 """How far predictions are usually from labels, and how often they fail: learned from the data set itself.
 
 Nearly all labels are right, so what is usual in a data set shows what the models can do. ``median_of`` says how far a
-prediction is from its label, ``rate_of`` how often something happens, both for predictions with the same features (their
-scores, for example). Neither is moved by a few wrong labels.
+prediction is from its label, ``rate_of`` how often something happens, both for predictions with the same features
+(their scores, for example). A few wrong labels hardly change either.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import numpy as np
 
 from posetools.core.geometry import Bools, Floats
 
-# One prediction in so many is far off for no reason, and one label of each kind in so many is wrong.
+# One object in so many has an error of each kind.
 WRONG = 0.01
-# Rates count wrong labels as failures of the model, but not all failures are wrong labels.
-_LEAST_FAULT = 0.2
+# Not all contradictions are wrong labels.
+_LEAST_FAULT = 0.1
 _RIDGE = 2.0
 _NEWTON_STEPS, _MEDIAN_STEPS = 12, 8
 _LEAST_RESIDUAL = 0.1
@@ -106,10 +106,19 @@ def best_tail(distances: Floats, usual: Floats, dimensions: int) -> float:
     return max(_TAILS, key=likelihood)
 
 
-def fault_of(rate: Floats, wrong: float = WRONG) -> Floats:
-    """Return how often it is the model that fails, of a rate that counts wrong labels too."""
-    fault: Floats = np.maximum(rate - wrong, _LEAST_FAULT * rate)
-    return fault
+def shared_out(rate: Floats, known: Bools, wrong: float = WRONG) -> tuple[float, Floats]:
+    """Return how often a label is wrong, and (N,) how often it is the model that fails, of a rate of both.
+
+    A person's mistakes do not depend on the model's scores, so they are a part of every rate.
+
+    Args:
+        rate: (N,) how often labels and predictions of such scores contradict each other.
+        known: (N,) which of them count.
+        wrong: how often a label is wrong, at least; at most twice as often.
+    """
+    usual = float(np.median(rate[known])) if known.any() else 0.0
+    of_labels = min(max(wrong, usual), 2 * wrong)
+    return of_labels, np.maximum(rate - of_labels, _LEAST_FAULT * rate)
 
 
 def log_odds(scores: Floats) -> Floats:

@@ -3,8 +3,8 @@
 A label is compared with the density of what is usual for such a prediction (``evidence``). The labels of an object are
 explained by the likeliest of: they are right; the names of all its points are exchanged, or those of two; and, where no
 exchange explains them, single points are moved. The model makes the same mistakes: it exchanges left and right too, or
-misses a point by far. How often it does with such scores is a rate of the data set; the fit of a rigid object says which
-of the two it was (``rigid_fit``).
+misses a point by far. How often it does with such scores is a rate of the data set; the fit of a rigid object says
+which of the two it was (``rigid_fit``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.labeling.suspects.evidence import WRONG, best_tail, density_of, fault_of, median_of, rate_of
+from posetools.labeling.suspects.evidence import WRONG, best_tail, density_of, shared_out, median_of, rate_of
 from posetools.labeling.suspects.exchanges import Renaming, renamings_of
 from posetools.labeling.suspects.rigid_fit import RigidFit
 from posetools.labeling.suspects.seen import Seen
@@ -55,6 +55,7 @@ class Densities:
         known: (N, K) the points that are labeled and predicted.
         distances: (N, K) from the label to the nearer of the two predictions, in units of the size; NaN if not known.
         usual: (N, K) what is usual for such a prediction.
+        wrong: how often a label is far off.
         missed: (N, K) how often the model misses such a point by far.
     """
 
@@ -69,7 +70,8 @@ class Densities:
         self._tail = best_tail(self.distances.ravel(), usual, 2)
         far = np.nan_to_num(self.distances.ravel()) > np.maximum(_FAR * usual, _FAR_SHARE)
         self.usual: Floats = usual.reshape(nearest.shape)
-        self.missed: Floats = fault_of(rate_of(features, far, known), WRONG_POINT).reshape(nearest.shape)
+        self.wrong, missed = shared_out(rate_of(features, far, known), known, WRONG_POINT)
+        self.missed: Floats = missed.reshape(nearest.shape)
 
     def core(self, labels: Floats) -> Floats:
         """Return (N, K) the density of (N, K, 3) labels if they are right, and the model did not miss the points."""
@@ -80,7 +82,7 @@ class Densities:
 
     def log_of(self, labels: Floats) -> Floats:
         """Return (N, K) the log density of (N, K, 3) labels; 0 for points not labeled or not predicted."""
-        missed = np.minimum(self.missed + WRONG_POINT, 1.0)
+        missed = np.minimum(self.missed + self.wrong, 1.0)
         density = (1 - missed) * self.core(labels) + missed
         told = (labels[:, :, 2] > 0) & ~np.isnan(self._seen.score)
         return np.where(told, np.log(density), 0.0)
@@ -154,24 +156,24 @@ def _tried(seen: Seen, densities: Densities) -> Iterator[_Tried]:
         if renaming.every:
             features = np.column_stack([sure.mean(axis=1), sure.min(axis=1)])
             rate = rate_of(features, ratio.sum(axis=1) > _CLEARLY, known.any(axis=1))
-            yield _Tried(renaming, None, ratio.sum(axis=1), WRONG, fault_of(rate))
+            yield _Tried(renaming, None, ratio.sum(axis=1), *shared_out(rate, known.any(axis=1)))
         if not renaming.each or (renaming.every and len(renaming.pairs) == 1):
             continue
         pairs = [list(pair) for pair in renaming.pairs]
         ratios = np.stack([ratio[:, pair].sum(axis=1) for pair in pairs])
         features = np.concatenate([sure[:, pair].mean(axis=1) for pair in pairs])
         some = np.concatenate([known[:, pair].any(axis=1) for pair in pairs])
-        wrong = _PAIR * WRONG / len(pairs)
-        rates = fault_of(rate_of(features, ratios.ravel() > _CLEARLY, some), wrong).reshape(ratios.shape)
-        for pair, of_pair, rate in zip(renaming.pairs, ratios, rates, strict=True):
-            yield _Tried(renaming, pair, of_pair, wrong, rate)
+        rate = rate_of(features, ratios.ravel() > _CLEARLY, some)
+        wrong, by_model = shared_out(rate, some, _PAIR * WRONG / len(pairs))
+        for pair, of_pair, often in zip(renaming.pairs, ratios, by_model.reshape(ratios.shape), strict=True):
+            yield _Tried(renaming, pair, of_pair, wrong, often)
 
 
 def _moved(seen: Seen, densities: Densities, geometry: RigidFit, right: Floats) -> Iterator[Doubt]:
     """Yield the points that are probably moved, of objects whose names are right."""
     labels = seen.truth.keypoints
     usual = (1 - densities.missed) * densities.core(labels) + densities.missed
-    odds = np.where(densities.known, WRONG_POINT / usual, 0.0)
+    odds = np.where(densities.known, densities.wrong / usual, 0.0)
     rows, points = np.nonzero(odds * right[:, None] >= LEAST * _ASKED)
     corrected = labels[rows].copy()
     corrected[np.arange(len(rows)), points, :2] = seen.best[rows, points]
@@ -201,8 +203,8 @@ def missing_doubts(seen: Seen) -> Iterator[Doubt]:
     for point in range(labels.shape[1]):
         others = np.delete(labeled, point, axis=1)
         share = rate_of(np.column_stack([features[:, point], others]), labeled[:, point], predicted[:, point])
-        absent = fault_of(1 - share, WRONG_POINT)
-        odds = WRONG_POINT * share / np.maximum(absent, 1e-9)
+        wrong, absent = shared_out(1 - share, predicted[:, point] & (share > 0.5), WRONG_POINT)
+        odds = wrong * share / np.maximum(absent, 1e-9)
         chances = np.where(predicted[:, point] & ~labeled[:, point] & (inside[:, point] >= 0), odds / (1 + odds), 0.0)
         for row in np.flatnonzero(chances >= LEAST).tolist():
             yield Doubt(row, "missing", (point,), float(chances[row]))
