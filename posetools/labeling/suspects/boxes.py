@@ -13,7 +13,7 @@ import numpy as np
 
 from posetools.core.geometry import Floats, pairwise_iou
 from posetools.evaluation.diagnosis.match import Role
-from posetools.labeling.suspects.evidence import best_tail, density_of, shared_out, log_odds, median_of, rate_of
+from posetools.labeling.suspects.evidence import best_tail, density_of, log_odds, median_of, rate_of, shared_out
 from posetools.labeling.suspects.points import LEAST, Doubt
 from posetools.labeling.suspects.seen import Seen
 

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.labeling.suspects.evidence import WRONG, best_tail, density_of, shared_out, median_of, rate_of
+from posetools.labeling.suspects.evidence import WRONG, best_tail, density_of, median_of, rate_of, shared_out
 from posetools.labeling.suspects.exchanges import Renaming, renamings_of
 from posetools.labeling.suspects.rigid_fit import RigidFit
 from posetools.labeling.suspects.seen import Seen
