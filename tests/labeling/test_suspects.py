@@ -45,12 +45,12 @@ class Planted(NamedTuple):
 
 
 def with_files(dataset: Dataset, folder: Path) -> Dataset:
-    """Write a small, unique image file for each image: the models of these tests know them by their pixels."""
+    """Write a unique image file for each image: the models of these tests know them by their pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     images = [replace(image, path=folder / f"{number}.png") for number, image in enumerate(dataset.images)]
     for number, image in enumerate(images):
         assert image.path is not None
-        Pillow.new("RGB", (2, 2), (number // 256, number % 256, 0)).save(image.path)
+        Pillow.new("RGB", image.size, (number // 256, number % 256, 0)).save(image.path)
     return dataset.with_images(images)
 
 
