@@ -23,6 +23,7 @@ from posetools.cli.source_options import (
     OneObject,
     SkeletonName,
     SplitBy,
+    Test,
     Val,
 )
 from posetools.errors import RequestError, counted, must_be
@@ -158,6 +159,7 @@ def convert(
     target_format: To = "coco",
     skeleton: SkeletonName = None,
     val: Val = None,
+    test: Test = None,
     seed: Seed = 0,
     split_by: SplitBy = None,
     images: Images = "copy",
@@ -201,7 +203,7 @@ def convert(
     read = replace(read, image_roots=tuple(image_root or ()), mapping=mapping, encoding=encoding)
     read = replace(read, trust_sizes=trust_sizes, workers=workers, engine=engine_of(cluster, workers))
     request = ConvertRequest(sources=tuple(sources), out=out, target_format=target_format, read=read, images=images)
-    request = replace(request, val=val, seed=seed, split_by=split_by, skeleton=skeleton)
+    request = replace(request, val=val, test=test or 0.0, seed=seed, split_by=split_by, skeleton=skeleton)
     request = replace(request, source_format=source_format or ("custom" if mapping else None))
     request = replace(request, bake_rotation=bake_rotation, keep_going=keep_going, overwrite=overwrite)
     with progress() as report:
