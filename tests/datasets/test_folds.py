@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -151,45 +149,6 @@ def test_a_folder_of_the_user_is_not_replaced(data: Path) -> None:
     with pytest.raises(RequestError, match=r"folds: must be new, or what `posetools split --folds` wrote"):
         write_folds(data, 2)
     assert contents(data / "folds") == {"notes.txt": b"mine"}
-
-
-# Ends the process, without any cleaning up, before a given file system call of a kind.
-KILLED = """
-import os, sys
-from pathlib import Path
-from posetools.datasets import folds
-from posetools.files import disk
-at, calls = int(sys.argv[2]), 0
-def counted(real):
-    def call(*arguments, **more):
-        global calls
-        calls += 1
-        if calls == at:
-            os._exit(9)
-        return real(*arguments, **more)
-    return call
-Path.replace, Path.rename, Path.mkdir = map(counted, (Path.replace, Path.rename, Path.mkdir))
-disk.exchange, disk.shutil.rmtree = counted(disk.exchange), counted(disk.shutil.rmtree)
-folds.write_folds(sys.argv[1], 3, seed=2)
-"""
-
-
-def test_a_killed_call_leaves_the_old_folds_or_the_new_ones(data: Path) -> None:
-    new = folds_with(data, "--folds", "3", "--seed", "2")
-    old = folds_with(data, "--folds", "5")
-    seen, at = [], 0
-    while True:
-        at += 1
-        done = subprocess.run([sys.executable, "-c", KILLED, data, str(at)], capture_output=True, check=False)
-        now = contents(data / "folds")
-        assert now in (old, new)
-        if done.returncode != 9:
-            break
-        seen.append(now == new)
-        assert folds_with(data, "--folds", "5") == old
-        assert [path.name for path in data.iterdir() if path.name.startswith(".")] == []
-    assert (done.returncode, now) == (0, new), done.stderr
-    assert len(seen) > 6 and True in seen and False in seen
 
 
 def test_a_split_that_takes_images_for_testing_removes_the_folds(data: Path) -> None:
