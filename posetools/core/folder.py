@@ -73,10 +73,11 @@ def folds_of(data_root: Path) -> tuple[int, ...]:
     return tuple(sorted(int(path.parent.name) for path in folders if path.parent.name.isdecimal()))
 
 
-def folds_command(data_root: Path) -> str:
-    """Return the command that writes the folds of a data set again, with the same options."""
-    options = recorded(data_root / FOLDS, "options")
-    words = [f"posetools split {quoted(data_root)} --folds {options.get('folds', len(folds_of(data_root)))}"]
+def folds_command(data_root: Path, of: Path | None = None) -> str:
+    """Return the command that writes the folds of a data set again, with the same options; or those of another one."""
+    source = of or data_root
+    options = recorded(source / FOLDS, "options")
+    words = [f"posetools split {quoted(data_root)} --folds {options.get('folds', len(folds_of(source)))}"]
     words += [
         f"--{name.replace('_', '-')} {quoted(options[name])}"
         for name in ("seed", "split_by", "stratify")

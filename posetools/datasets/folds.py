@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from posetools import __version__
 from posetools.core.folder import CONVERSION, FOLDS, SPLITS, ann_file, fold_split, folds_of, splits_of
 from posetools.core.geometry import Floats
@@ -27,7 +25,7 @@ from posetools.core.groups import groups_of
 from posetools.core.journal import finish
 from posetools.core.record import SplitCounts
 from posetools.datasets.pooled import PooledSplits, read_pooled, strata_of
-from posetools.datasets.split import DEFAULT_SEED, SPLIT_BY_ADVICE, check_split_request, members_of
+from posetools.datasets.split import DEFAULT_SEED, SPLIT_BY_ADVICE, check_split_request, contents_of, members_of
 from posetools.datasets.stratify import Strata, Stratify, balance
 from posetools.errors import RequestError, must_be
 from posetools.files.disk import is_empty, staged_folder, write_json, write_text
@@ -150,8 +148,7 @@ def plan_folds(
     if strata is None:
         sides = _share_out({key: len(members) for key, members in groups.items()}, holders, folds, seed)
     else:
-        held = {key: np.array([len(m), *strata.counts[m].sum(axis=0)]) for key, m in groups.items()}
-        sides = _share_evenly(held, holders, folds, seed)
+        sides = _share_evenly(contents_of(groups, strata), holders, folds, seed)
     reason = grouping.reason + (f", stratified by {strata.kind}" if strata else "")
     chosen = tuple(frozenset(index for key in side for index in groups[key]) for side in sides)
     return FoldPlan(chosen, grouping.how, len(groups), reason)

@@ -1,7 +1,7 @@
 """Choose images for training, validation and testing: a seeded plan over file names.
 
-A plan never splits a group (posetools/core/groups.py says what groups are). Test images are chosen first, so that
-another validation fraction leaves them as they are.
+A plan never splits a group (posetools/core/groups.py says what groups are). Test images are chosen first: another
+validation fraction leaves them as they are, unless a side would lack objects.
 
 Objects: if as many groups as sides contain objects, all sides get some. If a plan leaves a side without objects, one
 group with objects goes there and others move away in return; every other plan is unchanged. If all objects are in one
@@ -93,9 +93,10 @@ def plan_split(
     purposes = ["training", *(["validation"] if val else []), *(["testing"] if test else [])]
     if len(groups) < len(purposes):
         raise _too_few(names, by, len(groups), purposes)
-    held = {key: np.array([len(m), *(strata.counts[m].sum(axis=0) if strata else ())]) for key, m in groups.items()}
+    held = contents_of(groups, strata) if strata else None
     holders = {key for key, number in zip(grouping.keys, objects or (), strict=False) if number}
-    sides = _sides(held, {"test": test, "val": val}, holders, seed)
+    sizes = {key: len(members) for key, members in groups.items()}
+    sides = _sides(sizes, held, {"test": test, "val": val}, holders, seed)
     chosen = {side: frozenset(index for key in keys for index in groups[key]) for side, keys in sides.items()}
     reason = grouping.reason + (f", stratified by {strata.kind}" if strata else "")
     if grouping.how != "image":
@@ -117,6 +118,11 @@ def members_of(keys: Sequence[str]) -> dict[str, list[int]]:
     return groups
 
 
+def contents_of(groups: Mapping[str, list[int]], strata: Strata) -> dict[str, Floats]:
+    """Return for each group (1 + S,) its number of images, and of each stratum."""
+    return {key: np.array([len(m), *strata.counts[m].sum(axis=0)]) for key, m in groups.items()}
+
+
 def check_split_request(*, val: float, test: float = 0.0, by: str | None) -> None:
     """Refuse invalid options before names are known.
 
@@ -134,8 +140,8 @@ def check_split_request(*, val: float, test: float = 0.0, by: str | None) -> Non
             hint = f"pass the fraction of images for {purpose}, such as 0.1"
             raise RequestError(must_be(option, rule, share), hint=hint)
     if val + test >= 1:
-        rule = "less than 1 together, because the rest is for training"
-        raise RequestError(must_be("--val and --test", rule, f"{val} and {test}"))
+        rule = "add up to less than 1, because the rest is for training"
+        raise RequestError(f"--val and --test must {rule}, got {val} and {test}")
     try:
         re.compile(by or "")
     except re.error as exc:
@@ -144,23 +150,27 @@ def check_split_request(*, val: float, test: float = 0.0, by: str | None) -> Non
 
 
 def _sides(
-    held: Mapping[str, Floats], shares: Mapping[str, float], holders: set[str], seed: int
+    sizes: Mapping[str, int],
+    held: Mapping[str, Floats] | None,
+    shares: Mapping[str, float],
+    holders: set[str],
+    seed: int,
 ) -> dict[str, set[str]]:
     """Return the keys of the groups of each side with a share, chosen one side after the other.
 
     Args:
-        held: key of a group -> (1 + S,) its number of images, and of each stratum.
+        sizes: key of a group -> its number of images.
+        held: key of a group -> (1 + S,) its number of images, and of each stratum; None without strata.
         shares: side -> its fraction of the images; all other images are for training.
         holders: the keys of the groups with objects.
         seed: another seed gives another choice.
     """
-    sizes = {key: int(counts[0]) for key, counts in held.items()}
     total, wanted = sum(sizes.values()), {side: share for side, share in shares.items() if share}
     rest, sides = dict(sizes), {}
     for number, (side, share) in enumerate(wanted.items(), start=1):
         left = 1 + len(wanted) - number
         chosen = _choose(rest, share * total, seed, left)
-        if len(next(iter(held.values()))) > 1:
+        if held:
             of_rest = share if len(rest) == len(sizes) else share * total / sum(rest.values())
             even = balance(chosen, {key: held[key] for key in rest}, of_rest, seed)
             chosen = even if len(rest) - len(even) >= left else chosen
