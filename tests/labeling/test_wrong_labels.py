@@ -16,6 +16,8 @@ from posetools.formats.options import ReadOptions
 from posetools.labeling.review.choose import ReviewRequest
 from posetools.labeling.review.links import bring_back
 from posetools.labeling.review.wrong_labels import LabelsResult, review_labels
+from tests.cli.run import run
+from tests.fold_runs import FoldRuns
 from tests.labeling.test_suspects import PLIERS, PLIERS_SHAPE, Planted, objects_of, plant
 from tests.oracle import Oracle
 
