@@ -41,12 +41,9 @@ def box_doubts(seen: Seen) -> Iterator[Doubt]:
     if around is not None:
         says.append(_log_density((around - boxes) / sides, features, offsets))
     log = np.sum(says, axis=0)
-    log -= log.max(axis=2, keepdims=True)
-    density = np.exp(log)
+    density = np.exp(log - log.max(axis=2, keepdims=True))
     density /= density.sum(axis=2, keepdims=True) * (offsets[1] - offsets[0])
-    at_label = density[:, :, _STEPS // 2]
-    anywhere = 1 / (2 * _WIDEST)
-    ratio = np.log((0.5 * at_label + 0.5 * anywhere) / np.maximum(at_label, 1e-12)).sum(axis=1)
+    ratio = sum(_wrong(density[:, edge], density[:, edge + 2], offsets) for edge in (0, 1))
     every = np.ones(len(rows), dtype=np.bool_)
     wrong, by_model = shared_out(rate_of(features, ratio > _CLEARLY, every), every)
     odds = np.exp(np.minimum(ratio, 50.0))
@@ -54,6 +51,23 @@ def box_doubts(seen: Seen) -> Iterator[Doubt]:
     for row, chance in zip(rows.tolist(), chances.tolist(), strict=True):
         if chance >= LEAST:
             yield Doubt(row, "box", (), chance)
+
+
+def _wrong(low: Floats, high: Floats, offsets: Floats) -> Floats:
+    """Return (R,) log of how much more probable two opposite edges are if they may be wrong: shifted, or one of them.
+
+    Args:
+        low: (R, S) the density of the left or upper edge's place, at some offsets from the label.
+        high: the same of the opposite edge.
+        offsets: (S,).
+    """
+    middle, step, anywhere = len(offsets) // 2, offsets[1] - offsets[0], 1 / (2 * _WIDEST)
+    right = low[:, middle] * high[:, middle]
+    shifted = (low * high).sum(axis=1) * step * anywhere
+    one = (low[:, middle] + high[:, middle]) / 2 * anywhere
+    wrong = 0.5 * right + 0.3 * shifted + 0.2 * one
+    ratio: Floats = np.log(wrong / np.maximum(right, 1e-12))
+    return ratio
 
 
 def _log_density(apart: Floats, features: Floats, offsets: Floats) -> Floats:
@@ -80,7 +94,7 @@ def _around_points(seen: Seen, rows: np.ndarray) -> Floats | None:
     middle = (low + high) / 2
     size = np.maximum((high - low).max(axis=1), 1.0)[:, None]
     inputs = np.nan_to_num(((points - middle[:, None]) / size[:, None]).reshape(len(rows), -1))
-    inputs = np.column_stack([np.ones(len(rows)), inputs])
+    inputs = np.column_stack([np.ones(len(rows)), inputs, inputs**2])
     target = (seen.truth.boxes[rows] - np.tile(middle, 2)) / size
     around = np.full((len(rows), 4), np.nan)
     for edge in range(4):
@@ -88,7 +102,7 @@ def _around_points(seen: Seen, rows: np.ndarray) -> Floats | None:
         for _ in range(8):
             apart = np.abs(target[whole, edge] - inputs[whole] @ weights)
             share = 1 / np.maximum(apart, 0.01)
-            matrix = (inputs[whole] * share[:, None]).T @ inputs[whole] + 1e-3 * np.diag(np.ones(len(weights)))
+            matrix = (inputs[whole] * share[:, None]).T @ inputs[whole] + np.eye(len(weights))
             weights = np.linalg.solve(matrix, inputs[whole].T @ (share * target[whole, edge]))
         around[:, edge] = inputs @ weights
     around = around * size + np.tile(middle, 2)
