@@ -65,7 +65,7 @@ def _wrong(low: Floats, high: Floats, offsets: Floats) -> Floats:
     right = low[:, middle] * high[:, middle]
     shifted = (low * high).sum(axis=1) * step * anywhere
     one = (low[:, middle] + high[:, middle]) / 2 * anywhere
-    wrong = 0.5 * right + 0.3 * shifted + 0.2 * one
+    wrong = 0.4 * right + 0.4 * shifted + 0.2 * one
     ratio: Floats = np.log(wrong / np.maximum(right, 1e-12))
     return ratio
 

@@ -128,10 +128,8 @@ class _Tried:
 
 
 def point_doubts(seen: Seen, geometry: RigidFit) -> Iterator[Doubt]:
-    """Yield the points that are probably moved, and those whose names are probably exchanged."""
+    """Yield the points that are probably moved or missing, and those whose names are probably exchanged."""
     densities = Densities(seen)
-    if not densities.known.any():
-        return
     labels, tried = seen.truth.keypoints, list(_tried(seen, densities))
     # (H, N) the weight of each exchange if a person made it, and if the model did; no exchange has 1.
     ratios = np.array([one.ratio for one in tried]).reshape(len(tried), len(labels))
@@ -146,6 +144,7 @@ def point_doubts(seen: Seen, geometry: RigidFit) -> Iterator[Doubt]:
         chance = float(wrong[at, row] / total[row])
         yield tried[at].doubt(int(row), seen.truth.skeleton.names, chance)
     yield from _moved(seen, densities, geometry, 1 / total)
+    yield from _missing(seen, 1 / total)
 
 
 def _tried(seen: Seen, densities: Densities) -> Iterator[_Tried]:
@@ -184,8 +183,8 @@ def _moved(seen: Seen, densities: Densities, geometry: RigidFit, right: Floats) 
             yield Doubt(row, "moved", (point,), chance)
 
 
-def missing_doubts(seen: Seen) -> Iterator[Doubt]:
-    """Yield the unlabeled points that are labeled in other objects like this one.
+def _missing(seen: Seen, right: Floats) -> Iterator[Doubt]:
+    """Yield the unlabeled points that are labeled in other objects like this one, if the names are right.
 
     Like: with such a score, so far from the image's edges, with the same other points labeled.
     """
@@ -205,6 +204,7 @@ def missing_doubts(seen: Seen) -> Iterator[Doubt]:
         share = rate_of(np.column_stack([features[:, point], others]), labeled[:, point], predicted[:, point])
         wrong, absent = shared_out(1 - share, predicted[:, point] & (share > 0.5), WRONG_POINT)
         odds = wrong * share / np.maximum(absent, 1e-9)
-        chances = np.where(predicted[:, point] & ~labeled[:, point] & (inside[:, point] >= 0), odds / (1 + odds), 0.0)
+        possible = predicted[:, point] & ~labeled[:, point] & (inside[:, point] >= 0)
+        chances = np.where(possible, odds / (1 + odds) * right, 0.0)
         for row in np.flatnonzero(chances >= LEAST).tolist():
             yield Doubt(row, "missing", (point,), float(chances[row]))

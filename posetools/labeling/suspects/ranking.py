@@ -25,7 +25,7 @@ from posetools.core.dataset import Dataset
 from posetools.core.geometry import box_iou
 from posetools.evaluation.scoring import PairPredictions
 from posetools.labeling.suspects.boxes import box_doubts, missing_objects
-from posetools.labeling.suspects.points import Doubt, SuspectKind, missing_doubts, point_doubts
+from posetools.labeling.suspects.points import Doubt, SuspectKind, point_doubts
 from posetools.labeling.suspects.rigid_fit import RigidFit
 from posetools.labeling.suspects.seen import Seen
 from posetools.progress import Progress, silent
@@ -102,7 +102,7 @@ def _of_category(truth: Dataset, predicted: PairPredictions, progress: Progress)
     seen, skeleton = Seen.of(truth, predicted), truth.skeleton
     doubts = [*box_doubts(seen)]
     if skeleton.num_keypoints:
-        doubts += [*point_doubts(seen, RigidFit.of(truth, progress)), *missing_doubts(seen)]
+        doubts += point_doubts(seen, RigidFit.of(truth, progress))
     firsts = [rows.start for rows in truth.rows_of_images()]
     for doubt in doubts:
         image = int(truth.image_index[doubt.row])
