@@ -15,7 +15,7 @@ from posetools.core.geometry import Bools, Floats
 WRONG = 0.01
 # Not all contradictions are wrong labels.
 _LEAST_FAULT = 0.1
-_RIDGE = 2.0
+_RIDGE = 10.0
 _NEWTON_STEPS, _MEDIAN_STEPS = 12, 8
 _LEAST_RESIDUAL = 0.1
 # Student's t: the degrees of freedom to choose from.
