@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.geometry import Floats
 from posetools.core.place import Origin
@@ -18,6 +19,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.evaluation.scoring import collect
 from posetools.labeling.suspects.exchanges import renamings_of
 from posetools.labeling.suspects.ranking import PROBABLE, Suspect, counts_of, rank_suspects
+from tests.diagnosing import CAR8, cars
 from tests.oracle import Oracle
 
 # A pair of pliers: sides, and two links that share no point.
@@ -144,3 +146,34 @@ def test_planted_errors_of_each_kind_come_first(
     assert probable <= first and len(probable) >= 0.4 * total
     assert sum(number for number, _ in counts_of(found).values()) == len(probable)
     assert counts_of(found).keys() == kinds
+
+
+def test_geometry_tells_a_wrong_label_from_a_wrong_prediction(tmp_path: Path) -> None:
+    """Label and prediction of a car contradict each other; a rigid car says which of them is mirrored."""
+    made = cars(120)
+    # All points in the image are visible: nothing but their places says where a car's left is.
+    points = made.keypoints.copy()
+    points[..., 2] *= 2
+    points[..., 2] = points[..., 2].clip(0, 2)
+    truth = with_files(replace(made, keypoints=points), tmp_path)
+    whole = np.flatnonzero(truth.num_labeled == len(CAR8.names))[:40].tolist()
+    mirrored, by_model = whole[::4], whole[2::4]
+    wrong = points.copy()
+    wrong[mirrored] = wrong[mirrored][:, list(CAR8.flip_indices)]
+    labels = relabeled(truth, truth.boxes, wrong, ())
+    firsts = [rows.start for rows in labels.rows_of_images()]
+
+    def score(rows: Sequence[int], found: Sequence[Suspect]) -> list[float]:
+        places = {(one.file_name, one.number): one.score for one in reversed(found) if one.kind == "left/right"}
+        images = labels.image_index[list(rows)].tolist()
+        return [
+            places.get((labels.images[image].file_name, row - firsts[image]), 0.0)
+            for row, image in zip(rows, images, strict=True)
+        ]
+
+    found = suspects_of(labels, Oracle(truth, blur=0.005, flipped=frozenset(by_model)))
+    assert np.median(score(mirrored, found)) > 0.8 > 0.1 > np.median(score(by_model, found))
+    plain = Categories((CAR8.model_copy(update={"template": None}),))
+    models = Oracle(replace(truth, categories=plain), blur=0.005, flipped=frozenset(by_model))
+    blind = suspects_of(replace(labels, categories=plain), models)
+    assert abs(np.median(score(mirrored, blind)) - np.median(score(by_model, blind))) < 0.2
