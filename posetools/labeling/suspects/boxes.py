@@ -7,21 +7,33 @@ detection that is as sure as those of labeled objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from posetools.core.geometry import Floats, pairwise_iou
+from posetools.core.geometry import Floats, Ints, pairwise_iou
 from posetools.evaluation.diagnosis.match import Role
-from posetools.labeling.suspects.evidence import best_tail, density_of, log_odds, median_of, rate_of, shared_out
+from posetools.labeling.suspects.evidence import (
+    best_tail,
+    density_of,
+    log_odds,
+    median_of,
+    median_weights,
+    rate_of,
+    shared_out,
+)
 from posetools.labeling.suspects.points import LEAST, Doubt
 from posetools.labeling.suspects.seen import Seen
 
-# An edge may be off by this share of the box's side; offsets are tried in these steps.
-_WIDEST, _STEPS = 0.6, 121
-_ANYWHERE = 0.05
-_CLEARLY = 6.0
-_EDGES = ("left", "top", "right", "bottom")
+# Where an edge may be, as a share of the box's side, and the density of one that may be anywhere.
+_OFFSETS = np.linspace(-0.6, 0.6, 121)
+_DENSITY = 1 / 1.2
+# One estimate in so many is anywhere; the others are off by at least this.
+_ANYWHERE, _LEAST_USUAL = 0.05, 0.002
+_AT_ONCE = 4096
+_CLEARLY, _MOST = 6.0, 50.0
+# The box around keypoints is learned from so many objects for each of them; exact to this share of their extent.
+_OBJECTS_PER_POINT, _LEAST_OFF = 8, 0.01
 
 
 def box_doubts(seen: Seen) -> Iterator[Doubt]:
@@ -34,80 +46,76 @@ def box_doubts(seen: Seen) -> Iterator[Doubt]:
     sides = np.tile(np.maximum(detected[:, 2:] - detected[:, :2], 1.0), 2)
     scores = log_odds(seen.box_scores[seen.found[rows]])
     features = np.column_stack([scores, np.log(seen.unit[rows])])
-    offsets = np.linspace(-_WIDEST, _WIDEST, _STEPS)
-    # (R, 4, S) the log density of each edge's place, around the labeled edge.
-    says = [_log_density((detected - boxes) / sides, features, offsets)]
+    estimates = [_Estimate((detected - boxes) / sides, features)]
     around = _around_points(seen, rows)
     if around is not None:
-        says.append(_log_density((around - boxes) / sides, features, offsets))
-    log = np.sum(says, axis=0)
-    density = np.exp(log - log.max(axis=2, keepdims=True))
-    density /= density.sum(axis=2, keepdims=True) * (offsets[1] - offsets[0])
-    ratio = sum(_wrong(density[:, edge], density[:, edge + 2], offsets) for edge in (0, 1))
+        estimates.append(_Estimate((around - boxes) / sides, features))
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(rows), _AT_ONCE)]
+    ratio = np.concatenate([_ratio(estimates, part) for part in parts])
     every = np.ones(len(rows), dtype=np.bool_)
     wrong, by_model = shared_out(rate_of(features, ratio > _CLEARLY, every), every)
-    odds = np.exp(np.minimum(ratio, 50.0))
+    odds = np.exp(np.minimum(ratio, _MOST))
     chances = wrong * odds / (1 + (wrong + by_model) * odds)
     for row, chance in zip(rows.tolist(), chances.tolist(), strict=True):
         if chance >= LEAST:
             yield Doubt(row, "box", (), chance)
 
 
-def _wrong(low: Floats, high: Floats, offsets: Floats) -> Floats:
-    """Return (R,) log of how much more probable two opposite edges are if they may be wrong: shifted, or one of them.
+class _Estimate:
+    """Where the edges of R boxes should be, by one source.
 
     Args:
-        low: (R, S) the density of the left or upper edge's place, at some offsets from the label.
-        high: the same of the opposite edge.
-        offsets: (S,).
+        apart: (R, 4) from the labeled edge to the estimated one, as a share of the box's side; NaN without.
+        features: (R, F) what says how exact it is.
     """
-    middle, step, anywhere = len(offsets) // 2, offsets[1] - offsets[0], 1 / (2 * _WIDEST)
-    right = low[:, middle] * high[:, middle]
-    shifted = (low * high).sum(axis=1) * step * anywhere
-    one = (low[:, middle] + high[:, middle]) / 2 * anywhere
-    wrong = 0.4 * right + 0.4 * shifted + 0.2 * one
-    ratio: Floats = np.log(wrong / np.maximum(right, 1e-12))
+
+    def __init__(self, apart: Floats, features: Floats) -> None:
+        self._apart = apart
+        self._usual = np.stack([median_of(features, np.abs(apart[:, edge])) for edge in range(4)], axis=1)
+        self._usual = np.maximum(self._usual, _LEAST_USUAL)
+        self._tails = [best_tail(np.abs(apart[:, edge]), self._usual[:, edge], 1) for edge in range(4)]
+
+    def density(self, part: slice, edge: int) -> Floats:
+        """Return (r, S) the density of an edge at some offsets from its label."""
+        apart, usual = self._apart[part, edge, None] - _OFFSETS, self._usual[part, edge, None]
+        there = density_of(apart, usual, 1, self._tails[edge])
+        return (1 - _ANYWHERE) * there + _ANYWHERE * _DENSITY
+
+
+def _ratio(estimates: Sequence[_Estimate], part: slice) -> Floats:
+    """Return (r,) log of how much more probable the labels are if a box may be shifted, or one of its edges."""
+    edges = [np.prod([estimate.density(part, edge) for estimate in estimates], axis=0) for edge in range(4)]
+    step, at_label = _OFFSETS[1] - _OFFSETS[0], len(_OFFSETS) // 2
+    edges = [edge / (edge.sum(axis=1, keepdims=True) * step) for edge in edges]
+    ratio = np.zeros(len(edges[0]))
+    for low, high in (edges[0::2], edges[1::2]):
+        right = np.maximum(low[:, at_label] * high[:, at_label], 1e-12)
+        shifted = (low * high).sum(axis=1) * step * _DENSITY
+        one = (low[:, at_label] + high[:, at_label]) / 2 * _DENSITY
+        ratio += np.log(0.4 + (0.4 * shifted + 0.2 * one) / right)
     return ratio
 
 
-def _log_density(apart: Floats, features: Floats, offsets: Floats) -> Floats:
-    """Return (R, 4, S) the log density of the edges at some offsets from the labels, by (R, 4) estimates."""
-    density = np.empty((*apart.shape, len(offsets)))
-    for edge in range(4):
-        distances = np.abs(apart[:, edge])
-        usual = np.maximum(median_of(features, distances), 0.002)
-        tail = best_tail(distances, usual, 1)
-        there = density_of(apart[:, edge, None] - offsets, usual[:, None], 1, tail)
-        density[:, edge] = (1 - _ANYWHERE) * there + _ANYWHERE / (2 * _WIDEST)
-    return np.log(density)
+def _around_points(seen: Seen, rows: Ints) -> Floats | None:
+    """Return (R, 4) the boxes that are usual around such keypoints, learned from all objects; NaN without keypoints.
 
-
-def _around_points(seen: Seen, rows: np.ndarray) -> Floats | None:
-    """Return (R, 4) the boxes that are usual around such keypoints, learned from all objects."""
+    None: there are too few objects to learn from. Points that are not labeled have their predicted places.
+    """
     labels = seen.truth.keypoints[rows]
-    given = labels[:, :, 2:] > 0
-    points = np.where(given, labels[:, :, :2], seen.best[rows])
-    whole = ~np.isnan(points).any(axis=(1, 2)) if points.shape[1] else np.zeros(len(rows), dtype=np.bool_)
-    if whole.sum() < 8 * points.shape[1]:
+    points = np.where(labels[:, :, 2:] > 0, labels[:, :, :2], seen.best[rows])
+    whole = ~np.isnan(points).any(axis=(1, 2))
+    if not points.shape[1] or whole.sum() < _OBJECTS_PER_POINT * points.shape[1]:
         return None
     low, high = points.min(axis=1), points.max(axis=1)
-    middle = (low + high) / 2
-    size = np.maximum((high - low).max(axis=1), 1.0)[:, None]
-    inputs = np.nan_to_num(((points - middle[:, None]) / size[:, None]).reshape(len(rows), -1))
-    inputs = np.column_stack([np.ones(len(rows)), inputs, inputs**2])
-    target = (seen.truth.boxes[rows] - np.tile(middle, 2)) / size
-    around = np.full((len(rows), 4), np.nan)
-    for edge in range(4):
-        weights = np.zeros(inputs.shape[1])
-        for _ in range(8):
-            apart = np.abs(target[whole, edge] - inputs[whole] @ weights)
-            share = 1 / np.maximum(apart, 0.01)
-            matrix = (inputs[whole] * share[:, None]).T @ inputs[whole] + np.eye(len(weights))
-            weights = np.linalg.solve(matrix, inputs[whole].T @ (share * target[whole, edge]))
-        around[:, edge] = inputs @ weights
-    around = around * size + np.tile(middle, 2)
+    middle, size = np.tile((low + high) / 2, 2), np.maximum((high - low).max(axis=1), 1.0)[:, None]
+    placed = np.nan_to_num((points - middle[:, None, :2]) / size[:, None]).reshape(len(rows), -1)
+    inputs = np.column_stack([np.ones(len(rows)), placed, placed**2])
+    target = (seen.truth.boxes[rows] - middle) / size
+    weights = np.stack(
+        [median_weights(inputs[whole], target[whole, edge], _LEAST_OFF, 1.0) for edge in range(4)], axis=1
+    )
     sizes = np.array([image.size for image in seen.truth.images], dtype=np.float64)[seen.truth.image_index[rows]]
-    around = np.clip(around, 0, np.tile(sizes, 2))
+    around = np.clip(inputs @ weights * size + middle, 0, np.tile(sizes, 2))
     around[~whole] = np.nan
     return around
 

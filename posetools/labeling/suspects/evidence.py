@@ -66,15 +66,27 @@ def median_of(features: Floats, distances: Floats) -> Floats:
     inputs = np.column_stack([np.ones(len(features)), _scaled(features, known)])
     if not known.any():
         return np.ones(len(inputs))
-    some, target = inputs[known], np.log(np.maximum(distances[known], 1e-4))
-    weights, penalty = np.zeros(inputs.shape[1]), _penalty(inputs)
-    weights[0] = np.median(target)
-    for _ in range(_MEDIAN_STEPS):
-        share = 1 / np.maximum(np.abs(target - some @ weights), _LEAST_RESIDUAL)
-        matrix = (some * share[:, None]).T @ some + np.diag(penalty)
-        weights = np.linalg.solve(matrix, some.T @ (share * target))
+    target = np.log(np.maximum(distances[known], 1e-4))
+    weights = median_weights(inputs[known], target, _LEAST_RESIDUAL, _RIDGE)
     usual: Floats = np.exp(np.clip(inputs @ weights, target.min(), target.max()))
     return usual
+
+
+def median_weights(inputs: Floats, target: Floats, least: float, ridge: float) -> Floats:
+    """Return (F,) the weights of a regression of the median: a few wrong targets hardly change it.
+
+    Args:
+        inputs: (N, F); the first is 1.
+        target: (N,).
+        least: residuals below this count as this.
+        ridge: the larger, the smaller the weights.
+    """
+    weights, penalty = np.zeros(inputs.shape[1]), np.diag(_penalty(inputs, ridge))
+    weights[0] = np.median(target)
+    for _ in range(_MEDIAN_STEPS):
+        share = 1 / np.maximum(np.abs(target - inputs @ weights), least)
+        weights = np.linalg.solve((inputs * share[:, None]).T @ inputs + penalty, inputs.T @ (share * target))
+    return weights
 
 
 def density_of(distances: Floats, usual: Floats, dimensions: int, tail: float) -> Floats:
@@ -135,8 +147,8 @@ def _scaled(features: Floats, known: Bools) -> Floats:
     return scaled
 
 
-def _penalty(inputs: Floats) -> Floats:
-    penalty = np.full(inputs.shape[1], _RIDGE)
+def _penalty(inputs: Floats, ridge: float = _RIDGE) -> Floats:
+    penalty = np.full(inputs.shape[1], ridge)
     penalty[0] = 1e-3
     return penalty
 
