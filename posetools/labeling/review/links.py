@@ -137,7 +137,7 @@ def flag_suspects(file: Path, told: Sequence[str], *, beside: bool) -> None:
 
 
 def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a labelme file without the flags of suspects and the mark of files that nobody saved."""
+    """Return the content of a labelme file without the flags of suspects and the mark of unsaved files."""
     flags = {name: value for name, value in (document.get("flags") or {}).items() if not name.startswith(_SUSPECT)}
     return {**{key: value for key, value in document.items() if key != MARK}, "flags": flags}
 

@@ -31,7 +31,7 @@ _DENSITY = 1 / 1.2
 # One estimate in so many is anywhere; the others are off by at least this.
 _ANYWHERE, _LEAST_USUAL = 0.05, 0.002
 _AT_ONCE = 4096
-_CLEARLY, _MOST = 6.0, 50.0
+_CLEAR_BOX, _MOST_LOG = 6.0, 50.0
 # The box around keypoints is learned from so many objects for each of them; exact to this share of their extent.
 _OBJECTS_PER_POINT, _LEAST_OFF = 8, 0.01
 
@@ -53,8 +53,8 @@ def box_doubts(seen: Seen) -> Iterator[Doubt]:
     parts = [slice(start, start + _AT_ONCE) for start in range(0, len(rows), _AT_ONCE)]
     ratio = np.concatenate([_ratio(estimates, part) for part in parts])
     every = np.ones(len(rows), dtype=np.bool_)
-    wrong, by_model = shared_out(rate_of(features, ratio > _CLEARLY, every), every)
-    odds = np.exp(np.minimum(ratio, _MOST))
+    wrong, by_model = shared_out(rate_of(features, ratio > _CLEAR_BOX, every), every)
+    odds = np.exp(np.minimum(ratio, _MOST_LOG))
     chances = wrong * odds / (1 + (wrong + by_model) * odds)
     for row, chance in zip(rows.tolist(), chances.tolist(), strict=True):
         if chance >= LEAST:

@@ -12,15 +12,15 @@ import numpy as np
 from posetools.core.geometry import Bools, Floats
 
 # One object in so many has an error of each kind.
-WRONG = 0.01
+WRONG_SHARE = 0.01
 # Not all contradictions are wrong labels.
 _LEAST_FAULT = 0.1
 _RIDGE = 10.0
 _NEWTON_STEPS, _MEDIAN_STEPS = 12, 8
 _LEAST_RESIDUAL = 0.1
 # Student's t: the degrees of freedom to choose from.
-_TAILS = (2.0, 3.0, 5.0, 10.0, 30.0)
-_MOST = 35.0
+_FREEDOMS = (2.0, 3.0, 5.0, 10.0, 30.0)
+_MOST_ODDS = 35.0
 
 
 def rate_of(features: Floats, happened: Bools, known: Bools) -> Floats:
@@ -115,10 +115,10 @@ def best_tail(distances: Floats, usual: Floats, dimensions: int) -> float:
         density = density_of(distances[known], usual[known], dimensions, tail)
         return float(np.log(0.97 * density + 0.03).sum())
 
-    return max(_TAILS, key=likelihood)
+    return max(_FREEDOMS, key=likelihood)
 
 
-def shared_out(rate: Floats, known: Bools, wrong: float = WRONG) -> tuple[float, Floats]:
+def shared_out(rate: Floats, known: Bools, wrong: float = WRONG_SHARE) -> tuple[float, Floats]:
     """Return how often a label is wrong, and (N,) how often it is the model that fails, of a rate of both.
 
     A person's mistakes do not depend on the model's scores, so they are a part of every rate.
@@ -159,5 +159,5 @@ def _loss(inputs: Floats, target: Floats, weights: Floats, penalty: Floats) -> f
 
 
 def _sigmoid(values: Floats) -> Floats:
-    sigmoid: Floats = 1 / (1 + np.exp(-np.clip(values, -_MOST, _MOST)))
+    sigmoid: Floats = 1 / (1 + np.exp(-np.clip(values, -_MOST_ODDS, _MOST_ODDS)))
     return sigmoid

@@ -12,7 +12,7 @@ from posetools.core.geometry import Ints
 from posetools.core.skeleton import Skeleton
 from posetools.evaluation.diagnosis.match import partners
 
-ExchangeKind = Literal["left/right", "front/rear", "linked"]
+RenamingKind = Literal["left/right", "front/rear", "linked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Renaming:
         each: whether a pair may be exchanged alone.
     """
 
-    kind: ExchangeKind
+    kind: RenamingKind
     told: str
     order: Ints
     pairs: tuple[tuple[int, int], ...]
@@ -54,7 +54,7 @@ def renamings_of(skeleton: Skeleton) -> tuple[Renaming, ...]:
     return tuple(one for one in found if one.pairs)
 
 
-def _renaming(kind: ExchangeKind, told: str, partner: Ints, *, every: bool = True, each: bool = True) -> Renaming:
+def _renaming(kind: RenamingKind, told: str, partner: Ints, *, every: bool = True, each: bool = True) -> Renaming:
     order = np.where(partner >= 0, partner, np.arange(len(partner)))
     pairs = tuple((a, b) for a, b in enumerate(order.tolist()) if a < b)
     return Renaming(kind, told, order, pairs, every=every, each=each)

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.labeling.suspects.evidence import WRONG, best_tail, density_of, median_of, rate_of, shared_out
+from posetools.labeling.suspects.evidence import WRONG_SHARE, best_tail, density_of, median_of, rate_of, shared_out
 from posetools.labeling.suspects.exchanges import Renaming, renamings_of
 from posetools.labeling.suspects.rigid_fit import RigidFit
 from posetools.labeling.suspects.seen import Seen
@@ -28,8 +28,8 @@ WRONG_POINT = 0.005
 # Two names are exchanged less often than all.
 _PAIR = 0.2
 # Logarithm of the ratio from which the labels look exchanged.
-_CLEARLY = 3.0
-_MOST = 50.0
+_CLEAR_RATIO = 3.0
+_MOST_LOG = 50.0
 # Less probable suspicions are not listed; the geometry of those below this share of it is not asked for.
 LEAST, _ASKED = 0.02, 0.1
 
@@ -133,7 +133,7 @@ def point_doubts(seen: Seen, geometry: RigidFit) -> Iterator[Doubt]:
     labels, tried = seen.truth.keypoints, list(_tried(seen, densities))
     # (H, N) the weight of each exchange if a person made it, and if the model did; no exchange has 1.
     ratios = np.array([one.ratio for one in tried]).reshape(len(tried), len(labels))
-    weights = np.exp(np.minimum(ratios, _MOST))
+    weights = np.exp(np.minimum(ratios, _MOST_LOG))
     wrong = weights * np.array([one.wrong for one in tried])[:, None]
     by_model = weights * np.array([one.by_model for one in tried]).reshape(weights.shape)
     for at, one in enumerate(tried):
@@ -154,7 +154,7 @@ def _tried(seen: Seen, densities: Densities) -> Iterator[_Tried]:
         ratio = densities.log_of(labels[:, renaming.order]) - plain
         if renaming.every:
             features = np.column_stack([sure.mean(axis=1), sure.min(axis=1)])
-            rate = rate_of(features, ratio.sum(axis=1) > _CLEARLY, known.any(axis=1))
+            rate = rate_of(features, ratio.sum(axis=1) > _CLEAR_RATIO, known.any(axis=1))
             yield _Tried(renaming, None, ratio.sum(axis=1), *shared_out(rate, known.any(axis=1)))
         if not renaming.each or (renaming.every and len(renaming.pairs) == 1):
             continue
@@ -162,8 +162,8 @@ def _tried(seen: Seen, densities: Densities) -> Iterator[_Tried]:
         ratios = np.stack([ratio[:, pair].sum(axis=1) for pair in pairs])
         features = np.concatenate([sure[:, pair].mean(axis=1) for pair in pairs])
         some = np.concatenate([known[:, pair].any(axis=1) for pair in pairs])
-        rate = rate_of(features, ratios.ravel() > _CLEARLY, some)
-        wrong, by_model = shared_out(rate, some, _PAIR * WRONG / len(pairs))
+        rate = rate_of(features, ratios.ravel() > _CLEAR_RATIO, some)
+        wrong, by_model = shared_out(rate, some, _PAIR * WRONG_SHARE / len(pairs))
         for pair, of_pair, often in zip(renaming.pairs, ratios, by_model.reshape(ratios.shape), strict=True):
             yield _Tried(renaming, pair, of_pair, wrong, often)
 

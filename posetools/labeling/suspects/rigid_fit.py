@@ -14,7 +14,7 @@ from posetools.core.geometry import Floats, Ints
 from posetools.progress import Progress
 
 # The template is a mean of many objects, so that no fit is proof: log of the largest ratio.
-_MOST = 5.0
+_MOST_RATIO = 5.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,5 +60,5 @@ class RigidFit:
         views = views_of(keypoints[known], self.truth.boxes[some], self.sizes[some], self.noise)
         hidden_used = bool((self.truth.keypoints[:, :, 2] == 1).any())
         corrected = fit(self.template, views, visibility=hidden_used).misfit
-        told[known] = np.clip((self.misfit[some] - corrected) / 2, -_MOST, _MOST)
+        told[known] = np.clip((self.misfit[some] - corrected) / 2, -_MOST_RATIO, _MOST_RATIO)
         return told
