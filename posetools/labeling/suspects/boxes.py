@@ -115,7 +115,7 @@ def _around_points(seen: Seen, rows: Ints) -> Floats | None:
         [median_weights(inputs[whole], target[whole, edge], _LEAST_OFF, 1.0) for edge in range(4)], axis=1
     )
     sizes = np.array([image.size for image in seen.truth.images], dtype=np.float64)[seen.truth.image_index[rows]]
-    around = np.clip(inputs @ weights * size + middle, 0, np.tile(sizes, 2))
+    around: Floats = np.clip(inputs @ weights * size + middle, 0, np.tile(sizes, 2))
     around[~whole] = np.nan
     return around
 
