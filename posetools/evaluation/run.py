@@ -15,8 +15,10 @@ from pathlib import Path
 from posetools.core.categories import Categories, load_categories
 from posetools.core.dataset import Dataset
 from posetools.core.folder import IMAGES, ann_file, categories_of
+from posetools.core.groups import recorded_grouping
 from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError
+from posetools.evaluation.bootstrap import Resamples
 from posetools.evaluation.categories import report_of_all
 from posetools.evaluation.remarks import explain
 from posetools.evaluation.report import BOXES, LABELED, POSES, DetPart, PosePart, Report, Subject, with_remarks
@@ -312,10 +314,13 @@ def _measured(
     mirrored = {at: replace(tasks[at], estimator=part.mirrored) for at, part in enumerate(parts) if part.mirrored}
     said = collect_each([*tasks, *mirrored.values()], detector, bbox_thr=parts[0].subject.bbox_thr, progress=progress)
     flipped = dict(zip(mirrored, said[len(tasks) :], strict=True))
+    names = [image.file_name for image in parts[0].truth.images]
+    resamples = Resamples.of(names, recorded_grouping(Path(parts[0].subject.data)))
     reports = []
     for at, part in enumerate(parts):
         truth, own = part.truth, said[at]
-        report = Report(part.subject, truth, DetPart(truth, own.boxes), *_pose_parts(truth, own), remarks={})
+        det = DetPart(truth, own.boxes, resamples)
+        report = Report(part.subject, truth, det, *_pose_parts(truth, own, resamples), remarks={})
         if detector is not None and part.subject.stage is None:
             # Of several classes, one that is never predicted is the detector's fault.
             alone = len(parts) == 1
@@ -323,7 +328,7 @@ def _measured(
             seen = training and training.of_categories(truth.categories)
             report = _explained(report, seen, classes, progress)
         if at in flipped:
-            report = replace(report, flipped=_pose_parts(truth, flipped[at]))
+            report = replace(report, flipped=_pose_parts(truth, flipped[at], resamples))
         reports.append(_with_signs(report, detector, part.estimator, labels[at], progress))
     return reports
 
@@ -339,9 +344,9 @@ def _with_signs(
     return with_remarks(report, why)
 
 
-def _pose_parts(truth: Dataset, said: PairPredictions) -> tuple[PosePart, PosePart]:
-    labeled = PosePart(truth, said.on_labels, boxes_are_labels=True)
-    return labeled, PosePart(truth, said.on_boxes, boxes_are_labels=False)
+def _pose_parts(truth: Dataset, said: PairPredictions, resamples: Resamples) -> tuple[PosePart, PosePart]:
+    labeled = PosePart(truth, said.on_labels, boxes_are_labels=True, resamples=resamples)
+    return labeled, PosePart(truth, said.on_boxes, boxes_are_labels=False, resamples=resamples)
 
 
 def _explained(report: Report, training: Dataset | None, classes: Mapping[str, int], progress: Progress) -> Report:
