@@ -30,7 +30,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "core/geometry": ("tests/core/test_geometry.py",),
     "core/groups": ("tests/core/test_groups.py", "tests/datasets/test_split.py"),
     "datasets/split": ("tests/datasets/test_split.py", "tests/datasets/test_stratify.py"),
+    "datasets/folds": ("tests/datasets/test_folds.py",),
     "datasets/stratify": ("tests/datasets/test_stratify.py",),
+    "datasets/pooled": ("tests/datasets/test_resplit.py", "tests/datasets/test_stratify.py"),
     "datasets/resplit": (
         "tests/datasets/test_resplit.py",
         "tests/datasets/test_split.py",
@@ -38,6 +40,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tests/datasets/test_stratify.py",
     ),
     "checks/across": ("tests/checks/test_across.py",),
+    "checks/folds": ("tests/checks/test_folds.py",),
     "checks/structure": ("tests/checks/test_structure.py",),
     "checks/rigid/geometry": ("tests/checks/test_geometry_study.py",),
     "checks/rigid/fit": ("tests/checks/test_geometry_fit.py",),

@@ -36,12 +36,14 @@ class ListedImage:
         table: the file.
         row: the row in ``table.images``.
         name: the normalized name.
+        fold: the number of the fold that has it in val; 0 without folds.
     """
 
     split: str
     table: CocoTable
     row: int
     name: str
+    fold: int = 0
 
     @property
     def place(self) -> Place:
@@ -59,14 +61,22 @@ class ListedImage:
         return Finding(code, str(self.table.path), self.place, message, hint, other=origin)
 
 
-def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[ListedImage, ...], tuple[Finding, ...]]:
-    """Return the images with unique names inside the folder, and findings on all others."""
+def check_names(
+    tables: Mapping[str, CocoTable], folds: Mapping[str, int] | None = None
+) -> tuple[tuple[ListedImage, ...], tuple[Finding, ...]]:
+    """Return the images with unique names inside the folder, and findings on all others.
+
+    Args:
+        tables: split -> file.
+        folds: file name -> the number of the fold that has the image in val; None without folds.
+    """
+    parts = folds or {}
     first: dict[str, ListedImage] = {}
     findings = []
     for split, table in tables.items():
         for row, file_name in enumerate(table.images.file_names):
             name = safe_name(file_name)
-            listed = ListedImage(split, table, row, name or "")
+            listed = ListedImage(split, table, row, name or "", parts.get(file_name, 0))
             if name is None:
                 message = must_be("file_name", "a path that stays in images/", file_name)
                 findings.append(listed.finding("E125", message, "write the path relative to images/"))
@@ -148,6 +158,10 @@ def _problems(listed: ListedImage, folder: Path, found: Inspection) -> Iterator[
 
 
 def _double(listed: ListedImage, other: ListedImage, what: str) -> Finding:
+    if listed.split == other.split and listed.fold != other.fold:
+        message = must_be(what, f"in one fold only ({other.where} has it in fold {other.fold})", listed.name)
+        hint = "keep one of the two, and write the folds again with `posetools split --folds`"
+        return listed.finding("E126", message, f"{hint}: evaluation would use training data", other)
     if listed.split == other.split:
         message = must_be(what, f"in one entry only ({other.place} has it)", listed.name)
         return listed.finding("W206", message, "keep one of the two, with the objects of both", other)

@@ -5,9 +5,9 @@ images are similar when at most 20 bits differ. Measured on rendered and real st
 brightened or cropped by 1 % they differ by 0 to 16 bits, cropped by 3 % by 18 (median), and no two different images
 by fewer than 48. Mirrored images are not detected.
 
-Findings depend on split and clip. Two similar images in different splits are W221: evaluation would use training
-data. Within a split, similar frames of one clip are expected; W220 is for two of different clips. The clip of an
-image is its name without its last run of digits, as in ``posetools split``.
+Findings depend on split, fold and clip. Two similar images in different splits, or in the val of different folds, are
+W221: evaluation would use training data. Within a split, similar frames of one clip are expected; W220 is for two of
+different clips. The clip of an image is its name without its last run of digits, as in ``posetools split``.
 
 Each image gets one finding per code, which names the most similar earlier image and counts the others: a fixed camera
 makes all pairs similar. Pairs are compared as a product of matrices of -1 and 1, which gives the number of equal bits
@@ -64,11 +64,14 @@ def check_near(images: Sequence[ListedImage], folder: Path, progress: Progress) 
     listed, signs, contents = _hash_all(images, folder, progress)
     splits = _numbers([each.split for each in listed])
     clips = _numbers([clip_of(each.name) for each in listed])
+    folds = np.array([each.fold for each in listed], dtype=np.int64)
     step = max(1, _PAIRS_AT_ONCE // max(1, len(listed)))
     for start in range(0, len(listed), step):
         stop = min(len(listed), start + step)
         for row, alike, bits in _alike(signs, start, stop):
             other, across = contents[alike] != contents[row], splits[alike] != splits[row]
+            # In another split first: folds are written again once the splits are right.
+            across = across if (across & other).any() else folds[alike] != folds[row]
             for code, wanted in (("W221", across), ("W220", ~across & (clips[alike] != clips[row]))):
                 candidates, apart = alike[other & wanted], bits[other & wanted]
                 if len(candidates):
@@ -165,7 +168,13 @@ def _alike(signs: _Signs, start: int, stop: int) -> Iterator[tuple[int, Ints, In
 def _finding(code: str, listed: ListedImage, other: ListedImage, bits: int, more: int) -> Finding:
     others = f" and {more} more are" if more else " is"
     like = f"{other.where}{others} nearly the same; {bits} of {BITS} bits differ"
-    if code == "W221":
+    if code == "W221" and listed.split == other.split:
+        message = must_be("image", f"unlike all of other folds ({like})", listed.name)
+        hint = (
+            "keep similar images together with `posetools split --folds --split-by REGEX`: evaluation would use "
+            "training data"
+        )
+    elif code == "W221":
         message = must_be("image", f"unlike all of other splits ({like})", listed.name)
         hint = (
             "remove it from one split, or keep similar images together with `posetools split --split-by REGEX`: "

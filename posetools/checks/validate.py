@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
+from posetools.checks.folds import CheckedFolds, check_folds
 from posetools.checks.images import ListedImage, check_images, check_names
 from posetools.checks.near import check_near, check_near_request
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
@@ -250,10 +251,13 @@ def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: 
     tables, objects, categories = checked.tables, checked.objects, checked.categories
     findings: list[Finding] = []
     notes: tuple[str, ...] = ()
+    folds = CheckedFolds({})
     if not data.is_file():
         written = splits_written(data)
         findings += [*check_splits(data, tables, written), *check_same_categories(tables), *check_copies(tables)]
-        notes = note_without(data, tables, written)
+        folds = check_folds(data, tables, progress)
+        findings += folds.findings
+        notes = (*note_without(data, tables, written), *folds.notes)
     for split, table in tables.items():
         of_file = [*check_structure(table, categories), *check_categories(table, categories)]
         of_file += check_boxes(objects[split], categories)
@@ -267,7 +271,7 @@ def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: 
     findings += check_whole(data, objects, categories)
     mirrored, unsided = _mirrored(checked, findings)
     findings += mirrored
-    listed, problems = check_names(tables)
+    listed, problems = check_names(tables, folds.parts)
     findings += problems
     for look in looks:
         findings += look(listed)

@@ -161,6 +161,15 @@ def print_next(out: Path, splits: Collection[str]) -> None:
         print(printable(f"      {split_command(out)}  (training needs train and val)"))
 
 
+def folds_left_out(out: Path, sources: Iterable[Path]) -> list[str]:
+    """Return a note if a data set that will be replaced, or a source, has folds: the new data set has none."""
+    from posetools.core.folder import folds_command, folds_of
+    from posetools.files.urls import is_url
+
+    having = next((path for path in (out, *sources) if not is_url(path) and folds_of(path)), None)
+    return [f"folds of {having}: not kept; `{folds_command(out, having)}` writes new ones"] if having else []
+
+
 def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[str]) -> None:
     """Print images, objects, and per keypoint visible / occluded / unlabeled, a column per split."""
     out = console()

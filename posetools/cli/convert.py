@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from posetools.cli.console import console, print_counts, print_findings, print_next, progress, say
+from posetools.cli.console import console, folds_left_out, print_counts, print_findings, print_next, progress, say
 from posetools.cli.options import Out, comma_separated, pairs, source_path
 from posetools.cli.source_options import (
     FORMAT_NAMES,
@@ -23,6 +23,7 @@ from posetools.cli.source_options import (
     OneObject,
     SkeletonName,
     SplitBy,
+    Test,
     Val,
 )
 from posetools.errors import RequestError, counted, must_be
@@ -158,6 +159,7 @@ def convert(
     target_format: To = "coco",
     skeleton: SkeletonName = None,
     val: Val = None,
+    test: Test = None,
     seed: Seed = 0,
     split_by: SplitBy = None,
     images: Images = "copy",
@@ -192,7 +194,7 @@ def convert(
 
     Exit status: 0 written; 1 errors found; 2 could not run.
     """
-    from posetools.datasets.convert import ConvertRequest, convert
+    from posetools.datasets.convert import ConvertRequest
     from posetools.scale.cluster import engine_of
 
     read = _label_options(names, ignore, categories, label_pattern, hidden_flag, attribute)
@@ -201,23 +203,31 @@ def convert(
     read = replace(read, image_roots=tuple(image_root or ()), mapping=mapping, encoding=encoding)
     read = replace(read, trust_sizes=trust_sizes, workers=workers, engine=engine_of(cluster, workers))
     request = ConvertRequest(sources=tuple(sources), out=out, target_format=target_format, read=read, images=images)
-    request = replace(request, val=val, seed=seed, split_by=split_by, skeleton=skeleton)
+    request = replace(request, val=val, test=test or 0.0, seed=seed, split_by=split_by, skeleton=skeleton)
     request = replace(request, source_format=source_format or ("custom" if mapping else None))
     request = replace(request, bake_rotation=bake_rotation, keep_going=keep_going, overwrite=overwrite)
+    folds = folds_left_out(out, sources)
+    raise typer.Exit(print_conversion(_converted(request), request, folds))
+
+
+def _converted(request: ConvertRequest) -> ConvertResult:
+    from posetools.datasets.convert import convert
+
     with progress() as report:
-        result = convert(request, report)
-    raise typer.Exit(print_conversion(result, request))
+        return convert(request, report)
 
 
-def print_conversion(result: ConvertResult, request: ConvertRequest, *, following: bool = True) -> int:
-    """Print the result, and with ``following`` the next command; return the exit status."""
+def print_conversion(
+    result: ConvertResult, request: ConvertRequest, more: Sequence[str] = (), *, following: bool = True
+) -> int:
+    """Print the result with ``more`` notes, and with ``following`` the next command; return the exit status."""
     from posetools.core.findings import Severity
 
     print_findings(result.findings, console())
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     if not result.written or result.split is None:
-        more = "" if request.keep_going else "; --keep-going writes what could be read"
-        say(f"nothing was written: {counted(errors, 'error')}{more}")
+        way = "" if request.keep_going else "; --keep-going writes what could be read"
+        say(f"nothing was written: {counted(errors, 'error')}{way}")
         return 1
     notes = result.skeleton.summary if result.skeleton else []
     notes += [f"left out on purpose: {label} ({times})" for label, times in result.ignored.items()]
@@ -226,7 +236,7 @@ def print_conversion(result: ConvertResult, request: ConvertRequest, *, followin
     files = counted(result.files, f"{result.source_format} annotation file")
     notes.append(f"read {files}, wrote {request.out}")
     notes += [loss.text for loss in result.lost]
-    notes += [f"warning: {each}" for each in result.split.warnings]
+    notes += [*more, *(f"warning: {each}" for each in result.split.warnings)]
     if errors:
         notes.append(f"{counted(errors, 'error')}: the images or objects named there are not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from posetools.cli.console import console, listed, print_counts, print_findings, print_next, progress
+from posetools.cli.console import console, folds_left_out, listed, print_counts, print_findings, print_next, progress
 from posetools.cli.options import Images, Out, Overwrite, pairs
 
 if TYPE_CHECKING:
@@ -70,12 +71,13 @@ def merge(
         images=images,
         overwrite=overwrite,
     )
+    folds = folds_left_out(out, data)
     with progress() as report:
         result = merge(request, report)
-    _print(result, out)
+    _print(result, out, folds)
 
 
-def _print(result: MergeResult, out: Path) -> None:
+def _print(result: MergeResult, out: Path, folds: Sequence[str]) -> None:
     from posetools.core.record import count
 
     print_findings(result.findings, console())
@@ -85,7 +87,7 @@ def _print(result: MergeResult, out: Path) -> None:
     doubles = [f"{gone} = {kept}" for gone, kept in result.doubles]
     for what, lines in (("renamed", renamed), ("in two data sets, kept once", doubles)):
         notes += listed(f"{what}: {len(lines)}", lines, _LISTED_IMAGES, "; conversion.json lists all")
-    notes.append(f"wrote {out}")
+    notes += [*folds, f"wrote {out}"]
     counts = {split: count(dataset) for split, dataset in result.datasets.items()}
     print_counts(counts, "split: as in the data sets (change it with `posetools split`)", notes)
     print_next(out, counts)

@@ -32,6 +32,10 @@ Val = Annotated[
     float | None,
     _split(help="Fraction of images for validation.", show_default="the source's own train and val, else 0.1"),
 ]
+Test = Annotated[
+    float | None,
+    _split(help="Fraction of images for a test split.", show_default="the source's own test split, else none"),
+]
 SplitBy = Annotated[
     str | None,
     _split(

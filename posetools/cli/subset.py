@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from posetools.cli.console import console, print_counts, print_findings, print_next, progress
+from posetools.cli.console import console, folds_left_out, print_counts, print_findings, print_next, progress
 from posetools.cli.options import Data, Images, Out, Overwrite, SkeletonOfData, comma_separated, pairs
 
 if TYPE_CHECKING:
@@ -120,12 +121,13 @@ def subset(
         keypoints=comma_separated("--keypoints", keypoints),
         categories=comma_separated("--categories", categories),
     )
+    folds = folds_left_out(out, [data])
     with progress() as report:
         result = subset(request, report)
-    _print(result, request)
+    _print(result, request, folds)
 
 
-def _print(result: SubsetResult, request: SubsetRequest) -> None:
+def _print(result: SubsetResult, request: SubsetRequest, folds: Sequence[str]) -> None:
     from posetools.core.record import count
 
     print_findings(result.findings, console())
@@ -134,5 +136,5 @@ def _print(result: SubsetResult, request: SubsetRequest) -> None:
     for split, each in counts.items():
         images, objects = result.before[split]
         kept.append(f"{split}: kept {each.images} of {images} images, {each.instances} of {objects} objects")
-    print_counts(counts, f"split: as in {request.data}", [*kept, *result.notes, f"wrote {request.out}"])
+    print_counts(counts, f"split: as in {request.data}", [*kept, *result.notes, *folds, f"wrote {request.out}"])
     print_next(request.out, counts)

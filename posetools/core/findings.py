@@ -58,6 +58,7 @@ RULES: dict[str, Rule] = {
     "E115": Rule("iscrowd", "MMDet and pycocotools require iscrowd."),
     "E116": Rule("empty-split", "A split without images or objects cannot be used for training or evaluation."),
     "E117": Rule("annotation-id", "pycocotools counts a match with annotation id 0 as no match: AP is too low."),
+    "E118": Rule("folds-differ", "Models trained on such folds learn old labels, or are evaluated on training data."),
     # The images.
     "E121": Rule("picture-missing", "Training stops when the data loader reaches it."),
     "E122": Rule(

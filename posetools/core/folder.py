@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from posetools.files.disk import check_free, is_empty, is_zip_name, read_bytes, 
 from posetools.files.urls import is_url
 
 SPLITS = ("train", "val")
+TEST = "test"
 # Names of folders and files of a split. Not "dev", which is val in some fields only.
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -66,6 +67,19 @@ def folds_of(data_root: Path) -> tuple[int, ...]:
     return tuple(sorted(int(path.parent.name) for path in folders if path.parent.name.isdecimal()))
 
 
+def folds_command(data_root: Path, of: Path | None = None) -> str:
+    """Return the command that writes the folds of a data set again, with the same options; or those of another one."""
+    source = of or data_root
+    options = recorded(source / FOLDS, "options")
+    words = [f"posetools split {quoted(data_root)} --folds {options.get('folds', len(folds_of(source)))}"]
+    words += [
+        f"--{name.replace('_', '-')} {quoted(options[name])}"
+        for name in ("seed", "split_by", "stratify")
+        if options.get(name)
+    ]
+    return " ".join(words)
+
+
 def is_data_set(folder: Path) -> bool:
     """Return whether a folder has the COCO file of a split."""
     return any(folder.glob("*_coco.json"))
@@ -92,15 +106,20 @@ def check_both(data_root: Path) -> None:
             )
 
 
-def splits_written(data_root: Path) -> frozenset[str] | None:
-    """Return the splits in conversion.json; None if it has none."""
+def recorded(data_root: Path, section: str) -> Mapping[str, Any]:
+    """Return a section of conversion.json; empty if it does not have one, or cannot be read."""
     record = data_root / CONVERSION
     try:
         document = read_json(record) if record.is_file() else None
     except InputError:
-        return None
-    splits = document.get("splits") if isinstance(document, dict) else None
-    return frozenset(splits) if isinstance(splits, dict) and splits else None
+        return {}
+    found = document.get(section) if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def splits_written(data_root: Path) -> frozenset[str] | None:
+    """Return the splits in conversion.json; None if it has none."""
+    return frozenset(recorded(data_root, "splits")) or None
 
 
 def is_record(path: Path) -> bool:

@@ -25,10 +25,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from posetools.core.folder import CONVERSION
+from posetools.core.folder import recorded
 from posetools.core.originals import original_name
-from posetools.errors import InputError, RequestError, first_names
-from posetools.files.disk import read_json
+from posetools.errors import RequestError, first_names
 
 _FEWEST_FRAMES = 3
 _NUMBERS_PER_FRAME = 10
@@ -80,13 +79,7 @@ def groups_of(names: Sequence[str], by: str | None = None, objects: Sequence[int
 
 def recorded_grouping(data_root: Path) -> str | None:
     """Return how a data set was split, as ``by`` of ``groups_of``; None if its conversion.json does not say."""
-    record = data_root / CONVERSION
-    try:
-        document = read_json(record) if record.is_file() else None
-    except InputError:
-        return None
-    split = document.get("split") if isinstance(document, dict) else None
-    by = split.get("by") if isinstance(split, dict) else None
+    by = recorded(data_root, "split").get("by")
     return by if isinstance(by, str) and by not in _NOT_GROUPED else None
 
 

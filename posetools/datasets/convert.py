@@ -14,7 +14,7 @@ from typing import Any
 from posetools.checks.across import leaks
 from posetools.core.categories import Categories
 from posetools.core.findings import Finding, has_errors, sort_findings
-from posetools.core.folder import CONVERSION, SPLITS, check_out
+from posetools.core.folder import CONVERSION, SPLITS, TEST, check_out
 from posetools.core.record import SplitCounts, count, findings_sections, write_record
 from posetools.core.skeleton import BUILT_IN
 from posetools.datasets.own_skeleton import OwnSkeleton, own_skeleton
@@ -56,6 +56,7 @@ class ConvertRequest:
         target_format: a key of FORMATS.
         skeleton: a built-in name or the path of a skeleton file; None: the source's own (own_skeleton.py).
         val: the validation fraction; None for 0.1, or for the split that the source declares.
+        test: the test fraction; 0 for none, or for the test split that the source declares.
         seed: of the split.
         split_by: ``image``, ``parent`` or a regular expression (see ``posetools.datasets.split``); None to choose.
         images: how images get into ``out``; "none" leaves them where they are.
@@ -71,6 +72,7 @@ class ConvertRequest:
     target_format: str = "coco"
     skeleton: str | Path | None = None
     val: float | None = None
+    test: float = 0.0
     seed: int = DEFAULT_SEED
     split_by: str | None = None
     images: Transfer = "copy"
@@ -91,6 +93,7 @@ class SplitChoice:
         seed: the seed; None when nothing was planned.
         groups: the number of groups; None when nothing was planned.
         warnings: what may make metrics too high.
+        test: the requested test fraction; 0 for none.
     """
 
     by: str
@@ -99,10 +102,12 @@ class SplitChoice:
     seed: int | None = None
     groups: int | None = None
     warnings: tuple[str, ...] = ()
+    test: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {"by": self.by, "val": self.val, "seed": self.seed, "groups": self.groups, "reason": self.reason}
+        record = {"by": self.by, "val": self.val, "seed": self.seed, "groups": self.groups, "reason": self.reason}
+        return record | ({"test": self.test} if self.test else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
     target = _target(request)
     if request.read.encoding is not None:
         check_encoding(request.read.encoding)
-    check_split_request(val=_share(request), by=request.split_by)
+    check_split_request(val=_share(request), test=request.test, by=request.split_by)
     _check_paths(request)
     with no_collection(), walked_once(), zip_sources(request.out, request.read.encoding, progress) as zips:
         return _convert(request, target, zips, progress)
@@ -230,6 +235,9 @@ def _format(name: str, option: str) -> Format:
 
 def _target(request: ConvertRequest) -> Format:
     target = _format(request.target_format, "--to")
+    if not target.keeps_splits and request.test:
+        hint = "convert to coco to split the images"
+        raise RequestError(f"--test cannot be combined with --to {target.name}, which has no splits", hint=hint)
     if not target.keeps_splits and (request.val is not None or request.split_by is not None):
         raise RequestError(
             f"--val and --split-by cannot be combined with --to {target.name}, which has no splits, "
@@ -315,7 +323,7 @@ def _leaks(
     read: ReadResult, splits: Mapping[str, Sequence[int]], choice: SplitChoice, request: ConvertRequest
 ) -> Iterator[Finding]:
     """Yield images that declared splits share. Splits planned here share none."""
-    if choice.by == _DECLARED or set(splits) - {*SPLITS, _ALL}:
+    if choice.by == _DECLARED or set(splits) - {*SPLITS, _ALL, *([TEST] if choice.test else [])}:
         images = {split: [read.images[row] for row in rows] for split, rows in splits.items()}
         names = {split: [image.file_name for image in some] for split, some in images.items()}
         paths = {split: [os.fspath(image.path or "") for image in some] for split, some in images.items()}
@@ -341,6 +349,9 @@ def _split(
     apart = [split if split in others else None for split in declared]
     if None not in apart:
         apart = [None] * len(declared)
+    if request.test and TEST in apart:
+        rule = "left out where the source declares a test split, which must not get into training"
+        raise RequestError(must_be("--test", rule, request.test), hint="leave out --test: the test split is kept")
     free = [index for index, split in enumerate(apart) if split is None]
     val = _share(request)
     if len(free) < 2 and val:
@@ -349,14 +360,16 @@ def _split(
             hint="--val 0 puts all images into train, without val_coco.json",
         )
     objects = read.counts[[kept[at] for at in free]].tolist()
-    plan = plan_split([names[at] for at in free], val=val, seed=request.seed, by=request.split_by, objects=objects)
+    free_names, test, by = [names[at] for at in free], request.test, request.split_by
+    plan = plan_split(free_names, val=val, test=test, seed=request.seed, by=by, objects=objects)
     chosen = [split or "train" for split in apart]
-    for position in plan.val:
-        chosen[free[position]] = "val"
+    for side, positions in (("val", plan.val), (TEST, plan.test)):
+        for position in positions:
+            chosen[free[position]] = side
     stays = sorted({split for split in apart if split})
     reason = plan.reason + (f"; {', '.join(stays)} kept as declared by the source" if stays else "")
     warnings = (*plan.warnings, *([] if _is_asked(request) else _partly_declared([declared[at] for at in free])))
-    return _by_split(chosen, kept), SplitChoice(plan.by, reason, val, request.seed, plan.groups, warnings)
+    return _by_split(chosen, kept), SplitChoice(plan.by, reason, val, request.seed, plan.groups, warnings, test)
 
 
 def _partly_declared(declared: Sequence[str | None]) -> Iterator[str]:
@@ -368,7 +381,7 @@ def _partly_declared(declared: Sequence[str | None]) -> Iterator[str]:
 
 def _is_asked(request: ConvertRequest) -> bool:
     """Return whether the user requested another split than the source's."""
-    return request.val is not None or request.split_by is not None
+    return request.val is not None or request.split_by is not None or request.test > 0
 
 
 def _share(request: ConvertRequest) -> float:

@@ -324,6 +324,20 @@ def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, all of it even if the process is killed: ``sweep`` removes the rest.
+
+    Raises:
+        OutputError: it cannot be moved away; it is unchanged.
+    """
+    moved = folder.with_name(f".{folder.name}.{secrets.token_hex(_TOKEN_BYTES)}.tmp")
+    try:
+        folder.rename(moved)
+    except OSError as exc:
+        raise OutputError(f"{printable(str(folder))}: cannot be removed: {exc.strerror or exc}") from exc
+    shutil.rmtree(moved, ignore_errors=True)
+
+
 def sweep(target: Path) -> None:
     """Clean up what killed runs left next to a file or folder that no other run is writing."""
     old, new = (_left_beside(target, ending) for ending in ("old", "tmp"))

@@ -63,3 +63,13 @@ def test_refusals_are_one_line(data: Path, tmp_path: Path) -> None:
     missing = run("split", tmp_path / "no")
     assert missing.status == 2
     assert missing.err == f"error: {tmp_path}/no: must be a data set folder, but does not exist\n"
+
+
+def test_folds_are_told_with_what_each_evaluates_on(data: Path) -> None:
+    done = run("split", data, "--folds", "3", "--split-by", "parent")
+    assert (done.status, done.err) == (0, "")
+    assert "┃ folds/1/val ┃ folds/2/val ┃ folds/3/val ┃" in done.words
+    assert "│ images │ 3 │ 3 │ 3 │" in done.words and "│ objects │ 6 │ 6 │ 6 │" in done.words
+    assert "folds: by parent folder, as requested; 3 groups" in done.out.splitlines()
+    assert done.out.splitlines()[-1] == f"next: posetools validate {data}"
+    assert "replaced 3 earlier folds" in run("split", data, "--folds", "2", "--split-by", "parent").out

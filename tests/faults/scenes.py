@@ -9,6 +9,7 @@ from pathlib import Path
 
 from posetools.checks.validate import validate
 from posetools.datasets.convert import ConvertRequest, convert
+from posetools.datasets.folds import write_folds
 from posetools.datasets.merge import MergeRequest, merge
 from posetools.datasets.resplit import resplit
 from posetools.formats.coco import format as coco
@@ -73,6 +74,11 @@ def _data(folder: Path, name: str = "out", seed: int = 0) -> None:
     (folder / name / "conversion.json").write_text('{\n"posetools": "1"\n}\n')
 
 
+def _data_with_folds(folder: Path) -> None:
+    _data(folder)
+    write_folds(folder / "out", 2, seed=5)
+
+
 def _broken_data(folder: Path) -> None:
     _data(folder)
     (folder / "out" / "conversion.json").unlink()
@@ -116,6 +122,8 @@ SCENES = {
     "convert": Scene(_source, _convert, "out"),
     "convert --overwrite": Scene(_source_and_old, _convert, "out"),
     "split": Scene(_data, lambda folder: resplit(folder / "out", val=0.4, seed=7), "out"),
+    "split --test": Scene(_data, lambda folder: resplit(folder / "out", val=0.3, test=0.2, seed=7), "out"),
+    "split --folds": Scene(_data_with_folds, lambda folder: write_folds(folder / "out", 3), "out"),
     "validate --fix": Scene(_broken_data, lambda folder: validate(folder / "out", fix=True, images=False), "out"),
     "merge --overwrite": Scene(_two_sets_and_old, _merge, "out"),
     "publish": Scene(_checkpoint, _publish, "out"),
