@@ -101,7 +101,8 @@ def test_the_pairs_share_the_minutes(tmp_path: Path) -> None:
     assert "6 minutes for 2 pairs: 3 for each" in done.out
     for fold in (1, 2):
         configs = [load_config(path) for path in (tmp_path / f"configs/fold-{fold}").glob("*.py")]
-        assert sum(config.minutes for config in configs) == pytest.approx(3, rel=0.01)
+        # The rest is for evaluation.
+        assert 2.8 < sum(config.minutes for config in configs) <= 3
 
 
 def test_a_dry_run_of_a_fold_leaves_nothing(critters: FoldRuns, tmp_path: Path) -> None:
