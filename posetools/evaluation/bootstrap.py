@@ -210,14 +210,15 @@ def _weighted(matches: RankedMatches, weights: Ints) -> tuple[Floats, Floats]:
 
 def _counted_before(own: Ints, total: Ints, counted: Bools, hits: Ints) -> Ints:
     """Return the weight of the predictions that count, up to and with each hit: (B, H)."""
+    before: Ints = total[:, hits]
     left_out = np.flatnonzero(~counted)
     if 2 * len(left_out) > len(counted):
         kept = np.flatnonzero(counted)
-        return own[:, kept].cumsum(axis=1)[:, np.searchsorted(kept, hits)]
-    if not len(left_out):
-        return total[:, hits]
-    without = np.concatenate([np.zeros_like(own[:, :1]), own[:, left_out].cumsum(axis=1)], axis=1)
-    return total[:, hits] - without[:, np.searchsorted(left_out, hits)]
+        before = own[:, kept].cumsum(axis=1)[:, np.searchsorted(kept, hits)]
+    elif len(left_out):
+        without = np.concatenate([np.zeros_like(own[:, :1]), own[:, left_out].cumsum(axis=1)], axis=1)
+        before = before - without[:, np.searchsorted(left_out, hits)]
+    return before
 
 
 def _curve_means(hits: Ints, ranked: Ints, objects: Ints) -> tuple[Floats, Floats]:
