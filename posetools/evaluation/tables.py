@@ -63,7 +63,9 @@ def number(value: float | None) -> str:
 
 def with_interval(value: float | None, interval: Interval | None) -> str:
     """Return a metric as text with half the width of its interval, ``0.620 ± 0.040``; without one if it has none."""
-    return number(value) if interval is None else f"{number(value)} ± {number(interval.half)}"
+    if value is None or interval is None:
+        return number(value)
+    return f"{number(value)} ± {interval.half:.3f}" if abs(value) < 10 else f"{number(value)} ± {interval.half:.1f}"
 
 
 def _all_with_intervals(values: Mapping[str, Any], intervals: Mapping[str, Any]) -> dict[str, str]:
