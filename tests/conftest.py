@@ -13,10 +13,11 @@ import pytest
 from hypothesis import Phase, settings
 
 from posetools.mm.stack import missing_packages
+from tests.fold_runs import both_kinds, critters
 from tests.tiny_runs import det_run, pose_run, tiny
 
 # Fixtures for every folder whose tests train.
-__all__ = ["det_run", "pose_run", "tiny"]
+__all__ = ["both_kinds", "critters", "det_run", "pose_run", "tiny"]
 
 # For tests/mutation.py, which only needs to know whether a test fails, not its smallest example. On a busy machine a
 # slow test is not a failed one.

@@ -47,6 +47,14 @@ _Explain = Annotated[
     bool,
     typer.Option("--explain", help="Also print each choice: field, stock value, chosen value, reason."),
 ]
+_Folds = Annotated[
+    bool,
+    typer.Option(
+        "--folds",
+        help="Write a pair for each fold of `posetools split --folds`, into the folders fold-1, fold-2, ... The pairs "
+        "share --minutes.",
+    ),
+]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that differ.")]
 
 _InputSize = Annotated[
@@ -154,6 +162,7 @@ def config(
     skeleton: _Skeleton = None,
     recipe: _Recipe = None,
     explain: _Explain = False,
+    folds: _Folds = False,
     overwrite: _Overwrite = False,
     minutes: _Minutes = None,
     input_size: _InputSize = None,
@@ -188,16 +197,21 @@ def config(
     """
     stated = _stated(locals())
     from posetools.cli.train_display import display
-    from posetools.core.folder import categories_of
+    from posetools.core.folder import categories_of, need_folds
     from posetools.recipes.options import build_options
-    from posetools.training.recipe import emit_fitting
+    from posetools.training.recipe import emit_folds
 
-    options = build_options(recipe, stated)
+    options, numbers = build_options(recipe, stated), need_folds(data) if folds else (None,)
     shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()
     with shown as listener:
-        pair = emit_fitting(data, categories_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
-    print_pair(pair, explain=explain)
-    elsewhere = "" if out == Path("configs") else f" --configs {out}"
+        pairs = emit_folds(
+            data, categories_of(data, skeleton), options, out, numbers, overwrite=overwrite, listener=listener
+        )
+    for pair in pairs:
+        print_pair(pair, explain=explain)
+    if folds and options.minutes is not None:
+        print(f"{options.minutes:g} minutes for {len(pairs)} pairs: {options.minutes / len(pairs):.3g} for each")
+    elsewhere = ("" if out == Path("configs") else f" --configs {out}") + (" --folds" if folds else "")
     print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
 
 

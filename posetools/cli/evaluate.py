@@ -59,6 +59,14 @@ _BboxThr: TypeAlias = Annotated[
 _Skeleton: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help=SKELETON_HELP, show_default="the one used in training")
 ]
+_Folds: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--folds",
+        help="--run has a pair of each fold (`posetools train --folds`): evaluate all images, each with the pair that "
+        "did not train on it.",
+    ),
+]
 _FlipTest: TypeAlias = Annotated[
     bool,
     typer.Option(
@@ -83,6 +91,7 @@ def evaluate(
     boxes_config: _BoxesConfig = None,
     data: _Data = None,
     split: _Split = "val",
+    folds: _Folds = False,
     bbox_thr: _BboxThr = 0.05,
     device: Device = "auto",
     skeleton: _Skeleton = None,
@@ -98,6 +107,11 @@ def evaluate(
     of_single = {"--config": config, "--boxes": boxes, "--boxes-config": boxes_config, "--stage": stage}
     single = [name for name, given in of_single.items() if given]
     _check(checkpoint, stage, [*(run or ()), *(bundle or ())], single, report)
+    if folds and (not run or bundle or split != "val"):
+        given = "CHECKPOINT" if checkpoint else "--bundle" if bundle else f"--split {split}"
+        raise RequestError(
+            f"--folds cannot be combined with {given}", hint="--run DIR --folds evaluates the val split of each fold"
+        )
     if flip_test and (bundle or stage == "det"):
         raise RequestError(
             "--flip-test needs the pose estimator of --run, or CHECKPOINT --stage pose",
@@ -116,6 +130,7 @@ def evaluate(
         skeleton=skeleton,
         bbox_thr=bbox_thr,
         flip_test=flip_test,
+        folds=folds,
     )
     pairs = [replace(common, run=path) for path in run or ()] + [replace(common, bundle=path) for path in bundle or ()]
     _evaluate(pairs or [replace(common, checkpoint=checkpoint)], json_file, report)

@@ -55,8 +55,19 @@ _WorkDir: TypeAlias = Annotated[
     _output(
         metavar="DIR",
         help="Folder for checkpoints and logs. With --stage all, its subfolders det and pose (or pose-SKELETON).",
-        show_default="work_dirs/CONFIG_NAME; with --stage all work_dirs/DATA_NAME",
+        show_default="work_dirs/CONFIG_NAME; with --stage all or folds work_dirs/DATA_NAME",
     ),
+]
+_Folds: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--folds",
+        help="Train a pair for each fold of `posetools split --folds`, in the subfolders fold-1, fold-2, ... of "
+        "--work-dir.",
+    ),
+]
+_Fold: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, metavar="I", help="Train only fold I, for example on another machine.")
 ]
 _DryRun: TypeAlias = Annotated[
     bool,
@@ -157,6 +168,8 @@ def train(
     cache: _Cache = None,
     cache_dir: _CacheDir = None,
     cfg_options: _Options = None,
+    folds: _Folds = False,
+    fold: _Fold = None,
     dry_run: _DryRun = False,
     gpus: _Gpus = None,
     processes: _Processes = None,
@@ -187,23 +200,40 @@ def train(
         keep=keep,
         trackers=tuple(tracker or ()),
         cfg_options=options,
+        fold=fold,
     )
     request = replace(request, gpus=gpus, processes=processes, launcher=launcher, cache=cache, cache_dir=cache_dir)
-    _run(request, config or (), both=stage == "all", dry_run=dry_run)
+    if folds or fold is not None:
+        _check_folds(request, config or (), folds=folds, dry_run=dry_run)
+    _run(request, config or (), both=stage == "all", folds=folds, dry_run=dry_run)
 
 
-def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run: bool) -> None:
+def _check_folds(request: TrainRequest, configs: Sequence[Path], *, folds: bool, dry_run: bool) -> None:
+    option = "--folds" if folds else f"--fold {request.fold}"
+    if folds and request.fold is not None:
+        raise RequestError(f"--folds trains all folds, --fold {request.fold} only one", hint="leave one of them out")
+    if configs:
+        hint = "leave --config out; `posetools config DATA --folds` writes them"
+        raise RequestError(f"--config cannot be combined with {option}: each fold has its own configs", hint=hint)
+    if folds and dry_run:
+        hint = "use --fold 1 to estimate one fold; the others take as long"
+        raise RequestError("--dry-run cannot be combined with --folds", hint=hint)
+
+
+def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, folds: bool, dry_run: bool) -> None:
     from posetools.training.spread.processes import one_of_several
 
     if request.category is not None and (both or request.stage != "pose"):
         rule = "combined with --stage pose: the detector is trained for all categories"
         raise RequestError(f"--category {request.category}: must be {rule}")
     with one_of_several(request.launcher):
-        from posetools.cli.train_all import run_all, try_out
+        from posetools.cli.train_all import run_all, run_folds, try_out
         from posetools.cli.train_display import run_one
 
         if dry_run:
             try_out(request, configs, both=both)
+        elif folds or request.fold is not None:
+            run_folds(request, both=both)
         elif both:
             run_all(request, configs)
         else:

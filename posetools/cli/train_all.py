@@ -9,14 +9,15 @@ from pathlib import Path
 from posetools.cli.console import console, escape, table_of
 from posetools.cli.evaluate_tables import print_reports
 from posetools.cli.steps import Steps
-from posetools.cli.train_display import display
+from posetools.cli.train_display import display, run_one
 from posetools.core.stages import MODEL_NAMES, STAGES
 from posetools.evaluation.verdict import model_scores
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
 from posetools.recipes.machine import busy_text
 from posetools.training.dry_run import dry_run
 from posetools.training.estimate import DryRun, StageEstimate, size_text, summary
-from posetools.training.pair import EVALUATION, TrainAllResult, model_requests, train_all
+from posetools.training.folds import fold_requests, resumable_folds
+from posetools.training.pair import EVALUATION, TrainAllResult, model_requests, parent_of, train_all
 from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult
 
@@ -27,11 +28,30 @@ def run_all(request: TrainRequest, configs: Sequence[Path]) -> None:
     if result.evaluation is not None:
         console().print()
         print_reports([result.evaluation], console())
-    print_both(result)
+    if request.fold is None:
+        print_both(result)
+    else:
+        print_trained(result)
+
+
+def run_folds(request: TrainRequest, *, both: bool) -> None:
+    """Train each fold, both stages or one, and print the results and the command that evaluates all folds together."""
+    out, requests = console(), fold_requests(request, both=both)
+    for at, (fold, own) in enumerate(requests.items(), start=1):
+        out.print(f"\n[bold]fold {fold}[/] ({at} of {len(requests)})")
+        with resumable_folds(requests):
+            if both:
+                run_all(own, ())
+            else:
+                run_one(own)
+    run = escape(str(parent_of(request, ())))
+    out.print(f"\nwith both models of every fold: posetools eval --run {run} --folds")
 
 
 def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> None:
     """Run a few iterations of one stage or both, and print what the whole run needs."""
+    if request.fold is not None:
+        (request,) = fold_requests(request, both=both).values()
     requests = model_requests(request, configs) if both else {request.stage: request}
     with display() as listener:
         if busy_text():
@@ -42,6 +62,16 @@ def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> No
 
 def print_both(result: TrainAllResult) -> None:
     """Print the results of both runs and the next commands."""
+    print_trained(result)
+    out, run = console(), escape(str(result.work_dir))
+    out.print(f"all metrics: {run}/{EVALUATION}")
+    out.print(f"report: posetools eval --run {run} --report eval.html")
+    out.print(f"use the pair: posetools predict --run {run} --output-root predictions IMAGES")
+    out.print(f"export it: posetools export --run {run} --out {escape(result.work_dir.resolve().name)}.zip")
+
+
+def print_trained(result: TrainAllResult) -> None:
+    """Print the results of both runs."""
     out = console()
     rows = [(name, *map(cell, result.models.values())) for name, cell in _LEFT_COLUMNS.items()]
     heads = [MODEL_NAMES.get(model, model) for model in result.models]
@@ -53,11 +83,6 @@ def print_both(result: TrainAllResult) -> None:
             if one.enough:
                 said = verdict(measure, score, one.iterations, one.enough)
                 out.print(said if model in STAGES else f"{model}: {said}", soft_wrap=True)
-    run = escape(str(result.work_dir))
-    out.print(f"all metrics: {run}/{EVALUATION}")
-    out.print(f"report: posetools eval --run {run} --report eval.html")
-    out.print(f"use the pair: posetools predict --run {run} --output-root predictions IMAGES")
-    out.print(f"export it: posetools export --run {run} --out {escape(result.work_dir.resolve().name)}.zip")
 
 
 def print_estimate(estimate: DryRun) -> None:

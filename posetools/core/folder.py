@@ -5,6 +5,7 @@ posetools writes the last two: the skeleton, of which a COCO file has only the n
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -56,9 +57,14 @@ def ann_file(data_root: Path, split: str) -> Path:
     return data_root / f"{split}_coco.json"
 
 
-def fold_split(fold: int, split: str) -> str:
-    """Return the name of a fold's split: ``folds/1/val`` is in ``folds/1/val_coco.json``."""
-    return f"{FOLDS}/{fold}/{split}"
+def fold_split(fold: int | None, split: str) -> str:
+    """Return the name of a fold's split: ``folds/1/val`` is in ``folds/1/val_coco.json``; None: that of no fold."""
+    return split if fold is None else f"{FOLDS}/{fold}/{split}"
+
+
+def fold_folder(parent: Path, fold: int | None) -> Path:
+    """Return the folder of a fold's configs or runs, ``fold-1`` in that of no fold (None)."""
+    return parent if fold is None else parent / f"fold-{fold}"
 
 
 def folds_of(data_root: Path) -> tuple[int, ...]:
@@ -90,13 +96,43 @@ def split_command(data_root: Path) -> str:
     return f"posetools split {quoted(data_root)} --val 0.1"
 
 
-def check_both(data_root: Path) -> None:
-    """Refuse a data set folder without train or val, which training needs.
+def need_folds(data_root: Path) -> tuple[int, ...]:
+    """Return the numbers of the folds in a data set.
+
+    Raises:
+        RequestError: it is not a data set, or has no folds.
+    """
+    splits_of(data_root)
+    folds = folds_of(data_root)
+    if not folds:
+        way = f"`posetools split {quoted(data_root)} --folds 5` makes them"
+        raise RequestError(f"{data_root}: has no folds", hint=way)
+    return folds
+
+
+def fold_mark(data_root: Path, fold: int) -> str:
+    """Return a hash of the names of a fold's val images: it differs after the images were divided differently.
+
+    Raises:
+        InputError: the fold's file cannot be read.
+    """
+    images = read_document(ann_file(data_root, fold_split(fold, "val"))).objects("images")
+    names = "\n".join(sorted(str(entry.get("file_name")) for entry in images))
+    return hashlib.blake2b(names.encode(), digest_size=6).hexdigest()
+
+
+def check_both(data_root: Path, fold: int | None = None) -> None:
+    """Refuse a data set folder without train or val, which training needs, or without the fold to train.
 
     Raises:
         RequestError: it lacks one.
     """
     refuse_zip(data_root)
+    if fold is not None:
+        folds = need_folds(data_root)
+        if fold not in folds:
+            raise RequestError(must_be("--fold", f"one of {data_root}: {', '.join(map(str, folds))}", fold))
+        return
     there = [split for split in SPLITS if ann_file(data_root, split).is_file()]
     for split in SPLITS:
         if split not in there:

@@ -9,22 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from posetools.core.categories import Categories, load_categories
 from posetools.core.dataset import Dataset
-from posetools.core.folder import IMAGES, ann_file, categories_of
+from posetools.core.folder import IMAGES, ann_file, categories_of, folds_of
+from posetools.core.groups import recorded_grouping
 from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError
+from posetools.evaluation.bootstrap import Resamples
 from posetools.evaluation.categories import report_of_all
+from posetools.evaluation.folds import out_of_fold
 from posetools.evaluation.remarks import explain
 from posetools.evaluation.report import BOXES, LABELED, POSES, DetPart, PosePart, Report, Subject, with_remarks
 from posetools.evaluation.scoring import EVAL_BBOX_THR, PairPredictions, Task, collect_each, read_truth
 from posetools.evaluation.undertrained import nowhere, signs
 from posetools.files.disk import read_text
 from posetools.formats.coco.format import read_split
-from posetools.mm.configs import check_stage, config_of_run, data_root_of, load_config
+from posetools.mm.configs import (
+    check_fold,
+    check_stage,
+    config_of_run,
+    data_root_of,
+    has_fold,
+    load_config,
+    own_split,
+)
 from posetools.mm.device import AUTO, resolve_device
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.run_folder import SKELETON
@@ -57,6 +70,7 @@ class EvalRequest:
         skeleton: a built-in name or a file; None: the one the model was trained with, or the data set's.
         bbox_thr: detected boxes with a lower score get no keypoints.
         flip_test: also measure with an average over the mirrored crop.
+        folds: ``run`` has a pair for each fold: evaluate all images, each with the pair that did not train on it.
     """
 
     run: Path | None = None
@@ -72,6 +86,7 @@ class EvalRequest:
     skeleton: str | None = None
     bbox_thr: float = EVAL_BBOX_THR
     flip_test: bool = False
+    folds: bool = False
 
     @property
     def options(self) -> PipelineOptions:
@@ -102,6 +117,8 @@ def evaluate(request: EvalRequest, progress: Progress = silent) -> Report:
         raise RequestError("exactly one of run, bundle and checkpoint must be given")
     if request.bundle is not None:
         return _evaluate_bundle(request.bundle, request, progress)
+    if request.run is not None and request.folds:
+        return _evaluate_folds(request.run, request, progress)
     if request.run is not None:
         return _evaluate_run(request.run, request, progress)
     return _evaluate_checkpoint(Path(request.checkpoint or ""), request, progress)
@@ -123,26 +140,56 @@ def _evaluate_run(run: Path, request: EvalRequest, progress: Progress) -> Report
     files = pair_of_run(run)
     last = (files.det, *files.poses)[-1]
     written = data_root_in(read_text(last.config))
-    if request.data is None and written is not None:
+    if request.data is None and written is not None and not folds_of(written):
         check_split(written, request.split)
     pair = open_models(files, request.options, what=_WHAT)
-    trained_on = data_root_of((pair.detector, *pair.estimators)[-1].config)
-    data = request.data or trained_on
+    config = (pair.detector, *pair.estimators)[-1].config
+    trained_on = data_root_of(config)
+    data, request = request.data or trained_on, _of_fold(request, config)
     return measure_categories(
         request.subject(run, pair.names, data),
         pair.detector,
         dict(zip(pair.names[1:], pair.estimators, strict=True)),
         read_truth(data, request.split, pair.categories),
-        training=_training(trained_on, pair.categories),
+        training=_training(trained_on, own_split(config, "train"), pair.categories),
         mirrored=_mirrored(pair.estimators) if request.flip_test else (),
         progress=progress,
     )
 
 
-def _training(data: Path, categories: Categories) -> Dataset | None:
+def _of_fold(request: EvalRequest, config: Any) -> EvalRequest:
+    """Return the request for a model of a fold: train and val of its data set are the fold's, not those of others."""
+    if config.get("fold") is None:
+        return request
+    trained_on, data = data_root_of(config), request.data
+    if data is None or data.resolve() == trained_on.resolve():
+        check_fold(config, trained_on)
+    elif not has_fold(config, data):
+        return request
+    return replace(request, split=own_split(config, request.split))
+
+
+def _evaluate_folds(run: Path, request: EvalRequest, progress: Progress) -> Report:
+    ask = partial(out_of_fold, run, request.data, bbox_thr=request.bbox_thr, progress=progress)
+    found = ask(request.options)
+    mirrored = ask(replace(request.options, flip_test=True)).parts if request.flip_test else {}
+    first = next(iter(found.folds.values()))
+    names = tuple(map(", ".join, zip(*(fold.pair.names for fold in found.folds.values()), strict=True)))
+    subject = replace(request, split=f"val of {len(found.folds)} folds").subject(run, names, found.data)
+    classes = first.pair.detector.classes if len(found.parts) == 1 else ()
+    reports = dict[str, Report]()
+    for (name, (truth, said)), task in zip(found.parts.items(), first.tasks, strict=True):
+        flipped = mirrored[name][1] if mirrored else None
+        report = _reported(subject, truth, said, flipped, classes, progress)
+        # The folds have one recipe, so the first fold's log shows whether it trains long enough.
+        reports[name] = _with_signs(report, first.pair.detector, task, progress)
+    return report if len(reports) == 1 else report_of_all(subject, found.truth, reports)
+
+
+def _training(data: Path, split: str, categories: Categories) -> Dataset | None:
     """Return the training split of a pair, or None if it is gone: it is only for a remark."""
     try:
-        return read_split(ann_file(data, "train"), data / IMAGES, categories).dataset
+        return read_split(ann_file(data, split), data / IMAGES, categories).dataset
     except InputError:
         return None
 
@@ -158,7 +205,9 @@ def _evaluate_checkpoint(checkpoint: Path, request: EvalRequest, progress: Progr
     prepare(_WHAT)
     config = _config(checkpoint, request.config, request.stage)
     boxes_config = _config(boxes, request.boxes_config, "det") if boxes else None
-    device, data = resolve_device(request.device), request.data or data_root_of(load_config(config))
+    loaded = load_config(config)
+    device, data = resolve_device(request.device), request.data or data_root_of(loaded)
+    request = _of_fold(request, loaded)
     truth = _truth_for(checkpoint, request, data)
     detector, estimators = None, list[PoseEstimator]()
     if request.stage == "det":
@@ -313,35 +362,47 @@ def _measured(
     said = collect_each([*tasks, *mirrored.values()], detector, bbox_thr=parts[0].subject.bbox_thr, progress=progress)
     flipped = dict(zip(mirrored, said[len(tasks) :], strict=True))
     reports = []
+    # Of several classes, one that is never predicted is the detector's fault.
+    classes = None if detector is None else detector.classes if len(parts) == 1 else ()
     for at, part in enumerate(parts):
-        truth, own = part.truth, said[at]
-        report = Report(part.subject, truth, DetPart(truth, own.boxes), *_pose_parts(truth, own), remarks={})
-        if detector is not None and part.subject.stage is None:
-            # Of several classes, one that is never predicted is the detector's fault.
-            alone = len(parts) == 1
-            classes = {name: own.labels.get(i, 0) for i, name in enumerate(detector.classes)} if alone else {}
-            seen = training and training.of_categories(truth.categories)
-            report = _explained(report, seen, classes, progress)
-        if at in flipped:
-            report = replace(report, flipped=_pose_parts(truth, flipped[at]))
-        reports.append(_with_signs(report, detector, part.estimator, labels[at], progress))
+        seen = training and training.of_categories(part.truth.categories)
+        report = _reported(part.subject, part.truth, said[at], flipped.get(at), classes, progress, training=seen)
+        reports.append(_with_signs(report, detector, tasks[at], progress))
     return reports
 
 
-def _with_signs(
-    report: Report, detector: AnyDetector | None, estimator: AnyEstimator | None, label: int, progress: Progress
+def _reported(
+    subject: Subject,
+    truth: Dataset,
+    said: PairPredictions,
+    flipped: PairPredictions | None,
+    classes: Sequence[str] | None,
+    progress: Progress,
+    *,
+    training: Dataset | None = None,
 ) -> Report:
+    """Return the report of a category, with remarks if there is a detector; ``classes`` are its only ones."""
+    resamples = Resamples.of([image.file_name for image in truth.images], recorded_grouping(Path(subject.data)))
+    det, poses = DetPart(truth, said.boxes, resamples), _pose_parts(truth, said, resamples)
+    report = Report(subject, truth, det, *poses, remarks={})
+    if classes is not None and subject.stage is None:
+        predicted = {name: said.labels.get(i, 0) for i, name in enumerate(classes)}
+        report = _explained(report, training, predicted, progress)
+    return report if flipped is None else replace(report, flipped=_pose_parts(truth, flipped, resamples))
+
+
+def _with_signs(report: Report, detector: AnyDetector | None, task: Task, progress: Progress) -> Report:
     why = {}
     if isinstance(detector, Detector) and report.subject.stage != "pose":
-        why[BOXES] = signs(detector, report.truth, report.det.scores.ap, progress, label=label)
-    if isinstance(estimator, PoseEstimator):
-        why[f"{POSES}, {LABELED}"] = signs(estimator, report.truth, report.labeled.scores.oks.ap, progress)
+        why[BOXES] = signs(detector, task.truth, report.det.scores.ap, progress, label=task.label)
+    if isinstance(task.estimator, PoseEstimator):
+        why[f"{POSES}, {LABELED}"] = signs(task.estimator, task.truth, report.labeled.scores.oks.ap, progress)
     return with_remarks(report, why)
 
 
-def _pose_parts(truth: Dataset, said: PairPredictions) -> tuple[PosePart, PosePart]:
-    labeled = PosePart(truth, said.on_labels, boxes_are_labels=True)
-    return labeled, PosePart(truth, said.on_boxes, boxes_are_labels=False)
+def _pose_parts(truth: Dataset, said: PairPredictions, resamples: Resamples) -> tuple[PosePart, PosePart]:
+    labeled = PosePart(truth, said.on_labels, boxes_are_labels=True, resamples=resamples)
+    return labeled, PosePart(truth, said.on_boxes, boxes_are_labels=False, resamples=resamples)
 
 
 def _explained(report: Report, training: Dataset | None, classes: Mapping[str, int], progress: Progress) -> Report:

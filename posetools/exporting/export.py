@@ -27,7 +27,7 @@ from posetools.exporting.onnx import check_heads, det_network, export_det, expor
 from posetools.exporting.parity import Parity, compare
 from posetools.files.locks import only_one
 from posetools.imaging.header import Pixels
-from posetools.mm.configs import data_root_of
+from posetools.mm.configs import data_root_of, own_split
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.stack import require_train
 from posetools.pairs.find import ModelFiles, Pair, check_split, recorded_metrics
@@ -157,7 +157,8 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
         check_heads(detector, estimator)
     for skeleton in categories.skeletons:
         label_of(detector.classes, skeleton, pair.source)
-    material = gather(request.images, request.data, _known_data(request, detector), request.split, categories)
+    split = request.split if request.data else own_split(detector.config, request.split)
+    material = gather(request.images, request.data, _known_data(request, detector), split, categories)
     if request.precision == "int8" and (material.truth is None or not len(material.truth)):
         raise RequestError(
             "--int8 requires a labeled data set, for calibration and to measure the loss",

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from posetools.core.folder import SPLITS, check_both, fold_mark, fold_split, folds_of
 from posetools.core.stages import Stage
-from posetools.errors import InputError, RequestError
+from posetools.errors import InputError, RequestError, quoted
 
 # The registry scope that a config of each stage names.
 SCOPES: Mapping[Stage, str] = {"det": "mmdet", "pose": "mmpose"}
@@ -111,6 +112,40 @@ def data_root_of(config: Any) -> Path:
         if root:
             return Path(root)
     raise InputError(config.filename, "train_dataloader.dataset.data_root", "must be there")
+
+
+def own_split(config: Any, split: str) -> str:
+    """Return the split that a name means for a config's model: of a fold's config, train and val are the fold's."""
+    return fold_split(config.get("fold"), split) if split in SPLITS else split
+
+
+def has_fold(config: Any, data: Path) -> bool:
+    """Return whether a data set has the fold of a config, with the same val images as when the config was written.
+
+    Raises:
+        InputError: the fold's file cannot be read.
+    """
+    fold = config.get("fold")
+    return fold in folds_of(data) and fold_mark(data, fold) == config.get("held_out")
+
+
+def check_fold(config: Any, data: Path) -> None:
+    """Refuse the config of a fold whose val images have changed: its model may have been trained on them.
+
+    Raises:
+        RequestError: they have changed, or the data set has no such fold.
+        InputError: the fold's file cannot be read.
+    """
+    fold = config.get("fold")
+    if fold is None:
+        return
+    check_both(data, fold)
+    if not has_fold(config, data):
+        again = f"posetools train --stage all {quoted(data)} --folds --work-dir NEW"
+        raise RequestError(
+            f"{config.filename}: fold {fold} of {data} has other val images than when this config was written",
+            hint=f"`posetools config {quoted(data)} --folds --overwrite` and `{again}` train the folds again",
+        )
 
 
 def ann_file_of(dataset: Mapping[str, Any]) -> Path:

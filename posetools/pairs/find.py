@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic import ValidationError
 
 from posetools.core.categories import Categories, parse_categories, read_categories
-from posetools.core.folder import splits_of
+from posetools.core.folder import SPLITS, fold_split, folds_of, splits_of
 from posetools.core.skeleton import BUILT_IN, load_skeleton
 from posetools.core.stages import Stage, models_of
 from posetools.errors import InputError, RequestError, from_validation
@@ -91,7 +91,8 @@ def check_split(data: Path, split: str) -> None:
     Raises:
         RequestError: the data set or split does not exist.
     """
-    if split not in (splits := splits_of(data)):
+    splits, folds = splits_of(data), folds_of(data)
+    if split not in splits and split not in (fold_split(fold, one) for fold in folds for one in SPLITS):
         raise RequestError(f"{data}: has no split {split!r}; it has {', '.join(splits)}")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from posetools.core.categories import Categories
 from posetools.core.coco_document import read_document
-from posetools.core.folder import SPLITS, ann_file
+from posetools.core.folder import SPLITS, ann_file, fold_split
 from posetools.files.disk import dump_json, read_text, write_texts
 
 
@@ -24,11 +24,13 @@ class Annotations:
         skeleton: its name among ``Categories.posed``.
         categories: the categories that share it.
         folder: the folder of the files, which are named as in a data set.
+        fold: the fold whose splits they are made from; None: train and val.
     """
 
     skeleton: str
     categories: Categories
     folder: Path
+    fold: int | None = None
 
     def texts(self, data_root: Path) -> dict[Path, str]:
         """Return the text of each file, made from the files of a data set.
@@ -36,7 +38,8 @@ class Annotations:
         Raises:
             InputError: a file of the data set cannot be read.
         """
-        return {ann_file(self.folder, split): self._text(ann_file(data_root, split)) for split in SPLITS}
+        sources = {split: ann_file(data_root, fold_split(self.fold, split)) for split in SPLITS}
+        return {ann_file(self.folder, split): self._text(source) for split, source in sources.items()}
 
     def update(self, data_root: Path) -> bool:
         """Write the files that the data set has changed, and return whether there were any.

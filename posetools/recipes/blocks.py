@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
+from posetools.core.folder import fold_mark, fold_split
 from posetools.core.stages import Stage
 from posetools.recipes.budget import enough_iterations
 from posetools.recipes.options import DETECTOR, NONE, STARTER, STOCK
@@ -171,8 +172,27 @@ def _load_from(stage: Stage, source: str) -> ConfigLines:
     return [f"load_from = {weights_path(source)!r}"]
 
 
+def data_lines(data_root: str, fold: int | None) -> ConfigLines:
+    """Return the lines that name the data set's folder, and the fold if the config is a fold's."""
+    lines = [f"data_root = {data_root!r}  # relative to the folder in which you start training"]
+    if fold is None:
+        return lines
+    mark = fold_mark(Path(data_root), fold)
+    return [
+        *lines,
+        f"fold = {fold}  # of a cross-validation: its own train and val splits",
+        f"held_out = {mark!r}  # hash of the names of its val images, which the model must not train on",
+    ]
+
+
 def loaders(
-    stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, note: Sequence[str] = (), derived: bool = False
+    stage: StageRecipe,
+    train: Sequence[str],
+    val: Sequence[str],
+    *,
+    note: Sequence[str] = (),
+    derived: bool = False,
+    fold: int | None = None,
 ) -> ConfigLines:
     """Return the data loaders.
 
@@ -182,20 +202,24 @@ def loaders(
         val: more arguments of the validation data set.
         note: comments on evaluation.
         derived: whether the annotation files are in ``annotations``, not in ``data_root``.
+        fold: the fold to train on, or None.
     """
     return [
         title("loaders and evaluation"),
-        *_loader("train", train, repeated=stage.repeat > 1, derived=derived),
+        *_loader("train", train, repeated=stage.repeat > 1, derived=derived, fold=fold),
         *note,
-        *_loader("val", val, derived=derived),
+        *_loader("val", val, derived=derived, fold=fold),
         "test_dataloader = val_dataloader",
         "",
     ]
 
 
-def _loader(split: str, dataset: Sequence[str], *, repeated: bool = False, derived: bool = False) -> ConfigLines:
+def _loader(
+    split: str, dataset: Sequence[str], *, repeated: bool = False, derived: bool, fold: int | None
+) -> ConfigLines:
     batch = "batch_size" if split == "train" else "val_batch_size"
-    places = ["data_root=data_root,", f"ann_file='{split}_coco.json',", "data_prefix=dict(img='images/'),"]
+    file = f"ann_file='{fold_split(fold, split)}_coco.json',"
+    places = ["data_root=data_root,", file, "data_prefix=dict(img='images/'),"]
     if derived:
         file = f"ann_file=f'{{annotations}}/{split}_coco.json',"
         places = ["data_root='',", file, "data_prefix=dict(img=f'{data_root}/images/'),"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from posetools.core.categories import Categories
+from posetools.core.folder import fold_split
 from posetools.core.skeleton_colors import keypoint_colors
 from posetools.errors import first_names
 from posetools.recipes import blocks
@@ -18,7 +19,9 @@ _LIGHT_SCALES = (0.8, 1.25)
 _COLOR = (0, 127, 255)
 
 
-def det_config(data_root: str, recipe: Recipe, size: DetSize, categories: Categories, facts: DataFacts) -> str:
+def det_config(
+    data_root: str, recipe: Recipe, size: DetSize, categories: Categories, facts: DataFacts, fold: int | None = None
+) -> str:
     """Return the RTMDet config for the categories; a sample is an image, with or without objects."""
     stage, stock, negatives = recipe.det, DET[size], facts.train.negatives
     # Pipelines are repeated only if something in them differs: they are half of the file.
@@ -26,14 +29,14 @@ def det_config(data_root: str, recipe: Recipe, size: DetSize, categories: Catego
     named = first_names(list(map(repr, categories.ids)), LISTED_CATEGORIES)
     lines = [
         *blocks.header(f"RTMDet-{size} that detects {named} in {data_root!r}", stock.base, "mmdet", stage),
-        *_data(stage, data_root, categories, size=restated),
+        *_data(stage, blocks.data_lines(data_root, fold), categories, size=restated),
         *blocks.schedule_numbers(stage, recipe.workers),
         *blocks.schedule(stage, dynamic=True, metric="coco/bbox_mAP", keep=None, seed=recipe.seed),
         *_model(stage, stock, len(categories)),
         *([title("pipelines"), *_pipelines(stage, stock, negatives > 0)] if restated else []),
-        *_loaders(stage, negatives, restated=restated),
+        *_loaders(stage, negatives, restated=restated, fold=fold),
         *blocks.hooks(stage, scope="", pipeline=_name("train_pipeline_stage2", restated=restated)),
-        "val_evaluator = dict(ann_file=f'{data_root}/val_coco.json')",
+        f"val_evaluator = dict(ann_file=f'{{data_root}}/{fold_split(fold, 'val')}_coco.json')",
         "test_evaluator = val_evaluator",
     ]
     return "\n".join(lines) + "\n"
@@ -43,13 +46,13 @@ def _name(pipeline: str, *, restated: bool) -> str:
     return pipeline if restated else f"_base_.{pipeline}"
 
 
-def _data(stage: StageRecipe, data_root: str, categories: Categories, *, size: bool) -> ConfigLines:
+def _data(stage: StageRecipe, data: ConfigLines, categories: Categories, *, size: bool) -> ConfigLines:
     names = tuple(categories.ids)
     classes = f"({names[0]!r}, )" if len(names) == 1 else repr(names)
     palette = [_COLOR] if len(names) == 1 else list(keypoint_colors(names, range(len(names))))
     return [
         title("data"),
-        f"data_root = {data_root!r}  # relative to the folder in which you start training",
+        *data,
         "# A tuple, with the comma: in a plain string every letter would be a class.",
         f"metainfo = dict(classes={classes}, palette={palette})",
         *(blocks.assigned(stage, "input_size", "input_size", "width, height; multiples of 32") if size else []),
@@ -159,7 +162,7 @@ def _list(name: str, entries: ConfigLines) -> ConfigLines:
     return [f"{name} = [", *indent(entries, 4), "]"]
 
 
-def _loaders(stage: StageRecipe, negatives: int, *, restated: bool) -> ConfigLines:
+def _loaders(stage: StageRecipe, negatives: int, *, restated: bool, fold: int | None) -> ConfigLines:
     train = []
     if negatives:
         train.append(f"# Keeps {negatives} images without objects, to train against false positives.")
@@ -170,4 +173,4 @@ def _loaders(stage: StageRecipe, negatives: int, *, restated: bool) -> ConfigLin
         train.append("filter_cfg=dict(filter_empty_gt=False),")
     if restated or stage.first_pipeline != "train_pipeline":
         train.append(f"pipeline={_name(stage.first_pipeline, restated=restated)},")
-    return blocks.loaders(stage, train, ["pipeline=test_pipeline,"] if restated else [])
+    return blocks.loaders(stage, train, ["pipeline=test_pipeline,"] if restated else [], fold=fold)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.core.categories import Categories
-from posetools.core.folder import categories_of
+from posetools.core.folder import categories_of, fold_folder
 from posetools.core.skeleton import Skeleton
 from posetools.core.stages import models_of
 from posetools.errors import RequestError, counted
@@ -90,6 +90,7 @@ def emit_pair(
     overwrite: bool = False,
     machine: Machine | None = None,
     measured: Mapping[str, Measurement] | None = None,
+    fold: int | None = None,
 ) -> ChosenPair:
     """Write ``rtmdet_<size>_<skeleton>.py`` and ``rtmpose-<size>_<skeleton>.py`` into ``out``.
 
@@ -104,6 +105,7 @@ def emit_pair(
         overwrite: replace files that differ from what would be written.
         machine: the machine for training; None: this one, without importing torch.
         measured: name of a model -> measurements on the machine.
+        fold: write to ``out/fold-<number>``, for the train and val splits of this fold; None: of the data set.
 
     Raises:
         RequestError: the data set cannot be trained on or does not name its skeleton, a weight file does not exist, or
@@ -115,13 +117,13 @@ def emit_pair(
     categories = Categories.of(categories or categories_of(data_root))
     for name, said in (("det", options.det), ("pose", options.pose)):
         _check_weights(name, said)
-    facts, machine = read_facts(data_root, categories), machine or read_machine()
+    facts, machine = read_facts(data_root, categories, fold), machine or read_machine()
     recipe = choose(options, facts, machine, categories, measured)
-    root, paths = data_root.as_posix(), pair_paths(options, categories, out)
-    texts = {paths["det"]: det_config(root, recipe, options.det.size, categories, facts)}
+    root, paths = data_root.as_posix(), pair_paths(options, categories, fold_folder(out, fold))
+    texts = {paths["det"]: det_config(root, recipe, options.det.size, categories, facts, fold)}
     for (model, path), (name, own) in zip(list(paths.items())[1:], categories.posed.items(), strict=True):
-        annotations = Annotations(name, own, path.with_suffix("")) if len(categories) > 1 else None
-        texts[path] = pose_config(root, recipe, model, options.pose, own.skeletons[0], annotations)
+        annotations = Annotations(name, own, path.with_suffix(""), fold) if len(categories) > 1 else None
+        texts[path] = pose_config(root, recipe, model, options.pose, own.skeletons[0], annotations, fold)
         texts |= annotations.texts(data_root) if annotations else {}
     if not overwrite:
         _check_free(texts)

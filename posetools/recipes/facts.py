@@ -13,7 +13,7 @@ import numpy as np
 
 from posetools.core.categories import Categories
 from posetools.core.coco_document import CocoDocument, read_document
-from posetools.core.folder import ann_file, check_both, refuse_zip
+from posetools.core.folder import ann_file, check_both, fold_split, refuse_zip
 from posetools.core.geometry import SIZE_CLASSES, Floats
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
@@ -104,8 +104,13 @@ class DataFacts:
         return self.poses[skeleton] if self.poses else self
 
 
-def read_facts(data_root: Path, categories: Categories) -> DataFacts:
+def read_facts(data_root: Path, categories: Categories, fold: int | None = None) -> DataFacts:
     """Return the facts of the data set in ``data_root``: 118,000 images take a few seconds, mostly for JSON.
+
+    Args:
+        data_root: the data set's folder.
+        categories: the data set's.
+        fold: count in the splits of this fold; None: in train and val.
 
     Raises:
         RequestError: it is not a data set, or a split has nothing to train on or to evaluate.
@@ -114,14 +119,14 @@ def read_facts(data_root: Path, categories: Categories) -> DataFacts:
     if not data_root.is_dir():
         refuse_zip(data_root)
         raise RequestError(f"{data_root}: must be a data set folder, but does not exist")
-    check_both(data_root)
+    check_both(data_root, fold)
     parts: dict[str, Categories] = {"": categories, **(categories.posed if len(categories) > 1 else {})}
-    document = _read_split(ann_file(data_root, "train"), categories)
+    document = _read_split(ann_file(data_root, fold_split(fold, "train")), categories)
     own = {name: _part(document, part) for name, part in parts.items()}
     train = {name: (_split_facts(one, name), _shapes(one), _orientation(one)) for name, one in own.items()}
     # Two documents at once would double the memory.
     del document, own
-    document = _read_split(ann_file(data_root, "val"), categories)
+    document = _read_split(ann_file(data_root, fold_split(fold, "val")), categories)
     val = {name: _split_facts(_part(document, part), name) for name, part in parts.items()}
     facts = {name: DataFacts(one, val[name], shapes, orient) for name, (one, shapes, orient) in train.items()}
     whole = facts.pop("")

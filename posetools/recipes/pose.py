@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from posetools.core.folder import fold_split
 from posetools.core.skeleton import Skeleton
 from posetools.errors import first_names
 from posetools.recipes import blocks
@@ -19,6 +20,7 @@ def pose_config(
     options: PoseOptions,
     skeleton: Skeleton,
     annotations: Annotations | None = None,
+    fold: int | None = None,
 ) -> str:
     """Return the RTMPose config for one skeleton; a sample is an object with a labeled keypoint.
 
@@ -29,16 +31,18 @@ def pose_config(
         options: the user's options.
         skeleton: its skeleton.
         annotations: its own annotation files, if the data set has several categories.
+        fold: the fold to train on, or None.
     """
     stage, seed = recipe.models[model], recipe.seed if recipe.seed != SEED else None
     what = f"RTMPose-{options.size} for the {skeleton.num_keypoints} keypoints of {skeleton.name}"
     # RepeatDataset replaces the whole data set of the base config.
     mode = ["data_mode='topdown',"] if stage.repeat > 1 else []
-    boxes, folder = "# Evaluated on the labeled boxes: no bbox_file.", "annotations" if annotations else "data_root"
+    boxes = "# Evaluated on the labeled boxes: no bbox_file."
+    folder, val = ("annotations", "val") if annotations else ("data_root", fold_split(fold, "val"))
     lines = [
         *blocks.header(f"{what} in {data_root!r}", POSE[options.size].base, "mmpose", stage),
         title("data"),
-        f"data_root = {data_root!r}  # relative to the folder in which you start training",
+        *blocks.data_lines(data_root, fold),
         *(_derived(annotations) if annotations else []),
         *_metainfo(skeleton),
         "",
@@ -53,10 +57,11 @@ def pose_config(
             ["pipeline=val_pipeline,"],
             note=[boxes],
             derived=annotations is not None,
+            fold=fold,
         ),
         *blocks.hooks(stage, scope="mmdet.", pipeline="train_pipeline_stage2"),
         "# OKS divides by the area in the file, so it must be the area of the box (`posetools validate`, E104).",
-        f"val_evaluator = dict(ann_file=f'{{{folder}}}/val_coco.json', use_area=True)",
+        f"val_evaluator = dict(ann_file=f'{{{folder}}}/{val}_coco.json', use_area=True)",
         "test_evaluator = val_evaluator",
     ]
     return "\n".join(lines) + "\n"

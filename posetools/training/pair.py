@@ -162,7 +162,7 @@ def model_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[st
         elif request.resume:
             own = _resumed(own, folder)
         found[model] = own
-    if request.resume and not any(_has_begun(parent / model) for model in found):
+    if request.resume and not any(has_begun(parent / model) for model in found):
         raise RequestError(
             f"{parent}: has no run of --stage all to resume",
             hint="omit --resume to start both runs from the first epoch",
@@ -175,7 +175,7 @@ def _models(request: TrainRequest, given: Mapping[str, Path], parent: Path) -> M
     if given:
         return dict.fromkeys(given)
     if request.data is None:
-        there = (path.name for path in model_folders(parent) if _has_begun(path))
+        there = (path.name for path in model_folders(parent) if has_begun(path))
         poses = [name for name in there if name not in STAGES]
         return dict.fromkeys(("det", *poses) if poses else STAGES)
     posed = request.categories.posed
@@ -228,7 +228,7 @@ def _resumed(own: TrainRequest, folder: Path) -> TrainRequest:
     """Return the request for a run that resumes, or that starts with the config kept for it."""
     if last_in(folder):
         return replace(own, config=None)
-    if not _has_begun(folder):
+    if not has_begun(folder):
         return replace(own, config=None, resume=False)
     path = config_of_run(folder)
     if own.gpus is None and own.processes is None and own.launcher == "none":
@@ -238,7 +238,8 @@ def _resumed(own: TrainRequest, folder: Path) -> TrainRequest:
     return replace(own, config=path, resume=False)
 
 
-def _has_begun(folder: Path) -> bool:
+def has_begun(folder: Path) -> bool:
+    """Return whether the folder of a run has its config, which is written at the start."""
     return folder.is_dir() and any(folder.glob("*.py"))
 
 
@@ -329,7 +330,7 @@ def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
         way = f"continue with {command}"
         raise RunError(exc.sentence, *exc.details, hint=exc.advice, way=way) from exc
     except KeyboardInterrupt as exc:
-        if not any(map(_has_begun, model_folders(parent))):
+        if not any(map(has_begun, model_folders(parent))):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}", way=AGAIN) from exc
         if not any(map(last_in, model_folders(parent))):
             raise StoppedError(

@@ -17,7 +17,7 @@ from posetools.checks.validate import validate
 from posetools.core.categories import Categories
 from posetools.core.coco_document import read_document
 from posetools.core.findings import Severity
-from posetools.core.folder import SPLITS, ann_file, split_command
+from posetools.core.folder import SPLITS, ann_file, fold_split, split_command
 from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
 from posetools.errors import PosetoolsError, RequestError, hint_lines, must_be, quoted
@@ -147,8 +147,9 @@ def _data(config: Any, stage: Stage, categories: Categories) -> Iterator[Problem
             yield from _keypoints(config, split, dataset, known, categories.skeletons[0])
     root = data_root_of(config)
     # With other annotation file names, the data set has not the layout that validate expects.
-    folder = Path(config.get("annotations") or root)
-    if [ann_file_of(dataset) for dataset in there.values()] == [ann_file(folder, split) for split in SPLITS]:
+    folder, fold = (Path(config.annotations), None) if config.get("annotations") else (root, config.get("fold"))
+    files = [ann_file(folder, fold_split(fold, split)) for split in SPLITS]
+    if [ann_file_of(dataset) for dataset in there.values()] == files:
         yield from _findings(root, None if config.get("annotations") else categories)
 
 

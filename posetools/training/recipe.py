@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from posetools.core.categories import Categories
+from posetools.core.folder import fold_folder
 from posetools.core.stages import Stage, stage_of
 from posetools.errors import RequestError, RunError
 from posetools.mm.configs import load_config
@@ -71,31 +72,69 @@ def emit_fitting(
         RunError: a trial fails.
         OutputError: a file cannot be written.
     """
-    measurement = _Measurement(data_root, categories, options, this_machine(), listener or SilentListener())
+    return emit_folds(data_root, categories, options, out, (None,), overwrite=overwrite, listener=listener)[0]
+
+
+def emit_folds(
+    data_root: Path,
+    categories: Categories,
+    options: RecipeOptions,
+    out: Path,
+    folds: Sequence[int | None],
+    *,
+    overwrite: bool = False,
+    listener: TrainListener | None = None,
+) -> tuple[ChosenPair, ...]:
+    """Write the pair of each fold, as ``emit_fitting`` does that of the data set.
+
+    The measurements are those of the first fold. The pairs share ``options.minutes`` equally.
+
+    Args:
+        data_root: the data set's folder.
+        categories: the data set's, each with its skeleton.
+        options: the user's options.
+        out: the folder of all pairs.
+        folds: the numbers of the folds; None: the data set's own splits.
+        overwrite: replace files that differ from what would be written.
+        listener: receives progress.
+
+    Raises:
+        PosetoolsError: as ``emit_fitting``.
+    """
+    if options.minutes is not None:
+        options = options.model_copy(update={"minutes": options.minutes / len(folds)})
+    measurement = _Measurement(data_root, categories, options, this_machine(), folds[0], listener or SilentListener())
     paths = pair_paths(options, categories, out)
     said = {model: options.of(stage_of(model)) for model in paths}
     timed = [model for model in paths if options.minutes is not None and said[model].epochs is None]
     searched = [model for model in paths if said[model].batch_size == AUTO]
     if not overwrite and (timed or searched):
-        check_absent(paths.values())
+        pairs = (pair_paths(options, categories, fold_folder(out, fold)) for fold in folds)
+        check_absent(path for pair in pairs for path in pair.values())
     for model in searched:
         measurement.search_batch(model)
     if options.minutes is not None:
         measurement.choose_weights()
         measurement.time(timed)
-    return measurement.emit(out, overwrite=overwrite)
+    return tuple(measurement.emit(out, fold, overwrite=overwrite) for fold in folds)
 
 
 class _Measurement:
     def __init__(
-        self, data_root: Path, categories: Categories, options: RecipeOptions, machine: Machine, told: TrainListener
+        self,
+        data_root: Path,
+        categories: Categories,
+        options: RecipeOptions,
+        machine: Machine,
+        fold: int | None,
+        told: TrainListener,
     ) -> None:
         self._data_root, self._categories, self._options = data_root, categories, options
-        self._machine, self._told = machine, told
+        self._machine, self._fold, self._told = machine, fold, told
         self._found: dict[str, Measurement] = {}
 
-    def emit(self, out: Path, *, overwrite: bool = False) -> ChosenPair:
-        """Write the pair for the measurements so far."""
+    def emit(self, out: Path, fold: int | None, *, overwrite: bool = False) -> ChosenPair:
+        """Write the pair of a fold for the measurements so far."""
         return emit_pair(
             self._data_root,
             self._categories,
@@ -104,6 +143,7 @@ class _Measurement:
             overwrite=overwrite,
             machine=self._machine,
             measured=self._found,
+            fold=fold,
         )
 
     def search_batch(self, model: str) -> None:
@@ -112,7 +152,7 @@ class _Measurement:
             return
         prepare("posetools config --batch-size auto")
         with TemporaryDirectory() as folder:
-            pair = self.emit(Path(folder))
+            pair = self.emit(Path(folder), self._fold)
             self._found[model] = on_gpu(stage_of(model), pair.configs[model], pair.recipe.models[model].samples)
 
     def choose_weights(self) -> None:
@@ -121,7 +161,7 @@ class _Measurement:
             return
         prepare("posetools config --minutes")
         with TemporaryDirectory() as folder:
-            pair = self.emit(Path(folder))
+            pair = self.emit(Path(folder), self._fold)
             sources = [one.source for path in pair.configs.values() for one in weights_sources(load_config(path))]
         missing = first_unreachable(sources)
         if missing:
@@ -138,7 +178,7 @@ class _Measurement:
             self._told.say(busy)
         with TemporaryDirectory() as folder:
             where = Path(folder)
-            pair = self.emit(where)
+            pair = self.emit(where, self._fold)
             prepare("posetools config --minutes")
             for model in models:
                 self._told.say(f"timing {model}: a few iterations, an evaluation, a checkpoint")

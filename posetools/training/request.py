@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.core.categories import Categories
-from posetools.core.folder import categories_of, check_both
+from posetools.core.folder import categories_of, check_both, fold_folder
 from posetools.core.stages import Stage, models_of
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, must_be, quoted
 from posetools.mm.configs import check_options
 from posetools.mm.device import AUTO, check_device
 from posetools.mm.run_folder import checkpoint_to_resume
@@ -55,6 +55,7 @@ class TrainRequest:
         cache: for poses, ``crops`` or ``crops-ram``: decode the area around each object once; None: read images.
         cache_dir: the folder for ``crops``; None: in the work folder.
         cfg_options: ``key=value`` texts that are merged into the config, last of all.
+        fold: the fold to train on, whose configs are in ``<configs>/fold-<number>``; None: as the config says.
     """
 
     stage: Stage
@@ -79,6 +80,7 @@ class TrainRequest:
     cache: str | None = None
     cache_dir: Path | None = None
     cfg_options: tuple[str, ...] = ()
+    fold: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -95,10 +97,18 @@ class TrainRequest:
         """Return the model's config emitted for the data set, or None.
 
         Raises:
-            RequestError: no data set was given; there are several configs, or only one of a pair; or ``category`` must
-                say which pose estimator.
+            RequestError: no data set was given; there are several configs, or only one of a pair; ``category`` must
+                say which pose estimator; or there is a pair of the data set, but none of its fold.
         """
-        pair = find_pair(self.folder, self.configs)
+        pair = find_pair(self.folder, fold_folder(self.configs, self.fold))
+        if pair is None and self.fold is not None and find_pair(self.folder, self.configs) is not None:
+            raise RequestError(
+                f"{self.configs}: has a pair of configs for {self.folder}, but none for its fold {self.fold}",
+                hint=(
+                    f"`posetools config {quoted(self.folder)} --folds` with the options of that pair writes them; or "
+                    "use another --configs DIR to train default pairs"
+                ),
+            )
         return pair.configs.get(self.model) if pair else None
 
     @property
@@ -169,7 +179,7 @@ def check_training(request: TrainRequest) -> None:
         path = request.found_config()
         if path is None:
             # A pair is emitted, which names both files.
-            check_both(request.folder)
+            check_both(request.folder, request.fold)
     if request.work_dir is not None or path is not None:
         check_work_dir(request.work_dir or WORK_DIRS / Path(str(path)).stem, resume=request.resume)
 

@@ -63,15 +63,13 @@ def job_text(job: SlurmJob) -> str:
     Raises:
         RequestError: Slurm does not accept a value, or a job cannot resume with these arguments.
     """
-    stage, work_dir = _check_arguments(job.arguments)
+    stage, found = _check_arguments(job.arguments)
     lines = ["#!/bin/bash", "# Written by `posetools slurm`; submit it with sbatch, from this folder."]
     lines += [f"#SBATCH --{name}={value}" if value else f"#SBATCH --{name}" for name, value in _directives(job, stage)]
     if job.setup:
         # Before `set -u`: scripts that activate an environment often read unset variables.
         lines += ["", *job.setup]
     lines += ["", "set -euo pipefail"]
-    # Files in the work folder of one run, or of either of both, that mean there is something to resume.
-    found = f"{work_dir}/*/*.py" if stage == "all" else f"{work_dir}/*.pth"
     lines += [
         "",
         "# The address of the first process. Each job has its own port, as a machine may run several jobs.",
@@ -145,7 +143,7 @@ def _checked(option: str, text: str, pattern: re.Pattern[str], rule: str) -> str
 
 
 def _check_arguments(arguments: Sequence[str]) -> tuple[str, str]:
-    """Return the stage and the work folder from the arguments of ``posetools train``."""
+    """Return from the arguments of ``posetools train`` the stage, and the pattern of files that a run can resume."""
     named = {word.partition("=")[0] for word in arguments}
     for option in _OURS:
         if option in named:
@@ -155,6 +153,8 @@ def _check_arguments(arguments: Sequence[str]) -> tuple[str, str]:
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--stage", nargs="?")
     parser.add_argument("--work-dir", nargs="?")
+    parser.add_argument("--fold", nargs="?")
+    parser.add_argument("--folds", action="store_true")
     said, _ = parser.parse_known_args(arguments)
     stage, work_dir = said.stage, said.work_dir
     if stage not in _STAGES:
@@ -167,4 +167,8 @@ def _check_arguments(arguments: Sequence[str]) -> tuple[str, str]:
             "--work-dir must be given after --: a restarted job looks there for checkpoints",
             hint="posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME",
         )
-    return stage, Path(work_dir).as_posix()
+    folder = Path(work_dir).as_posix()
+    if said.folds or said.fold:
+        folder = f"{folder}/fold-{said.fold or '*'}" + ("" if stage == "all" else f"/{stage}*")
+    # Configs in the work folders of a pair, or checkpoints in that of one model.
+    return stage, f"{folder}/*/*.py" if stage == "all" else f"{folder}/*.pth"

@@ -21,6 +21,7 @@ from posetools.files.disk import write_json, write_text
 from posetools.files.locks import only_one_in
 from posetools.mm.configs import (
     apply_options,
+    check_fold,
     check_stage,
     config_of_run,
     data_root_of,
@@ -196,10 +197,12 @@ def _planned(request: TrainRequest, told: TrainListener) -> tuple[Any, Path]:
             f"{path}: is for the data set {data_root_of(config)}, not for {request.data}",
             hint=f"run `posetools config {quoted(request.data)}` for its own pair",
         )
+    check_fold(config, data_root_of(config))
     config.work_dir = str(work_dir)
     _change(config, request, told)
     if config.get("annotations"):
-        own = Annotations(config.skeleton, model_categories(config, request), Path(config.annotations))
+        categories = model_categories(config, request)
+        own = Annotations(config.skeleton, categories, Path(config.annotations), config.get("fold"))
         if own.update(data_root_of(config)):
             told.say(f"{own.folder}: copied the annotations of {own.categories.name} from {data_root_of(config)}")
     return config, work_dir
@@ -241,7 +244,7 @@ def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
     data, path = request.folder, request.found_config()
     if path is None:
         options = starter_pair() if request.weights == STARTER else RecipeOptions()
-        pair = emit_pair(data, request.categories, options, request.configs, machine=this_machine())
+        pair = emit_pair(data, request.categories, options, request.configs, machine=this_machine(), fold=request.fold)
         listed = ", ".join(map(str, pair.configs.values()))
         told.say(f"no config for {data} in {request.configs}: wrote the default pair, {listed}")
         path = pair.configs[request.model]
