@@ -63,8 +63,8 @@ def resumable_folds(requests: Mapping[int, TrainRequest]) -> Iterator[None]:
     try:
         yield
     except RunError as exc:
-        begun = any(_has_begun(own.work_dir or Path()) for own in requests.values())
-        way = "the same command with --resume continues with this fold" if begun else AGAIN
+        started = any(_has_begun(own.work_dir or Path()) for own in requests.values())
+        way = "the same command with --resume continues with this fold" if started else AGAIN
         raise type(exc)(exc.sentence, *exc.details, hint=exc.advice, way=way) from exc
 
 
