@@ -5,8 +5,8 @@ are, with replacement (Efron, "Bootstrap Methods: Another Look at the Jackknife"
 a clip resemble each other, so a clip is drawn as a whole. Two pairs that are measured on the same images get the same
 resamples, so the spread of their difference is that of a paired comparison.
 
-Nothing is matched again: greedy matching is within an image, so a resample only gives each image a weight. Precision and
-recall are sums of weights, and PCK and NME are quotients of sums over groups. With all weights 1 the results equal
+Nothing is matched again: greedy matching is within an image, so a resample only gives each image a weight. Precision
+and recall are sums of weights, and PCK and NME are quotients of sums over groups. With all weights 1 the results equal
 those of posetools.evaluation.coco and posetools.evaluation.metrics.
 """
 
