@@ -41,6 +41,14 @@ def write_folds(data: Path, number: int) -> None:
         write_split(whole.select_images(rest), ann_file(data, fold_split(fold, "train")))
 
 
+def exchange(one: Path, other: Path) -> None:
+    """Exchange the names of two folders."""
+    between = one.with_name("between")
+    one.rename(between)
+    other.rename(one)
+    between.rename(other)
+
+
 def make_critters(root: Path, folds: int = 2) -> Path:
     """Convert seven images of animals that a person could have labeled, and divide them into folds."""
     write_object_set(root / "labels", 7, 5, (96, 80))

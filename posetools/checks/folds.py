@@ -51,7 +51,8 @@ def check_folds(data_root: Path, tables: Mapping[str, CocoTable], progress: Prog
     numbers = folds_of(data_root)
     if not numbers or not all(table.readable for table in whole):
         return CheckedFolds({})
-    wanted, parts = _labels(whole), {}
+    wanted = _labels(whole)
+    parts: dict[str, int] = {}
     copies: list[Finding] = []
     for done, number in enumerate(numbers, start=1):
         names = [fold_split(number, split) for split in SPLITS]

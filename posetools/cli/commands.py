@@ -14,7 +14,7 @@ _TABLE = """\
 Data
 convert: Convert labeled images to a COCO keypoint data set with train and val, or to another format.
 validate: Check a data set before training: labels, keypoints, splits and images.
-split: Split the images of a data set into train and val again.
+split: Split the images of a data set again, or share them out into folds.
 merge: Merge several data sets into one.
 subset: Write part of a data set as a new data set: the images that match all conditions.
 diff: Compare two labelings of the same images: images, objects, boxes and keypoints.

@@ -204,13 +204,16 @@ def config(
     options, numbers = build_options(recipe, stated), need_folds(data) if folds else (None,)
     shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()
     with shown as listener:
-        pairs = emit_folds(
-            data, categories_of(data, skeleton), options, out, numbers, overwrite=overwrite, listener=listener
-        )
+        categories = categories_of(data, skeleton)
+        pairs = emit_folds(data, categories, options, out, numbers, overwrite=overwrite, listener=listener)
     for pair in pairs:
         print_pair(pair, explain=explain)
-    if folds and options.minutes is not None:
-        print(f"{options.minutes:g} minutes for {len(pairs)} pairs: {options.minutes / len(pairs):.3g} for each")
+    _print_next(data, out, options.minutes, len(pairs) if folds else 0)
+
+
+def _print_next(data: Path, out: Path, minutes: float | None, folds: int) -> None:
+    if folds and minutes is not None:
+        print(f"{minutes:g} minutes for {folds} pairs: {minutes / folds:.3g} for each")
     elsewhere = ("" if out == Path("configs") else f" --configs {out}") + (" --folds" if folds else "")
     print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
 

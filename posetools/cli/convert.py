@@ -194,7 +194,7 @@ def convert(
 
     Exit status: 0 written; 1 errors found; 2 could not run.
     """
-    from posetools.datasets.convert import ConvertRequest, convert
+    from posetools.datasets.convert import ConvertRequest
     from posetools.scale.cluster import engine_of
 
     read = _label_options(names, ignore, categories, label_pattern, hidden_flag, attribute)
@@ -207,9 +207,14 @@ def convert(
     request = replace(request, source_format=source_format or ("custom" if mapping else None))
     request = replace(request, bake_rotation=bake_rotation, keep_going=keep_going, overwrite=overwrite)
     folds = folds_left_out(out, sources)
+    raise typer.Exit(print_conversion(_converted(request), request, folds))
+
+
+def _converted(request: ConvertRequest) -> ConvertResult:
+    from posetools.datasets.convert import convert
+
     with progress() as report:
-        result = convert(request, report)
-    raise typer.Exit(print_conversion(result, request, folds))
+        return convert(request, report)
 
 
 def print_conversion(

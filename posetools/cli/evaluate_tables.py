@@ -16,7 +16,7 @@ from posetools.evaluation import tables
 from posetools.evaluation.categories import CategoriesReport
 from posetools.evaluation.report import PosePart, Report
 from posetools.evaluation.scoring import PoseScores
-from posetools.evaluation.tables import DOUBT, PCK_NAMES, SEEN_SUBSETS, number, short_names
+from posetools.evaluation.tables import DOUBT, PCK_NAMES, SEEN_SUBSETS, number, short_names, with_interval
 from posetools.evaluation.verdict import evaluation_verdict, verdicts_by_category
 
 _PCK_IS = "PCK@t: fraction of labeled points within t times the longer side of the labeled box."
@@ -42,8 +42,10 @@ def print_reports(reports: Sequence[Report], out: Console) -> None:
 
 def _print_det(report: Report, out: Console) -> None:
     out.print(_what(report))
-    rows = [(name, number(value)) for name, value in report.det.scores.as_dict().items()]
+    found = report.det.intervals["bbox"]
+    rows = [(name, with_interval(value, found[name])) for name, value in report.det.metrics["bbox"].items()]
     out.print(table_of(rows, "boxes", "value", title="COCO box metrics"))
+    out.print(tables.intervals_from(report))
     _print_remarks(report, out)
 
 
@@ -52,9 +54,10 @@ def _print_pose(report: Report, out: Console) -> None:
     out.print(_what(report))
     if report.subject.detector:
         out.print(f"detected boxes: {escape(report.subject.detector)}")
-    columns = [_overall(side) for side in sides]
+    columns = [_overall(side) for side in report.sides.values()]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
     out.print(table_of(rows, "keypoints", *report.sides, title="OKS, PCK, NME"))
+    out.print(tables.intervals_from(report))
     out.print(_shares_of_keypoints(sides))
     for flips in tables.flip_tests([report]):
         out.print(text_table(flips))
@@ -80,17 +83,18 @@ def _what(report: Report) -> str:
 _SUBSETS = {"labelled": "labeled", "hidden": "occluded"}
 
 
-def _overall(side: PoseScores) -> dict[str, str]:
-    rows = {f"OKS {name}": number(value) for name, value in side.oks.as_dict().items()}
-    for subset, scores in side.points.items():
-        numbers = scores.overall.as_dict()
+def _overall(part: PosePart) -> dict[str, str]:
+    values, found = part.metrics, part.intervals
+    rows = {f"OKS {name}": with_interval(value, found["OKS"][name]) for name, value in values["OKS"].items()}
+    for subset, scores in part.scores.points.items():
+        numbers, own = values["points"][subset]["overall"], found["points"][subset]["overall"]
         counted = f"{scores.overall.points} {_SUBSETS.get(subset, subset)} points"
         if subset == "labelled":
-            rows |= {name: number(numbers[name]) for name in (*PCK_NAMES, "NME")}
-            rows[f"error in pixels, {counted}"] = number(scores.overall.error_px)
+            rows |= {name: with_interval(numbers[name], own[name]) for name in (*PCK_NAMES, "NME")}
+            rows[f"error in pixels, {counted}"] = with_interval(numbers["error_px"], own["error_px"])
         else:
-            rows[f"PCK@0.1, {counted}"] = number(numbers["PCK@0.1"])
-    rows["objects without a box"] = str(side.without_box)
+            rows[f"PCK@0.1, {counted}"] = with_interval(numbers["PCK@0.1"], own["PCK@0.1"])
+    rows["objects without a box"] = str(part.scores.without_box)
     return rows
 
 
@@ -111,6 +115,7 @@ def _print_pairs(reports: Sequence[Report], out: Console) -> None:
     _print_subjects(reports, out)
     out.print(f"[bold]{escape(evaluation_verdict(reports).sentence)}[/]")
     out.print(text_table(tables.headline(reports)))
+    _print_intervals(reports, out)
     _print_doubt_and_flips(reports, out)
     for report in reports if len(reports) == 1 else ():
         if report.sides:
@@ -121,6 +126,16 @@ def _print_pairs(reports: Sequence[Report], out: Console) -> None:
             out.print(line)
     if len(reports) > 1:
         out.print("`posetools eval --report FILE.html` shows the keypoints, lost AP and worst cases of each pair.")
+
+
+def _print_intervals(reports: Sequence[Report], out: Console) -> None:
+    """Print what the intervals are, how the runs differ, and how many images would settle differences."""
+    out.print(tables.intervals_from(reports[0]))
+    if len(reports) > 1:
+        out.print(text_table(tables.differences(reports)))
+    needed = tables.images_to_settle(reports)
+    if needed.rows:
+        out.print(text_table(needed))
 
 
 def _print_subjects(reports: Sequence[Report], out: Console) -> None:
@@ -154,6 +169,7 @@ def _print_categories(report: CategoriesReport, out: Console) -> None:
         _print_remarks(report, out)
     if stage != "pose":
         out.print(text_table(tables.boxes_by_category(report)))
+        out.print(tables.intervals_from(report))
     if stage != "det" and report.sides:
         out.print(text_table(tables.poses_by_category(report)))
         out.print(_PCK_IS)
@@ -167,8 +183,10 @@ def _print_categories(report: CategoriesReport, out: Console) -> None:
 def _print_categories_of_pairs(reports: Sequence[CategoriesReport], out: Console) -> None:
     _print_subjects(reports, out)
     for several in zip(*map(tables.categories_and_all, reports), strict=True):
-        table = tables.headline([report for _, report in several])
-        out.print(text_table(replace(table, title=f"{several[0][0]}: {table.title}")))
+        own = [report for _, report in several]
+        for table in (tables.headline(own), tables.differences(own)):
+            out.print(text_table(replace(table, title=f"{several[0][0]}: {table.title}")))
+    out.print(tables.intervals_from(reports[0]))
     _print_doubt_and_flips(reports, out)
     _print_verdicts(reports, out)
 

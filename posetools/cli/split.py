@@ -17,63 +17,77 @@ if TYPE_CHECKING:
     from posetools.datasets.stratify import Stratify
 
 
+Val = Annotated[
+    float | None, typer.Option(help="Fraction of images for validation; 0: all for training.", show_default="0.1")
+]
+Test = Annotated[
+    float | None,
+    typer.Option(
+        help="Fraction of images for a test split, test_coco.json. Splits again what an earlier --test chose; a test "
+        "split that the data set was made with is kept.",
+        show_default="no change",
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        help="Instead, write K folds of train and val for cross-validation, folds/1 to folds/K. Replaces earlier "
+        "folds; train, val and test do not change.",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Random seed of the split.")]
+SplitBy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="image|parent|REGEX",
+        help="Images to keep in the same split. image: each on its own; parent: those of a folder; REGEX: those "
+        "with the same first group, or the same match, in their names.",
+        show_default="the frames of a clip, if names look like frames; else image",
+    ),
+]
+StratifyBy = Annotated[
+    Literal["size", "visibility", "category"] | None,
+    typer.Option(
+        "--stratify",
+        help="Also balance the splits by object size (small, medium, large), keypoint visibility (visible, "
+        "occluded, unlabeled) or category. Groups of --split-by stay together.",
+    ),
+]
+
+
 def split(
     data: Data,
-    val: Annotated[
-        float | None,
-        typer.Option(help="Fraction of images for validation; 0: all for training.", show_default="0.1"),
-    ] = None,
-    test: Annotated[
-        float | None,
-        typer.Option(
-            help="Fraction of images for a test split, test_coco.json. Splits again what an earlier --test chose; a "
-            "test split that the data set was made with is kept.",
-            show_default="no change",
-        ),
-    ] = None,
-    folds: Annotated[
-        int | None,
-        typer.Option(
-            metavar="K",
-            help="Instead, write K folds of train and val for cross-validation, folds/1 to folds/K. Replaces earlier "
-            "folds; train, val and test do not change.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
-    split_by: Annotated[
-        str | None,
-        typer.Option(
-            metavar="image|parent|REGEX",
-            help="Images to keep in the same split. image: each on its own; parent: those of a folder; REGEX: those "
-            "with the same first group, or the same match, in their names.",
-            show_default="the frames of a clip, if names look like frames; else image",
-        ),
-    ] = None,
-    stratify: Annotated[
-        Literal["size", "visibility", "category"] | None,
-        typer.Option(
-            help="Also balance the splits by object size (small, medium, large), keypoint visibility (visible, "
-            "occluded, unlabeled) or category. Groups of --split-by stay together."
-        ),
-    ] = None,
+    val: Val = None,
+    test: Test = None,
+    folds: Folds = None,
+    seed: Seed = 0,
+    split_by: SplitBy = None,
+    stratify: StratifyBy = None,
 ) -> None:
-    """Split the images of a data set into train and val again, also into test, or into folds.
+    """Split the images of a data set again, or share them out into folds.
 
     Rewrites train_coco.json and val_coco.json together; with --val 0 only train_coco.json is left. Images, unknown
     keys, ids and a test split do not change, except with --test.
     """
-    if folds is not None:
-        if val is not None or test is not None:
-            given = "--val" if val is not None else "--test"
-            hint = "split first, and write folds with a second command"
-            raise RequestError(f"{given} cannot be combined with --folds, which leaves train, val and test", hint=hint)
+    if folds is None:
+        _splits(data, val, test, seed, split_by, stratify)
+    elif val is None and test is None:
         _folds(data, folds, seed, split_by, stratify)
-        return
+    else:
+        given = "--val" if val is not None else "--test"
+        hint = "split first, and write folds with a second command"
+        raise RequestError(f"{given} cannot be combined with --folds, which leaves train, val and test", hint=hint)
+
+
+def _splits(
+    data: Path, val: float | None, test: float | None, seed: int, by: str | None, stratify: Stratify | None
+) -> None:
     from posetools.datasets.resplit import resplit
     from posetools.datasets.split import DEFAULT_VAL
 
     result = resplit(
-        data, val=DEFAULT_VAL if val is None else val, test=test or 0.0, seed=seed, by=split_by, stratify=stratify
+        data, val=DEFAULT_VAL if val is None else val, test=test or 0.0, seed=seed, by=by, stratify=stratify
     )
     notes = _renumbered(result.renumbered, "both files" if "test" not in result.counts else "two files")
     notes += [f"{name}: not changed" for name in result.untouched]

@@ -192,16 +192,11 @@ def train(
         resume=resume,
         device=device,
         amp=amp,
-        weights=weights,
-        epochs=epochs,
-        seed=seed,
-        skeleton=skeleton,
         early_stopping=early_stopping,
-        keep=keep,
         trackers=tuple(tracker or ()),
         cfg_options=options,
-        fold=fold,
     )
+    request = replace(request, weights=weights, epochs=epochs, seed=seed, skeleton=skeleton, keep=keep, fold=fold)
     request = replace(request, gpus=gpus, processes=processes, launcher=launcher, cache=cache, cache_dir=cache_dir)
     if folds or fold is not None:
         _check_folds(request, config or (), folds=folds, dry_run=dry_run)

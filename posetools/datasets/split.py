@@ -140,8 +140,8 @@ def check_split_request(*, val: float, test: float = 0.0, by: str | None) -> Non
             hint = f"pass the fraction of images for {purpose}, such as 0.1"
             raise RequestError(must_be(option, rule, share), hint=hint)
     if val + test >= 1:
-        rule = "add up to less than 1, because the rest is for training"
-        raise RequestError(f"--val and --test must {rule}, got {val} and {test}")
+        rule = f"less than {1 - val:g}, because val has {val:g} of the images and train needs some"
+        raise RequestError(must_be("--test", rule, test))
     try:
         re.compile(by or "")
     except re.error as exc:

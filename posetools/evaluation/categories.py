@@ -15,6 +15,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats, Ints
+from posetools.evaluation.bootstrap import Resamples
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.confusion import Confusion, confusion_of
 from posetools.evaluation.remarks import Remark
@@ -53,19 +54,22 @@ def report_of_all(subject: Subject, truth: Dataset, by_category: Mapping[str, Re
         by_category: the report of each category, by its name, in the order of ``truth.categories``.
     """
     reports = tuple(by_category.values())
+    resamples = reports[0].det.resamples
     posed = [report for report in reports if report.truth.categories.num_keypoints]
     boxes = dict(zip(truth.categories, (report.det.predicted for report in reports), strict=True))
     flipped = [report.flipped for report in posed if report.flipped]
     return CategoriesReport(
         subject=subject,
         truth=truth,
-        det=DetPart(truth, Predictions.joined(list(boxes.values())), tuple(report.det for report in reports)),
-        labeled=_pose_part(truth, [report.labeled for report in posed], boxes_are_labels=True),
-        detected=_pose_part(truth, [report.detected for report in posed], boxes_are_labels=False),
+        det=DetPart(
+            truth, Predictions.joined(list(boxes.values())), resamples, tuple(report.det for report in reports)
+        ),
+        labeled=_pose_part(truth, [report.labeled for report in posed], boxes_are_labels=True, resamples=resamples),
+        detected=_pose_part(truth, [report.detected for report in posed], boxes_are_labels=False, resamples=resamples),
         remarks=_remarks(by_category),
         flipped=(
-            _pose_part(truth, [labeled for labeled, _ in flipped], boxes_are_labels=True),
-            _pose_part(truth, [detected for _, detected in flipped], boxes_are_labels=False),
+            _pose_part(truth, [labeled for labeled, _ in flipped], boxes_are_labels=True, resamples=resamples),
+            _pose_part(truth, [detected for _, detected in flipped], boxes_are_labels=False, resamples=resamples),
         )
         if flipped
         else None,
@@ -74,7 +78,7 @@ def report_of_all(subject: Subject, truth: Dataset, by_category: Mapping[str, Re
     )
 
 
-def _pose_part(truth: Dataset, parts: Sequence[PosePart], *, boxes_are_labels: bool) -> PosePart:
+def _pose_part(truth: Dataset, parts: Sequence[PosePart], *, boxes_are_labels: bool, resamples: Resamples) -> PosePart:
     """Return the poses of all categories, NaN in the columns of keypoints that their category does not have."""
     k, index = truth.categories.num_keypoints, np.zeros(0, dtype=np.int64)
     every = [Predictions(index, np.zeros((0, 4)), np.zeros(0), np.zeros((0, k, 2)), np.zeros((0, k)))]
@@ -88,7 +92,7 @@ def _pose_part(truth: Dataset, parts: Sequence[PosePart], *, boxes_are_labels: b
         matched[truth.category_ids == category] = np.where(poses.matched < 0, -1, poses.matched + total)
         total += len(poses.every)
     joined = BoxPoses(Predictions.joined(every), np.concatenate(box_scores), np.concatenate(kept), matched)
-    return PosePart(truth, joined, boxes_are_labels, tuple(parts))
+    return PosePart(truth, joined, boxes_are_labels, resamples, tuple(parts))
 
 
 def _in_columns(poses: Predictions, columns: Ints, k: int) -> Predictions:

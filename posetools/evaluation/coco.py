@@ -98,6 +98,23 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
+class RankedMatches:
+    """The D predictions that are ranked, from the highest score down, at T thresholds, in A area ranges.
+
+    Attributes:
+        image_index: (D,) the image of each.
+        right: (D, A, T) whether it matches an object that counts.
+        counted: (D, A, T) whether it counts, as right or as wrong.
+        objects: (I, A) number of objects that count in each image.
+    """
+
+    image_index: Ints
+    right: Bools
+    counted: Bools
+    objects: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """COCO's evaluation of M predictions for N objects, at T thresholds, in A area ranges.
 
@@ -111,6 +128,7 @@ class Evaluation:
         found: (T, N) the predicted row that matches each object, over all areas; -1 for none, and for crowds.
         taken: (T, M) the object's row that each prediction matches, or -1.
         counted: (T, M) whether a prediction counts, as right if it matches an object and as wrong if not.
+        matches: what precision and recall are computed from.
     """
 
     kind: EvaluationKind
@@ -122,6 +140,7 @@ class Evaluation:
     found: Ints
     taken: Ints
     counted: Bools
+    matches: RankedMatches
 
     def ap(self, area: AreaRange = "all", threshold: float | None = None) -> float | None:
         """Return the average precision of an area range, over all thresholds or at one; None without objects.
@@ -129,11 +148,11 @@ class Evaluation:
         Raises:
             ValueError: the threshold was not evaluated.
         """
-        return _mean(self.precision[self.ranges.index(area)][self._at(threshold)])
+        return _mean(self.precision[self.ranges.index(area)][self.at(threshold)])
 
     def ar(self, area: AreaRange = "all", threshold: float | None = None) -> float | None:
         """Return the average recall of an area range, over all thresholds or at one; None without objects."""
-        return _mean(self.recall[self.ranges.index(area)][self._at(threshold)])
+        return _mean(self.recall[self.ranges.index(area)][self.at(threshold)])
 
     @property
     def curves(self) -> Floats:
@@ -141,7 +160,8 @@ class Evaluation:
         curves: Floats = self.precision[0]
         return curves
 
-    def _at(self, threshold: float | None) -> slice | Ints:
+    def at(self, threshold: float | None) -> slice | Ints:
+        """Return the index of a threshold; all of them for None."""
         if threshold is None:
             return slice(None)
         rows = np.flatnonzero(np.isclose(self.thresholds, threshold, rtol=0.0, atol=1e-9))
@@ -202,9 +222,15 @@ def evaluate_coco(
 
     beyond = _outside(box_area(predicted.boxes[order]), limits)
     counted = ~np.where(taken >= 0, _of_taken(outside, taken), beyond[:, :, None])
-    objects = (~outside).sum(axis=0)
     best_first = np.argsort(-predicted.scores[order], kind="stable")
-    curves = [_curves(taken[best_first, a] >= 0, counted[best_first, a], int(objects[a])) for a in range(len(limits.T))]
+    matches = RankedMatches(
+        image_index=predicted.image_index[order][best_first],
+        right=(taken[best_first] >= 0) & counted[best_first],
+        counted=counted[best_first],
+        objects=_per_image(truth, ~outside),
+    )
+    objects = matches.objects.sum(axis=0)
+    curves = [_curves(matches.right[:, a], matches.counted[:, a], int(objects[a])) for a in range(len(limits.T))]
     found, took, counts = _by_row(taken[:, 0], counted[:, 0], order, truth, len(predicted))
     return Evaluation(
         kind=kind,
@@ -216,6 +242,7 @@ def evaluate_coco(
         found=found,
         taken=took,
         counted=counts,
+        matches=matches,
     )
 
 
@@ -242,6 +269,13 @@ def _outside(areas: Floats, limits: Floats) -> Bools:
     return outside
 
 
+def _per_image(truth: Dataset, counted: Bools) -> Ints:
+    """Return how many objects of each image count: (I, A) of (N, A)."""
+    numbers = np.zeros((len(truth.images), counted.shape[1]), dtype=np.int64)
+    np.add.at(numbers, truth.image_index, counted)
+    return numbers
+
+
 def _of_taken(ignored: Bools, taken: Ints) -> Bools:
     """Return whether the matched object is ignored: (D, A, T); any value where none was matched."""
     if not len(ignored):
@@ -258,7 +292,7 @@ def _curves(right: Bools, counted: Bools, objects: int) -> tuple[Floats, Floats]
     precision = np.zeros((steps, len(RECALLS)))
     if not len(right):
         return precision, np.zeros(steps)
-    hits = np.cumsum((right & counted).T, axis=1).astype(np.float64)
+    hits = np.cumsum(right.T, axis=1).astype(np.float64)
     misses = np.cumsum((~right & counted).T, axis=1).astype(np.float64)
     recall = hits / objects
     raw = hits / (misses + hits + np.spacing(1))

@@ -20,7 +20,15 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 
 from posetools.core.dataset import Dataset, Visibility
-from posetools.core.geometry import Floats, Ints
+from posetools.core.geometry import Bools, Floats, Ints
+from posetools.evaluation.bootstrap import (
+    Resampled,
+    ResampledEvaluation,
+    ResampledSums,
+    Resamples,
+    mean_of_known,
+    quotients,
+)
 from posetools.evaluation.coco import (
     AreaRange,
     Evaluation,
@@ -74,6 +82,16 @@ class _CocoScores:
             measure = evaluation.ap if field.name.startswith("ap") else evaluation.ar
             values[field.name] = measure(*_MEASURES[field.name][1:])
         return cls(**values)
+
+    @classmethod
+    def resampled(cls, resampled: ResampledEvaluation) -> dict[str, Resampled]:
+        """Return the metrics in resamples of the images, by their short names."""
+        values = {}
+        for field in fields(cls):
+            name, area, threshold = _MEASURES[field.name]
+            measure = resampled.ap if field.name.startswith("ap") else resampled.ar
+            values[name] = measure(area, threshold)
+        return values
 
     @classmethod
     def mean(cls, several: Sequence[Self]) -> Self:
@@ -170,6 +188,87 @@ def oks_scores(truth: Dataset, predicted: Predictions, sigmas: Sequence[float]) 
     return OksScores.of(evaluate_coco(truth, predicted, "keypoints", sigmas=sigmas))
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class PointErrors:
+    """What PCK and NME of N objects' K keypoints are computed from.
+
+    Attributes:
+        counted: (N, K) the labeled points that count.
+        found: (N, K) those of them that were predicted.
+        near: (T, N, K) those of them within each of PCK_THRESHOLDS.
+        relative: (N, K) their distance over sqrt(w * h) of the labeled box; 0 where not found.
+        distance: (N, K) their distance in pixels; 0 where not found.
+    """
+
+    counted: Bools
+    found: Bools
+    near: Bools
+    relative: Floats
+    distance: Floats
+
+    @classmethod
+    def of(cls, truth: Floats, predicted: Floats, boxes: Floats, subset: Subset = "labelled") -> PointErrors:
+        """Return the errors; the arguments are those of ``keypoint_scores``."""
+        sides = boxes[:, 2:] - boxes[:, :2]
+        longer, mean_side = sides.max(axis=1, initial=0.0), np.sqrt(sides[:, 0] * sides[:, 1])
+        # A box without width or height cannot be a unit; validate refuses it (E108), MMPose leaves it out too.
+        visibility = truth[:, :, 2]
+        wanted = {"labelled": visibility > 0, "visible": visibility == Visibility.VISIBLE}
+        counted = wanted.get(subset, visibility == Visibility.HIDDEN) & (mean_side > 0)[:, None]
+        distance = np.linalg.norm(predicted - truth[:, :, :2], axis=2)
+        # Comparing with NaN is False: a point that was not predicted is wrong.
+        near = np.stack([counted & (distance < threshold * longer[:, None]) for threshold in PCK_THRESHOLDS])
+        found = counted & ~np.isnan(distance)
+        relative = np.divide(distance, mean_side[:, None], out=np.zeros_like(distance), where=found)
+        return cls(counted, found, near, relative, np.where(found, distance, 0.0))
+
+    def scores(self, names: Sequence[str]) -> KeypointScores:
+        """Return PCK, NME and error over all keypoints and of each of the K names."""
+        single = {name: self._part(slice(i, i + 1)) for i, name in enumerate(names)}
+        return KeypointScores(overall=self._part(slice(None)), by_keypoint=single)
+
+    def resampled(self, image_index: Ints, resamples: Resamples, names: Sequence[str]) -> dict[str, Any]:
+        """Return PCK, NME and error in resamples of the images, in the form of ``KeypointScores.as_dict``.
+
+        Args:
+            image_index: (N,) the image of each object.
+            resamples: of the images.
+            names: the K keypoints' names.
+        """
+        columns = (self.counted, self.found, *self.near, self.relative, self.distance)
+        sums = resamples.sums(image_index, np.stack(columns, axis=1))
+        single = {name: self._resampled(sums, slice(i, i + 1)) for i, name in enumerate(names)}
+        return {"overall": self._resampled(sums, slice(None)), "by_keypoint": single}
+
+    @staticmethod
+    def _resampled(sums: ResampledSums, part: slice) -> dict[str, Resampled]:
+        counted, found, *near, relative, distance = np.moveaxis(sums.values[:, :, part], 1, 0)
+        groups = sums.holding[0, part].max(initial=0)
+        values = {
+            f"PCK@{threshold:g}": mean_of_known(quotients(hits, counted))
+            for threshold, hits in zip(PCK_THRESHOLDS, near, strict=True)
+        }
+        total = found.sum(axis=1)
+        values |= {
+            "NME": quotients(relative.sum(axis=1), total),
+            "error_px": quotients(distance.sum(axis=1), total),
+        }
+        return {name: Resampled(each, int(groups)) for name, each in values.items()}
+
+    def _part(self, part: slice) -> PointScores:
+        counted, found = self.counted[:, part], self.found[:, part]
+        # One fraction per keypoint that has labeled points.
+        totals = counted.sum(axis=0)
+        per_keypoint = [hits[:, part].sum(axis=0)[totals > 0] / totals[totals > 0] for hits in self.near]
+        return PointScores(
+            points=int(counted.sum()),
+            missing=int((counted & ~found).sum()),
+            pck=tuple(float(shares.mean()) if len(shares) else None for shares in per_keypoint),
+            nme=_mean(self.relative[:, part][found]),
+            error_px=_mean(self.distance[:, part][found]),
+        )
+
+
 def keypoint_scores(
     truth: Floats, predicted: Floats, boxes: Floats, names: Sequence[str], subset: Subset = "labelled"
 ) -> KeypointScores:
@@ -182,32 +281,7 @@ def keypoint_scores(
         names: the K keypoints' names.
         subset: the labeled points that count.
     """
-    sides = boxes[:, 2:] - boxes[:, :2]
-    longer, mean_side = sides.max(axis=1, initial=0.0), np.sqrt(sides[:, 0] * sides[:, 1])
-    # A box without width or height cannot be a unit; validate refuses it (E108), MMPose leaves it out too.
-    visibility = truth[:, :, 2]
-    wanted = {"labelled": visibility > 0, "visible": visibility == Visibility.VISIBLE}
-    counted = wanted.get(subset, visibility == Visibility.HIDDEN) & (mean_side > 0)[:, None]
-    distance = np.linalg.norm(predicted - truth[:, :, :2], axis=2)
-    # Comparing with NaN is False: a point that was not predicted is wrong.
-    near = [counted & (distance < threshold * longer[:, None]) for threshold in PCK_THRESHOLDS]
-    found = counted & ~np.isnan(distance)
-    relative = np.divide(distance, mean_side[:, None], out=np.zeros_like(distance), where=found)
-
-    def scores(part: slice) -> PointScores:
-        # One fraction per keypoint that has labeled points.
-        totals = counted[:, part].sum(axis=0)
-        per_keypoint = [hits[:, part].sum(axis=0)[totals > 0] / totals[totals > 0] for hits in near]
-        return PointScores(
-            points=int(counted[:, part].sum()),
-            missing=int((counted & ~found)[:, part].sum()),
-            pck=tuple(float(shares.mean()) if len(shares) else None for shares in per_keypoint),
-            nme=_mean(relative[:, part][found[:, part]]),
-            error_px=_mean(distance[:, part][found[:, part]]),
-        )
-
-    single = {name: scores(slice(i, i + 1)) for i, name in enumerate(names)}
-    return KeypointScores(overall=scores(slice(None)), by_keypoint=single)
+    return PointErrors.of(truth, predicted, boxes, subset).scores(names)
 
 
 def _mean(values: Floats) -> float | None:

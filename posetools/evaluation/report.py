@@ -15,13 +15,15 @@ from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats
 from posetools.core.stages import Stage
 from posetools.errors import RequestError
+from posetools.evaluation.bootstrap import ResampledEvaluation, Resamples, mean_of_categories
 from posetools.evaluation.calibration import Calibration, box_calibration, keypoint_calibration, object_calibration
 from posetools.evaluation.coco import Evaluation, Predictions, evaluate_coco
 from posetools.evaluation.diagnosis.boxes import BoxDiagnosis, diagnose_boxes
 from posetools.evaluation.diagnosis.diagnosis import Diagnosis, diagnose
+from posetools.evaluation.intervals import LEVEL, as_limits, intervals
 from posetools.evaluation.metrics import BoxScores, OksScores
 from posetools.evaluation.remarks import Remark
-from posetools.evaluation.scoring import BoxPoses, PoseScores, has_points, pose_scores
+from posetools.evaluation.scoring import BoxPoses, PoseScores, has_points, point_errors, pose_scores
 from posetools.evaluation.thresholds import Sweep, VisibilityScores, confidence_sweep, visibility_scores
 from posetools.evaluation.undertrained import CAUSES
 
@@ -70,11 +72,13 @@ class DetPart:
     Attributes:
         truth: the labels.
         predicted: all boxes.
+        resamples: of the images, for intervals.
         by_category: the parts of several categories; of all of them, only scores are defined.
     """
 
     truth: Dataset
     predicted: Predictions
+    resamples: Resamples
     by_category: tuple[DetPart, ...] = ()
 
     @cached_property
@@ -88,6 +92,23 @@ class DetPart:
         if self.by_category:
             return BoxScores.mean([part.scores for part in self.by_category])
         return BoxScores.of(self.evaluation)
+
+    @cached_property
+    def resampled(self) -> dict[str, Any]:
+        """The metrics in resamples of the images, in the form of ``metrics``."""
+        if self.by_category:
+            return {"bbox": mean_of_categories([part.resampled["bbox"] for part in self.by_category])}
+        return {"bbox": BoxScores.resampled(ResampledEvaluation.of(self.evaluation, self.resamples))}
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics in their JSON form."""
+        return {"bbox": self.scores.as_dict()}
+
+    @cached_property
+    def intervals(self) -> dict[str, Any]:
+        """The intervals of the metrics, in the form of ``metrics``."""
+        return intervals(self.metrics, self.resampled)
 
     @cached_property
     def sweep(self) -> Sweep:
@@ -106,10 +127,11 @@ class DetPart:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
+        scores = {**self.metrics, "intervals": as_limits(self.intervals)}
         if self.by_category:
-            return {"bbox": self.scores.as_dict()}
+            return scores
         return {
-            "bbox": self.scores.as_dict(),
+            **scores,
             "curves": self.evaluation.as_dict(),
             "sweep": self.sweep.as_dict(),
             "calibration": self.calibration.as_dict(),
@@ -125,12 +147,14 @@ class PosePart:
         truth: the labels.
         poses: all poses, and their labeled objects.
         boxes_are_labels: whether they were estimated in labeled boxes.
+        resamples: of the images, for intervals.
         by_category: the parts of several categories; of all of them, only scores are defined.
     """
 
     truth: Dataset
     poses: BoxPoses
     boxes_are_labels: bool
+    resamples: Resamples
     by_category: tuple[PosePart, ...] = ()
 
     @cached_property
@@ -148,6 +172,29 @@ class PosePart:
         """OKS, PCK and NME; of several categories, the mean of OKS metrics, and PCK and NME over all keypoints."""
         mean = OksScores.mean([part.scores.oks for part in self.by_category])
         return pose_scores(self.truth, self.poses, mean if len(self.truth.categories) > 1 else None)
+
+    @cached_property
+    def resampled(self) -> dict[str, Any]:
+        """The metrics in resamples of the images, in the form of ``metrics``."""
+        if self.by_category:
+            oks = mean_of_categories([part.resampled["OKS"] for part in self.by_category])
+        else:
+            oks = OksScores.resampled(ResampledEvaluation.of(self.evaluation, self.resamples))
+        truth = self.truth
+        images, names = truth.image_index[has_points(truth)], truth.categories.names
+        errors = point_errors(truth, self.poses)
+        points = {subset: each.resampled(images, self.resamples, names) for subset, each in errors.items()}
+        return {"OKS": oks, "points": points}
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics in their JSON form."""
+        return self.scores.as_dict()
+
+    @cached_property
+    def intervals(self) -> dict[str, Any]:
+        """The intervals of the metrics, in the form of ``metrics``."""
+        return intervals(self.metrics, self.resampled)
 
     @cached_property
     def visibility(self) -> VisibilityScores:
@@ -178,10 +225,11 @@ class PosePart:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
+        scores = {**self.metrics, "intervals": as_limits(self.intervals)}
         if self.by_category:
-            return self.scores.as_dict()
+            return scores
         return {
-            **self.scores.as_dict(),
+            **scores,
             "curves": self.evaluation.as_dict(),
             "visibility": self.visibility.as_dict(),
             "calibration": {
@@ -249,7 +297,12 @@ class Report:
 
     def metrics(self) -> dict[str, Any]:
         """Return the JSON form without the names of the models and the data set."""
-        subject, counts = self.subject, {"images": len(self.truth.images), "objects": len(self.truth)}
+        subject, resamples = self.subject, self.det.resamples
+        counts: dict[str, Any] = {
+            "images": len(self.truth.images),
+            "objects": len(self.truth),
+            "intervals_from": {"level": LEVEL, "groups": resamples.groups, "of": resamples.kind},
+        }
         flips = {_key(boxes): part.scores.as_dict() for boxes, part in self.flipped_sides.items()}
         flip_test = {_key(LABELED): None, _key(DETECTED): None} | flips if flips else None
         if subject.stage is None:
@@ -262,8 +315,10 @@ class Report:
             }
         document = {**counts, "remarks": [asdict(one) for of_part in self.remarks.values() for one in of_part]}
         if subject.stage == "det":
-            return {**document, "bbox": self.det.scores.as_dict()}
-        sides = {_key(boxes): part.scores.as_dict() for boxes, part in self.sides.items()}
+            return {**document, **self.det.metrics, "intervals": as_limits(self.det.intervals)}
+        sides = {
+            _key(boxes): {**part.metrics, "intervals": as_limits(part.intervals)} for boxes, part in self.sides.items()
+        }
         return {
             **document,
             "detector": subject.detector or None,

@@ -17,8 +17,10 @@ from typing import Any
 from posetools.core.categories import Categories, load_categories
 from posetools.core.dataset import Dataset
 from posetools.core.folder import IMAGES, ann_file, categories_of, folds_of
+from posetools.core.groups import recorded_grouping
 from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError
+from posetools.evaluation.bootstrap import Resamples
 from posetools.evaluation.categories import report_of_all
 from posetools.evaluation.folds import out_of_fold
 from posetools.evaluation.remarks import explain
@@ -380,11 +382,13 @@ def _reported(
     training: Dataset | None = None,
 ) -> Report:
     """Return the report of a category, with remarks if there is a detector; ``classes`` are its only ones."""
-    report = Report(subject, truth, DetPart(truth, said.boxes), *_pose_parts(truth, said), remarks={})
+    resamples = Resamples.of([image.file_name for image in truth.images], recorded_grouping(Path(subject.data)))
+    det, poses = DetPart(truth, said.boxes, resamples), _pose_parts(truth, said, resamples)
+    report = Report(subject, truth, det, *poses, remarks={})
     if classes is not None and subject.stage is None:
         predicted = {name: said.labels.get(i, 0) for i, name in enumerate(classes)}
         report = _explained(report, training, predicted, progress)
-    return report if flipped is None else replace(report, flipped=_pose_parts(truth, flipped))
+    return report if flipped is None else replace(report, flipped=_pose_parts(truth, flipped, resamples))
 
 
 def _with_signs(report: Report, detector: AnyDetector | None, task: Task, progress: Progress) -> Report:
@@ -396,9 +400,9 @@ def _with_signs(report: Report, detector: AnyDetector | None, task: Task, progre
     return with_remarks(report, why)
 
 
-def _pose_parts(truth: Dataset, said: PairPredictions) -> tuple[PosePart, PosePart]:
-    labeled = PosePart(truth, said.on_labels, boxes_are_labels=True)
-    return labeled, PosePart(truth, said.on_boxes, boxes_are_labels=False)
+def _pose_parts(truth: Dataset, said: PairPredictions, resamples: Resamples) -> tuple[PosePart, PosePart]:
+    labeled = PosePart(truth, said.on_labels, boxes_are_labels=True, resamples=resamples)
+    return labeled, PosePart(truth, said.on_boxes, boxes_are_labels=False, resamples=resamples)
 
 
 def _explained(report: Report, training: Dataset | None, classes: Mapping[str, int], progress: Progress) -> Report:

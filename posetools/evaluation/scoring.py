@@ -31,8 +31,8 @@ from posetools.evaluation.metrics import (
     SUBSETS,
     KeypointScores,
     OksScores,
+    PointErrors,
     Subset,
-    keypoint_scores,
     match_boxes,
     object_scores,
     oks_nms,
@@ -225,14 +225,19 @@ def pose_scores(truth: Dataset, poses: BoxPoses, oks: OksScores | None = None) -
         poses: the poses.
         oks: for labels of several categories, the mean of their OKS metrics.
     """
-    counted = has_points(truth)
-    labels, own, boxes = truth.keypoints[counted], poses.points[counted], truth.boxes[counted]
     names = truth.categories.names
     return PoseScores(
         oks=oks or oks_scores(truth, poses.thinned, truth.skeleton.sigmas),
-        points={subset: keypoint_scores(labels, own, boxes, names, subset) for subset in SUBSETS},
-        without_box=int((poses.matched[counted] < 0).sum()),
+        points={subset: errors.scores(names) for subset, errors in point_errors(truth, poses).items()},
+        without_box=int((poses.matched[has_points(truth)] < 0).sum()),
     )
+
+
+def point_errors(truth: Dataset, poses: BoxPoses) -> dict[Subset, PointErrors]:
+    """Return the errors of the labeled, the visible and the occluded points that poses are measured on."""
+    counted = has_points(truth)
+    labels, own, boxes = truth.keypoints[counted], poses.points[counted], truth.boxes[counted]
+    return {subset: PointErrors.of(labels, own, boxes, subset) for subset in SUBSETS}
 
 
 def has_points(truth: Dataset) -> Bools:

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, combinations
+from typing import Any
 
 import numpy as np
 
+from posetools.core.geometry import SIZE_CLASSES
+from posetools.evaluation.bootstrap import RESAMPLES
 from posetools.evaluation.categories import CategoriesReport
+from posetools.evaluation.comparison import compare, images_needed
 from posetools.evaluation.confusion import Confusion
 from posetools.evaluation.diagnosis.gains import ERROR_NAMES, Gain
-from posetools.evaluation.metrics import PCK_THRESHOLDS, Subset
+from posetools.evaluation.intervals import DIFFERENCES, FEW_GROUPS, LEVEL, Interval
+from posetools.evaluation.metrics import PCK_THRESHOLDS, SUBSETS, Subset
 from posetools.evaluation.report import BOXES, POSES, PosePart, Report
 from posetools.evaluation.thresholds import OTHER_NAMES, Separation
 from posetools.runtime.results import BBOX_THR
@@ -22,6 +27,8 @@ from posetools.runtime.results import BBOX_THR
 NOT_AVAILABLE = "n/a"
 # Marks an AP that says nothing about the model; a remark says why.
 DOUBT = "*"
+# Marks a difference that the images settle.
+SETTLED = "!"
 PCK_NAMES = tuple(f"PCK@{threshold:g}" for threshold in PCK_THRESHOLDS)
 SEEN_SUBSETS: tuple[Subset, ...] = ("visible", "hidden")
 _AP_COLUMNS = ("AP", "AP50", "AP75", "AR")
@@ -52,6 +59,64 @@ class TextTable:
 def number(value: float | None) -> str:
     """Return a number as text: three decimals, one from 10 on, ``n/a`` for None."""
     return NOT_AVAILABLE if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def with_interval(value: float | None, interval: Interval | None) -> str:
+    """Return a metric as text with half the width of its interval, ``0.620 ± 0.040``; without one if it has none."""
+    if value is None or interval is None:
+        return number(value)
+    return f"{number(value)} ± {interval.half:.3f}" if abs(value) < 10 else f"{number(value)} ± {interval.half:.1f}"
+
+
+def _all_with_intervals(values: Mapping[str, Any], intervals: Mapping[str, Any]) -> dict[str, str]:
+    return {name: with_interval(value, intervals.get(name)) for name, value in values.items()}
+
+
+def intervals_from(report: Report) -> str:
+    """Return what the intervals are, and what they were estimated from."""
+    resamples = report.det.resamples
+    kind = {"image": "images", "clip": "clips", "parent": "folders"}.get(resamples.kind, "groups of images")
+    few = f"; fewer than {FEW_GROUPS} are few: the intervals are rough" if resamples.groups < FEW_GROUPS else ""
+    return f"±: {LEVEL:.0%} interval, from {RESAMPLES:,} random selections of the {resamples.groups:,} {kind}{few}."
+
+
+def differences(reports: Sequence[Report]) -> TextTable:
+    """Return the differences of each two of several runs, with intervals; one that is settled has a mark."""
+    names, pairs = short_names(reports), list(combinations(range(len(reports)), 2))
+    found = [compare(reports[first], reports[second]) for first, second in pairs]
+    rows = [(measure, *(_difference(each[measure].interval) for each in found)) for measure in found[0]]
+    columns = tuple(f"{names[second]} - {names[first]}" for first, second in pairs)
+    return TextTable(f"differences ({SETTLED} settled)", ("", *columns), tuple(rows))
+
+
+def _difference(found: Interval | None) -> str:
+    return (
+        NOT_AVAILABLE if found is None else f"{found.value:+.3f} ± {found.half:.3f}{SETTLED if found.settled else ''}"
+    )
+
+
+def images_to_settle(reports: Sequence[Report]) -> TextTable:
+    """Return how many images would settle differences of some sizes."""
+    rows = [
+        (measure, *(f"{each:,}" if each else NOT_AVAILABLE for each in numbers))
+        for measure, numbers in images_needed(reports).items()
+    ]
+    return TextTable("images that settle a difference of", ("", *map(str, DIFFERENCES)), tuple(rows))
+
+
+def by_size(reports: Sequence[Report]) -> TextTable:
+    """Return AP and AR of objects of each size, for each pair."""
+    rows = []
+    for of, report in _prefixed(reports, ", "):
+        parts = {BOXES: (report.det.metrics["bbox"], report.det.intervals["bbox"])}
+        for boxes, part in report.sides.items():
+            parts[f"{POSES}, {boxes}"] = part.metrics["OKS"], part.intervals["OKS"]
+        for name, (values, found) in parts.items():
+            for measure in ("AP", "AR"):
+                columns = [f"{measure}{size[0]}" for size in SIZE_CLASSES]
+                cells = (with_interval(values.get(column), found.get(column)) for column in columns)
+                rows.append((f"{of}{name}: {measure}", *cells))
+    return TextTable("AP and AR by size of the objects", ("", *SIZE_CLASSES), tuple(rows))
 
 
 def short_names(reports: Sequence[Report]) -> tuple[str, ...]:
@@ -152,22 +217,27 @@ def _flip_test(report: Report, name: str) -> TextTable:
 
 def per_keypoint(part: PosePart, boxes: str) -> TextTable:
     """Return PCK of visible and occluded points, NME and the error in pixels of each keypoint."""
-    every = part.scores.points["labelled"].by_keypoint
     columns = ("keypoint", "points", *(f"{name[4:]} {subset}" for subset in SEEN_SUBSETS for name in PCK_NAMES))
     rows = []
-    for name, scores in every.items():
-        of = [part.scores.points[subset].by_keypoint[name].as_dict() for subset in SEEN_SUBSETS]
-        cells = [number(each[measure]) for each in of for measure in PCK_NAMES]
-        rows.append((name, str(scores.points), *cells, number(scores.nme), number(scores.error_px)))
+    for name in part.truth.categories.names:
+        cells = {subset: _of_keypoint(part, subset, name) for subset in SUBSETS}
+        shares = [cells[subset][measure] for subset in SEEN_SUBSETS for measure in PCK_NAMES]
+        own = cells["labelled"]
+        rows.append((name, own["points"], *shares, own["NME"], own["error_px"]))
     return TextTable(f"each keypoint on {boxes}: PCK, NME, pixels", (*columns, "NME", "pixels"), tuple(rows))
+
+
+def _of_keypoint(part: PosePart, subset: Subset, name: str) -> dict[str, str]:
+    values, found = (each["points"][subset]["by_keypoint"][name] for each in (part.metrics, part.intervals))
+    return {**_all_with_intervals(values, found), **{count: str(values[count]) for count in ("points", "missing")}}
 
 
 def errors_of_points(part: PosePart, boxes: str) -> TextTable:
     """Return NME and the error in pixels of each keypoint, separately for visible and occluded points."""
     rows = []
-    for name in part.scores.points["labelled"].by_keypoint:
-        of = [part.scores.points[subset].by_keypoint[name] for subset in SEEN_SUBSETS]
-        cells = ((str(each.points), str(each.missing), number(each.nme), number(each.error_px)) for each in of)
+    for name in part.truth.categories.names:
+        of = [_of_keypoint(part, subset, name) for subset in SEEN_SUBSETS]
+        cells = ([each[column] for column in ("points", "missing", "NME", "error_px")] for each in of)
         rows.append((name, *chain.from_iterable(cells)))
     names = tuple(
         f"{measure} {subset}" for subset in SEEN_SUBSETS for measure in ("points", "missing", "NME", "pixels")
@@ -250,15 +320,19 @@ def calibrations(reports: Sequence[Report]) -> TextTable:
 
 
 def _parts(report: Report) -> dict[str, dict[str, str]]:
-    boxes = report.det.scores.as_dict()
-    parts = {BOXES: {name: number(boxes[name]) for name in _AP_COLUMNS}}
+    boxes = _all_with_intervals(report.det.metrics["bbox"], report.det.intervals["bbox"])
+    parts = {BOXES: {name: boxes[name] for name in _AP_COLUMNS}}
     for boxes_are, part in report.sides.items():
-        oks = part.scores.oks.as_dict()
-        points = {subset: scores.overall.as_dict() for subset, scores in part.scores.points.items()}
-        cells = {name: number(oks[name]) for name in _AP_COLUMNS}
-        cells |= {name: number(points["labelled"][name]) for name in PCK_NAMES}
-        cells |= {f"PCK@0.1 {subset}": number(points[subset]["PCK@0.1"]) for subset in SEEN_SUBSETS}
-        cells |= {"NME": number(points["labelled"]["NME"]), "error, pixels": number(points["labelled"]["error_px"])}
+        values, found = part.metrics, part.intervals
+        oks = _all_with_intervals(values["OKS"], found["OKS"])
+        points = {
+            subset: _all_with_intervals(each["overall"], found["points"][subset]["overall"])
+            for subset, each in values["points"].items()
+        }
+        cells = {name: oks[name] for name in _AP_COLUMNS}
+        cells |= {name: points["labelled"][name] for name in PCK_NAMES}
+        cells |= {f"PCK@0.1 {subset}": points[subset]["PCK@0.1"] for subset in SEEN_SUBSETS}
+        cells |= {"NME": points["labelled"]["NME"], "error, pixels": points["labelled"]["error_px"]}
         parts[f"{POSES}, {boxes_are}"] = cells | {"objects without a box": str(part.scores.without_box)}
     for name_of_part in filter(report.says_nothing, parts):
         parts[name_of_part] |= {name: f"{parts[name_of_part][name]}{DOUBT}" for name in _AP_COLUMNS}

@@ -14,18 +14,19 @@ import numpy as np
 from posetools.core.stages import models_of
 from posetools.core.verdict import Level, Verdict
 from posetools.evaluation.categories import CategoriesReport
+from posetools.evaluation.comparison import compare, measures_of
 from posetools.evaluation.diagnosis.gains import ERROR_NAMES
 from posetools.evaluation.diagnosis.match import POINT_KINDS, Role, match_objects
 from posetools.evaluation.report import Report
 from posetools.evaluation.scoring import pck_of
-from posetools.evaluation.tables import number, short_names
+from posetools.evaluation.tables import short_names
 from posetools.runtime.results import BBOX_THR
 
 _OF_BOXES = ("no_box", "box_shifted")
 # A pair is good if at most this fraction of points is wrong, and background boxes are at most this fraction of objects.
 _GOOD_SHARE = 0.1
-# Below the first AP nothing is usable; a smaller AP difference than the second is a tie.
-_UNUSABLE_AP, _EQUAL = 0.01, 0.005
+# Below this AP nothing is usable.
+_UNUSABLE_AP = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,14 @@ def evaluation_verdict(reports: Sequence[Report]) -> Verdict:
     verdicts = [pair_verdict(counts_of(report)) if posed else _box_verdict(report) for report in reports]
     if len(reports) == 1:
         return verdicts[0]
-    aps = [(report.detected.scores.oks.ap if posed else report.det.scores.ap) or 0.0 for report in reports]
-    order = sorted(range(len(reports)), key=lambda i: -aps[i])
-    first, second, names = order[0], order[1], short_names(reports)
-    measure = "pose AP on detected boxes" if posed else "box AP"
-    against = f"{measure} {number(aps[first])} against {number(aps[second])} of {names[second]}"
-    if aps[first] - aps[second] < _EQUAL:
-        return Verdict("warning", f"no pair is better: {names[first]} has {against}")
-    return Verdict(verdicts[first].level, f"the better pair is {names[first]}: {against}; {verdicts[first].sentence}")
+    values = [list(measures_of(report).values())[-1][0] or 0.0 for report in reports]
+    second, first = sorted(range(len(reports)), key=values.__getitem__)[-2:]
+    *_, difference = compare(reports[second], reports[first]).values()
+    names = short_names(reports)
+    sentence = difference.sentence(names[second], names[first])
+    if difference.interval is None or not difference.interval.settled:
+        return Verdict("warning", sentence)
+    return Verdict(verdicts[first].level, f"{sentence}; {verdicts[first].sentence}")
 
 
 def verdicts_by_category(reports: Sequence[Report]) -> Mapping[str, Verdict]:

@@ -24,9 +24,9 @@ TRAIN, VAL = "train_coco.json", "val_coco.json"
 # tests/checks/test_geometry.py has them, tests/checks/test_sides.py the last.
 GEOMETRY = {"W215", "W216", "W217", "W218", "W219", "W222"}
 # Codes that validate never gives: E127 is of reading, a skeleton that breaks E131 or E132 cannot be loaded, and E133 is
-# of configs. W220 and W221 are given when asked for (--near-duplicates): tests/checks/test_near.py has them, and
-# tests/datasets/test_declared_splits.py has W223.
-NOT_OURS = {"E127", "E131", "E132", "E133", "W220", "W221", "W223", *GEOMETRY}
+# of configs. W220 and W221 are given when asked for (--near-duplicates): tests/checks/test_near.py has them,
+# tests/datasets/test_declared_splits.py has W223, and tests/checks/test_folds.py has E118.
+NOT_OURS = {"E118", "E127", "E131", "E132", "E133", "W220", "W221", "W223", *GEOMETRY}
 
 Change = Callable[[Document], object]
 

@@ -61,7 +61,7 @@ def test_every_option_is_whole_on_its_own_line(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_default_ends_the_text_of_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
-        "  --val FLOAT  Fraction of images for validation; 0: all for training. Default: 0.1."
+        "  --val FLOAT   Fraction of images for validation; 0: all for training. Default: 0.1."
         in _help(monkeypatch, ["split"], 100).out.splitlines()
     )
     assert (

@@ -28,8 +28,8 @@ EMPTY = {"oak_000.jpg", "elm_001.jpg"}
 def mug_clips(folder: Path) -> Path:
     """Write and return a data set of five clips, split by image."""
     mugs(folder, NAMES, EMPTY)
-    given = ["--out", folder / "out", "--skeleton", skeleton(folder), "--val", "0.2", "--split-by", "image"]
-    assert run("convert", folder / "src", *given).status == 0
+    given: list[str | Path] = ["--out", folder / "out", "--skeleton", skeleton(folder)]
+    assert run("convert", folder / "src", *given, "--val", "0.2", "--split-by", "image").status == 0
     return folder / "out"
 
 
@@ -172,8 +172,8 @@ def test_new_data_sets_say_that_they_have_no_folds(data: Path, tmp_path: Path) -
     said = f"folds of {data}: not kept; `posetools split {some} --folds 5 --seed 3` writes new ones"
     assert said in run("subset", data, "--out", some, "--names", "*_00[12].jpg").words
     assert folds_of(some) == () and run("split", some, "--folds", "5", "--seed", "3").status == 0
-    given = ["--out", some, "--skeleton", tmp_path / "mug.yaml", "--overwrite"]
-    done = run("convert", tmp_path / "src", *given)
+    given: list[str | Path] = ["--out", some, "--skeleton", tmp_path / "mug.yaml"]
+    done = run("convert", tmp_path / "src", *given, "--overwrite")
     assert f"folds of {some}: not kept; `posetools split {some} --folds 5 --seed 3` writes new ones" in done.words
     assert folds_of(some) == ()
 

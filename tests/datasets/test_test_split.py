@@ -63,7 +63,11 @@ def test_another_validation_fraction_leaves_the_test_images() -> None:
     [
         (["a", "b"], {}, "a split needs at least 3 images, one for training, one for validation and one for testing"),
         (["x/a", "x/b", "y/c"], {"by": "parent"}, "needs at least 3 groups, but all 3 images are 2 groups"),
-        (NAMES, {"val": 0.5, "test": 0.5}, "--val and --test must add up to less than 1, because the rest is for"),
+        (
+            NAMES,
+            {"val": 0.5, "test": 0.5},
+            "--test must be less than 0.5, because val has 0.5 of the images and train needs some, got 0.5",
+        ),
         (NAMES, {"test": -0.1}, "--test must be greater than 0 and less than 1, or 0 for none, got -0.1"),
     ],
 )

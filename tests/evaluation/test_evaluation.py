@@ -136,12 +136,16 @@ def test_the_json_is_json_and_holds_everything(truth: Dataset, tmp_path: Path) -
     write_json(tmp_path / "one.json", as_document([report]))
     document = json.loads((tmp_path / "one.json").read_text())
     assert (document["name"], document["split"], document["images"]) == ("work_dirs/first", "val", 12)
-    assert set(document["det"]) == {"bbox", "curves", "sweep", "calibration", "diagnosis"}
+    assert set(document["det"]) == {"bbox", "intervals", "curves", "sweep", "calibration", "diagnosis"}
+    assert document["intervals_from"] == {"level": 0.95, "groups": 12, "of": "image"}
     for side in ("labelled_boxes", "detected_boxes"):
         part = document[side]
         assert set(part["points"]) == {"labelled", "visible", "hidden"}
         single = part["points"]["hidden"]["by_keypoint"][truth.skeleton.names[0]]
         assert {"PCK@0.05", "PCK@0.1", "PCK@0.2", "NME", "error_px"} <= set(single)
+        low, high = part["intervals"]["points"]["labelled"]["overall"]["NME"]
+        assert low < part["points"]["labelled"]["overall"]["NME"] < high
+        assert part["intervals"]["OKS"].keys() == part["OKS"].keys()
         assert set(part["calibration"]) == {"objects", "points"}
         assert {"gains", "counts", "by_keypoint"} <= set(part["diagnosis"])
         assert "hidden" in part["visibility"]["against"]
@@ -189,7 +193,9 @@ def test_tables_of_one_pair_and_of_several(truth: Dataset) -> None:
     assert short_names([first, second]) == ("work_dirs/first", "elsewhere/first")
     both = {row[0]: row[1:] for row in headline([first, second]).rows}
     assert both["poses, detected boxes: objects without a box"] == ("1", "0")
-    assert float(both["poses, labeled boxes: AP"][0]) > float(both["poses, labeled boxes: AP"][1])
+    better, worse = (cell.split(" ± ") for cell in both["poses, labeled boxes: AP"])
+    assert float(better[0]) > float(worse[0])
+    assert float(worse[1]) > 0
     assert [row[0] for row in per_keypoint(first.labeled, "labeled boxes").rows] == list(truth.skeleton.names)
     assert {row[0] for row in why_boxes(first).rows} >= {"no box"}
     assert {row[0] for row in why_poses(second).rows} >= {"jitter"}

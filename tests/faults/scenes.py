@@ -34,11 +34,12 @@ class Scene:
 
 
 def contents(target: Path) -> dict[str, bytes]:
-    """Return what a reader sees: all files that are not hidden; nothing if there is no target."""
+    """Return what a reader sees: all files that are not hidden, nor in a hidden folder; nothing without a target."""
     if target.is_file():
         return {"": target.read_bytes()}
-    found = sorted(path for path in target.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {path.relative_to(target).as_posix(): path.read_bytes() for path in found}
+    found = sorted(path.relative_to(target) for path in target.rglob("*") if path.is_file())
+    seen = [path for path in found if not any(part.startswith(".") for part in path.parts)]
+    return {path.as_posix(): (target / path).read_bytes() for path in seen}
 
 
 def leftovers(folder: Path) -> list[str]:

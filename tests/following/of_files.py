@@ -176,12 +176,12 @@ def _other_name() -> list[str]:
     return arguments
 
 
-def _declared() -> list[str]:
-    """Write COCO files for train and val."""
+def _declared(first: str = "train", second: str = "val") -> list[str]:
+    """Write COCO files for two splits."""
     arguments = coco()
     document = json.loads(Path("src/labels.json").read_text())
     Path("src/labels.json").unlink()
-    for name, number in (("train", 1), ("val", 2)):
+    for name, number in ((first, 1), (second, 2)):
         part = {
             **document,
             "images": [one for one in document["images"] if one["id"] == number],
@@ -294,6 +294,18 @@ CASES = [
         lambda: [*labelme(), "--to", "labelme", "--val", "0.5"],
         ("--val",),
         again=("src", *SKELETON, "--val", "0.5"),
+    ),
+    Case(
+        "a test split for a format without splits",
+        lambda: [*labelme(), "--to", "labelme", "--test", "0.5"],
+        ("--test",),
+        again=("src", *SKELETON, "--val", "0", "--test", "0.5"),
+    ),
+    Case(
+        "a declared test split",
+        lambda: [*_declared("train", "test"), "--val", "0", "--test", "0.5"],
+        ("leave out --test",),
+        again=("src", *SKELETON, "--val", "0"),
     ),
     Case("a declared split", _declared, ("--val",), again=("src", *SKELETON, "--val", "0.5")),
     Case("one image", _frames("a"), ("--val 0",), want={"a.png": BOTH["a.png"]}),

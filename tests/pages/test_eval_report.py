@@ -19,6 +19,7 @@ from posetools.errors import RequestError
 from posetools.evaluation.remarks import Remark
 from posetools.evaluation.report import Report, Subject
 from posetools.evaluation.run import measure
+from posetools.evaluation.verdict import evaluation_verdict
 from posetools.pages.charts import Dot
 from posetools.pages.evaluation.cases import BACKGROUND, NUMBER, ShownCase, kinds_of, worst_cases
 from posetools.pages.evaluation.charts import GRID, ChartLine, dot_chart, keypoint_bars, line_chart, offset_counts
@@ -113,8 +114,10 @@ def test_the_same_numbers_give_the_same_bytes(first: Report, page: Page, tmp_pat
 
 def test_several_pairs_stand_side_by_side(first: Report, second: Report, tmp_path: Path) -> None:
     page = page_of([first, second], tmp_path)
-    aps = (f"{report.det.scores.ap:.3f}" for report in (first, second))
+    aps = [f"{report.det.scores.ap:.3f} ± {report.det.intervals['bbox']['AP'].half:.3f}" for report in (first, second)]
     assert f"first second boxes: AP {' '.join(aps)} boxes: AP50" in page.text
+    assert evaluation_verdict([first, second]).sentence in page.text
+    assert "images that settle a difference of 0.01 0.02 0.03 0.05" in page.text.lower()
     shown = page.of("li", **{"class": "item case whole"})
     assert len(page.of("img", decoding="async")) == 3 * len(shown) > 0
     assert len(page.of("svg", **{"class": "heat"})) == 2 * 8

@@ -13,7 +13,7 @@ from posetools.core.folder import ann_file, fold_split, folds_of
 from posetools.mm.configs import ann_file_of, inner_dataset, load_config
 from posetools.mm.run_folder import last_in, model_folders
 from tests.cli.run import Done, run
-from tests.fold_runs import TINY, FoldRuns, make_critters, write_folds
+from tests.fold_runs import TINY, FoldRuns, exchange, make_critters, write_folds
 from tests.two_kinds import KINDS
 
 pytestmark = pytest.mark.train
@@ -101,7 +101,8 @@ def test_the_pairs_share_the_minutes(tmp_path: Path) -> None:
     assert "6 minutes for 2 pairs: 3 for each" in done.out
     for fold in (1, 2):
         configs = [load_config(path) for path in (tmp_path / f"configs/fold-{fold}").glob("*.py")]
-        assert sum(config.minutes for config in configs) == pytest.approx(3, rel=0.01)
+        # The rest is for evaluation.
+        assert 2.8 < sum(config.minutes for config in configs) <= 3
 
 
 def test_a_dry_run_of_a_fold_leaves_nothing(critters: FoldRuns, tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_configs_and_data_that_do_not_belong_together(tmp_path: Path) -> None:
     assert f"fix: `posetools config {data} --folds` with the options of that pair writes them" in done.err
     # The folds are divided differently after their configs were written.
     assert run("config", data, "--out", configs, "--folds", *TINY).status == 0
-    write_folds(data, 3)
+    exchange(data / "folds/1", data / "folds/2")
     done = run(*command)
     assert f"fold 1 of {data} has other val images than when this config was written" in done.err
     assert f"fix: `posetools config {data} --folds --overwrite`" in done.err

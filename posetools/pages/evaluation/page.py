@@ -117,7 +117,8 @@ def _group(
     return {
         "category": category,
         "key": key,
-        "headline": tables.headline(reports),
+        "metrics": _metrics(reports),
+        "intervals_from": tables.intervals_from(reports[0]),
         "linked": any(case.row >= 0 for case in own),
         "runs": [_run(name, report, own) for name, report in zip(names, reports, strict=True)],
         "sides": tuple(reports[0].sides),
@@ -128,6 +129,13 @@ def _group(
         "flip_tables": tables.flip_tests(reports),
         "pose_tables": (tables.visible_points(reports), tables.calibrations(reports)),
     }
+
+
+def _metrics(reports: Sequence[Report]) -> list[TextTable]:
+    """Return the tables of metrics, of differences between several pairs, and of the images that would settle them."""
+    compared = [tables.differences(reports)] if len(reports) > 1 else []
+    found = [tables.headline(reports), *compared, tables.images_to_settle(reports), tables.by_size(reports)]
+    return [table for table in found if table.rows]
 
 
 def _totals(reports: Sequence[Report]) -> list[tuple[str, str]]:
