@@ -37,7 +37,8 @@ By = Annotated[
     str | None,
     _choice(
         metavar="TERM,...",
-        help="Criteria: confidence, boxes, geometry, labels, variety.",
+        help="Criteria: confidence, boxes, geometry, labels, variety. labels alone, with models and a data set: rank "
+        "its probably wrong labels, by kind of error.",
         show_default="all that apply",
     ),
 ]
@@ -132,8 +133,9 @@ def _wrong_labels(
     det, pose, run, bundle = models
     if folds and (run is None or request.by != ("labels",)):
         raise RequestError("--folds must be used with --by labels and --run", hint="use --by labels --run DIR --folds")
-    if request.only == "unlabeled":
-        raise RequestError("--only unlabeled cannot be combined with --by labels: there are no labels to check")
+    given = {"--only unlabeled": request.only == "unlabeled", "--bbox-thr": options.bbox_thr is not None}
+    if refused := [option for option, is_given in given.items() if is_given]:
+        raise RequestError(f"{refused[0]} cannot be combined with --by labels, which checks all labels")
     with progress(rate="images/s") as tell:
         if folds and run is not None:
             parts = fold_parts(run, request.data, options, tell)
