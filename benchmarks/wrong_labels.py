@@ -174,14 +174,14 @@ def called(out: Path, *command: Any) -> None:
 def report(out: Path, errors: Sequence[Error]) -> None:
     """Print what is found with predictions of pairs that did not train on an image, and of pairs that did."""
     review = out / "review"
-    options = ["--next", 100_000, "--out", review, "--overwrite", "--device", "cpu"]
+    options = ["--out", review, "--overwrite", "--device", "cpu"]
     called(out, "review", out / "data", "--by", "labels", "--run", out / "work", "--folds", *options)
     document = json.loads((review / "review.json").read_text(encoding="utf-8"))
-    listed = [{**one, "file_name": image["file_name"]} for image in document["pictures"] for one in image["suspects"]]
+    listed = document["suspects"]
     print(f"\n{'':16}{'errors':>7}{'':>3}{'out-of-fold':^33}{'':>3}{'in-sample':^33}")
     columns = f"{'recall':>8}{'AP':>7}{'score >= 0.5':>18}"
     print(f"{'kind':16}{'':>7}{'':>3}{columns}{'':>3}{columns}")
-    in_sample = [one.as_dict() | {"file_name": one.file_name} for one in seen_suspects(out)]
+    in_sample = [one.as_dict() for one in seen_suspects(out)]
     for kind in KINDS:
         own = [error for error in errors if error.kind == kind]
         lines = [line(own, [one for one in found if one["kind"] == kind]) for found in (listed, in_sample)]

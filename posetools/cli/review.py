@@ -128,6 +128,7 @@ def _wrong_labels(
     folds: bool,
 ) -> None:
     from posetools.labeling.review.wrong_labels import fold_parts, pair_parts, review_labels
+    from posetools.labeling.suspects.ranking import counts_of
     from posetools.pairs.open import open_pair
 
     det, pose, run, bundle = models
@@ -143,9 +144,9 @@ def _wrong_labels(
             pair = open_pair(options, run=run, bundle=bundle, det=det, pose=pose, what="posetools review")
             parts = pair_parts(pair, request.data, tell)
         result = review_labels(request, parts, tell, unseen=folds)
-    rows = [(kind, str(probable), str(listed)) for kind, (probable, listed) in result.counts.items()]
+    rows = [(kind, str(probable), str(listed)) for kind, (probable, listed) in counts_of(result.suspects).items()]
     console().print(table_of(rows, "suspected", "probable", "listed", title="Labels that may be wrong"))
-    _print(result.review, request.out)
+    _print(result, request.out)
 
 
 def _print(result: ReviewResult, out: Path) -> None:
@@ -159,6 +160,6 @@ def _print(result: ReviewResult, out: Path) -> None:
     console().print(table_of(rows, "", "image", "score", "why", title=title))
     if len(result.chosen) > _LISTED_ROWS:
         say(f"... and {len(result.chosen) - _LISTED_ROWS} more in {out / 'review.csv'}")
-    wrote = f"wrote {out}: review.json, review.csv, sheet.jpg, {LINKED}/"
-    for line in (*result.notes, wrote, f"next: posetools annotate {out / LINKED}"):
+    wrote = [f"wrote {out}: review.json, review.csv, sheet.jpg, {LINKED}/", f"next: posetools annotate {out / LINKED}"]
+    for line in (*result.notes, *(wrote if result.chosen else ["nothing to check: no label is suspected"])):
         say(line)

@@ -13,9 +13,9 @@ from posetools.datasets.io import write
 from posetools.evaluation.scoring import PairPredictions, collect
 from posetools.formats.labelme import format as labelme
 from posetools.formats.options import ReadOptions
-from posetools.labeling.review.choose import ReviewRequest
+from posetools.labeling.review.choose import ReviewRequest, ReviewResult
 from posetools.labeling.review.links import bring_back
-from posetools.labeling.review.wrong_labels import LabelsResult, review_labels
+from posetools.labeling.review.wrong_labels import review_labels
 from tests.cli.run import run
 from tests.fold_runs import FoldRuns
 from tests.labeling.test_suspects import PLIERS, PLIERS_SHAPE, Planted, objects_of, plant
@@ -31,7 +31,7 @@ def pliers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Planted, PairPredi
 
 def review_of(
     planted: Planted, predicted: PairPredictions, data: Path, out: Path, *, number: int = 12, unseen: bool = True
-) -> LabelsResult:
+) -> ReviewResult:
     request = ReviewRequest(data=data, out=out, number=number, by=("labels",))
     return review_labels(request, [(planted.labels, predicted)], unseen=unseen)
 
@@ -50,12 +50,14 @@ def test_a_data_set_gives_copies_with_its_suspects_as_flags(
     planted, predicted = pliers
     write({"train": planted.labels}, tmp_path / "set")
     result = review_of(planted, predicted, tmp_path / "set", tmp_path / "out", unseen=False)
-    assert any("the models have seen these labels" in note for note in result.review.notes)
+    assert any("the models have seen these labels" in note for note in result.notes)
     document = load(tmp_path / "out/review.json")
     names = [entry["file_name"] for entry in document["pictures"]]
     assert set(names) == {name for places in planted.errors.values() for name, _, _ in places}
+    suspects = [one.as_dict() for one in result.suspects]
+    assert document["suspects"] == suspects and len({one["file_name"] for one in suspects}) >= len(names)
     for entry in document["pictures"]:
-        first = entry["suspects"][0]
+        first = next(one for one in suspects if one["file_name"] == entry["file_name"])
         assert entry["score"] == first["score"] and document["by"] == ["labels"]
         number = -1 if first["object"] is None else first["object"] - 1
         assert (entry["file_name"], number, tuple(first["keypoints"])) in planted.errors[first["kind"]]
@@ -79,7 +81,7 @@ def test_a_labelme_folder_gets_only_what_a_person_saves(
     labelme.write({"all": planted.labels}, photos, "copy")
     before = {path.name: path.read_bytes() for path in photos.iterdir()}
     result = review_of(planted, predicted, photos, out, number=5)
-    assert len(result.review.chosen) == 5 and not result.review.notes
+    assert len(result.chosen) == 5 and not result.notes
     files = sorted((out / "pictures").glob("*.json"))
     assert len(files) == 5 and all(flags_of(file) for file in files)
     assert bring_back(out / "pictures").files == 0

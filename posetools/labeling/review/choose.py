@@ -127,12 +127,14 @@ class ReviewResult:
         among: number of images to choose from.
         by: the terms that were used.
         notes: further remarks, a sentence each.
+        suspects: all labels that are probably wrong, also of other images, the most probable first.
     """
 
     chosen: tuple[ChosenImage, ...]
     among: int
     by: tuple[str, ...]
     notes: tuple[str, ...]
+    suspects: tuple[Suspect, ...] = ()
 
 
 def check_review(request: ReviewRequest) -> None:
@@ -257,6 +259,8 @@ def write_review(
         entries = [_entry(rank, one) for rank, one in enumerate(result.chosen, start=1)]
         document: dict[str, Any] = {"posetools": __version__, "data": request.data.as_posix(), "by": list(result.by)}
         document |= {"among": result.among, "notes": list(result.notes), "pictures": entries}
+        if result.suspects:
+            document["suspects"] = [suspect.as_dict() for suspect in result.suspects]
         write_json(staged / REVIEW_RECORD, {**document, "links": [link.model_dump() for link in links]})
         write_text(staged / TABLE, _table(entries, result.by))
         keep_skeleton(staged, candidates.categories)
@@ -285,8 +289,7 @@ def _entry(rank: int, one: ChosenImage) -> dict[str, Any]:
     entry[VARIETY] = round(one.variety, 4)
     entry["labelled"] = None if candidate.labels is None else len(candidate.labels.boxes)
     entry["found"] = None if candidate.found is None else len(candidate.found)
-    suspects = {"suspects": [suspect.as_dict() for suspect in one.suspects]} if one.suspects else {}
-    return {**entry, "reasons": one.reasons, **suspects}
+    return {**entry, "reasons": one.reasons}
 
 
 def _table(entries: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:

@@ -8,8 +8,7 @@ pairs that did not train on the labels they judge; a pair that did repeats some 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,8 +23,7 @@ from posetools.evaluation.scoring import PairPredictions, collect_each, read_tru
 from posetools.labeling.review.choose import ChosenImage, ReviewRequest, ReviewResult, write_review
 from posetools.labeling.review.data import Candidate, read_candidates
 from posetools.labeling.review.scores import Term
-from posetools.labeling.suspects.points import SuspectKind
-from posetools.labeling.suspects.ranking import Suspect, counts_of, rank_suspects
+from posetools.labeling.suspects.ranking import Suspect, rank_suspects
 from posetools.pairs.open import OpenPair, PipelineOptions
 from posetools.prediction.read import ImagePredictions
 from posetools.progress import Progress, silent
@@ -38,24 +36,6 @@ _SEEN = (
     "the models have seen these labels in training, and repeat some of their errors: `posetools train --folds` trains "
     "pairs that have not, for --folds"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class LabelsResult:
-    """What is wrong with the labels of a data set.
-
-    Attributes:
-        review: the chosen images.
-        suspects: all suspects, also of other images, the most probable first.
-    """
-
-    review: ReviewResult
-    suspects: tuple[Suspect, ...]
-
-    @property
-    def counts(self) -> Mapping[SuspectKind, tuple[int, int]]:
-        """Kind -> how many suspects are more probable than not, and how many there are."""
-        return counts_of(self.suspects)
 
 
 def fold_parts(run: Path, data: Path, options: PipelineOptions, progress: Progress = silent) -> Parts:
@@ -98,7 +78,7 @@ def pair_parts(pair: OpenPair[Any, Any], data: Path, progress: Progress = silent
 
 def review_labels(
     request: ReviewRequest, parts: Parts, progress: Progress = silent, *, unseen: bool = False
-) -> LabelsResult:
+) -> ReviewResult:
     """Choose the images whose labels are probably wrong, and write the folder.
 
     Args:
@@ -132,10 +112,10 @@ def review_labels(
         notes.append(
             f"{request.data}: has no labels for {counted(len(found.keys() - known.keys()), 'image')} of the data set"
         )
-    review = ReviewResult(chosen, len(found.keys() & known.keys()), ("labels",), tuple(notes))
+    result = ReviewResult(chosen, len(found.keys() & known.keys()), ("labels",), tuple(notes), suspects)
     if chosen:
-        write_review(review, candidates, request, progress)
-    return LabelsResult(review, suspects)
+        write_review(result, candidates, request, progress)
+    return result
 
 
 def _chosen(candidate: Candidate, found: ImagePredictions, suspects: Sequence[Suspect]) -> ChosenImage:

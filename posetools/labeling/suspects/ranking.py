@@ -68,6 +68,7 @@ class Suspect:
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form; ``object`` is its number from 1, None without a label."""
         return {
+            "file_name": self.file_name,
             "category": self.category,
             "object": None if self.number < 0 else self.number + 1,
             "kind": self.kind,
