@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
+from posetools.core.categories import Categories
+from posetools.core.dataset import DatasetBuilder
 from posetools.datasets.io import write
 from posetools.evaluation.scoring import PairPredictions, collect
 from posetools.formats.labelme import format as labelme
@@ -18,7 +22,7 @@ from posetools.labeling.review.links import bring_back
 from posetools.labeling.review.wrong_labels import review_labels
 from tests.cli.run import run
 from tests.fold_runs import FoldRuns
-from tests.labeling.test_suspects import PLIERS, PLIERS_SHAPE, Planted, objects_of, plant
+from tests.labeling.test_suspects import LEAF, LEAF_SHAPE, PLIERS, PLIERS_SHAPE, Planted, objects_of, plant
 from tests.oracle import Oracle
 
 
@@ -123,3 +127,43 @@ def test_what_cannot_be_combined_is_said(tmp_path: Path, arguments: list[str], s
     write({"train": objects_of(tmp_path / "images", PLIERS, PLIERS_SHAPE, images=2)}, data)
     done = run("review", data, *arguments, "--out", tmp_path / "out")
     assert done.status == 2 and said in done.words and not (tmp_path / "out").exists()
+
+
+def test_the_objects_of_each_category_are_counted_apart(tmp_path: Path) -> None:
+    leaf = LEAF.model_copy(update={"category": LEAF.category.model_copy(update={"id": 2})})
+    made = [objects_of(tmp_path / "images", *one, images=40) for one in ((PLIERS, PLIERS_SHAPE), (leaf, LEAF_SHAPE))]
+    builder = DatasetBuilder(Categories((PLIERS, leaf)))
+    for image in made[0].images:
+        builder.add_image(image)
+    # Two pliers, then two leaves on the same places, lower down.
+    for number, part in enumerate(made, start=1):
+        for one in part:
+            builder.add_instance(
+                one.image.file_name,
+                box=one.box + [0, 200 * (number - 1)] * 2,
+                keypoints=one.keypoints + np.array([0, 200 * (number - 1), 0]),
+                origin=one.origin,
+                category_id=number,
+            )
+    truth = builder.build().with_images([replace(image, height=400) for image in made[0].images])
+    for image in truth.images:
+        assert image.path is not None
+        with Pillow.open(image.path) as small:
+            color = small.getpixel((0, 0))
+        Pillow.new("RGB", image.size, color).save(image.path)
+    points = truth.keypoints.copy()
+    row = truth.rows_of_images()[5].start + 3
+    first = truth.categories.columns[2][0]
+    points[row, first, 0] += 30
+    labels = replace(truth, keypoints=points)
+    parts = []
+    for number in (1, 2):
+        models = Oracle(truth.of_categories(Categories((truth.categories[number],))))
+        own = labels.of_categories(Categories((labels.categories[number],)))
+        parts.append((own, collect(own, detector=models, estimator=models, label=1)))
+    write({"train": labels}, tmp_path / "set")
+    request = ReviewRequest(data=tmp_path / "set", out=tmp_path / "out", number=1, by=("labels",))
+    (suspect, *_) = review_labels(request, parts).suspects
+    assert (suspect.file_name, suspect.category, suspect.number) == ("0005.png", "leaf", 1)
+    assert (suspect.kind, suspect.keypoints) == ("moved", ("stem",))
+    assert flags_of(tmp_path / "out/pictures/0005.json")[0].startswith("wrong? leaf 2: moved")
