@@ -39,6 +39,7 @@ from posetools.evaluation.diagnosis.match import partners
 from posetools.evaluation.folds import joined, tasks_of
 from posetools.evaluation.scoring import collect_each, read_truth
 from posetools.formats.labelme.format import write as write_labelme
+from posetools.labeling.review.wrong_labels import SUSPECT_BBOX_THR
 from posetools.labeling.suspects.ranking import Suspect, rank_suspects
 from posetools.pairs.open import PipelineOptions, open_pair
 from posetools.synth.dataset import render_set
@@ -196,7 +197,7 @@ def seen_suspects(out: Path) -> tuple[Suspect, ...]:
         pair = open_pair(options, run=fold_folder(out / "work", other))
         (task,) = tasks_of(pair, read_truth(data, fold_split(fold, "val"), pair.categories))
         tasks.append(task.truth)
-        said += collect_each([task], pair.detector)
+        said += collect_each([task], pair.detector, bbox_thr=SUSPECT_BBOX_THR)
     return rank_suspects([(concatenate(tasks), joined(tasks, said))])
 
 

@@ -32,6 +32,8 @@ from posetools.runtime.results import BBOX_THR
 # The labels of each category in all images, and the predictions for them.
 Parts: TypeAlias = Sequence[tuple[Dataset, PairPredictions]]
 
+# Detected boxes with a lower score get no keypoints: none of them is a suspect, and there are many.
+SUSPECT_BBOX_THR = 0.1
 _SEEN = (
     "the models have seen these labels in training, and repeat some of their errors: `posetools train --folds` trains "
     "pairs that have not, for --folds"
@@ -50,7 +52,8 @@ def fold_parts(run: Path, data: Path, options: PipelineOptions, progress: Progre
     Raises:
         PosetoolsError: as ``out_of_fold``.
     """
-    return list(out_of_fold(run, data if is_data_set(data) else None, options, progress=progress).parts.values())
+    known = data if is_data_set(data) else None
+    return list(out_of_fold(run, known, options, bbox_thr=SUSPECT_BBOX_THR, progress=progress).parts.values())
 
 
 def pair_parts(pair: OpenPair[Any, Any], data: Path, progress: Progress = silent) -> Parts:
@@ -69,7 +72,7 @@ def pair_parts(pair: OpenPair[Any, Any], data: Path, progress: Progress = silent
             hint=f"`posetools validate {quoted(data)}` lists them",
         )
     tasks = [tasks_of(pair, truth) for truth in truths]
-    said = [collect_each(of_split, pair.detector, progress=progress) for of_split in tasks]
+    said = [collect_each(of_split, pair.detector, bbox_thr=SUSPECT_BBOX_THR, progress=progress) for of_split in tasks]
     return [
         (concatenate([task.truth for task in own]), joined([task.truth for task in own], found))
         for own, found in zip(zip(*tasks, strict=True), zip(*said, strict=True), strict=True)
