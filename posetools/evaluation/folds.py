@@ -30,7 +30,7 @@ from posetools.progress import Progress, silent
 from posetools.recipes.emit import data_root_in
 from posetools.runtime.results import label_of
 
-_WHAT = "posetools eval --folds"
+_EVAL_FOLDS = "posetools eval --folds"
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -89,13 +89,13 @@ def out_of_fold(
         RequestError: the data set has no folds; a fold has no pair, or other images than when its pair was trained.
         InputError: a file cannot be read, or an image is in several folds.
     """
-    require_train(_WHAT)
+    require_train(_EVAL_FOLDS)
     options.check()
     data = data or _trained_on(run)
     files = {fold: _pair_of(run, fold, data) for fold in need_folds(data)}
     folds = dict[int, FoldPredictions]()
     for fold, pair_files in files.items():
-        pair = open_models(pair_files, options, what=_WHAT)
+        pair = open_models(pair_files, options, what=_EVAL_FOLDS)
         _check(pair, fold, data, [each.pair for each in folds.values()])
         truth = read_truth(data, fold_split(fold, "val"), pair.categories)
         tasks = _tasks(pair, truth)

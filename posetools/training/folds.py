@@ -42,8 +42,8 @@ def fold_requests(request: TrainRequest, *, both: bool) -> Mapping[int, TrainReq
         work_dir = folder.fold_folder(parent, fold)
         if not both:
             work_dir = work_dir / request.model
-        begun = _has_begun(work_dir) if both else last_in(work_dir) is not None
-        requests[fold] = replace(request, fold=fold, work_dir=work_dir, resume=request.resume and begun)
+        started = _has_begun(work_dir) if both else last_in(work_dir) is not None
+        requests[fold] = replace(request, fold=fold, work_dir=work_dir, resume=request.resume and started)
     if request.resume and not any(own.resume for own in requests.values()):
         raise RequestError(
             f"{parent}: has no run of {'a fold' if request.fold is None else f'fold {request.fold}'} to resume",
@@ -63,8 +63,8 @@ def resumable_folds(requests: Mapping[int, TrainRequest]) -> Iterator[None]:
     try:
         yield
     except RunError as exc:
-        begun = any(_has_begun(own.work_dir or Path()) for own in requests.values())
-        way = "the same command with --resume continues with this fold" if begun else AGAIN
+        started = any(_has_begun(own.work_dir or Path()) for own in requests.values())
+        way = "the same command with --resume continues with this fold" if started else AGAIN
         raise type(exc)(exc.sentence, *exc.details, hint=exc.advice, way=way) from exc
 
 
