@@ -116,8 +116,7 @@ def test_the_pooled_metrics_are_pycocotools_of_each_images_own_pair(critters: Fo
     assert 0.02 < own["AP"] < 0.98
     assert [own["AP"], own["AP50"]] == pytest.approx(expected[:2], abs=1e-6)
 
-    found = out_of_fold(work, data, CPU)
-    labels, said = found.parts["critter"]
+    labels, said = out_of_fold(work, data, CPU).parts["critter"]
     assert labels == truth
     poses = peer_stats("pycocotools", labels, said.on_labels.thinned, "keypoints", sigmas)
     own = document["labelled_boxes"]["OKS"]
@@ -200,9 +199,9 @@ def test_models_that_trained_on_the_images_are_not_measured(
         exchange(work / "fold-1", work / "fold-2")
     else:
         shutil.copyfile(data / "folds/1/val_coco.json", data / "folds/2/val_coco.json")
-        marks = [fold_mark(folder, fold) for folder, fold in ((critters.data, 2), (data, 2))]
+        before, after = fold_mark(critters.data, 2), fold_mark(data, 2)
         for config in (work / "fold-2").glob("*/*.py"):
-            config.write_text(config.read_text().replace(*marks))
+            config.write_text(config.read_text().replace(before, after))
     done = run("eval", "--run", work, "--folds", "--data", data, "--device", "cpu")
     assert done.status != 0
     assert message.format(data=data) in done.words
