@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from posetools.core.dataset import concatenate
 from posetools.core.folder import IMAGES, ann_file, categories_of, fold_split
 from posetools.datasets.io import write
 from posetools.formats.coco.format import read_split, write_split
+from posetools.mm.checkpoint import load_checkpoint
 from tests.cli.run import run
 from tests.road_object import SKELETON_YAML, write_object_set
 from tests.two_kinds import two_kinds
 
-# Two iterations or so of the smallest networks, from random weights.
+# The smallest networks, from random weights; without RECIPE an epoch has 50 iterations.
 TINY = ("--det", "tiny", "--pose", "t", "--input-size", "64", "--epochs", "1", "--pretrained", "none", "--workers", "0")
+RECIPE = "[det]\nrepeat = 1\n[pose]\nrepeat = 1\n"
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,28 @@ def make_critters(root: Path, folds: int = 2) -> Path:
 
 
 def train_folds(root: Path, data: Path) -> FoldRuns:
-    configs, work = root / "configs", root / "work"
-    done = run("config", data, "--out", configs, "--folds", *TINY)
+    configs, work, recipe = root / "configs", root / "work", root / "recipe.toml"
+    recipe.write_text(RECIPE)
+    done = run("config", data, "--out", configs, "--folds", "--recipe", recipe, *TINY)
     assert done.status == 0, done.words
     assert f"next: posetools train --stage all {data} --configs {configs} --folds" in done.out
     done = run("train", "--stage", "all", data, "--folds", "--configs", configs, "--work-dir", work, "--device", "cpu")
     assert done.status == 0, done.words
     return FoldRuns(data, configs, work, done.words)
+
+
+def with_boxes(runs: FoldRuns, target: Path) -> Path:
+    """Copy the runs, with detectors that predict boxes of different sizes and scores in every image."""
+    import torch
+
+    shutil.copytree(runs.work, target)
+    for path in target.glob("fold-*/det/*.pth"):
+        content = load_checkpoint(path)
+        for level in range(3):
+            content["state_dict"][f"bbox_head.rtm_cls.{level}.weight"] *= 300
+            content["state_dict"][f"bbox_head.rtm_reg.{level}.bias"] += 1.5
+        torch.save(content, path)
+    return target
 
 
 @pytest.fixture(scope="session")

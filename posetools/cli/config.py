@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -201,19 +201,12 @@ def config(
     from posetools.recipes.options import build_options
     from posetools.training.recipe import emit_folds
 
-    options, numbers = build_options(recipe, stated), need_folds(data) if folds else (None,)
+    options, categories = build_options(recipe, stated), categories_of(data, skeleton)
+    numbers = need_folds(data) if folds else (None,)
     shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()
     with shown as listener:
-        categories = categories_of(data, skeleton)
         pairs = emit_folds(data, categories, options, out, numbers, overwrite=overwrite, listener=listener)
-    for pair in pairs:
-        print_pair(pair, explain=explain)
-    _print_next(data, out, options.minutes, len(pairs) if folds else 0)
-
-
-def _print_next(data: Path, out: Path, minutes: float | None, folds: int) -> None:
-    if folds and minutes is not None:
-        print(f"{minutes:g} minutes for {folds} pairs: {minutes / folds:.3g} for each")
+    _print_pairs(pairs, options.minutes, explain=explain)
     elsewhere = ("" if out == Path("configs") else f" --configs {out}") + (" --folds" if folds else "")
     print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
 
@@ -246,6 +239,13 @@ def _own(own: object, shared: object) -> object:
 
 
 _TITLES = {"det": "RTMDet", "pose": "RTMPose"}
+
+
+def _print_pairs(pairs: Sequence[ChosenPair], minutes: float | None, *, explain: bool) -> None:
+    for pair in pairs:
+        print_pair(pair, explain=explain)
+    if len(pairs) > 1 and minutes is not None:
+        print(f"{minutes:g} minutes for {len(pairs)} pairs: {minutes / len(pairs):.3g} for each")
 
 
 def print_pair(pair: ChosenPair, *, explain: bool = False) -> None:

@@ -192,18 +192,20 @@ def train(
         resume=resume,
         device=device,
         amp=amp,
-        early_stopping=early_stopping,
-        trackers=tuple(tracker or ()),
+        weights=weights,
+        epochs=epochs,
+        seed=seed,
+        skeleton=skeleton,
         cfg_options=options,
     )
-    request = replace(request, weights=weights, epochs=epochs, seed=seed, skeleton=skeleton, keep=keep, fold=fold)
+    request = replace(request, early_stopping=early_stopping, keep=keep, trackers=tuple(tracker or ()), fold=fold)
     request = replace(request, gpus=gpus, processes=processes, launcher=launcher, cache=cache, cache_dir=cache_dir)
-    if folds or fold is not None:
-        _check_folds(request, config or (), folds=folds, dry_run=dry_run)
     _run(request, config or (), both=stage == "all", folds=folds, dry_run=dry_run)
 
 
 def _check_folds(request: TrainRequest, configs: Sequence[Path], *, folds: bool, dry_run: bool) -> None:
+    if not folds and request.fold is None:
+        return
     option = "--folds" if folds else f"--fold {request.fold}"
     if folds and request.fold is not None:
         raise RequestError(f"--folds trains all folds, --fold {request.fold} only one", hint="leave one of them out")
@@ -218,6 +220,7 @@ def _check_folds(request: TrainRequest, configs: Sequence[Path], *, folds: bool,
 def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, folds: bool, dry_run: bool) -> None:
     from posetools.training.spread.processes import one_of_several
 
+    _check_folds(request, configs, folds=folds, dry_run=dry_run)
     if request.category is not None and (both or request.stage != "pose"):
         rule = "combined with --stage pose: the detector is trained for all categories"
         raise RequestError(f"--category {request.category}: must be {rule}")

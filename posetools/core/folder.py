@@ -131,7 +131,7 @@ def check_both(data_root: Path, fold: int | None = None) -> None:
     if fold is not None:
         folds = need_folds(data_root)
         if fold not in folds:
-            raise RequestError(must_be("--fold", f"one of {data_root}: {', '.join(map(str, folds))}", fold))
+            raise RequestError(must_be("fold", f"one of {data_root}: {', '.join(map(str, folds))}", fold))
         return
     there = [split for split in SPLITS if ann_file(data_root, split).is_file()]
     for split in SPLITS:

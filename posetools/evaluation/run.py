@@ -182,7 +182,7 @@ def _evaluate_folds(run: Path, request: EvalRequest, progress: Progress) -> Repo
         flipped = mirrored[name][1] if mirrored else None
         report = _reported(subject, truth, said, flipped, classes, progress)
         # The folds have one recipe, so the first fold's log shows whether it trains long enough.
-        reports[name] = _with_signs(report, first.pair.detector, task, progress)
+        reports[name] = report = _with_signs(report, first.pair.detector, task, progress)
     return report if len(reports) == 1 else report_of_all(subject, found.truth, reports)
 
 

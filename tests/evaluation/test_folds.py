@@ -26,7 +26,7 @@ from posetools.pairs.open import PipelineOptions, open_pair
 from tests.build import make_dataset, without_split
 from tests.cli.run import run
 from tests.coco_cases import peer_stats
-from tests.fold_runs import FoldRuns, exchange
+from tests.fold_runs import FoldRuns, exchange, with_boxes
 from tests.oracle import Oracle
 from tests.road_object import SKELETON_YAML
 
@@ -58,13 +58,13 @@ def test_the_joined_predictions_are_those_of_one_pass_over_all_images(tmp_path: 
     _same(joined(parts, [predict(part) for part in parts]), predict(truth))
 
 
-def _relabel(runs: FoldRuns, target: Path) -> Path:
+def _relabel(source: Path, work: Path, target: Path) -> Path:
     """Copy a data set, with labels near some of the out-of-fold predictions: metrics are neither 0 nor 1."""
-    shutil.copytree(runs.data, target)
+    shutil.copytree(source, target)
     rng = np.random.default_rng(1)
     for fold in (1, 2):
         split = fold_split(fold, "val")
-        pair = open_pair(CPU, run=fold_folder(runs.work, fold))
+        pair = open_pair(CPU, run=fold_folder(work, fold))
         labels = read_split(ann_file(target, split), target / IMAGES, pair.categories).dataset
         boxes, keypoints = labels.boxes.copy(), labels.keypoints.copy()
         for image, rows in zip(labels.images, labels.rows_of_images(), strict=True):
@@ -72,7 +72,7 @@ def _relabel(runs: FoldRuns, target: Path) -> Path:
             pixels, limit = read_image(image.path), np.array([*image.size, *image.size])
             found = pair.detector([pixels])[0]
             inside = np.clip(found.boxes, 0, limit)
-            big = inside[(inside[:, 2:] - inside[:, :2]).min(axis=1) > 9]
+            big = inside[(inside[:, 2:] - inside[:, :2]).min(axis=1) > 4]
             for row in rows:
                 boxes[row] = np.clip(big[rng.integers(min(20, len(big)))] + rng.normal(0, 1, 4), 0, limit)
                 poses = pair.estimator.estimate([pixels], [boxes[row : row + 1]])[0]
@@ -85,9 +85,11 @@ def _relabel(runs: FoldRuns, target: Path) -> Path:
 
 @pytest.mark.train
 def test_the_pooled_metrics_are_pycocotools_of_each_images_own_pair(critters: FoldRuns, tmp_path: Path) -> None:
-    data, file, page = _relabel(critters, tmp_path / "near"), tmp_path / "folds.json", tmp_path / "folds.html"
+    file, page = tmp_path / "folds.json", tmp_path / "folds.html"
+    work = with_boxes(critters, tmp_path / "work")
+    data = _relabel(critters.data, work, tmp_path / "near")
     done = run(
-        *("eval", "--run", critters.work, "--folds", "--data", data, "--device", "cpu"),
+        *("eval", "--run", work, "--folds", "--data", data, "--device", "cpu"),
         *("--json", file, "--report", page),
     )
     assert done.status == 0, done.err
@@ -102,7 +104,7 @@ def test_the_pooled_metrics_are_pycocotools_of_each_images_own_pair(critters: Fo
     assert len(truth.images) == 7
     names, rows = [image.file_name for image in truth.images], []
     for fold, split in enumerate(splits, start=1):
-        detector = open_pair(CPU, run=fold_folder(critters.work, fold)).detector
+        detector = open_pair(CPU, run=fold_folder(work, fold)).detector
         for image in split.images:
             assert image.path is not None
             found = detector([read_image(image.path)])[0]
@@ -114,8 +116,7 @@ def test_the_pooled_metrics_are_pycocotools_of_each_images_own_pair(critters: Fo
     assert 0.02 < own["AP"] < 0.98
     assert [own["AP"], own["AP50"]] == pytest.approx(expected[:2], abs=1e-6)
 
-    found = out_of_fold(critters.work, data, CPU)
-    labels, said = found.parts["critter"]
+    labels, said = out_of_fold(work, data, CPU).parts["critter"]
     assert labels == truth
     poses = peer_stats("pycocotools", labels, said.on_labels.thinned, "keypoints", sigmas)
     own = document["labelled_boxes"]["OKS"]
@@ -138,6 +139,9 @@ def test_two_runs_with_folds_are_compared_on_all_images(critters: FoldRuns, tmp_
     shutil.copytree(critters.work, other)
     done = run("eval", "--run", critters.work, "--run", other, "--folds", "--device", "cpu", "--json", file)
     assert done.status == 0, done.err
+    command = f"posetools train --stage det --work-dir {critters.work / 'fold-1/det'} --resume"
+    assert "undertrained" in done.words
+    assert command in done.words
     one, two = json.loads(file.read_text())["runs"]
     assert one["det"] == two["det"]
     assert one["images"] == 7
@@ -195,9 +199,9 @@ def test_models_that_trained_on_the_images_are_not_measured(
         exchange(work / "fold-1", work / "fold-2")
     else:
         shutil.copyfile(data / "folds/1/val_coco.json", data / "folds/2/val_coco.json")
-        marks = [fold_mark(folder, fold) for folder, fold in ((critters.data, 2), (data, 2))]
+        before, after = fold_mark(critters.data, 2), fold_mark(data, 2)
         for config in (work / "fold-2").glob("*/*.py"):
-            config.write_text(config.read_text().replace(*marks))
+            config.write_text(config.read_text().replace(before, after))
     done = run("eval", "--run", work, "--folds", "--data", data, "--device", "cpu")
     assert done.status != 0
     assert message.format(data=data) in done.words

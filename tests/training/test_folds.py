@@ -115,7 +115,7 @@ def test_a_dry_run_of_a_fold_leaves_nothing(critters: FoldRuns, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--fold", "7"], "--fold must be one of {data}: 1, 2, got 7"),
+        (["--fold", "7"], "fold must be one of {data}: 1, 2, got 7"),
         (["--folds", "--fold", "1"], "--folds trains all folds, --fold 1 only one"),
         (
             ["--folds", "--config", "rtmdet.py"],
