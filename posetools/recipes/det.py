@@ -93,17 +93,9 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
     scale = f"ratio_range={stock.scales}, keep_ratio=True"
     weak_scale = f"ratio_range={_LIGHT_SCALES}, keep_ratio=True" if stage.light else scale
 
-    def color(size: str) -> ConfigLines:
-        return [
-            f"dict(type='RandomCrop', crop_size={size}{allow}),",
-            "dict(type='YOLOXHSVRandomAug'),",
-            "dict(type='RandomFlip', prob=0.5),",
-            f"dict(type='Pad', size={size}, pad_val=dict(img=(114, 114, 114))),",
-        ]
-
     def weak(size: str) -> ConfigLines:
         resize = f"dict(type='RandomResize', scale={size}, {weak_scale}),"
-        return [*load, resize, *color(size), "dict(type='PackDetInputs')"]
+        return [*load, resize, *_crop_and_color(size, allow), "dict(type='PackDetInputs')"]
 
     mixup = [
         "dict(",
@@ -114,7 +106,7 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
         *load,
         f"dict(type='CachedMosaic', {mosaic}),",
         f"dict(type='RandomResize', scale=(2 * input_size[0], 2 * input_size[1]), {scale}),",
-        *color("input_size"),
+        *_crop_and_color("input_size", allow),
         *(mixup if stock.mixup else []),
         "dict(type='PackDetInputs')",
     ]
@@ -138,6 +130,15 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
     if stage.stage2_epochs:
         lines += _list("train_pipeline_stage2", weak("input_size"))
     return [*lines, *_list("test_pipeline", test), *_tta(stage.input_size), ""]
+
+
+def _crop_and_color(size: str, allow: str) -> ConfigLines:
+    return [
+        f"dict(type='RandomCrop', crop_size={size}{allow}),",
+        "dict(type='YOLOXHSVRandomAug'),",
+        "dict(type='RandomFlip', prob=0.5),",
+        f"dict(type='Pad', size={size}, pad_val=dict(img=(114, 114, 114))),",
+    ]
 
 
 def _tta(input_size: tuple[int, int]) -> ConfigLines:

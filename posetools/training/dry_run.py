@@ -199,12 +199,7 @@ def dry_run(
         with MemoryWatch() as watch:
             execute(short, SilentListener(), hooks=(hook,))
         timing.memory = watch.peak
-        for path in short.work_dir.glob("*.pth"):
-            size = path.stat().st_size
-            if path.name.startswith(BEST):
-                timing.best = max(timing.best, size)
-            else:
-                timing.checkpoint = max(timing.checkpoint, size)
+        _record_sizes(timing, short.work_dir)
     return StageEstimate(
         stage=request.stage,
         config=Path(planned.config.filename).name,
@@ -215,6 +210,15 @@ def dry_run(
         schedule=schedule,
         measured=timing,
     )
+
+
+def _record_sizes(timing: Timing, work_dir: Path) -> None:
+    for path in work_dir.glob("*.pth"):
+        size = path.stat().st_size
+        if path.name.startswith(BEST):
+            timing.best = max(timing.best, size)
+        else:
+            timing.checkpoint = max(timing.checkpoint, size)
 
 
 @contextmanager
