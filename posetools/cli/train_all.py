@@ -124,7 +124,10 @@ _LEFT_COLUMNS: dict[str, Callable[[TrainResult], str]] = {
 
 def _timed(one: StageEstimate) -> str:
     seen = one.measured
-    return f"{seen.seconds_per_iteration:.3g} s (mean of {seen.counted}, after {seen.warm_up})"
+    text = f"{seen.seconds_per_iteration:.3g} s (mean of {seen.counted}, after {seen.warm_up})"
+    if seen.early is None:
+        return text
+    return f"{text}; {seen.early.seconds_per_iteration:.3g} s at half the input size, in {one.schedule.early} epochs"
 
 
 def _evaluations(one: StageEstimate) -> str:

@@ -206,6 +206,18 @@ def check_options(options: Sequence[str]) -> None:
             raise RequestError(f"--cfg-options must be key=value, got {option!r}")
 
 
+def scaled_epoch(number: int, share: float, last: int) -> int:
+    """Return the number of an epoch in a run of ``last`` epochs that is ``share`` times as long."""
+    return max(1, min(last, round(number * share))) if number else 0
+
+
+def early_epochs(config: Any) -> tuple[int, float]:
+    """Return how many first epochs have the config's ``early_size``, and the time of one relative to a later one."""
+    cost = config.get("early_cost")
+    switches = [hook["switch_epoch"] for hook in config.get("custom_hooks") or () if "switch_epoch" in hook]
+    return (switches[0], float(cost)) if cost and switches else (0, 1.0)
+
+
 def set_epochs(config: Any, epochs: int) -> None:
     """Set the number of epochs of a config, and scale every epoch number in it.
 
@@ -220,15 +232,14 @@ def set_epochs(config: Any, epochs: int) -> None:
         raise RequestError(f"{config.filename}: train_cfg.max_epochs must be there for --epochs to change it")
     share, shrink = epochs / before, min(epochs / before, 1.0)
 
-    def scaled(number: int, factor: float) -> int:
-        return max(1, min(epochs, round(number * factor))) if number else 0
-
     config.train_cfg["max_epochs"] = epochs
     # With more epochs, evaluate and save as often as before.
-    config.train_cfg["val_interval"] = scaled(config.train_cfg.get("val_interval") or 1, shrink)
+    config.train_cfg["val_interval"] = scaled_epoch(config.train_cfg.get("val_interval") or 1, shrink, epochs)
     dynamic = config.train_cfg.get("dynamic_intervals")
     if dynamic:
-        config.train_cfg["dynamic_intervals"] = [(scaled(start, share), interval) for start, interval in dynamic]
+        config.train_cfg["dynamic_intervals"] = [
+            (scaled_epoch(start, share, epochs), interval) for start, interval in dynamic
+        ]
     for scheduler in config.get("param_scheduler") or ():
         factor = share if scheduler.get("by_epoch", True) else shrink
         ends_low = scheduler.get("T_max") == scheduler.get("end", 0) - scheduler.get("begin", 0)
@@ -244,7 +255,7 @@ def set_epochs(config: Any, epochs: int) -> None:
             scheduler["T_max"] = scheduler["end"] - scheduler.get("begin", 0)
     for hook in config.get("custom_hooks") or ():
         if "switch_epoch" in hook:
-            hook["switch_epoch"] = scaled(hook["switch_epoch"], share)
+            hook["switch_epoch"] = scaled_epoch(hook["switch_epoch"], share, epochs)
     checkpoint = config.default_hooks.get("checkpoint")
     if checkpoint and checkpoint.get("by_epoch", True):
-        checkpoint["interval"] = scaled(checkpoint.get("interval") or 1, shrink)
+        checkpoint["interval"] = scaled_epoch(checkpoint.get("interval") or 1, shrink, epochs)

@@ -86,6 +86,7 @@ def schedule_numbers(stage: StageRecipe, workers: int) -> ConfigLines:
         *assigned(stage, "max_epochs", "epochs", "the rest of the schedule depends on it"),
         *(assigned(stage, "repeat", "repeat", "passes over the data per epoch") if repeated else []),
         *assigned(stage, "stage2_num_epochs", "stage2_epochs"),
+        *_early(stage),
         *assigned(stage, "val_interval", "val_interval"),
         *assigned(stage, "batch_size", "batch_size", "on one device"),
         *assigned(stage, "val_batch_size", "val_batch_size"),
@@ -100,6 +101,16 @@ def schedule_numbers(stage: StageRecipe, workers: int) -> ConfigLines:
         *assigned(stage, "warmup_iters", "warmup_iters"),
         *ema,
         "",
+    ]
+
+
+def _early(stage: StageRecipe) -> ConfigLines:
+    """Return the smaller input size before stage 2, and the line for ``posetools train`` to estimate the time left."""
+    if stage.early_size is None:
+        return []
+    return [
+        *assigned(stage, "early_size", "early_size", "width, height before stage 2"),
+        f"early_cost = {stage.early_cost:.2g}  # time of an iteration at this size, relative to input_size",
     ]
 
 
@@ -141,7 +152,7 @@ def schedule(stage: StageRecipe, *, dynamic: bool, metric: str, keep: int | None
         seed: of training; None: as stock.
     """
     loop = "train_cfg = dict(max_epochs=max_epochs, val_interval=val_interval"
-    milestones = "[(max_epochs - stage2_num_epochs, 1)]" if stage.switches else "None"
+    milestones = "[(max_epochs - stage2_num_epochs, 1)]" if stage.switches and not stage.early_size else "None"
     lines = [
         *([f"{loop},", f"                 dynamic_intervals={milestones})"] if dynamic else [f"{loop})"]),
         "optim_wrapper = dict(optimizer=dict(lr=base_lr))",

@@ -15,6 +15,7 @@ from posetools.core.categories import Categories
 from posetools.core.stages import Stage, models_of
 from posetools.errors import RequestError
 from posetools.recipes.budget import FULL_BATCH, ITERATIONS, PASSES, enough_iterations, full_batches
+from posetools.recipes.early import early_cost, early_size, fitting_iterations, full_epochs_ruling
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.initial import at_random, backbone, freeze, is_trained, load_from, named_weights
 from posetools.recipes.machine import GIB, Machine
@@ -172,14 +173,18 @@ def planned_iterations(case: RuleInput) -> Ruling:
     minutes *= case["share"]
     seen, each = case.measured, max(EPOCH_ITERATIONS, case.iterations_per_epoch())
     overhead = seen.start_up + seen.evaluation * _evaluations(case)
-    fitting = max(0, floor((60 * minutes - overhead) / (seconds + seen.epoch_start / each)))
+    left, pace, early = 60 * minutes - overhead, f"{seconds:.2g} s per iteration", case.because.get("early_size")
+    fitting = max(0, floor(left / (seconds + seen.epoch_start / each)))
+    if early and early.value:
+        fitting = fitting_iterations(case, left, seconds, enough)
+        pace += f", {early_cost(case) * seconds:.2g} s at {as_text(early.value)}"
     least = 1 if case.minutes else FEWEST_ITERATIONS
     if fitting >= enough:
         return Ruling(enough, why)
     if fitting < least:
         return Ruling(least, f"at least {least} iterations, about {least * seconds / 60:.0f} min ({source})")
     rest = f" plus {overhead:.0f} s" if overhead else ""
-    return Ruling(fitting, f"{minutes:.3g} min at {seconds:.2g} s per iteration{rest} ({source})")
+    return Ruling(fitting, f"{minutes:.3g} min at {pace}{rest} ({source})")
 
 
 def _evaluations(case: RuleInput) -> float:
@@ -241,6 +246,11 @@ def _repeat(case: RuleInput) -> Ruling:
     return Ruling(_times(case), why)
 
 
+def _early_size(case: RuleInput) -> Ruling:
+    enough = enough_iterations(case.stage, case.samples, case["batch_size"])
+    return early_size(case, planned_iterations(case).value, enough)
+
+
 def _epochs(case: RuleInput) -> Ruling:
     planned, each = planned_iterations(case), case.iterations_per_epoch(case["repeat"])
     epochs, why = max(1, round(planned.value / each)), planned.reason
@@ -254,6 +264,8 @@ def _epochs(case: RuleInput) -> Ruling:
 
 def _stage2_epochs(case: RuleInput) -> Ruling:
     epochs = case["epochs"]
+    if case["early_size"]:
+        return full_epochs_ruling(case)
     if case["augmentation"] == "light":
         return Ruling(epochs, "light augmentation in all epochs", "max_epochs")
     if case["repeat"] > 1:
@@ -335,6 +347,7 @@ RECIPE_RULES: dict[str, Callable[[RuleInput], Ruling]] = {
     "share": _share,
     "augmentation": _augmentation,
     "repeat": _repeat,
+    "early_size": _early_size,
     "epochs": _epochs,
     "stage2_epochs": _stage2_epochs,
     "val_interval": _val_interval,
@@ -388,7 +401,7 @@ def choose(
         Choice("", name, STOCK_TEXT[""][name], as_text(found.value), found.reason, found.reason == STATED)
         for name, found in (("workers", loaders), ("seed", seed))
     ]
-    table = [row for case in (det, *poses) for row in (_size(case), *(choice(case, name) for name in case.because))]
+    table = [row for case in (det, *poses) for row in (_size(case), *_rows(case))]
     return Recipe(models, loaders.value, seed.value, (*table, *shared))
 
 
@@ -396,6 +409,11 @@ def _size(case: RuleInput) -> Choice:
     stated = "size" in case.said.model_fields_set
     reason = STATED if stated else f"the default; change it with --{case.stage}"
     return Choice(case.model, "size", "", case.said.size, reason, stated)
+
+
+def _rows(case: RuleInput) -> list[Choice]:
+    # Only some runs have two sizes.
+    return [choice(case, name) for name, found in case.because.items() if name != "early_size" or found.value]
 
 
 def _stage(case: RuleInput) -> StageRecipe:
@@ -408,9 +426,8 @@ def _stage(case: RuleInput) -> StageRecipe:
     values = {name: case[name] for name in RECIPE_RULES}
     stated = frozenset(filter(case.states, type(case.said).model_fields))
     minutes = case.minutes and values["share"] and case.minutes * values["share"]
-    return StageRecipe(
-        case.stage, case.samples, case.sample, **values, minutes=minutes, because=case.because, stated=stated
-    )
+    known = {"minutes": minutes, "early_cost": early_cost(case), "because": case.because, "stated": stated}
+    return StageRecipe(case.stage, case.samples, case.sample, **values, **known)
 
 
 def _stated(case: RuleInput, name: str) -> Ruling | None:

@@ -87,17 +87,16 @@ def _part(name: str, more: ConfigLines, last: str) -> ConfigLines:
 
 
 def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLines:
-    crop = "crop_size=input_size" + (", allow_negative_crop=True" if negatives else "")
+    allow = ", allow_negative_crop=True" if negatives else ""
     mosaic = f"img_scale=input_size, pad_val=114.0{', ' + stock.mosaic if stock.mosaic else ''}"
     load = ["dict(type='LoadImageFromFile'),", "dict(type='LoadAnnotations', with_bbox=True),"]
     scale = f"ratio_range={stock.scales}, keep_ratio=True"
     weak_scale = f"ratio_range={_LIGHT_SCALES}, keep_ratio=True" if stage.light else scale
-    color = [
-        f"dict(type='RandomCrop', {crop}),",
-        "dict(type='YOLOXHSVRandomAug'),",
-        "dict(type='RandomFlip', prob=0.5),",
-        "dict(type='Pad', size=input_size, pad_val=dict(img=(114, 114, 114))),",
-    ]
+
+    def weak(size: str) -> ConfigLines:
+        resize = f"dict(type='RandomResize', scale={size}, {weak_scale}),"
+        return [*load, resize, *_crop_and_color(size, allow), "dict(type='PackDetInputs')"]
+
     mixup = [
         "dict(",
         "    type='CachedMixUp', img_scale=input_size, ratio_range=(1.0, 1.0), pad_val=(114, 114, 114),",
@@ -107,11 +106,10 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
         *load,
         f"dict(type='CachedMosaic', {mosaic}),",
         f"dict(type='RandomResize', scale=(2 * input_size[0], 2 * input_size[1]), {scale}),",
-        *color,
+        *_crop_and_color("input_size", allow),
         *(mixup if stock.mixup else []),
         "dict(type='PackDetInputs')",
     ]
-    weak = [*load, f"dict(type='RandomResize', scale=input_size, {weak_scale}),", *color, "dict(type='PackDetInputs')"]
     test = [
         "dict(type='LoadImageFromFile'),",
         "dict(type='Resize', scale=input_size, keep_ratio=True),",
@@ -128,10 +126,19 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLi
     if stage.light:
         lines += blocks.commented(f"Light augmentation from the first epoch: {stage.because['augmentation'].reason}")
     if stage.stage2_epochs < stage.epochs:
-        lines += _list("train_pipeline", strong)
+        lines += _list("train_pipeline", weak("early_size") if stage.early_size else strong)
     if stage.stage2_epochs:
-        lines += _list("train_pipeline_stage2", weak)
+        lines += _list("train_pipeline_stage2", weak("input_size"))
     return [*lines, *_list("test_pipeline", test), *_tta(stage.input_size), ""]
+
+
+def _crop_and_color(size: str, allow: str) -> ConfigLines:
+    return [
+        f"dict(type='RandomCrop', crop_size={size}{allow}),",
+        "dict(type='YOLOXHSVRandomAug'),",
+        "dict(type='RandomFlip', prob=0.5),",
+        f"dict(type='Pad', size={size}, pad_val=dict(img=(114, 114, 114))),",
+    ]
 
 
 def _tta(input_size: tuple[int, int]) -> ConfigLines:

@@ -202,7 +202,7 @@ def _minutes(
         seconds, source = cpu_seconds(said, recipe.input_size, recipe.batch_size, machine.cores), "an estimate"
     evaluations = -(-recipe.epochs // recipe.val_interval)
     overhead = measured.start_up + measured.epoch_start * recipe.epochs + measured.evaluation * evaluations
-    return (seconds * recipe.iterations + overhead) / 60, source
+    return (seconds * recipe.full_iterations + overhead) / 60, source
 
 
 def _check_weights(name: str, stage: StageOptions) -> None:

@@ -80,6 +80,8 @@ class StageRecipe:
         load_from: a file or a URL, or None.
         share: of the minutes for both trainings; None without a time limit.
         minutes: the user's limit for this stage, if any.
+        early_size: the input size before stage 2, None for ``input_size``.
+        early_cost: the time of an iteration at ``early_size``, relative to ``input_size``.
         ema_momentum: None without EMA.
         because: each value with its reason, by the field's name.
         stated: names of the fields that the user set.
@@ -98,6 +100,8 @@ class StageRecipe:
     minutes: float | None
     augmentation: str
     repeat: int
+    early_size: tuple[int, int] | None
+    early_cost: float
     epochs: int
     stage2_epochs: int
     val_interval: int
@@ -114,7 +118,7 @@ class StageRecipe:
 
     @property
     def switches(self) -> bool:
-        """Whether training changes from strong to weak augmentation."""
+        """Whether training changes from strong to weak augmentation, or from half the input size to all of it."""
         return 0 < self.stage2_epochs < self.epochs
 
     @property
@@ -131,6 +135,12 @@ class StageRecipe:
     def iterations(self) -> int:
         """Total iterations, in one process."""
         return self.epochs * self.iterations_per_epoch
+
+    @property
+    def full_iterations(self) -> float:
+        """How many iterations at the full input size take as long as all."""
+        early = self.epochs - self.stage2_epochs if self.early_size else 0
+        return (self.epochs - early * (1 - self.early_cost)) * self.iterations_per_epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +178,7 @@ class Measurement:
         batch: the largest batch that fits.
         batch_note: how that was measured, or why not.
         seconds: seconds per iteration, at ``seconds_batch``.
+        early: the same at half the input size, if measured.
         seconds_batch: the batch size when timed.
         start_up: seconds before the first iteration.
         epoch_start: overhead of each epoch, in seconds.
@@ -177,6 +188,7 @@ class Measurement:
     batch: int | None = None
     batch_note: str = ""
     seconds: float | None = None
+    early: float | None = None
     seconds_batch: int = 1
     start_up: float = 0.0
     epoch_start: float = 0.0

@@ -174,6 +174,7 @@ STOCK_TEXT: dict[str, dict[str, str]] = {
         "val_batch_size": "5",
         "epochs": "300",
         "stage2_epochs": "20",
+        "early_size": "off",
     },
     "pose": {
         **_BOTH,

@@ -59,10 +59,14 @@ class _ShortLoader:
     """A loader that yields only its first batches."""
 
     def __init__(self, loader: Any, goes_on: Callable[[int], bool]) -> None:
-        self._loader, self._goes_on = loader, goes_on
+        self.__dict__.update(_loader=loader, _goes_on=goes_on)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The hook that switches pipelines restarts the loader by its private attributes.
+        setattr(self._loader, name, value)
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -73,13 +77,17 @@ class _ShortLoader:
 
 
 class _ShortRunHook(RunHook):
-    """Shortens a run, and times it."""
+    """Shortens a run to one epoch, or to two if they have two input sizes, and times it."""
 
     # Before all other hooks, so that their work counts toward the next step.
     priority = "VERY_HIGH"
 
-    def __init__(self, timing: Timing, limits: Limits, device: str) -> None:
+    def __init__(self, timing: Timing, limits: Limits, device: str, *, two: bool) -> None:
         self._timing, self._limits, self._device = timing, limits, device
+        if two:
+            timing.early = Timing(started=timing.started)
+        # Of the epoch that runs.
+        self._epoch = timing.early or timing
         self._on_gpu = device.startswith("cuda")
 
     def _now(self) -> float:
@@ -93,25 +101,30 @@ class _ShortRunHook(RunHook):
     def before_train(self, runner: Any) -> None:
         loop, timing = runner.train_loop, self._timing
         timing.epoch_length = len(loop.dataloader)
-        loop.dataloader = _ShortLoader(loop.dataloader, lambda done: self._limits.go_on(done, timing.train))
+        loop.dataloader = _ShortLoader(loop.dataloader, lambda done: self._limits.go_on(done, self._epoch.train))
         if self._on_gpu:
             import torch
 
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def before_train_epoch(self, runner: Any) -> None:  # noqa: ARG002
-        self._timing.train = self._now()
+        self._epoch.train = self._now()
+        if self._epoch is self._timing and self._timing.early:
+            self._timing.started = self._timing.train
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
-        timing = self._timing
+        timing = self._epoch
         timing.waits.append(time.monotonic() - (timing.iterations[-1] if timing.iterations else timing.train))
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
-        self._timing.iterations.append(self._now())
+        self._epoch.iterations.append(self._now())
 
     def after_train_epoch(self, runner: Any) -> None:
+        if self._epoch is not self._timing:
+            self._epoch = self._timing
+            return
         self._timing.epoch = self._now()
-        # Checked after this epoch's evaluation: there is no second epoch.
+        # Checked after this epoch's evaluation: there is no further epoch.
         runner.train_loop.stop_training = True
 
     def before_val(self, runner: Any) -> None:
@@ -170,27 +183,23 @@ def dry_run(
             raise RequestError(planned.left, hint="pass a larger --epochs N to continue")
         told.say(f"trying {request.stage} on {planned.device}: a few iterations, an evaluation, a checkpoint")
         schedule = schedule_of(planned.config, planned.start)
+        two = 0 < schedule.early < schedule.epochs
         if planned.cache:
             told.say("without --cache, which would have to be built first: the real run loads data faster")
         short = replace(
             planned,
-            config=_shortened(planned.config, folder / "run"),
+            config=_shortened(planned.config, folder / "run", planned.start + 1 if two else 0),
             work_dir=folder / "run",
             processes=1,
             cache=None,
         )
-        hook = _ShortRunHook(timing, limits, planned.device)
+        hook = _ShortRunHook(timing, limits, planned.device, two=two)
         # Free what an earlier run left in this process, such as loader processes.
         gc.collect()
         with MemoryWatch() as watch:
             execute(short, SilentListener(), hooks=(hook,))
         timing.memory = watch.peak
-        for path in short.work_dir.glob("*.pth"):
-            size = path.stat().st_size
-            if path.name.startswith(BEST):
-                timing.best = max(timing.best, size)
-            else:
-                timing.checkpoint = max(timing.checkpoint, size)
+        _record_sizes(timing, short.work_dir)
     return StageEstimate(
         stage=request.stage,
         config=Path(planned.config.filename).name,
@@ -201,6 +210,15 @@ def dry_run(
         schedule=schedule,
         measured=timing,
     )
+
+
+def _record_sizes(timing: Timing, work_dir: Path) -> None:
+    for path in work_dir.glob("*.pth"):
+        size = path.stat().st_size
+        if path.name.startswith(BEST):
+            timing.best = max(timing.best, size)
+        else:
+            timing.checkpoint = max(timing.checkpoint, size)
 
 
 @contextmanager
@@ -226,12 +244,18 @@ def _without_emitting(request: TrainRequest, folder: Path, told: TrainListener) 
     return replace(request, configs=folder / "configs")
 
 
-def _shortened(config: Any, work_dir: Path) -> Any:
-    """Return a copy of a config that evaluates and saves after its first epoch, and writes only to ``work_dir``."""
+def _shortened(config: Any, work_dir: Path, switch: int) -> Any:
+    """Return a copy of a config that evaluates and saves after its first epoch, and writes only to ``work_dir``.
+
+    Unless ``switch`` is 0, the pipeline changes after this epoch, and the evaluation is after the next one.
+    """
     short = config.copy()
     short.work_dir, short.launcher = str(work_dir), "none"
-    short.train_cfg = {**config.train_cfg, "val_begin": 1, "val_interval": 1, "dynamic_intervals": None}
+    short.train_cfg = {**config.train_cfg, "val_begin": switch + 1, "val_interval": 1, "dynamic_intervals": None}
     short.default_hooks["checkpoint"] = {**(config.default_hooks.get("checkpoint") or {}), "interval": 1}
+    if switch:
+        hooks = config.custom_hooks
+        short.custom_hooks = [{**one, "switch_epoch": switch} if "switch_epoch" in one else one for one in hooks]
     if short.get("visualizer"):
         # A dry run does not belong in a tracker.
         short.visualizer["vis_backends"] = [{"type": "LocalVisBackend"}]

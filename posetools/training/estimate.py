@@ -16,6 +16,7 @@ from typing import Any
 from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.files.disk import existing_folder
+from posetools.mm.configs import early_epochs
 from posetools.mm.evaluations import is_due
 from posetools.training.memory import memory_of_machine
 
@@ -28,7 +29,8 @@ class Timing:
     """Times of events in a short run, in seconds of one clock.
 
     Attributes:
-        started: the run was requested.
+        early: the same of the epoch at ``early_size`` before this one, up to its iterations; None without two sizes.
+        started: the run was requested, or the epoch at ``early_size`` ended.
         train: the first training batch was requested.
         waits: per iteration, how long it waited for its batch.
         iterations: per iteration, when it ended.
@@ -45,6 +47,7 @@ class Timing:
         best: bytes of the best one, which has no optimizer; 0 when none was saved.
     """
 
+    early: Timing | None = None
     started: float = field(default_factory=time.monotonic)
     train: float = 0.0
     waits: list[float] = field(default_factory=list)
@@ -92,7 +95,8 @@ class Timing:
     def start_up(self) -> float:
         """Seconds from the start to the first batch, plus the extra time of the very first iterations."""
         extra = self.iterations[-1] - self.train - len(self.iterations) * self.seconds_per_iteration
-        return self.train - self.started + max(0.0, extra - self.epoch_start)
+        own = self.train - self.started + max(0.0, extra - self.epoch_start)
+        return own + (self.early.start_up if self.early else 0.0)
 
     @property
     def seconds_per_evaluation(self) -> float:
@@ -124,12 +128,14 @@ class Schedule:
 
     Attributes:
         epochs: of training.
+        early: how many of them are at ``early_size``.
         evaluations: number of evaluations.
         saves: number of checkpoints saved.
         kept: number of checkpoints kept.
     """
 
     epochs: int
+    early: int = 0
     evaluations: int
     saves: int
     kept: int
@@ -177,7 +183,11 @@ class StageEstimate:
     @property
     def training_seconds(self) -> float:
         """Seconds for all iterations."""
-        return self.iterations * self.measured.seconds_per_iteration
+        full, early = self.measured, self.measured.early or self.measured
+        at_full = self.schedule.epochs - self.schedule.early
+        return self.epoch_length * (
+            at_full * full.seconds_per_iteration + self.schedule.early * early.seconds_per_iteration
+        )
 
     @property
     def evaluation_seconds(self) -> float:
@@ -300,7 +310,8 @@ def schedule_of(config: Any, start: int = 0) -> Schedule:
     saves_last = hook.get("save_last", True)
     saved = [epoch for epoch in epochs if (every > 0 and epoch % every == 0) or (epoch == last and saves_last)]
     kept = min(len(saved), most) if most > 0 else len(saved)
-    return Schedule(epochs=len(epochs), evaluations=len(evaluated), saves=len(saved), kept=kept)
+    early = len(range(start, min(early_epochs(config)[0], last)))
+    return Schedule(epochs=len(epochs), early=early, evaluations=len(evaluated), saves=len(saved), kept=kept)
 
 
 def size_text(number: int) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from posetools.errors import counted
+from posetools.mm.configs import early_epochs
 from posetools.mm.evaluations import BestEvaluation, Evaluations
 from posetools.mm.stack import RunHook
 from posetools.progress import Progress
@@ -33,6 +34,7 @@ class TrainStatus:
         loss: of the last iteration, None before the first.
         lr: the learning rate.
         rate: iterations per second since the start, including evaluations; 0 before the first.
+        slower: how much longer the iterations left take than those so far, because of a larger input.
         metrics: of the last evaluation.
         best: the best evaluation so far, None before one with its metric.
     """
@@ -47,13 +49,14 @@ class TrainStatus:
     loss: float | None = None
     lr: float | None = None
     rate: float = 0.0
+    slower: float = 1.0
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     best: BestEvaluation | None = None
 
     @property
     def seconds_left(self) -> float | None:
         """Remaining seconds at this rate, None before the first iteration."""
-        return (self.total - self.done) / self.rate if self.rate else None
+        return self.slower * (self.total - self.done) / self.rate if self.rate else None
 
 
 class TrainListener(Protocol):
@@ -95,6 +98,20 @@ class SilentListener:
 def defined_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     """Return an evaluation's metrics, None for -1, by which COCO's metrics mean nothing to measure."""
     return {name: None if value == -1 else float(value) for name, value in metrics.items()}
+
+
+def _slower(runner: Any, first: int, done: int) -> float:
+    """Return the mean time of the iterations after ``done``, relative to those from ``first`` to it."""
+    epochs, cost = early_epochs(runner.cfg)
+    switch, total = epochs * len(runner.train_dataloader), runner.max_iters
+    if not first < done < total:
+        return 1.0
+
+    def mean(start: int, end: int) -> float:
+        early = max(0, min(end, switch) - start)
+        return 1 - (1 - cost) * early / (end - start)
+
+    return mean(done, total) / mean(first, done)
 
 
 class ProgressHook(RunHook):
@@ -161,6 +178,7 @@ class ProgressHook(RunHook):
             loss=self.loss,
             lr=float(rates[0]) if rates else None,
             rate=(done - self._first) / (self._told - self._started or 1.0),
+            slower=_slower(runner, self._first, done),
             metrics=self.metrics,
             best=self._evaluations.best,
         )

@@ -189,6 +189,7 @@ class _Measurement:
                 self._found[model] = replace(
                     self._found.get(model, Measurement()),
                     seconds=seen.seconds_per_iteration,
+                    early=seen.early.seconds_per_iteration if seen.early else None,
                     seconds_batch=estimate.batch_size,
                     start_up=seen.start_up,
                     epoch_start=seen.epoch_start,
@@ -196,7 +197,8 @@ class _Measurement:
                 )
                 self._told.say(
                     f"{model}: {seen.seconds_per_iteration:.2g} s per iteration, "
-                    f"{evaluation:.2g} s per evaluation with checkpoint"
+                    + (f"{seen.early.seconds_per_iteration:.2g} s at half the input size, " if seen.early else "")
+                    + f"{evaluation:.2g} s per evaluation with checkpoint"
                 )
 
 

@@ -193,6 +193,73 @@ def test_a_slow_machine_gives_the_pose_estimator_up_to_half_of_the_time() -> Non
     assert recipe(facts(800, 1600)).det.share is None
 
 
+RANDOM: dict[str, Any] = {"size": "tiny", "load_from": "none", "backbone": "none"}
+
+
+def test_a_short_run_from_random_weights_begins_at_half_the_input_size() -> None:
+    seen: dict[str, Measurement] = {"det": Measurement(seconds=1.0, early=0.4, seconds_batch=8, epoch_start=1.0)}
+    options: dict[str, Any] = {"minutes": 18, "det": {**RANDOM, "input_size": "256x192"}}
+    chosen = recipe(facts(270, 270), CPU, seen, **options)
+    found = chosen.det
+    assert (found.augmentation, found.repeat, found.early_size, found.early_cost) == ("light", 1, (128, 96), 0.4)
+    # 34 iterations and a second: 35 s, and 14.6 s at the early size. Of the 1,080 s the detector has at least 48.5 %.
+    seconds = 60 * (found.minutes or 0)
+    assert 523 < seconds < 681
+
+    def duration(epochs: int) -> float:
+        return epochs // 3 * 35 + (epochs - epochs // 3) * 14.6
+
+    assert duration(found.epochs) <= seconds < duration(found.epochs + 1)
+    assert found.stage2_epochs == found.epochs // 3
+    # As long as so many iterations at the full size.
+    assert found.full_iterations == pytest.approx(duration(found.epochs) - found.epochs)
+    assert "at 1 s per iteration, 0.4 s at 128x96 (measured)" in found.because["epochs"].reason
+    (row,) = (row for row in chosen.choices if row.field == "early_size")
+    assert (row.model, row.stock, row.chosen) == ("det", "off", "128x96")
+    assert "0.4 of the time (measured)" in row.reason
+    assert "a bbox mAP of 0.18, 11 epochs at 256x256, which take as long, 0.12" in row.reason
+
+
+@pytest.mark.parametrize(
+    ("size", "early"), [((192, 192), (96, 96)), ((320, 224), (160, 128)), ((256, 160), None), ((640, 640), (320, 320))]
+)
+def test_half_the_size_fits_the_network_and_is_not_too_small(
+    size: tuple[int, int], early: tuple[int, int] | None
+) -> None:
+    seen: dict[str, Measurement] = {"det": Measurement(seconds=1.0, seconds_batch=8)}
+    found = recipe(facts(270, 270), CPU, seen, minutes=18, det={**RANDOM, "input_size": size}).det
+    assert found.early_size == early
+    # Not measured: half of the time.
+    assert found.early_cost == 0.5
+
+
+@pytest.mark.parametrize(
+    ("machine", "minutes", "said"),
+    [
+        (CPU, 18, {"load_from": "coco", "backbone": "none"}),
+        (CPU, 18, {"load_from": "none", "backbone": "stock"}),
+        (CPU, 18, {"augmentation": "strong"}),
+        (CPU, 18, {"stage2_epochs": 3}),
+        (CPU, 18, {"epochs": 20}),
+        (CPU, 18, {"repeat": 2}),
+        (CPU, 4, {}),
+        (A10, None, {"augmentation": "light"}),
+    ],
+)
+def test_any_other_run_has_one_input_size(machine: Machine, minutes: float | None, said: dict[str, Any]) -> None:
+    seen: dict[str, Measurement] = {"det": Measurement(seconds=1.0, early=0.5, seconds_batch=8)}
+    det = {**RANDOM, "batch_size": 8, "input_size": 256, **said}
+    found = recipe(facts(270, 270), machine, seen, minutes=minutes, det=det)
+    assert found.det.early_size is found.pose.early_size is None
+    assert "early_size" not in {row.field for row in found.choices}
+
+
+def test_half_the_size_must_save_time() -> None:
+    for early, size in ((0.7, (128, 128)), (0.8, None)):
+        seen: dict[str, Measurement] = {"det": Measurement(seconds=1.0, early=early, seconds_batch=8)}
+        assert recipe(facts(270, 270), CPU, seen, minutes=18, det={**RANDOM, "input_size": 256}).det.early_size == size
+
+
 def test_only_a_pose_estimator_like_the_detector_gets_its_backbone() -> None:
     for det, pose, backbone in (("tiny", "t", "detector"), ("m", "m", "detector"), ("tiny", "s", "none")):
         found = recipe(det={"size": det}, pose={"size": pose, "backbone": "detector", "load_from": "none"}).pose

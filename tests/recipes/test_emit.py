@@ -315,6 +315,30 @@ def test_light_augmentation_is_one_pipeline_without_mosaic_and_cutouts() -> None
     assert "light" in pair.det.read_text(encoding="utf-8").lower()
 
 
+def test_two_input_sizes_are_two_pipelines_that_differ_in_the_size_only() -> None:
+    write_coco(DATA, train=80, empty=2)
+    random = {"size": "tiny", "input_size": "320x192", "load_from": "none", "backbone": "none", "repeat": 1}
+    options = RecipeOptions.model_validate({"minutes": 5, "det": random})
+    measured: dict[str, Measurement] = {"det": Measurement(seconds=1.0, seconds_batch=8)}
+    pair = emit_pair(DATA, CAR8, options, Path("configs"), machine=Machine(2), measured=measured)
+    config = values(pair.det)
+    early, full = config["train_pipeline"], config["train_pipeline_stage2"]
+    assert config["train_dataloader"]["dataset"]["pipeline"] is early
+    for first, later in zip(early, full, strict=True):
+        sizes = [key for key in ("scale", "crop_size", "size") if key in first]
+        assert [(first[key], later[key]) for key in sizes] == [((160, 96), (320, 192))] * len(sizes)
+        assert {**first, **{key: later[key] for key in sizes}} == later
+    assert next(step for step in early if step["type"] == "RandomCrop")["allow_negative_crop"] is True
+    (switch,) = (hook for hook in config["custom_hooks"] if hook["type"] == "PipelineSwitchHook")
+    assert switch["switch_pipeline"] is full
+    assert switch["switch_epoch"] == config["max_epochs"] - config["max_epochs"] // 3
+    assert config["train_cfg"]["dynamic_intervals"] is None
+    # 145.5 s, the epochs at half the size in half of the time.
+    early_epochs, full_epochs = switch["switch_epoch"], config["max_epochs"] // 3
+    assert "about 2.4 min on 2 cores, no GPU (measured)" in pair.notes[0]
+    assert 10 * (full_epochs + early_epochs / 2) == pytest.approx(145.5, abs=10)
+
+
 def test_few_samples_are_repeated_within_an_epoch() -> None:
     pair = emit({"det": {"repeat": 5, "batch_size": 2}, "pose": {"repeat": 7, "batch_size": 4}}, train=6, empty=1)
     for path, repeat, samples, batch in ((pair.det, 5, 6, 2), (pair.pose, 7, 10, 4)):
