@@ -426,8 +426,10 @@ def _stage(case: RuleInput) -> StageRecipe:
     values = {name: case[name] for name in RECIPE_RULES}
     stated = frozenset(filter(case.states, type(case.said).model_fields))
     minutes = case.minutes and values["share"] and case.minutes * values["share"]
-    known = {"minutes": minutes, "early_cost": early_cost(case), "because": case.because, "stated": stated}
-    return StageRecipe(case.stage, case.samples, case.sample, **values, **known)
+    values["early_cost"] = early_cost(case)
+    return StageRecipe(
+        case.stage, case.samples, case.sample, **values, minutes=minutes, because=case.because, stated=stated
+    )
 
 
 def _stated(case: RuleInput, name: str) -> Ruling | None:
