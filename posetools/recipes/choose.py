@@ -426,16 +426,9 @@ def _stage(case: RuleInput) -> StageRecipe:
     values = {name: case[name] for name in RECIPE_RULES}
     stated = frozenset(filter(case.states, type(case.said).model_fields))
     minutes = case.minutes and values["share"] and case.minutes * values["share"]
-    cost = early_cost(case)
+    values["early_cost"] = early_cost(case)
     return StageRecipe(
-        case.stage,
-        case.samples,
-        case.sample,
-        **values,
-        minutes=minutes,
-        early_cost=cost,
-        because=case.because,
-        stated=stated,
+        case.stage, case.samples, case.sample, **values, minutes=minutes, because=case.because, stated=stated
     )
 
 

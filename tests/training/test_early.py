@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.core.skeleton import load_skeleton
 from posetools.mm.configs import load_config, set_epochs
 from posetools.mm.stack import RunHook, prepare, quiet
@@ -19,6 +21,7 @@ from posetools.recipes.options import RecipeOptions
 from posetools.recipes.recipe import Measurement
 from posetools.training.dry_run import dry_run
 from posetools.training.hooks import TrainStatus
+from posetools.training.recipe import emit_fitting
 from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult, execute, plan_run
 from tests.tiny_runs import Recorder, Tiny
@@ -157,6 +160,23 @@ def test_a_slower_machine_ends_on_time_at_the_full_size(
     (log,) = (tmp_path / "run").glob("*/vis_data/scalars.json")
     rates = [row["lr"] for row in map(json.loads, log.read_text().splitlines()) if "lr" in row]
     assert rates[-1] < 0.5 * max(rates)
+
+
+def test_minutes_are_chosen_from_both_sizes(tiny: Tiny, tmp_path: Path) -> None:
+    options = {"workers": 0, "minutes": 0.8, "det": {"size": "tiny", **RANDOM}, "pose": {"size": "t", "epochs": 1}}
+    told = Recorder()
+    categories = Categories.of(load_skeleton("car8"))
+    pair = emit_fitting(tiny.data, categories, RecipeOptions.model_validate(options), tmp_path, listener=told)
+    (measured,) = (line for line in told.lines if line.startswith("det: "))
+    full, early = (
+        float(number) for number in re.findall(r"([\d.]+) s (?:per iteration|at half the input size)", measured)
+    )
+    found = pair.recipe.det
+    assert found.early_cost == pytest.approx(early / full, rel=0.1)
+    # A busy machine may be too slow for two sizes.
+    if found.early_size:
+        assert load_config(pair.det).early_cost == pytest.approx(found.early_cost, abs=0.01)
+        assert "(measured)" in found.because["early_size"].reason
 
 
 def test_a_dry_run_times_both_sizes_and_estimates_the_whole_run(config: Path, tmp_path: Path) -> None:
