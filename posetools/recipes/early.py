@@ -10,9 +10,10 @@ from posetools.recipes.recipe import RuleInput, Ruling, as_text
 
 # Smaller inputs have no room for it.
 _SIDE_LEAST = 192
-# The assumed time of an iteration at half the input size, relative to the full one. Above the other number it saves
-# too little, as where the start of an iteration takes most of its time.
-_COST, _COST_MOST = 0.5, 0.75
+# The assumed time of an iteration at half the input size, relative to the full one. Less than the second number is
+# measured only if the load of the machine changes in between. Above the third one it saves too little, as where the
+# start of an iteration takes most of its time.
+_COST, _COST_LEAST, _COST_MOST = 0.5, 0.4, 0.75
 # Without it, so many epochs would fit.
 _EPOCHS_LEAST = 4
 # About a third of the epochs, which is half of the time, has the full size.
@@ -45,7 +46,7 @@ def early_size(case: RuleInput, planned: int, enough: int) -> Ruling:
 def early_cost(case: RuleInput) -> float:
     """Return the time of an iteration at half the input size, relative to the full one."""
     seen = case.measured
-    return seen.early / seen.seconds if seen.early and seen.seconds else _COST
+    return max(_COST_LEAST, seen.early / seen.seconds) if seen.early and seen.seconds else _COST
 
 
 def full_epochs(epochs: int) -> int:

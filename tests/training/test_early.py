@@ -172,7 +172,8 @@ def test_minutes_are_chosen_from_both_sizes(tiny: Tiny, tmp_path: Path) -> None:
         float(number) for number in re.findall(r"([\d.]+) s (?:per iteration|at half the input size)", measured)
     )
     found = pair.recipe.det
-    assert found.early_cost == pytest.approx(early / full, rel=0.1)
+    # Less than 0.4 is load that has changed.
+    assert found.early_cost == pytest.approx(max(0.4, early / full), rel=0.1)
     # A busy machine may be too slow for two sizes.
     if found.early_size:
         assert load_config(pair.det).early_cost == pytest.approx(found.early_cost, abs=0.01)
