@@ -245,7 +245,7 @@ def _print_pairs(pairs: Sequence[ChosenPair], minutes: float | None, *, explain:
     for pair in pairs:
         print_pair(pair, explain=explain)
     if len(pairs) > 1 and minutes is not None:
-        print(f"{minutes:g} minutes for {len(pairs)} pairs: {minutes / len(pairs):.3g} for each")
+        print(printable(f"{minutes:g} minutes for {len(pairs)} pairs: {minutes / len(pairs):.3g} for each"))
 
 
 def print_pair(pair: ChosenPair, *, explain: bool = False) -> None:

@@ -89,12 +89,12 @@ class Resamples:
         """
         of_groups = np.zeros((self.groups, *values.shape[1:]))
         np.add.at(of_groups, self.group[image_index], values)
-        flat = of_groups.reshape(self.groups, -1)
+        flat = of_groups.reshape(self.groups, int(np.prod(values.shape[1:])))
         sums = np.concatenate([weights @ flat for _, weights in self.blocks(flat.shape[1])])
         return ResampledSums(sums.reshape(self.number, *values.shape[1:]), (of_groups > 0).sum(axis=0))
 
     def _weights(self, row: int) -> Ints:
-        drawn = np.random.default_rng([0, row]).integers(self.groups, size=self.groups)
+        drawn = np.random.default_rng([0, row]).integers(max(self.groups, 1), size=self.groups)
         return np.bincount(drawn, minlength=self.groups)
 
 

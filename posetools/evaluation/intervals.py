@@ -117,10 +117,11 @@ def student_quantile(probability: float, freedom: int) -> float:
 
 
 def intervals(values: Mapping[str, Any], resampled: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the intervals of metrics, in the nested form of both arguments; metrics without resamples are left out."""
+    """Return the intervals of the metrics that are in both arguments, in the nested form of these."""
     return {
         name: intervals(values[name], each) if isinstance(each, Mapping) else Interval.of(values[name], each)
         for name, each in resampled.items()
+        if name in values
     }
 
 

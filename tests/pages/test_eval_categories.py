@@ -39,5 +39,5 @@ def test_several_pairs_stand_side_by_side_in_each_category(tmp_path: Path) -> No
     first, second = reports_of_street(tmp_path)
     page = page_of([first, second], tmp_path)
     assert "all categories: AP, PCK, NME" in page.text
-    assert f"boxes: AP 1.000* {second.det.scores.ap:.3f}*" in page.text
+    assert f"boxes: AP 1.000* {second.det.scores.ap:.3f} ± {second.det.intervals['bbox']['AP'].half:.3f}*" in page.text
     assert "categories of boxes from score 0.3: two" in page.text
