@@ -71,7 +71,7 @@ _Stage2 = Annotated[
     _both(
         help="Number of last epochs with weaker augmentation (detector: no mosaic, no mixup). Equal to --epochs: weak "
         "from the start.",
-        show_default="a tenth, at most 20; all epochs in a short run",
+        show_default="a tenth, at most 20; all in a short run, or a third if it begins at half the input size",
     ),
 ]
 _Batch = Annotated[
