@@ -208,7 +208,14 @@ class PointErrors:
 
     @classmethod
     def of(cls, truth: Floats, predicted: Floats, boxes: Floats, subset: Subset = "labelled") -> PointErrors:
-        """Return the errors; the arguments are those of ``keypoint_scores``."""
+        """Return the errors of N objects' keypoints.
+
+        Args:
+            truth: (N, K, 3) labeled x, y, visibility.
+            predicted: (N, K, 2) predicted x, y; NaN for an object that was not detected.
+            boxes: (N, 4) labeled boxes; distances are relative to their sizes.
+            subset: the labeled points that count.
+        """
         sides = boxes[:, 2:] - boxes[:, :2]
         longer, mean_side = sides.max(axis=1, initial=0.0), np.sqrt(sides[:, 0] * sides[:, 1])
         # A box without width or height cannot be a unit; validate refuses it (E108), MMPose leaves it out too.
@@ -267,21 +274,6 @@ class PointErrors:
             nme=_mean(self.relative[:, part][found]),
             error_px=_mean(self.distance[:, part][found]),
         )
-
-
-def keypoint_scores(
-    truth: Floats, predicted: Floats, boxes: Floats, names: Sequence[str], subset: Subset = "labelled"
-) -> KeypointScores:
-    """Return PCK, NME and error of N objects' keypoints.
-
-    Args:
-        truth: (N, K, 3) labeled x, y, visibility.
-        predicted: (N, K, 2) predicted x, y; NaN for an object that was not detected.
-        boxes: (N, 4) labeled boxes; distances are relative to their sizes.
-        names: the K keypoints' names.
-        subset: the labeled points that count.
-    """
-    return PointErrors.of(truth, predicted, boxes, subset).scores(names)
 
 
 def _mean(values: Floats) -> float | None:

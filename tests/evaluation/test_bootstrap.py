@@ -12,7 +12,7 @@ from posetools.core.geometry import Ints
 from posetools.core.skeleton import load_skeleton
 from posetools.evaluation.bootstrap import ResampledEvaluation, Resamples
 from posetools.evaluation.coco import EvaluationKind, Predictions, evaluate_coco
-from posetools.evaluation.metrics import BoxScores, OksScores, PointErrors, keypoint_scores
+from posetools.evaluation.metrics import BoxScores, OksScores, PointErrors
 from tests.coco_cases import peer_stats, random_predictions, random_truth
 
 IMAGES, CLIPS = 12, 6
@@ -65,7 +65,7 @@ def test_pck_and_nme_of_a_resample_are_those_of_copied_images() -> None:
     for number, of_groups in enumerate(weights):
         rows = np.repeat(np.arange(len(truth)), of_groups[resamples.group][truth.image_index])
         labels, boxes = truth.keypoints[rows], truth.boxes[rows]
-        theirs = keypoint_scores(labels, points[rows], boxes, skeleton.names, "visible").as_dict()
+        theirs = PointErrors.of(labels, points[rows], boxes, "visible").scores(skeleton.names).as_dict()
         single = skeleton.names[3]
         for own, other in (
             (ours["overall"], theirs["overall"]),

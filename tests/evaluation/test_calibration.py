@@ -17,7 +17,7 @@ from posetools.evaluation.calibration import (
     object_calibration,
 )
 from posetools.evaluation.coco import Predictions
-from posetools.evaluation.metrics import keypoint_scores
+from posetools.evaluation.metrics import PointErrors
 from tests.build import make_dataset
 from tests.coco_cases import random_predictions, random_truth
 
@@ -89,7 +89,7 @@ def test_a_keypoint_is_right_when_pck_says_so() -> None:
     points[0] = np.nan
     scores = rng.uniform(0, 1.2, (30, 8))
     found = keypoint_calibration(truth.keypoints, points, scores, truth.boxes)
-    pck = keypoint_scores(truth.keypoints[1:], points[1:], truth.boxes[1:], truth.skeleton.names)
+    pck = PointErrors.of(truth.keypoints[1:], points[1:], truth.boxes[1:]).scores(truth.skeleton.names)
     hits = sum(round((one.pck[1] or 0) * one.points) for one in pck.by_keypoint.values())
     assert found.count == pck.overall.points
     assert sum((one.right or 0) * one.count for one in found.bins) == pytest.approx(hits)

@@ -12,8 +12,8 @@ from posetools.core.geometry import Floats
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.metrics import (
     PCK_THRESHOLDS,
+    PointErrors,
     box_scores,
-    keypoint_scores,
     match_boxes,
     object_scores,
     oks_nms,
@@ -85,7 +85,7 @@ def test_pck_nme_and_pixels_by_hand() -> None:
     boxes = np.array([[0.0, 0, 40, 10], [0, 0, 100, 100]])
     truth = np.array([[[5.0, 5, 2], [20, 5, 1]], [[50, 50, 2], [0, 0, 0]]])
     predicted = truth[:, :, :2] + np.array([[[0.0, 3], [4, 0]], [[15, 20], [70, 0]]])
-    scores = keypoint_scores(truth, predicted, boxes, ["a", "b"])
+    scores = PointErrors.of(truth, predicted, boxes).scores(["a", "b"])
     # Point a: 3/40 = 0.075 and 25/100 = 0.25. Point b: 4/40 = 0.1, which is not below 0.1; one label is missing.
     assert scores.by_keypoint["a"].pck == (0.0, 0.5, 0.5)
     assert scores.by_keypoint["b"].pck == (0.0, 0.0, 1.0)
@@ -100,8 +100,8 @@ def test_visible_and_hidden_points_are_measured_apart() -> None:
     boxes = np.array([[0.0, 0, 100, 100]])
     truth = np.array([[[10.0, 10, 2], [20, 20, 1]]])
     predicted = np.array([[[10.0, 10], [20, 70]]])
-    visible = keypoint_scores(truth, predicted, boxes, ["a", "b"], "visible")
-    hidden = keypoint_scores(truth, predicted, boxes, ["a", "b"], "hidden")
+    visible = PointErrors.of(truth, predicted, boxes, "visible").scores(["a", "b"])
+    hidden = PointErrors.of(truth, predicted, boxes, "hidden").scores(["a", "b"])
     assert (visible.overall.error_px, visible.overall.points) == (0.0, 1)
     assert (hidden.overall.error_px, hidden.overall.points) == (50.0, 1)
     assert hidden.by_keypoint["a"].as_dict() == {
@@ -119,7 +119,7 @@ def test_an_object_that_was_not_found_is_wrong_in_pck_and_left_out_of_nme() -> N
     boxes = np.array([[0.0, 0, 100, 100], [0, 0, 100, 100]])
     truth = np.array([[[10.0, 10, 2]], [[20, 20, 2]]])
     predicted = np.array([[[11.0, 10]], [[np.nan, np.nan]]])
-    scores = keypoint_scores(truth, predicted, boxes, ["a"]).overall
+    scores = PointErrors.of(truth, predicted, boxes).scores(["a"]).overall
     assert (scores.points, scores.missing, scores.pck) == (2, 1, (0.5, 0.5, 0.5))
     assert scores.nme == pytest.approx(0.01)
 
@@ -159,7 +159,7 @@ def test_pck_is_mmposes(seed: int) -> None:
 
     truth, predicted, boxes = _random_case(seed)
     mask = truth[:, :, 2] > 0
-    ours = keypoint_scores(truth, predicted, boxes, [f"p{i}" for i in range(8)])
+    ours = PointErrors.of(truth, predicted, boxes).scores([f"p{i}" for i in range(8)])
     longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     for i, threshold in enumerate(PCK_THRESHOLDS):
         shares, mean, _ = keypoint_pck_accuracy(
