@@ -19,17 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from posetools import __version__
-from posetools.core.folder import CONVERSION, FOLDS, SPLITS, ann_file, fold_split, folds_of, splits_of
+from posetools.core.folder import CONVERSION, FOLDS, ann_file, fold_split, folds_of
 from posetools.core.geometry import Floats
 from posetools.core.groups import groups_of
-from posetools.core.journal import finish
 from posetools.core.record import SplitCounts
-from posetools.datasets.pooled import PooledSplits, read_pooled, strata_of
+from posetools.datasets.pooled import PooledSplits, read_pooled, splitting, strata_of
 from posetools.datasets.split import DEFAULT_SEED, SPLIT_BY_ADVICE, check_split_request, contents_of, members_of
 from posetools.datasets.stratify import Strata, Stratify, balance
 from posetools.errors import RequestError, must_be
 from posetools.files.disk import is_empty, staged_folder, write_json, write_text
-from posetools.files.locks import only_one_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +91,7 @@ def write_folds(
     """
     check_split_request(val=0, by=by)
     data_root = Path(data_root)
-    if not data_root.is_dir():
-        splits_of(data_root)
-    with only_one_in(data_root):
-        finished = finish(data_root)
-        splits = splits_of(data_root)
-        if not (shared := [split for split in splits if split in SPLITS]):
-            raise RequestError(f"{data_root}: must have a train_coco.json or a val_coco.json, got {', '.join(splits)}")
+    with splitting(data_root) as (finished, _, shared):
         before = _replaceable(data_root)
         pooled = read_pooled(data_root, shared)
         strata = strata_of(pooled, stratify) if stratify else None

@@ -7,7 +7,8 @@ could end up in one file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,33 @@ from typing import Any
 import numpy as np
 
 from posetools.core.coco_document import HINT, CocoDocument, read_document
-from posetools.core.folder import ann_file
+from posetools.core.folder import SPLITS, ann_file, splits_of
 from posetools.core.geometry import SIZE_CLASSES
+from posetools.core.journal import finish
 from posetools.core.record import SplitCounts, count_annotations
 from posetools.datasets.stratify import Strata, Stratify
 from posetools.errors import InputError, RequestError, must_be, show_value
 from posetools.files.disk import dump_json
+from posetools.files.locks import only_one_in
+
+
+@contextmanager
+def splitting(data_root: Path) -> Iterator[tuple[bool, tuple[str, ...], list[str]]]:
+    """Keep other runs out of a data set while it is split.
+
+    Yields:
+        whether an interrupted split was completed first; all splits; those of train and val that are there.
+
+    Raises:
+        RequestError: it is no data set, has neither train nor val, or another run is writing it.
+    """
+    if not data_root.is_dir():
+        splits_of(data_root)
+    with only_one_in(data_root):
+        finished, splits = finish(data_root), splits_of(data_root)
+        if not (shared := [split for split in splits if split in SPLITS]):
+            raise RequestError(f"{data_root}: must have a train_coco.json or a val_coco.json, got {', '.join(splits)}")
+        yield finished, splits, shared
 
 
 @dataclass(frozen=True, eq=False, slots=True)

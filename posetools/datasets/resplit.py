@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posetools.core.folder import CONVERSION, FOLDS, SPLITS, TEST, ann_file, folds_command, recorded, splits_of
-from posetools.core.journal import finish, write_together
+from posetools.core.folder import CONVERSION, FOLDS, SPLITS, TEST, ann_file, folds_command, recorded
+from posetools.core.journal import write_together
 from posetools.core.record import SplitCounts
-from posetools.datasets.pooled import PooledSplits, read_pooled, strata_of
+from posetools.datasets.pooled import PooledSplits, read_pooled, splitting, strata_of
 from posetools.datasets.split import DEFAULT_SEED, DEFAULT_VAL, SplitPlan, plan_split
 from posetools.datasets.stratify import Strata, Stratify
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import dump_json, read_json, remove_folder
-from posetools.files.locks import only_one_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +73,8 @@ def resplit(
         OutputError: the files cannot be written; they are unchanged.
     """
     data_root = Path(data_root)
-    if not data_root.is_dir():
-        splits_of(data_root)
-    with only_one_in(data_root):
-        finished = finish(data_root)
-        splits = splits_of(data_root)
-        pooled = read_pooled(data_root, _shared_out(data_root, splits, test=test))
+    with splitting(data_root) as (finished, splits, shared):
+        pooled = read_pooled(data_root, [*shared, *_test_again(data_root, splits, test=test)])
         strata = strata_of(pooled, stratify) if stratify else None
         names, objects = pooled.names, pooled.objects
         plan = plan_split(names, val=val, test=test, seed=seed, by=by, strata=strata, objects=objects)
@@ -91,17 +86,14 @@ def resplit(
     return ResplitResult(plan, counts, pooled.renumbered, untouched, shares, finished, folds)
 
 
-def _shared_out(data_root: Path, splits: Sequence[str], *, test: float) -> list[str]:
-    """Return the splits whose images are split again."""
-    found = [split for split in splits if split in SPLITS]
-    if not found:
-        raise RequestError(f"{data_root}: must have a train_coco.json or a val_coco.json, got {', '.join(splits)}")
+def _test_again(data_root: Path, splits: Sequence[str], *, test: float) -> list[str]:
+    """Return the test split if it is split again, too."""
     if not test or TEST not in splits:
-        return found
+        return []
     if not _made_test(data_root):
         problem = "--test cannot be used: the data set was made with this test split, which must not get into training"
         raise RequestError(f"{ann_file(data_root, TEST)}: {problem}", hint="leave out --test to keep the test split")
-    return [*found, TEST]
+    return [TEST]
 
 
 def _made_test(data_root: Path) -> float | None:
