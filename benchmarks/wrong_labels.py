@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.minutes import THREADS, called
 from posetools.core.dataset import Dataset, concatenate
 from posetools.core.folder import fold_folder, fold_split, folds_of
 from posetools.core.geometry import box_iou, clip_boxes
@@ -49,7 +49,6 @@ ONE_IN = 20
 MOVED, SHIFTED = 0.15, 0.2
 SIZE = (320, 240)
 LEAST_PRECISION, LEAST_IOU, PROBABLE = 0.7, 0.5, 0.5
-THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -147,36 +146,26 @@ def trained(out: Path, minutes: float, folds: int, seed: int) -> float:
     if not record.is_file():
         data, configs = out / "data", out / "configs"
         sizes = ["--det", "tiny", "--pose", "t", "--pretrained", "starter"]
-        called(out, "convert", out / "labels", "--out", data, "--seed", seed, "--overwrite")
-        called(out, "split", data, "--folds", folds, "--seed", seed)
+        posetools(out, "convert", out / "labels", "--out", data, "--seed", seed, "--overwrite")
+        posetools(out, "split", data, "--folds", folds, "--seed", seed)
         started = time.perf_counter()
         options = ["--folds", "--minutes", minutes, "--seed", seed, "--out", configs, "--overwrite"]
-        called(out, "config", data, *sizes, *options)
+        posetools(out, "config", data, *sizes, *options)
         work = ["--work-dir", out / "work", "--device", "cpu"]
-        called(out, "train", "--stage", "all", data, "--folds", "--configs", configs, *work)
+        posetools(out, "train", "--stage", "all", data, "--folds", "--configs", configs, *work)
         record.write_text(json.dumps(time.perf_counter() - started), encoding="utf-8")
     return float(json.loads(record.read_text(encoding="utf-8")))
 
 
-def called(out: Path, *command: Any) -> None:
-    words = [sys.executable, "-m", "posetools", *map(str, command)]
-    print(" ".join(words[1:]), flush=True)
-    limits = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
-    with (out / "log.txt").open("a", encoding="utf-8") as log:
-        log.write(f"\n$ {' '.join(words)}\n")
-        log.flush()
-        done = subprocess.run(
-            words, cwd=out, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **limits}, check=False
-        )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)}: exit status {done.returncode}; see {out / 'log.txt'}")
+def posetools(out: Path, *words: Any) -> None:
+    called(out, [sys.executable, "-m", "posetools", *words])
 
 
 def report(out: Path, errors: Sequence[Error]) -> None:
     """Print what is found with predictions of pairs that did not train on an image, and of pairs that did."""
     review = out / "review"
     options = ["--out", review, "--overwrite", "--device", "cpu"]
-    called(out, "review", out / "data", "--by", "labels", "--run", out / "work", "--folds", *options)
+    posetools(out, "review", out / "data", "--by", "labels", "--run", out / "work", "--folds", *options)
     document = json.loads((review / "review.json").read_text(encoding="utf-8"))
     listed = document["suspects"]
     print(f"\n{'':16}{'errors':>7}{'':>3}{'out-of-fold':^33}{'':>3}{'in-sample':^33}")
