@@ -64,9 +64,7 @@ class Resamples:
 
     def holding(self, counted: Ints) -> Ints:
         """Return how many groups have a count above 0: (A,) of the counts (I, A) of images."""
-        sums = np.zeros((self.groups, counted.shape[1]), dtype=np.int64)
-        np.add.at(sums, self.group, counted)
-        held: Ints = (sums > 0).sum(axis=0)
+        held: Ints = (self._of_groups(np.arange(len(counted)), counted) > 0).sum(axis=0)
         return held
 
     def blocks(self, width: int) -> Iterator[tuple[slice, Ints]]:
@@ -87,11 +85,16 @@ class Resamples:
             image_index: (N,) the image of each object.
             values: (N, ...).
         """
-        of_groups = np.zeros((self.groups, *values.shape[1:]))
-        np.add.at(of_groups, self.group[image_index], values)
+        of_groups = self._of_groups(image_index, values)
         flat = of_groups.reshape(self.groups, int(np.prod(values.shape[1:])))
         sums = np.concatenate([weights @ flat for _, weights in self.blocks(flat.shape[1])])
         return ResampledSums(sums.reshape(self.number, *values.shape[1:]), (of_groups > 0).sum(axis=0))
+
+    def _of_groups(self, image_index: Ints, values: Floats | Ints) -> Floats:
+        """Return the sums over groups: (G, ...) of (N, ...)."""
+        sums = np.zeros((self.groups, *values.shape[1:]))
+        np.add.at(sums, self.group[image_index], values)
+        return sums
 
     def _weights(self, row: int) -> Ints:
         drawn = np.random.default_rng([0, row]).integers(max(self.groups, 1), size=self.groups)
