@@ -16,7 +16,7 @@ from typing import Any
 
 from posetools.core.categories import Categories, load_categories
 from posetools.core.dataset import Dataset
-from posetools.core.folder import IMAGES, ann_file, categories_of, folds_of
+from posetools.core.folder import FOLDS, IMAGES, ann_file, categories_of, folds_of
 from posetools.core.groups import recorded_grouping
 from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError
@@ -173,14 +173,14 @@ def _evaluate_folds(run: Path, request: EvalRequest, progress: Progress) -> Repo
     ask = partial(out_of_fold, run, request.data, bbox_thr=request.bbox_thr, progress=progress)
     found = ask(request.options)
     mirrored = ask(replace(request.options, flip_test=True)).parts if request.flip_test else {}
-    first = next(iter(found.folds.values()))
+    first, resamples = next(iter(found.folds.values())), _resamples(found.truth, found.data / FOLDS)
     names = tuple(map(", ".join, zip(*(fold.pair.names for fold in found.folds.values()), strict=True)))
     subject = replace(request, split=f"val of {len(found.folds)} folds").subject(run, names, found.data)
     classes = first.pair.detector.classes if len(found.parts) == 1 else ()
     reports = dict[str, Report]()
     for (name, (truth, said)), task in zip(found.parts.items(), first.tasks, strict=True):
         flipped = mirrored[name][1] if mirrored else None
-        report = _reported(subject, truth, said, flipped, classes, progress)
+        report = _reported(subject, truth, said, flipped, classes, resamples, progress)
         # The folds have one recipe, so the first fold's log shows whether it trains long enough.
         reports[name] = report = _with_signs(report, first.pair.detector, task, progress)
     return report if len(reports) == 1 else report_of_all(subject, found.truth, reports)
@@ -361,12 +361,13 @@ def _measured(
     mirrored = {at: replace(tasks[at], estimator=part.mirrored) for at, part in enumerate(parts) if part.mirrored}
     said = collect_each([*tasks, *mirrored.values()], detector, bbox_thr=parts[0].subject.bbox_thr, progress=progress)
     flipped = dict(zip(mirrored, said[len(tasks) :], strict=True))
-    reports = []
+    resamples, reports = _resamples(parts[0].truth, Path(parts[0].subject.data)), []
     # Of several classes, one that is never predicted is the detector's fault.
     classes = None if detector is None else detector.classes if len(parts) == 1 else ()
     for at, part in enumerate(parts):
         seen = training and training.of_categories(part.truth.categories)
-        report = _reported(part.subject, part.truth, said[at], flipped.get(at), classes, progress, training=seen)
+        own = said[at], flipped.get(at)
+        report = _reported(part.subject, part.truth, *own, classes, resamples, progress, training=seen)
         reports.append(_with_signs(report, detector, tasks[at], progress))
     return reports
 
@@ -377,18 +378,23 @@ def _reported(
     said: PairPredictions,
     flipped: PairPredictions | None,
     classes: Sequence[str] | None,
+    resamples: Resamples,
     progress: Progress,
     *,
     training: Dataset | None = None,
 ) -> Report:
     """Return the report of a category, with remarks if there is a detector; ``classes`` are its only ones."""
-    resamples = Resamples.of([image.file_name for image in truth.images], recorded_grouping(Path(subject.data)))
     det, poses = DetPart(truth, said.boxes, resamples), _pose_parts(truth, said, resamples)
     report = Report(subject, truth, det, *poses, remarks={})
     if classes is not None and subject.stage is None:
         predicted = {name: said.labels.get(i, 0) for i, name in enumerate(classes)}
         report = _explained(report, training, predicted, progress)
     return report if flipped is None else replace(report, flipped=_pose_parts(truth, flipped, resamples))
+
+
+def _resamples(truth: Dataset, record: Path) -> Resamples:
+    """Return the resamples of images, grouped as the conversion.json in a folder says."""
+    return Resamples.of([image.file_name for image in truth.images], recorded_grouping(record))
 
 
 def _with_signs(report: Report, detector: AnyDetector | None, task: Task, progress: Progress) -> Report:
