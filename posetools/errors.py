@@ -6,6 +6,7 @@ The tree::
     ├── InputError            a file has an invalid value: file, place, rule, value
     ├── RequestError          a command, an option or an argument is invalid
     ├── MissingExtraError     the command needs packages that are not installed
+    ├── PluginError           a plug-in of another package cannot be used
     ├── OutputError           the output could not be written
     └── RunError              a training or evaluation run ended early (exit status 1)
         └── StoppedError      the user stopped it (exit status 130)
@@ -191,6 +192,10 @@ class MissingExtraError(PosetoolsError):
             f"{what} needs the '{extra}' extra ({missing} is not installed)",
             hint=f"{command}   (or `make install` in a checkout; see docs/install.md)",
         )
+
+
+class PluginError(PosetoolsError):
+    """A plug-in cannot be loaded, or does not do what its protocol says."""
 
 
 class OutputError(PosetoolsError):

@@ -19,7 +19,8 @@ from tools.layers import LAYERS, ROOT, folders, purpose
 # Who may import the modules of an extra, only inside functions.
 OF_EXTRAS = {
     **dict.fromkeys(
-        ("torch", "torchvision", "mmcv", "mmengine", "mmdet", "mmpose", "xtcocotools", "onnx"), "mm training exporting"
+        ("torch", "torchvision", "mmcv", "mmengine", "mmdet", "mmpose", "xtcocotools", "onnx"),
+        "mm training exporting trainers",
     ),
     "cv2": "mm runtime imaging training exporting",
     "onnxruntime": "mm runtime exporting",

@@ -12,6 +12,7 @@ ROOT = Path(posetools.__file__).resolve().parent
 LAYERS = (
     "__init__",
     "errors progress weights",
+    "plugins",
     "files",
     "core",
     "imaging recipes",
@@ -23,6 +24,7 @@ LAYERS = (
     "checks evaluation synth",
     "datasets training prediction pages",
     "exporting labeling",
+    "trainers",
     "workflow",
     "cli __main__",
 )

@@ -1,0 +1,157 @@
+"""Find plug-ins by their entry points, and load them.
+
+A package registers a plug-in in its pyproject.toml, in the group of its kind::
+
+    [project.entry-points."posetools.formats"]
+    kitti = "posetools_kitti:FORMAT"
+
+posetools registers what it ships in the same way. docs/plugins.md says what the target of each kind must be. Finding
+plug-ins reads the metadata of installed packages and imports none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+from posetools.errors import PluginError, first_line
+
+Kind = Literal["formats", "skeletons", "checks", "trainers", "exporters", "commands"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+# The version of the protocols. The module of a plug-in states the one that it was written for, as PLUGIN_API.
+PLUGIN_API = 1
+
+_OWN = "posetools"
+_GROUP = "posetools."
+
+Target = TypeVar("Target")
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A registered plug-in.
+
+    Attributes:
+        kind: what it adds.
+        name: as on the command line.
+        package: the distribution that registers it.
+        version: of that distribution.
+        target: the object, as ``module:name``.
+    """
+
+    kind: Kind
+    name: str
+    package: str
+    version: str
+    target: str
+
+    @property
+    def own(self) -> bool:
+        """Whether posetools ships it."""
+        return self.package == _OWN
+
+    @property
+    def title(self) -> str:
+        """How messages name it."""
+        return f"plug-in {self.name!r} ({self.kind}) of package {self.package} {self.version}"
+
+    def load(self) -> Any:
+        """Import its module and return its object.
+
+        Raises:
+            PluginError: the module cannot be imported, was written for another version of the protocols, or has no such
+                object. Errors in posetools' own modules are raised as they are.
+        """
+        module, _, path = self.target.partition(":")
+        if self.own:
+            return _object(import_module(module), path)
+        try:
+            loaded = import_module(module)
+            stated = getattr(loaded, "PLUGIN_API", None)
+            found = _object(loaded, path)
+        # A module of another package may raise anything.
+        except Exception as exc:
+            raise self.error(f"cannot be imported: {type(exc).__name__}: {first_line(exc)}") from exc
+        if stated != PLUGIN_API:
+            says = "does not state PLUGIN_API" if stated is None else f"has PLUGIN_API = {stated!r}"
+            raise self.error(f"must be written for PLUGIN_API = {PLUGIN_API}, but {module} {says}")
+        return found
+
+    def error(self, problem: str) -> PluginError:
+        """Return an error that names the plug-in and its package."""
+        return PluginError(f"{self.title} {problem}", hint=f"update or uninstall {self.package}")
+
+
+def _object(module: Any, path: str) -> Any:
+    found = module
+    for part in filter(None, path.split(".")):
+        found = getattr(found, part)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The plug-ins of one kind.
+
+    Attributes:
+        by_name: those in use: posetools' own in alphabetical order, then those of other packages.
+        hidden: those whose name another one has already.
+    """
+
+    by_name: Mapping[str, Plugin]
+    hidden: tuple[Plugin, ...]
+
+
+@cache
+def registered(kind: Kind) -> Registered:
+    """Return the plug-ins of a kind.
+
+    Raises:
+        PluginError: the metadata of posetools itself does not match its code.
+    """
+    from importlib.metadata import entry_points
+
+    found = [
+        Plugin(kind, each.name, each.dist.name if each.dist else "", each.dist.version if each.dist else "", each.value)
+        for each in entry_points(group=f"{_GROUP}{kind}")
+    ]
+    by_name: dict[str, Plugin] = {}
+    hidden = []
+    for plugin in sorted(found, key=lambda one: (not one.own, one.package, one.name)):
+        if plugin.name in by_name:
+            hidden.append(plugin)
+        else:
+            by_name[plugin.name] = plugin
+    if not any(plugin.own for plugin in by_name.values()):
+        raise PluginError(
+            f"the installed metadata of posetools lists none of its {kind}",
+            hint="install posetools again: `make install` in a checkout, or `pip install .`",
+        )
+    return Registered(by_name, tuple(hidden))
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Mapping[str, Target], Generic[Target]):
+    """The plug-ins of a kind by name, each imported on first use.
+
+    Attributes:
+        kind: which ones.
+    """
+
+    kind: Kind
+    _known: dict[str, Target] = field(default_factory=dict, compare=False)
+
+    def __getitem__(self, name: str) -> Target:
+        if name not in self._known:
+            self._known[name] = registered(self.kind).by_name[name].load()
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(registered(self.kind).by_name)
+
+    def __len__(self) -> int:
+        return len(registered(self.kind).by_name)
