@@ -216,12 +216,27 @@ def pose_module(estimator: PoseEstimator) -> Any:
 
 
 def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes:
-    import onnx
     import torch
 
     device = next(module.parameters()).device
     # More than one: with a traced batch of 1, shapes of 1 would become constants.
     example = torch.zeros((2, 3, size[1], size[0]), device=device)
+    return export_module(module, {INPUT_NAME: example}, outputs, free=(INPUT_NAME, *outputs))
+
+
+def export_module(module: Any, inputs: Mapping[str, Any], outputs: Sequence[str], *, free: Sequence[str]) -> bytes:
+    """Return the ONNX file of a torch Module.
+
+    Args:
+        module: in evaluation mode.
+        inputs: an example of each input, by its name.
+        outputs: the names of the outputs.
+        free: inputs and outputs whose first axis may have any size; all other sizes are fixed.
+    """
+    import onnx
+    import torch
+
+    examples = tuple(inputs.values())
     # Torch 2.1 has only this exporter, and no parameter to choose it.
     legacy = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     buffer = io.BytesIO()
@@ -230,16 +245,16 @@ def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes
             warnings.filterwarnings("ignore", message=message)
         torch.onnx.export(
             module,
-            (example,),
+            examples,
             buffer,
-            input_names=[INPUT_NAME],
+            input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *outputs)},
+            dynamic_axes={name: {0: "batch" if name in (INPUT_NAME, *outputs) else name} for name in free},
             opset_version=OPSET,
             do_constant_folding=True,
             **legacy,
         )
-        found = module(example)
+        found = module(*examples)
         shapes = [value.shape for value in (found if isinstance(found, tuple) else (found,))]
     model = onnx.load_from_string(buffer.getvalue())
     for output, shape in zip(model.graph.output, shapes, strict=True):

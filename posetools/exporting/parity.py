@@ -109,16 +109,25 @@ class Parity:
         Raises:
             RunError: a difference is too large; the message has the worst one.
         """
-        worst = max(self.rows, key=lambda row: row.largest / row.limit)
-        if worst.largest > worst.limit:
-            others = [row.what for row in self.rows if row.largest > row.limit and row is not worst]
-            raise RunError(
-                f"the exported networks differ from the PyTorch models: {worst.what} differ by up to "
-                f"{worst.largest:.4g}{worst.unit and ' ' + worst.unit}, {worst.limit:g} are allowed; "
-                f"at {worst.where}",
-                *([f"also too large: {', '.join(others)}"] if others else []),
-                "nothing was written",
-            )
+        check_rows(self.rows)
+
+
+def check_rows(rows: Sequence[ParityRow]) -> None:
+    """Refuse differences beyond the limits.
+
+    Raises:
+        RunError: a difference is too large; the message has the worst one.
+    """
+    worst = max(rows, key=lambda row: row.largest / row.limit)
+    if worst.largest > worst.limit:
+        others = [row.what for row in rows if row.largest > row.limit and row is not worst]
+        raise RunError(
+            f"the exported networks differ from the PyTorch models: {worst.what} differ by up to "
+            f"{worst.largest:.4g}{worst.unit and ' ' + worst.unit}, {worst.limit:g} are allowed; "
+            f"at {worst.where}",
+            *([f"also too large: {', '.join(others)}"] if others else []),
+            "nothing was written",
+        )
 
 
 def compare(
