@@ -286,7 +286,8 @@ def _described(
     models = networks.detector, networks.estimators, categories
     pipeline = PosePipeline(*models, label=label, **thresholds.model_dump())
     samples, images = samples_of(pipeline, material, request.samples, named=len(categories) > 1)
-    common = {"made_by": made_by("torch", "mmdet", "mmpose", "onnx", "onnxruntime"), "precision": request.precision}
+    packages = ("torch", "mmdet", "mmpose", "onnx", "onnxruntime")
+    common: dict[str, object] = {"made_by": made_by(*packages), "precision": request.precision}
     common |= {"det": networks.detector.network, "thresholds": thresholds, "samples": samples}
     if len(categories) == 1:
         metrics = {**_of_training(det), **_of_training(poses[0]), **measured.metrics}

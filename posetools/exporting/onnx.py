@@ -221,17 +221,17 @@ def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes
     device = next(module.parameters()).device
     # More than one: with a traced batch of 1, shapes of 1 would become constants.
     example = torch.zeros((2, 3, size[1], size[0]), device=device)
-    return export_module(module, {INPUT_NAME: example}, outputs, free=(INPUT_NAME, *outputs))
+    return export_module(module, {INPUT_NAME: example}, outputs, free=dict.fromkeys((INPUT_NAME, *outputs), "batch"))
 
 
-def export_module(module: Any, inputs: Mapping[str, Any], outputs: Sequence[str], *, free: Sequence[str]) -> bytes:
+def export_module(module: Any, inputs: Mapping[str, Any], outputs: Sequence[str], *, free: Mapping[str, str]) -> bytes:
     """Return the ONNX file of a torch Module.
 
     Args:
         module: in evaluation mode.
         inputs: an example of each input, by its name.
         outputs: the names of the outputs.
-        free: inputs and outputs whose first axis may have any size; all other sizes are fixed.
+        free: inputs and outputs whose first axis may have any size, each with a name for it; other sizes are fixed.
     """
     import onnx
     import torch
@@ -249,7 +249,7 @@ def export_module(module: Any, inputs: Mapping[str, Any], outputs: Sequence[str]
             buffer,
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={name: {0: "batch" if name in (INPUT_NAME, *outputs) else name} for name in free},
+            dynamic_axes={name: {0: axis} for name, axis in free.items()},
             opset_version=OPSET,
             do_constant_folding=True,
             **legacy,
