@@ -88,9 +88,10 @@ class Plugin:
         Raises:
             PluginError: the code raised anything else, or called ``sys.exit``.
         """
+        kept: tuple[type[BaseException], ...] = (PluginError, *passing)
         try:
             yield
-        except (PluginError, *passing):
+        except kept:
             raise
         # Another package's code may raise anything.
         except (Exception, SystemExit) as exc:
