@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from posetools.cli.console import console, escape, progress, table_of
 from posetools.cli.models import Det, ModelName, Pose, Run, check_models
-from posetools.errors import RequestError, counted, printable_lines
+from posetools.errors import PosetoolsError, RequestError, counted, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,13 +85,13 @@ def export(
     """
     from posetools.exporting.export import ExportRequest
     from posetools.exporting.export import export as run_export
+    from posetools.pairs.trained import trainer_of
+    from posetools.trainers.trainer import RunExport, Trainer
 
     precision = _precision(half=half, int8=int8)
     check_models(det, pose, run, bundles=False)
     out = out or _default_out(run)
-    request = ExportRequest(
-        pair=_pair(det, pose, run),
-        out=out,
+    asked = dict[str, Any](
         data=data,
         split=split,
         images=tuple(images or ()),
@@ -105,7 +105,13 @@ def export(
         overwrite=overwrite,
     )
     with progress() as report_progress:
-        result = run_export(request, report_progress)
+        if det and pose:
+            result = run_export(ExportRequest(pair=_pair(det, pose), out=out, **asked), report_progress)
+        else:
+            plugin = trainer_of(Path(run or ""))
+            trainer: Trainer = plugin.load()
+            with plugin.guarded("failed", PosetoolsError):
+                result = trainer.export(RunExport(run=Path(run or ""), out=out, **asked), report_progress)
     print_export(result, console())
 
 
@@ -121,12 +127,12 @@ def _precision(*, half: bool, int8: bool) -> Precision:
     return "float16" if half else "int8" if int8 else "float32"
 
 
-def _pair(det: ModelName | None, pose: ModelName | None, run: Path | None) -> Pair:
+def _pair(det: ModelName, pose: ModelName) -> Pair:
     from posetools.mm.stack import require_train
-    from posetools.pairs.find import named_pair, pair_of_run
+    from posetools.pairs.find import named_pair
 
     require_train("posetools export")
-    return named_pair(det, pose, "posetools export") if det and pose else pair_of_run(Path(run or ""))
+    return named_pair(det, pose, "posetools export")
 
 
 def print_export(result: ExportResult, out: Console) -> None:

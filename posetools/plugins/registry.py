@@ -12,6 +12,7 @@ plug-ins reads the metadata of installed packages and imports none of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -67,19 +68,36 @@ class Plugin:
                 object. Errors in posetools' own modules are raised as they are.
         """
         module, _, path = self.target.partition(":")
-        if self.own:
-            return _object(import_module(module), path)
-        try:
+        with self.guarded("cannot be imported"):
             loaded = import_module(module)
-            stated = getattr(loaded, "PLUGIN_API", None)
             found = _object(loaded, path)
-        # A module of another package may raise anything.
-        except Exception as exc:
-            raise self.error(f"cannot be imported: {type(exc).__name__}: {first_line(exc)}") from exc
-        if stated != PLUGIN_API:
+        stated = getattr(loaded, "PLUGIN_API", None)
+        if not self.own and stated != PLUGIN_API:
             says = "does not state PLUGIN_API" if stated is None else f"has PLUGIN_API = {stated!r}"
             raise self.error(f"must be written for PLUGIN_API = {PLUGIN_API}, but {module} {says}")
         return found
+
+    @contextmanager
+    def guarded(self, problem: str, *passing: type[BaseException]) -> Iterator[None]:
+        """Turn what the code of another package raises into a PluginError.
+
+        Args:
+            problem: what it means, for the message.
+            passing: exceptions that are raised as they are, in addition to PluginError.
+
+        Raises:
+            PluginError: the code raised anything else, or called ``sys.exit``.
+        """
+        kept: tuple[type[BaseException], ...] = (PluginError, *passing)
+        try:
+            yield
+        except kept:
+            raise
+        # Another package's code may raise anything.
+        except (Exception, SystemExit) as exc:
+            if self.own:
+                raise
+            raise self.error(f"{problem}: {type(exc).__name__}: {first_line(exc)}") from exc
 
     def error(self, problem: str) -> PluginError:
         """Return an error that names the plug-in and its package."""
@@ -108,7 +126,7 @@ class Registered:
 
 @cache
 def registered(kind: Kind) -> Registered:
-    """Return the plug-ins of a kind.
+    """Return the plug-ins of one kind.
 
     Raises:
         PluginError: the metadata of posetools itself does not match its code.
@@ -136,7 +154,7 @@ def registered(kind: Kind) -> Registered:
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Mapping[str, Target], Generic[Target]):
-    """The plug-ins of a kind by name, each imported on first use.
+    """The plug-ins of one kind by name, each imported on first use.
 
     Attributes:
         kind: which ones.
