@@ -21,7 +21,7 @@ from posetools.errors import InputError, RequestError
 from posetools.exporting.material import ExportMaterial, Shot, gather
 from posetools.exporting.measured import COMPARED, by_category, milliseconds, stored_scores
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
-from posetools.exporting.parity import Parity, compare
+from posetools.exporting.parity import AnyParity, compare
 from posetools.exporting.samples import samples_of
 from posetools.files.locks import only_one
 from posetools.imaging.header import Pixels
@@ -91,13 +91,13 @@ class PrecisionCosts:
 
     Attributes:
         precision: of the networks.
-        sizes: bytes of the files: the detector, and all pose estimators together.
+        sizes: bytes of the files: the detector, and all pose estimators together; or the only network.
         milliseconds: median per image, on this machine.
         metrics: on the labeled split, by the evaluation's names; empty without a split.
     """
 
     precision: Precision
-    sizes: tuple[int, int]
+    sizes: tuple[int, ...]
     milliseconds: float
     metrics: Mapping[str, float | None] = field(default_factory=dict)
 
@@ -118,7 +118,7 @@ class ExportResult:
     out: Path
     manifest: AnyManifest
     material: str
-    parity: Parity
+    parity: AnyParity
     measured: tuple[PrecisionCosts, ...]
     doubts: tuple[str, ...] = ()
 

@@ -78,7 +78,7 @@ class ParityRow:
 
 
 @dataclass(slots=True)
-class Parity:
+class AnyParity:
     """The differences between PyTorch and ONNX.
 
     Attributes:
@@ -89,13 +89,6 @@ class Parity:
 
     images: int = 0
     turned: int = 0
-    dets: ParityRow = field(default_factory=lambda: ParityRow("boxes before NMS", "px", MOST_PIXELS))
-    det_scores: ParityRow = field(default_factory=lambda: ParityRow("their scores", "", SCORES))
-    boxes: ParityRow = field(default_factory=lambda: ParityRow("boxes", "px", MOST_PIXELS))
-    box_scores: ParityRow = field(default_factory=lambda: ParityRow("scores of boxes", "", SCORES))
-    simcc: ParityRow = field(default_factory=lambda: ParityRow("SimCC", "", SCORES))
-    keypoints: ParityRow = field(default_factory=lambda: ParityRow("keypoints", "px", MOST_PIXELS))
-    keypoint_scores: ParityRow = field(default_factory=lambda: ParityRow("scores of keypoints", "", SCORES))
 
     @property
     def rows(self) -> tuple[ParityRow, ...]:
@@ -109,25 +102,29 @@ class Parity:
         Raises:
             RunError: a difference is too large; the message has the worst one.
         """
-        check_rows(self.rows)
+        worst = max(self.rows, key=lambda row: row.largest / row.limit)
+        if worst.largest > worst.limit:
+            others = [row.what for row in self.rows if row.largest > row.limit and row is not worst]
+            raise RunError(
+                f"the exported networks differ from the PyTorch models: {worst.what} differ by up to "
+                f"{worst.largest:.4g}{worst.unit and ' ' + worst.unit}, {worst.limit:g} are allowed; "
+                f"at {worst.where}",
+                *([f"also too large: {', '.join(others)}"] if others else []),
+                "nothing was written",
+            )
 
 
-def check_rows(rows: Sequence[ParityRow]) -> None:
-    """Refuse differences beyond the limits.
+@dataclass(slots=True)
+class Parity(AnyParity):
+    """The differences of a detector and its pose estimators."""
 
-    Raises:
-        RunError: a difference is too large; the message has the worst one.
-    """
-    worst = max(rows, key=lambda row: row.largest / row.limit)
-    if worst.largest > worst.limit:
-        others = [row.what for row in rows if row.largest > row.limit and row is not worst]
-        raise RunError(
-            f"the exported networks differ from the PyTorch models: {worst.what} differ by up to "
-            f"{worst.largest:.4g}{worst.unit and ' ' + worst.unit}, {worst.limit:g} are allowed; "
-            f"at {worst.where}",
-            *([f"also too large: {', '.join(others)}"] if others else []),
-            "nothing was written",
-        )
+    dets: ParityRow = field(default_factory=lambda: ParityRow("boxes before NMS", "px", MOST_PIXELS))
+    det_scores: ParityRow = field(default_factory=lambda: ParityRow("their scores", "", SCORES))
+    boxes: ParityRow = field(default_factory=lambda: ParityRow("boxes", "px", MOST_PIXELS))
+    box_scores: ParityRow = field(default_factory=lambda: ParityRow("scores of boxes", "", SCORES))
+    simcc: ParityRow = field(default_factory=lambda: ParityRow("SimCC", "", SCORES))
+    keypoints: ParityRow = field(default_factory=lambda: ParityRow("keypoints", "px", MOST_PIXELS))
+    keypoint_scores: ParityRow = field(default_factory=lambda: ParityRow("scores of keypoints", "", SCORES))
 
 
 def compare(

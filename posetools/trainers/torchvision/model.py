@@ -47,7 +47,7 @@ def network_of(recipe: Recipe, categories: Categories, sha256: str = "0" * 64) -
     )
 
 
-def build(recipe: Recipe, categories: Categories, *, pretrained: bool = False) -> Any:
+def build(categories: Categories, *, pretrained: bool = False) -> Any:
     """Return the network; with ``pretrained`` its backbone has ImageNet weights, which torchvision downloads."""
     import torch
     from torchvision.models import MobileNet_V3_Large_Weights, mobilenet_v3_large
@@ -127,7 +127,9 @@ def inference_module(model: Any) -> Any:
             features = model.backbone(images)
             proposals, _ = model.rpn(ImageList(images, sizes), features)
             pooled = heads.box_head(heads.box_roi_pool(features, proposals, sizes))
-            (found,), (scores,), (labels,) = heads.postprocess_detections(*heads.box_predictor(pooled), proposals, sizes)
+            (found,), (scores,), (labels,) = heads.postprocess_detections(
+                *heads.box_predictor(pooled), proposals, sizes
+            )
             # Convolutions need at least one box: the last one is only for that.
             every = torch.cat([found, boxes, images.new_tensor([[0, 0, width, height]])])
             crops = heads.keypoint_roi_pool(features, [every], sizes)
