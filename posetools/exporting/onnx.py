@@ -41,6 +41,8 @@ _HARMLESS = (
     ("The feature will be removed", "the same, in another version"),
     ("Converting a tensor to a Python", "only the batch varies, and these numbers do not depend on it"),
     ("torch.tensor results are registered as constants", "they are constants: the strides"),
+    ("`torch.jit.script` is deprecated", "torchvision scripts a loop that is not in the network"),
+    ("Exporting aten::index operator of advanced indexing", "no index is negative"),
     ("Constant folding - Only steps=1", "a mirrored axis is not folded, and need not be"),
     ("Constant folding in symbolic shape inference fails", "a mirrored axis is not folded, and need not be"),
 )

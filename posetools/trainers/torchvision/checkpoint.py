@@ -16,10 +16,13 @@ from posetools.core.categories import Categories, dump_categories, parse_categor
 from posetools.errors import InputError, RequestError
 from posetools.files.disk import write_files
 from posetools.mm.checkpoint import load_checkpoint
+from posetools.mm.evaluations import EVALUATIONS, Evaluations
 from posetools.trainers.torchvision.model import build
 from posetools.trainers.torchvision.recipe import Recipe, parse_recipe
 
 LAST, BEST = "last.pth", "best.pth"
+# The recipe as run.
+RECIPE = "recipe.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,13 @@ class Checkpoint:
         except RuntimeError as exc:
             raise InputError(path, "state_dict", f"does not fit the network: {str(exc).splitlines()[0]}") from exc
         return model.to(device)
+
+
+def recorded_metrics(path: Path, epoch: int) -> dict[str, float | None]:
+    """Return the metrics that the run of a checkpoint recorded after an epoch; empty if it was not evaluated then."""
+    evaluations = Evaluations(path.parent / EVALUATIONS)
+    evaluations.read(epoch)
+    return next((metrics for at, metrics in evaluations.entries if at == epoch), {})
 
 
 def checkpoint_in(run: Path) -> Path:

@@ -105,7 +105,8 @@ class Samples:
     def _objects(self, index: int, shift: Floats, scale: float) -> tuple[Floats, Floats, Ints]:
         """Return boxes, keypoints and torchvision's labels (0 is the background) of the objects in an input."""
         data, size = self.dataset, np.array(self.network.input_size, dtype=np.float64)
-        rows = np.flatnonzero((data.image_index == index) & ~data.iscrowd)
+        rows = np.arange(*np.searchsorted(data.image_index, [index, index + 1]))
+        rows = rows[~data.iscrowd[rows]]
         boxes = data.boxes[rows] * scale + np.tile(shift, 2)
         cut = np.clip(boxes, 0.0, np.tile(size, 2))
         sides, whole = cut[:, 2:] - cut[:, :2], (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)

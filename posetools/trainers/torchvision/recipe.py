@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
 from posetools.core.folder import check_both
-from posetools.errors import RequestError, from_validation, must_be
+from posetools.errors import RequestError, counted, from_validation, must_be
 from posetools.evaluation.scoring import read_truth
 from posetools.files.disk import read_toml, write_text
 from posetools.mm.device import this_machine
@@ -28,12 +27,13 @@ from posetools.recipes.recipe import STATED, Choice, as_text
 
 # Sides of the network's input: its coarsest feature map has a cell for each 64 pixels.
 STRIDE = 64
-_LONGEST = {"cpu": 384, "gpu": 640}
-_BATCH = {"cpu": 4, "gpu": 16}
+_LONGEST = {"CPU": 384, "GPU": 640}
+_BATCH = {"CPU": 4, "GPU": 16}
 # Iterations until boxes and keypoints of a small data set stop improving, from random weights and from stock ones.
 _ITERATIONS = {"none": 4000, "stock": 2000}
 _FEWEST_EPOCHS = 10
 _MINUTES_ON_CPU = 60.0
+_RATE, _WARM_UP = 1e-3, 100
 
 Side = Annotated[int, Field(ge=STRIDE, le=2048, multiple_of=STRIDE)]
 
@@ -76,21 +76,6 @@ class Recipe(BaseModel):
 OPTIONS = frozenset({"input_size", "batch_size", "epochs", "minutes", "lr", "pretrained", "seed"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    train: Dataset
-    categories: Categories
-    machine: Machine
-    chosen: dict[str, tuple[Any, str]]
-
-    @property
-    def device(self) -> str:
-        return "gpu" if self.machine.gpu else "cpu"
-
-    def __getitem__(self, name: str) -> Any:
-        return self.chosen[name][0]
-
-
 def choose(
     data: Path, categories: Categories, options: Mapping[str, object], machine: Machine | None = None
 ) -> tuple[Recipe, tuple[Choice, ...]]:
@@ -110,23 +95,64 @@ def choose(
     train = read_truth(data, "train", categories)
     if not len(train):
         raise RequestError(f"{data}: must have objects in its train split, got none")
-    case = _Case(train, categories, machine or this_machine(), {"data": (data, "the data set")})
     stated = {name: value for name, value in options.items() if value is not None}
     if "input_size" in stated:
         stated["input_size"] = _size(str(stated["input_size"]))
-    for name, rule in _RULES.items():
-        case.chosen[name] = (stated[name], STATED) if name in stated else rule(case)
+    batch = stated.get("batch_size", 1)
+    if not str(batch).isdigit() or int(str(batch)) < 1:
+        raise RequestError(must_be("--batch-size", "a whole number above 0", batch))
+    chosen = _chosen(train, categories, machine or this_machine(), stated)
     try:
-        recipe = Recipe.model_validate({name: value for name, (value, _) in case.chosen.items()})
+        recipe = Recipe.model_validate({"data": data, **{name: value for name, (value, _) in chosen.items()}})
     except ValidationError as exc:
         error = from_validation("recipe", exc)
         raise RequestError(f"--{error.place.partition('[')[0].replace('_', '-')}: {error.problem}") from exc
-    rows = (
-        Choice("", name, "", as_text(value), reason, reason == STATED)
-        for name, (value, reason) in case.chosen.items()
-        if name != "data"
-    )
+    rows = (Choice("", name, "", as_text(value), why, why == STATED) for name, (value, why) in chosen.items())
     return recipe, tuple(rows)
+
+
+def _chosen(
+    train: Dataset, categories: Categories, machine: Machine, stated: Mapping[str, object]
+) -> dict[str, tuple[Any, str]]:
+    """Return each value with its reason."""
+    found: dict[str, tuple[Any, str]] = {}
+    on, images = "GPU" if machine.gpu else "CPU", len(train.images)
+
+    def pick(name: str, value: Any, reason: str) -> Any:
+        found[name] = (stated[name], STATED) if name in stated else (value, reason)
+        return found[name][0]
+
+    sides, limit = np.median([image.size for image in train.images], axis=0), _LONGEST[on]
+    scale = min(1.0, limit / sides.max())
+    fitted = tuple(max(STRIDE, math.ceil(side * scale / STRIDE) * STRIDE) for side in sides)
+    shown = "the median image has {:.0f} x {:.0f} pixels".format(*sides)
+    pick("input_size", fitted, f"{shown}; the longer side is at most {limit} on a {on}")
+    batch = int(pick("batch_size", min(_BATCH[on], images), f"{_BATCH[on]} on a {on}, at most all images"))
+    pretrained = pick("pretrained", "none", "nothing is downloaded unless you ask for it")
+    each, wanted = math.ceil(images / batch), _ITERATIONS["stock" if pretrained == "stock" else "none"]
+    limit_of = (None, "no limit on a GPU") if machine.gpu else (_MINUTES_ON_CPU, "the limit on a CPU")
+    minutes = pick("minutes", *limit_of)
+    fit = "; the run does as many as fit into its minutes" if minutes else ""
+    epochs = pick("epochs", max(_FEWEST_EPOCHS, math.ceil(wanted / each)), f"{wanted} iterations, {each} each{fit}")
+    pick("lr", round(_RATE * math.sqrt(batch / 4), 6), f"{_RATE:g} for a batch of 4, by the square root of the batch")
+    pick("warmup_iters", min(_WARM_UP, epochs * each // 10), f"{_WARM_UP}, at most a tenth of the run")
+    layers = (6, "random weights must all be trained")
+    if pretrained == "stock":
+        layers = (5, "edges and colors of the first stage fit any image")
+    pick("trainable_layers", *layers)
+    posed = [skeleton for skeleton in categories.skeletons if skeleton.keypoints]
+    fixed = [skeleton.name for skeleton in posed if not skeleton.mirrors]
+    why = f"the skeleton {fixed[0]} does not mirror" if fixed else "the skeleton has the keypoints of a mirrored image"
+    pick("flip", not fixed, why)
+    pick("evaluations", 10, "the best of ten checkpoints is kept")
+    pick("seed", 21, "any number")
+    return found
+
+
+def facts_of(data: Path, categories: Categories) -> str:
+    """Return what the recipe was chosen from, in one line."""
+    train = read_truth(data, "train", categories)
+    return f"{counted(len(train.images), 'image')} to train on, with {counted(len(train), 'object')}"
 
 
 def recipe_file(data: Path, folder: Path) -> Path:
@@ -182,78 +208,3 @@ def _size(text: str) -> tuple[int, int]:
     if len(sides) > 2 or not all(side.isdigit() for side in sides):
         raise RequestError(must_be("--input-size", "one side or WIDTHxHEIGHT", text))
     return int(sides[0]), int(sides[-1])
-
-
-def _input_size(case: _Case) -> tuple[Any, str]:
-    width, height = np.median([image.size for image in case.train.images], axis=0)
-    limit = _LONGEST[case.device]
-    scale = min(1.0, limit / max(width, height))
-    size = tuple(max(STRIDE, math.ceil(side * scale / STRIDE) * STRIDE) for side in (width, height))
-    return size, f"the median image has {width:.0f} x {height:.0f} pixels; at most {limit} on a {case.device.upper()}"
-
-
-def _batch_size(case: _Case) -> tuple[Any, str]:
-    return min(_BATCH[case.device], len(case.train.images)), f"{_BATCH[case.device]} on a {case.device.upper()}"
-
-
-def _epochs(case: _Case) -> tuple[Any, str]:
-    wanted = _ITERATIONS[case["pretrained"]]
-    each = math.ceil(len(case.train.images) / case["batch_size"])
-    limited = "; the run does as many as fit into its minutes" if case["minutes"] else ""
-    return max(_FEWEST_EPOCHS, math.ceil(wanted / each)), f"{wanted} iterations, {each} in an epoch{limited}"
-
-
-def _minutes(case: _Case) -> tuple[Any, str]:
-    if case.device == "gpu":
-        return None, "no limit on a GPU"
-    return _MINUTES_ON_CPU, "the limit on a CPU"
-
-
-def _lr(case: _Case) -> tuple[Any, str]:
-    return round(1e-3 * math.sqrt(case["batch_size"] / 4), 6), "0.001 for a batch of 4, by the square root of the batch"
-
-
-def _warmup(case: _Case) -> tuple[Any, str]:
-    each = math.ceil(len(case.train.images) / case["batch_size"])
-    return min(100, case["epochs"] * each // 10), "100 iterations, at most a tenth of the run"
-
-
-def _pretrained(_: _Case) -> tuple[Any, str]:
-    return "none", "nothing is downloaded unless you ask for it"
-
-
-def _trainable_layers(case: _Case) -> tuple[Any, str]:
-    if case["pretrained"] == "none":
-        return 6, "random weights must all be trained"
-    return 5, "the first stage has edges and colors, which fit any image"
-
-
-def _flip(case: _Case) -> tuple[Any, str]:
-    fixed = [skeleton.name for skeleton in case.categories.skeletons if skeleton.keypoints and not skeleton.mirrors]
-    if fixed:
-        return False, f"the skeleton {fixed[0]} has no left/right pairs, or says `flip: false`"
-    return True, "the skeletons say which keypoint is which in a mirrored image"
-
-
-def _evaluations(_: _Case) -> tuple[Any, str]:
-    return 10, "the best of ten checkpoints is kept"
-
-
-def _seed(_: _Case) -> tuple[Any, str]:
-    return 21, "any number"
-
-
-# In the order in which they are chosen; rules use values before theirs.
-_RULES: dict[str, Callable[[_Case], tuple[Any, str]]] = {
-    "input_size": _input_size,
-    "batch_size": _batch_size,
-    "minutes": _minutes,
-    "pretrained": _pretrained,
-    "epochs": _epochs,
-    "lr": _lr,
-    "warmup_iters": _warmup,
-    "trainable_layers": _trainable_layers,
-    "flip": _flip,
-    "evaluations": _evaluations,
-    "seed": _seed,
-}

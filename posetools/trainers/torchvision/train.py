@@ -12,7 +12,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,15 +24,14 @@ from posetools.core.dataset import Dataset
 from posetools.errors import OutputError, RunError, StoppedError, counted
 from posetools.evaluation.scoring import read_truth
 from posetools.exporting.measured import by_category, stored_scores
-from posetools.files.disk import write_json
+from posetools.files.disk import write_text
 from posetools.files.locks import only_one_in
 from posetools.mm.evaluations import EVALUATIONS, Evaluations
-from posetools.mm.run_log import METRICS
 from posetools.runtime.one_stage import OneStageModel
-from posetools.trainers.torchvision.checkpoint import BEST, LAST, Checkpoint
+from posetools.trainers.torchvision.checkpoint import BEST, LAST, RECIPE, Checkpoint
 from posetools.trainers.torchvision.data import Samples, tensors
 from posetools.trainers.torchvision.model import build, freeze, losses, network_of, torch_run
-from posetools.trainers.torchvision.recipe import Recipe
+from posetools.trainers.torchvision.recipe import Recipe, recipe_text
 from posetools.trainers.torchvision.schedule import Clock, is_due, learning_rate
 from posetools.training.hooks import TrainListener, TrainStatus
 from posetools.training.train import TrainResult
@@ -53,9 +52,25 @@ _REPORT_PAUSE = 0.5
 
 
 def train_run(
-    recipe: Recipe, categories: Categories, run: Path, device: str, told: TrainListener, *, resume: bool
+    recipe: Recipe,
+    categories: Categories,
+    run: Path,
+    device: str,
+    told: TrainListener,
+    *,
+    resume: bool = False,
+    epochs: int | None = None,
 ) -> TrainResult:
     """Train a run in a folder, or continue it.
+
+    Args:
+        recipe: the recipe; a checkpoint to continue from has its own.
+        categories: those of the data set.
+        run: the folder.
+        device: ``cpu`` or ``cuda:N``.
+        told: receives progress.
+        resume: continue from the last checkpoint, if there is one.
+        epochs: the total instead of the recipe's; it wins over a time limit.
 
     Raises:
         InputError: an image or the checkpoint cannot be read.
@@ -66,8 +81,15 @@ def train_run(
     found = Checkpoint.load(run / LAST, device) if resume and (run / LAST).is_file() else None
     if resume:
         told.say(f"resuming: epoch {found.epoch} of {found.epochs} is done" if found else "starting at the first epoch")
+    if found is not None and found.recipe.seed != recipe.seed:
+        told.say(f"ignoring seed {recipe.seed}: a resumed run keeps its seed {found.recipe.seed}")
+    recipe = found.recipe if found else recipe
+    if epochs is not None:
+        recipe = recipe.model_copy(update={"epochs": epochs, "minutes": None})
+        found = replace(found, epochs=epochs) if found else None
     with only_one_in(run):
-        training = _Training(found.recipe if found else recipe, categories, run, device, told, found)
+        write_text(run / RECIPE, recipe_text(recipe, {}))
+        training = _Training(recipe, categories, run, device, told, found)
         with _stopping(training):
             return training.run()
 
@@ -253,11 +275,6 @@ class _Training:
         best, last = self.work_dir / BEST, self.work_dir / LAST
         entries = self.evaluations.entries
         known = {name: value for name, value in (entries[-1][1] if entries else {}).items() if value is not None}
-        documents: dict[str, Any] = {"last": {"checkpoint": LAST, "metrics": entries[-1][1] if entries else {}}}
-        found = self.evaluations.best
-        if found is not None:
-            documents["best"] = {"checkpoint": BEST, "metric": found.name, "score": found.value}
-        write_json(self.work_dir / METRICS, documents)
         return TrainResult(
             work_dir=self.work_dir,
             last=last,

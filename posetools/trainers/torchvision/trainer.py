@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from posetools.core.categories import load_categories
 from posetools.errors import MissingExtraError, RequestError, must_be
 from posetools.exporting.export import ExportResult, check_out
+from posetools.exporting.one_stage import OneStageExport, export_one_stage
 from posetools.mm.device import check_device, resolve_device
 from posetools.pairs.doubts import doubt_of_checkpoint
-from posetools.pairs.find import recorded_metrics
 from posetools.pairs.open import OpenPair, PipelineOptions
 from posetools.progress import Progress
 from posetools.runtime.manifest import Thresholds
 from posetools.runtime.one_stage import OneStageEstimator, OneStageModel
 from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR
+from posetools.trainers.torchvision.checkpoint import RECIPE, Checkpoint, checkpoint_in, recorded_metrics
+from posetools.trainers.torchvision.model import export_onnx, network_of, torch_run
 from posetools.trainers.torchvision.recipe import (
     OPTIONS,
     Recipe,
     choose,
+    facts_of,
     read_recipe,
     recipe_file,
-    recipe_text,
     write_recipe,
 )
+from posetools.trainers.torchvision.train import train_run
 from posetools.trainers.trainer import RecipeFiles, RecipeRequest, RunExport
 from posetools.training.hooks import StepListener
 from posetools.training.pair import TrainAllResult
@@ -35,8 +39,6 @@ MODEL = "model"
 _PACKAGES = {"torch": "torch", "torchvision": "torchvision", "cv2": "opencv-python"}
 _FOR_EXPORT = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
 _THRESHOLDS = Thresholds(bbox_thr=BBOX_THR, nms_thr=NMS_THR, kpt_thr=KPT_THR)
-# The recipe as run, in the run's folder.
-_RECIPE = "recipe.toml"
 
 
 class Torchvision:
@@ -53,7 +55,11 @@ class Torchvision:
         recipe, choices = choose(request.data, request.categories, request.options)
         write_recipe(path, recipe, choices, overwrite=request.overwrite)
         limit = f"at most {recipe.minutes:g} minutes" if recipe.minutes else f"{recipe.epochs} epochs"
-        return (RecipeFiles((path,), choices, (f"one model, trained {limit}",)),)
+        return (
+            RecipeFiles(
+                (path,), choices, (f"one model, trained for {limit}",), facts_of(request.data, request.categories)
+            ),
+        )
 
     def check(self, request: TrainRequest) -> None:
         """Check packages, options and the recipe."""
@@ -73,35 +79,24 @@ class Torchvision:
 
     def train(self, request: TrainRequest, listener: StepListener) -> TrainAllResult:
         """Train the model."""
-        from posetools.files.disk import write_text
-        from posetools.trainers.torchvision.train import train_run
-
         run, recipe = Path(request.work_dir or ""), _recipe(request)
         path = recipe_file(request.folder, request.configs)
         if recipe is None:
             recipe, choices = choose(request.folder, request.categories, {})
             write_recipe(path, recipe, choices, overwrite=False)
             listener.say(f"no recipe for {request.folder} in {request.configs}: wrote {path}")
-        if request.epochs is not None:
-            # A number of epochs wins over a time limit.
-            recipe = recipe.model_copy(update={"epochs": request.epochs, "minutes": None})
         if request.seed is not None:
             recipe = recipe.model_copy(update={"seed": request.seed})
-        write_text(run / _RECIPE, recipe_text(recipe, {}))
+        train = partial(train_run, resume=request.resume, epochs=request.epochs)
         listener.step("train the model", "")
         with listener.training() as told:
-            result = train_run(
-                recipe, request.categories, run, resolve_device(request.device), told, resume=request.resume
-            )
+            result = train(recipe, request.categories, run, resolve_device(request.device), told)
         return TrainAllResult(work_dir=run, models={MODEL: result}, evaluation=None)
 
     def open(
         self, run: Path, options: PipelineOptions, *, what: str, fast: bool = False
     ) -> OpenPair[OneStageModel, OneStageEstimator]:
         """Open the best checkpoint of a run."""
-        from posetools.trainers.torchvision.checkpoint import Checkpoint, checkpoint_in
-        from posetools.trainers.torchvision.model import network_of, torch_run
-
         _require(what, _PACKAGES)
         options.check()
         for name in ("flip_test", "amp"):
@@ -123,10 +118,6 @@ class Torchvision:
 
     def export(self, request: RunExport, progress: Progress) -> ExportResult:
         """Write a bundle with one ONNX file."""
-        from posetools.exporting.one_stage import OneStageExport, export_one_stage
-        from posetools.trainers.torchvision.checkpoint import Checkpoint
-        from posetools.trainers.torchvision.onnx import export_onnx
-
         _require("posetools export", _PACKAGES | _FOR_EXPORT)
         if request.precision != "float32":
             option = "--half" if request.precision == "float16" else "--int8"
@@ -148,7 +139,7 @@ class Torchvision:
             images=request.images,
             samples=request.samples,
             thresholds=thresholds,
-            metrics=recorded_metrics(pair.source) or {},
+            metrics=recorded_metrics(pair.source, found.epoch),
             doubts=pair.doubts,
             overwrite=request.overwrite,
         )
@@ -166,7 +157,7 @@ def _require(what: str, packages: dict[str, str]) -> None:
 
 def _found(request: TrainRequest) -> Path:
     """Return the file of a request's recipe: of a resumed run the one in its folder."""
-    run = Path(request.work_dir or "") / _RECIPE
+    run = Path(request.work_dir or "") / RECIPE
     return run if request.resume and run.is_file() else recipe_file(request.folder, request.configs)
 
 
