@@ -319,7 +319,8 @@ class _Kind(BaseModel):
 
     @property
     def manifest(self) -> type[AnyManifest]:
-        if self.posetools_bundle == 3:
+        # The newest one refuses versions after it by their number.
+        if isinstance(self.posetools_bundle, int) and self.posetools_bundle >= 3:
             return OneStageManifest
         return Manifest if self.skeletons is None else CategoriesManifest
 
