@@ -37,7 +37,7 @@ from posetools.runtime.results import Detections
 _RIVALS = 0.4
 _NEAR_SCORE = 0.01
 # The most boxes of an image whose keypoints are compared.
-_BOXES = 16
+_MOST_BOXES = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,7 +140,7 @@ def compare(
         ours, theirs = trained([image])[0], exported([image])[0]
         _compare_boxes(parity, shot.name, ours, theirs)
         boxes = shot.boxes if len(shot.boxes) else ours.boxes
-        _compare_keypoints(parity, shot.name, trained, exported, image, boxes[:_BOXES])
+        _compare_keypoints(parity, shot.name, trained, exported, image, boxes[:_MOST_BOXES])
         progress("comparing with PyTorch", number, len(shots))
     return parity
 

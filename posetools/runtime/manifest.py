@@ -417,6 +417,15 @@ class OneStageManifest(_AnyManifest):
         return Categories(self.skeletons)
 
     @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton of the only category.
+
+        Raises:
+            ValueError: there are several.
+        """
+        return self.categories.only
+
+    @property
     def best_metrics(self) -> dict[str, float | None]:
         """The metrics by their names for one category: the best of all categories."""
         return self.metrics if len(self.skeletons) == 1 else _best_of(self.metrics, tuple(self.categories.ids), {})

@@ -237,7 +237,7 @@ def test_a_network_that_differs_from_its_manifest_is_refused(
 
 
 def test_a_network_must_give_the_heatmaps_of_all_boxes(tmp_path: Path) -> None:
-    _, estimator, _ = Bundle.open(write(tmp_path / "cups.zip", model(rows="detected"))).models("cpu")
+    _, *estimators = Bundle.open(write(tmp_path / "cups.zip", model(rows="detected"))).models("cpu")
     said = r"model\.onnx: output heatmaps must be of 4 boxes, the detected and the given ones, got 3"
     with pytest.raises(InputError, match=said):
-        estimator.estimate([np.zeros((60, 128, 3), dtype=np.uint8)], [np.array([[0.0, 0.0, 9.0, 9.0]])])
+        estimators[0].estimate([np.zeros((60, 128, 3), dtype=np.uint8)], [np.array([[0.0, 0.0, 9.0, 9.0]])])

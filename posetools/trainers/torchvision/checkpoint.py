@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from posetools.core.categories import Categories, dump_categories, parse_categories
-from posetools.errors import InputError, RequestError
+from posetools.errors import InputError, RequestError, first_line
 from posetools.files.disk import write_files
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.evaluations import EVALUATIONS, Evaluations
 from posetools.trainers.torchvision.model import build
-from posetools.trainers.torchvision.recipe import Recipe, parse_recipe
+from posetools.trainers.torchvision.recipe import TrainingRecipe, parse_recipe
 
-LAST, BEST = "last.pth", "best.pth"
+LAST_FILE, BEST_FILE = "last.pth", "best.pth"
 # The recipe as run.
 RECIPE = "recipe.toml"
 
@@ -39,7 +39,7 @@ class Checkpoint:
         optimizer: its state; None in ``best.pth``.
     """
 
-    recipe: Recipe
+    recipe: TrainingRecipe
     categories: Categories
     epoch: int
     epochs: int
@@ -90,7 +90,7 @@ class Checkpoint:
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as exc:
-            raise InputError(path, "state_dict", f"does not fit the network: {str(exc).splitlines()[0]}") from exc
+            raise InputError(path, "state_dict", f"does not fit the network: {first_line(exc)}") from exc
         return model.to(device)
 
 
@@ -107,7 +107,7 @@ def checkpoint_in(run: Path) -> Path:
     Raises:
         RequestError: there is none.
     """
-    found = next((run / name for name in (BEST, LAST) if (run / name).is_file()), None)
+    found = next((run / name for name in (BEST_FILE, LAST_FILE) if (run / name).is_file()), None)
     if found is None:
         hint = f"train it: posetools train --work-dir {run} --resume"
         raise RequestError(f"{run}: has no checkpoint", hint=hint)

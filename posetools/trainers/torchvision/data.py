@@ -23,18 +23,18 @@ from posetools.imaging.header import Pixels
 from posetools.runtime.manifest import OneStageNetwork
 from posetools.runtime.networks import normalize, tables
 from posetools.runtime.session import Singles
-from posetools.trainers.torchvision.recipe import Recipe
+from posetools.trainers.torchvision.recipe import TrainingRecipe
 
 # Random changes of an image: its scale, and the brightness, contrast and color of its pixels.
-_SCALES = (0.7, 1.25)
-_GAIN, _COLOR, _SHIFT = (0.7, 1.3), (0.92, 1.08), (-20.0, 20.0)
+_SCALE_RANGE = (0.7, 1.25)
+_GAIN_RANGE, _COLOR_RANGE, _SHIFT_RANGE = (0.7, 1.3), (0.92, 1.08), (-20.0, 20.0)
 # An object stays if at least this part of its box is in the input.
 _INSIDE = 0.3
-_SMALLEST_SIDE = 2.0
-_THREADS = 2
+_SMALLEST_BOX = 2.0
+_READERS = 2
 
 # The (3, h, w) input, and the targets: boxes (N, 4), labels (N,), keypoints (N, K, 3).
-Sample: TypeAlias = tuple[Singles, dict[str, Any]]
+TrainingSample: TypeAlias = tuple[Singles, dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,14 +49,14 @@ class Samples:
 
     dataset: Dataset
     network: OneStageNetwork
-    recipe: Recipe
+    recipe: TrainingRecipe
 
     @property
     def batches(self) -> int:
         """Number of batches in an epoch."""
         return -(-len(self.dataset.images) // self.recipe.batch_size)
 
-    def epoch(self, number: int) -> Iterator[list[Sample]]:
+    def epoch(self, number: int) -> Iterator[list[TrainingSample]]:
         """Yield the batches of an epoch in random order; the next ones are read meanwhile.
 
         Raises:
@@ -64,7 +64,7 @@ class Samples:
         """
         order = np.random.default_rng([self.recipe.seed, number]).permutation(len(self.dataset.images)).tolist()
         size = self.recipe.batch_size
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(_READERS) as pool:
             waiting = deque(pool.submit(self.sample, index, number) for index in order[: 2 * size])
             left = iter(order[2 * size :])
             while waiting:
@@ -72,7 +72,7 @@ class Samples:
                 waiting.extend(pool.submit(self.sample, index, number) for _, index in zip(batch, left, strict=False))
                 yield batch
 
-    def sample(self, index: int, epoch: int) -> Sample:
+    def sample(self, index: int, epoch: int) -> TrainingSample:
         """Return the sample of an image in an epoch.
 
         Raises:
@@ -85,7 +85,7 @@ class Samples:
             raise InputError(image.file_name, "", "image cannot be read: the data set has no path for it")
         rng = np.random.default_rng([self.recipe.seed, epoch, index])
         pixels, (width, height) = read_image(image.path), self.network.input_size
-        scale = min(width / image.width, height / image.height) * rng.uniform(*_SCALES)
+        scale = min(width / image.width, height / image.height) * rng.uniform(*_SCALE_RANGE)
         room = width - scale * image.width, height - scale * image.height
         left, top = (rng.uniform(min(0.0, each), max(0.0, each)) for each in room)
         # Pixels are unit squares: the center of the first one is at 0.5.
@@ -110,7 +110,7 @@ class Samples:
         boxes = data.boxes[rows] * scale + np.tile(shift, 2)
         cut = np.clip(boxes, 0.0, np.tile(size, 2))
         sides, whole = cut[:, 2:] - cut[:, :2], (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-        kept = (sides >= _SMALLEST_SIDE).all(axis=1) & (sides.prod(axis=1) >= _INSIDE * whole)
+        kept = (sides >= _SMALLEST_BOX).all(axis=1) & (sides.prod(axis=1) >= _INSIDE * whole)
         keypoints = data.keypoints[rows][kept].copy()
         points = keypoints[..., :2] * scale + shift
         inside = (keypoints[..., 2] > 0) & (points >= 0).all(axis=2) & (points <= size).all(axis=2)
@@ -133,14 +133,14 @@ class Samples:
 def _recolored(image: Pixels, rng: np.random.Generator) -> Pixels:
     import cv2
 
-    gains = rng.uniform(*_GAIN) * rng.uniform(*_COLOR, 3)
-    values = np.arange(256)[:, None] * gains + rng.uniform(*_SHIFT)
+    gains = rng.uniform(*_GAIN_RANGE) * rng.uniform(*_COLOR_RANGE, 3)
+    values = np.arange(256)[:, None] * gains + rng.uniform(*_SHIFT_RANGE)
     table = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     changed: Pixels = cv2.LUT(image, np.ascontiguousarray(table[None]))
     return changed
 
 
-def tensors(batch: Sequence[Sample], device: Any) -> tuple[Any, list[dict[str, Any]]]:
+def tensors(batch: Sequence[TrainingSample], device: Any) -> tuple[Any, list[dict[str, Any]]]:
     """Return a batch's (B, 3, h, w) images and targets as tensors on a device."""
     import torch
 

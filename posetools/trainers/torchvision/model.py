@@ -19,21 +19,21 @@ from posetools.exporting.onnx import export_module
 from posetools.runtime.manifest import OneStageNetwork
 from posetools.runtime.one_stage import BOXES, DETS, HEATMAPS, Run
 from posetools.runtime.session import INPUT_NAME, Singles
-from posetools.trainers.torchvision.recipe import Recipe
+from posetools.trainers.torchvision.recipe import TrainingRecipe
 
 FILE = "model.onnx"
 # ImageNet's statistics, blue, green, red.
 MEAN, STD, PAD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395), (114.0, 114.0, 114.0)
 HEATMAP_SIDE = 56
 
-_CHANNELS = 128
+_PYRAMID_CHANNELS = 128
 # Blocks of MobileNetV3-Large that end at strides 8, 16 and 32, with their channels; and where its six stages begin.
-_LEVELS = {4: 40, 7: 80, 16: 960}
-_STAGES = (0, 2, 4, 7, 13, 16)
+_PYRAMID = {4: 40, 7: 80, 16: 960}
+_STAGE_STARTS = (0, 2, 4, 7, 13, 16)
 _SCORE_THR = 0.05
 
 
-def network_of(recipe: Recipe, categories: Categories, sha256: str = "0" * 64) -> OneStageNetwork:
+def network_of(recipe: TrainingRecipe, categories: Categories, sha256: str = "0" * 64) -> OneStageNetwork:
     """Return the manifest entry of the network of a recipe."""
     return OneStageNetwork(
         file=FILE,
@@ -66,8 +66,8 @@ def build(categories: Categories, *, pretrained: bool = False) -> Any:
         # ImageNet's weights are for red, green, blue.
         first = features[0][0].weight
         first.data = first.data.flip(1)
-    layers = {str(block): str(level) for level, block in enumerate(_LEVELS)}
-    backbone = BackboneWithFPN(features, layers, list(_LEVELS.values()), _CHANNELS, norm_layer=norm)
+    layers = {str(block): str(level) for level, block in enumerate(_PYRAMID)}
+    backbone = BackboneWithFPN(features, layers, list(_PYRAMID.values()), _PYRAMID_CHANNELS, norm_layer=norm)
     names = list(layers.values())
     # Of each level of the pyramid, and of its coarsest one, half as large again.
     anchors = AnchorGenerator(((24, 40), (64, 96), (144, 208), (288, 400)), ((0.5, 1.0, 2.0),) * 4)
@@ -75,12 +75,12 @@ def build(categories: Categories, *, pretrained: bool = False) -> Any:
         backbone,
         rpn_anchor_generator=anchors,
         box_roi_pool=MultiScaleRoIAlign(names, 7, 2),
-        box_head=TwoMLPHead(_CHANNELS * 49, 256),
+        box_head=TwoMLPHead(_PYRAMID_CHANNELS * 49, 256),
         box_predictor=FastRCNNPredictor(256, len(categories) + 1),
         # Keypoints need the finest level.
         keypoint_roi_pool=MultiScaleRoIAlign(names[:1], 14, 2),
-        keypoint_head=KeypointRCNNHeads(_CHANNELS, (_CHANNELS,) * 3),
-        keypoint_predictor=KeypointRCNNPredictor(_CHANNELS, categories.num_keypoints),
+        keypoint_head=KeypointRCNNHeads(_PYRAMID_CHANNELS, (_PYRAMID_CHANNELS,) * 3),
+        keypoint_predictor=KeypointRCNNPredictor(_PYRAMID_CHANNELS, categories.num_keypoints),
         rpn_pre_nms_top_n_train=600,
         rpn_post_nms_top_n_train=300,
         rpn_pre_nms_top_n_test=300,
@@ -93,7 +93,7 @@ def build(categories: Categories, *, pretrained: bool = False) -> Any:
 
 def freeze(model: Any, trainable_layers: int) -> None:
     """Fix the weights and statistics of the backbone's first stages; also after ``model.train()``."""
-    first = (*_STAGES, max(_LEVELS) + 1)[len(_STAGES) - trainable_layers]
+    first = (*_STAGE_STARTS, max(_PYRAMID) + 1)[len(_STAGE_STARTS) - trainable_layers]
     for name, block in model.backbone.body.named_children():
         if int(name) < first:
             block.eval().requires_grad_(False)

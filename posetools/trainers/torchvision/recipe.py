@@ -26,19 +26,19 @@ from posetools.recipes.machine import Machine
 from posetools.recipes.recipe import STATED, Choice, as_text
 
 # Sides of the network's input: its coarsest feature map has a cell for each 64 pixels.
-STRIDE = 64
-_LONGEST = {"CPU": 384, "GPU": 640}
+COARSEST = 64
+_LONGEST_SIDE = {"CPU": 384, "GPU": 640}
 _BATCH = {"CPU": 4, "GPU": 16}
 # Iterations until boxes and keypoints of a small data set stop improving, from random weights and from stock ones.
 _ITERATIONS = {"none": 4000, "stock": 2000}
 _FEWEST_EPOCHS = 10
 _MINUTES_ON_CPU = 60.0
-_RATE, _WARM_UP = 1e-3, 100
+_BASE_LR, _WARM_UP = 1e-3, 100
 
-Side = Annotated[int, Field(ge=STRIDE, le=2048, multiple_of=STRIDE)]
+InputMultiple = Annotated[int, Field(ge=COARSEST, le=2048, multiple_of=COARSEST)]
 
 
-class Recipe(BaseModel):
+class TrainingRecipe(BaseModel):
     """All values of a training; docs/torchvision.md.
 
     Attributes:
@@ -59,7 +59,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: Path
-    input_size: tuple[Side, Side]
+    input_size: tuple[InputMultiple, InputMultiple]
     batch_size: Annotated[int, Field(ge=1)]
     epochs: Annotated[int, Field(ge=1)]
     minutes: Annotated[float, Field(gt=0)] | None = None
@@ -73,12 +73,12 @@ class Recipe(BaseModel):
 
 
 # The options of `posetools config` that state a value of the recipe.
-OPTIONS = frozenset({"input_size", "batch_size", "epochs", "minutes", "lr", "pretrained", "seed"})
+RECIPE_OPTIONS = frozenset({"input_size", "batch_size", "epochs", "minutes", "lr", "pretrained", "seed"})
 
 
 def choose(
     data: Path, categories: Categories, options: Mapping[str, object], machine: Machine | None = None
-) -> tuple[Recipe, tuple[Choice, ...]]:
+) -> tuple[TrainingRecipe, tuple[Choice, ...]]:
     """Return the recipe for a data set, and each value with its reason.
 
     Args:
@@ -103,10 +103,10 @@ def choose(
         raise RequestError(must_be("--batch-size", "a whole number above 0", batch))
     chosen = _chosen(train, categories, machine or this_machine(), stated)
     try:
-        recipe = Recipe.model_validate({"data": data, **{name: value for name, (value, _) in chosen.items()}})
+        recipe = TrainingRecipe.model_validate({"data": data, **{name: value for name, (value, _) in chosen.items()}})
     except ValidationError as exc:
-        error = from_validation("recipe", exc)
-        raise RequestError(f"--{error.place.partition('[')[0].replace('_', '-')}: {error.problem}") from exc
+        name, problem = str(exc.errors()[0]["loc"][0]), from_validation("recipe", exc).problem
+        raise RequestError(f"--{name.replace('_', '-')}: {problem}") from exc
     rows = (Choice("", name, "", as_text(value), why, why == STATED) for name, (value, why) in chosen.items())
     return recipe, tuple(rows)
 
@@ -122,9 +122,9 @@ def _chosen(
         found[name] = (stated[name], STATED) if name in stated else (value, reason)
         return found[name][0]
 
-    sides, limit = np.median([image.size for image in train.images], axis=0), _LONGEST[on]
+    sides, limit = np.median([image.size for image in train.images], axis=0), _LONGEST_SIDE[on]
     scale = min(1.0, limit / sides.max())
-    fitted = tuple(max(STRIDE, math.ceil(side * scale / STRIDE) * STRIDE) for side in sides)
+    fitted = tuple(max(COARSEST, math.ceil(side * scale / COARSEST) * COARSEST) for side in sides)
     shown = "the median image has {:.0f} x {:.0f} pixels".format(*sides)
     pick("input_size", fitted, f"{shown}; the longer side is at most {limit} on a {on}")
     batch = int(pick("batch_size", min(_BATCH[on], images), f"{_BATCH[on]} on a {on}, at most all images"))
@@ -134,7 +134,7 @@ def _chosen(
     minutes = pick("minutes", *limit_of)
     fit = "; the run does as many as fit into its minutes" if minutes else ""
     epochs = pick("epochs", max(_FEWEST_EPOCHS, math.ceil(wanted / each)), f"{wanted} iterations, {each} each{fit}")
-    pick("lr", round(_RATE * math.sqrt(batch / 4), 6), f"{_RATE:g} for a batch of 4, by the square root of the batch")
+    pick("lr", round(_BASE_LR * math.sqrt(batch / 4), 6), f"{_BASE_LR:g} for a batch of 4, by its square root")
     pick("warmup_iters", min(_WARM_UP, epochs * each // 10), f"{_WARM_UP}, at most a tenth of the run")
     layers = (6, "random weights must all be trained")
     if pretrained == "stock":
@@ -160,7 +160,7 @@ def recipe_file(data: Path, folder: Path) -> Path:
     return folder / f"torchvision_{data.resolve().name}.toml"
 
 
-def write_recipe(path: Path, recipe: Recipe, choices: tuple[Choice, ...], *, overwrite: bool) -> None:
+def write_recipe(path: Path, recipe: TrainingRecipe, choices: tuple[Choice, ...], *, overwrite: bool) -> None:
     """Write a recipe, each value with its reason.
 
     Raises:
@@ -172,7 +172,7 @@ def write_recipe(path: Path, recipe: Recipe, choices: tuple[Choice, ...], *, ove
     write_text(path, recipe_text(recipe, {choice.field: choice.reason for choice in choices}))
 
 
-def recipe_text(recipe: Recipe, reasons: Mapping[str, str]) -> str:
+def recipe_text(recipe: TrainingRecipe, reasons: Mapping[str, str]) -> str:
     """Return the TOML text of a recipe."""
     lines = ["# Recipe of `posetools train --trainer torchvision`. Edit any value.", ""]
     for name, value in recipe.model_dump(mode="json", exclude_none=True).items():
@@ -182,7 +182,7 @@ def recipe_text(recipe: Recipe, reasons: Mapping[str, str]) -> str:
     return "\n".join([*lines, ""])
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path) -> TrainingRecipe:
     """Return the recipe in a file.
 
     Raises:
@@ -191,14 +191,14 @@ def read_recipe(path: Path) -> Recipe:
     return parse_recipe(path, read_toml(path))
 
 
-def parse_recipe(path: Path, document: Mapping[str, Any]) -> Recipe:
+def parse_recipe(path: Path, document: Mapping[str, Any]) -> TrainingRecipe:
     """Return the recipe in a document.
 
     Raises:
         InputError: it has an invalid value.
     """
     try:
-        return Recipe.model_validate(document)
+        return TrainingRecipe.model_validate(document)
     except ValidationError as exc:
         raise from_validation(path, exc) from exc
 

@@ -6,13 +6,13 @@ import math
 import time
 from collections import deque
 
-from posetools.trainers.torchvision.recipe import Recipe
+from posetools.trainers.torchvision.recipe import TrainingRecipe
 
 # Epochs whose mean time is that of the next ones.
 _RECENT = 3
 
 
-def learning_rate(recipe: Recipe, iteration: int, total: int) -> float:
+def learning_rate(recipe: TrainingRecipe, iteration: int, total: int) -> float:
     """Return the learning rate of an iteration, counted from 0: a linear warm-up, and a cosine to 0."""
     warm = min(1.0, (iteration + 1) / max(1, recipe.warmup_iters))
     return recipe.lr * warm * 0.5 * (1 + math.cos(math.pi * iteration / total))
@@ -34,7 +34,7 @@ class Clock:
         spent: seconds that earlier starts of the run took.
     """
 
-    def __init__(self, recipe: Recipe, spent: float) -> None:
+    def __init__(self, recipe: TrainingRecipe, spent: float) -> None:
         self._recipe, self._started = recipe, time.monotonic() - spent
         self._epochs: deque[float] = deque(maxlen=_RECENT)
         self._evaluation: float | None = None

@@ -28,10 +28,10 @@ from posetools.files.disk import write_text
 from posetools.files.locks import only_one_in
 from posetools.mm.evaluations import EVALUATIONS, Evaluations
 from posetools.runtime.one_stage import OneStageModel
-from posetools.trainers.torchvision.checkpoint import BEST, LAST, RECIPE, Checkpoint
+from posetools.trainers.torchvision.checkpoint import BEST_FILE, LAST_FILE, RECIPE, Checkpoint
 from posetools.trainers.torchvision.data import Samples, tensors
 from posetools.trainers.torchvision.model import build, freeze, losses, network_of, torch_run
-from posetools.trainers.torchvision.recipe import Recipe, recipe_text
+from posetools.trainers.torchvision.recipe import TrainingRecipe, recipe_text
 from posetools.trainers.torchvision.schedule import Clock, is_due, learning_rate
 from posetools.training.hooks import TrainListener, TrainStatus
 from posetools.training.train import TrainResult
@@ -52,7 +52,7 @@ _REPORT_PAUSE = 0.5
 
 
 def train_run(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     categories: Categories,
     run: Path,
     device: str,
@@ -78,7 +78,7 @@ def train_run(
         RunError: the loss is not finite.
         StoppedError: the user stopped it.
     """
-    found = Checkpoint.load(run / LAST, device) if resume and (run / LAST).is_file() else None
+    found = Checkpoint.load(run / LAST_FILE, device) if resume and (run / LAST_FILE).is_file() else None
     if resume:
         told.say(f"resuming: epoch {found.epoch} of {found.epochs} is done" if found else "starting at the first epoch")
     if found is not None and found.recipe.seed != recipe.seed:
@@ -99,7 +99,7 @@ def _stopping(training: _Training) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as exc:
-        kept = f"{training.work_dir / LAST} is kept" if training.epoch else "there is no checkpoint yet"
+        kept = f"{training.work_dir / LAST_FILE} is kept" if training.epoch else "there is no checkpoint yet"
         way = f"{resume_command(training.work_dir)} {'continues from there' if training.epoch else 'restarts it'}"
         raise StoppedError(f"stopped in epoch {training.epoch + 1} of {training.epochs}; {kept}", way=way) from exc
 
@@ -111,7 +111,7 @@ def resume_command(run: Path) -> str:
 
 @dataclass
 class _Training:
-    recipe: Recipe
+    recipe: TrainingRecipe
     categories: Categories
     work_dir: Path
     device: str
@@ -136,7 +136,7 @@ class _Training:
             self.model = build(self.categories, pretrained=recipe.pretrained == "stock").to(self.device)
         else:
             self.epoch, self.epochs = self.found.epoch, self.found.epochs
-            self.model = self.found.network(self.work_dir / LAST, self.device)
+            self.model = self.found.network(self.work_dir / LAST_FILE, self.device)
             self.evaluations.read(self.epoch)
         self.first = self.done = self.epoch * self.samples.batches
         freeze(self.model, recipe.trainable_layers)
@@ -170,7 +170,7 @@ class _Training:
             if fitting != self.epochs:
                 self.epochs = fitting
                 self.told.say(f"{counted(fitting, 'epoch')} fit into {self.recipe.minutes:g} minutes")
-            self._checkpoint(self.optimizer.state_dict()).save(self.work_dir / LAST)
+            self._checkpoint(self.optimizer.state_dict()).save(self.work_dir / LAST_FILE)
             if self._is_due():
                 self._evaluate()
         return self._result(self.epoch - first)
@@ -240,7 +240,7 @@ class _Training:
         self.log.add({**known, "step": self.epoch})
         best = self.evaluations.best
         if best is not None and best.epoch == self.epoch:
-            self._checkpoint().save(self.work_dir / BEST)
+            self._checkpoint().save(self.work_dir / BEST_FILE)
         self.clock.evaluated(time.monotonic() - started)
         self._tell("scored", (len(self.val.images),) * 2)
 
@@ -272,7 +272,7 @@ class _Training:
         self.told.update(status)
 
     def _result(self, trained: int) -> TrainResult:
-        best, last = self.work_dir / BEST, self.work_dir / LAST
+        best, last = self.work_dir / BEST_FILE, self.work_dir / LAST_FILE
         entries = self.evaluations.entries
         known = {name: value for name, value in (entries[-1][1] if entries else {}).items() if value is not None}
         return TrainResult(

@@ -20,8 +20,8 @@ from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR
 from posetools.trainers.torchvision.checkpoint import RECIPE, Checkpoint, checkpoint_in, recorded_metrics
 from posetools.trainers.torchvision.model import export_onnx, network_of, torch_run
 from posetools.trainers.torchvision.recipe import (
-    OPTIONS,
-    Recipe,
+    RECIPE_OPTIONS,
+    TrainingRecipe,
     choose,
     facts_of,
     read_recipe,
@@ -36,7 +36,7 @@ from posetools.training.request import TrainRequest
 
 EXTRA = "torchvision"
 MODEL = "model"
-_PACKAGES = {"torch": "torch", "torchvision": "torchvision", "cv2": "opencv-python"}
+_FOR_TRAINING = {"torch": "torch", "torchvision": "torchvision", "cv2": "opencv-python"}
 _FOR_EXPORT = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
 _THRESHOLDS = Thresholds(bbox_thr=BBOX_THR, nms_thr=NMS_THR, kpt_thr=KPT_THR)
 
@@ -46,7 +46,7 @@ class Torchvision:
 
     title = "torchvision's Keypoint R-CNN"
     stages: tuple[str, ...] = ()
-    recipe_options = OPTIONS
+    recipe_options = RECIPE_OPTIONS
     train_options = frozenset({"epochs", "seed"})
 
     def recipe(self, request: RecipeRequest, listener: StepListener) -> tuple[RecipeFiles, ...]:  # noqa: ARG002
@@ -63,7 +63,7 @@ class Torchvision:
 
     def check(self, request: TrainRequest) -> None:
         """Check packages, options and the recipe."""
-        _require("posetools train", _PACKAGES)
+        _require("posetools train", _FOR_TRAINING)
         check_device(request.device)
         for name, least in (("epochs", 1), ("seed", 0)):
             value = getattr(request, name)
@@ -97,7 +97,7 @@ class Torchvision:
         self, run: Path, options: PipelineOptions, *, what: str, fast: bool = False
     ) -> OpenPair[OneStageModel, OneStageEstimator]:
         """Open the best checkpoint of a run."""
-        _require(what, _PACKAGES)
+        _require(what, _FOR_TRAINING)
         options.check()
         for name in ("flip_test", "amp"):
             if getattr(options, name):
@@ -118,7 +118,7 @@ class Torchvision:
 
     def export(self, request: RunExport, progress: Progress) -> ExportResult:
         """Write a bundle with one ONNX file."""
-        _require("posetools export", _PACKAGES | _FOR_EXPORT)
+        _require("posetools export", _FOR_TRAINING | _FOR_EXPORT)
         if request.precision != "float32":
             option = "--half" if request.precision == "float16" else "--int8"
             raise RequestError(f"{option}: {self.title} is exported in float32 only", hint=f"leave {option} out")
@@ -161,6 +161,6 @@ def _found(request: TrainRequest) -> Path:
     return run if request.resume and run.is_file() else recipe_file(request.folder, request.configs)
 
 
-def _recipe(request: TrainRequest) -> Recipe | None:
+def _recipe(request: TrainRequest) -> TrainingRecipe | None:
     path = _found(request)
     return read_recipe(path) if path.is_file() else None

@@ -11,9 +11,10 @@ from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
+from posetools.runtime.session import Singles
 from posetools.trainers.torchvision.data import Samples
 from posetools.trainers.torchvision.model import MEAN, STD, network_of
-from posetools.trainers.torchvision.recipe import Recipe
+from posetools.trainers.torchvision.recipe import TrainingRecipe
 
 # Red, green, blue: each keypoint is a square of its own color.
 COLORS = {
@@ -65,20 +66,21 @@ def painted(folder: Path) -> Dataset:
     seen = {1: (40, 40, 130, 120), 2: (170, 30, 230, 170)}
     for skeleton, box in zip((PLANE, PYLON), seen.values(), strict=True):
         points = [(*places[name], 2) if name in places else (0, 0, 0) for name in skeleton.names]
-        at = {"box": np.array(box, dtype=float), "keypoints": np.array(points, dtype=float)}
-        builder.add_instance("a.png", **at, origin=Origin("a", skeleton.name), category_id=skeleton.category.id)
+        at, number = np.array(points, dtype=float), skeleton.category.id
+        origin = Origin("a", skeleton.name)
+        builder.add_instance("a.png", box=np.array(box), keypoints=at, origin=origin, category_id=number)
     empty = np.zeros((0, 3))
     for box, crowd in (((240, 40, 290, 90), False), ((0, 0, 300, 30), True), ((20, 20, 20, 90), False)):
         origin = Origin("a", str(box))
-        at = {"box": np.array(box, dtype=float), "keypoints": empty}
-        builder.add_instance("a.png", **at, origin=origin, category_id=9, iscrowd=crowd)
+        at = np.array(box)
+        builder.add_instance("a.png", box=at, keypoints=empty, origin=origin, category_id=9, iscrowd=crowd)
     Pillow.fromarray(canvas).save(folder / "a.png")
     Pillow.fromarray(canvas[:, :0:-1] * 0).save(folder / "b.png")
     return builder.build()
 
 
 def samples(folder: Path, *, flip: bool) -> Samples:
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         data=folder,
         input_size=(192, 128),
         batch_size=2,
@@ -94,7 +96,7 @@ def samples(folder: Path, *, flip: bool) -> Samples:
     return Samples(painted(folder), network_of(recipe, THINGS), recipe)
 
 
-def color_at(tensor: np.ndarray, x: float, y: float) -> tuple[bool, ...]:
+def color_at(tensor: Singles, x: float, y: float) -> tuple[bool, ...]:
     """Return which of red, green, blue are bright at a location."""
     height, width = tensor.shape[1:]
     pixel = tensor[:, min(int(y), height - 1), min(int(x), width - 1)] * np.array(STD) + np.array(MEAN)

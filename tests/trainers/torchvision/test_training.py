@@ -22,7 +22,7 @@ from posetools.training.train import TrainResult
 
 
 class Listener:
-    """Records what it is told; ``stop`` is an iteration after which it presses Ctrl-C."""
+    """Records lines and progress; presses Ctrl-C after the iteration ``stop``."""
 
     def __init__(self, stop: int = 0) -> None:
         self.stop, self.lines, self.statuses = stop, list[str](), list[TrainStatus]()
