@@ -144,5 +144,5 @@ def tensors(batch: Sequence[TrainingSample], device: Any) -> tuple[Any, list[dic
     """Return a batch's (B, 3, h, w) images and targets as tensors on a device."""
     import torch
 
-    images = torch.from_numpy(np.stack([image for image, _ in batch])).to(device)
+    images = torch.from_numpy(np.stack([image for image, _ in batch])).to(device, memory_format=torch.channels_last)
     return images, [{name: torch.from_numpy(value).to(device) for name, value in each.items()} for _, each in batch]
