@@ -14,6 +14,8 @@ from posetools.errors import StoppedError
 from posetools.pairs.trained import TrainedBy, record_trainer
 from posetools.progress import Progress, silent
 from posetools.trainers.torchvision.checkpoint import Checkpoint
+from posetools.trainers.torchvision.recipe import TrainingRecipe
+from posetools.trainers.torchvision.schedule import Clock, is_due, learning_rate
 from posetools.trainers.torchvision.trainer import TRAINER
 from posetools.trainers.trainer import RecipeRequest
 from posetools.training.hooks import TrainListener, TrainStatus
@@ -96,18 +98,43 @@ def test_an_interrupted_run_continues_to_the_same_weights(kinds: Path) -> None:
     assert (again.epochs, again.trained) == (3, 0)
 
 
-def test_a_run_with_a_time_limit_ends_on_time(kinds: Path) -> None:
+def test_a_run_ends_when_its_minutes_are_over(kinds: Path) -> None:
     listener = Listener()
-    result = train(kinds, recipe(kinds, "limited", epochs=5000, minutes=0.2), "limited-run", listener)
-    assert 0 < result.epochs < 5000
-    assert any("fit into 0.2 minutes" in line for line in listener.lines)
+    # Less than an epoch takes.
+    result = train(kinds, recipe(kinds, "limited", epochs=5000, minutes=0.001), "limited-run", listener)
+    assert (result.epochs, result.trained) == (1, 1)
+    assert "1 epoch fit into 0.001 minutes" in listener.lines
     last = Checkpoint.load(result.last)
-    # One epoch, an evaluation and saving more than the limit, on a busy machine.
-    assert last.seconds < 60
-    assert last.epoch == last.epochs == result.epochs
-    # The learning rate decays to its end all the same.
-    rates = [status.lr for status in listener.statuses if status.phase == "train" and status.lr]
-    assert rates[-1] < 0.5 * max(rates)
+    assert last.epoch == last.epochs == 1
+    # It is evaluated all the same.
+    assert result.best is not None
+    assert listener.statuses[-1].phase == "scored"
+
+
+def test_the_epochs_fit_into_the_minutes_with_their_evaluations() -> None:
+    given = {"data": Path("data"), "input_size": (64, 64), "batch_size": 1, "lr": 1.0, "warmup_iters": 0}
+    given |= {"pretrained": "none", "trainable_layers": 6, "flip": False, "evaluations": 10, "seed": 0}
+    planned = TrainingRecipe.model_validate({**given, "epochs": 200, "minutes": 10})
+    clock = Clock(planned, spent=0)
+    clock.trained(9.9)
+    clock.evaluated(19.5)
+    # After one epoch, 590 s are left for epochs of 9.9 s and nine to ten evaluations of 19.5 s: 40 epochs.
+    fitted = clock.fitted(1, 200)
+    evaluated = [epoch for epoch in range(1, fitted + 1) if is_due(epoch, fitted, 10)]
+    assert len(evaluated) == 10
+    assert evaluated[-1] == fitted
+    taken = (fitted - 1) * 9.9 + sum(epoch > 1 for epoch in evaluated) * 19.5
+    assert taken <= 600 < taken + 9.9 + 19.5
+    # Faster again: more epochs until half of them are done, then no more.
+    for _ in range(3):
+        clock.trained(1.0)
+    assert clock.fitted(10, 40) == 200
+    assert clock.fitted(30, 40) == 40
+    assert Clock(planned, spent=601).seconds > 600
+    unlimited = Clock(planned.model_copy(update={"minutes": None}), spent=9999)
+    assert unlimited.fitted(1, 200) == 200
+    rates = [learning_rate(planned, iteration, 100) for iteration in (0, 50, 99)]
+    assert rates == pytest.approx([1.0, 0.5, 0.0], abs=1e-3)
 
 
 def test_the_best_checkpoint_is_that_of_the_best_evaluation(kinds: Path) -> None:
