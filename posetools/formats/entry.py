@@ -44,6 +44,7 @@ class Format:
                 the whole folder.
         in_shards: whether other processes and machines may read its shards.
         reads_urls: whether sources may be URLs.
+        sample: writes a small valid source into an empty folder, for tests; None if there is no such function.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Format:
     detect_widely: Callable[[Path], bool] | None = None
     in_shards: bool = False
     reads_urls: bool = False
+    sample: Callable[[Path], None] | None = None
 
     @property
     def keeps_splits(self) -> bool:
