@@ -25,8 +25,8 @@ _GROUPS = (
     (
         "4",
         "Plug-ins",
-        "Reported by `posetools validate`. The code of a check of another package begins with the check's name, such as "
-        "`rivets/W1`; [plugins](plugins.md) says how.",
+        "Reported by `posetools validate`. A check of another package has codes that begin with its name, such as "
+        "`rivets/W1` ([plug-ins](plugins.md)).",
     ),
 )
 _WAYS = (

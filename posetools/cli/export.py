@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.cli.console import console, escape, progress, table_of
+from posetools.cli.console import console, escape, progress, say, table_of
 from posetools.cli.models import Det, ModelName, Pose, Run, check_models
 from posetools.errors import RequestError, counted, printable_lines
 
@@ -27,6 +28,10 @@ _bundle = partial(typer.Option, rich_help_panel="Defaults stored in the bundle")
 _Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="ZIP", help="Bundle to write.", show_default="name of the --run folder, with .zip"),
+]
+_To = Annotated[str, typer.Option("--to", metavar="NAME", help="What to write: bundle, or an exporter of a plug-in.")]
+_Bundle = Annotated[
+    Path | None, typer.Option("--bundle", metavar="ZIP", help="With --to: an existing bundle, instead of a pair.")
 ]
 _Data = Annotated[
     Path | None,
@@ -64,7 +69,9 @@ def export(
     det: Det = None,
     pose: Pose = None,
     run: Run = None,
+    bundle: _Bundle = None,
     out: _Out = None,
+    to: _To = "bundle",
     data: _Data = None,
     split: _Split = "val",
     images: _Images = None,
@@ -83,12 +90,21 @@ def export(
     A bundle is a zip with two ONNX files, the skeleton, thresholds, and samples with expected results. Export compares
     the ONNX files with the PyTorch models on images first, and writes nothing if they differ.
     """
+    from posetools.exporting.exporter import bundle_for, export_bundle, exporter_of
+
+    precision = _precision(half=half, int8=int8)
+    check_models(det, pose, run, bundle, bundles=to != "bundle")
+    exporter = exporter_of(to)
+    out = out or _default_out(run, exporter.suffix)
+    if bundle is not None:
+        if to == "bundle":
+            raise RequestError("--bundle requires --to with another exporter, got bundle")
+        export_bundle(bundle, to, out, overwrite=overwrite)
+        say(f"{out}: {exporter.title}")
+        return
     from posetools.exporting.export import ExportRequest
     from posetools.exporting.export import export as run_export
 
-    precision = _precision(half=half, int8=int8)
-    check_models(det, pose, run, bundles=False)
-    out = out or _default_out(run)
     request = ExportRequest(
         pair=_pair(det, pose, run),
         out=out,
@@ -104,15 +120,18 @@ def export(
         device=device,
         overwrite=overwrite,
     )
-    with progress() as report_progress:
-        result = run_export(request, report_progress)
-    print_export(result, console())
+    with bundle_for(to, out, overwrite=overwrite) as path:
+        with progress() as report_progress:
+            result = run_export(replace(request, out=path), report_progress)
+        print_export(result, console(), named=to == "bundle")
+    if to != "bundle":
+        say(f"{out}: {exporter.title}")
 
 
-def _default_out(run: Path | None) -> Path:
+def _default_out(run: Path | None, suffix: str = ".zip") -> Path:
     if run is None:
         raise RequestError("--out must be given without --run", hint="--out NAME.zip")
-    return Path(f"{run.resolve().name}.zip")
+    return Path(f"{run.resolve().name}{suffix}")
 
 
 def _precision(*, half: bool, int8: bool) -> Precision:
@@ -129,14 +148,20 @@ def _pair(det: ModelName | None, pose: ModelName | None, run: Path | None) -> Pa
     return named_pair(det, pose, "posetools export") if det and pose else pair_of_run(Path(run or ""))
 
 
-def print_export(result: ExportResult, out: Console) -> None:
-    """Print the size of a bundle and how it was compared, and the commands that use it."""
+def print_export(result: ExportResult, out: Console, *, named: bool = True) -> None:
+    """Print the size of a bundle and how it was compared, and the commands that use it.
+
+    Args:
+        result: the export.
+        out: where to print.
+        named: whether the user gets the bundle itself.
+    """
     estimated = ", ".join(
         f"{name}, {group.num_keypoints} keypoints of {escape(', '.join(group.ids))}"
         for name, group in result.manifest.categories.posed.items()
     )
     out.print(
-        f"[bold]{escape(str(result.out))}[/]: {estimated}, {result.manifest.precision}, "
+        f"[bold]{escape(str(result.out) if named else 'bundle')}[/]: {estimated}, {result.manifest.precision}, "
         f"{_megabytes(result.out.stat().st_size)}"
     )
     _print_parity(result.parity, result.material, out)
@@ -150,7 +175,8 @@ def print_export(result: ExportResult, out: Console) -> None:
     for doubt in result.doubts:
         out.print(printable_lines(f"warning: {doubt}"), style="yellow", markup=False)
     name = escape(str(result.out))
-    out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} IMAGES")
+    if named:
+        out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} IMAGES")
 
 
 def _print_parity(parity: Parity, material: str, out: Console) -> None:

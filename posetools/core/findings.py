@@ -177,13 +177,13 @@ def _rules_of(plugin: Plugin, found: Any) -> Mapping[str, Rule]:
     return {f"{plugin.name}/{code}": rule for code, rule in rules.items()}
 
 
-_RULES_OF_CHECKS: Loaded[Mapping[str, Rule]] = Loaded("checks", _rules_of)
+RULES_OF_CHECKS: Loaded[Mapping[str, Rule]] = Loaded("checks", _rules_of)
 
 
 def rule_of(code: str) -> Rule | None:
     """Return the rule of a code: posetools', or that of a check of another package; None for an unknown code."""
     name, slash, _ = code.partition("/")
-    return RULES.get(code) if not slash else _RULES_OF_CHECKS.get(name, {}).get(code)
+    return RULES.get(code) if not slash else RULES_OF_CHECKS.get(name, {}).get(code)
 
 
 def title_of(code: str) -> str:
