@@ -112,11 +112,13 @@ def _guarded(plugin: Plugin, invoke: Callable[[Any], Any]) -> Callable[[Any], An
     """Return another package's command with its mistakes as errors that name it."""
 
     def run(context: Any) -> Any:
-        from click.exceptions import Abort, ClickException, Exit
+        import typer
 
         from posetools.errors import PosetoolsError
 
-        with plugin.guarded("failed", PosetoolsError, ClickException, Abort, Exit, SystemExit):
+        # Typer has its own copy of click, earlier versions import it.
+        click_exception = typer.BadParameter.__mro__[2]
+        with plugin.guarded("failed", PosetoolsError, click_exception, typer.Abort, typer.Exit, SystemExit):
             return invoke(context)
 
     return run
