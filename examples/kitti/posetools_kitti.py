@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from posetools.plugins import FormatPlugin, LabeledImage, LabeledObject, Problem
+from posetools.plugins import FormatPlugin, InputError, LabeledImage, LabeledObject, Problem, read_text
 
 PLUGIN_API = 1
 
@@ -36,9 +36,9 @@ def read(source: Path) -> Iterator[LabeledImage | Problem]:
     """Yield the cars of each image."""
     for file in sorted((source / "label_2").glob("*.txt")):
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-            camera, eye = calibration((source / "calib" / file.name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as exc:
+            lines = read_text(file).splitlines()
+            camera, eye = calibration(read_text(source / "calib" / file.name))
+        except (InputError, ValueError) as exc:
             message = f"labels must be text, and calib/{file.name} must have P2 with 12 numbers, got {exc}"
             yield Problem(file=file, message=message, code="E310")
             continue

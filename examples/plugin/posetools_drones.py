@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +16,12 @@ from posetools.plugins import (
     CheckPlugin,
     Finding,
     FormatPlugin,
+    InputError,
     LabeledImage,
     LabeledObject,
     Problem,
     Rule,
+    read_text,
 )
 
 # The version of posetools' protocols that this module is written for.
@@ -35,18 +38,23 @@ def detect(path: Path) -> bool:
     file = path / "drones.csv" if path.is_dir() else path
     if file.name != "drones.csv" or not file.is_file():
         return False
-    with file.open("rb") as opened:
-        return opened.readline().strip() == ",".join(COLUMNS).encode()
+    try:
+        return read_text(file).startswith(",".join(COLUMNS))
+    except InputError:
+        return False
 
 
 def read(source: Path) -> Iterator[LabeledImage | Problem]:
     """Yield the images of a drones.csv."""
     file = source / "drones.csv" if source.is_dir() else source
     try:
-        with file.open(encoding="utf-8", newline="") as opened:
-            rows = list(csv.DictReader(opened, strict=True))
-    except (OSError, UnicodeError, csv.Error) as exc:
+        table = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
+        rows = list(table)
+    except (InputError, csv.Error) as exc:
         yield Problem(file=file, message=f"the file must be CSV in UTF-8, got {exc}", code="E310")
+        return
+    if tuple(table.fieldnames or ()) != COLUMNS:
+        yield Problem(file=file, place="line 1", message=f"the columns must be {', '.join(COLUMNS)}", code="E310")
         return
     objects: dict[str, list[LabeledObject]] = {}
     problems: dict[str, list[Problem]] = {}

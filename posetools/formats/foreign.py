@@ -193,6 +193,13 @@ def _numbers(value: object, count: int) -> Floats | None:
     return numbers.astype(np.float64) if is_right else None
 
 
+def _rounded(values: Floats) -> list[float]:
+    """Return coordinates as all formats have them; NaN for all if one is no number of pixels."""
+    is_right = bool((np.abs(values) <= MAX_COORDINATE).all())
+    rounded: list[float] = (values if is_right else np.full_like(values, np.nan)).round(DECIMALS).tolist()
+    return rounded
+
+
 @dataclass(slots=True)
 class _Reader:
     """Reads what a plug-in yields of one source."""
@@ -284,8 +291,8 @@ class _Objects:
                 self._refuse_label(label, skeleton.names, place, "keypoint", f"a keypoint of skeleton {skeleton.name}")
                 continue
             values = np.array(point, dtype=np.float64)
-            x, y, visibility = values.round(DECIMALS).tolist()
-            if not (np.abs(values) <= MAX_COORDINATE).all() or visibility not in tuple(Visibility):
+            x, y, visibility = _rounded(values)
+            if visibility not in tuple(Visibility):
                 rule = f"x and y of at most {MAX_COORDINATE} and a visibility of 0, 1 or 2"
                 self._refuse_value(f"keypoint {label!r}", rule, values.tolist(), place)
             elif points[at := self.categories.index[name]][2]:
@@ -297,8 +304,8 @@ class _Objects:
     def _box(self, one: LabeledObject, points: Sequence[PointXYV], place: str) -> Corners | None:
         if one.box is not None:
             values = np.array(one.box, dtype=np.float64)
-            x1, y1, x2, y2 = values.round(DECIMALS).tolist()
-            if (np.abs(values) <= MAX_COORDINATE).all() and x1 < x2 and y1 < y2:
+            x1, y1, x2, y2 = _rounded(values)
+            if x1 < x2 and y1 < y2:
                 return x1, y1, x2, y2
             rule = f"x1, y1, x2, y2 of at most {MAX_COORDINATE} with width and height"
             self._refuse_value("box", rule, values.tolist(), place)

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from posetools.core.skeleton import Skeleton
     from posetools.errors import InputError, RequestError
     from posetools.exporting.exporter import ExporterPlugin
+    from posetools.files.disk import read_text
     from posetools.formats.plugin import FormatPlugin, LabeledImage, LabeledObject, Problem
     from posetools.runtime.bundle import Bundle
     from posetools.trainers.trainer import ExportedRun, RecipeFiles, RecipeRequest, RunExport, Trainer
 
 __all__ = ["Bundle", "CheckPlugin", "CheckedData", "ExportedRun", "ExporterPlugin", "Finding", "FormatPlugin"]
 __all__ += ["InputError", "LabeledImage", "LabeledObject", "Problem", "RecipeFiles", "RecipeRequest", "RequestError"]
-__all__ += ["Rule", "RunExport", "Skeleton", "SoundObjects", "Trainer"]
+__all__ += ["Rule", "RunExport", "Skeleton", "SoundObjects", "Trainer", "read_text"]
 
 _EXPORTS = {
     "Bundle": "runtime.bundle",
@@ -44,6 +45,7 @@ _EXPORTS = {
     "Skeleton": "core.skeleton",
     "SoundObjects": "checks.structure",
     "Trainer": "trainers.trainer",
+    "read_text": "files.disk",
 }
 
 

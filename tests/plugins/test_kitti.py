@@ -15,7 +15,7 @@ P2 = "P2: 700 0 320 0 0 700 200 0 0 0 1 0"
 # type, truncated, occluded, alpha, box, height, width, length, x, y, z, turn: 1.5 m high, 2 m wide, 4 m long.
 AWAY = "Car 0 0 0 280 190 360 260 1.5 2 4 0 1.6 20 -1.5707963267948966"
 TO_THE_RIGHT = "Car 0 0 0 300 180 600 280 1.5 2 4 4 1.6 16 0"
-BEHIND = "Car 0.5 0 0 1 100 639 399 1.5 2 4 0 1.6 1.5 -1.5707963267948966"
+BEHIND = "Car 0.5 0 0 1 100 639 399 1.5 2 4 0 0.8 1.5 -1.5707963267948966"
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,11 @@ def test_a_car_that_drives_to_the_right_shows_its_right_side(cars: Path) -> None
 
 def test_points_behind_the_camera_and_outside_the_image_are_not_labeled(cars: Path) -> None:
     points = points_of(cars, "000002")
-    # The rear bumper is behind the camera; the rear tires are 0.22 m in front of it, far outside the image.
-    assert {name for name, (_, _, visibility) in points.items() if visibility} == {
-        "left-front-bumper", "left-front-tire", "right-front-bumper", "right-front-tire"
-    } - {name for name in points if not points[name][2]}  # fmt: skip
-    for name in ("left-rear-bumper", "right-rear-bumper", "left-rear-tire", "right-rear-tire"):
-        assert points[name] == (0, 0, 0)
+    # The rear bumper is 0.5 m behind the camera; the rear tires are 0.22 m in front of it, far outside the image.
+    labeled = {name for name, (_, _, visibility) in points.items() if visibility}
+    assert labeled == {f"{side}-front-{part}" for side in ("left", "right") for part in ("bumper", "tire")}
+    assert points["left-rear-tire"] == (0, 0, 0)
+    assert points["left-front-bumper"][:2] == pytest.approx((320 - 700 * 0.94 / 3.5, 200 + 700 * 0.455 / 3.5))
 
 
 def test_the_data_set_is_valid_and_has_the_skeleton_of_cars(cars: Path) -> None:
