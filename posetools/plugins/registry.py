@@ -20,7 +20,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
-from posetools.errors import PluginError, PosetoolsWarning, first_line, must_be
+from posetools.errors import PluginError, PosetoolsWarning, must_be
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoints
@@ -33,6 +33,8 @@ PLUGIN_API = 1
 
 OWN = "posetools"
 _GROUP = "posetools."
+# Characters of another package's error that a message shows.
+_MOST_SAID = 300
 # Names are typed on command lines, and are the first part of finding codes (``kitti/E1``).
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -105,7 +107,10 @@ class Plugin:
         except (Exception, SystemExit) as exc:
             if self.own:
                 raise
-            raise self.error(f"{problem}: {type(exc).__name__}: {first_line(exc)}") from exc
+            # What pydantic says takes several lines.
+            said = " ".join(str(exc).split())
+            more = "..." if len(said) > _MOST_SAID else ""
+            raise self.error(f"{problem}: {type(exc).__name__}: {said[:_MOST_SAID]}{more}") from exc
 
     def error(self, problem: str) -> PluginError:
         """Return an error that names the plug-in and its package."""
