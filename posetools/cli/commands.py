@@ -131,10 +131,15 @@ def foreign_commands() -> Iterator[Command]:
     from posetools.errors import PluginError
     from posetools.plugins.registry import registered
 
-    for plugin in registered("commands").by_name.values():
-        command = Command(plugin.name, f"Commands of {plugin.package}", "")
+    try:
+        plugins = registered("commands").by_name.values()
+    except PluginError:
+        # posetools' own metadata are wrong: every command says so, and the help still comes.
+        return
+    for plugin in plugins:
         if plugin.own:
             continue
+        command = Command(plugin.name, f"Commands of {plugin.package}", "")
         try:
             loaded = command.load()
             text = getattr(getattr(loaded, "info", None), "help", None) or inspect.getdoc(loaded) or ""

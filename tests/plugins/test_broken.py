@@ -30,7 +30,7 @@ def image_with(objects: str) -> str:
     return f"yield LabeledImage(image='a.png', file=file, objects=[{objects}])"
 
 
-# Ten packages; each breaks in another way. kind/name -> the object in the module.
+# Eleven packages; each breaks in another way. kind/name -> the object in the module.
 BROKEN: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "import-error": ("import missing_module", {"formats/one": "FORMAT", "commands/one": "run", "checks/one": "CHECK"}),
     "exits": ("import sys\nsys.exit(3)", {"formats/two": "FORMAT", "commands/two": "run", "skeletons/two": "IT"}),
@@ -44,6 +44,8 @@ BROKEN: Mapping[str, tuple[str, Mapping[str, str]]] = {
         f"{HEAD}def check(data):\n    raise ValueError('no good')\nCHECK = CheckPlugin(check=check)",
         {"checks/nine": "CHECK"},
     ),
+    # The check of bad-check has this name already.
+    "twice": (f"{HEAD}CHECK = 1", {"checks/nine": "CHECK"}),
     "taken": (HEAD, {"formats/labelme": "FORMAT", "commands/convert": "run", "skeletons/car8": "IT"}),
 }
 
@@ -65,7 +67,7 @@ def test_reading_labelme_gives_the_same_files_as_without_them(site: Path, tmp_pa
     assert not (compared.left_only or compared.right_only or compared.diff_files)
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: plug-in")]
     named = {package for package in BROKEN if any(f"of package {package} 1.5 " in line for line in warnings)}
-    assert named == set(BROKEN) - {"bad-check", "taken"}
+    assert named == set(BROKEN) - {"bad-check", "twice", "taken"}
     assert len(warnings) == len(set(warnings))
 
 
@@ -147,6 +149,7 @@ def test_doctor_lists_all_with_their_state_and_names_that_are_taken(site: Path, 
         ("formats", "seven", "bad-detect"),
         ("checks", "nine", "bad-check"),
     ]
+    assert "has the name of the one of package bad-check, which is used" in states["checks", "nine", "twice"]["problem"]
     taken = states["formats", "labelme", "taken"]
     assert "has the name of the one of package posetools, which is used" in taken["problem"]
     assert "not used: plug-in 'convert' (commands) of package taken 1.5" in shown

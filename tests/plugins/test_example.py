@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.plugins.site import ROOT, install, posetools
+from tests.plugins.site import ROOT, install, posetools, put
 
 COLUMNS = (ROOT / "examples/plugin/README.md").read_text(encoding="utf-8").partition("    image,")[2].splitlines()[0]
 
@@ -98,3 +102,36 @@ def test_a_bad_line_is_a_finding_and_only_its_image_is_left_out(site: Path, dron
         assert sum(len(one["images"]) for one in documents) == 5
     finally:
         source.write_text(text, encoding="utf-8")
+
+
+def test_a_zip_of_the_format_and_a_file_of_it_are_read(site: Path, drones: Path, tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "export"), "zip", drones.parent / "src")
+    for source in (tmp_path / "export.zip", drones.parent / "src/drones.csv"):
+        done = posetools(site, "convert", source, "--out", tmp_path / "out", "--val", "0", "--overwrite")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(json.loads((tmp_path / "out/train_coco.json").read_bytes())["annotations"]) == 6
+
+
+def test_the_fuzzer_takes_the_format_by_name(site: Path, tmp_path: Path) -> None:
+    assert fuzz(site, "--format", "drones", "--failures", tmp_path / "none").returncode == 0
+    assert not list(tmp_path.iterdir())
+    module = (site / "posetools_drones.py").read_text(encoding="utf-8")
+    careless = module.replace("except (TypeError, ValueError)", "except TypeError")
+    assert careless != module
+    put(tmp_path / "site", "careless", careless, {"formats/careless": "FORMAT"})
+    done = fuzz(tmp_path / "site", "--format", "careless", "--failures", tmp_path / "failures")
+    assert done.returncode == 1, done.stdout + done.stderr
+    failures = [file.read_text(encoding="utf-8") for file in (tmp_path / "failures").rglob("failure.txt")]
+    assert failures and all("of package careless 1.5 fails to read" in text for text in failures)
+
+
+def fuzz(site: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Damage 150 sources of an installed format."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", "--cases", "150", "--workers", "1", *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
