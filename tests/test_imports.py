@@ -27,6 +27,7 @@ OF_EXTRAS = {
     "matplotlib": "training",
     **dict.fromkeys(("h5py", "pandas", "sleap_io", "tables"), "formats"),
     "imagehash": "checks",
+    "supervision": "runtime",
     "distributed": "scale",
     "fsspec": "files",
 }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from posetools.cli.console import console, escape
-from posetools.cli.options import Pretrained
-from posetools.errors import printable, printable_lines
+from posetools.cli.options import Pretrained, Trainer
+from posetools.errors import PosetoolsError, printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from posetools.recipes.emit import ChosenPair
-    from posetools.recipes.recipe import Recipe
-    from posetools.training.hooks import TrainListener
+    from posetools.trainers.trainer import RecipeFiles
 
 _both = partial(typer.Option, rich_help_panel="Both models")
 _start = partial(typer.Option, rich_help_panel="Pretrained weights")
@@ -153,6 +150,9 @@ _PoseLoad = Annotated[
     ),
 ]
 
+# Options that are no part of the recipe.
+_ELSEWHERE = ("data", "out", "skeleton", "explain", "folds", "overwrite", "trainer")
+
 
 def config(
     data: _Data,
@@ -188,6 +188,7 @@ def config(
     pose_lr: _PoseRate = None,
     pose_load_from: _PoseLoad = None,
     rotation: _Rotation = None,
+    trainer: Trainer = "openmmlab",
 ) -> None:
     """Write the RTMDet and RTMPose configs that fit a data set and this machine.
 
@@ -195,85 +196,68 @@ def config(
     mmdet or mmpose, lists only the changes, with reasons, and runs with the stock tools. Neither package is needed to
     write them.
     """
-    stated = _stated(locals())
-    from posetools.cli.train_display import display
-    from posetools.core.folder import categories_of, need_folds
-    from posetools.recipes.options import build_options
-    from posetools.training.recipe import emit_folds
+    _write(locals())
 
-    options, categories = build_options(recipe, stated), categories_of(data, skeleton)
-    numbers = need_folds(data) if folds else (None,)
-    shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()
-    with shown as listener:
-        pairs = emit_folds(data, categories, options, out, numbers, overwrite=overwrite, listener=listener)
-    _print_pairs(pairs, options.minutes, explain=explain)
+
+def _write(given: Mapping[str, Any]) -> None:
+    """Write the recipe of a trainer for the options of a call, and print it."""
+    from posetools.cli.steps import Steps
+    from posetools.core.folder import categories_of
+    from posetools.pairs.trained import OPENMMLAB
+    from posetools.trainers.runs import chosen_trainer
+    from posetools.trainers.trainer import RecipeRequest
+
+    data, out, folds = given["data"], given["out"], given["folds"]
+    named = chosen_trainer(given["trainer"])
+    stated = {name: value for name, value in given.items() if name not in _ELSEWHERE and value is not None}
+    named.check_options("config", [*stated, *(["folds"] if folds else [])], named.trainer.recipe_options)
+    request = RecipeRequest(
+        data=data,
+        categories=categories_of(data, given["skeleton"]),
+        out=out,
+        options=stated,
+        folds=folds,
+        overwrite=given["overwrite"],
+    )
+    with named.plugin.guarded("failed", PosetoolsError):
+        recipes = named.trainer.recipe(request, Steps())
+    for files in recipes:
+        print_recipe(files, explain=given["explain"])
     elsewhere = ("" if out == Path("configs") else f" --configs {out}") + (" --folds" if folds else "")
-    print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
-
-
-def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
-    """Return the command-line options by table of the TOML file; None: not given."""
-    from posetools.core.stages import STAGES
-    from posetools.recipes.options import PRETRAINED
-
-    load_from, *backbones = PRETRAINED[given["pretrained"]]
-    stated: dict[str, dict[str, object]] = {"": {name: given[name] for name in ("minutes", "workers", "seed")}}
-    for stage, backbone in zip(STAGES, backbones, strict=True):
-        both = ("stage2_epochs", "val_interval", "augmentation", "freeze")
-        table: dict[str, object] = {name: given[name] for name in both}
-        for name in ("input_size", "epochs", "lr", "batch_size"):
-            table[name] = _own(given[f"{stage}_{name}"], given[name])
-        batch = table["batch_size"]
-        table["batch_size"] = int(batch) if isinstance(batch, str) and batch.isdigit() else batch
-        table["size"] = given[stage]
-        table["backbone"] = _own(given["backbone"], backbone)
-        table["load_from"] = _own(given[f"{stage}_load_from"], load_from)
-        stated[stage] = table
-    stated["pose"]["rotation"] = given["rotation"]
-    return stated
-
-
-def _own(own: object, shared: object) -> object:
-    """Return the value of one stage if given, else the value of both."""
-    return shared if own is None else own
+    stage = " --stage all" if named.trainer.stages else ""
+    whose = "" if named.name == OPENMMLAB else f" --trainer {named.name}"
+    print(printable(f"next: posetools train{stage} {data}{elsewhere}{whose}"))
 
 
 _TITLES = {"det": "RTMDet", "pose": "RTMPose"}
 
 
-def _print_pairs(pairs: Sequence[ChosenPair], minutes: float | None, *, explain: bool) -> None:
-    for pair in pairs:
-        print_pair(pair, explain=explain)
-    if len(pairs) > 1 and minutes is not None:
-        print(printable(f"{minutes:g} minutes for {len(pairs)} pairs: {minutes / len(pairs):.3g} for each"))
-
-
-def print_pair(pair: ChosenPair, *, explain: bool = False) -> None:
-    """Print the files and notes of a pair of configs; with ``explain`` also each choice."""
+def print_recipe(files: RecipeFiles, *, explain: bool = False) -> None:
+    """Print the files and notes of a recipe; with ``explain`` also each choice."""
     out = console()
     if explain:
-        out.print(printable(f"data: {pair.facts.shapes}"), markup=False)
-        for model in (*pair.configs, ""):
-            out.print(_table(pair.recipe, model))
-    for path in pair.configs.values():
+        out.print(printable(f"data: {files.facts}"), markup=False)
+        for model in (*dict.fromkeys(row.model for row in files.choices if row.model), ""):
+            out.print(_table(files, model))
+    for path in files.paths:
         print(printable(str(path)))
-    for note in pair.notes:
+    for note in files.notes:
         print(printable_lines(f"  {note}"))
 
 
-def _table(recipe: Recipe, model: str) -> Table:
+def _table(files: RecipeFiles, model: str) -> Table:
     """Return the table of one model, or of all together, at most 80 columns wide."""
     from rich import box
     from rich.table import Table
 
     stage, _, skeleton = model.partition("-")
-    title = f"{_TITLES[stage]} {skeleton}".rstrip() if model else "both"
+    title = f"{_TITLES.get(stage, stage)} {skeleton}".rstrip() if model else "both"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, width=80)
     table.add_column("field", no_wrap=True)
     table.add_column("stock", no_wrap=True, style="dim")
     table.add_column("chosen", max_width=16, overflow="fold")
     table.add_column("reason", ratio=1)
-    for row in recipe.choices:
+    for row in files.choices:
         if row.model == model:
             # Highlight the values that the user chose.
             chosen, reason = escape(row.chosen), escape(row.reason)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from posetools.cli.console import console, escape, progress, say, table_of
 from posetools.cli.models import Det, ModelName, Pose, Run, check_models
-from posetools.errors import RequestError, counted, printable_lines
+from posetools.errors import PosetoolsError, RequestError, counted, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,18 +96,7 @@ def export(
     check_models(det, pose, run, bundle, bundles=to != "bundle")
     exporter = exporter_of(to)
     out = out or _default_out(run, exporter.suffix)
-    if bundle is not None:
-        if to == "bundle":
-            raise RequestError("--bundle requires --to with another exporter, got bundle")
-        export_bundle(bundle, to, out, overwrite=overwrite)
-        say(f"{out}: {exporter.title}")
-        return
-    from posetools.exporting.export import ExportRequest
-    from posetools.exporting.export import export as run_export
-
-    request = ExportRequest(
-        pair=_pair(det, pose, run),
-        out=out,
+    asked = dict[str, Any](
         data=data,
         split=split,
         images=tuple(images or ()),
@@ -120,12 +109,34 @@ def export(
         device=device,
         overwrite=overwrite,
     )
-    with bundle_for(to, out, overwrite=overwrite) as path:
-        with progress() as report_progress:
-            result = run_export(replace(request, out=path), report_progress)
-        print_export(result, console(), named=to == "bundle")
+    if bundle is None:
+        with bundle_for(to, out, overwrite=overwrite) as path:
+            print_export(_exported(det, pose, run, {**asked, "out": path}), console(), named=to == "bundle")
+    elif to == "bundle":
+        raise RequestError("--bundle requires --to with another exporter, got bundle")
+    else:
+        export_bundle(bundle, to, out, overwrite=overwrite)
     if to != "bundle":
         say(f"{out}: {exporter.title}")
+
+
+def _exported(
+    det: ModelName | None, pose: ModelName | None, run: Path | None, asked: Mapping[str, Any]
+) -> ExportResult:
+    from posetools.exporting.export import ExportRequest
+    from posetools.exporting.export import export as run_export
+    from posetools.pairs.trained import trainer_of
+    from posetools.trainers.trainer import RunExport, Trainer
+
+    with progress() as report_progress:
+        if det and pose:
+            result = run_export(ExportRequest(pair=_pair(det, pose), **asked), report_progress)
+        else:
+            plugin = trainer_of(Path(run or ""))
+            trainer: Trainer = plugin.load()
+            with plugin.guarded("failed", PosetoolsError):
+                result = trainer.export(RunExport(run=Path(run or ""), **asked), report_progress)
+    return result
 
 
 def _default_out(run: Path | None, suffix: str = ".zip") -> Path:
@@ -140,12 +151,12 @@ def _precision(*, half: bool, int8: bool) -> Precision:
     return "float16" if half else "int8" if int8 else "float32"
 
 
-def _pair(det: ModelName | None, pose: ModelName | None, run: Path | None) -> Pair:
+def _pair(det: ModelName, pose: ModelName) -> Pair:
     from posetools.mm.stack import require_train
-    from posetools.pairs.find import named_pair, pair_of_run
+    from posetools.pairs.find import named_pair
 
     require_train("posetools export")
-    return named_pair(det, pose, "posetools export") if det and pose else pair_of_run(Path(run or ""))
+    return named_pair(det, pose, "posetools export")
 
 
 def print_export(result: ExportResult, out: Console, *, named: bool = True) -> None:

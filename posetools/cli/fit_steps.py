@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from posetools.checks.validate import ValidationReport
-from posetools.cli.config import print_pair
+from posetools.cli.config import print_recipe
 from posetools.cli.console import console, escape, table_of
 from posetools.cli.convert import print_conversion
 from posetools.cli.evaluate_tables import print_reports
@@ -26,6 +26,7 @@ from posetools.evaluation.tables import number
 from posetools.exporting.export import ExportResult
 from posetools.recipes.emit import ChosenPair
 from posetools.runtime.verify import VerifyReport
+from posetools.trainers.openmmlab import files_of
 from posetools.training.estimate import DryRun
 from posetools.workflow.fit import words_of
 from posetools.workflow.fit_folder import TypedOptions
@@ -58,7 +59,7 @@ class FitSteps(Steps):
 
     def emitted(self, pair: ChosenPair) -> None:
         """Print the configs."""
-        print_pair(pair)
+        print_recipe(files_of(pair))
 
     def agrees(self, estimate: DryRun) -> bool:
         """Print the estimate, and return whether to train."""

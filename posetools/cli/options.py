@@ -28,6 +28,8 @@ SkeletonOfTwo = Annotated[
 MatchIou = Annotated[
     float, typer.Option(metavar="IOU", help="Objects match when the IoU of their boxes is at least IOU.")
 ]
+TRAINER_HELP = "openmmlab (RTMDet and RTMPose), torchvision (Keypoint R-CNN, one model), or the trainer of a plug-in."
+Trainer = Annotated[str, typer.Option("--trainer", metavar="NAME", help=TRAINER_HELP)]
 
 # The values are those of ``Pretrained`` in posetools/recipes/options.py, which loads pydantic.
 Pretrained = Annotated[

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from posetools.cli.options import SKELETON_HELP
+from posetools.cli.options import SKELETON_HELP, TRAINER_HELP
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
+    from posetools.trainers.runs import NamedTrainer
     from posetools.training.request import TrainRequest
 
 _setting = partial(typer.Option, rich_help_panel="Training settings")
@@ -21,8 +21,11 @@ _hardware = partial(typer.Option, rich_help_panel="Hardware")
 _output = partial(typer.Option, rich_help_panel="Output")
 
 _Stage: TypeAlias = Annotated[
-    Literal["det", "pose", "all"],
-    typer.Option(help="Model to train: the detector or the pose estimator. all: both in turn, then evaluate them."),
+    Literal["det", "pose", "all"] | None,
+    typer.Option(
+        help="Model to train: the detector or the pose estimator. all: both in turn, then evaluate them. Not needed "
+        "for a trainer with one model.",
+    ),
 ]
 _Arguments: TypeAlias = Annotated[
     list[str] | None,
@@ -141,6 +144,9 @@ _CacheDir: TypeAlias = Annotated[
     Path | None,
     _hardware(metavar="DIR", help="Folder for --cache crops.", show_default="crops in the work folder"),
 ]
+_Trainer: TypeAlias = Annotated[
+    str | None, typer.Option("--trainer", metavar="NAME", help=TRAINER_HELP, show_default="openmmlab, or the run's")
+]
 _Options: TypeAlias = Annotated[
     list[str] | None,
     _setting(metavar="KEY=VALUE", help="Override config values, as in OpenMMLab's tools. Repeatable."),
@@ -148,7 +154,7 @@ _Options: TypeAlias = Annotated[
 
 
 def train(
-    stage: _Stage,
+    stage: _Stage = None,
     arguments: _Arguments = None,
     data: _Data = None,
     category: _Category = None,
@@ -174,42 +180,81 @@ def train(
     gpus: _Gpus = None,
     processes: _Processes = None,
     launcher: _Launcher = "none",
+    trainer: _Trainer = None,
 ) -> None:
     """Train the detector, the pose estimator, or both.
 
     Checks the data set against the config first. Ctrl-C stops a run; --resume continues it.
     """
+    given = locals()
+    from posetools.pairs.trained import OPENMMLAB
+
+    request, both = _request(given), stage in ("all", None)
+    named = _chosen(trainer, request)
+    if named.name != OPENMMLAB:
+        _run_other(named, request, stage, folds=folds, dry_run=dry_run)
+    elif stage is None:
+        hint = "--stage all trains the detector, then the pose estimator"
+        raise RequestError("--stage must be det, pose or all", hint=hint)
+    else:
+        _run(request, both=both, folds=folds, dry_run=dry_run)
+
+
+# Arguments that are fields of the request under the same name.
+_FIELDS = (
+    *("category", "configs", "work_dir", "resume", "device", "amp", "weights", "epochs", "seed", "skeleton"),
+    *("early_stopping", "keep", "fold", "gpus", "processes", "launcher", "cache", "cache_dir"),
+)
+
+
+def _request(given: Mapping[str, Any]) -> TrainRequest:
+    """Return the request for the arguments of a call."""
     from posetools.training.request import TrainRequest
 
-    positional, options = split_arguments(arguments or (), cfg_options or ())
-    request = TrainRequest(
-        stage="det" if stage == "all" else stage,
-        category=category,
-        data=data or positional,
-        config=None if stage == "all" else _one_config(config or ()),
-        configs=configs,
-        work_dir=work_dir,
-        resume=resume,
-        device=device,
-        amp=amp,
-        weights=weights,
-        epochs=epochs,
-        seed=seed,
-        skeleton=skeleton,
+    positional, options = split_arguments(given["arguments"] or (), given["cfg_options"] or ())
+    stage, configs = given["stage"], tuple(given["config"] or ())
+    one = stage in ("det", "pose")
+    return TrainRequest(
+        stage=stage if one else "det",
+        data=given["data"] or positional,
+        config=_one_config(configs) if one else None,
+        pair=() if one else configs,
+        trackers=tuple(given["tracker"] or ()),
         cfg_options=options,
+        **{name: given[name] for name in _FIELDS},
     )
-    request = replace(request, early_stopping=early_stopping, keep=keep, trackers=tuple(tracker or ()), fold=fold)
-    request = replace(request, gpus=gpus, processes=processes, launcher=launcher, cache=cache, cache_dir=cache_dir)
-    _run(request, config or (), both=stage == "all", folds=folds, dry_run=dry_run)
 
 
-def _check_folds(request: TrainRequest, configs: Sequence[Path], *, folds: bool, dry_run: bool) -> None:
+def _chosen(trainer: str | None, request: TrainRequest) -> NamedTrainer:
+    """Return the trainer: the stated one, or that of the run in the work folder, or the default."""
+    from posetools.pairs.trained import OPENMMLAB, trained_by
+    from posetools.trainers.runs import chosen_trainer
+
+    made = trained_by(request.work_dir) if trainer is None and request.work_dir is not None else None
+    return chosen_trainer(made.trainer if made else trainer or OPENMMLAB)
+
+
+def _run_other(named: NamedTrainer, request: TrainRequest, stage: str | None, *, folds: bool, dry_run: bool) -> None:
+    """Train with another trainer than the default."""
+    from posetools.cli.train_all import run_all
+    from posetools.trainers.runs import stated_fields
+
+    stages = named.trainer.stages
+    if stage not in (None, "all", *stages):
+        ways = f"--stage must be {', '.join(stages)} or all" if stages else "it has one model: leave --stage out"
+        raise RequestError(f"--stage {stage}: {named.trainer.title} does not train this alone", hint=ways)
+    flags = [name for name, given in (("folds", folds), ("dry_run", dry_run)) if given]
+    named.check_options("train", [*stated_fields(request), *flags], named.trainer.train_options)
+    run_all(named, request)
+
+
+def _check_folds(request: TrainRequest, *, folds: bool, dry_run: bool) -> None:
     if not folds and request.fold is None:
         return
     option = "--folds" if folds else f"--fold {request.fold}"
     if folds and request.fold is not None:
         raise RequestError(f"--folds trains all folds, --fold {request.fold} only one", hint="leave one of them out")
-    if configs:
+    if request.pair or request.config:
         hint = "leave --config out; `posetools config DATA --folds` writes them"
         raise RequestError(f"--config cannot be combined with {option}: each fold has its own configs", hint=hint)
     if folds and dry_run:
@@ -217,23 +262,25 @@ def _check_folds(request: TrainRequest, configs: Sequence[Path], *, folds: bool,
         raise RequestError("--dry-run cannot be combined with --folds", hint=hint)
 
 
-def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, folds: bool, dry_run: bool) -> None:
+def _run(request: TrainRequest, *, both: bool, folds: bool, dry_run: bool) -> None:
     from posetools.training.spread.processes import one_of_several
 
-    _check_folds(request, configs, folds=folds, dry_run=dry_run)
+    _check_folds(request, folds=folds, dry_run=dry_run)
     if request.category is not None and (both or request.stage != "pose"):
         rule = "combined with --stage pose: the detector is trained for all categories"
         raise RequestError(f"--category {request.category}: must be {rule}")
     with one_of_several(request.launcher):
         from posetools.cli.train_all import run_all, run_folds, try_out
         from posetools.cli.train_display import run_one
+        from posetools.pairs.trained import OPENMMLAB
+        from posetools.trainers.runs import chosen_trainer
 
         if dry_run:
-            try_out(request, configs, both=both)
+            try_out(request, both=both)
         elif folds or request.fold is not None:
             run_folds(request, both=both)
         elif both:
-            run_all(request, configs)
+            run_all(chosen_trainer(OPENMMLAB), request)
         else:
             run_one(request)
 

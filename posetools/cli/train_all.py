@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 from posetools.cli.console import console, escape, table_of
 from posetools.cli.evaluate_tables import print_reports
@@ -12,19 +11,21 @@ from posetools.cli.steps import Steps
 from posetools.cli.train_display import display, run_one
 from posetools.core.stages import MODEL_NAMES, STAGES
 from posetools.evaluation.verdict import model_scores
+from posetools.pairs.trained import OPENMMLAB
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
 from posetools.recipes.machine import busy_text
+from posetools.trainers.runs import NamedTrainer, chosen_trainer
 from posetools.training.dry_run import dry_run
 from posetools.training.estimate import DryRun, StageEstimate, size_text, summary
 from posetools.training.folds import fold_requests, resumable_folds
-from posetools.training.pair import EVALUATION, TrainAllResult, model_requests, parent_of, train_all
+from posetools.training.pair import EVALUATION, TrainAllResult, model_requests, parent_of
 from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult
 
 
-def run_all(request: TrainRequest, configs: Sequence[Path]) -> None:
-    """Train both stages, evaluate them together, and print the results."""
-    result = train_all(request, configs, Steps())
+def run_all(trainer: NamedTrainer, request: TrainRequest) -> None:
+    """Train all models, evaluate them together, and print the results."""
+    result = trainer.train(request, Steps())
     if result.evaluation is not None:
         console().print()
         print_reports([result.evaluation], console())
@@ -41,18 +42,18 @@ def run_folds(request: TrainRequest, *, both: bool) -> None:
         out.print(f"\n[bold]fold {fold}[/] ({at} of {len(requests)})")
         with resumable_folds(requests):
             if both:
-                run_all(own, ())
+                run_all(chosen_trainer(OPENMMLAB), own)
             else:
                 run_one(own)
-    run = escape(str(parent_of(request, ())))
+    run = escape(str(parent_of(request)))
     out.print(f"\nwith both models of every fold: posetools eval --run {run} --folds")
 
 
-def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> None:
+def try_out(request: TrainRequest, *, both: bool) -> None:
     """Run a few iterations of one stage or both, and print what the whole run needs."""
     if request.fold is not None:
         (request,) = fold_requests(request, both=both).values()
-    requests = model_requests(request, configs) if both else {request.stage: request}
+    requests = model_requests(request) if both else {request.stage: request}
     with display() as listener:
         if busy_text():
             listener.say(busy_text())
@@ -66,7 +67,7 @@ def print_both(result: TrainAllResult) -> None:
     out, run = console(), escape(str(result.work_dir))
     out.print(f"all metrics: {run}/{EVALUATION}")
     out.print(f"report: posetools eval --run {run} --report eval.html")
-    out.print(f"use the pair: posetools predict --run {run} --output-root predictions IMAGES")
+    out.print(f"use it: posetools predict --run {run} --output-root predictions IMAGES")
     out.print(f"export it: posetools export --run {run} --out {escape(result.work_dir.resolve().name)}.zip")
 
 
@@ -78,9 +79,9 @@ def print_trained(result: TrainAllResult) -> None:
     out.print(table_of(rows, "", *heads, title=f"trained: {escape(str(result.work_dir))}"))
     if result.evaluation is not None:
         for model, score in model_scores(result.evaluation).items():
-            one, measure = result.models[model], BOX_AP50 if model == "det" else PCK
+            one, measure = result.models.get(model), BOX_AP50 if model == "det" else PCK
             # Judge models whose training was limited by time.
-            if one.enough:
+            if one and one.enough:
                 said = verdict(measure, score, one.iterations, one.enough)
                 out.print(said if model in STAGES else f"{model}: {said}", soft_wrap=True)
 

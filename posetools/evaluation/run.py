@@ -44,6 +44,7 @@ from posetools.mm.run_folder import SKELETON
 from posetools.mm.stack import prepare, require_train
 from posetools.pairs.find import check_file, check_split, pair_of_run
 from posetools.pairs.open import PipelineOptions, open_models, open_pair
+from posetools.pairs.trained import trained_by
 from posetools.progress import Progress, silent
 from posetools.recipes.emit import data_root_in
 from posetools.runtime.results import AnyDetector, AnyEstimator, label_of
@@ -120,7 +121,9 @@ def evaluate(request: EvalRequest, progress: Progress = silent) -> Report:
     if request.run is not None and request.folds:
         return _evaluate_folds(request.run, request, progress)
     if request.run is not None:
-        return _evaluate_run(request.run, request, progress)
+        made = trained_by(request.run)
+        run = _evaluate_run if made is None else partial(_evaluate_trained, made.data)
+        return run(request.run, request, progress)
     return _evaluate_checkpoint(Path(request.checkpoint or ""), request, progress)
 
 
@@ -132,6 +135,21 @@ def _evaluate_bundle(bundle: Path, request: EvalRequest, progress: Progress) -> 
     subject = request.subject(bundle, pair.names, request.data)
     estimators = dict(zip(pair.names[1:], pair.estimators, strict=True))
     return measure_categories(subject, pair.detector, estimators, truth, progress=progress)
+
+
+def _evaluate_trained(trained_on: Path, run: Path, request: EvalRequest, progress: Progress) -> Report:
+    """Evaluate a run of another trainer than OpenMMLab's."""
+    data = request.data or trained_on
+    check_split(data, request.split)
+    pair = open_pair(replace(request.options, flip_test=request.flip_test), run=run, what=_WHAT)
+    return measure_categories(
+        request.subject(run, pair.names, data),
+        pair.detector,
+        dict(zip(pair.names[1:], pair.estimators, strict=True)),
+        read_truth(data, request.split, pair.categories),
+        training=_training(trained_on, "train", pair.categories),
+        progress=progress,
+    )
 
 
 def _evaluate_run(run: Path, request: EvalRequest, progress: Progress) -> Report:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from posetools.core.categories import Categories, load_categories
 from posetools.core.skeleton import Skeleton
-from posetools.errors import RequestError
+from posetools.errors import PosetoolsError, RequestError
 from posetools.mm.device import AUTO, check_device, resolve_device
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.stack import prepare, require_train
 from posetools.pairs.doubts import doubts_of_bundle, doubts_of_pair
-from posetools.pairs.find import Named, Pair, categories_of_pair, named_pair, pair_of_run
+from posetools.pairs.find import Named, Pair, categories_of_pair, named_pair
+from posetools.pairs.trained import trainer_of
 from posetools.runtime.bundle import Bundle
 from posetools.runtime.manifest import AnyManifest, Manifest, Thresholds
 from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, AnyDetector, AnyEstimator, label_of
@@ -117,6 +118,27 @@ class OpenPair(Generic[DetectorT, EstimatorT]):
         return self.categories.only
 
 
+class RunOpener(Protocol):
+    """Opens the runs of a trainer."""
+
+    def open(
+        self, run: Path, options: PipelineOptions, *, what: str, fast: bool = False
+    ) -> OpenPair[AnyDetector, AnyEstimator]:
+        """Open the best models of a run. A trainer with one model returns it as both detector and pose estimator.
+
+        Args:
+            run: the run's folder.
+            options: the user's options.
+            what: the command or function that needs the models, for messages.
+            fast: for prediction: boxes below the threshold may be left out.
+
+        Raises:
+            MissingExtraError: a package is not installed.
+            RequestError: the run has no checkpoint, or an option is not available.
+            InputError: a file cannot be read.
+        """
+
+
 def open_pair(
     options: PipelineOptions = DEFAULT_PIPELINE,
     *,
@@ -148,10 +170,14 @@ def open_pair(
         raise RequestError(f"{what}: must have exactly one pair: a run, a bundle, or a detector and a pose estimator")
     if bundle is not None:
         return _open_bundle(Path(bundle), options, fast=fast)
+    if det is None or pose is None:
+        plugin = trainer_of(Path(run or ""))
+        opener: RunOpener = plugin.load()
+        with plugin.guarded("failed", PosetoolsError):
+            return opener.open(Path(run or ""), options, what=what, fast=fast)
     require_train(what)
     options.check()
-    pair = named_pair(det, pose, what) if det and pose else pair_of_run(Path(run or ""))
-    return open_models(pair, options, fast=fast, what=what)
+    return open_models(named_pair(det, pose, what), options, fast=fast, what=what)
 
 
 def open_models(

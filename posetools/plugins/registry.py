@@ -99,9 +99,10 @@ class Plugin:
         Raises:
             PluginError: the code raised anything else, or called ``sys.exit``.
         """
+        kept: tuple[type[BaseException], ...] = (PluginError, *passing)
         try:
             yield
-        except (PluginError, *passing):
+        except kept:
             raise
         # Another package's code may raise anything.
         except (Exception, SystemExit) as exc:
@@ -139,7 +140,7 @@ class Registered:
 
 @cache
 def registered(kind: Kind) -> Registered:
-    """Return the plug-ins of a kind.
+    """Return the plug-ins of one kind.
 
     Raises:
         PluginError: the metadata of posetools itself does not match its code.
@@ -185,7 +186,7 @@ def _as_found(_: Plugin, found: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Mapping[str, Target], Generic[Target]):
-    """The plug-ins of a kind by name, each imported on first use.
+    """The plug-ins of one kind by name, each imported on first use.
 
     ``in`` and ``[name]`` know all of them, and ``[name]`` raises the PluginError of one that cannot be used. Iteration
     and ``get`` leave it out with a warning, so that it stops nothing but its own use.

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from posetools.core.categories import Categories
-from posetools.exporting.export import PrecisionCosts
-from posetools.pairs.open import OpenPair, PipelineOptions
+from posetools.exporting.export import ExportResult
+from posetools.pairs.open import RunOpener
 from posetools.progress import Progress
 from posetools.recipes.recipe import Choice
-from posetools.runtime.manifest import Thresholds
-from posetools.runtime.results import AnyDetector, AnyEstimator
+from posetools.runtime.manifest import Precision
+from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR
 from posetools.training.hooks import StepListener
 from posetools.training.pair import TrainAllResult
 from posetools.training.request import TrainRequest
@@ -36,6 +36,7 @@ class RecipeRequest:
         out: the folder for the recipe's files.
         options: what the user stated, by the option's name with underscores (``epochs``, ``batch_size``); only names in
             the trainer's ``recipe_options``.
+        folds: write a recipe for each fold of the data set; only if ``recipe_options`` has ``folds``.
         overwrite: whether to replace files that differ.
     """
 
@@ -43,6 +44,7 @@ class RecipeRequest:
     categories: Categories
     out: Path
     options: Mapping[str, object] = field(default_factory=dict)
+    folds: bool = False
     overwrite: bool = False
 
 
@@ -54,11 +56,13 @@ class RecipeFiles:
         paths: its files.
         choices: the rows of ``--explain``.
         notes: sentences for the user.
+        facts: what is known of the data set, in one line for ``--explain``.
     """
 
     paths: tuple[Path, ...]
     choices: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
+    facts: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +76,11 @@ class RunExport:
         split: of the data set.
         images: files, folders or patterns to compare on and take samples from; none: the data set's.
         samples: number of images in the bundle with their expected output.
-        thresholds: the bundle's defaults for prediction.
+        bbox_thr: the bundle's default for prediction.
+        nms_thr: the bundle's default for prediction.
+        kpt_thr: the bundle's default for prediction.
+        precision: of the networks.
+        flip_test: average the keypoints with those of the mirrored image.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         overwrite: whether to replace ``out``.
     """
@@ -83,45 +91,38 @@ class RunExport:
     split: str = "val"
     images: tuple[str, ...] = ()
     samples: int = 4
-    thresholds: Thresholds
+    bbox_thr: float = BBOX_THR
+    nms_thr: float = NMS_THR
+    kpt_thr: float = KPT_THR
+    precision: Precision = "float32"
+    flip_test: bool = False
     device: str = "cpu"
     overwrite: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedRun:
-    """A run that was exported.
-
-    Attributes:
-        out: the bundle.
-        measured: its size, time and metrics, one entry for each precision.
-        notes: sentences for the user, such as how the bundle was compared with the run.
-    """
-
-    out: Path
-    measured: tuple[PrecisionCosts, ...]
-    notes: tuple[str, ...] = ()
-
-
-class Trainer(Protocol):
+class Trainer(RunOpener, Protocol):
     """A trainer.
 
     Attributes:
         title: as in messages, such as ``torchvision's Keypoint R-CNN``.
-        stages: the values of ``--stage`` besides ``all``: ``det`` and ``pose`` for a pair of models that are trained
+        stages: the values of ``--stage`` other than ``all``: ``det`` and ``pose`` for a pair of models that are trained
             one after the other; none for one model.
         recipe_options: the options of ``posetools config`` that it knows, with underscores.
-        train_options: the fields of TrainRequest that it knows, besides ``data``, ``configs``, ``work_dir``,
+        train_options: the fields of TrainRequest that it knows, apart from ``data``, ``configs``, ``work_dir``,
             ``resume``, ``device`` and ``stage``.
     """
 
-    title: str
-    stages: tuple[str, ...]
-    recipe_options: frozenset[str]
-    train_options: frozenset[str]
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def stages(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def recipe_options(self) -> frozenset[str]: ...  # noqa: D102
+    @property
+    def train_options(self) -> frozenset[str]: ...  # noqa: D102
 
-    def recipe(self, request: RecipeRequest) -> RecipeFiles:
-        """Write the files that say how to train on a data set.
+    def recipe(self, request: RecipeRequest, listener: StepListener) -> tuple[RecipeFiles, ...]:
+        """Write the files that say how to train on a data set: one recipe, or one for each fold.
 
         Raises:
             RequestError: an option has an invalid value, the data set cannot be trained on, or a file exists already.
@@ -143,32 +144,18 @@ class Trainer(Protocol):
         The recipe is in ``request.configs``; ``check`` passed. Ctrl-C leaves a run that can be resumed.
 
         Returns:
-            The result of each model, without an evaluation.
+            The result of each model. Without an ``evaluation`` posetools makes it.
 
         Raises:
             RunError: the run ended early.
             StoppedError: the user stopped it.
         """
 
-    def open(self, run: Path, options: PipelineOptions, *, fast: bool = False) -> OpenPair[AnyDetector, AnyEstimator]:
-        """Open the best models of a run. A trainer with one model returns it as both detector and pose estimator.
-
-        Args:
-            run: the run's folder.
-            options: the user's options.
-            fast: for prediction: boxes below the threshold may be left out.
-
-        Raises:
-            MissingExtraError: a package is not installed.
-            RequestError: the run has no checkpoint, or an option is not available.
-            InputError: a file cannot be read.
-        """
-
-    def export(self, request: RunExport, progress: Progress) -> ExportedRun:
+    def export(self, request: RunExport, progress: Progress) -> ExportResult:
         """Write the models of a run as one bundle that runs without the trainer.
 
         Raises:
-            RequestError: the run cannot be exported.
+            RequestError: the run cannot be exported, or an option is not available.
             RunError: the bundle differs from the run; nothing was written.
             OutputError: the bundle cannot be written.
         """

@@ -36,7 +36,7 @@ def fold_requests(request: TrainRequest, *, both: bool) -> Mapping[int, TrainReq
         InputError: a file does not exist.
     """
     require_train("posetools train")
-    parent, requests = parent_of(request, ()), dict[int, TrainRequest]()
+    parent, requests = parent_of(request), dict[int, TrainRequest]()
     for fold in folder.need_folds(request.folder) if request.fold is None else (request.fold,):
         folder.check_both(request.folder, fold)
         work_dir = folder.fold_folder(parent, fold)
@@ -51,7 +51,7 @@ def fold_requests(request: TrainRequest, *, both: bool) -> Mapping[int, TrainReq
         )
     for own in requests.values():
         if both:
-            check_both(own, ())
+            check_both(own)
         else:
             check_training(own)
     return requests

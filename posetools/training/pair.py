@@ -66,13 +66,11 @@ class TrainAllResult:
         return self.models["pose"]
 
 
-def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> TrainAllResult:
+def train_all(request: TrainRequest, listener: StepListener) -> TrainAllResult:
     """Train all models of a pair, and evaluate them together.
 
     Args:
         request: what to train; its work folder is the parent of all runs; ``stage`` and ``config`` are ignored.
-        configs: a detector's and its pose estimators', in any order; none: those of the data set, or with ``resume``
-            those in the work folder.
         listener: receives progress.
 
     Raises:
@@ -83,28 +81,28 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
         RunError: a run ended with an error of OpenMMLab or torch.
         StoppedError: the user stopped it; the message says how to continue.
     """
-    _check_first(request, configs)
-    parent = parent_of(request, configs)
+    _check_first(request)
+    parent = parent_of(request)
     with _goes_on(request, parent):
-        results = _train_both(request, configs, listener)
-        report = _evaluate(parent, results, request, listener)
+        results = _train_both(request, listener)
+        report = evaluate_run(parent, results, request, listener)
     return TrainAllResult(work_dir=parent, models=results, evaluation=report)
 
 
-def train_both(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> Mapping[str, TrainResult]:
+def train_both(request: TrainRequest, listener: StepListener) -> Mapping[str, TrainResult]:
     """Train all models of a pair, and return the result of each; arguments and errors are ``train_all``'s."""
-    _check_first(request, configs)
-    return _train_both(request, configs, listener)
+    _check_first(request)
+    return _train_both(request, listener)
 
 
-def _check_first(request: TrainRequest, configs: Sequence[Path]) -> None:
+def _check_first(request: TrainRequest) -> None:
     require_train("posetools train")
-    check_both(request, configs)
+    check_both(request)
     prepare("posetools train")
 
 
-def _train_both(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> Mapping[str, TrainResult]:
-    requests = model_requests(request, configs)
+def _train_both(request: TrainRequest, listener: StepListener) -> Mapping[str, TrainResult]:
+    requests = model_requests(request)
     with listener.training() as told:
         planned = _of_all(requests, lambda own: plan_run(own, told))
     by_first(lambda: _keep_configs(planned))
@@ -116,7 +114,7 @@ def _train_both(request: TrainRequest, configs: Sequence[Path], listener: StepLi
     return results
 
 
-def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
+def check_both(request: TrainRequest) -> None:
     """Check the request for a pair as far as possible without torch.
 
     Raises:
@@ -125,13 +123,13 @@ def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
     """
     check_device(request.device)
     check_options(request.cfg_options)
-    for path in configs:
+    for path in request.pair:
         check_file(path, "config")
-    if not configs:
-        _of_all(model_requests(request, configs), check_training)
+    if not request.pair:
+        _of_all(model_requests(request), check_training)
 
 
-def model_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[str, TrainRequest]:
+def model_requests(request: TrainRequest) -> Mapping[str, TrainRequest]:
     """Return the request of each model: work folder, config, resumed or not.
 
     Raises:
@@ -143,13 +141,14 @@ def model_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[st
             f"--weights {request.weights}: cannot be combined with --stage all: both models would start from one file",
             hint="use --cfg-options det.load_from=FILE pose.load_from=FILE, or train them one by one",
         )
-    given, parent = _pair_of(configs), parent_of(request, configs)
+    given, parent = _pair_of(request.pair), parent_of(request)
     found: dict[str, TrainRequest] = {}
     for model, category in _models(request, given, parent).items():
         stage, folder = stage_of(model), parent / model
         own = replace(
             request,
             stage=stage,
+            pair=(),
             category=category,
             work_dir=folder,
             cfg_options=_own_options(request.cfg_options, stage),
@@ -201,7 +200,7 @@ def _pair_of(configs: Sequence[Path]) -> Mapping[str, Path]:
     return dict(zip(names, [*det, *poses], strict=True))
 
 
-def parent_of(request: TrainRequest, configs: Sequence[Path]) -> Path:
+def parent_of(request: TrainRequest) -> Path:
     """Return the folder of both runs: the requested one, or ``work_dirs/<name of the data set's folder>``.
 
     Raises:
@@ -210,11 +209,11 @@ def parent_of(request: TrainRequest, configs: Sequence[Path]) -> Path:
     """
     if request.work_dir is not None:
         return request.work_dir
-    if request.data is None and not configs:
+    if request.data is None and not request.pair:
         missing = "--work-dir DIR" if request.resume else "--data DIR, or --config FILE twice,"
         what = "which runs to resume" if request.resume else "what to train on"
         raise RequestError(f"{missing} must say {what}", hint="posetools train --help")
-    data = request.data or data_root_of(load_config(configs[0]))
+    data = request.data or data_root_of(load_config(request.pair[0]))
     return WORK_DIRS / data.resolve().name
 
 
@@ -298,16 +297,31 @@ def _hand_over(checkpoint: Path, config: Any, told: TrainListener) -> None:
         raise RequestError(problem)
 
 
-def _evaluate(
+def evaluate_run(
     parent: Path, results: Mapping[str, TrainResult], request: TrainRequest, listener: StepListener
 ) -> Report | None:
+    """Evaluate a trained run on its val split, and write ``evaluation.json`` into it.
+
+    Args:
+        parent: the run's folder.
+        results: of its models; if none was trained by this call, an earlier evaluation is kept.
+        request: what was trained.
+        listener: receives progress.
+
+    Returns:
+        The report; None if it is kept, or in all but the first of several processes.
+    """
     path = parent / EVALUATION
     if not here().first:
         return None
     if path.is_file() and not any(result.trained for result in results.values()):
-        listener.say(f"nothing to do: both models are trained, their evaluation is in {path}")
+        what = "both models are" if len(results) > 1 else "the model is"
+        listener.say(f"nothing to do: {what} trained, the evaluation is in {path}")
         return None
-    listener.step("evaluate both together", shlex.join(["posetools", "eval", "--run", str(parent)]))
+    listener.step(
+        "evaluate both together" if len(results) > 1 else "evaluate the model",
+        shlex.join(["posetools", "eval", "--run", str(parent)]),
+    )
     with listener.progress() as progress:
         report = evaluate(EvalRequest(run=parent, device=request.device), progress)
     write_json(path, as_document((report,)))

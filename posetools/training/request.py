@@ -35,6 +35,7 @@ class TrainRequest:
         category: the category whose pose estimator to train; None: the only pose estimator.
         data: the data set's folder, for which the config is found or emitted; None: as the config says.
         config: the config; None: the one emitted for ``data``, or with ``resume`` the one in the work folder.
+        pair: the configs of all models, in any order, where all are trained together; none: as for ``config``.
         configs: the folder of emitted pairs; a default pair is written here.
         work_dir: None: ``work_dirs/<name of the config>``.
         resume: resume from the last checkpoint in the work folder.
@@ -62,6 +63,7 @@ class TrainRequest:
     category: str | None = None
     data: Path | None = None
     config: Path | None = None
+    pair: tuple[Path, ...] = ()
     configs: Path = Path("configs")
     work_dir: Path | None = None
     resume: bool = False

@@ -311,7 +311,7 @@ class FitRun:
         words = (*(word for path in configs for word in ("--config", path)), "--work-dir", self._request.out)
         self.say_step("estimate the training", "train", "--stage", "all", *words, "--dry-run")
         prepare("posetools fit")
-        requests = model_requests(self._training(), configs)
+        requests = model_requests(replace(self._training(), pair=configs))
         limits = Limits(seconds=min(Limits().seconds, _ESTIMATE_SHARE * 60 * self._request.minutes))
         with self._listener.training() as told:
             found = summary({model: dry_run(own, told, limits=limits) for model, own in requests.items()})
@@ -325,7 +325,7 @@ class FitRun:
         return TrainRequest(stage="det", work_dir=out, resume=resume, skeleton=self._skeleton)
 
     def _train(self, pair: EmittedPair) -> Mapping[str, Any]:
-        results = train_both(self._training(), tuple(pair.configs.values()), self._listener)
+        results = train_both(replace(self._training(), pair=tuple(pair.configs.values())), self._listener)
         # A slower or faster machine changes the number; a finished run that is only found has none.
         planned = self._folder.done["config"]["trained"]
         done = {model: [one.iterations or planned[model][0], planned[model][1]] for model, one in results.items()}

@@ -73,7 +73,7 @@ def test_det_pose_and_the_evaluation_of_both(tiny: Tiny, tmp_path: Path, capsys:
     parent, steps = tmp_path / "cars", Steps()
     # As in a config whose length was chosen by time.
     short = ("det.enough_iterations=500", "pose.enough_iterations=600")
-    result = train_all(_request(tiny, parent, epochs=1, cfg_options=short), (), steps)
+    result = train_all(_request(tiny, parent, epochs=1, cfg_options=short), steps)
     print_both(result)
     words = " ".join(capsys.readouterr().out.split())
     for said in (
@@ -103,7 +103,7 @@ def test_det_pose_and_the_evaluation_of_both(tiny: Tiny, tmp_path: Path, capsys:
     assert sorted(path.name for path in parent.iterdir()) == ["det", "evaluation.json", "pose"]
 
     again = Steps()
-    finished = train_all(_resume(parent), (), again)
+    finished = train_all(_resume(parent), again)
     assert (finished.det.trained, finished.pose.trained, finished.evaluation) == (0, 0, None)
     assert f"nothing to do: {parent / 'det' / 'epoch_1.pth'} is at epoch 1 of 1" in again.lines
     written = parent / "evaluation.json"
@@ -116,7 +116,7 @@ def test_it_goes_on_wherever_it_stopped(tiny: Tiny, tmp_path: Path) -> None:
     # In the detector's second epoch: the command-line options also apply to the pose estimator later.
     options = ("det.optim_wrapper.optimizer.lr=1e-4", "pose.randomness.seed=7", "env_cfg.cudnn_benchmark=True")
     with pytest.raises(StoppedError) as caught:
-        train_all(_request(tiny, parent, cfg_options=options, weights="none"), (), Steps(stop_in="detector"))
+        train_all(_request(tiny, parent, cfg_options=options, weights="none"), Steps(stop_in="detector"))
     kept = parent / "det" / "epoch_1.pth"
     *sentence, last = str(caught.value).splitlines()
     assert last == going_on
@@ -127,20 +127,20 @@ def test_it_goes_on_wherever_it_stopped(tiny: Tiny, tmp_path: Path) -> None:
     assert "--resume" not in said
     # Before the pose estimator's first iteration.
     with pytest.raises(StoppedError, match="continues from there"):
-        train_all(_resume(parent), (), Steps(stop_at="pose estimator"))
+        train_all(_resume(parent), Steps(stop_at="pose estimator"))
     assert (parent / "det" / "epoch_2.pth").is_file()
     assert not list((parent / "pose").glob("*.pth"))
     # In its second epoch.
     steps = Steps(stop_in="pose estimator")
     with pytest.raises(StoppedError, match=r"pose/epoch_1.pth is kept"):
-        train_all(_resume(parent), (), steps)
+        train_all(_resume(parent), steps)
     assert f"nothing to do: {parent / 'det' / 'epoch_2.pth'} is at epoch 2 of 2" in steps.lines
     # In the evaluation.
     with pytest.raises(StoppedError) as caught:
-        train_all(_resume(parent), (), Steps(stop_at="both together"))
+        train_all(_resume(parent), Steps(stop_at="both together"))
     assert str(caught.value) == f"stopped; finished epochs are kept\n{going_on}"
     assert not (parent / "evaluation.json").exists()
-    result = train_all(_resume(parent), (), Steps())
+    result = train_all(_resume(parent), Steps())
     assert (result.det.trained, result.pose.trained) == (0, 0)
     assert (result.det.epochs, result.pose.epochs) == (2, 2)
     assert (parent / "evaluation.json").is_file()
@@ -182,7 +182,7 @@ def test_the_command_to_continue_is_for_both_runs(kind: type[RunError]) -> None:
 def test_a_failed_run_says_how_both_go_on(tiny: Tiny, tmp_path: Path) -> None:
     request = _request(tiny, tmp_path / "cars", cfg_options=("det.default_hooks.timer.type=NoSuchHook",))
     with pytest.raises(RunError) as caught:
-        train_all(request, (), Steps())
+        train_all(request, Steps())
     first, *_, last = str(caught.value).splitlines()
     assert "NoSuchHook is not in the" in first
     command = f"posetools train --stage all --work-dir {tmp_path / 'cars'} --device cpu --resume"
@@ -192,7 +192,7 @@ def test_a_failed_run_says_how_both_go_on(tiny: Tiny, tmp_path: Path) -> None:
 def test_both_are_checked_before_the_first_one_starts(tiny: Tiny, tmp_path: Path) -> None:
     options = ("pose.model.head.out_channels=17", "det.model.bbox_head.num_classes=80")
     with pytest.raises(RequestError) as caught:
-        train_all(_request(tiny, tmp_path / "cars", cfg_options=options), (), Steps())
+        train_all(_request(tiny, tmp_path / "cars", cfg_options=options), Steps())
     text = str(caught.value)
     assert f"{tiny.det}: training is refused, for one problem" in text
     assert f"{tiny.pose}: training is refused, for one problem" in text
@@ -204,29 +204,29 @@ def test_runs_of_earlier_are_not_written_over(tiny: Tiny, det_run: Run, tmp_path
     parent = tmp_path / "cars"
     shutil.copytree(det_run.work_dir, parent / "det")
     with pytest.raises(RequestError, match=r"det: has checkpoints of an earlier run\n  fix: continue it with --resume"):
-        train_all(_request(tiny, parent), (), Steps())
+        train_all(_request(tiny, parent), Steps())
 
 
 def test_two_configs_in_any_order(tiny: Tiny, tmp_path: Path) -> None:
-    request = TrainRequest(stage="det", device="cpu")
-    assert parent_of(request, (tiny.pose, tiny.det)) == Path("work_dirs/cars")
-    requests = model_requests(request, (tiny.pose, tiny.det))
+    request = TrainRequest(stage="det", pair=(tiny.pose, tiny.det), device="cpu")
+    assert parent_of(request) == Path("work_dirs/cars")
+    requests = model_requests(request)
     assert {stage: one.config for stage, one in requests.items()} == {"det": tiny.det, "pose": tiny.pose}
     assert requests["pose"].work_dir == Path("work_dirs/cars/pose")
-    named = replace(request, work_dir=tmp_path / "mine", data=tiny.data)
-    assert parent_of(named, ()) == tmp_path / "mine"
-    assert model_requests(named, ())["det"].config is None
+    named = replace(request, pair=(), work_dir=tmp_path / "mine", data=tiny.data)
+    assert parent_of(named) == tmp_path / "mine"
+    assert model_requests(named)["det"].config is None
 
 
 def test_options_go_to_the_stage_they_name(tiny: Tiny) -> None:
     options = ("a=1", "det.b=2", "pose.c=3", "detail=4")
-    requests = model_requests(TrainRequest(stage="det", data=tiny.data, cfg_options=options), ())
+    requests = model_requests(TrainRequest(stage="det", data=tiny.data, cfg_options=options))
     own = {stage: one.cfg_options for stage, one in requests.items()}
     assert own == {"det": ("a=1", "b=2", "detail=4"), "pose": ("a=1", "c=3", "detail=4")}
 
 
 def test_crops_are_for_the_pose_estimator(tiny: Tiny) -> None:
-    requests = model_requests(TrainRequest(stage="det", data=tiny.data, cache="crops", cache_dir=Path("crops")), ())
+    requests = model_requests(TrainRequest(stage="det", data=tiny.data, cache="crops", cache_dir=Path("crops")))
     assert {stage: (one.cache, one.cache_dir) for stage, one in requests.items()} == {
         "det": (None, None),
         "pose": ("crops", Path("crops")),
@@ -265,7 +265,7 @@ def test_requests_that_mean_nothing(
 ) -> None:
     paths = tuple(tiny.det if name == "det" else Path(name) for name in configs)
     with pytest.raises(kind, match=message):
-        train_all(TrainRequest(stage="det", **changes), paths, Steps())
+        train_all(TrainRequest(stage="det", pair=paths, **changes), Steps())
 
 
 def test_both_are_tried_on_the_command_line_and_nothing_is_kept(
@@ -317,7 +317,7 @@ def test_the_pose_estimator_starts_with_the_backbone_of_the_trained_detector(tin
     emit_pair(tiny.data, None, build_options(None, {**small, "": {"workers": 0}}), tmp_path / "configs")
     steps = Steps()
     request = _request(tiny, tmp_path / "run", configs=tmp_path / "configs")
-    result = train_all(request, (), steps)
+    result = train_all(request, steps)
     assert f"{result.det.best or result.det.last}: " in steps.text
     # At this learning rate the weights stay as they were loaded.
     trained, given = (
