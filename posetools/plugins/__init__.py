@@ -15,27 +15,33 @@ if TYPE_CHECKING:
     from posetools.core.findings import Finding, Rule
     from posetools.core.skeleton import Skeleton
     from posetools.errors import InputError, RequestError
+    from posetools.exporting.export import ExportResult
     from posetools.exporting.exporter import ExporterPlugin
     from posetools.files.disk import read_text
     from posetools.formats.plugin import FormatPlugin, LabeledImage, LabeledObject, Problem
+    from posetools.pairs.open import OpenPair, PipelineOptions
     from posetools.runtime.bundle import Bundle
-    from posetools.trainers.trainer import ExportedRun, RecipeFiles, RecipeRequest, RunExport, Trainer
-
-__all__ = ["Bundle", "CheckPlugin", "CheckedData", "ExportedRun", "ExporterPlugin", "Finding", "FormatPlugin"]
-__all__ += ["InputError", "LabeledImage", "LabeledObject", "Problem", "RecipeFiles", "RecipeRequest", "RequestError"]
-__all__ += ["Rule", "RunExport", "Skeleton", "SoundObjects", "Trainer", "read_text"]
+    from posetools.runtime.results import Detections, Poses
+    from posetools.trainers.trainer import RecipeFiles, RecipeRequest, RunExport, Trainer
+    from posetools.training.pair import TrainAllResult
+    from posetools.training.request import TrainRequest
+    from posetools.training.train import TrainResult
 
 _EXPORTS = {
     "Bundle": "runtime.bundle",
     "CheckPlugin": "checks.plugin",
     "CheckedData": "checks.data",
-    "ExportedRun": "trainers.trainer",
+    "Detections": "runtime.results",
+    "ExportResult": "exporting.export",
     "ExporterPlugin": "exporting.exporter",
     "Finding": "core.findings",
     "FormatPlugin": "formats.plugin",
     "InputError": "errors",
     "LabeledImage": "formats.plugin",
     "LabeledObject": "formats.plugin",
+    "OpenPair": "pairs.open",
+    "PipelineOptions": "pairs.open",
+    "Poses": "runtime.results",
     "Problem": "formats.plugin",
     "RecipeFiles": "trainers.trainer",
     "RecipeRequest": "trainers.trainer",
@@ -44,9 +50,41 @@ _EXPORTS = {
     "RunExport": "trainers.trainer",
     "Skeleton": "core.skeleton",
     "SoundObjects": "checks.structure",
+    "TrainAllResult": "training.pair",
+    "TrainRequest": "training.request",
+    "TrainResult": "training.train",
     "Trainer": "trainers.trainer",
     "read_text": "files.disk",
 }
+__all__ = [
+    "Bundle",
+    "CheckPlugin",
+    "CheckedData",
+    "Detections",
+    "ExportResult",
+    "ExporterPlugin",
+    "Finding",
+    "FormatPlugin",
+    "InputError",
+    "LabeledImage",
+    "LabeledObject",
+    "OpenPair",
+    "PipelineOptions",
+    "Poses",
+    "Problem",
+    "RecipeFiles",
+    "RecipeRequest",
+    "RequestError",
+    "Rule",
+    "RunExport",
+    "Skeleton",
+    "SoundObjects",
+    "TrainAllResult",
+    "TrainRequest",
+    "TrainResult",
+    "Trainer",
+    "read_text",
+]
 
 
 def __getattr__(name: str) -> Any:
