@@ -28,7 +28,7 @@ from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import category_of, settled, unknown_label
 from posetools.formats.options import ReadOptions
-from posetools.formats.plugin import FormatPlugin, Labeled, LabeledImage, LabeledObject, Problem, ProblemCode
+from posetools.formats.plugin import Declares, FormatPlugin, Labeled, LabeledImage, LabeledObject, Problem, ProblemCode
 from posetools.formats.reading import Corners, FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import Opener, SourceFile, without_entry
@@ -112,16 +112,21 @@ def _declared(
                 if isinstance(each, LabeledImage):
                     seen.add([SeenObject(one.category, list(one.keypoints)) for one in each.objects])
         return seen.declared()
-    declared = []
-    for source in sources:
-        with plugin.guarded(f"fails to read {source}", PosetoolsError):
-            said = found.declares(source)
-            is_right = isinstance(said, Mapping) and all(map(_is_declaration, said.items()))
-        if not is_right:
+    declared = [
+        DeclaredCategory(name, tuple(points), str(source))
+        for source in sources
+        for name, points in _declaration(plugin, found.declares, source).items()
+    ]
+    return [one for each in declared if (one := with_options(each, options))]
+
+
+def _declaration(plugin: Plugin, declares: Declares, source: Path) -> Mapping[str, Sequence[str]]:
+    with plugin.guarded(f"fails to read {source}", PosetoolsError):
+        said = declares(source)
+        if not isinstance(said, Mapping) or not all(map(_is_declaration, said.items())):
             rule = "a mapping from categories to the names of their keypoints"
             raise plugin.error(f"must return {rule} from declares, got {show_value(said)}")
-        declared += [DeclaredCategory(name, tuple(points), str(source)) for name, points in said.items()]
-    return [one for each in declared if (one := with_options(each, options))]
+    return said
 
 
 def _is_declaration(entry: tuple[object, object]) -> bool:
@@ -136,10 +141,21 @@ def _is_name(value: object) -> bool:
 
 def _labeled(plugin: Plugin, found: FormatPlugin, source: Path) -> Iterator[Labeled]:
     """Yield what a plug-in reads, if it has the types that the protocol says."""
+    declaration = _declaration(plugin, found.declares, source) if found.declares else None
     with plugin.guarded(f"fails to read {source}", PosetoolsError):
         for each in found.read(source):
             _check_labeled(plugin, each)
+            if declaration is not None and isinstance(each, LabeledImage):
+                _check_declared(plugin, each, declaration)
             yield each
+
+
+def _check_declared(plugin: Plugin, each: LabeledImage, declaration: Mapping[str, Sequence[str]]) -> None:
+    for one in each.objects:
+        others = set(one.keypoints) - set(declaration.get(one.category, ()))
+        if one.category not in declaration or others:
+            what = f"keypoint {min(others)!r} of {one.category!r}" if others else f"category {one.category!r}"
+            raise plugin.error(f"must declare all that it reads, but does not declare {what} in {each.file}")
 
 
 def _check_labeled(plugin: Plugin, each: object) -> None:

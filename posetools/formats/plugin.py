@@ -79,6 +79,7 @@ class LabeledImage:
 
 
 Labeled: TypeAlias = LabeledImage | Problem
+Declares: TypeAlias = Callable[[Path], Mapping[str, Sequence[str]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,8 +93,9 @@ class FormatPlugin:
             without ``--from``, so it must be fast, open few files, and say no when in doubt.
         read: yields the images of one source, a file or folder, in a fixed order. A file that cannot be read is a
             Problem; the others are still read.
-        declares: returns the keypoints' names of each category, in order, none for a category that has boxes only;
-            None: the names that the objects have. Then a rare label may be refused as a misspelling.
+        declares: returns the keypoints' names of each category that ``read`` yields, in order, none for a category
+            that has boxes only; None: the names that the objects have. Then a rare label may be refused as a
+            misspelling.
         sample: writes a small valid source with at least two images into an empty folder: `make fuzz` damages it.
     """
 
@@ -101,5 +103,5 @@ class FormatPlugin:
     signs: str
     detect: Callable[[Path], bool]
     read: Callable[[Path], Iterable[Labeled]]
-    declares: Callable[[Path], Mapping[str, Sequence[str]]] | None = None
+    declares: Declares | None = None
     sample: Callable[[Path], None] | None = None

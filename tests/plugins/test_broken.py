@@ -16,13 +16,13 @@ HEAD = "from pathlib import Path\nfrom posetools.plugins import *\nPLUGIN_API = 
 LABELME = ROOT / "data/labelme"
 
 
-def format_with(read: str, *, detect: str = "path.name == 'own'", more: str = "") -> str:
+def format_with(read: str, *, detect: str = "path.name == 'own'", declares: str = "None", more: str = "") -> str:
     """Return a module with a format whose functions have these bodies."""
     return (
         f"{HEAD}from math import nan\nimport numpy as np\n{more}\n"
         f"def detect(path):\n    return {detect}\n"
         f"def read(source):\n    file = source / 'a.txt'\n    {read}\n"
-        "FORMAT = FormatPlugin(title='Own', signs='a folder own', detect=detect, read=read)\n"
+        f"FORMAT = FormatPlugin(title='Own', signs='a folder own', detect=detect, read=read, declares={declares})\n"
     )
 
 
@@ -187,6 +187,14 @@ NONSENSE = {
         image_with("LabeledObject(category='kite', keypoints={'a': (1, 2)})"),
         "must give x, y and visibility by the keypoint's name",
     ),
+    "an undeclared category": (
+        image_with("LabeledObject(category='bird')"),
+        "must declare all that it reads, but does not declare category 'bird' in",
+    ),
+    "an undeclared keypoint": (
+        image_with("LabeledObject(category='kite', keypoints={'beak': (1, 2, 2)})"),
+        "does not declare keypoint 'beak' of 'kite' in",
+    ),
     "an unknown code": ("yield Problem(file=file, message='m', code='E101')", "must give one of E309, E310, E311"),
 }
 
@@ -201,7 +209,8 @@ def own_source(folder: Path) -> Path:
 @pytest.mark.parametrize("name", NONSENSE)
 def test_nonsense_of_a_format_is_one_error_that_names_it(name: str, tmp_path: Path) -> None:
     read, part = NONSENSE[name]
-    put(tmp_path / "site", "nonsense", format_with(read), {"formats/own": "FORMAT"})
+    module = format_with(read, declares="lambda _: {'kite': ('a', 'b')}")
+    put(tmp_path / "site", "nonsense", module, {"formats/own": "FORMAT"})
     done = posetools(tmp_path / "site", "convert", own_source(tmp_path), "--out", tmp_path / "out")
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.count("plug-in 'own' (formats) of package nonsense 1.5 ") == 1
