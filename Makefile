@@ -145,9 +145,10 @@ bench: install .venv-peers/.done  ## compare speed and memory with other tools, 
 		--image-files $(IMAGE_FILES) --profile $(if $(ONLY),--only $(ONLY))
 
 # Takes half an hour on 2 cores; CASES=500 is a short run. `python -m tests.fuzz.guided` is guided by code coverage.
+# FORMAT=drones is one format, also of a plug-in that is installed in .venv; SAMPLE=DIR is a source to damage.
 CASES ?= 10000
 fuzz: install-core  ## read damaged sources of every format, 10,000 each: no traceback, no hang, no data loss
-	@.venv/bin/python -m tests.fuzz --cases $(CASES)
+	@.venv/bin/python -m tests.fuzz --cases $(CASES) $(if $(FORMAT),--format $(FORMAT)) $(if $(SAMPLE),--sample $(SAMPLE))
 
 .venv-docs/.done: pyproject.toml $(NEEDS_UV)
 	@echo "== installing MkDocs into .venv-docs/"

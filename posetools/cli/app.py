@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from posetools import __version__
-from posetools.cli.commands import COMMANDS
+from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
 from posetools.cli.stopping import INTERRUPTED, interrupted_by_sigterm
 from posetools.errors import (
@@ -30,21 +30,25 @@ from posetools.errors import (
     printable,
     printable_lines,
 )
+from posetools.plugins.registry import Loaded
+
+_OWN: Final = {command.name: command for command in COMMANDS}
+_REGISTERED: Loaded[Any] = Loaded("commands")
 
 
 class _Commands(Mapping[str, Any]):
-    """The commands by name, each loaded on access."""
-
-    _by_name: Final = {command.name: command for command in COMMANDS}
+    """The commands by name, with those of other packages, each loaded on access."""
 
     def __getitem__(self, name: str) -> Any:
-        return self._by_name[name].as_click()
+        if name not in _OWN and name not in _REGISTERED:
+            raise KeyError(name)
+        return _OWN.get(name, Command(name, "of another package", "")).as_click()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
+        return iter((*_OWN, *(name for name in _REGISTERED if name not in _OWN)))
 
     def __len__(self) -> int:
-        return len(self._by_name)
+        return sum(1 for _ in self)
 
 
 class _Group(TyperGroup):
@@ -112,7 +116,7 @@ def _refuse_urls(arguments: Sequence[str]) -> None:
         if scheme is None or scheme[1].lower() in _NO_PATHS:
             continue
         option = option or (before if before.startswith("-") and "=" not in before else "")
-        if command not in _READ_URLS:
+        if command in _OWN and command not in _READ_URLS:
             raise RequestError(
                 f"{value}: must be a local path: `posetools {command}` does not read or write URLs",
                 hint="`posetools convert` and `posetools validate` read them; see docs/scale.md",

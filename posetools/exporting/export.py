@@ -22,6 +22,7 @@ from posetools.core.stages import models_of
 from posetools.errors import InputError, RequestError
 from posetools.evaluation.metrics import box_scores
 from posetools.evaluation.scoring import PairPredictions, Task, collect_each, pose_scores
+from posetools.exporting.exporter import BUNDLE, check_out
 from posetools.exporting.material import ExportMaterial, Shot, gather
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
 from posetools.exporting.parity import Parity, compare
@@ -146,7 +147,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
         OutputError: the bundle cannot be written.
     """
     require_train("posetools export")
-    _check_out(request)
+    check_out(request.out, BUNDLE.suffix, overwrite=request.overwrite)
     options = PipelineOptions(device=request.device, flip_test=request.flip_test)
     options.check()
     if request.data is not None:
@@ -179,14 +180,6 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
         manifest, images = _described(request, networks[-1], measured[-1], material)
         write_bundle(request.out, manifest, {**networks[-1].files, **images})
         return ExportResult(request.out, manifest, material.source, parity, measured, pair.doubts)
-
-
-def _check_out(request: ExportRequest) -> None:
-    if request.out.suffix != ".zip":
-        raise RequestError(f"--out must be a file name ending in .zip, got {request.out}")
-    if request.out.is_dir() or (request.out.exists() and not request.overwrite):
-        hint = "choose another name" if request.out.is_dir() else "use --overwrite to replace it"
-        raise RequestError(f"--out {request.out}: exists already", hint=hint)
 
 
 def _known_data(request: ExportRequest, detector: Detector) -> Path | None:
