@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 from posetools.errors import PluginError, PosetoolsWarning, must_be
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoints
+    from importlib.metadata import Distribution
 
 Kind = Literal["formats", "skeletons", "checks", "trainers", "exporters", "commands"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -165,7 +165,7 @@ def registered(kind: Kind) -> Registered:
 
 
 @cache
-def _entry_points() -> EntryPoints:
+def _entry_points() -> Any:
     # The import takes longer than printing the help (posetools/cli/front.py).
     from importlib.metadata import entry_points
 
