@@ -32,7 +32,7 @@ from posetools.errors import (
 )
 from posetools.plugins.registry import Loaded
 
-_OWN: Final = {command.name: command for command in COMMANDS}
+_OWN_COMMANDS: Final = {command.name: command for command in COMMANDS}
 _REGISTERED: Loaded[Any] = Loaded("commands")
 
 
@@ -40,12 +40,12 @@ class _Commands(Mapping[str, Any]):
     """The commands by name, with those of other packages, each loaded on access."""
 
     def __getitem__(self, name: str) -> Any:
-        if name not in _OWN and name not in _REGISTERED:
+        if name not in _OWN_COMMANDS and name not in _REGISTERED:
             raise KeyError(name)
-        return _OWN.get(name, Command(name, "of another package", "")).as_click()
+        return _OWN_COMMANDS.get(name, Command(name, "of another package", "")).as_click()
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*_OWN, *(name for name in _REGISTERED if name not in _OWN)))
+        return iter((*_OWN_COMMANDS, *(name for name in _REGISTERED if name not in _OWN_COMMANDS)))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -116,7 +116,7 @@ def _refuse_urls(arguments: Sequence[str]) -> None:
         if scheme is None or scheme[1].lower() in _NO_PATHS:
             continue
         option = option or (before if before.startswith("-") and "=" not in before else "")
-        if command in _OWN and command not in _READ_URLS:
+        if command in _OWN_COMMANDS and command not in _READ_URLS:
             raise RequestError(
                 f"{value}: must be a local path: `posetools {command}` does not read or write URLs",
                 hint="`posetools convert` and `posetools validate` read them; see docs/scale.md",

@@ -31,7 +31,7 @@ _MOST_NAME = 24
 
 # Folders with the metadata of installed packages, and that of posetools.
 _METADATA = (".dist-info", ".egg-info")
-_OWN = re.compile(r"[/\\]posetools(-[^/\\]*)?\.(dist|egg)-info$")
+_OWN_METADATA = re.compile(r"[/\\]posetools(-[^/\\]*)?\.(dist|egg)-info$")
 
 Rows = Sequence[tuple[str, str]]
 
@@ -72,7 +72,7 @@ def _are_foreign_commands() -> bool:
         except OSError:
             continue
         for package in packages:
-            if _OWN.search(package):
+            if _OWN_METADATA.search(package):
                 continue
             try:
                 with open(f"{package}/entry_points.txt", "rb") as file:  # noqa: PTH123

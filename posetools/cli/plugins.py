@@ -75,4 +75,5 @@ def _use(kind: Kind, name: str) -> Any:
         return Loaded[Any]("trainers")[name]
     if kind == "checks":
         return CHECKS[name], RULES_OF_CHECKS[name]
-    return {"formats": FORMATS, "skeletons": BUILT_IN, "exporters": EXPORTERS}[kind][name]
+    tables: dict[Kind, Loaded[Any]] = {"formats": FORMATS, "skeletons": BUILT_IN, "exporters": EXPORTERS}
+    return tables[kind][name]

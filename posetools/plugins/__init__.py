@@ -1,7 +1,7 @@
 """Plug-ins: what posetools and other packages register as entry points, loaded on first use.
 
-What the author of a plug-in needs is in this module; docs/plugins.md walks through it. Each class is the specification
-of a kind of plug-in, or of what such a plug-in gets or returns.
+What the author of a plug-in needs is in this module; docs/plugins.md walks through it. The docstring of each class is
+its specification.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from posetools.exporting.export import ExportResult
     from posetools.exporting.exporter import ExporterPlugin
     from posetools.files.disk import read_text
-    from posetools.formats.plugin import FormatPlugin, LabeledImage, LabeledObject, Problem
+    from posetools.formats.plugin import FormatPlugin, SourceImage, SourceObject, SourceProblem
     from posetools.pairs.open import OpenPair, PipelineOptions
     from posetools.runtime.bundle import Bundle
     from posetools.runtime.results import Detections, Poses
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from posetools.training.request import TrainRequest
     from posetools.training.train import TrainResult
 
-_EXPORTS = {
+_PUBLIC = {
     "Bundle": "runtime.bundle",
     "CheckPlugin": "checks.plugin",
     "CheckedData": "checks.data",
@@ -37,12 +37,12 @@ _EXPORTS = {
     "Finding": "core.findings",
     "FormatPlugin": "formats.plugin",
     "InputError": "errors",
-    "LabeledImage": "formats.plugin",
-    "LabeledObject": "formats.plugin",
+    "SourceImage": "formats.plugin",
+    "SourceObject": "formats.plugin",
     "OpenPair": "pairs.open",
     "PipelineOptions": "pairs.open",
     "Poses": "runtime.results",
-    "Problem": "formats.plugin",
+    "SourceProblem": "formats.plugin",
     "RecipeFiles": "trainers.trainer",
     "RecipeRequest": "trainers.trainer",
     "RequestError": "errors",
@@ -66,12 +66,9 @@ __all__ = [
     "Finding",
     "FormatPlugin",
     "InputError",
-    "LabeledImage",
-    "LabeledObject",
     "OpenPair",
     "PipelineOptions",
     "Poses",
-    "Problem",
     "RecipeFiles",
     "RecipeRequest",
     "RequestError",
@@ -79,6 +76,9 @@ __all__ = [
     "RunExport",
     "Skeleton",
     "SoundObjects",
+    "SourceImage",
+    "SourceObject",
+    "SourceProblem",
     "TrainAllResult",
     "TrainRequest",
     "TrainResult",
@@ -91,9 +91,9 @@ def __getattr__(name: str) -> Any:
     """Import exported names on first use: a command imports nothing of other tasks."""
     from importlib import import_module
 
-    if name not in _EXPORTS:
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'posetools.plugins' has no attribute {name!r}")
-    return getattr(import_module(f"posetools.{_EXPORTS[name]}"), name)
+    return getattr(import_module(f"posetools.{_PUBLIC[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 from posetools.errors import PluginError, PosetoolsWarning, must_be
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoints
+    from importlib.metadata import Distribution
 
 Kind = Literal["formats", "skeletons", "checks", "trainers", "exporters", "commands"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -36,7 +36,7 @@ _GROUP = "posetools."
 # Characters of another package's error that a message shows.
 _MOST_SAID = 300
 # Names are typed on command lines, and are the first part of finding codes (``kitti/E1``).
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 Target = TypeVar("Target")
 
@@ -84,7 +84,7 @@ class Plugin:
         if not self.own and stated != PLUGIN_API:
             says = "does not state PLUGIN_API" if stated is None else f"has PLUGIN_API = {stated!r}"
             raise self.error(f"must be written for PLUGIN_API = {PLUGIN_API}, but {module} {says}")
-        if not self.own and not _NAME.fullmatch(self.name):
+        if not self.own and not _PLUGIN_NAME.fullmatch(self.name):
             raise self.error(must_be("has a name that", "letters, digits, '_', '.' and '-'", self.name))
         return found
 
@@ -165,7 +165,7 @@ def registered(kind: Kind) -> Registered:
 
 
 @cache
-def _entry_points() -> EntryPoints:
+def _entry_points() -> Any:
     # The import takes longer than printing the help (posetools/cli/front.py).
     from importlib.metadata import entry_points
 

@@ -27,7 +27,7 @@ def format_with(read: str, *, detect: str = "path.name == 'own'", declares: str 
 
 
 def image_with(objects: str) -> str:
-    return f"yield LabeledImage(image='a.png', file=file, objects=[{objects}])"
+    return f"yield SourceImage(image='a.png', file=file, objects=[{objects}])"
 
 
 # Eleven packages; each breaks in another way. kind/name -> the object in the module.
@@ -160,42 +160,45 @@ def test_doctor_lists_all_with_their_state_and_names_that_are_taken(site: Path, 
 # What a format yields -> a part of the one error, which names the plug-in.
 NONSENSE = {
     "nothing": ("return None", "TypeError: 'NoneType' object is not iterable"),
-    "None": ("yield None", "must yield a LabeledImage or a Problem, got None"),
-    "a tuple": ("yield ('a.png', [])", "must yield a LabeledImage or a Problem, got ('a.png', [])"),
+    "None": ("yield None", "must yield a SourceImage or a SourceProblem, got None"),
+    "a tuple": ("yield ('a.png', [])", "must yield a SourceImage or a SourceProblem, got ('a.png', [])"),
     "an exception": ("yield 1 / 0", "ZeroDivisionError"),
     "an exit": ("raise SystemExit(1)", "SystemExit: 1"),
-    "no image": ("yield LabeledImage(image=None, file=file)", "must give a str or Path as image of its LabeledImage"),
-    "no file": ("yield LabeledImage(image='a.png', file='a.txt')", "must give a Path as file of its LabeledImage"),
+    "no image": ("yield SourceImage(image=None, file=file)", "must give a str or Path as image of its SourceImage"),
+    "no file": ("yield SourceImage(image='a.png', file='a.txt')", "must give a Path as file of its SourceImage"),
     "a way out as split": (
-        "yield LabeledImage(image='a.png', file=file, split='../up')",
+        "yield SourceImage(image='a.png', file=file, split='../up')",
         "must give a name such as train as split of",
     ),
-    "other objects": (image_with("'kite'"), "must give a list of LabeledObject as objects of"),
+    "other objects": (image_with("'kite'"), "must give a list of SourceObject as objects of"),
     "a box of three": (
-        image_with("LabeledObject(category='kite', box=(1, 2, 3))"),
+        image_with("SourceObject(category='kite', box=(1, 2, 3))"),
         "must give x1, y1, x2, y2 as box of",
     ),
     "a box as a matrix": (
-        image_with("LabeledObject(category='kite', box=np.eye(2))"),
+        image_with("SourceObject(category='kite', box=np.eye(2))"),
         "must give x1, y1, x2, y2 as box",
     ),
     "an array of points": (
-        image_with("LabeledObject(category='kite', keypoints=np.zeros((2, 3)))"),
-        "must give a Mapping as keypoints of its LabeledObject",
+        image_with("SourceObject(category='kite', keypoints=np.zeros((2, 3)))"),
+        "must give a Mapping as keypoints of its SourceObject",
     ),
     "points without visibility": (
-        image_with("LabeledObject(category='kite', keypoints={'a': (1, 2)})"),
+        image_with("SourceObject(category='kite', keypoints={'a': (1, 2)})"),
         "must give x, y and visibility by the keypoint's name",
     ),
     "an undeclared category": (
-        image_with("LabeledObject(category='bird')"),
+        image_with("SourceObject(category='bird')"),
         "must declare all that it reads, but does not declare category 'bird' in",
     ),
     "an undeclared keypoint": (
-        image_with("LabeledObject(category='kite', keypoints={'beak': (1, 2, 2)})"),
+        image_with("SourceObject(category='kite', keypoints={'beak': (1, 2, 2)})"),
         "does not declare keypoint 'beak' of 'kite' in",
     ),
-    "an unknown code": ("yield Problem(file=file, message='m', code='E101')", "must give one of E309, E310, E311"),
+    "an unknown code": (
+        "yield SourceProblem(file=file, message='m', code='E101')",
+        "must give one of E309, E310",
+    ),
 }
 
 
@@ -218,7 +221,7 @@ def test_nonsense_of_a_format_is_one_error_that_names_it(name: str, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "site"]
 
 
-GOOD = "LabeledObject(category='kite', box=(1, 2, 30, 40), keypoints={'a': (5, 6, 2), 'b': (7, 8, 1)})"
+GOOD = "SourceObject(category='kite', box=(1, 2, 30, 40), keypoints={'a': (5, 6, 2), 'b': (7, 8, 1)})"
 # What an object has -> the finding, with its file, place and rule.
 VALUES = {
     "NaN": (GOOD.replace("5, 6", "5, nan"), "E311", "objects[0]: keypoint 'a' must be x and y of at most 1000000"),

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
+from posetools.checks.data import CheckedData
 from posetools.checks.structure import SoundObjects
-from posetools.checks.validate import CheckedData, LabelCounts, ValidationReport
+from posetools.checks.validate import LabelCounts, ValidationReport
 from posetools.core.findings import Finding, count_by_code
 from posetools.core.verdict import Thing
 from posetools.pages.charts import SPLIT_COLORS
