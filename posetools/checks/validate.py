@@ -192,7 +192,7 @@ def validate(
         near_duplicates: search for near duplicates too.
         fix: first fix what has one right answer.
         progress: receives progress.
-        engine: checks the images, shard by shard; None for this process.
+        engine: checks and hashes the images, shard by shard; None for this process.
 
     Raises:
         RequestError: there is no such data set, its skeleton is unknown, or near duplicates are requested without the
@@ -222,7 +222,7 @@ def validate(
     if images:
         looks.append(partial(check_images, folder=folder, progress=progress, engine=engine))
     if near_duplicates:
-        looks.append(partial(check_near, folder=folder, progress=progress))
+        looks.append(partial(check_near, folder=folder, progress=progress, engine=engine))
     objects = {split: sound_objects(table, known) for split, table in tables.items()}
     report = _report(data, CheckedData(known, tables, objects, folder), looks, progress)
     return replace(report, fixed=fixed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from posetools.cli.console import console, progress
-from posetools.cli.models import Device
+from posetools.cli.models import ClusterAddress, Device, Threads, Workers, check_workers
 from posetools.cli.options import SKELETON_HELP
 from posetools.errors import RequestError, printable
 
@@ -98,6 +98,9 @@ def evaluate(
     flip_test: _FlipTest = False,
     json_file: _Json = None,
     report: _Report = None,
+    workers: Workers = 1,
+    cluster: ClusterAddress = None,
+    threads: Threads = None,
 ) -> None:
     """Evaluate a trained pair on a split, and show why AP is lost.
 
@@ -117,8 +120,11 @@ def evaluate(
             "--flip-test needs the pose estimator of --run, or CHECKPOINT --stage pose",
             hint="leave out --bundle and --stage det; `posetools export --flip-test` builds it into a bundle",
         )
+    check_workers(bundle, workers, cluster, threads)
     from posetools.evaluation.run import EvalRequest
+    from posetools.scale.cluster import engine_of
 
+    engine = engine_of(cluster, workers)
     common = EvalRequest(
         stage=stage or "det",
         config=config,
@@ -131,6 +137,8 @@ def evaluate(
         bbox_thr=bbox_thr,
         flip_test=flip_test,
         folds=folds,
+        engine=engine if cluster or workers > 1 else None,
+        threads=threads,
     )
     pairs = [replace(common, run=path) for path in run or ()] + [replace(common, bundle=path) for path in bundle or ()]
     _evaluate(pairs or [replace(common, checkpoint=checkpoint)], json_file, report)
