@@ -27,7 +27,7 @@ from posetools.core.categories import Categories
 from posetools.errors import InputError, RequestError, counted, from_validation, must_be, show_value
 from posetools.files.disk import read_bytes, read_json, write_files, write_json
 from posetools.files.locks import only_one_in
-from posetools.files.urls import absolute
+from posetools.files.urls import absolute, is_url
 from posetools.imaging.frames import Frame, Source
 from posetools.pairs.open import PipelineOptions
 from posetools.pairs.pipeline import PosePipeline
@@ -280,7 +280,7 @@ def _manifest(images: Sequence[ShardImage], bundle: SentBundle, pipeline: PosePi
     """Return what all shards of a folder have in common."""
     options = bundle.options
     thresholds = {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}
-    paths = "".join(f"{image.name}\0{absolute(image.path)}\n" for image in images)
+    files = "".join(f"{image.name}\0{absolute(image.path)}\0{_state(image.path)}\n" for image in images)
     return {
         **document_head(pipeline.categories, thresholds),
         "bundle_sha256": bundle.digest,
@@ -289,15 +289,26 @@ def _manifest(images: Sequence[ShardImage], bundle: SentBundle, pipeline: PosePi
         "threads": options.threads,
         "format": form,
         "pictures": len(images),
-        "pictures_sha256": hashlib.sha256(paths.encode("utf-8", "surrogateescape")).hexdigest(),
+        "pictures_sha256": hashlib.sha256(files.encode("utf-8", "surrogateescape")).hexdigest(),
         "pictures_per_shard": shard_size(len(images), PREDICTED_TOGETHER),
         "pictures_per_batch": PREDICTED_TOGETHER,
     }
 
 
+def _state(path: Path) -> str:
+    """Return the size and the time of a local file; a file at a URL would cost a round trip."""
+    if is_url(path) or not path.exists():
+        return ""
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
 def _check(folder: Path, manifest: Mapping[str, Any], *, anew: bool) -> None:
     """Write the manifest; refuse that of another call, or remove its shards."""
     path = folder / MANIFEST
+    for left in folder.glob(".*.tmp"):
+        # The command was killed while it wrote this file.
+        left.unlink()
     found = read_json(path) if path.is_file() else None
     expected = json.loads(json.dumps(manifest))
     if found == expected:
