@@ -56,7 +56,7 @@ class _Group(TyperGroup):
 # Commands whose sources may be URLs; their other paths are local.
 _READ_URLS = ("convert", "validate", "predict", "prelabel")
 # Options of these commands that are local paths.
-_LOCAL = (
+_LOCAL_OPTIONS = (
     "--out",
     "-o",
     "--json",
@@ -130,7 +130,7 @@ def _refuse_urls(arguments: Sequence[str]) -> None:
                 f"{value}: must be a local path: `posetools {command}` does not read or write URLs",
                 hint="`posetools convert`, `validate` and `predict` read them; see docs/scale.md",
             )
-        if option in _LOCAL:
+        if option in _LOCAL_OPTIONS:
             raise RequestError(must_be(option, "a local path", value))
 
 

@@ -15,6 +15,7 @@ from posetools.errors import RequestError, printable_lines
 if TYPE_CHECKING:
     from posetools.pairs.open import PipelineOptions
     from posetools.pairs.pipeline import PosePipeline
+    from posetools.scale.shards import ModelEngine
 
 _models = partial(typer.Option, rich_help_panel="Models (choose one pair)")
 _thresholds = partial(typer.Option, rich_help_panel="Thresholds", show_default="0.3, or the bundle's")
@@ -66,17 +67,23 @@ Threads = Annotated[
 ]
 
 
-def check_workers(bundle: Path | Sequence[Path] | None, workers: int, cluster: str | None, threads: int | None) -> None:
-    """Refuse options for several processes without a bundle.
+def engine_of_bundle(
+    bundle: Path | Sequence[Path] | None, workers: int, cluster: str | None, threads: int | None
+) -> ModelEngine | None:
+    """Return what runs a bundle in several processes, or None for this one.
 
     Raises:
-        RequestError: one of them is given, and no bundle.
+        RequestError: options for it are given without a bundle, or exclude one another.
     """
+    from posetools.scale.cluster import engine_of
+
     given = [
         name for name, value in (("--workers", workers > 1), ("--cluster", cluster), ("--threads", threads)) if value
     ]
     if given and not bundle:
         raise RequestError(f"{given[0]} requires --bundle ZIP", hint="`posetools export --run DIR` writes a bundle")
+    engine = engine_of(cluster, workers)
+    return engine if cluster or workers > 1 else None
 
 
 def check_models(

@@ -24,7 +24,7 @@ from posetools.cli.models import (
     Threads,
     Workers,
     check_models,
-    check_workers,
+    engine_of_bundle,
     load_pipeline,
 )
 from posetools.cli.options import SKELETON_HELP
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from posetools.pairs.pipeline import PosePipeline
     from posetools.prediction.predict import PredictReport, PredictRequest
     from posetools.prediction.sharded import ShardRequest
+    from posetools.scale.shards import ModelEngine
 
 _Inputs: TypeAlias = Annotated[
     list[str],
@@ -145,10 +146,10 @@ def predict(
         style=Style(line=thickness, radius=radius, boxes=draw_bbox, indices=show_kpt_idx),
     )
     check_models(det, pose, run, bundle)
-    check_workers(bundle, workers, cluster, threads)
+    engine = engine_of_bundle(bundle, workers, cluster, threads)
     drawing = {"--draw-heatmap": draw_heatmap, "--show-kpt-idx": show_kpt_idx, "--show": show, "--radius": radius}
     drawn = [name for name, value in {**drawing, "--thickness": thickness}.items() if value]
-    shards = _shards(file_format, bundle, options, drawn, workers, cluster)
+    shards = _shards(file_format, bundle, options, drawn, engine)
     _predict(inputs, request, lambda: load_pipeline(det, pose, run, bundle, options), shards)
 
 
@@ -157,19 +158,17 @@ def _shards(
     bundle: Path | None,
     options: PipelineOptions,
     drawn: Sequence[str],
-    workers: int,
-    cluster: str | None,
+    engine: ModelEngine | None,
 ) -> ShardRequest | None:
     """Return how to predict in shards, or None for one process that draws."""
     from posetools.prediction.sharded import FORMS, ShardRequest
-    from posetools.scale.cluster import engine_of
+    from posetools.scale.shards import OwnProcess
 
-    engine, several = engine_of(cluster, workers), "--cluster" if cluster else "--workers" if workers > 1 else ""
-    form = next((each for each in FORMS if each == (file_format or ("jsonl" if several else "drawn"))), None)
+    form = next((each for each in FORMS if each == (file_format or ("jsonl" if engine else "drawn"))), None)
     if form is None:
-        if several:
-            rule = f"jsonl or parquet with {several}, which draws nothing and copies no image"
-            raise RequestError(must_be("--format", rule, file_format), hint=f"leave out --format, or {several}")
+        if engine:
+            rule = "jsonl or parquet with --workers or --cluster, which draw nothing and copy no image"
+            raise RequestError(must_be("--format", rule, file_format), hint="leave out --format")
         return None
     if bundle is None:
         raise RequestError(
@@ -178,7 +177,7 @@ def _shards(
     if drawn:
         hint = f"leave out {drawn[0]}, or --format, --workers and --cluster"
         raise RequestError(f"{drawn[0]} cannot be combined with --format {form}, which draws nothing", hint=hint)
-    return ShardRequest(bundle=bundle, options=options, engine=engine, form=form)
+    return ShardRequest(bundle=bundle, options=options, engine=engine or OwnProcess(), form=form)
 
 
 def _predict(

@@ -20,7 +20,7 @@ from posetools.cli.models import (
     Threads,
     Workers,
     check_models,
-    check_workers,
+    engine_of_bundle,
     load_pipeline,
 )
 from posetools.cli.options import source_path
@@ -69,18 +69,15 @@ def prelabel(
     from posetools.labeling.prelabel import prelabel as write_all
     from posetools.pairs.open import PipelineOptions
     from posetools.prediction.sharded import ShardRequest
-    from posetools.scale.cluster import engine_of
 
     check_models(det, pose, run, bundle)
-    check_workers(bundle, workers, cluster, threads)
-    engine = engine_of(cluster, workers)
+    engine = engine_of_bundle(bundle, workers, cluster, threads)
     plan = plan_prelabels(folder, replace=replace)
     report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
     if plan.tasks:
         options = PipelineOptions(device=device, bbox_thr=bbox_thr, nms_thr=nms_thr, kpt_thr=kpt_thr, threads=threads)
         pipeline = load_pipeline(det, pose, run, bundle, options)
-        several = bundle is not None and (workers > 1 or cluster is not None)
-        shards = ShardRequest(bundle=bundle, options=options, engine=engine) if bundle and several else None
+        shards = ShardRequest(bundle=bundle, options=options, engine=engine) if bundle and engine else None
         with progress(rate="images/s") as tell:
             report = write_all(plan, pipeline, tell, shards=shards)
     _print(report, folder)

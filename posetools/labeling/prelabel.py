@@ -226,7 +226,7 @@ def _predicted(
         yield from each_predicted(pipeline, ((task, task.image) for task in plan.tasks))
         return
     images = [(task.image.relative_to(plan.folder).as_posix(), task.image) for task in plan.tasks]
-    stored = predict_in_shards(plan.folder / _SHARDS, images, replace(shards, anew=True), pipeline, progress)
+    stored = predict_in_shards(plan.folder / _SHARDS, images, replace(shards, restart=True), pipeline, progress)
     yield from ((plan.tasks[image.position], result) for image, result in stored)
     remove_folder(plan.folder / _SHARDS)
 

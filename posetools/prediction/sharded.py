@@ -43,7 +43,7 @@ from posetools.scale.shards import ModelEngine, cut, shard_size
 Form: TypeAlias = Literal["jsonl", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
-MANIFEST = "manifest.json"
+SHARDS_MANIFEST = "manifest.json"
 SHARDS = "shards"
 
 
@@ -175,14 +175,14 @@ class ShardRequest:
         options: how to open it.
         engine: what predicts.
         form: of the shards' files.
-        anew: remove shards of another call, instead of refusing them.
+        restart: remove shards of another call, instead of refusing them.
     """
 
     bundle: Path
     options: PipelineOptions
     engine: ModelEngine
     form: Form = "jsonl"
-    anew: bool = False
+    restart: bool = False
 
 
 def check_sharded(request: PredictRequest, form: Form, sources: Sequence[Source]) -> None:
@@ -263,7 +263,7 @@ def predict_in_shards(
     listed = [ShardImage(position, name, path) for position, (name, path) in enumerate(images)]
     work = _Predicting(sent, form, Path.cwd() if engine.elsewhere else None)
     with only_one_in(folder):
-        _check(folder, _manifest(listed, sent, pipeline, form), anew=request.anew)
+        _check(folder, _manifest(listed, sent, pipeline, form), restart=request.restart)
         files = _files(folder, listed, form)
         missing = [shard for path, shard in files if not path.is_file()]
         path_of = {shard[0].position: (path, len(shard)) for path, shard in files}
@@ -288,10 +288,10 @@ def _manifest(images: Sequence[ShardImage], bundle: SentBundle, pipeline: PosePi
         "device": options.device,
         "threads": options.threads,
         "format": form,
-        "pictures": len(images),
-        "pictures_sha256": hashlib.sha256(files.encode("utf-8", "surrogateescape")).hexdigest(),
-        "pictures_per_shard": shard_size(len(images), PREDICTED_TOGETHER),
-        "pictures_per_batch": PREDICTED_TOGETHER,
+        "images": len(images),
+        "images_sha256": hashlib.sha256(files.encode("utf-8", "surrogateescape")).hexdigest(),
+        "images_per_shard": shard_size(len(images), PREDICTED_TOGETHER),
+        "images_per_batch": PREDICTED_TOGETHER,
     }
 
 
@@ -303,9 +303,9 @@ def _state(path: Path) -> str:
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
-def _check(folder: Path, manifest: Mapping[str, Any], *, anew: bool) -> None:
+def _check(folder: Path, manifest: Mapping[str, Any], *, restart: bool) -> None:
     """Write the manifest; refuse that of another call, or remove its shards."""
-    path = folder / MANIFEST
+    path = folder / SHARDS_MANIFEST
     for left in folder.glob(".*.tmp"):
         # The command was killed while it wrote this file.
         left.unlink()
@@ -313,7 +313,7 @@ def _check(folder: Path, manifest: Mapping[str, Any], *, anew: bool) -> None:
     expected = json.loads(json.dumps(manifest))
     if found == expected:
         return
-    if found is not None and not anew:
+    if found is not None and not restart:
         got = found if isinstance(found, dict) else {}
         key = next((key for key in expected if got.get(key) != expected[key]), "the keys")
         raise RequestError(

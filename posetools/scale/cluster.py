@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from posetools import __version__
 from posetools.errors import MissingExtraError, RequestError, RunError, must_be
-from posetools.scale.shards import NOTHING, ModelEngine, Result, Shard, engine_for
+from posetools.scale.shards import NOTHING, ModelEngine, Result, Shard, drop, engine_for, receive
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, Worker, WorkerPlugin
 
 # Shards in progress per thread of the cluster: one running, the others queued.
 _SHARDS_AHEAD = 3
@@ -135,23 +135,35 @@ class _UnderWay:
         return self.futures.pop(next(iter(self.futures)) if self._done is None else next(self._done).key)
 
 
+def _plugin(sent: Mapping[str, bytes], command: str) -> WorkerPlugin:
+    """Return what keeps the bytes of a command in each worker."""
+    from distributed import WorkerPlugin
+
+    class Holding(WorkerPlugin):  # type: ignore[misc]
+        def setup(self, worker: Worker) -> None:  # noqa: ARG002 (as Dask calls it)
+            receive(command, sent)
+
+        def teardown(self, worker: Worker) -> None:  # noqa: ARG002 (as Dask calls it)
+            drop(command)
+
+    return Holding()
+
+
 @contextmanager
 def _sending(client: Client, sent: Mapping[str, bytes]) -> Iterator[None]:
     """Send something to each worker, also to those that start later."""
     if not sent:
         yield
         return
-    from posetools.scale.sending import Sending
-
-    plugin = Sending(f"posetools-{secrets.token_hex()}", sent)
-    client.register_plugin(plugin)
+    name = f"posetools-{secrets.token_hex()}"
+    client.register_plugin(_plugin(sent, name), name)
     try:
         yield
     finally:
         # A lost scheduler has its own message.
         if client.status == "running":
             with suppress(OSError):
-                client.unregister_worker_plugin(plugin.name)
+                client.unregister_worker_plugin(name)
 
 
 def engine_of(address: str | None, workers: int) -> ModelEngine:

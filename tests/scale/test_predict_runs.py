@@ -133,10 +133,10 @@ def test_a_second_call_does_nothing_again_and_another_one_is_not_mixed_in(
     other = write_photos(tmp_path / "photos", 3)
     manifest, files = parts(classes=("fish", "van"), score_thr=0.61)
     write_bundle(tmp_path / "other.zip", manifest.model_copy(update={"skeleton": FISH}), files)
-    changed = (
+    changed: tuple[tuple[list[str | Path], str], ...] = (
         ([*call, "--bbox-thr", "0.9"], "thresholds must be"),
         ([*call[:-1], "2"], "threads must be 2"),
-        ([*call[:1], other, *call[2:]], "pictures must be 3"),
+        ([*call[:1], other, *call[2:]], "images must be 3"),
         ([*call[:3], tmp_path / "other.zip", *call[4:]], "bundle_sha256 must be"),
         ([*call, "--format", "parquet"], "format must be"),
     )
@@ -153,8 +153,8 @@ def test_a_missing_shard_is_predicted_and_a_changed_one_refused(
     bundle: Path, photos: Path, here: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    call = ("predict", photos, "--bundle", bundle, "--output-root", out, "--format", "jsonl", "--save-predictions")
-    call = (*call, "--threads", "1")
+    first = ("predict", photos, "--bundle", bundle, "--output-root", out, "--threads", "1", "--save-predictions")
+    call = (*first, "--format", "jsonl")
     run(*call)
     (out / "shards" / "000003.jsonl").unlink()
     assert "10 of 11 shards were there already" in run(*call).words
@@ -327,8 +327,11 @@ def test_images_at_a_url(bundle: Path, photos: Path, here: Path, tmp_path: Path)
     [
         (["--workers", "2"], "--format jsonl requires --output-root DIR"),
         (["--workers", "2", "--cluster", "tcp://127.0.0.1:1"], "--workers must be left out with --cluster"),
-        (["--cluster", "tcp://127.0.0.1:1", "--format", "drawn"], "--format must be jsonl or parquet with --cluster"),
-        (["--workers", "2", "--format", "labelme"], "--format must be jsonl or parquet with --workers"),
+        (
+            ["--cluster", "tcp://127.0.0.1:1", "--format", "drawn"],
+            "--format must be jsonl or parquet with --workers or --cluster",
+        ),
+        (["--workers", "2", "--format", "labelme"], "--format must be jsonl or parquet with --workers or --cluster"),
         (["--workers", "2", "--show", "--output-root", "out"], "--show cannot be combined with --format jsonl"),
         (["--workers", "2", "--radius", "3", "--output-root", "out"], "--radius cannot be combined with"),
         (
