@@ -33,6 +33,8 @@ pytest.importorskip("distributed", reason="distributed is not installed: the ext
 
 IMAGES_OF_KILLS = 240
 FISH = SKELETON.model_copy(update={"name": "fish3", "category": Category(name="fish")})
+# One process that draws nothing.
+ALONE = ("--format", "jsonl", "--save-predictions", "--threads", "1")
 WRITTEN = ("predictions.json", "results_coco.json")
 
 
@@ -165,18 +167,27 @@ def test_a_missing_shard_is_predicted_and_a_changed_one_refused(
         assert done.status == 2 and "000003.jsonl: must be as it was written, but was changed" in done.err
 
 
-@pytest.fixture
-def many(tmp_path: Path) -> Path:
-    return write_photos(tmp_path / "many", IMAGES_OF_KILLS, broken=100)
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("many") / "many", IMAGES_OF_KILLS, broken=100)
+
+
+@pytest.fixture(scope="module")
+def many_here(bundle: Path, many: Path) -> Path:
+    """Return what one process writes for them."""
+    out = many.parent / "here"
+    assert run("predict", many, "--bundle", bundle, "--output-root", out, *ALONE).status == 1
+    return out
 
 
 def written(out: Path) -> list[Path]:
     return sorted((out / "shards").glob("*.jsonl"))
 
 
-def test_a_worker_that_is_killed_midway_changes_nothing(address: str, bundle: Path, many: Path, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_midway_changes_nothing(
+    address: str, bundle: Path, many: Path, many_here: Path, tmp_path: Path
+) -> None:
     call = ("predict", many, "--bundle", bundle, "--save-predictions", "--output-root")
-    assert run(*call, tmp_path / "alone", "--threads", "1").status == 1
     process = start(*call, tmp_path / "out", "--cluster", address)
     until(lambda: len(written(tmp_path / "out")) > 3, process)
     kill_a_worker(address)
@@ -184,26 +195,27 @@ def test_a_worker_that_is_killed_midway_changes_nothing(address: str, bundle: Pa
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1, err
     assert there < len(written(tmp_path / "out")) == 60, "it was killed midway"
-    assert_same(tmp_path / "out", tmp_path / "alone")
+    assert_same(tmp_path / "out", many_here)
     assert "Traceback" not in err and "problem: " in out
 
 
 @pytest.mark.parametrize("way", ["workers", "cluster"])
-def test_a_killed_command_is_continued(way: str, address: str, bundle: Path, many: Path, tmp_path: Path) -> None:
+def test_a_killed_command_is_continued(
+    way: str, address: str, bundle: Path, many: Path, many_here: Path, tmp_path: Path
+) -> None:
     call = ("predict", many, "--bundle", bundle, "--save-predictions", "--output-root")
-    assert run(*call, tmp_path / "alone", "--threads", "1").status == 1
     out = tmp_path / "out"
     process = start(*call, out, *several(way, address))
     until(lambda: len(written(out)) > 3, process)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate(timeout=60)
     there = {path: path.stat().st_mtime_ns for path in written(out)}
     assert 3 < len(there) < 60
     done = run(*call, out, *several(way, address))
     assert done.status == 1, done.err
     assert f"{len(there)} of 60 shards were there already" in done.words
     assert {path: path.stat().st_mtime_ns for path in there} == there
-    assert_same(out, tmp_path / "alone")
+    assert_same(out, many_here)
 
 
 def test_parquet_has_the_same_numbers(bundle: Path, photos: Path, here: Path, tmp_path: Path) -> None:
@@ -287,7 +299,14 @@ def test_near_duplicates_are_the_same(way: str, address: str, data: Path, tmp_pa
     done = run(*call, tmp_path / "several.json", *options)
     assert (tmp_path / "several.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
     assert (done.status, done.out) == (alone.status, alone.out)
-    assert {"W221"} <= json.loads((tmp_path / "several.json").read_text())["counts"].keys()
+    counts = json.loads((tmp_path / "several.json").read_text())["counts"]
+    assert counts["W221"]
+    fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed: the extra `cluster`")
+    system = fsspec.filesystem("memory")
+    system.put(str(data), "/bucket/fish", recursive=True)
+    run("validate", "memory://bucket/fish", "--near-duplicates", "--json", tmp_path / "there.json")
+    assert json.loads((tmp_path / "there.json").read_text())["counts"] == counts
+    system.rm("/bucket", recursive=True)
 
 
 def test_images_at_a_url(bundle: Path, photos: Path, here: Path, tmp_path: Path) -> None:
