@@ -318,7 +318,7 @@ def _check(folder: Path, manifest: Mapping[str, Any], *, restart: bool) -> None:
         key = next((key for key in expected if got.get(key) != expected[key]), "the keys")
         raise RequestError(
             f"{path}: {must_be(key, f'{show_value(expected.get(key))} as in this call', got.get(key))}",
-            hint="choose another --output-root, or remove this folder to predict all images again",
+            hint=f"choose another folder for the output, or remove {folder} to predict all images again",
         )
     for shard in [each for form in FORMS for each in folder.glob(f"*.{form}")]:
         shard.unlink()

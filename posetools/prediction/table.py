@@ -81,5 +81,5 @@ def load_pyarrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as exc:
-        raise MissingExtraError("--format parquet", "cluster", "pyarrow") from exc
+        raise MissingExtraError("a Parquet file", "cluster", "pyarrow") from exc
     return pyarrow, pyarrow.parquet

@@ -147,7 +147,7 @@ def test_a_second_call_does_nothing_again_and_another_one_is_not_mixed_in(
             pytest.importorskip("pyarrow")
         refused = run(*arguments)
         assert refused.status == 2 and f"manifest.json: {said}" in refused.err
-        assert "fix: choose another --output-root" in refused.err
+        assert "fix: choose another folder for the output, or remove" in refused.err
     assert {path: path.stat().st_mtime_ns for path in (out / "shards").iterdir()} == before
 
 
