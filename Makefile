@@ -113,7 +113,7 @@ test-pip:  ## run the pip commands of docs/install.md in a new environment (3 GB
 	@echo "== installing readers of other tools into .venv-peers/"
 	@$(UV) venv --quiet --python 3.11 --clear .venv-peers
 	@$(UV) pip install --python .venv-peers --editable '.[runtime,deeplabcut,sleap,cluster,supervision]' pytest hypothesis \
-		datumaro torch torchvision polars s3fs 'moto[server]' labelme2coco==0.2.6
+		datumaro torch torchvision polars s3fs 'moto[server]' onnx labelme2coco==0.2.6
 	@$(UV) pip install --python .venv-peers --no-deps ultralytics ultralytics-thop
 	@touch .venv-peers/.done
 
