@@ -21,7 +21,7 @@ from posetools.pairs.doubts import doubts_of_bundle, doubts_of_pair
 from posetools.pairs.find import Named, Pair, categories_of_pair, named_pair
 from posetools.pairs.trained import trainer_of
 from posetools.runtime.bundle import Bundle
-from posetools.runtime.manifest import AnyManifest, Manifest, Thresholds
+from posetools.runtime.manifest import AnyManifest, Manifest, OneStageManifest, Thresholds
 from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, AnyDetector, AnyEstimator, label_of
 from posetools.runtime.session import session_threads
 
@@ -248,13 +248,24 @@ def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPai
             manifest.categories if options.skeleton is None else load_categories(options.skeleton),
             thresholds,
             path,
-            tuple(f"{path}: {network.file}" for network in manifest.networks),
+            model_names(path, manifest),
             _doubts(path, manifest),
         )
     )
 
 
+def model_names(path: Path, manifest: AnyManifest) -> tuple[str, ...]:
+    """Return the names of a bundle's detector and of its pose estimators in reports."""
+    files = [network.file for network in manifest.networks]
+    if isinstance(manifest, OneStageManifest):
+        skeletons = tuple(manifest.categories.posed)
+        files += [f"{files[0]}, {name}" for name in skeletons] if len(skeletons) > 1 else files
+    return tuple(f"{path}: {file}" for file in files)
+
+
 def _doubts(path: Path, manifest: AnyManifest) -> tuple[str, ...]:
+    if isinstance(manifest, OneStageManifest):
+        return doubts_of_bundle(path, manifest.best_metrics)
     if isinstance(manifest, Manifest):
         return doubts_of_bundle(path, manifest.metrics)
     estimators = {f" for {', '.join(pose.categories)}": manifest.metrics_of(pose) for pose in manifest.poses}
