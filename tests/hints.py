@@ -91,12 +91,12 @@ def roots() -> dict[str, Node]:
     """Return command -> the function that it calls."""
     found: dict[str, Node] = {}
     for command in COMMANDS:
-        module, _, name = command.target.partition(":")
+        module, _, name = command.plugin.target.partition(":")
         click = command.as_click()
         inner = getattr(click, "commands", None)
         for part in inner or [""]:
             key = f"{command.name} {part}".strip()
-            found[key] = Node(f"posetools.cli.{module}", inner[part].callback.__name__ if inner else name)
+            found[key] = Node(module, inner[part].callback.__name__ if inner else name)
     return found
 
 

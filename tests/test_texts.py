@@ -24,6 +24,7 @@ READS = {
     "errors.from_json_error": "pydantic_core says the line and the column in words alone",
     "mm.checkpoint._refusal": "torch says what a file asks for in words alone",
     "mm.stack.failures": "OpenMMLab's errors end with the one that counts",
+    "plugins.registry.guarded": "what other packages say in many lines",
     "training.mishaps._worker": "torch says how a worker ended in words alone",
     "training.mishaps._image": "MMPose names the image in words alone",
 }

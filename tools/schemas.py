@@ -22,6 +22,12 @@ _GROUPS = (
     ("1", "The COCO file and its images", "Reported by `posetools validate` and by `convert --from coco`."),
     ("2", "Plausibility", "Reported by `posetools validate`. Allowed, but rarely intended."),
     ("3", "Reading annotations", "Reported by `posetools convert` and `posetools split`."),
+    (
+        "4",
+        "Plug-ins",
+        "Reported by `posetools validate`. A check of another package has codes that begin with its name, such as "
+        "`rivets/W1` ([plug-ins](plugins.md)).",
+    ),
 )
 _WAYS = (
     "Every error that stops `posetools convert`. The options are those of [convert](convert.md); the message names the "

@@ -40,6 +40,11 @@ class SoundObjects:
     keypoints: Floats
     category_ids: Ints | None = None
 
+    def __post_init__(self) -> None:
+        # All checks see the same arrays.
+        for array in (self.boxes, self.keypoints):
+            array.setflags(write=False)
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -47,6 +52,10 @@ class SoundObjects:
         """Return a finding at the object ``index`` of the R, about these keypoints of it."""
         place = self.table.annotations.place(int(self.rows[index]))
         return Finding(code, str(self.table.path), place, message, hint, keypoints=tuple(keypoints))
+
+    def image_of(self, index: int) -> str:
+        """Return the name of the image of the object ``index`` of the R."""
+        return str(self.table.images.file_names[int(self.images[index])])
 
     def of_categories(self, some: Categories, every: Categories) -> SoundObjects:
         """Return the objects of some of the categories, which share a skeleton, with its keypoints only.

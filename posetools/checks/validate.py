@@ -12,13 +12,14 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
+from posetools.checks.data import CheckedData
 from posetools.checks.folds import CheckedFolds, check_folds
 from posetools.checks.images import ListedImage, check_images, check_names
 from posetools.checks.near import check_near, check_near_request
-from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
-from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
+from posetools.checks.plugin import run_checks
+from posetools.checks.rigid.geometry import TEMPLATE_CODES, geometry_note
 from posetools.checks.sides import check_sides
-from posetools.checks.structure import SoundObjects, check_structure, of_whom, own_category_ids, sound_objects
+from posetools.checks.structure import SoundObjects, of_whom, own_category_ids, sound_objects
 from posetools.core.categories import Categories
 from posetools.core.findings import Finding, Severity, count_by_code, sort_findings
 from posetools.core.folder import IMAGES, ann_file, categories_of, refuse_zip, splits_of, splits_written
@@ -39,38 +40,6 @@ from posetools.scale.shards import Engine
 
 _Look: TypeAlias = Callable[[Sequence[ListedImage]], Iterator[Finding]]
 _REPAIRED = ("annotations", "categories")
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class CheckedData:
-    """The contents of a checked data set.
-
-    Attributes:
-        categories: the categories it was checked against, each with its skeleton.
-        tables: split -> its COCO file.
-        objects: split -> its sound objects, of all categories.
-        folder: the folder that image names are relative to.
-    """
-
-    categories: Categories
-    tables: Mapping[str, CocoTable]
-    objects: Mapping[str, SoundObjects]
-    folder: Path
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The skeleton of the only category.
-
-        Raises:
-            ValueError: there are several.
-        """
-        return self.categories.only
-
-    def parts(self) -> Iterator[tuple[Categories, Mapping[str, SoundObjects]]]:
-        """Yield the categories of each different skeleton, and their objects by split, with its keypoints only."""
-        for group in self.categories.groups:
-            own = {split: each.of_categories(group, self.categories) for split, each in self.objects.items()}
-            yield group, own
 
 
 class LabelCounts(NamedTuple):
@@ -192,7 +161,7 @@ def validate(
         near_duplicates: search for near duplicates too.
         fix: first fix what has one right answer.
         progress: receives progress.
-        engine: checks the images, shard by shard; None for this process.
+        engine: checks and hashes the images, shard by shard; None for this process.
 
     Raises:
         RequestError: there is no such data set, its skeleton is unknown, or near duplicates are requested without the
@@ -222,9 +191,9 @@ def validate(
     if images:
         looks.append(partial(check_images, folder=folder, progress=progress, engine=engine))
     if near_duplicates:
-        looks.append(partial(check_near, folder=folder, progress=progress))
+        looks.append(partial(check_near, folder=folder, progress=progress, engine=engine))
     objects = {split: sound_objects(table, known) for split, table in tables.items()}
-    report = _report(data, CheckedData(known, tables, objects, folder), looks, progress)
+    report = _report(CheckedData(data, known, tables, objects, folder, progress), looks)
     return replace(report, fixed=fixed)
 
 
@@ -247,28 +216,22 @@ def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]
     return tables
 
 
-def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: Progress) -> ValidationReport:
-    tables, objects, categories = checked.tables, checked.objects, checked.categories
+def _report(checked: CheckedData, looks: Sequence[_Look]) -> ValidationReport:
+    data, tables, objects, categories = checked.path, checked.tables, checked.objects, checked.categories
     findings: list[Finding] = []
     notes: tuple[str, ...] = ()
     folds = CheckedFolds({})
     if not data.is_file():
         written = splits_written(data)
         findings += [*check_splits(data, tables, written), *check_same_categories(tables), *check_copies(tables)]
-        folds = check_folds(data, tables, progress)
+        folds = check_folds(data, tables, checked.progress)
         findings += folds.findings
         notes = (*note_without(data, tables, written), *folds.notes)
-    for split, table in tables.items():
-        of_file = [*check_structure(table, categories), *check_categories(table, categories)]
-        of_file += check_boxes(objects[split], categories)
-        for part, group in objects[split].parts(categories):
-            of_file += check_points(part, group.skeletons[0])
-        for skeleton in categories.skeletons:
-            of_file += check_geometry(objects[split].of_category(skeleton, categories), skeleton, progress)
-        if table.num_annotations:
-            of_file += check_split(objects[split], categories, train=split == "train")
-        findings += _mark_fixable(table, of_file)
-    findings += check_whole(data, objects, categories)
+    found = list(run_checks(checked))
+    files = {str(table.path): table for table in tables.values()}
+    findings += [one for one in found if one.file not in files]
+    for file, table in files.items():
+        findings += _mark_fixable(table, [one for one in found if one.file == file])
     mirrored, unsided = _mirrored(checked, findings)
     findings += mirrored
     listed, problems = check_names(tables, folds.parts)

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from posetools import __version__
-from posetools.cli.commands import COMMANDS
+from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
 from posetools.cli.stopping import INTERRUPTED, interrupted_by_sigterm
 from posetools.errors import (
@@ -30,21 +30,25 @@ from posetools.errors import (
     printable,
     printable_lines,
 )
+from posetools.plugins.registry import Loaded
+
+_OWN_COMMANDS: Final = {command.name: command for command in COMMANDS}
+_REGISTERED: Loaded[Any] = Loaded("commands")
 
 
 class _Commands(Mapping[str, Any]):
-    """The commands by name, each loaded on access."""
-
-    _by_name: Final = {command.name: command for command in COMMANDS}
+    """The commands by name, with those of other packages, each loaded on access."""
 
     def __getitem__(self, name: str) -> Any:
-        return self._by_name[name].as_click()
+        if name not in _OWN_COMMANDS and name not in _REGISTERED:
+            raise KeyError(name)
+        return _OWN_COMMANDS.get(name, Command(name, "of another package", "")).as_click()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
+        return iter((*_OWN_COMMANDS, *(name for name in _REGISTERED if name not in _OWN_COMMANDS)))
 
     def __len__(self) -> int:
-        return len(self._by_name)
+        return sum(1 for _ in self)
 
 
 class _Group(TyperGroup):
@@ -54,7 +58,20 @@ class _Group(TyperGroup):
 
 
 # Commands whose sources may be URLs; their other paths are local.
-_READ_URLS = ("convert", "validate")
+_READ_URLS = ("convert", "validate", "predict", "prelabel")
+# Options of these commands that are local paths.
+_LOCAL_OPTIONS = (
+    "--out",
+    "-o",
+    "--json",
+    "--report",
+    "--skeleton",
+    "--mapping",
+    "--output-root",
+    "--ann-file",
+    "--bundle",
+    "--run",
+)
 # Schemes of downloads and network addresses, which are not paths.
 _NO_PATHS = ("http", "https", "tcp", "tls", "ucx")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -112,12 +129,12 @@ def _refuse_urls(arguments: Sequence[str]) -> None:
         if scheme is None or scheme[1].lower() in _NO_PATHS:
             continue
         option = option or (before if before.startswith("-") and "=" not in before else "")
-        if command not in _READ_URLS:
+        if command in _OWN_COMMANDS and command not in _READ_URLS:
             raise RequestError(
                 f"{value}: must be a local path: `posetools {command}` does not read or write URLs",
-                hint="`posetools convert` and `posetools validate` read them; see docs/scale.md",
+                hint="`posetools convert`, `validate` and `predict` read them; see docs/scale.md",
             )
-        if option in ("--out", "-o", "--json", "--report", "--skeleton", "--mapping"):
+        if option in _LOCAL_OPTIONS:
             raise RequestError(must_be(option, "a local path", value))
 
 

@@ -1,13 +1,16 @@
-"""The commands of posetools as a table, so that a command's module is imported only when it runs.
+"""The commands of posetools as a table, and those of other packages.
 
-The sentences are the first lines of the functions' docstrings; ``tests/cli/test_front.py`` compares them.
+A command's module, which an entry point of the group ``posetools.commands`` names, is imported only when it runs. The
+sentences are the first lines of the functions' docstrings; ``tests/cli/test_front.py`` compares them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib import import_module
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from posetools.plugins.registry import Plugin
 
 # A line without a colon is the heading of the commands below it. `test` is the name of `eval` in MMDet and MMPose.
 _TABLE = """\
@@ -44,7 +47,6 @@ skeleton: Show a skeleton, check a skeleton file, or write a new one.
 
 test: Evaluate a trained pair on a split.
 """
-_FUNCTIONS = {"eval": "evaluate:evaluate", "test": "evaluate:evaluate", "skeleton": "skeleton:app"}
 
 
 class Command(NamedTuple):
@@ -52,37 +54,98 @@ class Command(NamedTuple):
 
     Attributes:
         name: as typed.
-        target: its module in ``posetools.cli``, and the function (or, for a group of commands, the typer app) in it.
         panel: the heading under which the help lists it; empty for a hidden command.
         summary: its sentence in that list.
     """
 
     name: str
-    target: str
     panel: str
     summary: str
 
+    @property
+    def plugin(self) -> Plugin:
+        """What it is registered as."""
+        from posetools.plugins.registry import registered
+
+        return registered("commands").by_name[self.name]
+
     def load(self) -> Any:
-        """Return the command's function, or its typer app where it is a group of commands."""
-        module, _, name = self.target.partition(":")
-        return getattr(import_module(f"posetools.cli.{module}"), name)
+        """Return the command's function, or its typer app where it is a group of commands.
+
+        Raises:
+            PluginError: it is another package's, and cannot be imported, or is neither.
+        """
+        import typer
+
+        loaded = self.plugin.load()
+        if not self.plugin.own and not callable(loaded) and not isinstance(loaded, typer.Typer):
+            raise self.plugin.error(f"must be a function or a typer app, got {loaded!r}")
+        return loaded
 
     def as_click(self) -> Any:
-        """Return the command's click object, with the options in ``params``."""
+        """Return the command's click object, with the options in ``params``.
+
+        Raises:
+            PluginError: it is another package's, and cannot be used.
+        """
         import typer
 
         from posetools.cli.help import HelpCommand
 
-        loaded = self.load()
-        holder = typer.Typer(add_completion=False)
-        if isinstance(loaded, typer.Typer):
-            holder.add_typer(loaded, name=self.name)
-        else:
-            holder.command(self.name, cls=HelpCommand, hidden=not self.panel)(loaded)
-        # Without a callback typer drops the name of a single command.
-        holder.callback()(lambda: None)
-        group: Any = typer.main.get_command(holder)
-        return group.commands[self.name]
+        plugin, holder = self.plugin, typer.Typer(add_completion=False)
+        with plugin.guarded("cannot be used"):
+            loaded = self.load()
+            if isinstance(loaded, typer.Typer):
+                holder.add_typer(loaded, name=self.name)
+            else:
+                holder.command(self.name, cls=HelpCommand, hidden=not self.panel)(loaded)
+            # Without a callback typer drops the name of a single command.
+            holder.callback()(lambda: None)
+            group: Any = typer.main.get_command(holder)
+        command = group.commands[self.name]
+        if not plugin.own:
+            command.invoke = _guarded(plugin, command.invoke)
+        return command
+
+
+def _guarded(plugin: Plugin, invoke: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return another package's command with its mistakes as errors that name it."""
+
+    def run(context: Any) -> Any:
+        import typer
+
+        from posetools.errors import PosetoolsError
+
+        # Typer has its own copy of click, earlier versions import it.
+        click_exception = typer.BadParameter.__mro__[2]
+        with plugin.guarded("failed", PosetoolsError, click_exception, typer.Abort, typer.Exit, SystemExit):
+            return invoke(context)
+
+    return run
+
+
+def foreign_commands() -> Iterator[Command]:
+    """Yield the commands of other packages; the sentence of one that cannot be used says why."""
+    import inspect
+
+    from posetools.errors import PluginError
+    from posetools.plugins.registry import registered
+
+    try:
+        plugins = registered("commands").by_name.values()
+    except PluginError:
+        # posetools' own metadata are wrong: every command says so, and the help still comes.
+        return
+    for plugin in plugins:
+        if plugin.own:
+            continue
+        command = Command(plugin.name, f"Commands of {plugin.package}", "")
+        try:
+            loaded = command.load()
+            text = getattr(getattr(loaded, "info", None), "help", None) or inspect.getdoc(loaded) or ""
+        except PluginError as exc:
+            text = f"Not available: {exc.sentence}"
+        yield command._replace(summary=str(text).strip().partition("\n")[0])
 
 
 def _rows() -> Iterator[Command]:
@@ -90,7 +153,7 @@ def _rows() -> Iterator[Command]:
     for line in _TABLE.splitlines():
         name, colon, summary = line.partition(": ")
         if colon:
-            yield Command(name, _FUNCTIONS.get(name, f"{name}:{name}"), panel, summary)
+            yield Command(name, panel, summary)
         else:
             panel = line
 

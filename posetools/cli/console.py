@@ -128,15 +128,15 @@ def _plain_lines() -> Report:
 
 def print_findings(findings: Sequence[Finding], out: Console) -> None:
     """Print the findings by code, then a table of counts. Without findings: nothing."""
-    from posetools.core.findings import RULES, count_by_code
+    from posetools.core.findings import Severity, count_by_code, severity_of, title_of
 
     if not findings:
         return
     counts = count_by_code(findings)
     for code in counts:
         of_code = [finding for finding in findings if finding.code == code]
-        color = "red" if code.startswith("E") else "yellow"
-        out.print(f"[bold {color}]{code} {RULES[code].title}[/] ({len(of_code)})")
+        color = "red" if severity_of(code) is Severity.ERROR else "yellow"
+        out.print(f"[bold {color}]{code} {escape(title_of(code))}[/] ({len(of_code)})")
         for finding in of_code[:LISTED_PER_CODE]:
             out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
             for line in first_lines(finding.details, _DETAILS):
@@ -145,10 +145,7 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
                 out.print(f"    [dim]{escape(line)}[/]")
         if len(of_code) > LISTED_PER_CODE:
             out.print(f"  ... and {len(of_code) - LISTED_PER_CODE} more")
-    rows = [
-        (code, RULES[code].title, "error" if code.startswith("E") else "warning", str(number))
-        for code, number in counts.items()
-    ]
+    rows = [(code, title_of(code), str(severity_of(code)), str(number)) for code, number in counts.items()]
     out.print(table_of(rows, "code", "rule", "severity", "count", title="findings"))
 
 

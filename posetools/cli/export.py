@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from posetools.cli.console import console, escape, progress, table_of
+from posetools.cli.console import console, escape, progress, say, table_of
 from posetools.cli.models import Det, ModelName, Pose, Run, check_models
 from posetools.errors import PosetoolsError, RequestError, counted, printable_lines
 
@@ -27,6 +28,10 @@ _bundle = partial(typer.Option, rich_help_panel="Defaults stored in the bundle")
 _Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="ZIP", help="Bundle to write.", show_default="name of the --run folder, with .zip"),
+]
+_To = Annotated[str, typer.Option("--to", metavar="NAME", help="What to write: bundle, or an exporter of a plug-in.")]
+_Bundle = Annotated[
+    Path | None, typer.Option("--bundle", metavar="ZIP", help="With --to: an existing bundle, instead of a pair.")
 ]
 _Data = Annotated[
     Path | None,
@@ -64,7 +69,9 @@ def export(
     det: Det = None,
     pose: Pose = None,
     run: Run = None,
+    bundle: _Bundle = None,
     out: _Out = None,
+    to: _To = "bundle",
     data: _Data = None,
     split: _Split = "val",
     images: _Images = None,
@@ -83,14 +90,12 @@ def export(
     A bundle is a zip with two ONNX files, the skeleton, thresholds, and samples with expected results. Export compares
     the ONNX files with the PyTorch models on images first, and writes nothing if they differ.
     """
-    from posetools.exporting.export import ExportRequest
-    from posetools.exporting.export import export as run_export
-    from posetools.pairs.trained import trainer_of
-    from posetools.trainers.trainer import RunExport, Trainer
+    from posetools.exporting.exporter import bundle_for, export_bundle, exporter_of
 
     precision = _precision(half=half, int8=int8)
-    check_models(det, pose, run, bundles=False)
-    out = out or _default_out(run)
+    check_models(det, pose, run, bundle, bundles=to != "bundle")
+    exporter = exporter_of(to)
+    out = out or _default_out(run, exporter.suffix)
     asked = dict[str, Any](
         data=data,
         split=split,
@@ -104,21 +109,40 @@ def export(
         device=device,
         overwrite=overwrite,
     )
+    if bundle is None:
+        with bundle_for(to, out, overwrite=overwrite) as path:
+            print_export(_exported(det, pose, run, {**asked, "out": path}), console(), named=to == "bundle")
+    elif to == "bundle":
+        raise RequestError("--bundle requires --to with another exporter, got bundle")
+    else:
+        export_bundle(bundle, to, out, overwrite=overwrite)
+    if to != "bundle":
+        say(f"{out}: {exporter.title}")
+
+
+def _exported(
+    det: ModelName | None, pose: ModelName | None, run: Path | None, asked: Mapping[str, Any]
+) -> ExportResult:
+    from posetools.exporting.export import ExportRequest
+    from posetools.exporting.export import export as run_export
+    from posetools.pairs.trained import trainer_of
+    from posetools.trainers.trainer import RunExport, Trainer
+
     with progress() as report_progress:
         if det and pose:
-            result = run_export(ExportRequest(pair=_pair(det, pose), out=out, **asked), report_progress)
+            result = run_export(ExportRequest(pair=_pair(det, pose), **asked), report_progress)
         else:
             plugin = trainer_of(Path(run or ""))
             trainer: Trainer = plugin.load()
             with plugin.guarded("failed", PosetoolsError):
-                result = trainer.export(RunExport(run=Path(run or ""), out=out, **asked), report_progress)
-    print_export(result, console())
+                result = trainer.export(RunExport(run=Path(run or ""), **asked), report_progress)
+    return result
 
 
-def _default_out(run: Path | None) -> Path:
+def _default_out(run: Path | None, suffix: str = ".zip") -> Path:
     if run is None:
         raise RequestError("--out must be given without --run", hint="--out NAME.zip")
-    return Path(f"{run.resolve().name}.zip")
+    return Path(f"{run.resolve().name}{suffix}")
 
 
 def _precision(*, half: bool, int8: bool) -> Precision:
@@ -135,14 +159,20 @@ def _pair(det: ModelName, pose: ModelName) -> Pair:
     return named_pair(det, pose, "posetools export")
 
 
-def print_export(result: ExportResult, out: Console) -> None:
-    """Print the size of a bundle and how it was compared, and the commands that use it."""
+def print_export(result: ExportResult, out: Console, *, named: bool = True) -> None:
+    """Print the size of a bundle and how it was compared, and the commands that use it.
+
+    Args:
+        result: the export.
+        out: where to print.
+        named: whether the user gets the bundle itself.
+    """
     estimated = ", ".join(
         f"{name}, {group.num_keypoints} keypoints of {escape(', '.join(group.ids))}"
         for name, group in result.manifest.categories.posed.items()
     )
     out.print(
-        f"[bold]{escape(str(result.out))}[/]: {estimated}, {result.manifest.precision}, "
+        f"[bold]{escape(str(result.out) if named else 'bundle')}[/]: {estimated}, {result.manifest.precision}, "
         f"{_megabytes(result.out.stat().st_size)}"
     )
     _print_parity(result.parity, result.material, out)
@@ -156,7 +186,8 @@ def print_export(result: ExportResult, out: Console) -> None:
     for doubt in result.doubts:
         out.print(printable_lines(f"warning: {doubt}"), style="yellow", markup=False)
     name = escape(str(result.out))
-    out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} IMAGES")
+    if named:
+        out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} IMAGES")
 
 
 def _print_parity(parity: AnyParity, material: str, out: Console) -> None:

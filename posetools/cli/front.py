@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from posetools import __version__
-from posetools.cli.commands import COMMANDS
+from posetools.cli.commands import COMMANDS, foreign_commands
 
 SUMMARY = "Train and evaluate RTMDet + RTMPose keypoint models on your own labeled images."
 HELP_OPTIONS = ("--help", "-h")
@@ -27,6 +28,10 @@ OPTIONS = (
 _MOST_WIDTH, _LEAST_WIDTH = 100, 50
 # Longer names get their own line, so that all texts start at the same column.
 _MOST_NAME = 24
+
+# Folders with the metadata of installed packages, and that of posetools.
+_METADATA = (".dist-info", ".egg-info")
+_OWN_METADATA = re.compile(r"[/\\]posetools(-[^/\\]*)?\.(dist|egg)-info$")
 
 Rows = Sequence[tuple[str, str]]
 
@@ -50,10 +55,36 @@ def front_page(words: Sequence[str]) -> str | None:
 def help_page() -> str:
     """Return the help of posetools itself."""
     sections: dict[str, list[tuple[str, str]]] = {}
-    for command in COMMANDS:
+    for command in (*COMMANDS, *(foreign_commands() if _are_foreign_commands() else ())):
         if command.panel:
-            sections.setdefault(command.panel, []).append((command.name, command.summary))
+            sections.setdefault(command.panel, []).append((_shown(command.name), _shown(command.summary)))
     return page("posetools [OPTIONS] COMMAND [ARGS]...", SUMMARY, {**sections, "Options": OPTIONS})
+
+
+def _are_foreign_commands() -> bool:
+    """Return whether another package registers commands.
+
+    Importing importlib.metadata would take longer than everything else.
+    """
+    for folder in sys.path:
+        try:
+            packages = [each.path for each in os.scandir(folder or ".") if each.name.endswith(_METADATA)]
+        except OSError:
+            continue
+        for package in packages:
+            if _OWN_METADATA.search(package):
+                continue
+            try:
+                with open(f"{package}/entry_points.txt", "rb") as file:  # noqa: PTH123
+                    if b"[posetools.commands]" in file.read():
+                        return True
+            except OSError:
+                continue
+    return False
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def page(usage: str, text: str, sections: Mapping[str, Rows]) -> str:

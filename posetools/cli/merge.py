@@ -54,8 +54,8 @@ def merge(
     """Merge several data sets into one.
 
     train is merged with train, val with val; `posetools split` splits the result again. The result has the categories
-    of all data sets. Images in two data sets are
-    kept once; if their labels or splits differ, nothing is written.
+    of all data sets. Images in two data sets are kept once, with the objects of both; if their labels of one category
+    or their splits differ, nothing is written.
 
     Exit status: 0 written; 2 could not run.
     """

@@ -98,3 +98,9 @@ def comma_separated(option: str, text: str | None) -> tuple[str, ...] | None:
     if not all(names):
         raise RequestError(must_be(option, "names separated by commas", text))
     return names
+
+
+def code_of(text: str) -> str:
+    """Return a finding code as it is written, from what the user typed: ``w215``, ``rivets/w1``."""
+    check, slash, code = text.rpartition("/")
+    return check + slash + code.upper()

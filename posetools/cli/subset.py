@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from posetools.cli.console import console, folds_left_out, print_counts, print_findings, print_next, progress
-from posetools.cli.options import Data, Images, Out, Overwrite, SkeletonOfData, comma_separated, pairs
+from posetools.cli.options import Data, Images, Out, Overwrite, SkeletonOfData, code_of, comma_separated, pairs
 
 if TYPE_CHECKING:
     from posetools.datasets.subset import SubsetRequest, SubsetResult
@@ -111,8 +111,8 @@ def subset(
     from posetools.datasets.subset import SubsetRequest, subset
 
     request = SubsetRequest(data=data, out=out, splits=tuple(split or ()), names=names, skeleton=skeleton)
-    request = replace(request, findings=frozenset(code.upper() for code in finding or ()))
-    request = replace(request, without=frozenset(code.upper() for code in without_finding or ()))
+    request = replace(request, findings=frozenset(map(code_of, finding or ())))
+    request = replace(request, without=frozenset(map(code_of, without_finding or ())))
     request = replace(request, min_size=min_size, max_size=max_size, size_class=size, objects=objects)
     request = replace(request, limit=limit, seed=seed, images=images, overwrite=overwrite)
     request = replace(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from posetools.cli.console import progress, say
-from posetools.cli.options import SkeletonOfData
+from posetools.cli.options import SkeletonOfData, code_of
 from posetools.errors import RequestError, must_be
 
 _choice = partial(typer.Option, rich_help_panel="Selection")
@@ -94,7 +94,7 @@ def view(
     from posetools.labeling.view import ViewRequest
     from posetools.labeling.view import view as show
 
-    request = ViewRequest(data=data, out=out, split=split, finding=finding.upper() if finding else None)
+    request = ViewRequest(data=data, out=out, split=split, finding=code_of(finding) if finding else None)
     request = replace(request, predictions=predictions, number=n, seed=seed, objects=objects, each=each)
     request = replace(request, skeleton=skeleton, columns=columns, tile=_size(tile))
     request = replace(request, style=Style(names=names, indices=indices))

@@ -286,6 +286,24 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
     return Dataset(parts[0].categories, images, **own, origins=origins).with_images(images)
 
 
+def with_objects(whole: Dataset, more: Sequence[Dataset]) -> Dataset:
+    """Return a Dataset with the objects of others, whose images are among its images by file name.
+
+    Raises:
+        KeyError: an image is not.
+        ValueError: the categories differ.
+    """
+    parts = (whole, *more)
+    if any(part.categories != whole.categories for part in parts):
+        raise ValueError("with_objects needs the same categories in all")
+    index = {image.file_name: at for at, image in enumerate(whole.images)}
+    own: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in OBJECT_COLUMNS}
+    places = (np.array([index[image.file_name] for image in part.images], dtype=np.int64) for part in parts)
+    own["image_index"] = np.concatenate([at[part.image_index] for at, part in zip(places, parts, strict=True)])
+    origins = Origins.joined([part.origins for part in parts])
+    return Dataset(whole.categories, whole.images, **own, origins=origins).with_images(whole.images)
+
+
 class DatasetBuilder:
     """Collects images and objects in any order; ``build`` sorts them into a Dataset."""
 

@@ -1,7 +1,9 @@
 """Findings of checks and readers: data with stable codes, printed elsewhere.
 
 A code is a letter for the severity (E error, W warning), three digits, never reused. 1xx: the COCO file and its
-images. 2xx: plausibility. 3xx: reading annotations of another format. docs/findings.md is generated from this table.
+images. 2xx: plausibility. 3xx: reading annotations of another format. 4xx: plug-ins. docs/findings.md is generated from
+this table. The code of a check of another package begins with the check's name, which only one check has:
+``rivets/W1``.
 """
 
 from __future__ import annotations
@@ -9,13 +11,18 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 from posetools.core.place import Origin
-from posetools.errors import said_once
+from posetools.errors import said_once, show_value
+from posetools.plugins.registry import Loaded, Plugin
+
+# The code of a check of another package, without the check's name.
+_SHORT = re.compile(r"[EW][0-9]{1,4}")
 
 
 class Severity(StrEnum):
@@ -154,7 +161,40 @@ RULES: dict[str, Rule] = {
     ),
     "W336": Rule("declaration-overruled", "A declaration in data.yaml is wrong or missing and was not used."),
     "W337": Rule("label-without-image", "A label file without an image was left out."),
+    # Plug-ins.
+    "W401": Rule("check-failed", "A check of another package cannot be used, or failed: its findings are missing."),
 }
+
+
+def _rules_of(plugin: Plugin, found: Any) -> Mapping[str, Rule]:
+    """Return the rules of a check of another package, by their codes with its name."""
+    rules = {} if plugin.own else found.rules
+    for code, rule in rules.items():
+        if not (isinstance(code, str) and _SHORT.fullmatch(code) and isinstance(rule, Rule)):
+            raise plugin.error(f"must have rules by codes such as 'E1' and 'W1', got {show_value(code)}")
+        if not (isinstance(rule.title, str) and isinstance(rule.why, str)):
+            raise plugin.error(f"must have texts in its rules, got {show_value(rule)}")
+    return {f"{plugin.name}/{code}": rule for code, rule in rules.items()}
+
+
+RULES_OF_CHECKS: Loaded[Mapping[str, Rule]] = Loaded("checks", _rules_of)
+
+
+def rule_of(code: str) -> Rule | None:
+    """Return the rule of a code: posetools', or that of a check of another package; None for an unknown code."""
+    name, slash, _ = code.partition("/")
+    return RULES.get(code) if not slash else RULES_OF_CHECKS.get(name, {}).get(code)
+
+
+def title_of(code: str) -> str:
+    """Return the short name of a known code's rule."""
+    rule = rule_of(code)
+    return rule.title if rule else code
+
+
+def severity_of(code: str) -> Severity:
+    """Return error or warning, by the letter of the code."""
+    return Severity.ERROR if code.rpartition("/")[2].startswith("E") else Severity.WARNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +202,7 @@ class Finding:
     """One finding.
 
     Attributes:
-        code: a key of RULES.
+        code: a known one (``rule_of``).
         file: the file, as the user would name it.
         place: the place in that file (``line 4``), or empty; a Place for an entry of a COCO file, a nested place, or
             several places.
@@ -185,18 +225,23 @@ class Finding:
     keypoints: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        if self.code not in RULES:
-            raise ValueError(f"code must be one of RULES, got {self.code!r}")
+        if self.code not in RULES and rule_of(self.code) is None:
+            raise ValueError(f"code must be one of RULES or of a check's rules, got {self.code!r}")
 
     @property
     def severity(self) -> Severity:
         """Error or warning, by the letter of the code."""
-        return Severity.ERROR if self.code.startswith("E") else Severity.WARNING
+        return severity_of(self.code)
+
+    @property
+    def rule(self) -> Rule:
+        """The entry of its code in the table."""
+        return rule_of(self.code) or Rule(self.code, "")
 
     @property
     def title(self) -> str:
         """The rule's short name."""
-        return RULES[self.code].title
+        return self.rule.title
 
     @property
     def where(self) -> str:

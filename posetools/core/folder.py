@@ -19,7 +19,6 @@ from posetools.core.made_skeleton import made_skeleton
 from posetools.core.skeleton import (
     BUILT_IN,
     Skeleton,
-    load_skeleton,
     new_command,
     new_file,
 )
@@ -335,8 +334,8 @@ def _recorded_categories(path: Path) -> Categories | None:
 
 
 def _with_template(recorded: Skeleton) -> Skeleton:
-    if recorded.name in BUILT_IN and recorded.template is None:
+    built_in = None if recorded.template else BUILT_IN.get(recorded.name)
+    if built_in is not None:
         # Data sets from before built-in skeletons had templates.
-        built_in = load_skeleton(recorded.name)
         return built_in if built_in.model_copy(update={"template": None}) == recorded else recorded
     return recorded

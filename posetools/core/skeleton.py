@@ -2,7 +2,8 @@
 
 A skeleton is a YAML file: ``schemas/car8.yaml`` is the default, ``schemas/coco17.yaml`` the second built-in, any other
 is a file of the user's own, for which a name and the keypoints' names are enough. docs/skeletons.md explains every
-field.
+field. A plug-in of the group ``posetools.skeletons`` is a Skeleton, or the path of such a file; its name is then used
+as those of the built-in ones.
 
 Keypoints go by name. Indices, flip pairs, YOLO's ``flip_idx``, COCO's 1-based edges and MMPose's metainfo are derived
 here and nowhere else.
@@ -33,11 +34,11 @@ from pydantic import (
 
 from posetools.core.skeleton_colors import keypoint_colors, link_colors
 from posetools.core.skeleton_defaults import completed, describe_defaults
-from posetools.errors import InputError, RequestError, from_validation, must_be
+from posetools.errors import InputError, RequestError, from_validation, must_be, show_value
 from posetools.files.disk import read_text
 from posetools.files.yaml_text import flow_text, parse_yaml
+from posetools.plugins.registry import Loaded, Plugin
 
-BUILT_IN = ("car8", "coco17")
 DEFAULT = "car8"
 # Longer lists of names are not put into commands.
 _TYPED_MOST = 1000
@@ -343,10 +344,10 @@ def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
     Raises:
         RequestError: it is neither a built-in name nor an existing file.
         InputError: the file is not a valid skeleton.
+        PluginError: another package's skeleton of that name cannot be used.
     """
     if str(name_or_path) in BUILT_IN:
-        path = built_in_path(str(name_or_path))
-        return parse_skeleton(path, read_text(path), own=True)
+        return BUILT_IN[str(name_or_path)]
     path = Path(name_or_path)
     if not path.is_file():
         raise RequestError(
@@ -448,3 +449,17 @@ def built_in_path(name: str) -> Path:
     """Return the file of a built-in skeleton: in the installed package, else in the checkout's schemas/ folder."""
     packaged = Path(str(resources.files("posetools"))) / "schemas" / f"{name}.yaml"
     return packaged if packaged.is_file() else Path(__file__).resolve().parents[2] / "schemas" / f"{name}.yaml"
+
+
+def _of_plugin(plugin: Plugin, found: object) -> Skeleton:
+    if isinstance(found, Path):
+        return parse_skeleton(found, read_text(found), own=plugin.own)
+    if not isinstance(found, Skeleton):
+        raise plugin.error(f"must be a Skeleton or the path of a YAML file, got {show_value(found)}")
+    return found
+
+
+CAR8 = built_in_path("car8")
+COCO17 = built_in_path("coco17")
+# By name, with those of other packages.
+BUILT_IN: Loaded[Skeleton] = Loaded("skeletons", _of_plugin)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from posetools.core.skeleton import BUILT_IN, Category, Skeleton, Template, load_skeleton
+from posetools.core.skeleton import BUILT_IN, Category, Skeleton, Template
 from posetools.core.skeleton_draft import Draft, skeleton_name
 from posetools.errors import counted, first_names
 
@@ -59,9 +59,9 @@ def edited_skeleton(skeleton: Skeleton, names: Mapping[str, str], category: str)
 
 def _name(skeleton: Skeleton, names: tuple[str, ...], category: str) -> str:
     """Return the name: another one if it would no longer be true."""
-    is_built_in = skeleton.name in BUILT_IN and load_skeleton(skeleton.name).names == names
+    built_in = BUILT_IN.get(skeleton.name)
     follows = skeleton.name == skeleton_name(skeleton.category.name)
-    return skeleton_name(category) if follows or (skeleton.name in BUILT_IN and not is_built_in) else skeleton.name
+    return skeleton_name(category) if follows or (built_in and built_in.names != names) else skeleton.name
 
 
 def _template(template: Template, names: Mapping[str, str]) -> Template | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from posetools.core.findings import RULES, Finding, Severity, count_by_code
+from posetools.core.findings import Finding, Severity, count_by_code, severity_of, title_of
 from posetools.errors import counted
 
 Level: TypeAlias = Literal["good", "warning", "error"]
@@ -20,7 +20,7 @@ class Thing:
     """Findings of one code.
 
     Attributes:
-        code: a key of RULES.
+        code: of the findings.
         count: how many there are.
     """
 
@@ -29,7 +29,7 @@ class Thing:
 
     def __str__(self) -> str:
         """Return the text in a list."""
-        return f"{self.code} {RULES[self.code].title} ({self.count:,})"
+        return f"{self.code} {title_of(self.code)} ({self.count:,})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def data_verdict(findings: Sequence[Finding], splits: Iterable[str], *, images: 
     order = sorted(
         counts, key=lambda code: (_FIRST_CODES.index(code) if code in _FIRST_CODES else len(_FIRST_CODES), code)
     )
-    errors, warnings = ([code for code in order if code.startswith(letter)] for letter in "EW")
+    errors, warnings = ([code for code in order if severity_of(code) is severity] for severity in Severity)
     things = tuple(Thing(code, counts[code]) for code in (*errors, *warnings))
     if errors:
         total = sum(counts[code] for code in errors)

@@ -167,7 +167,7 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
         else told_format(local.sources, "in a format that can be auto-detected", "choose the format with --from NAME")
     )
     check_way(source, local.sources, options, request.images)
-    check_inside(local.sources, source.name, options.image_roots)
+    check_inside(local.sources, source, options.image_roots)
     own = own_skeleton(local.sources, request.skeleton, source=source, options=options)
     request = replace(request, skeleton=own.option)
     with scratch_folder() as scratch:

@@ -80,7 +80,7 @@ def read(
         told = "in a format that can be auto-detected", "pass format=NAME"
         source = told_format(paths, *told) if format is None else _format(format)
         check_way(source, paths, options, "none")
-        check_inside(paths, source.name, options.image_roots)
+        check_inside(paths, source, options.image_roots)
         known = own_skeleton(paths, skeleton, source=source, options=options)
         result = source.read(paths, known.categories, options)
     findings = told_once(result, options)

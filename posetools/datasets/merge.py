@@ -6,8 +6,9 @@ Splits are kept: train goes to train, val to val. Ids are renumbered. Decisions:
   those of one name must have the same keypoints, in any order. With it, names it lacks must be mapped or ignored, and
   points a data set lacks are unlabeled in it.
 - Two images of the same name but different content are both prefixed with their data set's name, as in ``convert``.
-- Two images with the same content (byte for byte) in two data sets are one image. In one split, with the same labels,
-  the first is kept; with different labels it is unclear which is right, and nothing is written. In two splits
+- Two images with the same content (byte for byte) in two data sets are one image. In one split the first is kept, with
+  the objects of both: of a category that only one of the data sets has, its objects are added; of one that both have,
+  the labels must be the same. If they differ it is unclear which are right, and nothing is written. In two splits
   evaluation would use training data: nothing is written, unless the user chooses the split that keeps it.
 - Duplicates within one data set are left alone: ``validate`` reports them.
 """
@@ -22,10 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from posetools.core.categories import Categories, load_categories
-from posetools.core.dataset import Dataset, Image, concatenate
+from posetools.core.dataset import Dataset, Image, concatenate, with_objects
 from posetools.core.findings import Finding, sort_findings
 from posetools.core.folder import SPLITS, categories_of, check_out
-from posetools.core.geometry import Floats
+from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import Skeleton
 from posetools.core.skeleton_edit import edited_skeleton
 from posetools.datasets.derived import SetReading, read_set, refuse_errors, write_set
@@ -92,15 +93,33 @@ class SourceImage:
         """The image's file."""
         return self.image.path or Path(self.image.file_name)
 
-    def labels(self) -> Floats:
-        """Return (M, 6 + 3K) box, iscrowd, category and keypoints of the image's objects, sorted."""
+    def rows(self, category_ids: Iterable[int]) -> Ints:
+        """Return (M,) the rows of the image's objects of these categories."""
         of_set = self.dataset
-        rows = slice(*np.searchsorted(of_set.image_index, [self.index, self.index + 1]).tolist())
+        start, stop = np.searchsorted(of_set.image_index, [self.index, self.index + 1]).tolist()
+        return start + np.flatnonzero(np.isin(of_set.category_ids[start:stop], list(category_ids)))
+
+    def labels(self, category_ids: Iterable[int]) -> Floats:
+        """Return (M, 6 + 3K) box, iscrowd, category and keypoints of the objects of these categories, sorted."""
+        of_set, rows = self.dataset, self.rows(category_ids)
         boxes, crowds, categories = of_set.boxes[rows], of_set.iscrowd[rows, None], of_set.category_ids[rows, None]
         points = of_set.keypoints[rows].reshape(len(boxes), 3 * of_set.categories.num_keypoints)
         table: Floats = np.concatenate([boxes, crowds, categories, points], axis=1)
         ordered: Floats = table[np.lexsort(table.T[::-1].round(2))]
         return ordered
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """What becomes of an image whose content is in another data set too.
+
+    Attributes:
+        kept: the image that is kept.
+        added: the ids of the categories whose objects the kept image gets from this one.
+    """
+
+    kept: SourceImage
+    added: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +130,7 @@ class MergeResult:
         datasets: split -> what was written.
         findings: warnings on the sources; sorted.
         renamed: (data set, old name, new name) of renamed images.
-        doubles: (data set and name left out, data set and name kept) of images with the same content and labels.
+        doubles: (data set and name left out, data set and name kept) of images with the same content.
         ignored: label -> how many were left out on purpose.
         notes: further remarks.
     """
@@ -148,17 +167,18 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
         for dataset in each.splits.values()
         for index in range(len(dataset.images))
     ]
-    doubles = _doubles(request, images, progress)
+    owned = {path: _owned(path, request, categories) for path in request.sources}
+    doubles = _doubles(request, images, owned, progress)
     kept = [entry for entry in images if entry not in doubles]
     new_names = unique_names([(entry.source.resolve().name, entry.image.file_name) for entry in kept])
     names = dict(zip(kept, new_names, strict=True))
     result = MergeResult(
-        datasets=_joined(list(sets.values()), names),
+        datasets=_joined(list(sets.values()), names, doubles),
         findings=sort_findings(finding for each in sets.values() for finding in each.findings),
         renamed=tuple(
             (str(e.source), e.image.file_name, name) for e, name in names.items() if name != e.image.file_name
         ),
-        doubles=tuple((str(entry), str(kept)) for entry, kept in doubles.items()),
+        doubles=tuple((str(entry), str(double.kept)) for entry, double in doubles.items()),
         ignored=dict(sorted(sum((Counter(each.ignored) for each in sets.values()), Counter[str]()).items())),
         notes=notes,
     )
@@ -213,6 +233,13 @@ def _categories(request: MergeRequest) -> tuple[Categories, tuple[str, ...]]:
     return result, tuple(notes)
 
 
+def _owned(path: Path, request: MergeRequest, categories: Categories) -> frozenset[int]:
+    """Return the ids, in the result, of the categories that a data set has."""
+    names = LabelNames(request.names)
+    own = (names.get(name) or name for name in categories_of(path).ids)
+    return frozenset(categories.ids[name] for name in own if name in categories.ids)
+
+
 def _mapped(path: Path, request: MergeRequest) -> list[Skeleton]:
     """Return the skeletons of a data set's categories under their new names, without the ignored categories."""
     names, ignored = LabelNames(request.names), LabelSet(request.ignore)
@@ -253,10 +280,10 @@ def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skele
 
 
 def _doubles(
-    request: MergeRequest, images: Sequence[SourceImage], progress: Progress
-) -> dict[SourceImage, SourceImage]:
-    """Return the images to leave out -> the one with the same content that is kept."""
-    doubles: dict[SourceImage, SourceImage] = {}
+    request: MergeRequest, images: Sequence[SourceImage], owned: Mapping[Path, frozenset[int]], progress: Progress
+) -> dict[SourceImage, Double]:
+    """Return the images to leave out, and what becomes of each."""
+    doubles: dict[SourceImage, Double] = {}
     leaks, conflicts = [], []
     for group in _same_content(images, progress):
         first = group[0]
@@ -267,19 +294,29 @@ def _doubles(
                 leaks.append(f"{first} and {across[0]}")
                 continue
             first = keeper
+        # Which of the images with this content has the labels of a category.
+        holders = dict.fromkeys(owned[first.source], first)
         for entry in group:
             # Duplicates within one data set stay, unless they are in two splits.
             if entry.dataset is first.dataset:
                 continue
-            one, other = first.labels(), entry.labels()
-            if one.shape != other.shape or not np.allclose(one, other, rtol=0.0, atol=_SAME_LABEL):
-                conflicts.append(f"{first} and {entry}")
-            doubles[entry] = first
+            new = owned[entry.source] - holders.keys()
+            for category in owned[entry.source] & holders.keys():
+                if not _same_labels(holders[category], entry, category):
+                    conflicts.append(f"{holders[category]} and {entry}")
+                    break
+            holders |= dict.fromkeys(new, entry)
+            doubles[entry] = Double(first, new)
     keep = "choose the one to keep with --keep-in train or --keep-in val"
     _refuse(leaks, "an image must be in one split, but {} in two data sets are not", keep)
     rule = "the labels of one image must be the same, but those of {} differ"
     _refuse(conflicts, rule, "compare them with `posetools diff`")
     return doubles
+
+
+def _same_labels(first: SourceImage, second: SourceImage, category: int) -> bool:
+    one, other = first.labels([category]), second.labels([category])
+    return one.shape == other.shape and np.allclose(one, other, rtol=0.0, atol=_SAME_LABEL)
 
 
 def _refuse(pairs: Sequence[str], rule: str, advice: str) -> None:
@@ -311,13 +348,15 @@ def _size(path: Path) -> int:
         raise InputError(path, "", f"image cannot be read: {exc.strerror or exc}") from exc
 
 
-def _joined(sets: Sequence[SetReading], names: Mapping[SourceImage, str]) -> dict[str, Dataset]:
-    """Return split -> one Dataset of the kept images, with their new names."""
+def _joined(
+    sets: Sequence[SetReading], names: Mapping[SourceImage, str], doubles: Mapping[SourceImage, Double]
+) -> dict[str, Dataset]:
+    """Return split -> one Dataset of the kept images, with their new names and the objects added to them."""
     splits = dict.fromkeys(split for each in sets for split in each.splits)
     kept: dict[int, list[SourceImage]] = {}
     for entry in names:
         kept.setdefault(id(entry.dataset), []).append(entry)
-    joined = {}
+    joined, added = {}, dict[str, list[Dataset]]()
     for split in sorted(splits, key=lambda name: (name not in SPLITS, name)):
         parts = []
         for dataset in (each.splits[split] for each in sets if split in each.splits):
@@ -325,7 +364,13 @@ def _joined(sets: Sequence[SetReading], names: Mapping[SourceImage, str]) -> dic
             images = [replace(entry.image, file_name=names[entry]) for entry in mine]
             parts.append(dataset.select_images(entry.index for entry in mine).with_images(images))
         joined[split] = concatenate(parts)
-    return joined
+    for entry, double in doubles.items():
+        if double.added:
+            image = replace(double.kept.image, file_name=names[double.kept])
+            rows, split = entry.rows(double.added), double.kept.image.split
+            more = entry.dataset.take([image], rows, np.zeros(len(rows), dtype=np.int64))
+            added.setdefault(str(split), []).append(more)
+    return {split: with_objects(whole, added.get(split, [])) for split, whole in joined.items()}
 
 
 def _write(request: MergeRequest, result: MergeResult) -> None:

@@ -30,7 +30,7 @@ import numpy as np
 from posetools.checks.validate import validate
 from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
-from posetools.core.findings import RULES, Finding, Severity, sort_findings
+from posetools.core.findings import Finding, Severity, rule_of, sort_findings
 from posetools.core.folder import ann_file, categories_of, check_out
 from posetools.core.geometry import SIZE_CLASSES, Bools, SizeClass
 from posetools.datasets.derived import read_set, refuse_errors, write_set
@@ -162,10 +162,9 @@ def subset(request: SubsetRequest, progress: Progress = silent) -> SubsetResult:
 def _check(request: SubsetRequest) -> None:
     for option, codes in (("--finding", request.findings), ("--without-finding", request.without)):
         for code in sorted(codes):
-            if code not in RULES:
-                raise RequestError(
-                    must_be(option, "a code of posetools", code), hint="see docs/findings.md for all codes"
-                )
+            if rule_of(code) is None:
+                rule = "a code of an installed check" if "/" in code else "a code of posetools"
+                raise RequestError(must_be(option, rule, code), hint="see docs/findings.md for all codes")
     if both := sorted(request.findings & request.without):
         raise RequestError(must_be("--without-finding", "other codes than --finding", both[0]))
     if request.size_class is not None and request.size_class not in SIZE_CLASSES:

@@ -18,6 +18,7 @@ from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats
 from posetools.core.stages import models_of
 from posetools.errors import InputError, RequestError
+from posetools.exporting.exporter import BUNDLE, check_out
 from posetools.exporting.material import ExportMaterial, Shot, gather
 from posetools.exporting.measured import COMPARED, by_category, milliseconds, stored_scores
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
@@ -134,7 +135,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
         OutputError: the bundle cannot be written.
     """
     require_train("posetools export")
-    check_out(request.out, overwrite=request.overwrite)
+    check_out(request.out, BUNDLE.suffix, overwrite=request.overwrite)
     options = PipelineOptions(device=request.device, flip_test=request.flip_test)
     options.check()
     if request.data is not None:
@@ -167,19 +168,6 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
         manifest, images = _described(request, networks[-1], measured[-1], material)
         write_bundle(request.out, manifest, {**networks[-1].files, **images})
         return ExportResult(request.out, manifest, material.source, parity, measured, pair.doubts)
-
-
-def check_out(out: Path, *, overwrite: bool) -> None:
-    """Refuse a file that is not a name for a bundle, or exists already.
-
-    Raises:
-        RequestError: it is.
-    """
-    if out.suffix != ".zip":
-        raise RequestError(f"--out must be a file name ending in .zip, got {out}")
-    if out.is_dir() or (out.exists() and not overwrite):
-        hint = "choose another name" if out.is_dir() else "use --overwrite to replace it"
-        raise RequestError(f"--out {out}: exists already", hint=hint)
 
 
 def _known_data(request: ExportRequest, detector: Detector) -> Path | None:

@@ -18,7 +18,8 @@ import numpy as np
 from posetools.core.categories import Categories
 from posetools.core.geometry import Bools, Floats, pairwise_iou
 from posetools.core.matching import best_free
-from posetools.exporting.export import ExportResult, PrecisionCosts, check_out, made_by
+from posetools.exporting.export import ExportResult, PrecisionCosts, made_by
+from posetools.exporting.exporter import BUNDLE, check_out
 from posetools.exporting.material import ExportMaterial, gather
 from posetools.exporting.measured import COMPARED, by_category, milliseconds, stored_scores
 from posetools.exporting.parity import MOST_PIXELS, SCORES, AnyParity, ParityRow
@@ -97,7 +98,7 @@ def export_one_stage(request: OneStageExport, progress: Progress = silent) -> Ex
         RunError: the ONNX file differs from the trainer's network; nothing was written.
         OutputError: the bundle cannot be written.
     """
-    check_out(request.out, overwrite=request.overwrite)
+    check_out(request.out, BUNDLE.suffix, overwrite=request.overwrite)
     if request.data is not None:
         check_split(request.data, request.split)
     categories, content = request.categories, request.onnx

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from posetools.errors import RequestError, first_names, must_be
+from posetools.plugins.registry import Loaded, Plugin
 
 if TYPE_CHECKING:
     from posetools.files.disk import Transfer
@@ -18,34 +18,17 @@ if TYPE_CHECKING:
 # How many sources a message names, and how many lines it uses to describe them.
 _NAMED_SOURCES, _SOURCE_LINES = 3, 12
 
-_MODULES = {
-    "labelme": "labelme",
-    "yolo-pose": "yolo_pose",
-    "coco": "coco",
-    "cvat": "cvat",
-    "label-studio": "label_studio",
-    "via": "via",
-    "deeplabcut": "deeplabcut",
-    "sleap": "sleap",
-    "custom": "custom",
-}
+
+def _accept(plugin: Plugin, found: Any) -> Format:
+    if plugin.own:
+        return cast("Format", found)
+    from posetools.formats.foreign import as_format
+
+    return as_format(plugin, found)
 
 
-class _Formats(Mapping[str, "Format"]):
-    """The formats by name, each imported on first use: reading one format does not import all."""
-
-    def __getitem__(self, name: str) -> Format:
-        found: Format = import_module(f"posetools.formats.{_MODULES[name]}.format").FORMAT
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_MODULES)
-
-    def __len__(self) -> int:
-        return len(_MODULES)
-
-
-FORMATS: Mapping[str, Format] = _Formats()
+# By name, posetools' own and those of other packages, each imported on first use.
+FORMATS: Loaded[Format] = Loaded("formats", _accept)
 
 
 def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:

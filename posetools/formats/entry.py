@@ -37,6 +37,8 @@ class Format:
         detect: whether a source path is definitely in this format (never by the number of columns).
         signs: what ``detect`` looks for, for the message when no format or several fit.
         shards: reads sources, shard by shard.
+        endings: the extensions of annotation files that it reads in a folder; such a file that is a link out of the
+            source is refused. None of them: any file but an image.
         declared: reads what sources say of their skeletons; None when the format says nothing of them.
         write: writes splits, or None when posetools only reads the format.
         lacks: what is lost when this format is written (``posetools.formats.losses``).
@@ -44,6 +46,7 @@ class Format:
                 the whole folder.
         in_shards: whether other processes and machines may read its shards.
         reads_urls: whether sources may be URLs.
+        sample: writes a small valid source into an empty folder, for tests; None if there is no such function.
     """
 
     name: str
@@ -51,12 +54,14 @@ class Format:
     detect: Callable[[Path], bool]
     signs: str
     shards: Reader
+    endings: tuple[str, ...] = ()
     declared: Declarer | None = None
     write: Writer | None = None
     lacks: frozenset[DatasetPart] = frozenset()
     detect_widely: Callable[[Path], bool] | None = None
     in_shards: bool = False
     reads_urls: bool = False
+    sample: Callable[[Path], None] | None = None
 
     @property
     def keeps_splits(self) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from posetools.core.categories import Categories
-from posetools.core.findings import RULES, count_by_code
+from posetools.core.findings import count_by_code, rule_of, title_of
 from posetools.core.folder import IMAGES
 from posetools.core.geometry import Floats, Ints, pairwise_iou
 from posetools.core.skeleton import Color
@@ -413,13 +413,13 @@ def _marks(labels: ShownLabels, code: str) -> tuple[dict[int, Mark], list[str]]:
     """Return the images with findings of a code, by index, and a sentence if there are none."""
     findings = labels.findings()
     counts = count_by_code(findings)
-    occurring = ", ".join(f"{each} {RULES[each].title} ({number})" for each, number in counts.items()) or "none"
-    if code not in RULES:
+    occurring = ", ".join(f"{each} {title_of(each)} ({number})" for each, number in counts.items()) or "none"
+    if rule_of(code) is None:
         raise RequestError(must_be("--finding", "a code of docs/findings.md", code), f"codes in this data: {occurring}")
     marks, elsewhere = mark_images([each for each in findings if each.code == code], labels.images)
-    notes = [f"{code} {RULES[code].title}, on no single image: {each.where}: {each.message}" for each in elsewhere]
+    notes = [f"{code} {title_of(code)}, on no single image: {each.where}: {each.message}" for each in elsewhere]
     if code not in counts:
-        notes = [f"no image has {code} {RULES[code].title}; codes in this data: {occurring}"]
+        notes = [f"no image has {code} {title_of(code)}; codes in this data: {occurring}"]
     return marks, notes[:_LISTED_NAMES]
 
 
@@ -461,7 +461,7 @@ def _choose(views: Sequence[View], request: ViewRequest) -> list[View]:
 
 
 def _title(request: ViewRequest, shown: int, among: int) -> str:
-    what = f"{request.finding} {RULES[request.finding].title}: " if request.finding else ""
+    what = f"{request.finding} {title_of(request.finding)}: " if request.finding else ""
     return f"{request.data}: {what}{shown} of {among} {'objects' if request.objects else 'images'}"
 
 

@@ -11,14 +11,19 @@ plug-ins reads the metadata of installed packages and imports none of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
-from posetools.errors import PluginError, first_line
+from posetools.errors import PluginError, PosetoolsWarning, must_be
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 Kind = Literal["formats", "skeletons", "checks", "trainers", "exporters", "commands"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -26,8 +31,12 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 # The version of the protocols. The module of a plug-in states the one that it was written for, as PLUGIN_API.
 PLUGIN_API = 1
 
-_OWN = "posetools"
+OWN = "posetools"
 _GROUP = "posetools."
+# Characters of another package's error that a message shows.
+_MOST_SAID = 300
+# Names are typed on command lines, and are the first part of finding codes (``kitti/E1``).
+_PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 Target = TypeVar("Target")
 
@@ -53,7 +62,7 @@ class Plugin:
     @property
     def own(self) -> bool:
         """Whether posetools ships it."""
-        return self.package == _OWN
+        return self.package == OWN
 
     @property
     def title(self) -> str:
@@ -75,6 +84,8 @@ class Plugin:
         if not self.own and stated != PLUGIN_API:
             says = "does not state PLUGIN_API" if stated is None else f"has PLUGIN_API = {stated!r}"
             raise self.error(f"must be written for PLUGIN_API = {PLUGIN_API}, but {module} {says}")
+        if not self.own and not _PLUGIN_NAME.fullmatch(self.name):
+            raise self.error(must_be("has a name that", "letters, digits, '_', '.' and '-'", self.name))
         return found
 
     @contextmanager
@@ -97,7 +108,10 @@ class Plugin:
         except (Exception, SystemExit) as exc:
             if self.own:
                 raise
-            raise self.error(f"{problem}: {type(exc).__name__}: {first_line(exc)}") from exc
+            # What pydantic says takes several lines.
+            said = " ".join(str(exc).split())
+            more = "..." if len(said) > _MOST_SAID else ""
+            raise self.error(f"{problem}: {type(exc).__name__}: {said[:_MOST_SAID]}{more}") from exc
 
     def error(self, problem: str) -> PluginError:
         """Return an error that names the plug-in and its package."""
@@ -131,11 +145,9 @@ def registered(kind: Kind) -> Registered:
     Raises:
         PluginError: the metadata of posetools itself does not match its code.
     """
-    from importlib.metadata import entry_points
-
     found = [
-        Plugin(kind, each.name, each.dist.name if each.dist else "", each.dist.version if each.dist else "", each.value)
-        for each in entry_points(group=f"{_GROUP}{kind}")
+        Plugin(kind, each.name, *_package(each.dist), each.value.partition("[")[0].strip())
+        for each in _entry_points().select(group=f"{_GROUP}{kind}")
     ]
     by_name: dict[str, Plugin] = {}
     hidden = []
@@ -152,24 +164,81 @@ def registered(kind: Kind) -> Registered:
     return Registered(by_name, tuple(hidden))
 
 
+@cache
+def _entry_points() -> Any:
+    # The import takes longer than printing the help (posetools/cli/front.py).
+    from importlib.metadata import entry_points
+
+    return entry_points()
+
+
+def _package(distribution: Distribution | None) -> tuple[str, str]:
+    """Return the name and the version of a package, whose metadata may be damaged."""
+    try:
+        return (str(distribution.name), str(distribution.version)) if distribution else ("?", "?")
+    except Exception:
+        return "?", "?"
+
+
+def _as_found(_: Plugin, found: Any) -> Any:
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded(Mapping[str, Target], Generic[Target]):
     """The plug-ins of one kind by name, each imported on first use.
 
+    ``in`` and ``[name]`` know all of them, and ``[name]`` raises the PluginError of one that cannot be used. Iteration
+    and ``get`` leave it out with a warning, so that it stops nothing but its own use.
+
     Attributes:
         kind: which ones.
+        accept: returns what is used, given a plug-in and its object; raises if that is not what the protocol says.
     """
 
     kind: Kind
-    _known: dict[str, Target] = field(default_factory=dict, compare=False)
+    accept: Callable[[Plugin, Any], Target] = _as_found
+    _known: dict[str, Target | PluginError] = field(default_factory=dict, compare=False)
 
     def __getitem__(self, name: str) -> Target:
         if name not in self._known:
-            self._known[name] = registered(self.kind).by_name[name].load()
-        return self._known[name]
+            plugin = registered(self.kind).by_name[name]
+            try:
+                found = plugin.load()
+                with plugin.guarded("cannot be used"):
+                    self._known[name] = self.accept(plugin, found)
+            except PluginError as exc:
+                self._known[name] = exc
+        known = self._known[name]
+        if isinstance(known, PluginError):
+            raise known
+        return known
+
+    def __contains__(self, name: object) -> bool:
+        return name in registered(self.kind).by_name
 
     def __iter__(self) -> Iterator[str]:
-        return iter(registered(self.kind).by_name)
+        for plugin in registered(self.kind).by_name.values():
+            if plugin.own or self._is_usable(plugin.name):
+                yield plugin.name
 
     def __len__(self) -> int:
-        return len(registered(self.kind).by_name)
+        return sum(1 for _ in self)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a plug-in's object; ``default`` if there is none of that name, or if it cannot be used."""
+        return self[name] if name in self and self._is_usable(name) else default
+
+    def _is_usable(self, name: str) -> bool:
+        try:
+            self[name]
+        except PluginError as exc:
+            warn_of(exc)
+            return False
+        return True
+
+
+@cache
+def warn_of(problem: PluginError) -> None:
+    """Warn, once, that a plug-in is not used."""
+    warnings.warn(PosetoolsWarning(str(problem)), stacklevel=2)

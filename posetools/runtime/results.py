@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from posetools.core.categories import Categories
 from posetools.core.dataset import Visibility
 from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import Skeleton
-from posetools.errors import RequestError, show_value
+from posetools.errors import MissingExtraError, RequestError, show_value
 from posetools.imaging.header import Pixels, save_image
 
 if TYPE_CHECKING:
@@ -157,6 +157,18 @@ def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str, *, 
     return classes.index(name)
 
 
+class SupervisionResult(NamedTuple):
+    """The N objects of an image for supervision.
+
+    Attributes:
+        detections: ``sv.Detections``, the boxes.
+        keypoints: ``sv.KeyPoints``, N objects with K keypoints, in the same order.
+    """
+
+    detections: Any
+    keypoints: Any
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseResult:
     """The result of a pipeline for one image: N objects with K columns of keypoints, by descending score.
@@ -249,6 +261,37 @@ class PoseResult:
         predicted = (self.keypoint_scores >= kpt_thr) & ~np.isnan(self.keypoints).any(axis=2)
         visible = np.where(predicted, Visibility.VISIBLE, Visibility.NOT_LABELED)
         return np.concatenate([self.keypoints, visible[..., None].astype(np.float64)], axis=2)
+
+    def to_supervision(self, kpt_thr: float = KPT_THR) -> SupervisionResult:
+        """Return the objects as the arrays of the package supervision, for its annotators, trackers and zones.
+
+        ``class_id`` is the position of the category in ``categories``, from 0; ``data["class_name"]`` has its name. A
+        keypoint that the object's category does not have is at (0, 0) with confidence 0, and not visible.
+
+        Args:
+            kpt_thr: keypoints with a lower score are not visible.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+        """
+        try:
+            import supervision as sv
+        except ImportError as exc:
+            raise MissingExtraError("PoseResult.to_supervision", "supervision", exc.name or "supervision") from exc
+        order = list(self.categories)
+        labels = np.array([order.index(number) for number in self.category_ids.tolist()], dtype=np.int64)
+        data = {"class_name": np.array(self.category_names, dtype=str)}
+        scores = self.scores.astype(np.float32)
+        keypoints = sv.KeyPoints(
+            xy=np.nan_to_num(self.keypoints).astype(np.float32),
+            class_id=labels,
+            keypoint_confidence=self.keypoint_scores.astype(np.float32),
+            detection_confidence=scores,
+            visible=self.labeled(kpt_thr)[..., 2] > 0,
+            data=dict(data),
+        )
+        boxes = self.boxes.astype(np.float32)
+        return SupervisionResult(sv.Detections(xyxy=boxes, confidence=scores, class_id=labels, data=data), keypoints)
 
     def draw(
         self,

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
@@ -195,6 +197,18 @@ INPUT_NAME = "input"
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _FATAL = 4
 _FLOAT32 = "tensor(float)"
+# Threads of new sessions; 0: onnxruntime decides, mostly one for each core.
+_SESSION_THREADS: ContextVar[int] = ContextVar("threads", default=0)
+
+
+@contextmanager
+def session_threads(number: int | None) -> Iterator[None]:
+    """Open sessions that compute with this many threads each; None: onnxruntime decides."""
+    token = _SESSION_THREADS.set(number or 0)
+    try:
+        yield
+    finally:
+        _SESSION_THREADS.reset(token)
 
 
 def _require_runtime(what: str) -> None:
@@ -284,6 +298,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         # Failures raise exceptions; the log would repeat them.
         options.log_severity_level = _FATAL
+        options.intra_op_num_threads = _SESSION_THREADS.get()
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = _providers(device)

@@ -11,6 +11,7 @@ import pytest
 
 from posetools.cli.export import _default_out
 from tests.cli.run import run
+from tests.plugins.site import posetools, put
 
 NEEDED = ["export", "--out", "cars.zip", "--run", "work_dirs"]
 
@@ -92,3 +93,16 @@ def test_a_bundle_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
     again = run("export", *places)
     assert (again.status, again.out) == (2, "")
     assert again.err.startswith(f"error: --out {out}: exists already\n  fix: use --overwrite to replace it")
+
+    # Another package's exporter gets that bundle; the user gets what it makes of it.
+    module = (
+        "from shutil import unpack_archive\nfrom posetools.plugins import ExporterPlugin\nPLUGIN_API = 1\n"
+        "IT = ExporterPlugin(title='unpacked bundle', suffix='', write=unpack_archive)\n"
+    )
+    put(tmp_path / "site", "unpacker", module, {"exporters/unpacked": "IT"})
+    words = ("--to", "unpacked", "--out", "parts", "--samples", "1", "--images", tiny.data / "images")
+    unpacked = posetools(tmp_path / "site", "export", *places, *words, cwd=tmp_path)
+    assert unpacked.returncode == 0, unpacked.stderr
+    assert "bundle: car, 8 keypoints of car, float32" in unpacked.stdout
+    assert unpacked.stdout.endswith("\nparts: unpacked bundle\n")
+    assert sorted(path.name for path in Path("parts").iterdir()) == ["bundle.json", "det.onnx", "pose.onnx", "samples"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,15 @@ def check_objects(out: Path, *sources: Path) -> None:
             assert skeleton.category.name == own.category.name
             np.testing.assert_array_equal(keypoints, one.keypoints[[own.index[name] for name in skeleton.names]])
     assert not found
+
+
+def objects(data: Path) -> list[tuple[str, str, list[float], list[float]]]:
+    """Return image, category, box and keypoints of every object, sorted."""
+    every = written(data)
+    return sorted(
+        (one.image.file_name, every.categories[one.category_id].category.name, one.box.tolist(), [*one.keypoints.flat])
+        for one in every
+    )
 
 
 def test_cars_and_cones_are_both_in_the_result_with_their_ids(tmp_path: Path) -> None:
@@ -109,3 +119,36 @@ def test_one_image_with_objects_of_other_categories_is_a_conflict(tmp_path: Path
     data = [data_set(tmp_path / name, {"1.jpg": [name]}, {}) for name in ("car", "cone")]
     done = run("merge", *data, "--out", tmp_path / "out")
     assert "the labels of one image must be the same, but those of 1 image differ" in done.words
+
+
+def test_one_image_labeled_by_two_people_for_different_categories_has_the_objects_of_both(tmp_path: Path) -> None:
+    cars = data_set(tmp_path / "cars", {"1.jpg": ["car"], "2.jpg": ["car"]}, {"3.jpg": ["car"]}, Categories((CAR,)))
+    cones = data_set(tmp_path / "cones", {"1.jpg": ["cone", "cone"]}, {"3.jpg": ["cone"]}, Categories((CONE,)), seed=1)
+    for name in ("1.jpg", "3.jpg"):
+        shutil.copy(cars / "images" / name, cones / "images" / name)
+    merged(tmp_path / "out", cars, cones)
+    expected = {
+        "train": {"1.jpg": ["car", "cone", "cone"], "2.jpg": ["car"]},
+        "val": {"3.jpg": ["car", "cone"]},
+    }
+    for split, names in expected.items():
+        labels = COCO(str(tmp_path / "out" / f"{split}_coco.json"))
+        found = {
+            image["file_name"]: sorted(labels.cats[one["category_id"]]["name"] for one in labels.imgToAnns[image["id"]])
+            for image in labels.dataset["images"]
+        }
+        assert found == names
+    assert objects(tmp_path / "out") == sorted(objects(cars) + objects(cones))
+
+
+def test_a_third_data_set_must_agree_with_the_one_that_labeled_its_category(tmp_path: Path) -> None:
+    cars, cones, others = (
+        data_set(tmp_path / name, {"1.jpg": [kind]}, {}, Categories((skeleton,)), seed=seed)
+        for name, kind, skeleton, seed in (("a", "car", CAR, 0), ("b", "cone", CONE, 1), ("c", "cone", CONE, 2))
+    )
+    for data in (cones, others):
+        shutil.copy(cars / "images" / "1.jpg", data / "images" / "1.jpg")
+    done = run("merge", cars, cones, others, "--out", tmp_path / "out")
+    assert "the labels of one image must be the same, but those of 1 image differ" in done.words
+    assert f"{cones} (train): 1.jpg and {others} (train): 1.jpg" in done.words
+    assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from tests.fuzz.campaign import Tally, run_campaign
 from tests.fuzz.case import decider, run_case
+from tests.fuzz.samples import FOLDER
 from tests.fuzz.targets import TARGETS
 
 
@@ -21,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 1 if a case failed."""
     asked = _parser().parse_args(arguments)
     console = Console()
+    if asked.sample:
+        os.environ[FOLDER] = str(Path(asked.sample).resolve())
     if asked.case is not None:
         return _one(asked.format[0], asked.seed, asked.case, console)
     into = Path(asked.failures or tempfile.mkdtemp(prefix="posetools-fuzz-failures-"))
@@ -45,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--format", action="append", choices=list(TARGETS), help="one of them (may be repeated)")
+    parser.add_argument("--sample", metavar="DIR", help="damage this source instead of the format's sample")
     parser.add_argument("--cases", type=int, default=10_000, help="how many of each (default 10000)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other cases (default 0)")
     parser.add_argument("--workers", type=int, default=2, help="how many processes at a time (default 2)")

@@ -13,12 +13,13 @@ from random import Random
 from types import FrameType
 from typing import Literal
 
-from posetools.errors import PosetoolsError
+from posetools.errors import PluginError, PosetoolsError
+from posetools.imaging.header import is_image
 from tests.fuzz.mutate_tree import Damaged, damage
 from tests.fuzz.objects import CLAIMS, Claim, missing
 from tests.fuzz.samples import sample
 from tests.fuzz.targets import TARGETS, Read
-from tests.fuzz.tree import Watch, clear, listing, watched, write_tree
+from tests.fuzz.tree import Tree, Watch, clear, listing, watched, write_tree
 
 SECONDS = 10
 # These change their source on purpose.
@@ -55,7 +56,7 @@ def decider(seed: int, name: str, number: int) -> Random:
 def run_case(name: str, random: Random, folder: Path, *, alarm: bool = True) -> Outcome:
     """Run one case in ``folder``, in which ``src`` and ``out`` are created again."""
     target, whole = TARGETS[name], sample(name)
-    damaged = damage(random, whole, mind=target.mind)
+    damaged = damage(random, whole, mind=target.mind or _mind_of(whole))
     source, out = folder / "src", folder / "out"
     clear(source)
     clear(out)
@@ -68,6 +69,9 @@ def run_case(name: str, random: Random, folder: Path, *, alarm: bool = True) -> 
         # A warning prints Python code to the user's screen, and usually means an invalid number.
         with watched(watch), warnings.catch_warnings(action="error"), _alarm(alarm):
             read = target.work(source, out, random)
+    except PluginError as exc:
+        # Another package's format did something that its protocol does not allow.
+        outcome.problem = f"{exc}\n{traceback.format_exc()}"
     except PosetoolsError as exc:
         outcome.how, outcome.said = "refused", [str(exc)]
         outcome.problem = _of_error(str(exc), folder)
@@ -85,6 +89,11 @@ def run_case(name: str, random: Random, folder: Path, *, alarm: bool = True) -> 
     if outcome.problem:
         outcome.how = "failed"
     return outcome
+
+
+def _mind_of(tree: Tree) -> str:
+    """Return the name of the first file that is no image."""
+    return next((name for name in sorted(tree) if not is_image(Path(name))), min(tree))
 
 
 def _of_error(text: str, folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -19,6 +20,8 @@ from tests.formats.custom.test_custom import LONG
 from tests.fuzz.tree import Tree, read_tree
 
 SIZE = (96, 64)
+# A folder with a valid source for a format of another package. Set by --sample; processes inherit it.
+FOLDER = "POSETOOLS_FUZZ_SAMPLE"
 CAR8 = load_skeleton("car8")
 NAMES = (CAR8.category.name, *CAR8.names)
 FLAT = CAR8.model_copy(update={"name": "car8-flat", "template": None})
@@ -27,6 +30,8 @@ FLAT = CAR8.model_copy(update={"name": "car8-flat", "template": None})
 @cache
 def sample(name: str) -> Tree:
     """Return the valid source from which a target's cases start."""
+    if FOLDER in os.environ:
+        return read_tree(Path(os.environ[FOLDER]))
     with tempfile.TemporaryDirectory() as folder:
         return SAMPLES.get(name, _written)(name, Path(folder))
 
@@ -39,9 +44,13 @@ def dataset(folder: Path, *, per_image: int = 2) -> Dataset:
 
 
 def _written(name: str, folder: Path) -> Tree:
-    write = FORMATS[name].write
-    assert write
+    write, own_sample = FORMATS[name].write, FORMATS[name].sample
     (folder / "src").mkdir()
+    if own_sample:
+        own_sample(folder / "src")
+        return read_tree(folder / "src")
+    if write is None:
+        raise ValueError(f"{name} has no sample: name a folder with a small valid source, --sample DIR")
     whole = dataset(folder / "in", per_image=1 if name in ("deeplabcut", "sleap") else 2)
     if name == "deeplabcut":
         images = [Image(f"clip/{Path(one.file_name).name}", *one.size, path=one.path) for one in whole.images]

@@ -11,15 +11,20 @@ from random import Random
 from typing import TypeAlias
 
 from posetools.checks.validate import validate
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
 from posetools.core.findings import Finding
 from posetools.core.skeleton import dump_skeleton, parse_skeleton, read_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
+from posetools.datasets.own_skeleton import own_skeleton
 from posetools.formats import FORMATS
 from posetools.formats.options import ReadOptions
+from posetools.plugins.registry import registered
 from posetools.prediction.read import read_predictions
 from tests.fuzz.samples import CAR8
 
+# The formats of other packages.
+OF_PLUGINS = [name for name in FORMATS if not registered("formats").by_name[name].own]
 # The fraction of a format's cases that convert, and so also write, instead of only reading.
 _CONVERTED = 0.15
 
@@ -50,7 +55,8 @@ class Target:
 
     Attributes:
         name: as on the command line.
-        mind: the extension of the file that gets most of the damage.
+        mind: the extension of the file that gets most of the damage; empty for that of the sample's first file that
+            is no image.
         work: reads a source, given a folder to write into and a random generator.
         needs: a module that reading requires.
     """
@@ -78,7 +84,9 @@ def _format(name: str) -> Work:
         if random.random() < _CONVERTED:
             return _converted(read_from, out, name, options)
         FORMATS[name].detect(read_from)
-        result = FORMATS[name].read([read_from], CAR8, options)
+        own = name in OF_PLUGINS
+        categories = own_skeleton([read_from], source=FORMATS[name]).categories if own else Categories.of(CAR8)
+        result = FORMATS[name].read([read_from], categories, options)
         return Read(result.findings, len(result.dataset), _points(result.dataset), sum(result.ignored.values()))
 
     return work
@@ -171,7 +179,9 @@ TARGETS: Mapping[str, Target] = {
     **{
         name: Target(name, _MINDS.get(name, "x.json"), _format(name), "sleap_io" if name == "sleap" else "")
         for name in FORMATS
+        if name not in OF_PLUGINS
     },
+    **{name: Target(name, "", _format(name)) for name in OF_PLUGINS},
     "via3": Target("via3", "x.json", _format("via")),
     "validate": Target("validate", "x.json", _validate),
     "fix": Target("fix", "x.json", _fixed),

@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import xyxy_from_yolo
-from posetools.core.skeleton import load_skeleton
+from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.formats import FORMATS
 from posetools.formats.coco import format as coco
 from posetools.formats.deeplabcut import format as deeplabcut
 from posetools.formats.labelme import format as labelme
 from posetools.formats.options import ReadOptions
+from posetools.runtime.results import PoseResult
 from tests.build import make_dataset
 
 # Third-party code warns about changes in its own dependencies.
@@ -100,6 +102,54 @@ def test_supervision_reads_our_boxes(tmp_path: Path, dataset: Dataset) -> None:
     assert read.classes == ["car"] and len(read) == 2
     for path, _, detections in read:
         np.testing.assert_allclose(detections.xyxy, dataset.boxes[of_image(dataset, Path(path).stem)], atol=FLOAT32)
+
+
+def test_supervision_draws_counts_and_filters_our_results() -> None:
+    """A car and a cone, which have 8 and 2 keypoints, as arrays of supervision; its annotators draw them."""
+    sv = pytest.importorskip("supervision")
+    cone = Skeleton.model_validate(
+        {
+            "name": "cone",
+            "category": {"name": "cone", "id": 7},
+            "keypoints": ["tip", "foot"],
+        }
+    )
+    categories = Categories((CAR8, cone))
+    columns = {number: categories.columns[number] for number in categories}
+    keypoints, scores = np.full((2, categories.num_keypoints, 2), np.nan), np.zeros((2, categories.num_keypoints))
+    rng = np.random.default_rng(0)
+    for row, number in enumerate(categories):
+        keypoints[row, columns[number]] = rng.uniform(10, 90, (len(columns[number]), 2))
+        scores[row, columns[number]] = 0.9
+    scores[0, columns[1][3]] = 0.1
+    result = PoseResult(
+        boxes=np.array([[5.0, 5, 95, 95], [40, 40, 60, 90]]),
+        scores=np.array([0.9, 0.6]),
+        keypoints=keypoints,
+        keypoint_scores=scores,
+        heatmaps=None,
+        crops=np.zeros((2, 4)),
+        categories=categories,
+        category_ids=np.array([1, 7]),
+        image=np.zeros((100, 100, 3), np.uint8),
+    )
+    detections, points = result.to_supervision()
+    assert detections.class_id.tolist() == [0, 1] and detections["class_name"].tolist() == ["car", "cone"]
+    np.testing.assert_allclose(detections.area, [8100, 1000])
+    assert detections[detections.confidence > 0.7]["class_name"].tolist() == ["car"]
+    assert points.visible.sum(axis=1).tolist() == [7, 2]
+    np.testing.assert_allclose(points.xy[1, columns[7]], keypoints[1, columns[7]], atol=FLOAT32)
+    drawn = sv.VertexAnnotator(radius=2).annotate(result.image.copy(), points)
+    x, y = np.rint(keypoints[1, columns[7][0]]).astype(int)
+    assert drawn[y, x].any() and sv.BoxAnnotator().annotate(result.image.copy(), detections).any()
+    empty = PoseResult(
+        **{name: getattr(result, name)[:0] for name in ("boxes", "scores", "keypoints", "keypoint_scores", "crops")},
+        heatmaps=None,
+        categories=categories,
+        category_ids=np.empty(0, np.int64),
+        image=result.image,
+    ).to_supervision()
+    assert len(empty.detections) == 0 == len(empty.keypoints.xy)
 
 
 def test_ultralytics_loads_our_yolo_pose(tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

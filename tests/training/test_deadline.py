@@ -91,6 +91,13 @@ class Clock(Recorder):
         return self.now
 
 
+@pytest.fixture
+def every_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Report every iteration, so that a Clock does not depend on the real time."""
+    monkeypatch.setattr("posetools.training.hooks._LOSS_PAUSE", 0.0)
+
+
+@pytest.mark.usefixtures("every_iteration")
 def test_a_machine_that_became_faster_trains_more_epochs(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +109,7 @@ def test_a_machine_that_became_faster_trains_more_epochs(
     assert result.epochs > 4
 
 
+@pytest.mark.usefixtures("every_iteration")
 def test_load_that_comes_and_goes_leaves_the_schedule_its_shape(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

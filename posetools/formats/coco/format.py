@@ -106,6 +106,7 @@ FORMAT = Format(
     signs="a .json file with the lists images, annotations and categories; in a folder: *_coco.json, "
     "annotations/*.json, *.json, or train/*.json and valid/*.json",
     shards=shards,
+    endings=(".json",),
     declared=declared,
     write=write,
     reads_urls=True,

@@ -103,6 +103,7 @@ FORMAT = Format(
     detect=lambda _: False,
     signs="never auto-detected: --from custom --mapping FILE.toml",
     shards=shards,
+    endings=(".csv", ".tsv", ".jsonl", ".ndjson"),
     declared=declared,
     lacks=frozenset({"splits"}),
 )

@@ -153,6 +153,7 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="an .xml file with the element annotations, of CVAT for images 1.1",
     shards=shards,
+    endings=(".xml",),
     declared=declared,
     write=write,
     lacks=frozenset({"areas", "pairs", "sigmas"}),

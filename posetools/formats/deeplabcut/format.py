@@ -163,6 +163,7 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="a file CollectedData*.csv or .h5, or a .csv file with the header lines scorer, bodyparts, coords",
     shards=shards,
+    endings=(".csv", ".h5"),
     declared=declared,
     write=write,
     lacks=frozenset({"splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"}),

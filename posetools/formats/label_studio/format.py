@@ -145,6 +145,7 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="a .json file with tasks: data and annotations (JSON), or annotation_id and annotator (JSON-MIN)",
     shards=shards,
+    endings=(".json",),
     declared=declared,
     write=write,
     lacks=frozenset({"areas", "links", "pairs", "sigmas"}),

@@ -109,6 +109,7 @@ FORMAT = Format(
     detect_widely=partial(detect, widely=True),
     signs="a .json file with the keys shapes and imagePath",
     shards=shards,
+    endings=(".json",),
     declared=declared,
     write=write,
     in_shards=True,

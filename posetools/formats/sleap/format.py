@@ -159,6 +159,7 @@ FORMAT = Format(
     detect=detect,
     signs="a file .slp",
     shards=shards,
+    endings=(".slp",),
     declared=declared,
     write=write,
     lacks=frozenset({"splits", "boxes", "occluded", "areas", "pairs", "sigmas"}),

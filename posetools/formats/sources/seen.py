@@ -18,6 +18,7 @@ from posetools.files.walking import files_to_detect, walk
 from posetools.files.yaml_text import yaml_keys
 from posetools.formats.entry import Format
 from posetools.imaging.header import IMAGE_SUFFIXES as IMAGES
+from posetools.plugins.registry import registered
 
 # Names and extensions listed in a line.
 _FIRST_FEW = 5
@@ -47,9 +48,17 @@ def check_source(path: Path) -> None:
         if is_zip_name(path.name):
             raise RequestError(f"{path}: SRC must be a local zip file, got a URL", hint="download it and give the file")
         return
-    if path.is_file() and (seen := _no_annotation(path)):
+    if path.is_file() and (seen := _no_annotation(path)) and not _is_of_plugin(path):
         kind, hint = seen
         raise RequestError(f"{path}: SRC must be an annotation file, a folder or a zip file, got {kind}", hint=hint)
+
+
+def _is_of_plugin(path: Path) -> bool:
+    """Return whether a path is in the format of another package."""
+    from posetools.formats import FORMATS
+
+    others = (FORMATS.get(plugin.name) for plugin in registered("formats").by_name.values() if not plugin.own)
+    return any(each.detect(path) for each in others if each)
 
 
 def _no_annotation(path: Path) -> tuple[str, str] | None:

@@ -22,8 +22,10 @@ from posetools.files.disk import existing_folder, is_zip_name, zip_at
 from posetools.files.unpacked import UnpackedPath, add_unpacked
 from posetools.files.urls import as_path, is_url
 from posetools.files.walking import walk
+from posetools.formats.entry import Format
 from posetools.formats.sources.scratch import temporary_folder
 from posetools.formats.sources.zip_members import ZipMember, check_directory, members_of, reading
+from posetools.imaging.header import is_image
 from posetools.progress import Progress
 
 _COPY_CHUNK = 1 << 20
@@ -188,27 +190,12 @@ def _make(folder: Path, made: set[Path]) -> None:
         made.add(folder)
 
 
-# The extensions of annotation files that each format reads in a folder.
-_FORMAT_ENDINGS = {
-    "labelme": (".json",),
-    # The label files are checked one by one.
-    "yolo-pose": (".yaml", ".yml"),
-    "coco": (".json",),
-    "cvat": (".xml",),
-    "label-studio": (".json",),
-    "via": (".json", ".csv"),
-    "deeplabcut": (".csv", ".h5"),
-    "sleap": (".slp",),
-    "custom": (".csv", ".tsv", ".jsonl", ".ndjson"),
-}
-
-
-def check_inside(sources: Sequence[Path], format_name: str, image_roots: Sequence[Path]) -> None:
+def check_inside(sources: Sequence[Path], source: Format, image_roots: Sequence[Path]) -> None:
     """Refuse annotation files that are links to outside the sources and image roots.
 
     Args:
         sources: files and folders given by the user.
-        format_name: their format.
+        source: their format.
         image_roots: more folders that may be read.
 
     Raises:
@@ -216,9 +203,7 @@ def check_inside(sources: Sequence[Path], format_name: str, image_roots: Sequenc
     """
     folders = [source for source in sources if not is_url(source) and source.is_dir()]
     allowed = [os.path.realpath(folder) for folder in (*folders, *image_roots) if not is_url(folder)]
-    found = [
-        (path, target) for folder in folders for path, target in _led_out(folder, _FORMAT_ENDINGS[format_name], allowed)
-    ]
+    found = [found for folder in folders for found in _led_out(folder, source.endings, allowed)]
     if found:
         (path, target), more = found[0], len(found) - 1
         rule = f"a file inside {' or '.join(str(folder) for folder in (*folders, *image_roots))}"
@@ -228,11 +213,12 @@ def check_inside(sources: Sequence[Path], format_name: str, image_roots: Sequenc
 
 
 def _led_out(folder: Path, endings: tuple[str, ...], allowed: Sequence[str]) -> Iterator[tuple[Path, Path]]:
-    """Yield the annotation files in a folder that are outside it, each with its target."""
+    """Yield the annotation files in a folder that are outside it, each with its target; without endings: no images."""
     for at, real, entries in walk(folder):
         away = not _is_below(real, allowed)
         for name, _, is_link in entries:
-            if (away or is_link) and name.lower().endswith(endings):
+            is_annotation = name.lower().endswith(endings) if endings else not is_image(Path(name))
+            if (away or is_link) and is_annotation:
                 target = as_path(os.path.realpath(os.path.join(at, name)))  # noqa: PTH118
                 if not _is_below(str(target), allowed):
                     yield as_path(at) / name, target

@@ -166,6 +166,7 @@ FORMAT = Format(
         "metadata; a .csv file with VIA's columns"
     ),
     shards=shards,
+    endings=(".json", ".csv"),
     declared=declared,
     write=write,
     lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),

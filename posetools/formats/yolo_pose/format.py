@@ -155,6 +155,8 @@ FORMAT = Format(
     detect=is_yolo_pose,
     signs="data.yaml with kpt_shape, or images/ and labels/ with .txt files",
     shards=shards,
+    # The label files are checked one by one.
+    endings=(".yaml", ".yml"),
     declared=declared,
     write=write,
     lacks=frozenset({"areas", "links", "sigmas"}),

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
-from posetools.checks.validate import CheckedData
+from posetools.checks.data import CheckedData
 from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.findings import Finding
 from posetools.core.geometry import Floats, Ints, xyxy_from_xywh

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
+from posetools.checks.data import CheckedData
 from posetools.checks.structure import SoundObjects
-from posetools.checks.validate import CheckedData, LabelCounts, ValidationReport
-from posetools.core.findings import RULES, Finding, count_by_code
+from posetools.checks.validate import LabelCounts, ValidationReport
+from posetools.core.findings import Finding, count_by_code
 from posetools.core.verdict import Thing
 from posetools.pages.charts import SPLIT_COLORS
 from posetools.pages.sealed import check_target, render_page, write_page
@@ -177,5 +178,5 @@ def _sections(findings: Sequence[Finding], cropper: Cropper, progress: Progress)
             shown.append((of_code[index], cropper.crops(of_code[index])))
             done += 1
             progress("drawing findings", done, total)
-        rule = RULES[code]
+        rule = of_code[0].rule
         yield Section(code, str(of_code[0].severity), rule.title, rule.why, count, tuple(shown))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from posetools.core.categories import load_categories
 from posetools.errors import MissingExtraError, RequestError, must_be
-from posetools.exporting.export import ExportResult, check_out
+from posetools.exporting.export import ExportResult
+from posetools.exporting.exporter import BUNDLE, check_out
 from posetools.exporting.one_stage import OneStageExport, export_one_stage
 from posetools.mm.device import check_device, resolve_device
 from posetools.pairs.doubts import doubt_of_checkpoint
@@ -122,7 +123,7 @@ class Torchvision:
         if request.precision != "float32":
             option = "--half" if request.precision == "float16" else "--int8"
             raise RequestError(f"{option}: {self.title} is exported in float32 only", hint=f"leave {option} out")
-        check_out(request.out, overwrite=request.overwrite)
+        check_out(request.out, BUNDLE.suffix, overwrite=request.overwrite)
         options = PipelineOptions(device=request.device, flip_test=request.flip_test)
         pair = self.open(request.run, options, what="posetools export")
         found = Checkpoint.load(pair.source, "cpu")
