@@ -32,8 +32,9 @@ from posetools.pairs.find import ModelFiles, Pair
 from posetools.pairs.open import PipelineOptions
 from posetools.pairs.pipeline import PosePipeline
 from posetools.runtime.bundle import Bundle
+from posetools.runtime.manifest import Manifest
 from posetools.runtime.networks import OnnxEstimator
-from posetools.runtime.results import Poses
+from posetools.runtime.results import AnyEstimator, Poses
 from posetools.runtime.verify import verify
 from tests.tiny_runs import Run, Tiny, make_tiny, train_tiny
 
@@ -132,6 +133,7 @@ def test_exporting_warns_of_nothing(detector: Detector, estimator: PoseEstimator
 def test_the_manifest_says_what_the_configs_say(made: ExportResult, pose_run: Run) -> None:
     manifest = Bundle.open(made.out).manifest
     assert manifest == made.manifest
+    assert isinstance(manifest, Manifest)
     det, pose = manifest.det, manifest.pose
     assert (det.input_size, det.classes, det.pad_value) == ((64, 64), ("car",), (114.0, 114.0, 114.0))
     assert (det.score_thr, det.iou_threshold, det.max_per_img) == (0.001, 0.65, 300)
@@ -295,7 +297,7 @@ def test_data_measures_and_images_are_compared_on(pair: Pair, tiny: Tiny, tmp_pa
     assert len(done.manifest.samples) == 1
 
 
-def estimator_in(bundle: Path) -> OnnxEstimator:
+def estimator_in(bundle: Path) -> AnyEstimator:
     _, *estimators = Bundle.open(bundle).models("cpu")
     return estimators[0]
 
