@@ -298,7 +298,7 @@ def test_data_measures_and_images_are_compared_on(pair: Pair, tiny: Tiny, tmp_pa
 
 
 def estimator_in(bundle: Path) -> OnnxEstimator:
-    _, estimator = Bundle.open(bundle).models("cpu")
+    estimator = Bundle.open(bundle).models("cpu")[1]
     assert isinstance(estimator, OnnxEstimator)
     return estimator
 
