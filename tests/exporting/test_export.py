@@ -298,7 +298,7 @@ def test_data_measures_and_images_are_compared_on(pair: Pair, tiny: Tiny, tmp_pa
 
 
 def estimator_in(bundle: Path) -> OnnxEstimator:
-    estimator = Bundle.open(bundle).models("cpu")[1]
+    *_, estimator = list(Bundle.open(bundle).models("cpu"))
     assert isinstance(estimator, OnnxEstimator)
     return estimator
 
