@@ -268,7 +268,7 @@ def show_value(value: object) -> str:
 
 def _pieces(value: object) -> Iterator[str]:
     """Yield the text of a value from left to right; each level starts with a bracket, so few levels are entered."""
-    if not value or not isinstance(value, list | tuple | set | dict) or type(value) not in _BRACKETS:
+    if type(value) not in _BRACKETS or not isinstance(value, list | tuple | set | dict) or not value:
         yield _shown_alone(value)
         return
     first, last = _BRACKETS[type(value)]

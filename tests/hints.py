@@ -46,11 +46,14 @@ _COMMAND = re.compile(r"posetools (skeleton (?:new|show|check)|[a-z]+)")
 _ERROR = re.compile(r"E[13]\d\d")
 _PARTS = re.compile(r"`[^`]*`|[^`\n]+")
 
-# Formats are looked up by name; only convert writes them.
+# Formats and checks are looked up by name; only convert writes formats.
 INDIRECT = {
     Node("posetools.formats", "FORMATS"): [
         Node(f"posetools.formats.{path.parent.name}.format", "FORMAT")
         for path in sorted((ROOT / "formats").glob("*/format.py"))
+    ],
+    Node("posetools.checks.plugin", "run_checks"): [
+        Node("posetools.checks.own", name) for name in ("_structure", "_plausibility", "_geometry")
     ],
     Node("posetools.datasets.convert", "_write"): [
         Node(f"posetools.formats.{path.parent.name}.format", "write")

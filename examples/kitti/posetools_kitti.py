@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from posetools.plugins import FormatPlugin, InputError, SourceImage, SourceObject, SourceProblem, read_text
+from posetools.plugins import FormatPlugin, InputError, ReadImage, ReadObject, ReadProblem, read_text
 
 PLUGIN_API = 1
 
@@ -32,7 +32,7 @@ def detect(path: Path) -> bool:
     return (path / "calib").is_dir() and any((path / "label_2").glob("*.txt"))
 
 
-def read(source: Path) -> Iterator[SourceImage | SourceProblem]:
+def read(source: Path) -> Iterator[ReadImage | ReadProblem]:
     """Yield the cars of each image."""
     for file in sorted((source / "label_2").glob("*.txt")):
         try:
@@ -40,7 +40,7 @@ def read(source: Path) -> Iterator[SourceImage | SourceProblem]:
             camera, eye = calibration(read_text(source / "calib" / file.name))
         except (InputError, ValueError) as exc:
             message = f"labels must be text, and calib/{file.name} must have P2 with 12 numbers, got {exc}"
-            yield SourceProblem(file=file, message=message, code="E310")
+            yield ReadProblem(file=file, message=message, code="E310")
             continue
         images = [source / "image_2" / f"{file.stem}{ending}" for ending in (".png", ".jpg")]
         image = next((each for each in images if each.is_file()), images[0])
@@ -56,11 +56,11 @@ def read(source: Path) -> Iterator[SourceImage | SourceProblem]:
                 cars.append(car)
             else:
                 message = f"a line must be a type and 14 numbers, got {line[:80]!r}"
-                problems.append(SourceProblem(file=file, place=f"line {number}", message=message, code="E309"))
+                problems.append(ReadProblem(file=file, place=f"line {number}", message=message, code="E309"))
         if others:
             message = f"objects must be cars to be read, got also {dict(sorted(others.items()))}"
-            problems.append(SourceProblem(file=file, message=message, code="W323"))
-        yield SourceImage(image=image, file=file, objects=cars, problems=problems)
+            problems.append(ReadProblem(file=file, message=message, code="W323"))
+        yield ReadImage(image=image, file=file, objects=cars, problems=problems)
 
 
 def calibration(text: str) -> tuple[Floats, Floats]:
@@ -72,7 +72,7 @@ def calibration(text: str) -> tuple[Floats, Floats]:
 
 def car_of(
     values: Sequence[str], camera: Floats, eye: Floats, size: tuple[float, float], place: str
-) -> SourceObject | None:
+) -> ReadObject | None:
     """Return the car of a line; None if the line does not have its 14 numbers."""
     try:
         _, _, _, x1, y1, x2, y2, height, width, length, *at, turn = np.array(values[:14], float).reshape(14)
@@ -87,7 +87,7 @@ def car_of(
         u, v, depth = camera @ [*(fractions * np.array([length, width, height]) @ axes + at), 1]
         if depth > 0 and 0 <= u / depth < size[0] and 0 <= v / depth < size[1]:
             points[name] = (u / depth, v / depth, 2 if sides & facing else 1)
-    return SourceObject(category="car", box=(x1, y1, x2, y2), keypoints=points, place=place)
+    return ReadObject(category="car", box=(x1, y1, x2, y2), keypoints=points, place=place)
 
 
 FORMAT = FormatPlugin(

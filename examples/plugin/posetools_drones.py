@@ -17,10 +17,10 @@ from posetools.plugins import (
     Finding,
     FormatPlugin,
     InputError,
+    ReadImage,
+    ReadObject,
+    ReadProblem,
     Rule,
-    SourceImage,
-    SourceObject,
-    SourceProblem,
     read_text,
 )
 
@@ -44,20 +44,20 @@ def detect(path: Path) -> bool:
         return False
 
 
-def read(source: Path) -> Iterator[SourceImage | SourceProblem]:
+def read(source: Path) -> Iterator[ReadImage | ReadProblem]:
     """Yield the images of a drones.csv."""
     file = source / "drones.csv" if source.is_dir() else source
     try:
         table = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
         rows = list(table)
     except (InputError, csv.Error) as exc:
-        yield SourceProblem(file=file, message=f"the file must be CSV in UTF-8, got {exc}", code="E310")
+        yield ReadProblem(file=file, message=f"the file must be CSV in UTF-8, got {exc}", code="E310")
         return
     if tuple(table.fieldnames or ()) != COLUMNS:
-        yield SourceProblem(file=file, place="line 1", message=f"the columns must be {', '.join(COLUMNS)}", code="E310")
+        yield ReadProblem(file=file, place="line 1", message=f"the columns must be {', '.join(COLUMNS)}", code="E310")
         return
-    objects: dict[str, list[SourceObject]] = {}
-    problems: dict[str, list[SourceProblem]] = {}
+    objects: dict[str, list[ReadObject]] = {}
+    problems: dict[str, list[ReadProblem]] = {}
     for number, row in enumerate(rows, start=2):
         name, place = row.get("image") or "", f"line {number}"
         objects.setdefault(name, [])
@@ -67,12 +67,12 @@ def read(source: Path) -> Iterator[SourceImage | SourceProblem]:
             objects[name].append(drone(row, place))
         except (TypeError, ValueError) as exc:
             message = f"the line must have {len(COLUMNS)} cells, numbers but for the image, got {exc}"
-            problems.setdefault(name, []).append(SourceProblem(file=file, place=place, message=message, code="E309"))
+            problems.setdefault(name, []).append(ReadProblem(file=file, place=place, message=message, code="E309"))
     for name, drones in objects.items():
-        yield SourceImage(image=name, file=file, objects=drones, problems=problems.get(name, ()))
+        yield ReadImage(image=name, file=file, objects=drones, problems=problems.get(name, ()))
 
 
-def drone(row: dict[str, str], place: str) -> SourceObject:
+def drone(row: dict[str, str], place: str) -> ReadObject:
     """Return the drone of a row; TypeError or ValueError for a cell that is missing or no number."""
     points = {
         name: (float(row[f"{name}_x"]), float(row[f"{name}_y"]), int(row[f"{name}_v"]))
@@ -80,7 +80,7 @@ def drone(row: dict[str, str], place: str) -> SourceObject:
         if any(row[f"{name}_{part}"] for part in "xyv")
     }
     x1, y1, x2, y2 = (float(row[column]) for column in CORNERS)
-    return SourceObject(category="drone", box=(x1, y1, x2, y2), keypoints=points, place=place)
+    return ReadObject(category="drone", box=(x1, y1, x2, y2), keypoints=points, place=place)
 
 
 def sample(folder: Path) -> None:

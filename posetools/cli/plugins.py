@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from posetools.errors import PluginError
 
 if TYPE_CHECKING:
     from posetools.plugins.registry import Kind, Plugin
+
+
+# The tables from which plug-ins are used.
+_TABLES: Mapping[str, Sequence[str]] = {
+    "formats": ["posetools.formats:FORMATS"],
+    "skeletons": ["posetools.core.skeleton:BUILT_IN"],
+    "checks": ["posetools.checks.plugin:CHECKS", "posetools.core.findings:RULES_OF_CHECKS"],
+    "exporters": ["posetools.exporting.exporter:EXPORTERS"],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +66,20 @@ def _state(plugin: Plugin) -> State:
     return State(plugin)
 
 
-def _use(kind: Kind, name: str) -> Any:
+def _use(kind: Kind, name: str) -> None:
     """Import a plug-in as its users do.
 
     Raises:
         PluginError: it cannot be used.
     """
-    from posetools.checks.plugin import CHECKS
     from posetools.cli.commands import Command
-    from posetools.core.findings import RULES_OF_CHECKS
-    from posetools.core.skeleton import BUILT_IN
-    from posetools.exporting.exporter import EXPORTERS
-    from posetools.formats import FORMATS
     from posetools.plugins.registry import Loaded
 
     if kind == "commands":
-        return Command(name, "of another package", "").as_click()
-    if kind == "trainers":
-        return Loaded[Any]("trainers")[name]
-    if kind == "checks":
-        return CHECKS[name], RULES_OF_CHECKS[name]
-    tables: dict[Kind, Loaded[Any]] = {"formats": FORMATS, "skeletons": BUILT_IN, "exporters": EXPORTERS}
-    return tables[kind][name]
+        Command(name, "of another package", "").as_click()
+    elif kind == "trainers":
+        Loaded[Any]("trainers")[name]
+    else:
+        for table in _TABLES[kind]:
+            module, _, attribute = table.partition(":")
+            getattr(import_module(module), attribute)[name]

@@ -33,9 +33,9 @@ from posetools.formats.plugin import (
     FormatPlugin,
     Labeled,
     ProblemCode,
-    SourceImage,
-    SourceObject,
-    SourceProblem,
+    ReadImage,
+    ReadObject,
+    ReadProblem,
 )
 from posetools.formats.reading import Corners, FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
@@ -117,7 +117,7 @@ def _declared(
         seen = SeenObjects(options, str(sources[0]))
         for source in sources:
             for each in _labeled(plugin, found, source):
-                if isinstance(each, SourceImage):
+                if isinstance(each, ReadImage):
                     seen.add([SeenObject(one.category, list(one.keypoints)) for one in each.objects])
         return seen.declared()
     declared = [
@@ -153,12 +153,12 @@ def _labeled(plugin: Plugin, found: FormatPlugin, source: Path) -> Iterator[Labe
     with plugin.guarded(f"fails to read {source}", PosetoolsError):
         for each in found.read(source):
             _check_labeled(plugin, each)
-            if declaration is not None and isinstance(each, SourceImage):
+            if declaration is not None and isinstance(each, ReadImage):
                 _check_declared(plugin, each, declaration)
             yield each
 
 
-def _check_declared(plugin: Plugin, each: SourceImage, declaration: Mapping[str, Sequence[str]]) -> None:
+def _check_declared(plugin: Plugin, each: ReadImage, declaration: Mapping[str, Sequence[str]]) -> None:
     for one in each.objects:
         others = set(one.keypoints) - set(declaration.get(one.category, ()))
         if one.category not in declaration or others:
@@ -167,18 +167,18 @@ def _check_declared(plugin: Plugin, each: SourceImage, declaration: Mapping[str,
 
 
 def _check_labeled(plugin: Plugin, each: object) -> None:
-    if isinstance(each, SourceProblem):
-        _check_types(plugin, each, {"file": Path, "message": str, "place": str, "hint": str}, "SourceProblem")
+    if isinstance(each, ReadProblem):
+        _check_types(plugin, each, {"file": Path, "message": str, "place": str, "hint": str}, "ReadProblem")
         if each.code not in _PROBLEM_CODES:
             raise plugin.error(
-                f"must give one of {', '.join(_PROBLEM_CODES)} as code of a SourceProblem, got {show_value(each.code)}"
+                f"must give one of {', '.join(_PROBLEM_CODES)} as code of a ReadProblem, got {show_value(each.code)}"
             )
         return
-    if not isinstance(each, SourceImage):
-        raise plugin.error(f"must yield a SourceImage or a SourceProblem, got {show_value(each)}")
+    if not isinstance(each, ReadImage):
+        raise plugin.error(f"must yield a ReadImage or a ReadProblem, got {show_value(each)}")
     types = {"file": Path, "image": (str, Path), "place": str, "split": (str, type(None))}
-    _check_types(plugin, each, types, "SourceImage")
-    for name, kind in (("objects", SourceObject), ("problems", SourceProblem)):
+    _check_types(plugin, each, types, "ReadImage")
+    for name, kind in (("objects", ReadObject), ("problems", ReadProblem)):
         listed = getattr(each, name)
         if not isinstance(listed, Sequence) or not all(isinstance(one, kind) for one in listed):
             raise plugin.error(
@@ -186,8 +186,10 @@ def _check_labeled(plugin: Plugin, each: object) -> None:
             )
     for problem in each.problems:
         _check_labeled(plugin, problem)
+    if each.split is not None and not _SPLIT.fullmatch(each.split):
+        raise plugin.error(f"must give a name such as train as split of {each.file}, got {show_value(each.split)}")
     for one in each.objects:
-        _check_types(plugin, one, {"category": str, "place": str, "keypoints": Mapping}, f"SourceObject of {each.file}")
+        _check_types(plugin, one, {"category": str, "place": str, "keypoints": Mapping}, f"ReadObject of {each.file}")
         for name, point in one.keypoints.items():
             if not _is_name(name) or _numbers(point, 3) is None:
                 rule = "x, y and visibility by the keypoint's name"
@@ -233,7 +235,7 @@ class _Reader:
     opener: Opener
 
     def read(self, each: Labeled) -> FileReading:
-        if isinstance(each, SourceProblem):
+        if isinstance(each, ReadProblem):
             return FileReading(each.file, findings=[_finding(each)])
         root = self.source if self.source.is_dir() else self.source.parent
         file = SourceFile(each.file, root, root.resolve().name)
@@ -251,11 +253,11 @@ class _Reader:
         )
 
 
-def _finding(problem: SourceProblem) -> Finding:
+def _finding(problem: ReadProblem) -> Finding:
     return Finding(problem.code, str(problem.file), problem.place, problem.message, problem.hint)
 
 
-def _relative(each: SourceImage) -> str:
+def _relative(each: ReadImage) -> str:
     """Return an image's path as the annotation file would write it."""
     if isinstance(each.image, str):
         return each.image
@@ -278,7 +280,7 @@ class _Objects:
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
 
-    def row(self, one: SourceObject, place: str) -> Row | None:
+    def row(self, one: ReadObject, place: str) -> Row | None:
         if one.category in self.options.ignore:
             self.ignored[one.category] += 1
             return None
@@ -301,7 +303,7 @@ class _Objects:
         hint = f"correct it in the file; if it is right there, {self.plugin.title} reads it wrongly"
         self._find("E311", place, must_be(what, rule, value), hint)
 
-    def _points(self, one: SourceObject, category: int, place: str) -> list[PointXYV]:
+    def _points(self, one: ReadObject, category: int, place: str) -> list[PointXYV]:
         skeleton = self.categories[category]
         points: list[PointXYV] = [(0.0, 0.0, 0)] * self.categories.num_keypoints
         for label, point in one.keypoints.items():
@@ -323,7 +325,7 @@ class _Objects:
                 points[at] = (x, y, int(visibility))
         return points
 
-    def _box(self, one: SourceObject, points: Sequence[PointXYV], place: str) -> Corners | None:
+    def _box(self, one: ReadObject, points: Sequence[PointXYV], place: str) -> Corners | None:
         if one.box is not None:
             values = np.array(one.box, dtype=np.float64)
             x1, y1, x2, y2 = _rounded(values)

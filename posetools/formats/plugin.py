@@ -17,7 +17,7 @@ ProblemCode = Literal["E309", "E310", "E311", "W323", "W324"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SourceObject:
+class ReadObject:
     """One object in an image. Coordinates are pixels of the upright image, from its top left corner.
 
     Attributes:
@@ -35,7 +35,7 @@ class SourceObject:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SourceProblem:
+class ReadProblem:
     """Something that could not be read: the user sees it as a finding.
 
     Attributes:
@@ -55,7 +55,7 @@ class SourceProblem:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SourceImage:
+class ReadImage:
     """One image with its objects. An image without objects is a negative example.
 
     Attributes:
@@ -72,13 +72,13 @@ class SourceImage:
 
     image: str | Path
     file: Path
-    objects: Sequence[SourceObject] = ()
-    problems: Sequence[SourceProblem] = ()
+    objects: Sequence[ReadObject] = ()
+    problems: Sequence[ReadProblem] = ()
     place: str = ""
     split: str | None = None
 
 
-Labeled: TypeAlias = SourceImage | SourceProblem
+Labeled: TypeAlias = ReadImage | ReadProblem
 Declares: TypeAlias = Callable[[Path], Mapping[str, Sequence[str]]]
 
 
@@ -92,7 +92,7 @@ class FormatPlugin:
         detect: whether a file or folder is definitely in this format. It is called for every source of every user
             without ``--from``, so it must be fast, open few files, and say no when in doubt.
         read: yields the images of one source, a file or folder, in a fixed order. A file that cannot be read is a
-            SourceProblem; the others are still read.
+            ReadProblem; the others are still read.
         declares: returns the keypoints' names of each category that ``read`` yields, in order, none for a category
             that has boxes only; None: the names that the objects have. Then a rare label may be refused as a
             misspelling.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from posetools.exporting.export import ExportResult
     from posetools.exporting.exporter import ExporterPlugin
     from posetools.files.disk import read_text
-    from posetools.formats.plugin import FormatPlugin, SourceImage, SourceObject, SourceProblem
+    from posetools.formats.plugin import FormatPlugin, ReadImage, ReadObject, ReadProblem
     from posetools.pairs.open import OpenPair, PipelineOptions
     from posetools.runtime.bundle import Bundle
     from posetools.runtime.results import Detections, Poses
@@ -37,12 +37,12 @@ _PUBLIC = {
     "Finding": "core.findings",
     "FormatPlugin": "formats.plugin",
     "InputError": "errors",
-    "SourceImage": "formats.plugin",
-    "SourceObject": "formats.plugin",
+    "ReadImage": "formats.plugin",
+    "ReadObject": "formats.plugin",
     "OpenPair": "pairs.open",
     "PipelineOptions": "pairs.open",
     "Poses": "runtime.results",
-    "SourceProblem": "formats.plugin",
+    "ReadProblem": "formats.plugin",
     "RecipeFiles": "trainers.trainer",
     "RecipeRequest": "trainers.trainer",
     "RequestError": "errors",
@@ -69,6 +69,9 @@ __all__ = [
     "OpenPair",
     "PipelineOptions",
     "Poses",
+    "ReadImage",
+    "ReadObject",
+    "ReadProblem",
     "RecipeFiles",
     "RecipeRequest",
     "RequestError",
@@ -76,9 +79,6 @@ __all__ = [
     "RunExport",
     "Skeleton",
     "SoundObjects",
-    "SourceImage",
-    "SourceObject",
-    "SourceProblem",
     "TrainAllResult",
     "TrainRequest",
     "TrainResult",

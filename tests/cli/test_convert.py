@@ -151,7 +151,7 @@ def test_other_targets_have_no_validate_line(source: Path) -> None:
         (["--kpt-shape", "8,4"], "--kpt-shape must be the number of keypoints and 2 or 3, such as 8,3, got '8,4'"),
         (
             ["--to", "voc"],
-            "--to must be one of labelme, yolo-pose, coco, cvat, label-studio, via, deeplabcut, sleap, got 'voc'",
+            "--to must be one of coco, cvat, deeplabcut, label-studio, labelme, sleap, via, yolo-pose, got 'voc'",
         ),
     ],
 )

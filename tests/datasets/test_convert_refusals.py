@@ -46,14 +46,14 @@ Setting = Callable[[Path], dict[str, Any]]
             [
                 "/pictures: must be in a format that can be auto-detected, but none fits",
                 "/pictures: 10 images and no labels; `posetools annotate",
-                "  docs/convert.md lists what identifies each format: labelme, yolo-pose, coco",
+                "  docs/convert.md lists what identifies each format: coco, custom, cvat",
                 "choose the format with --from NAME",
             ],
             id="no format",
         ),
         pytest.param(
             lambda _: {"source_format": "voc"},
-            ["--from must be one of labelme, yolo-pose, coco, ", "got 'voc'"],
+            ["--from must be one of coco, custom, cvat, ", "got 'voc'"],
             id="from",
         ),
         pytest.param(lambda _: {"target_format": "voc"}, ["--to must be one of ", "got 'voc'"], id="to"),

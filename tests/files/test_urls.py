@@ -141,7 +141,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 def test_formats_that_are_not_read_at_urls(tmp_path: Path, name: str) -> None:
     url = upload(labelme_source(tmp_path)[0])
     done = run("convert", url, "--from", name, "--out", tmp_path / "out")
-    said = f"error: {url}: must be a local path with --from {name}; URLs are read with labelme, coco\n"
+    said = f"error: {url}: must be a local path with --from {name}; URLs are read with coco, labelme\n"
     assert (done.status, done.err) == (2, said)
 
 

@@ -33,7 +33,7 @@ def test_the_code_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     exec(code[0], names)
     dataset = names["dataset"]
     images = {image["id"]: image for image in truth["images"]}
-    expected = {Path(image["file_name"]).name: [] for image in truth["images"]}
+    expected: dict[str, list[Any]] = {Path(image["file_name"]).name: [] for image in truth["images"]}
     for one in truth["annotations"]:
         image = images[one["image_id"]]
         points = np.array(one["keypoints"]).reshape(-1, 3)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import filecmp
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +30,7 @@ def format_with(read: str, *, detect: str = "path.name == 'own'", declares: str 
 
 
 def image_with(objects: str) -> str:
-    return f"yield SourceImage(image='a.png', file=file, objects=[{objects}])"
+    return f"yield ReadImage(image='a.png', file=file, objects=[{objects}])"
 
 
 # Eleven packages; each breaks in another way. kind/name -> the object in the module.
@@ -72,8 +75,9 @@ def test_reading_labelme_gives_the_same_files_as_without_them(site: Path, tmp_pa
 
 
 def test_a_source_of_no_format_lists_the_usable_ones(site: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.md").write_text("nothing", encoding="utf-8")
-    done = posetools(site, "convert", tmp_path, "--out", tmp_path / "out")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/notes.md").write_text("nothing", encoding="utf-8")
+    done = posetools(site, "convert", tmp_path / "src", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "coco, custom, cvat, deeplabcut, label-studio, labelme, sleap, via, yolo-pose" in done.stderr
     assert "one, two" not in done.stderr
@@ -145,8 +149,8 @@ def test_doctor_lists_all_with_their_state_and_names_that_are_taken(site: Path, 
     assert len(document["plugins"]) == sum(len(plugins) for _, plugins in BROKEN.values())
     states = {(one["kind"], one["name"], one["package"]): one for one in document["plugins"]}
     assert [key for key, one in states.items() if one["ok"]] == [
-        ("formats", "eight", "odd-detect"),
         ("formats", "seven", "bad-detect"),
+        ("formats", "eight", "odd-detect"),
         ("checks", "nine", "bad-check"),
     ]
     assert "has the name of the one of package bad-check, which is used" in states["checks", "nine", "twice"]["problem"]
@@ -160,43 +164,43 @@ def test_doctor_lists_all_with_their_state_and_names_that_are_taken(site: Path, 
 # What a format yields -> a part of the one error, which names the plug-in.
 NONSENSE = {
     "nothing": ("return None", "TypeError: 'NoneType' object is not iterable"),
-    "None": ("yield None", "must yield a SourceImage or a SourceProblem, got None"),
-    "a tuple": ("yield ('a.png', [])", "must yield a SourceImage or a SourceProblem, got ('a.png', [])"),
+    "None": ("yield None", "must yield a ReadImage or a ReadProblem, got None"),
+    "a tuple": ("yield ('a.png', [])", "must yield a ReadImage or a ReadProblem, got ('a.png', [])"),
     "an exception": ("yield 1 / 0", "ZeroDivisionError"),
     "an exit": ("raise SystemExit(1)", "SystemExit: 1"),
-    "no image": ("yield SourceImage(image=None, file=file)", "must give a str or Path as image of its SourceImage"),
-    "no file": ("yield SourceImage(image='a.png', file='a.txt')", "must give a Path as file of its SourceImage"),
+    "no image": ("yield ReadImage(image=None, file=file)", "must give a str or Path as image of its ReadImage"),
+    "no file": ("yield ReadImage(image='a.png', file='a.txt')", "must give a Path as file of its ReadImage"),
     "a way out as split": (
-        "yield SourceImage(image='a.png', file=file, split='../up')",
+        "yield ReadImage(image='a.png', file=file, split='../up')",
         "must give a name such as train as split of",
     ),
-    "other objects": (image_with("'kite'"), "must give a list of SourceObject as objects of"),
+    "other objects": (image_with("'kite'"), "must give a list of ReadObject as objects of"),
     "a box of three": (
-        image_with("SourceObject(category='kite', box=(1, 2, 3))"),
+        image_with("ReadObject(category='kite', box=(1, 2, 3))"),
         "must give x1, y1, x2, y2 as box of",
     ),
     "a box as a matrix": (
-        image_with("SourceObject(category='kite', box=np.eye(2))"),
+        image_with("ReadObject(category='kite', box=np.eye(2))"),
         "must give x1, y1, x2, y2 as box",
     ),
     "an array of points": (
-        image_with("SourceObject(category='kite', keypoints=np.zeros((2, 3)))"),
-        "must give a Mapping as keypoints of its SourceObject",
+        image_with("ReadObject(category='kite', keypoints=np.zeros((2, 3)))"),
+        "must give a Mapping as keypoints of its ReadObject",
     ),
     "points without visibility": (
-        image_with("SourceObject(category='kite', keypoints={'a': (1, 2)})"),
+        image_with("ReadObject(category='kite', keypoints={'a': (1, 2)})"),
         "must give x, y and visibility by the keypoint's name",
     ),
     "an undeclared category": (
-        image_with("SourceObject(category='bird')"),
+        image_with("ReadObject(category='bird')"),
         "must declare all that it reads, but does not declare category 'bird' in",
     ),
     "an undeclared keypoint": (
-        image_with("SourceObject(category='kite', keypoints={'beak': (1, 2, 2)})"),
+        image_with("ReadObject(category='kite', keypoints={'beak': (1, 2, 2)})"),
         "does not declare keypoint 'beak' of 'kite' in",
     ),
     "an unknown code": (
-        "yield SourceProblem(file=file, message='m', code='E101')",
+        "yield ReadProblem(file=file, message='m', code='E101')",
         "must give one of E309, E310",
     ),
 }
@@ -209,40 +213,79 @@ def own_source(folder: Path) -> Path:
     return folder / "own"
 
 
-@pytest.mark.parametrize("name", NONSENSE)
-def test_nonsense_of_a_format_is_one_error_that_names_it(name: str, tmp_path: Path) -> None:
-    read, part = NONSENSE[name]
-    module = format_with(read, declares="lambda _: {'kite': ('a', 'b')}")
-    put(tmp_path / "site", "nonsense", module, {"formats/own": "FORMAT"})
-    done = posetools(tmp_path / "site", "convert", own_source(tmp_path), "--out", tmp_path / "out")
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stderr.count("plug-in 'own' (formats) of package nonsense 1.5 ") == 1
-    assert part in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "site"]
+def test_nonsense_of_a_format_is_one_error_that_names_it(tmp_path: Path) -> None:
+    for number, (read, _) in enumerate(NONSENSE.values()):
+        module = format_with(read, declares="lambda _: {'kite': ('a', 'b')}")
+        put(tmp_path / "site", f"nonsense{number}", module, {f"formats/own{number}": "FORMAT"})
+    program = (
+        "import posetools\n"
+        f"for number in range({len(NONSENSE)}):\n"
+        f"    try: posetools.read({str(own_source(tmp_path))!r}, format=f'own{{number}}', skeleton='kite.yaml')\n"
+        "    except posetools.PosetoolsError as exc: print(str(exc).splitlines()[0])\n"
+    )
+    (tmp_path / "kite.yaml").write_text("name: kite\nkeypoints: [a, b]\n", encoding="utf-8")
+    lines = python(tmp_path / "site", program, tmp_path).splitlines()
+    for number, (line, (name, (_, part))) in enumerate(zip(lines, NONSENSE.items(), strict=True)):
+        assert line.startswith(f"plug-in 'own{number}' (formats) of package nonsense{number} 1.5 "), name
+        assert part in line, name
+    done = posetools(tmp_path / "site", "convert", tmp_path / "own", "--from", "own1", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: plug-in 'own1' (formats) of package nonsense1 1.5 must yield a ReadImage")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kite.yaml", "own", "site"]
 
 
-GOOD = "SourceObject(category='kite', box=(1, 2, 30, 40), keypoints={'a': (5, 6, 2), 'b': (7, 8, 1)})"
-# What an object has -> the finding, with its file, place and rule.
+GOOD = "ReadObject(category='kite', box=(1, 2, 30, 40), keypoints={'a': (5, 6, 2), 'b': (7, 8, 1)})"
+# What an object has -> the finding, with its place and rule.
 VALUES = {
-    "NaN": (GOOD.replace("5, 6", "5, nan"), "E311", "objects[0]: keypoint 'a' must be x and y of at most 1000000"),
-    "a box inside out": (GOOD.replace("1, 2, 30", "31, 2, 30"), "E311", "objects[0]: box must be x1, y1, x2, y2"),
-    "visibility 3": (GOOD.replace("5, 6, 2", "5, 6, 3"), "E311", "a visibility of 0, 1 or 2, got [5.0, 6.0, 3.0]"),
-    "a keypoint of another skeleton": (GOOD.replace("'a'", "'beak'"), "E301", "'beak': 1, first"),
-    "another category": (GOOD.replace("kite", "bird"), "E301", "'bird': 1, first"),
-    "no box": (GOOD.replace("(1, 2, 30, 40)", "None"), "E306", "--box-from keypoints makes one"),
+    "NaN": (
+        GOOD.replace("5, 6", "5, nan"),
+        "keypoint 'a' must be x and y of at most 1000000",
+    ),
+    "a box inside out": (
+        GOOD.replace("1, 2, 30", "31, 2, 30"),
+        "objects[0]: box must be x1, y1, x2, y2",
+    ),
+    "visibility 3": (GOOD.replace("5, 6, 2", "5, 6, 3"), "a visibility of 0, 1 or 2, got [5.0, 6.0, 3.0]"),
+    "a huge number": (
+        GOOD.replace("5, 6, 2", "5, 1e308, 2"),
+        "E311 own/a.txt: objects[0]: keypoint 'a' must",
+    ),
+    "a keypoint of another skeleton": (
+        GOOD.replace("'a'", "'beak'"),
+        "E301 own/a.txt: objects[0]: keypoint must be a keypoint of skeleton kite, got 'beak'",
+    ),
+    "another category": (
+        GOOD.replace("kite", "bird"),
+        "E301 own/a.txt: objects[0]: category must be 'kite', got 'bird'",
+    ),
+    "no box": (GOOD.replace("(1, 2, 30, 40)", "None"), "E306 own/a.txt: objects[0]: an object must be one with a box"),
 }
 
 
-@pytest.mark.parametrize("name", VALUES)
-def test_a_wrong_value_is_a_finding_at_its_place(name: str, tmp_path: Path) -> None:
-    objects, code, part = VALUES[name]
-    module = format_with(image_with(objects), more="KITE = Skeleton(name='kite', keypoints=['a', 'b'])")
-    put(tmp_path / "site", "values", module, {"formats/own": "FORMAT", "skeletons/kite": "KITE"})
-    words = ("convert", own_source(tmp_path), "--skeleton", "kite", "--out", tmp_path / "out", "--val", "0")
-    done = posetools(tmp_path / "site", *words)
-    assert (done.returncode, (tmp_path / "out").exists()) == (1, False)
-    assert code in done.stdout and part in done.stdout, done.stdout
-    assert str(tmp_path / "own/a.txt") in done.stdout
+def test_a_wrong_value_is_a_finding_at_its_place(tmp_path: Path) -> None:
+    for number, (objects, _) in enumerate(VALUES.values()):
+        put(tmp_path / "site", f"values{number}", format_with(image_with(objects)), {f"formats/own{number}": "FORMAT"})
+    program = (
+        "import posetools\n"
+        f"for number in range({len(VALUES)}):\n"
+        "    try: posetools.read('own', format=f'own{number}', skeleton='kite.yaml')\n"
+        "    except posetools.ReadError as exc: print(*(f'{f.code} {f.where}: {f.message}' for f in exc.findings))\n"
+    )
+    own_source(tmp_path)
+    (tmp_path / "kite.yaml").write_text("name: kite\nkeypoints: [a, b]\n", encoding="utf-8")
+    lines = python(tmp_path / "site", program, tmp_path).splitlines()
+    for line, (name, (_, part)) in zip(lines, VALUES.items(), strict=True):
+        assert part in line, name
+
+
+def python(site: Path, program: str, folder: Path) -> str:
+    """Run a program that sees the packages in ``site``; return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_values_that_are_right_are_written_and_boxes_are_made(tmp_path: Path) -> None:
@@ -260,22 +303,24 @@ CHECKS = {
     "None": "return None",
     "a text": "yield 'wrong'",
     "a code of posetools": "yield Finding('E101', 'f', '', 'm')",
-    "an unknown code": "yield Finding('own/E7', 'f', '', 'm')",
-    "a message that is none": "yield Finding('own/E1', 'f', '', None)",
+    "an unknown code": "yield Finding('own3/E7', 'f', '', 'm')",
+    "a message that is none": "yield Finding('own4/E1', 'f', '', None)",
     "a change of the data": "data.objects['train'].boxes[:] = 0\n    yield from ()",
 }
 
 
-@pytest.mark.parametrize("name", CHECKS)
-def test_nonsense_of_a_check_is_a_warning_that_names_it(name: str, tmp_path: Path) -> None:
-    rules = "{'E1': Rule('odd', 'It is odd.')}"
-    module = f"{HEAD}def check(data):\n    {CHECKS[name]}\nCHECK = CheckPlugin(check=check, rules={rules})"
-    put(tmp_path / "site", "nonsense", module, {"checks/own": "CHECK"})
-    done = posetools(tmp_path / "site", "validate", ROOT / "data/coco")
+def test_nonsense_of_a_check_is_a_warning_that_names_it(tmp_path: Path) -> None:
+    for number, body in enumerate(CHECKS.values()):
+        rules = "{'E1': Rule('odd', 'It is odd.')}"
+        module = f"{HEAD}def check(data):\n    {body}\nCHECK = CheckPlugin(check=check, rules={rules})"
+        put(tmp_path / "site", f"nonsense{number}", module, {f"checks/own{number}": "CHECK"})
+    done = posetools(tmp_path / "site", "validate", ROOT / "data/coco", "--json", tmp_path / "report.json")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "W401 check-failed (1)" in done.stdout
-    assert done.stdout.count("plug-in 'own' (checks) of package nonsense 1.5 ") == 1
-    assert "W211 few-iterations (1)" in done.stdout
+    found = json.loads((tmp_path / "report.json").read_bytes())["findings"]
+    failed = sorted(one["message"] for one in found if one["code"] == "W401")
+    for number, (message, name) in enumerate(zip(failed, CHECKS, strict=True)):
+        assert message.startswith(f"plug-in 'own{number}' (checks) of package nonsense{number} 1.5 "), name
+    assert [one["code"] for one in found if one["code"] != "W401"] == ["W211"]
 
 
 def test_a_command_that_fails_names_its_package(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_each_kind_of_file_is_named(tmp_path: Path, kind: str) -> None:
     lines = [line.strip() for line in done.err.splitlines()]
     assert any(line.startswith(said) or said in line for line in lines[1:]), done.err
     # What was seen comes first, then how formats are recognized, in one line.
-    assert lines[-2].startswith("docs/convert.md lists what identifies each format: labelme, yolo-pose, ")
+    assert lines[-2].startswith("docs/convert.md lists what identifies each format: coco, custom, ")
     assert lines[-1] == "fix: choose the format with --from NAME" and len(lines) == 4
 
 
@@ -94,7 +94,7 @@ def test_of_several_formats_each_names_its_file(tmp_path: Path, monkeypatch: pyt
     write_source(tmp_path / "coco", "coco", {"train": dataset})
     (tmp_path / "coco/train_coco.json").rename(source / "all_coco.json")
     done = run("convert", "src", "--out", "out")
-    assert done.status == 2 and "but labelme and coco fit" in done.err
+    assert done.status == 2 and "but coco and labelme fit" in done.err
     assert "\n  labelme: a.json, " in done.err and "\n  coco: all_coco.json, " in done.err
     assert "--from NAME" in done.err and "docs/convert.md" not in done.err
     # As it says.
