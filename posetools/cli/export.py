@@ -130,13 +130,11 @@ def _exported(
 
     with progress() as report_progress:
         if det and pose:
-            result = run_export(ExportRequest(pair=_pair(det, pose), **asked), report_progress)
-        else:
-            plugin = trainer_of(Path(run or ""))
-            trainer: Trainer = plugin.load()
-            with plugin.guarded("failed", PosetoolsError):
-                result = trainer.export(RunExport(run=Path(run or ""), **asked), report_progress)
-    return result
+            return run_export(ExportRequest(pair=_pair(det, pose), **asked), report_progress)
+        plugin = trainer_of(Path(run or ""))
+        trainer: Trainer = plugin.load()
+        with plugin.guarded("failed", PosetoolsError):
+            return trainer.export(RunExport(run=Path(run or ""), **asked), report_progress)
 
 
 def _default_out(run: Path | None, suffix: str = ".zip") -> Path:

@@ -22,7 +22,7 @@ from posetools.exporting.exporter import BUNDLE, check_out
 from posetools.exporting.material import ExportMaterial, Shot, gather
 from posetools.exporting.measured import COMPARED, by_category, milliseconds, stored_scores
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
-from posetools.exporting.parity import AnyParity, compare
+from posetools.exporting.parity import AnyParity, Parity, compare
 from posetools.exporting.samples import samples_of
 from posetools.files.locks import only_one
 from posetools.imaging.header import Pixels
@@ -38,6 +38,7 @@ from posetools.runtime.manifest import (
     AnyManifest,
     CategoriesManifest,
     Manifest,
+    PairManifest,
     Precision,
     Thresholds,
 )
@@ -124,7 +125,15 @@ class ExportResult:
     doubts: tuple[str, ...] = ()
 
 
-def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
+@dataclass(frozen=True, slots=True)
+class PairExport(ExportResult):
+    """The result of exporting a detector and its pose estimators."""
+
+    manifest: PairManifest
+    parity: Parity
+
+
+def export(request: ExportRequest, progress: Progress = silent) -> PairExport:
     """Write a bundle.
 
     Raises:
@@ -167,7 +176,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
         measured = tuple(_measure(each, material, truth, progress) for each in networks)
         manifest, images = _described(request, networks[-1], measured[-1], material)
         write_bundle(request.out, manifest, {**networks[-1].files, **images})
-        return ExportResult(request.out, manifest, material.source, parity, measured, pair.doubts)
+        return PairExport(request.out, manifest, material.source, parity, measured, pair.doubts)
 
 
 def _known_data(request: ExportRequest, detector: Detector) -> Path | None:
@@ -266,7 +275,7 @@ def _described(
     networks: _Networks,
     measured: PrecisionCosts,
     material: ExportMaterial,
-) -> tuple[AnyManifest, dict[str, bytes]]:
+) -> tuple[PairManifest, dict[str, bytes]]:
     thresholds = Thresholds(bbox_thr=request.bbox_thr, nms_thr=request.nms_thr, kpt_thr=request.kpt_thr)
     categories, det, poses = networks.categories, request.pair.det, request.pair.poses
     # With several categories the pipeline finds their classes by name.

@@ -169,7 +169,7 @@ class _Training:
             fitting = self.clock.fitted(self.epoch, self.epochs)
             if fitting != self.epochs:
                 self.epochs = fitting
-                self.told.say(f"{counted(fitting, 'epoch')} fit into {self.recipe.minutes:g} minutes")
+                self.told.say(f"{self.recipe.minutes:g} minutes are enough for {counted(fitting, 'epoch')}")
             self._checkpoint(self.optimizer.state_dict()).save(self.work_dir / LAST_FILE)
             if self._is_due():
                 self._evaluate()

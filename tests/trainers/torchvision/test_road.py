@@ -38,7 +38,7 @@ def trained(kinds: Path) -> Path:
     run = command_in(kinds)
     said = done(run("config", "data", "--trainer", "torchvision", "--input-size", "64", "--epochs", "2", "--explain"))
     assert "one model, trained for at most 60 minutes" in said
-    assert "5 images to train on, with 7 objects" in said
+    assert "5 images to train on, with 11 objects" in said
     said = done(run("train", "data", "--trainer", "torchvision"))
     assert "export it: posetools export --run work_dirs/data-torchvision" in said
     said = done(run("export", "--run", RUN, "--out", "kinds.zip", "--data", "data", "--bbox-thr", "0.05"))

@@ -103,7 +103,7 @@ def test_a_run_ends_when_its_minutes_are_over(kinds: Path) -> None:
     # Less than an epoch takes.
     result = train(kinds, recipe(kinds, "limited", epochs=5000, minutes=0.001), "limited-run", listener)
     assert (result.epochs, result.trained) == (1, 1)
-    assert "1 epoch fit into 0.001 minutes" in listener.lines
+    assert "0.001 minutes are enough for 1 epoch" in listener.lines
     last = Checkpoint.load(result.last)
     assert last.epoch == last.epochs == 1
     # It is evaluated all the same.
