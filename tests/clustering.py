@@ -20,7 +20,7 @@ _LAST_SECONDS = 5
 # How long a scheduler tries to reach a worker that was lost while it fetched a result; Dask's default is 30 seconds.
 _QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
 # Nannies restart a lost worker; no dashboard, no files in the home folder.
-_WORKER = ("-m", "dask", "worker", "--nworkers", "1", "--nthreads", "2", "--no-dashboard", "--memory-limit", "0")
+_WORKER = ("-m", "dask", "worker", "--nworkers", "1", "--no-dashboard", "--memory-limit", "0")
 
 
 @contextmanager
@@ -45,13 +45,15 @@ def scheduler_process(folder: Path) -> Iterator[tuple[str, subprocess.Popen[byte
 
 
 @contextmanager
-def workers(address: str, folder: Path, number: int, environment: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Start this many workers, each with a nanny, and wait for them."""
+def workers(
+    address: str, folder: Path, number: int, environment: Mapping[str, str] | None = None, *, threads: int = 2
+) -> Iterator[None]:
+    """Start this many workers of some threads, each with a nanny, and wait for them."""
     from distributed import Client
 
     with ExitStack() as stack:
         for index in range(number):
-            options = (address, "--host", "127.0.0.1", "--local-directory", str(folder))
+            options = (address, "--nthreads", str(threads), "--host", "127.0.0.1", "--local-directory", str(folder))
             stack.enter_context(
                 _running(*_WORKER, *options, folder=folder, name=f"worker{index}", environment=environment)
             )

@@ -22,7 +22,7 @@ OF_EXTRAS = {
         ("torch", "torchvision", "mmcv", "mmengine", "mmdet", "mmpose", "xtcocotools", "onnx"),
         "mm training exporting trainers",
     ),
-    "cv2": "mm runtime imaging training exporting",
+    "cv2": "mm runtime imaging training exporting trainers",
     "onnxruntime": "mm runtime exporting",
     "matplotlib": "training",
     **dict.fromkeys(("h5py", "pandas", "sleap_io", "tables"), "formats"),

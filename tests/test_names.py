@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from tools.layers import ROOT
 
-# Every format's module describes itself under this name.
-INTERFACES = {"FORMAT"}
+# The module of every format and every trainer describes itself under this name.
+INTERFACES = {"FORMAT", "TRAINER"}
 # A command-line option has the same name in every command; type variables do not count.
 NO_THINGS = {"typer", "TypeVar"}
 CLASS = "class"

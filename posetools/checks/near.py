@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
@@ -31,8 +32,10 @@ from posetools.checks.images import ListedImage
 from posetools.core.findings import Finding
 from posetools.core.geometry import Bools, Ints
 from posetools.errors import InputError, MissingExtraError, RequestError, must_be
-from posetools.imaging.header import content_hash, open_decoded
+from posetools.files.urls import absolute, as_path, fetched
+from posetools.imaging.header import content_hash, open_decoded, without_warnings
 from posetools.progress import Progress
+from posetools.scale.shards import Engine, OwnProcess, cut, run_shards
 
 _Signs: TypeAlias = npt.NDArray[np.float32]
 
@@ -43,12 +46,14 @@ MOST_DIFFERENT = 20
 _DRAFT = 4 * FREQUENCIES
 # Pairs compared at once: 32 MB of numbers.
 _PAIRS_AT_ONCE = 1 << 23
-# Decoding threads, and images per batch: small, so that an interrupt takes effect soon.
+# Decoding threads, and images of a shard: few, so that an interrupt takes effect soon.
 _THREADS = min(8, os.cpu_count() or 1)
 _IMAGE_BATCH = 256
 
 
-def check_near(images: Sequence[ListedImage], folder: Path, progress: Progress) -> Iterator[Finding]:
+def check_near(
+    images: Sequence[ListedImage], folder: Path, progress: Progress, engine: Engine | None = None
+) -> Iterator[Finding]:
     """Yield images that nearly equal an earlier one of another split or clip.
 
     Unreadable images are skipped: they have findings of their own.
@@ -57,11 +62,12 @@ def check_near(images: Sequence[ListedImage], folder: Path, progress: Progress) 
         images: what ``check_names`` returned.
         folder: the folder that the names are relative to.
         progress: receives progress.
+        engine: hashes the images, shard by shard; None for this process. Pairs are compared here.
 
     Raises:
         MissingExtraError: imagehash is not installed.
     """
-    listed, signs, contents = _hash_all(images, folder, progress)
+    listed, signs, contents = _hash_all(images, folder, progress, engine)
     splits = _numbers([each.split for each in listed])
     clips = _numbers([clip_of(each.name) for each in listed])
     folds = np.array([each.fold for each in listed], dtype=np.int64)
@@ -117,24 +123,30 @@ def load_imagehash() -> Any:
 
 
 def _hash_all(
-    images: Sequence[ListedImage], folder: Path, progress: Progress
+    images: Sequence[ListedImage], folder: Path, progress: Progress, engine: Engine | None = None
 ) -> tuple[list[ListedImage], _Signs, Ints]:
     """Return the N readable images, their (N, BITS) hashes of -1 and 1, and (N,) numbers for their content."""
-    listed, rows, contents, phash = [], [], [], load_imagehash().phash
-    # Pillow warns about large images and odd EXIF data. It releases the GIL while decoding: threads are faster.
-    with ThreadPoolExecutor(_THREADS) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for start in range(0, len(images), _IMAGE_BATCH):
-            batch = images[start : start + _IMAGE_BATCH]
-            hashes = pool.map(lambda each: _hash(folder / each.name, phash), batch)
-            for each, hashed in zip(batch, hashes, strict=True):
-                if hashed is not None:
-                    listed.append(each)
-                    rows.append(hashed[0])
-                    contents.append(hashed[1])
-            progress("hashing images", start + len(batch), len(images))
+    listed, rows, contents = [], list[Bools](), []
+    start = absolute(folder)
+    paths = [os.path.join(start, each.name) for each in images]  # noqa: PTH118
+    hashes = run_shards(_hashes, cut(paths, _IMAGE_BATCH), engine or OwnProcess(), progress, "hashing images")
+    for each, hashed in zip(images, chain.from_iterable(hashes), strict=True):
+        if hashed is not None:
+            listed.append(each)
+            rows.append(hashed[0])
+            contents.append(hashed[1])
     signs = np.array(rows, dtype=np.float32).reshape(-1, BITS) * 2 - 1
     return listed, signs, _numbers(contents)
+
+
+def _hashes(paths: Sequence[str]) -> list[tuple[Bools, str] | None]:
+    """Return the hashes of each image of a shard."""
+    phash = load_imagehash().phash
+    # Pillow warns about large images and odd EXIF data. It releases the GIL while decoding: threads are faster.
+    with ThreadPoolExecutor(_THREADS) as pool, without_warnings(), fetched(paths):
+        # A thread has its own context, which knows the fetched files only if it gets a copy.
+        contexts = [copy_context() for _ in paths]
+        return list(pool.map(lambda path, own: own.run(_hash, as_path(path), phash), paths, contexts))
 
 
 def _hash(path: Path, phash: Callable[..., Any]) -> tuple[Bools, str] | None:

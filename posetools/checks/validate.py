@@ -161,7 +161,7 @@ def validate(
         near_duplicates: search for near duplicates too.
         fix: first fix what has one right answer.
         progress: receives progress.
-        engine: checks the images, shard by shard; None for this process.
+        engine: checks and hashes the images, shard by shard; None for this process.
 
     Raises:
         RequestError: there is no such data set, its skeleton is unknown, or near duplicates are requested without the
@@ -191,7 +191,7 @@ def validate(
     if images:
         looks.append(partial(check_images, folder=folder, progress=progress, engine=engine))
     if near_duplicates:
-        looks.append(partial(check_near, folder=folder, progress=progress))
+        looks.append(partial(check_near, folder=folder, progress=progress, engine=engine))
     objects = {split: sound_objects(table, known) for split, table in tables.items()}
     report = _report(CheckedData(data, known, tables, objects, folder, progress), looks)
     return replace(report, fixed=fixed)

@@ -58,7 +58,20 @@ class _Group(TyperGroup):
 
 
 # Commands whose sources may be URLs; their other paths are local.
-_READ_URLS = ("convert", "validate")
+_READ_URLS = ("convert", "validate", "predict", "prelabel")
+# Options of these commands that are local paths.
+_LOCAL_OPTIONS = (
+    "--out",
+    "-o",
+    "--json",
+    "--report",
+    "--skeleton",
+    "--mapping",
+    "--output-root",
+    "--ann-file",
+    "--bundle",
+    "--run",
+)
 # Schemes of downloads and network addresses, which are not paths.
 _NO_PATHS = ("http", "https", "tcp", "tls", "ucx")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -119,9 +132,9 @@ def _refuse_urls(arguments: Sequence[str]) -> None:
         if command in _OWN_COMMANDS and command not in _READ_URLS:
             raise RequestError(
                 f"{value}: must be a local path: `posetools {command}` does not read or write URLs",
-                hint="`posetools convert` and `posetools validate` read them; see docs/scale.md",
+                hint="`posetools convert`, `validate` and `predict` read them; see docs/scale.md",
             )
-        if option in ("--out", "-o", "--json", "--report", "--skeleton", "--mapping"):
+        if option in _LOCAL_OPTIONS:
             raise RequestError(must_be(option, "a local path", value))
 
 

@@ -251,7 +251,8 @@ def _table(files: RecipeFiles, model: str) -> Table:
     from rich.table import Table
 
     stage, _, skeleton = model.partition("-")
-    title = f"{_TITLES.get(stage, stage)} {skeleton}".rstrip() if model else "both"
+    both = "both" if any(row.model for row in files.choices) else ""
+    title = f"{_TITLES.get(stage, stage)} {skeleton}".rstrip() if model else both
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, width=80)
     table.add_column("field", no_wrap=True)
     table.add_column("stock", no_wrap=True, style="dim")

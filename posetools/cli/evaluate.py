@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from posetools.cli.console import console, progress
-from posetools.cli.models import Device
+from posetools.cli.models import ClusterAddress, Device, Threads, Workers, engine_of_bundle
 from posetools.cli.options import SKELETON_HELP
 from posetools.errors import RequestError, printable
 
@@ -98,6 +98,9 @@ def evaluate(
     flip_test: _FlipTest = False,
     json_file: _Json = None,
     report: _Report = None,
+    workers: Workers = 1,
+    cluster: ClusterAddress = None,
+    threads: Threads = None,
 ) -> None:
     """Evaluate a trained pair on a split, and show why AP is lost.
 
@@ -108,10 +111,7 @@ def evaluate(
     single = [name for name, given in of_single.items() if given]
     _check(checkpoint, stage, [*(run or ()), *(bundle or ())], single, report)
     if folds and (not run or bundle or split != "val"):
-        given = "CHECKPOINT" if checkpoint else "--bundle" if bundle else f"--split {split}"
-        raise RequestError(
-            f"--folds cannot be combined with {given}", hint="--run DIR --folds evaluates the val split of each fold"
-        )
+        raise _no_folds("CHECKPOINT" if checkpoint else "--bundle" if bundle else f"--split {split}")
     if flip_test and (bundle or stage == "det"):
         raise RequestError(
             "--flip-test needs the pose estimator of --run, or CHECKPOINT --stage pose",
@@ -131,6 +131,8 @@ def evaluate(
         bbox_thr=bbox_thr,
         flip_test=flip_test,
         folds=folds,
+        engine=engine_of_bundle(bundle, workers, cluster, threads),
+        threads=threads,
     )
     pairs = [replace(common, run=path) for path in run or ()] + [replace(common, bundle=path) for path in bundle or ()]
     _evaluate(pairs or [replace(common, checkpoint=checkpoint)], json_file, report)
@@ -152,6 +154,11 @@ def _check(
         raise RequestError(f"{single[0]} is for a single CHECKPOINT, not for --run or --bundle", hint=ways)
     if len(set(pairs)) < len(pairs):
         raise RequestError("the same --run or --bundle is given twice", hint="leave one of them out")
+
+
+def _no_folds(given: str) -> RequestError:
+    hint = "--run DIR --folds evaluates the val split of each fold"
+    return RequestError(f"--folds cannot be combined with {given}", hint=hint)
 
 
 def _evaluate(requests: Sequence[EvalRequest], json_file: Path | None, page: Path | None) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from posetools.core.categories import Categories
     from posetools.exporting.export import ExportResult, PrecisionCosts
-    from posetools.exporting.parity import Parity
+    from posetools.exporting.parity import AnyParity
     from posetools.pairs.find import Pair
     from posetools.runtime.manifest import Precision
 
@@ -130,13 +130,11 @@ def _exported(
 
     with progress() as report_progress:
         if det and pose:
-            result = run_export(ExportRequest(pair=_pair(det, pose), **asked), report_progress)
-        else:
-            plugin = trainer_of(Path(run or ""))
-            trainer: Trainer = plugin.load()
-            with plugin.guarded("failed", PosetoolsError):
-                result = trainer.export(RunExport(run=Path(run or ""), **asked), report_progress)
-    return result
+            return run_export(ExportRequest(pair=_pair(det, pose), **asked), report_progress)
+        plugin = trainer_of(Path(run or ""))
+        trainer: Trainer = plugin.load()
+        with plugin.guarded("failed", PosetoolsError):
+            return trainer.export(RunExport(run=Path(run or ""), **asked), report_progress)
 
 
 def _default_out(run: Path | None, suffix: str = ".zip") -> Path:
@@ -190,7 +188,7 @@ def print_export(result: ExportResult, out: Console, *, named: bool = True) -> N
         out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} IMAGES")
 
 
-def _print_parity(parity: Parity, material: str, out: Console) -> None:
+def _print_parity(parity: AnyParity, material: str, out: Console) -> None:
     rows = []
     for row in parity.rows:
         unit = row.unit and f" {row.unit}"
@@ -219,9 +217,10 @@ _SHOWN_METRICS = {
 
 
 def _print_measured(measured: tuple[PrecisionCosts, ...], categories: Categories, out: Console) -> None:
+    both = ("detector", counted(len(categories.posed), "pose estimator").removeprefix("1 "))
     rows = [
         (f"{name}, size", *(_megabytes(one.sizes[i]) for one in measured))
-        for i, name in enumerate(("detector", counted(len(categories.posed), "pose estimator").removeprefix("1 ")))
+        for i, name in enumerate(both if len(measured[0].sizes) == 2 else ("network",))
     ]
     rows.append(("time per image here", *(f"{one.milliseconds:.1f} ms" for one in measured)))
     # With several categories each has its own metrics, after its name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -14,6 +15,7 @@ from posetools.errors import RequestError, printable_lines
 if TYPE_CHECKING:
     from posetools.pairs.open import PipelineOptions
     from posetools.pairs.pipeline import PosePipeline
+    from posetools.scale.shards import ModelEngine
 
 _models = partial(typer.Option, rich_help_panel="Models (choose one pair)")
 _thresholds = partial(typer.Option, rich_help_panel="Thresholds", show_default="0.3, or the bundle's")
@@ -43,6 +45,45 @@ KptThr = Annotated[
 NmsThr: TypeAlias = Annotated[
     float | None, _thresholds(min=0, max=1, help="NMS: drop boxes with a larger IoU with a better one.")
 ]
+_several = partial(typer.Option, rich_help_panel="Several processes")
+Workers = Annotated[int, _several("--workers", min=1, help="Processes that run the bundle in parallel.")]
+ClusterAddress = Annotated[
+    str | None,
+    _several(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Run the bundle on a Dask cluster instead of --workers. ADDRESS is its scheduler, such as "
+        "tcp://HOST:8786. Needs the extra `cluster`.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    _several(
+        "--threads",
+        min=1,
+        help="Threads of each network of the bundle on the CPU.",
+        show_default="all cores; with --workers its share of them, with --cluster 1",
+    ),
+]
+
+
+def engine_of_bundle(
+    bundle: Path | Sequence[Path] | None, workers: int, cluster: str | None, threads: int | None
+) -> ModelEngine | None:
+    """Return what runs a bundle in several processes, or None for this one.
+
+    Raises:
+        RequestError: options for it are given without a bundle, or exclude one another.
+    """
+    from posetools.scale.cluster import engine_of
+
+    given = [
+        name for name, value in (("--workers", workers > 1), ("--cluster", cluster), ("--threads", threads)) if value
+    ]
+    if given and not bundle:
+        raise RequestError(f"{given[0]} requires --bundle ZIP", hint="`posetools export --run DIR` writes a bundle")
+    engine = engine_of(cluster, workers)
+    return engine if cluster or workers > 1 else None
 
 
 def check_models(

@@ -11,17 +11,38 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from posetools.cli.console import console, progress, table_of
-from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, NmsThr, Pose, Run, check_models, load_pipeline
+from posetools.cli.models import (
+    BboxThr,
+    Bundle,
+    ClusterAddress,
+    Det,
+    Device,
+    KptThr,
+    NmsThr,
+    Pose,
+    Run,
+    Threads,
+    Workers,
+    check_models,
+    engine_of_bundle,
+    load_pipeline,
+)
 from posetools.cli.options import SKELETON_HELP
-from posetools.errors import counted, first_lines, printable
+from posetools.errors import RequestError, counted, first_lines, must_be, printable
 
 if TYPE_CHECKING:
+    from posetools.pairs.open import PipelineOptions
     from posetools.pairs.pipeline import PosePipeline
     from posetools.prediction.predict import PredictReport, PredictRequest
+    from posetools.prediction.sharded import ShardRequest
+    from posetools.scale.shards import ModelEngine
 
 _Inputs: TypeAlias = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT...", help="Images, folders, globs, video files, or the number of a camera."),
+    typer.Argument(
+        metavar="INPUT...",
+        help="Images, folders and globs, also at URLs (s3://...); video files, or the number of a camera.",
+    ),
 ]
 _output = partial(typer.Option, rich_help_panel="Output")
 _drawing = partial(typer.Option, rich_help_panel="Drawing")
@@ -34,8 +55,13 @@ _SavePredictions: TypeAlias = Annotated[
     bool, _output("--save-predictions", help="Also write predictions.json and results_coco.json.")
 ]
 _Format: TypeAlias = Annotated[
-    Literal["drawn", "labelme"],
-    _output("--format", help="drawn: images with predictions; labelme: copies with labelme files, for correction."),
+    Literal["drawn", "labelme", "jsonl", "parquet"] | None,
+    _output(
+        "--format",
+        help="drawn: images with predictions; labelme: copies with labelme files, for correction; jsonl, parquet: "
+        "only the numbers, in files of up to 256 images, with --bundle.",
+        show_default="drawn; with --workers or --cluster jsonl",
+    ),
 ]
 _AnnFile: TypeAlias = Annotated[
     Path | None,
@@ -80,7 +106,7 @@ def predict(
     bundle: Bundle = None,
     output_root: _OutputRoot = None,
     save_predictions: _SavePredictions = False,
-    file_format: _Format = "drawn",
+    file_format: _Format = None,
     ann_file: _AnnFile = None,
     show: _Show = False,
     bbox_thr: BboxThr = None,
@@ -96,6 +122,9 @@ def predict(
     flip_test: _FlipTest = False,
     device: Device = "auto",
     amp: _Amp = False,
+    workers: Workers = 1,
+    cluster: ClusterAddress = None,
+    threads: Threads = None,
 ) -> None:
     """Detect objects and their keypoints in images, videos or a camera stream.
 
@@ -107,7 +136,7 @@ def predict(
 
     options = PipelineOptions(device=device, amp=amp, flip_test=flip_test, heatmaps=draw_heatmap, skeleton=skeleton)
     chosen = int(det_cat_id) if det_cat_id and det_cat_id.isdecimal() else det_cat_id
-    options = replace(options, bbox_thr=bbox_thr, nms_thr=nms_thr, kpt_thr=kpt_thr, det_cat_id=chosen)
+    options = replace(options, bbox_thr=bbox_thr, nms_thr=nms_thr, kpt_thr=kpt_thr, det_cat_id=chosen, threads=threads)
     request = PredictRequest(
         output_root=output_root,
         save_predictions=save_predictions,
@@ -117,20 +146,59 @@ def predict(
         style=Style(line=thickness, radius=radius, boxes=draw_bbox, indices=show_kpt_idx),
     )
     check_models(det, pose, run, bundle)
-    _predict(inputs, request, lambda: load_pipeline(det, pose, run, bundle, options))
+    engine = engine_of_bundle(bundle, workers, cluster, threads)
+    drawing = {"--draw-heatmap": draw_heatmap, "--show-kpt-idx": show_kpt_idx, "--show": show, "--radius": radius}
+    drawn = [name for name, value in {**drawing, "--thickness": thickness}.items() if value]
+    shards = _shards(file_format, bundle, options, drawn, engine)
+    _predict(inputs, request, lambda: load_pipeline(det, pose, run, bundle, options), shards)
 
 
-def _predict(inputs: Sequence[str], request: PredictRequest, load: Callable[[], PosePipeline]) -> None:
+def _shards(
+    file_format: str | None,
+    bundle: Path | None,
+    options: PipelineOptions,
+    drawn: Sequence[str],
+    engine: ModelEngine | None,
+) -> ShardRequest | None:
+    """Return how to predict in shards, or None for one process that draws."""
+    from posetools.prediction.sharded import FORMS, ShardRequest
+    from posetools.scale.shards import OwnProcess
+
+    form = next((each for each in FORMS if each == (file_format or ("jsonl" if engine else "drawn"))), None)
+    if form is None:
+        if engine:
+            rule = "jsonl or parquet with --workers or --cluster, which draw nothing and copy no image"
+            raise RequestError(must_be("--format", rule, file_format), hint="leave out --format")
+        return None
+    if bundle is None:
+        raise RequestError(
+            f"--format {form} requires --bundle ZIP", hint="`posetools export --run DIR` writes a bundle"
+        )
+    if drawn:
+        hint = f"leave out {drawn[0]}, or --format, --workers and --cluster"
+        raise RequestError(f"{drawn[0]} cannot be combined with --format {form}, which draws nothing", hint=hint)
+    return ShardRequest(bundle=bundle, options=options, engine=engine or OwnProcess(), form=form)
+
+
+def _predict(
+    inputs: Sequence[str], request: PredictRequest, load: Callable[[], PosePipeline], shards: ShardRequest | None
+) -> None:
     from posetools.imaging.frames import open_sources
     from posetools.prediction.predict import check_request
     from posetools.prediction.predict import predict as predict_all
+    from posetools.prediction.sharded import check_sharded, predict_sharded
 
     # Report wrong arguments before models are loaded, which takes seconds.
     sources = open_sources(inputs)
     check_request(request, sources)
+    if shards:
+        check_sharded(request, shards.form, sources)
     pipeline = load()
     with progress(rate="frames/s") as report_progress:
-        report = predict_all(request, sources, pipeline, report_progress)
+        if shards:
+            report = predict_sharded(request, shards, sources, pipeline, report_progress)
+        else:
+            report = predict_all(request, sources, pipeline, report_progress)
     print_report(report)
     if report.problems:
         raise typer.Exit(1)

@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import progress, say
-from posetools.cli.models import BboxThr, Bundle, Det, Device, NmsThr, Pose, Run, check_models, load_pipeline
+from posetools.cli.models import (
+    BboxThr,
+    Bundle,
+    ClusterAddress,
+    Det,
+    Device,
+    NmsThr,
+    Pose,
+    Run,
+    Threads,
+    Workers,
+    check_models,
+    engine_of_bundle,
+    load_pipeline,
+)
+from posetools.cli.options import source_path
 from posetools.errors import counted
 
 if TYPE_CHECKING:
@@ -16,7 +31,10 @@ if TYPE_CHECKING:
 
 
 def prelabel(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of images; labelme files go next to them.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(parser=source_path, metavar="FOLDER", help="Folder of images; labelme files go next to them."),
+    ],
     det: Det = None,
     pose: Pose = None,
     run: Run = None,
@@ -37,6 +55,9 @@ def prelabel(
     ] = None,
     nms_thr: NmsThr = None,
     device: Device = "auto",
+    workers: Workers = 1,
+    cluster: ClusterAddress = None,
+    threads: Threads = None,
 ) -> None:
     """Write the predictions of a trained pair as labelme files next to the images.
 
@@ -47,15 +68,18 @@ def prelabel(
     from posetools.labeling.prelabel import PrelabelReport, plan_prelabels
     from posetools.labeling.prelabel import prelabel as write_all
     from posetools.pairs.open import PipelineOptions
+    from posetools.prediction.sharded import ShardRequest
 
     check_models(det, pose, run, bundle)
+    engine = engine_of_bundle(bundle, workers, cluster, threads)
     plan = plan_prelabels(folder, replace=replace)
     report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
     if plan.tasks:
-        options = PipelineOptions(device=device, bbox_thr=bbox_thr, nms_thr=nms_thr, kpt_thr=kpt_thr)
+        options = PipelineOptions(device=device, bbox_thr=bbox_thr, nms_thr=nms_thr, kpt_thr=kpt_thr, threads=threads)
         pipeline = load_pipeline(det, pose, run, bundle, options)
+        shards = ShardRequest(bundle=bundle, options=options, engine=engine) if bundle and engine else None
         with progress(rate="images/s") as tell:
-            report = write_all(plan, pipeline, tell)
+            report = write_all(plan, pipeline, tell, shards=shards)
     _print(report, folder)
     if report.problems:
         raise typer.Exit(1)

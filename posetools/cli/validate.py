@@ -53,14 +53,14 @@ Report = Annotated[
     Path | None,
     typer.Option("--report", metavar="FILE.html", help="Write an HTML report: charts, and findings with images."),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that check images in parallel.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that check and hash images in parallel.")]
 ClusterAddress = Annotated[
     str | None,
     typer.Option(
         "--cluster",
         metavar="ADDRESS",
-        help="Check images on a Dask cluster instead of --workers. ADDRESS is its scheduler, such as tcp://HOST:8786. "
-        "Needs the extra `cluster`.",
+        help="Check and hash images on a Dask cluster instead of --workers. ADDRESS is its scheduler, such as "
+        "tcp://HOST:8786. Needs the extra `cluster`.",
     ),
 ]
 
@@ -91,7 +91,7 @@ def validate(
 
     if report:
         check_target(report)
-    refuse_url(data, {"--report": bool(report), "--near-duplicates": near_duplicates})
+    refuse_url(data, {"--report": bool(report)})
     engine = engine_of(cluster, workers)
     with progress() as tell:
         found = check(

@@ -47,15 +47,19 @@ def print_verified(report: VerifyReport, bundle: Path, out: Console) -> None:
 
 def _print_manifest(manifest: AnyManifest, bundle: Path, out: Console) -> None:
     from posetools.core.stages import MODEL_NAMES, models_of
+    from posetools.runtime.manifest import OneStageManifest
 
     thresholds, groups = manifest.thresholds, manifest.categories.posed
     det, *poses = ("x".join(map(str, network.input_size)) for network in manifest.networks)
     rows = [("made by", manifest.made_by), ("precision", manifest.precision)]
     for name, group in groups.items():
         rows.append(("skeleton", f"{name}: {', '.join(group.ids)}, {group.num_keypoints} keypoints"))
-    rows.append(("detector", f"{det}, detects {', '.join(manifest.det.classes)}"))
-    for model, size, network in zip(models_of(tuple(groups))[1:], poses, manifest.poses, strict=True):
-        rows.append((MODEL_NAMES.get(model, model), f"{size}, boxes scaled by {network.padding:g}"))
+    if isinstance(manifest, OneStageManifest):
+        rows.append(("detector and pose estimator", f"{det}, detects {', '.join(manifest.network.classes)}"))
+    else:
+        rows.append(("detector", f"{det}, detects {', '.join(manifest.det.classes)}"))
+        for model, size, network in zip(models_of(tuple(groups))[1:], poses, manifest.poses, strict=True):
+            rows.append((MODEL_NAMES.get(model, model), f"{size}, boxes scaled by {network.padding:g}"))
     shown = f"box {thresholds.bbox_thr:g}, NMS {thresholds.nms_thr:g}, keypoint {thresholds.kpt_thr:g}"
     rows.append(("thresholds", shown))
     metrics = [(name, "n/a" if value is None else f"{value:.3f}") for name, value in manifest.metrics.items()]

@@ -97,7 +97,8 @@ class SourceImage:
         """Return (M,) the rows of the image's objects of these categories."""
         of_set = self.dataset
         start, stop = np.searchsorted(of_set.image_index, [self.index, self.index + 1]).tolist()
-        return start + np.flatnonzero(np.isin(of_set.category_ids[start:stop], list(category_ids)))
+        rows: Ints = start + np.flatnonzero(np.isin(of_set.category_ids[start:stop], list(category_ids)))
+        return rows
 
     def labels(self, category_ids: Iterable[int]) -> Floats:
         """Return (M, 6 + 3K) box, iscrowd, category and keypoints of the objects of these categories, sorted."""
@@ -367,9 +368,9 @@ def _joined(
     for entry, double in doubles.items():
         if double.added:
             image = replace(double.kept.image, file_name=names[double.kept])
-            rows, split = entry.rows(double.added), double.kept.image.split
+            rows = entry.rows(double.added)
             more = entry.dataset.take([image], rows, np.zeros(len(rows), dtype=np.int64))
-            added.setdefault(str(split), []).append(more)
+            added.setdefault(str(double.kept.image.split), []).append(more)
     return {split: with_objects(whole, added.get(split, [])) for split, whole in joined.items()}
 
 

@@ -26,6 +26,7 @@ from posetools.evaluation.folds import out_of_fold
 from posetools.evaluation.remarks import explain
 from posetools.evaluation.report import BOXES, LABELED, POSES, DetPart, PosePart, Report, Subject, with_remarks
 from posetools.evaluation.scoring import EVAL_BBOX_THR, PairPredictions, Task, collect_each, read_truth
+from posetools.evaluation.spread import Spread
 from posetools.evaluation.undertrained import nowhere, signs
 from posetools.files.disk import read_text
 from posetools.formats.coco.format import read_split
@@ -48,6 +49,7 @@ from posetools.pairs.trained import trained_by
 from posetools.progress import Progress, silent
 from posetools.recipes.emit import data_root_in
 from posetools.runtime.results import AnyDetector, AnyEstimator, label_of
+from posetools.scale.shards import ModelEngine
 
 _WHAT = "posetools eval"
 _MEASURING, _EVALUATION_STEPS = "measuring", 4
@@ -72,6 +74,8 @@ class EvalRequest:
         bbox_thr: detected boxes with a lower score get no keypoints.
         flip_test: also measure with an average over the mirrored crop.
         folds: ``run`` has a pair for each fold: evaluate all images, each with the pair that did not train on it.
+        engine: predicts with ``bundle`` in several processes; None: in this one.
+        threads: of each network of ``bundle``; None: all cores, or the engine's number.
     """
 
     run: Path | None = None
@@ -88,11 +92,13 @@ class EvalRequest:
     bbox_thr: float = EVAL_BBOX_THR
     flip_test: bool = False
     folds: bool = False
+    engine: ModelEngine | None = None
+    threads: int | None = None
 
     @property
     def options(self) -> PipelineOptions:
         """Options for opening the models."""
-        return PipelineOptions(device=self.device, skeleton=self.skeleton)
+        return PipelineOptions(device=self.device, skeleton=self.skeleton, threads=self.threads)
 
     def subject(self, name: Path, names: tuple[str, ...], data: Path) -> Subject:
         """Return the names of the pair, its detector, its pose estimators, and the data set."""
@@ -134,7 +140,8 @@ def _evaluate_bundle(bundle: Path, request: EvalRequest, progress: Progress) -> 
     truth = read_truth(request.data, request.split, pair.categories)
     subject = request.subject(bundle, pair.names, request.data)
     estimators = dict(zip(pair.names[1:], pair.estimators, strict=True))
-    return measure_categories(subject, pair.detector, estimators, truth, progress=progress)
+    spread = Spread(bundle, request.options, pair, request.engine) if request.engine else None
+    return measure_categories(subject, pair.detector, estimators, truth, progress=progress, spread=spread)
 
 
 def _evaluate_trained(trained_on: Path, run: Path, request: EvalRequest, progress: Progress) -> Report:
@@ -313,6 +320,7 @@ def measure_categories(
     training: Dataset | None = None,
     mirrored: Sequence[AnyEstimator] = (),
     progress: Progress = silent,
+    spread: Spread | None = None,
 ) -> Report:
     """Run a detector and a pose estimator of each skeleton once over the images of a split, and return their report.
 
@@ -324,6 +332,7 @@ def measure_categories(
         training: the training split, if known.
         mirrored: the pose estimators with a flip test, if that is to be measured.
         progress: receives the number of images done.
+        spread: where to predict; None: in this process.
 
     Returns:
         With several categories a CategoriesReport.
@@ -339,7 +348,7 @@ def measure_categories(
         (name, estimator), flipped = models.get(category, (("", None), None))
         own = replace(subject, estimator=name)
         parts.append(_Part(own, truth.of_categories(Categories((skeleton,))), estimator, flipped))
-    reports = _measured(parts, detector, training, progress)
+    reports = _measured(parts, detector, training, progress, spread)
     if len(parts) == 1:
         return reports[0]
     return report_of_all(subject, truth, dict(zip(truth.categories.ids, reports, strict=True)))
@@ -371,13 +380,18 @@ class _Part:
 
 
 def _measured(
-    parts: Sequence[_Part], detector: AnyDetector | None, training: Dataset | None, progress: Progress
+    parts: Sequence[_Part],
+    detector: AnyDetector | None,
+    training: Dataset | None,
+    progress: Progress,
+    spread: Spread | None = None,
 ) -> list[Report]:
     """Return the report of each part; all models run in one pass over the images."""
     labels = [part.label(detector) for part in parts]
     tasks = [Task(part.truth, label, part.estimator) for part, label in zip(parts, labels, strict=True)]
     mirrored = {at: replace(tasks[at], estimator=part.mirrored) for at, part in enumerate(parts) if part.mirrored}
-    said = collect_each([*tasks, *mirrored.values()], detector, bbox_thr=parts[0].subject.bbox_thr, progress=progress)
+    bbox_thr, every = parts[0].subject.bbox_thr, [*tasks, *mirrored.values()]
+    said = collect_each(every, detector, bbox_thr=bbox_thr, progress=progress, spread=spread)
     flipped = dict(zip(mirrored, said[len(tasks) :], strict=True))
     resamples, reports = _resamples(parts[0].truth, Path(parts[0].subject.data)), []
     # Of several classes, one that is never predicted is the detector's fault.

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,10 +45,13 @@ from posetools.pairs.find import check_split
 from posetools.progress import Progress, silent
 from posetools.runtime.results import AnyDetector, AnyEstimator, Detections
 
+if TYPE_CHECKING:
+    from posetools.evaluation.spread import Spread
+
 # Detected boxes below this score get no keypoints: they come last in AP, and there are hundreds of them.
 EVAL_BBOX_THR = 0.05
 # Images per batch; two batches are in memory, as the next is read during prediction.
-_BATCH_IMAGES = 8
+BATCH_IMAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,7 @@ def collect_each(
     *,
     bbox_thr: float = EVAL_BBOX_THR,
     progress: Progress = silent,
+    spread: Spread | None = None,
 ) -> list[PairPredictions]:
     """Run a detector, and the pose estimator of each task, once over the images that all tasks share.
 
@@ -201,20 +205,28 @@ def collect_each(
         detector: predicts the boxes of all tasks.
         bbox_thr: detected boxes with a lower score get no keypoints.
         progress: receives the number of images done.
+        spread: where to predict; None: in this process.
 
     Raises:
         InputError: an image cannot be read.
+        RunError: workers were killed.
     """
-    gathered = [_Gathered(task, bbox_thr) for task in tasks]
+    gathered = [Gathered(task, bbox_thr) for task in tasks]
+    labels = spread.predict(gathered, bbox_thr, progress) if spread else predict_each(gathered, detector, progress)
+    return [each.said(labels) for each in gathered]
+
+
+def predict_each(gathered: Sequence[Gathered], detector: AnyDetector | None, progress: Progress) -> Counter[int]:
+    """Predict on all images; return the number of boxes of each class of the detector."""
     labels: Counter[int] = Counter()
     nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
-    for batch, images in _images(tasks[0].truth, progress):
+    for batch, images in _images(gathered[0].task.truth, progress):
         every = detector(images) if detector else [nothing] * len(batch)
         for one in every:
             labels.update(one.labels.tolist())
         for each in gathered:
             each.add(batch, images, every)
-    return [each.said(labels) for each in gathered]
+    return labels
 
 
 def pose_scores(truth: Dataset, poses: BoxPoses, oks: OksScores | None = None) -> PoseScores:
@@ -247,9 +259,11 @@ def has_points(truth: Dataset) -> Bools:
 
 
 @dataclass(eq=False, slots=True)
-class _Poses:
-    truth: Dataset
+class CollectedPoses:
+    """The poses, or boxes, of one kind that are predicted, image by image, each with K keypoints."""
+
     k: int
+    sigmas: Sequence[float] = ()
     parts: list[Predictions] = field(default_factory=list)
     box_scores: list[Floats] = field(default_factory=list)
     kept: list[Ints] = field(default_factory=list)
@@ -262,37 +276,54 @@ class _Poses:
         own = box_scores
         if areas is not None:
             own = object_scores(box_scores, scores)
-            self.kept.append(oks_nms(points, own, areas, self.truth.skeleton.sigmas) + self.total)
+            self.kept.append(oks_nms(points, own, areas, self.sigmas) + self.total)
         self.total += len(boxes)
         self.box_scores.append(box_scores)
         self.parts.append(Predictions(np.full(len(boxes), image, dtype=np.int64), boxes, own, points, scores))
 
+    def extend(self, other: CollectedPoses, first: int) -> None:
+        """Add the poses of other images, of which the first has that index here."""
+        self.kept += [rows + self.total for rows in other.kept]
+        self.total += other.total
+        self.box_scores += other.box_scores
+        self.parts += [replace(part, image_index=part.image_index + first) for part in other.parts]
+
     def joined(self) -> Predictions:
+        """Return them as one."""
         index, k = np.zeros(0, dtype=np.int64), self.k
         empty = Predictions(index, np.zeros((0, 4)), np.zeros(0), np.zeros((0, k, 2)), np.zeros((0, k)))
         return Predictions.joined([empty, *self.parts])
 
-    def estimated(self, matched: Ints | None = None) -> BoxPoses:
+    def estimated(self, truth: Dataset, matched: Ints | None = None) -> BoxPoses:
+        """Return them with what they match; ``matched``: as in BoxPoses, None: by their boxes."""
         every, kept = self.joined(), np.concatenate([np.zeros(0, dtype=np.int64), *self.kept])
         if matched is None:
-            found = match_boxes(self.truth, every[kept])
+            found = match_boxes(truth, every[kept])
             matched = np.full(len(found), -1, dtype=np.int64)
             matched[found >= 0] = kept[found[found >= 0]]
         return BoxPoses(every, np.concatenate([np.zeros(0), *self.box_scores]), kept, matched)
 
 
-class _Gathered:
-    """What is predicted for a task, batch by batch."""
+class Gathered:
+    """What is predicted for a task, batch by batch.
+
+    Attributes:
+        task: the task.
+        parts: its boxes, its poses in labeled boxes, and its poses in detected boxes.
+    """
 
     def __init__(self, task: Task, bbox_thr: float) -> None:
         truth, k = task.truth, task.truth.categories.num_keypoints
-        self._task, self._bbox_thr, self._counted = task, bbox_thr, has_points(truth)
+        self.task, self._bbox_thr, self._counted = task, bbox_thr, has_points(truth)
         self._rows = [np.array(each, dtype=np.int64)[self._counted[list(each)]] for each in truth.rows_of_images()]
-        self._boxes, self._on_labels, self._on_boxes = _Poses(truth, 0), _Poses(truth, k), _Poses(truth, k)
+        sigmas = truth.skeleton.sigmas if k else ()
+        self.parts = CollectedPoses(0), CollectedPoses(k, sigmas), CollectedPoses(k, sigmas)
+        self._boxes, self._on_labels, self._on_boxes = self.parts
 
     def add(self, batch: range, images: Sequence[Pixels], detected: Sequence[Detections]) -> None:
-        truth, estimator = self._task.truth, self._task.estimator
-        found = [one.select(label=self._task.label, min_score=0.0) for one in detected]
+        """Add what is predicted on a batch of images."""
+        truth, estimator = self.task.truth, self.task.estimator
+        found = [one.select(label=self.task.label, min_score=0.0) for one in detected]
         for i, one in zip(batch, found, strict=True):
             self._boxes.add(i, one.boxes, one.scores, np.zeros((len(one), 0, 2)), np.zeros((len(one), 0)))
         if estimator is None:
@@ -306,11 +337,13 @@ class _Gathered:
             self._on_boxes.add(i, b.boxes, b.scores, *(part[n:] for part in arrays))
 
     def said(self, labels: Mapping[int, int]) -> PairPredictions:
-        labeled = np.full(len(self._task.truth), -1, dtype=np.int64)
-        if self._task.estimator is not None:
+        """Return all predictions, with the number of boxes of each class of the detector."""
+        truth = self.task.truth
+        labeled = np.full(len(truth), -1, dtype=np.int64)
+        if self.task.estimator is not None:
             labeled[np.concatenate([np.zeros(0, dtype=np.int64), *self._rows])] = np.arange(self._counted.sum())
-        boxes, on_labels = self._boxes.joined(), self._on_labels.estimated(labeled)
-        return PairPredictions(boxes, on_labels, self._on_boxes.estimated(), labels)
+        boxes, on_labels = self._boxes.joined(), self._on_labels.estimated(truth, labeled)
+        return PairPredictions(boxes, on_labels, self._on_boxes.estimated(truth), labels)
 
 
 def _spread(values: Floats, matched: Ints) -> Floats:
@@ -322,8 +355,8 @@ def _spread(values: Floats, matched: Ints) -> Floats:
 def _images(truth: Dataset, progress: Progress) -> Iterator[tuple[range, list[Pixels]]]:
     """Yield the images in batches, with their indices; the next batch is read meanwhile."""
     batches = [
-        range(start, min(start + _BATCH_IMAGES, len(truth.images)))
-        for start in range(0, len(truth.images), _BATCH_IMAGES)
+        range(start, min(start + BATCH_IMAGES, len(truth.images)))
+        for start in range(0, len(truth.images), BATCH_IMAGES)
     ]
     with ThreadPoolExecutor(max_workers=2) as pool:
         ahead: list[Future[Pixels]] = []

@@ -6,10 +6,9 @@ For float16 and int8, which differ by design, the loss is measured on labeled im
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +16,14 @@ import numpy as np
 from posetools.core.categories import Categories
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats
-from posetools.core.skeleton import Skeleton
 from posetools.core.stages import models_of
 from posetools.errors import InputError, RequestError
-from posetools.evaluation.metrics import box_scores
-from posetools.evaluation.scoring import PairPredictions, Task, collect_each, pose_scores
 from posetools.exporting.exporter import BUNDLE, check_out
 from posetools.exporting.material import ExportMaterial, Shot, gather
+from posetools.exporting.measured import COMPARED, by_category, milliseconds, stored_scores
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
-from posetools.exporting.parity import Parity, compare
+from posetools.exporting.parity import AnyParity, Parity, compare
+from posetools.exporting.samples import samples_of
 from posetools.files.locks import only_one
 from posetools.imaging.header import Pixels
 from posetools.mm.configs import data_root_of, own_split
@@ -37,30 +35,21 @@ from posetools.pairs.pipeline import PosePipeline
 from posetools.progress import Progress, silent
 from posetools.runtime.bundle import write_bundle
 from posetools.runtime.manifest import (
-    SAMPLES,
     AnyManifest,
     CategoriesManifest,
-    CategoriesSample,
     Manifest,
+    PairManifest,
     Precision,
-    Sample,
     Thresholds,
 )
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator, crops_of
-from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, PoseResult, label_of
+from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, label_of
 from posetools.runtime.session import Singles
 
 DET_FILE = "det.onnx"
 
-# Number of images for the comparison, for int8 calibration, and to choose samples from.
-_COMPARED = 8
+# Number of images for int8 calibration.
 _CALIBRATED = 64
-_CANDIDATES = 16
-# The longest side of a sample, in pixels.
-_SAMPLE_SIDE = 1280
-# A box with a score this near to the threshold may differ between processors.
-_UNSURE = 0.01
-_METRIC_DECIMALS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,13 +93,13 @@ class PrecisionCosts:
 
     Attributes:
         precision: of the networks.
-        sizes: bytes of the files: the detector, and all pose estimators together.
+        sizes: bytes of the files: the detector, and all pose estimators together; or the only network.
         milliseconds: median per image, on this machine.
         metrics: on the labeled split, by the evaluation's names; empty without a split.
     """
 
     precision: Precision
-    sizes: tuple[int, int]
+    sizes: tuple[int, ...]
     milliseconds: float
     metrics: Mapping[str, float | None] = field(default_factory=dict)
 
@@ -131,12 +120,20 @@ class ExportResult:
     out: Path
     manifest: AnyManifest
     material: str
-    parity: Parity
+    parity: AnyParity
     measured: tuple[PrecisionCosts, ...]
     doubts: tuple[str, ...] = ()
 
 
-def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
+@dataclass(frozen=True, slots=True)
+class PairExport(ExportResult):
+    """The result of exporting a detector and its pose estimators."""
+
+    manifest: PairManifest
+    parity: Parity
+
+
+def export(request: ExportRequest, progress: Progress = silent) -> PairExport:
     """Write a bundle.
 
     Raises:
@@ -179,7 +176,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
         measured = tuple(_measure(each, material, truth, progress) for each in networks)
         manifest, images = _described(request, networks[-1], measured[-1], material)
         write_bundle(request.out, manifest, {**networks[-1].files, **images})
-        return ExportResult(request.out, manifest, material.source, parity, measured, pair.doubts)
+        return PairExport(request.out, manifest, material.source, parity, measured, pair.doubts)
 
 
 def _known_data(request: ExportRequest, detector: Detector) -> Path | None:
@@ -207,14 +204,6 @@ class _Networks:
     detector: OnnxDetector
     estimators: tuple[OnnxEstimator, ...]
 
-    @property
-    def models(self) -> Iterator[tuple[Skeleton, int, OnnxEstimator | None]]:
-        """The skeleton of each category, its index in the detector's classes, and its pose estimator."""
-        groups = zip(self.categories.posed.values(), self.estimators, strict=True)
-        own = {number: estimator for group, estimator in groups for number in group}
-        for number, skeleton in self.categories.items():
-            yield skeleton, self.detector.classes.index(skeleton.category.name), own.get(number)
-
 
 def _opened(precision: Precision, files: Mapping[str, bytes], pair: OpenPair[Detector, PoseEstimator]) -> _Networks:
     det, names = files[DET_FILE], _pose_files(pair.categories)
@@ -231,7 +220,7 @@ def _opened(precision: Precision, files: Mapping[str, bytes], pair: OpenPair[Det
 
 
 def _seen(material: ExportMaterial, progress: Progress) -> Iterator[tuple[str, Pixels, Floats]]:
-    shots = material.spread(_COMPARED)
+    shots = material.spread(COMPARED)
     for number, shot in enumerate(shots, start=1):
         yield shot.name, shot.read(), shot.boxes
         progress("comparing with PyTorch", number, len(shots))
@@ -269,62 +258,16 @@ def _measure(
     networks: _Networks, material: ExportMaterial, truth: Dataset | None, progress: Progress
 ) -> PrecisionCosts:
     det, *poses = map(len, networks.files.values())
-    precision, sizes, milliseconds = networks.precision, (det, sum(poses)), _milliseconds(networks, material)
+    models = tuple(by_category(networks.categories, networks.detector, networks.estimators))
+    precision, sizes, time = networks.precision, (det, sum(poses)), milliseconds(networks.detector, models, material)
     if truth is None:
-        return PrecisionCosts(precision, sizes, milliseconds)
-    scores = _scores(networks, truth, lambda what, *rest: progress(f"{what} {precision}", *rest))
-    return PrecisionCosts(precision, sizes, milliseconds, scores)
+        return PrecisionCosts(precision, sizes, time)
+    told = partial(_of_precision, precision, progress)
+    return PrecisionCosts(precision, sizes, time, stored_scores(networks.detector, models, truth, told))
 
 
-def _milliseconds(networks: _Networks, material: ExportMaterial) -> float:
-    """Return the median time per image, from pixels to keypoints, for boxes above the default threshold."""
-    times = []
-    first = material.shots[0].read()
-    images = [first, *(shot.read() for shot in material.spread(_COMPARED))]
-    for image in images:
-        start = time.perf_counter()
-        found = networks.detector([image])[0]
-        for _, label, estimator in networks.models:
-            if estimator is not None:
-                estimator.estimate([image], [found.select(label=label, min_score=BBOX_THR).boxes])
-        times.append(time.perf_counter() - start)
-    # The first run of a network allocates its memory.
-    return 1000 * statistics.median(times[1:])
-
-
-def _scores(networks: _Networks, truth: Dataset, progress: Progress) -> dict[str, float | None]:
-    """Return the metrics of ``posetools eval`` that a bundle stores, by their paths in its JSON.
-
-    With several categories each has its own, after its name: ``cone/bbox/AP``.
-    """
-    models = tuple(networks.models)
-    parts = [truth.of_categories(Categories((skeleton,))) for skeleton, _, _ in models]
-    tasks = [Task(part, label, estimator) for part, (_, label, estimator) in zip(parts, models, strict=True)]
-    found = collect_each(tasks, networks.detector, progress=progress)
-    numbers: dict[str, float | None] = {}
-    for task, said in zip(tasks, found, strict=True):
-        prefix = f"{task.truth.skeleton.category.name}/" if len(tasks) > 1 else ""
-        numbers |= {f"{prefix}{name}": value for name, value in _scores_of(task, said).items()}
-    return numbers
-
-
-def _scores_of(task: Task, said: PairPredictions) -> dict[str, float | None]:
-    truth = task.truth
-    boxes = box_scores(truth, said.boxes).as_dict()
-    numbers: dict[str, float | None] = {f"bbox/{name}": value for name, value in _all_sizes(boxes).items()}
-    if task.estimator is None:
-        return numbers
-    for side, poses in (("labelled_boxes", said.on_labels), ("detected_boxes", said.on_boxes)):
-        scores = pose_scores(truth, poses)
-        numbers |= {f"{side}/OKS/{name}": value for name, value in _all_sizes(scores.oks.as_dict()).items()}
-        overall = scores.points["labelled"].overall.as_dict()
-        numbers |= {f"{side}/{name}": overall[name] for name in overall if name.startswith(("PCK", "NME"))}
-    return numbers
-
-
-def _all_sizes(numbers: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Drop the metrics of small, medium and large objects."""
-    return {name: value for name, value in numbers.items() if not name.endswith(("s", "m", "l"))}
+def _of_precision(precision: Precision, progress: Progress, what: str, done: int, total: int) -> None:
+    progress(f"{what} {precision}", done, total)
 
 
 def _described(
@@ -332,16 +275,17 @@ def _described(
     networks: _Networks,
     measured: PrecisionCosts,
     material: ExportMaterial,
-) -> tuple[AnyManifest, dict[str, bytes]]:
+) -> tuple[PairManifest, dict[str, bytes]]:
     thresholds = Thresholds(bbox_thr=request.bbox_thr, nms_thr=request.nms_thr, kpt_thr=request.kpt_thr)
     categories, det, poses = networks.categories, request.pair.det, request.pair.poses
     # With several categories the pipeline finds their classes by name.
-    label = next(label for _, label, _ in networks.models)
+    label = networks.detector.classes.index(categories.skeletons[0].category.name)
     models = networks.detector, networks.estimators, categories
     pipeline = PosePipeline(*models, label=label, **thresholds.model_dump())
-    samples, images = _samples(pipeline, material, request.samples)
-    common = {"made_by": _made_by(), "precision": request.precision, "det": networks.detector.network}
-    common |= {"thresholds": thresholds, "samples": samples}
+    samples, images = samples_of(pipeline, material, request.samples, named=len(categories) > 1)
+    packages = ("torch", "mmdet", "mmpose", "onnx", "onnxruntime")
+    common: dict[str, object] = {"made_by": made_by(*packages), "precision": request.precision}
+    common |= {"det": networks.detector.network, "thresholds": thresholds, "samples": samples}
     if len(categories) == 1:
         metrics = {**_of_training(det), **_of_training(poses[0]), **measured.metrics}
         own = {"skeleton": categories.only, "pose": networks.estimators[0].network, "metrics": metrics}
@@ -356,64 +300,15 @@ def _described(
     return CategoriesManifest.model_validate({**common, **own}), images
 
 
-def _samples(
-    pipeline: PosePipeline, material: ExportMaterial, wanted: int
-) -> tuple[tuple[Sample, ...], dict[str, bytes]]:
-    """Return samples and their PNG files, preferably with objects whose scores are not near the threshold."""
-    import cv2
-
-    candidates = []
-    for order, shot in enumerate(material.spread(max(_CANDIDATES, wanted)) if wanted else ()):
-        image = _small(shot.read())
-        result = pipeline.predict([image])[0]
-        scores = pipeline.detector([image])[0].scores
-        unsure = bool((np.abs(scores - pipeline.bbox_thr) < _UNSURE).any())
-        candidates.append(((len(result) == 0, unsure, order), image, result))
-    chosen = sorted(sorted(candidates, key=lambda one: one[0])[:wanted], key=lambda one: one[0][-1])
-    samples, files = [], {}
-    for number, (_, image, result) in enumerate(chosen, start=1):
-        name = f"{SAMPLES}/{number}.png"
-        files[name] = cv2.imencode(".png", image)[1].tobytes()
-        samples.append(_sample(name, result))
-    return tuple(samples), files
-
-
-def _sample(name: str, result: PoseResult) -> Sample:
-    """Return a result as the expected output for a file, with each object's own keypoints."""
-    columns = [result.categories.columns[number] for number in result.category_ids.tolist()]
-    own: dict[str, Iterable[Floats]] = {
-        "boxes": result.boxes,
-        "scores": result.scores,
-        "keypoints": [points[at] for points, at in zip(result.keypoints, columns, strict=True)],
-        "keypoint_scores": [scores[at] for scores, at in zip(result.keypoint_scores, columns, strict=True)],
-    }
-    rounded = {key: [np.round(each, _METRIC_DECIMALS).tolist() for each in values] for key, values in own.items()}
-    if len(result.categories) == 1:
-        return Sample.model_validate({"file": name, **rounded})
-    return CategoriesSample.model_validate({"file": name, **rounded, "categories": result.category_names})
-
-
-def _small(image: Pixels) -> Pixels:
-    import cv2
-
-    height, width = image.shape[:2]
-    scale = _SAMPLE_SIDE / max(height, width)
-    if scale >= 1:
-        return image
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    smaller: Pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return smaller
-
-
 def _of_training(model: ModelFiles) -> dict[str, float | None]:
     """Return the metrics that ``posetools train`` recorded for this checkpoint."""
     return (recorded_metrics(model.checkpoint) if isinstance(model.checkpoint, Path) else None) or {}
 
 
-def _made_by() -> str:
+def made_by(*packages: str) -> str:
+    """Return the versions of posetools and of some packages, for a manifest."""
     from importlib.metadata import version
 
     from posetools import __version__
 
-    packages = ("torch", "mmdet", "mmpose", "onnx", "onnxruntime")
     return ", ".join([f"posetools {__version__}", *(f"{name} {version(name)}" for name in packages)])

@@ -41,6 +41,8 @@ _HARMLESS = (
     ("The feature will be removed", "the same, in another version"),
     ("Converting a tensor to a Python", "only the batch varies, and these numbers do not depend on it"),
     ("torch.tensor results are registered as constants", "they are constants: the strides"),
+    ("`torch.jit.script` is deprecated", "torchvision scripts a loop that is not in the network"),
+    ("Exporting aten::index operator of advanced indexing", "no index is negative"),
     ("Constant folding - Only steps=1", "a mirrored axis is not folded, and need not be"),
     ("Constant folding in symbolic shape inference fails", "a mirrored axis is not folded, and need not be"),
 )
@@ -216,12 +218,27 @@ def pose_module(estimator: PoseEstimator) -> Any:
 
 
 def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes:
-    import onnx
     import torch
 
     device = next(module.parameters()).device
     # More than one: with a traced batch of 1, shapes of 1 would become constants.
     example = torch.zeros((2, 3, size[1], size[0]), device=device)
+    return export_module(module, {INPUT_NAME: example}, outputs, free=dict.fromkeys((INPUT_NAME, *outputs), "batch"))
+
+
+def export_module(module: Any, inputs: Mapping[str, Any], outputs: Sequence[str], *, free: Mapping[str, str]) -> bytes:
+    """Return the ONNX file of a torch Module.
+
+    Args:
+        module: in evaluation mode.
+        inputs: an example of each input, by its name.
+        outputs: the names of the outputs.
+        free: inputs and outputs whose first axis may have any size, each with a name for it; other sizes are fixed.
+    """
+    import onnx
+    import torch
+
+    examples = tuple(inputs.values())
     # Torch 2.1 has only this exporter, and no parameter to choose it.
     legacy = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     buffer = io.BytesIO()
@@ -230,16 +247,16 @@ def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes
             warnings.filterwarnings("ignore", message=message)
         torch.onnx.export(
             module,
-            (example,),
+            examples,
             buffer,
-            input_names=[INPUT_NAME],
+            input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *outputs)},
+            dynamic_axes={name: {0: axis} for name, axis in free.items()},
             opset_version=OPSET,
             do_constant_folding=True,
             **legacy,
         )
-        found = module(example)
+        found = module(*examples)
         shapes = [value.shape for value in (found if isinstance(found, tuple) else (found,))]
     model = onnx.load_from_string(buffer.getvalue())
     for output, shape in zip(model.graph.output, shapes, strict=True):

@@ -78,7 +78,7 @@ class ParityRow:
 
 
 @dataclass(slots=True)
-class Parity:
+class AnyParity:
     """The differences between PyTorch and ONNX.
 
     Attributes:
@@ -89,13 +89,6 @@ class Parity:
 
     images: int = 0
     turned: int = 0
-    dets: ParityRow = field(default_factory=lambda: ParityRow("boxes before NMS", "px", MOST_PIXELS))
-    det_scores: ParityRow = field(default_factory=lambda: ParityRow("their scores", "", SCORES))
-    boxes: ParityRow = field(default_factory=lambda: ParityRow("boxes", "px", MOST_PIXELS))
-    box_scores: ParityRow = field(default_factory=lambda: ParityRow("scores of boxes", "", SCORES))
-    simcc: ParityRow = field(default_factory=lambda: ParityRow("SimCC", "", SCORES))
-    keypoints: ParityRow = field(default_factory=lambda: ParityRow("keypoints", "px", MOST_PIXELS))
-    keypoint_scores: ParityRow = field(default_factory=lambda: ParityRow("scores of keypoints", "", SCORES))
 
     @property
     def rows(self) -> tuple[ParityRow, ...]:
@@ -119,6 +112,19 @@ class Parity:
                 *([f"also too large: {', '.join(others)}"] if others else []),
                 "nothing was written",
             )
+
+
+@dataclass(slots=True)
+class Parity(AnyParity):
+    """The differences of a detector and its pose estimators."""
+
+    dets: ParityRow = field(default_factory=lambda: ParityRow("boxes before NMS", "px", MOST_PIXELS))
+    det_scores: ParityRow = field(default_factory=lambda: ParityRow("their scores", "", SCORES))
+    boxes: ParityRow = field(default_factory=lambda: ParityRow("boxes", "px", MOST_PIXELS))
+    box_scores: ParityRow = field(default_factory=lambda: ParityRow("scores of boxes", "", SCORES))
+    simcc: ParityRow = field(default_factory=lambda: ParityRow("SimCC", "", SCORES))
+    keypoints: ParityRow = field(default_factory=lambda: ParityRow("keypoints", "px", MOST_PIXELS))
+    keypoint_scores: ParityRow = field(default_factory=lambda: ParityRow("scores of keypoints", "", SCORES))
 
 
 def compare(

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from functools import cache
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -278,6 +279,20 @@ def walk_url(folder: str) -> list[tuple[str, list[str]]]:
     found.setdefault((), [])
     top = str(UrlPath(folder))
     return [("/".join((top, *parts)), sorted(names)) for parts, names in sorted(found.items())]
+
+
+def glob_url(pattern: str) -> tuple[Path, list[Path]]:
+    """Return the folder that a glob at a URL starts with, and the matching files, sorted, without hidden ones.
+
+    Raises:
+        InputError: it cannot be listed.
+    """
+    path = UrlPath(pattern)
+    base = next(folder for folder in path.parents if not has_magic(str(folder)))
+    (system, at), (_, start) = _place(path), _place(base)
+    with _translated(pattern):
+        found = sorted(name.strip("/").removeprefix(start.strip("/")).strip("/") for name in system.glob(at))
+    return base, [base / name for name in found if not any(part.startswith(".") for part in name.split("/"))]
 
 
 def fetch(files: Mapping[Path, Path]) -> None:

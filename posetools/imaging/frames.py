@@ -6,6 +6,7 @@ Decisions:
   camera is a Source of its own.
 - A folder stands for the images in and below it, not for videos (name them, or use a glob). A glob stands for the
   images and videos it matches. Both skip names with a leading dot.
+- A file, folder or glob may be at a URL (``s3://bucket/photos``); videos are local files.
 - An existing file or folder takes precedence: ``[1].jpg`` is a glob, and ``0`` a camera, only if no file has that name.
 - An image given twice is read once. Its name in outputs is its path below the folder or the fixed part of the glob;
   if two images have the same name, the folder's name is prefixed.
@@ -33,6 +34,7 @@ from posetools.core.folder import refuse_zip
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import read_bytes
 from posetools.files.names import unique_names
+from posetools.files.urls import as_path, fetched, glob_url, is_url, real
 from posetools.files.walking import walk_files
 from posetools.imaging.header import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from posetools.imaging.header import Pixels, header_of, is_image, refuse_bomb, without_warnings
@@ -171,14 +173,14 @@ def open_sources(inputs: Sequence[str]) -> list[Source]:
             order += [camera] if camera not in order else []
             continue
         for found in _find(text):
-            real = os.path.realpath(found.path)
-            if real not in files:
-                files[real] = found
+            file = real(found.path)
+            if file not in files:
+                files[file] = found
                 # None represents all images, at the place of the first.
                 target = found.path if is_video(found.path) else None
                 order += [target] if target is not None or None not in order else []
     names = dict(zip(files, unique_names([(found.origin, found.name) for found in files.values()]), strict=True))
-    named = {found.path: names[real] for real, found in files.items()}
+    named = {found.path: names[file] for file, found in files.items()}
     images = [(found.path, named[found.path]) for found in files.values() if not is_video(found.path)]
     return [_source(target, images, named) for target in order]
 
@@ -194,7 +196,7 @@ def _source(target: Target | None, images: Sequence[tuple[Path, str]], named: di
 
 def _find(text: str) -> list[_NamedFile]:
     """Return the files of one argument, at least one."""
-    path = Path(text)
+    path = as_path(text)
     if path.is_dir():
         found = [file for file in walk_files(path) if is_image(file)]
         if not found:
@@ -209,21 +211,27 @@ def _find(text: str) -> list[_NamedFile]:
             known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
             problem = must_be(text, "an image or a video by its file extension", path.suffix)
             raise RequestError(problem, f"known extensions: {known}")
+        if is_url(path) and is_video(path):
+            raise RequestError(f"{text}: a video must be a local file", hint="copy it here and give the file")
         return [_below(path.parent, path)]
     if glob.has_magic(text):
-        return _expand(text)
+        # file:// is a local path.
+        return _expand(str(path) if "://" in text else text)
     rule = "an existing image, folder, video or glob, or the number of a camera"
     raise RequestError(must_be(text, rule, "nothing there"))
 
 
 def _expand(pattern: str) -> list[_NamedFile]:
-    base, rest = _fixed_part(pattern)
-    # Unlike Path.glob this skips names with a leading dot, as a shell does.
-    matched = sorted(glob.glob(str(rest), root_dir=base, recursive=True))  # noqa: PTH207
-    paths = [base / match for match in matched]
-    found = [path for path in paths if (is_image(path) or is_video(path)) and not path.is_dir()]
+    if is_url(pattern):
+        base, paths = glob_url(pattern)
+    else:
+        base, rest = _fixed_part(pattern)
+        # Unlike Path.glob this skips names with a leading dot, as a shell does.
+        paths = [base / match for match in sorted(glob.glob(str(rest), root_dir=base, recursive=True))]  # noqa: PTH207
+    kinds = (is_image,) if is_url(pattern) else (is_image, is_video)
+    found = [path for path in paths if any(kind(path) for kind in kinds) and (is_url(path) or not path.is_dir())]
     if not found:
-        got = f"{len(matched)} other files or folders" if matched else "no file"
+        got = f"{len(paths)} other files or folders" if paths else "no file"
         raise RequestError(f"{pattern!r} must be a glob that matches images or videos, but matches {got}")
     return [_below(base, path) for path in found]
 
@@ -262,7 +270,8 @@ def has_screen() -> bool:
 
 def _read_frame(path: Path, name: str, index: int) -> Frame:
     try:
-        return Frame(name, read_image(path), path, index)
+        with fetched([str(path)]):
+            return Frame(name, read_image(path), path, index)
     except InputError as exc:
         return Frame(name, None, path, index, exc.in_one_line)
 

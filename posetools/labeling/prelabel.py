@@ -16,27 +16,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from posetools.core.findings import Finding
 from posetools.datasets.own_skeleton import keep_skeleton
-from posetools.errors import InputError, OutputError, must_be, printable
-from posetools.files.disk import digest_of, portable_path, read_bytes, unmarked, write_text
+from posetools.errors import InputError, OutputError, RequestError, must_be, printable, quoted
+from posetools.files.disk import digest_of, portable_path, read_bytes, remove_folder, unmarked, write_text
 from posetools.files.locks import only_one_in
+from posetools.files.urls import is_url
 from posetools.files.walking import walk_files
 from posetools.formats.labelme.model import parse_document
 from posetools.formats.labelme.write import OWN_KEYS, is_untouched
 from posetools.imaging.frames import images_in
 from posetools.pairs.pipeline import PosePipeline
 from posetools.prediction.predict import each_predicted
+from posetools.prediction.sharded import ShardRequest, predict_in_shards
 from posetools.prediction.write import check_labelme_names, predicted_labelme
 from posetools.progress import Progress, silent
 from posetools.runtime.results import PoseResult
 
+# Predictions of a call with several processes; hidden folders are not searched for images.
+_SHARDS = ".posetools.shards"
 # Image flag: a person has checked it. `posetools annotate` offers it.
 CHECKED = "checked"
 
@@ -117,6 +121,11 @@ def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
     Raises:
         RequestError: there is no such folder, no image in it, or two images would have one labelme file.
     """
+    if is_url(folder):
+        raise RequestError(
+            f"{folder}: must be a local folder: labelme files are written next to the images",
+            hint=f"`posetools predict {quoted(folder)} --format labelme --output-root DIR` copies the images first",
+        )
     images = images_in(folder)
     check_labelme_names([path.relative_to(folder).as_posix() for path in images])
     elsewhere = _labeled_elsewhere(walk_files(folder))
@@ -182,21 +191,24 @@ def _others(data: bytes) -> dict[str, Any]:
     return {"flags": left, **{key: value for key, value in raw.items() if key not in OWN_KEYS}}
 
 
-def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = silent) -> PrelabelReport:
+def prelabel(
+    plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = silent, *, shards: ShardRequest | None = None
+) -> PrelabelReport:
     """Predict on the planned images, and write their labelme files.
 
     Args:
         plan: of ``plan_prelabels``.
         pipeline: the models; a point with a lower score than its ``kpt_thr`` gets the flag ``occluded``.
         progress: receives progress.
+        shards: predict first in shards, which are kept in a hidden folder until all files are written.
 
     Raises:
         RequestError: another run is writing into the same folder, or it has another skeleton.
         OutputError: a file cannot be written, or a prediction is not finite.
+        RunError: workers were killed.
     """
     report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
-    found = each_predicted(pipeline, ((task, task.image) for task in plan.tasks))
-    with only_one_in(plan.folder), closing(found):
+    with only_one_in(plan.folder), closing(_predicted(plan, pipeline, progress, shards)) as found:
         report.skeleton = keep_skeleton(plan.folder, pipeline.categories)
         for done, (task, result) in enumerate(found, start=1):
             if isinstance(result, str):
@@ -205,6 +217,18 @@ def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = si
                 _write(task, result, pipeline, report)
             progress("prelabeling", done, len(plan.tasks))
     return report
+
+
+def _predicted(
+    plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress, shards: ShardRequest | None
+) -> Generator[tuple[PrelabelTask, PoseResult | str], None, None]:
+    if shards is None:
+        yield from each_predicted(pipeline, ((task, task.image) for task in plan.tasks))
+        return
+    images = [(task.image.relative_to(plan.folder).as_posix(), task.image) for task in plan.tasks]
+    stored = predict_in_shards(plan.folder / _SHARDS, images, replace(shards, restart=True), pipeline, progress)
+    yield from ((plan.tasks[image.position], result) for image, result in stored)
+    remove_folder(plan.folder / _SHARDS)
 
 
 def _write(task: PrelabelTask, result: PoseResult, pipeline: PosePipeline, report: PrelabelReport) -> None:

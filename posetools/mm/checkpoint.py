@@ -45,13 +45,16 @@ _TRUST_HINT = "do not trust it: `torch.save` does not write such a file"
 _HISTORY_STATISTICS = frozenset({"min", "max", "current", "mean"})
 
 
-def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = False) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path | str, device: Any = "cpu", *, trusted: bool = False, plain: bool = False
+) -> dict[str, Any]:
     """Return the content of a checkpoint; a file that would run code is refused.
 
     Args:
         path: the file.
         device: where the tensors go: anything torch takes as ``map_location``.
         trusted: allow the file to run code: the user says that it is their own.
+        plain: allow tensors and plain values only, which needs no OpenMMLab.
 
     Raises:
         InputError: the file cannot be read, is not a checkpoint, holds more than tensors, plain values and mmengine's
@@ -61,7 +64,7 @@ def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = Fa
     try:
         with path.open("rb") as file:
             _check_archive(path, file)
-            content = _load(file, device, trusted=trusted)
+            content = _load_plain(file, device) if plain else _load(file, device, trusted=trusted)
     except OSError as exc:
         raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
     except (*_BROKEN_PICKLE, *_BROKEN_BYTES) as exc:
@@ -122,6 +125,12 @@ def _torch_takes_a_list() -> bool:
     import torch
 
     return release(torch.__version__) >= (2, 6)
+
+
+def _load_plain(file: BinaryIO, device: Any) -> Any:
+    import torch
+
+    return torch.load(file, map_location=device, weights_only=True)
 
 
 def _load(file: BinaryIO, device: Any, *, trusted: bool) -> Any:

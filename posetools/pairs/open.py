@@ -21,8 +21,9 @@ from posetools.pairs.doubts import doubts_of_bundle, doubts_of_pair
 from posetools.pairs.find import Named, Pair, categories_of_pair, named_pair
 from posetools.pairs.trained import trainer_of
 from posetools.runtime.bundle import Bundle
-from posetools.runtime.manifest import AnyManifest, Manifest, Thresholds
+from posetools.runtime.manifest import AnyManifest, Manifest, OneStageManifest, Thresholds
 from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, AnyDetector, AnyEstimator, label_of
+from posetools.runtime.session import session_threads
 
 DetectorT = TypeVar("DetectorT", bound=AnyDetector, covariant=True)
 EstimatorT = TypeVar("EstimatorT", bound=AnyEstimator, covariant=True)
@@ -43,6 +44,7 @@ class PipelineOptions:
         heatmaps: keep the heatmaps.
         flip_test: average with the output for the mirrored crop, at twice the time.
         amp: mixed precision, on a GPU.
+        threads: of each network of a bundle on the CPU; None: onnxruntime decides, mostly one for each core.
     """
 
     device: str = AUTO
@@ -54,6 +56,7 @@ class PipelineOptions:
     heatmaps: bool = False
     flip_test: bool = False
     amp: bool = False
+    threads: int | None = None
 
     def check(self) -> None:
         """Check the options as far as possible without torch.
@@ -236,7 +239,8 @@ def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPai
     opened = Bundle.open(path)
     manifest = opened.manifest
     thresholds = options.thresholds(manifest.thresholds)
-    detector, *estimators = opened.models(options.device, score_thr=thresholds.bbox_thr if fast else None)
+    with session_threads(options.threads):
+        detector, *estimators = opened.models(options.device, score_thr=thresholds.bbox_thr if fast else None)
     return _checked(
         OpenPair(
             detector,
@@ -244,13 +248,24 @@ def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPai
             manifest.categories if options.skeleton is None else load_categories(options.skeleton),
             thresholds,
             path,
-            tuple(f"{path}: {network.file}" for network in manifest.networks),
+            model_names(path, manifest),
             _doubts(path, manifest),
         )
     )
 
 
+def model_names(path: Path, manifest: AnyManifest) -> tuple[str, ...]:
+    """Return the names of a bundle's detector and of its pose estimators in reports."""
+    files = [network.file for network in manifest.networks]
+    if isinstance(manifest, OneStageManifest):
+        skeletons = tuple(manifest.categories.posed)
+        files += [f"{files[0]}, {name}" for name in skeletons] if len(skeletons) > 1 else files
+    return tuple(f"{path}: {file}" for file in files)
+
+
 def _doubts(path: Path, manifest: AnyManifest) -> tuple[str, ...]:
+    if isinstance(manifest, OneStageManifest):
+        return doubts_of_bundle(path, manifest.best_metrics)
     if isinstance(manifest, Manifest):
         return doubts_of_bundle(path, manifest.metrics)
     estimators = {f" for {', '.join(pose.categories)}": manifest.metrics_of(pose) for pose in manifest.poses}

@@ -21,6 +21,7 @@ import numpy as np
 from posetools.errors import InputError, RequestError
 from posetools.files.disk import check_free
 from posetools.files.locks import only_one_in
+from posetools.files.urls import fetched, is_url
 from posetools.imaging.drawing import DEFAULT_STYLE, Style
 from posetools.imaging.frames import Frame, Item, Source, ahead, has_screen, read_image
 from posetools.imaging.header import Pixels, save_image
@@ -36,7 +37,7 @@ COCO_RESULTS = "results_coco.json"
 RESULTS_OF_SPLIT = "results_{}_coco.json"
 
 # Images per batch. More gain nothing on a CPU, and add latency.
-_PREDICTED_TOGETHER = 4
+PREDICTED_TOGETHER = 4
 # Batches waiting to be drawn: 4K images take 25 MB each.
 _WAITING = 2
 # Default for a camera or video without a frame rate.
@@ -158,7 +159,7 @@ def predict(
     report = PredictReport()
     started = time.perf_counter()
     with ExitStack() as stack:
-        sinks = _Sinks(request, sources, pipeline, report, stack)
+        sinks = Sinks(request, sources, pipeline, report, stack)
         for source in sources:
             if _PredictRun(source, request, pipeline, sinks, progress).go():
                 break
@@ -167,8 +168,13 @@ def predict(
     return report
 
 
-class _Sinks:
-    """The output files of all sources, and the report."""
+class Sinks:
+    """The output files of all sources, and the report.
+
+    Raises:
+        RequestError: another run writes into the same folder.
+        InputError: the file with the image ids cannot be read.
+    """
 
     def __init__(
         self,
@@ -236,7 +242,7 @@ class _PredictRun:
     """One source, from its frames to its output."""
 
     def __init__(
-        self, source: Source, request: PredictRequest, pipeline: PosePipeline, sinks: _Sinks, progress: Progress
+        self, source: Source, request: PredictRequest, pipeline: PosePipeline, sinks: Sinks, progress: Progress
     ) -> None:
         self._source, self._request, self._pipeline = source, request, pipeline
         self._sinks, self._progress = sinks, progress
@@ -249,7 +255,7 @@ class _PredictRun:
         live = self._source.kind == "camera"
         with ExitStack() as files, ThreadPoolExecutor(1, thread_name_prefix="draw") as drawer:
             frames = files.enter_context(closing(self._source.frames()))
-            batches = files.enter_context(closing(ahead(_batches(frames, 1 if live else _PREDICTED_TOGETHER), 1)))
+            batches = files.enter_context(closing(ahead(_batches(frames, 1 if live else PREDICTED_TOGETHER), 1)))
             waiting: deque[Future[list[Pixels]]] = deque()
             try:
                 for batch in batches:
@@ -315,27 +321,34 @@ class _PredictRun:
 
 
 def each_predicted(
-    pipeline: PosePipeline, images: Iterable[tuple[Item, Path]]
+    pipeline: PosePipeline, images: Iterable[tuple[Item, Path]], *, root: Path | None = None
 ) -> Generator[tuple[Item, PoseResult | str], None, None]:
     """Yield the prediction for each image, or why it cannot be read; a thread reads the next ones meanwhile.
 
     Args:
         pipeline: the models.
         images: an item for each image, and its file.
+        root: the folder that relative paths start from; None: the working directory.
     """
-    read = ((item, _read(path)) for item, path in images)
-    with closing(ahead(_batches(read, _PREDICTED_TOGETHER), 1)) as batches:
+    read = (_read(batch, root) for batch in _batches(iter(images), PREDICTED_TOGETHER))
+    with closing(ahead(read, 1)) as batches:
         for batch in batches:
             results = iter(pipeline.predict([image for _, image in batch if not isinstance(image, str)]))
             for item, image in batch:
                 yield item, image if isinstance(image, str) else next(results)
 
 
-def _read(path: Path) -> Pixels | str:
+def _read(batch: Sequence[tuple[Item, Path]], root: Path | None) -> list[tuple[Item, Pixels | str]]:
+    with fetched(str(path) for _, path in batch):
+        return [(item, _pixels(path, root)) for item, path in batch]
+
+
+def _pixels(path: Path, root: Path | None) -> Pixels | str:
     try:
-        return read_image(path)
+        return read_image(path if root is None or is_url(path) else root / path)
     except InputError as exc:
-        return exc.in_one_line
+        # Names the file as the user did.
+        return InputError(path, exc.place, exc.problem, *exc.details, hint=exc.hints).in_one_line
 
 
 def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:

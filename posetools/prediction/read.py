@@ -130,13 +130,16 @@ def ids_of_data_set(sources: Sequence[Source]) -> ImageIds:
 
 def _places(source: Source) -> Iterator[tuple[str, tuple[Path, str] | None]]:
     """Yield each image's output name, and its data set with its name there, or None without a data set."""
+    known: dict[Path, Path | None] = {}
     if source.kind != "images":
         yield source.name, None
     for name, path in zip(source.names, source.paths, strict=False):
         # Not resolved: the images of a data set may be links.
         whole = path.absolute()
-        folders = (one for one in whole.parents if one.name == IMAGES and any(one.parent.glob("*_coco.json")))
-        images = next(folders, None)
+        if whole.parent not in known:
+            folders = (one for one in whole.parents if one.name == IMAGES and any(one.parent.glob("*_coco.json")))
+            known[whole.parent] = next(folders, None)
+        images = known[whole.parent]
         yield name, (images.parent, whole.relative_to(images).as_posix()) if images else None
 
 
@@ -183,7 +186,9 @@ class _Instance(_PredictionPart):
     keypoint_scores: dict[str, float]
 
 
-class _ImageEntry(_PredictionPart):
+class ImageEntry(_PredictionPart):
+    """An image in the readable document."""
+
     file_name: FileName
     width: SidePixels | None = None
     height: SidePixels | None = None
@@ -200,7 +205,7 @@ class _CategoryEntry(_PredictionPart):
 class _PredictionDocument(_PredictionPart):
     category: str = ""
     keypoint_names: list[str]
-    images: list[_ImageEntry] = Field(alias="pictures")
+    images: list[ImageEntry] = Field(alias="pictures")
 
     def described(self) -> dict[str, _CategoryEntry]:
         """Return the only category by its place."""
@@ -209,7 +214,7 @@ class _PredictionDocument(_PredictionPart):
 
 class _CategoriesDocument(_PredictionPart):
     categories: Annotated[list[_CategoryEntry], Field(min_length=1)]
-    images: list[_ImageEntry] = Field(alias="pictures")
+    images: list[ImageEntry] = Field(alias="pictures")
 
     def described(self) -> dict[str, _CategoryEntry]:
         """Return the categories by their places."""
@@ -270,7 +275,7 @@ def _from_document(
         place = f"{_KEY}[{position}]"
         if key in found:
             raise InputError(path, place, must_be("file_name (and frame)", "unique", key))
-        found[key] = _image(path, place, image, ids, categories)
+        found[key] = predictions_of(path, place, image, ids, categories)
     return found
 
 
@@ -290,9 +295,21 @@ def _id_of(path: Path, at: str, entry: _CategoryEntry, categories: Categories) -
     return number
 
 
-def _image(
-    path: Path, place: str, image: _ImageEntry, ids: Mapping[str, int], categories: Categories
+def predictions_of(
+    path: Path, place: str, image: ImageEntry, ids: Mapping[str, int], categories: Categories
 ) -> ImagePredictions:
+    """Return the predictions of one entry.
+
+    Args:
+        path: the file, for messages.
+        place: the entry's place in it.
+        image: the entry.
+        ids: the category ids by the names in the entry; "": its objects do not name their only category.
+        categories: the categories of the objects.
+
+    Raises:
+        InputError: the entry breaks a rule.
+    """
     n, k = len(image.instances), categories.num_keypoints
     keypoints, scores, category_ids = np.full((n, k, 2), np.nan), np.zeros((n, k)), np.zeros(n, dtype=np.int64)
     for row, one in enumerate(image.instances):

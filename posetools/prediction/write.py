@@ -58,7 +58,7 @@ class _JsonStream(ExitStack):
             self._write(self._closing)
 
     def _put(self, entry: Mapping[str, Any], file_name: str) -> None:
-        with _finite(self.path, file_name):
+        with finite(self.path, file_name):
             text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
         self._write(text if self._empty else f",\n{text}")
         self._empty = False
@@ -71,7 +71,12 @@ class _JsonStream(ExitStack):
 
 
 @contextmanager
-def _finite(path: Path, file_name: str) -> Iterator[None]:
+def finite(path: Path, file_name: str) -> Iterator[None]:
+    """Say which prediction is not finite.
+
+    Raises:
+        OutputError: it is not.
+    """
     try:
         yield
     except ValueError as exc:
@@ -92,61 +97,75 @@ class DocumentWriter(_JsonStream):
     """
 
     def __init__(self, path: Path, categories: Skeleton | Categories, thresholds: Mapping[str, float]) -> None:
-        self._categories = Categories.of(categories)
-        described = [
-            {"skeleton": one.name, "category": one.category.name, "keypoint_names": list(one.names)}
-            for one in self._categories.skeletons
-        ]
-        head = {
-            "posetools": __version__,
-            **(described[0] if len(described) == 1 else {"categories": described}),
-            "thresholds": dict(thresholds),
-        }
+        head = document_head(Categories.of(categories), thresholds)
         lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items())
         super().__init__(path, f'{{\n{lines},\n"pictures": [\n', "\n]\n}\n")
 
     def add(self, result: PoseResult, file_name: str, *, frame: int | None = None) -> None:
         """Write the objects of one image, or of one frame (from 0) of the video ``file_name``."""
         self.images += 1
-        width, height = result.size
-        of_video = {} if frame is None else {"frame": frame}
-        size = {"width": width, "height": height}
-        self._put({"file_name": file_name, **of_video, **size, "instances": self._instances(result)}, file_name)
+        self._put(image_entry(result, file_name, frame=frame), file_name)
 
     def skip(self, file_name: str, problem: str, *, frame: int | None = None) -> None:
         """Write that an image could not be read."""
         self.images += 1
-        of_video = {} if frame is None else {"frame": frame}
-        self._put({"file_name": file_name, **of_video, "problem": problem, "instances": []}, file_name)
+        self._put(problem_entry(file_name, problem, frame=frame), file_name)
 
-    def _instances(self, result: PoseResult) -> list[dict[str, Any]]:
-        rows = zip(
-            result.category_ids.tolist(),
-            _rounded(result.boxes, 2),
-            _rounded(result.scores, 4),
-            _rounded(result.keypoints, 2),
-            _rounded(result.keypoint_scores, 4),
-            strict=True,
-        )
-        return [
-            {
-                **self._category(category),
-                "box": box,
-                "score": score,
-                "keypoints": self._named(category, points),
-                "keypoint_scores": self._named(category, point_scores),
-            }
-            for category, box, score, points, point_scores in rows
-        ]
 
-    def _category(self, category: int) -> dict[str, str]:
-        """Return the name of an object's category, where there are several."""
-        return {"category": self._categories[category].category.name} if len(self._categories) > 1 else {}
+def document_head(categories: Categories, thresholds: Mapping[str, float]) -> dict[str, Any]:
+    """Return what the readable document says of all images."""
+    described = [
+        {"skeleton": one.name, "category": one.category.name, "keypoint_names": list(one.names)}
+        for one in categories.skeletons
+    ]
+    return {
+        "posetools": __version__,
+        **(described[0] if len(described) == 1 else {"categories": described}),
+        "thresholds": dict(thresholds),
+    }
 
-    def _named(self, category: int, values: Sequence[Any]) -> dict[str, Any]:
-        """Return the values of an object's own keypoints, by name."""
-        own = (values[column] for column in self._categories.columns[category])
-        return dict(zip(self._categories[category].names, own, strict=True))
+
+def image_entry(result: PoseResult, file_name: str, *, frame: int | None = None, exact: bool = False) -> dict[str, Any]:
+    """Return the entry of one image in the readable document.
+
+    Args:
+        result: its objects.
+        file_name: its name, or that of the video.
+        frame: the number of the frame of a video, from 0.
+        exact: with all digits, instead of pixels to 2 decimals and scores to 4.
+    """
+    categories = result.categories
+    of_video = {} if frame is None else {"frame": frame}
+    width, height = result.size
+    columns = (result.boxes, 2), (result.scores, 4), (result.keypoints, 2), (result.keypoint_scores, 4)
+    rows = zip(
+        result.category_ids.tolist(),
+        *(_rounded(values, None if exact else decimals) for values, decimals in columns),
+        strict=True,
+    )
+    instances = [
+        {
+            **({"category": categories[category].category.name} if len(categories) > 1 else {}),
+            "box": box,
+            "score": score,
+            "keypoints": _named(categories, category, points),
+            "keypoint_scores": _named(categories, category, point_scores),
+        }
+        for category, box, score, points, point_scores in rows
+    ]
+    return {"file_name": file_name, **of_video, "width": width, "height": height, "instances": instances}
+
+
+def problem_entry(file_name: str, problem: str, *, frame: int | None = None) -> dict[str, Any]:
+    """Return the entry of an image that could not be read."""
+    of_video = {} if frame is None else {"frame": frame}
+    return {"file_name": file_name, **of_video, "problem": problem, "instances": []}
+
+
+def _named(categories: Categories, category: int, values: Sequence[Any]) -> dict[str, Any]:
+    """Return the values of an object's own keypoints, by name."""
+    own = (values[column] for column in categories.columns[category])
+    return dict(zip(categories[category].names, own, strict=True))
 
 
 class CocoWriter(_JsonStream):
@@ -212,8 +231,9 @@ class CocoWriter(_JsonStream):
         ]
 
 
-def _rounded(values: np.ndarray[Any, Any], decimals: int) -> list[Any]:
-    rounded: list[Any] = values.astype(np.float64).round(decimals).tolist()
+def _rounded(values: np.ndarray[Any, Any], decimals: int | None) -> list[Any]:
+    exact = values.astype(np.float64)
+    rounded: list[Any] = (exact if decimals is None else exact.round(decimals)).tolist()
     return rounded
 
 
@@ -297,7 +317,7 @@ def predicted_labelme(
         )
     ]
     mark = {"prelabel": __version__, "skeleton": result.categories.name, **(facts or {})}
-    with _finite(target, file_name):
+    with finite(target, file_name):
         document = labelme_document(file_name, result.size, objects)
         text = marked_text({**document, **(kept or {})}, mark)
     flat = len(result) - len(objects)

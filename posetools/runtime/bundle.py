@@ -42,9 +42,12 @@ from posetools.runtime.manifest import (
     CategoriesManifest,
     Manifest,
     Network,
+    OneStageManifest,
     Sample,
 )
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator
+from posetools.runtime.one_stage import OneStageModel, onnx_run
+from posetools.runtime.results import AnyDetector, AnyEstimator
 
 Directory: TypeAlias = dict[str, zipfile.ZipInfo]
 
@@ -99,8 +102,8 @@ class Bundle:
 
     def models(
         self, device: str = "auto", *, score_thr: float | None = None
-    ) -> tuple[OnnxDetector, *tuple[OnnxEstimator, ...]]:
-        """Return the detector and the pose estimators, mostly one, ready to run.
+    ) -> tuple[AnyDetector, *tuple[AnyEstimator, ...]]:
+        """Return the detector and the pose estimators, mostly one, ready to run; of one network, both are this network.
 
         Args:
             device: ``auto`` (a GPU, if onnxruntime can use one), ``cpu``, ``cuda`` or ``cuda:N``.
@@ -113,6 +116,11 @@ class Bundle:
         """
         if self.manifest.doubt:
             warnings.warn(f"{self.path}: {self.manifest.doubt}", PosetoolsWarning, stacklevel=2)
+        if isinstance(self.manifest, OneStageManifest):
+            network = self.manifest.network
+            run = onnx_run(self.network(network), network, device, source=self.path)
+            model = OneStageModel(run, network, score_thr=score_thr)
+            return model, *model.estimators(self.manifest.categories)
         det, *poses = self.manifest.networks
         detector = OnnxDetector(self.network(det), det, device, source=self.path, score_thr=score_thr)
         return detector, *(OnnxEstimator(self.network(pose), pose, device, source=self.path) for pose in poses)
@@ -304,15 +312,22 @@ def _read(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> bytes:
 
 
 class _Kind(BaseModel):
-    """What tells the manifest of several categories from that of one."""
+    """What tells the versions apart."""
 
+    posetools_bundle: Any = None
     skeletons: Any = None
+
+    @property
+    def manifest(self) -> type[AnyManifest]:
+        # The newest one refuses versions after it by their number.
+        if isinstance(self.posetools_bundle, int) and self.posetools_bundle >= 3:
+            return OneStageManifest
+        return Manifest if self.skeletons is None else CategoriesManifest
 
 
 def _manifest(path: Path, content: bytes) -> AnyManifest:
     try:
-        several = _Kind.model_validate_json(content).skeletons is not None
-        return (CategoriesManifest if several else Manifest).model_validate_json(content)
+        return _Kind.model_validate_json(content).manifest.model_validate_json(content)
     except ValidationError as exc:
         error = from_validation(path, exc)
         newer = error.place == "posetools_bundle"

@@ -15,13 +15,21 @@ For objects of one category the manifest is a ``Manifest``, version 1 of the lay
 ``CategoriesManifest``, version 2: the categories, each with its skeleton, are in ``skeletons``, and ``poses`` has a
 network for each different skeleton, such as ``pose-cone.onnx``. Each skeleton's category is one of the C classes.
 
+A ``OneStageManifest``, version 3, has one network for boxes and keypoints, of any number of categories::
+
+    model.onnx           input (1, 3, h, w), boxes (M, 4) -> dets (D, 6), heatmaps (D + M, K, s, s)
+
+``boxes`` are x1, y1, x2, y2 in pixels of the input, and may be none. ``dets`` has the D detected boxes after NMS, by
+descending score: a box, its score (0 to 1) and its class. ``heatmaps`` has the K heatmaps of each detected box, then of
+each box in ``boxes``, as logits of s x s equal cells of the box; K is the number of different keypoint names.
+
 The zip has exactly the files that the manifest lists. Building a ``Manifest``, to read or to write a bundle, checks the
 shape of each field and that the parts fit together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -78,19 +86,39 @@ class Network(_ManifestPart):
     std: Scale
 
 
-class DetNetwork(Network):
-    """The detector: the image is scaled into the input, keeping its aspect ratio, and padded right and below.
+class FittedNetwork(Network):
+    """A network for whole images: scaled into the input, keeping the aspect ratio, and padded right and below.
 
     Attributes:
         classes: the C names.
         pad_value: value of the padding, before normalization (blue, green, red).
+    """
+
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    pad_value: Triple
+
+
+class OneStageNetwork(FittedNetwork):
+    """One network for boxes and keypoints.
+
+    Attributes:
+        num_keypoints: K.
+        heatmap_side: s.
+    """
+
+    num_keypoints: Annotated[int, Field(ge=1, le=1000)]
+    heatmap_side: Annotated[int, Field(ge=4, le=1024)]
+
+
+class DetNetwork(FittedNetwork):
+    """The detector.
+
+    Attributes:
         score_thr: lower scores are dropped before NMS.
         iou_threshold: of NMS within a class.
         max_per_img: boxes kept after NMS.
     """
 
-    classes: Annotated[tuple[str, ...], Field(min_length=1)]
-    pad_value: Triple
     score_thr: Fraction
     iou_threshold: Fraction
     max_per_img: Annotated[int, Field(ge=1)]
@@ -173,6 +201,20 @@ class CategoriesSample(Sample):
 
     categories: tuple[Name, ...]
 
+    def check_all(self, place: str, known: Categories) -> None:
+        """Refuse lists of different lengths, and unknown categories.
+
+        Raises:
+            ValueError: as ``check``, or a category is not one of ``known``.
+        """
+        if len(self.categories) != len(self.boxes):
+            got = len(self.categories)
+            raise ValueError(f"{place}.categories must be {len(self.boxes)} long, as boxes is, got {got}")
+        for i, name in enumerate(self.categories):
+            if name not in known.ids:
+                raise ValueError(f"{place}.categories[{i}] must be {known.told}, got {name!r}")
+        self.check(place, [known[known.ids[name]].num_keypoints for name in self.categories])
+
 
 class _AnyManifest(_ManifestPart):
     """What all versions have.
@@ -180,15 +222,13 @@ class _AnyManifest(_ManifestPart):
     Attributes:
         made_by: posetools and the versions that exported it.
         precision: of the weights in the ONNX files.
-        det: the detector.
         thresholds: the defaults of prediction.
-        metrics: of this pair, with the evaluation's names; empty if not measured.
+        metrics: of these models, with the evaluation's names; empty if not measured.
         samples: expected outputs.
     """
 
     made_by: str
     precision: Precision
-    det: DetNetwork
     thresholds: Thresholds
     metrics: dict[str, float | None] = {}
     samples: tuple[Sample, ...] = ()
@@ -204,8 +244,8 @@ class _AnyManifest(_ManifestPart):
             hint="run `posetools rescue RUN` to check and repair its run, then export it again",
         )
 
-    def _members(self, poses: Iterable[PoseNetwork]) -> tuple[str, ...]:
-        files = (network.file for network in (self.det, *poses))
+    def _members(self, networks: Iterable[Network]) -> tuple[str, ...]:
+        files = (network.file for network in networks)
         return (MANIFEST, *files, *(sample.file for sample in self.samples))
 
     @model_serializer(mode="wrap")
@@ -214,14 +254,24 @@ class _AnyManifest(_ManifestPart):
         return {key: document[key] for key in _KEY_ORDER if key in document}
 
 
-# The keys of the file, of both versions, in its order.
+class _PairManifest(_AnyManifest):
+    """What the versions with a detector have.
+
+    Attributes:
+        det: the detector.
+    """
+
+    det: DetNetwork
+
+
+# The keys of the file, of all versions, in its order.
 _KEY_ORDER = (
     *("posetools_bundle", "made_by", "precision", "skeleton", "skeletons"),
-    *("det", "pose", "poses", "thresholds", "metrics", "samples"),
+    *("network", "det", "pose", "poses", "thresholds", "metrics", "samples"),
 )
 
 
-class Manifest(_AnyManifest):
+class Manifest(_PairManifest):
     """The whole of ``bundle.json`` for one category.
 
     Attributes:
@@ -252,7 +302,7 @@ class Manifest(_AnyManifest):
     @property
     def members(self) -> tuple[str, ...]:
         """The names of all files in the zip, the manifest first."""
-        return self._members(self.poses)
+        return self._members(self.networks)
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:
@@ -267,7 +317,7 @@ class Manifest(_AnyManifest):
         return self
 
 
-class CategoriesManifest(_AnyManifest):
+class CategoriesManifest(_PairManifest):
     """The whole of ``bundle.json`` for several categories.
 
     Attributes:
@@ -310,11 +360,8 @@ class CategoriesManifest(_AnyManifest):
     def metrics_of(self, network: DetNetwork | SkeletonNetwork) -> dict[str, float | None]:
         """Return the metrics of one of the networks by their names for one category: the best of its categories."""
         names = network.categories if isinstance(network, SkeletonNetwork) else tuple(self.categories.ids)
-        found = dict(network.metrics if isinstance(network, SkeletonNetwork) else self.metrics)
-        for key, value in self.metrics.items():
-            for name in (key.removeprefix(f"{category}/") for category in names if key.startswith(f"{category}/")):
-                found[name] = max((each for each in (found.get(name), value) if each is not None), default=None)
-        return found
+        own = network.metrics if isinstance(network, SkeletonNetwork) else self.metrics
+        return _best_of(self.metrics, names, own)
 
     @property
     def networks(self) -> tuple[DetNetwork, *tuple[PoseNetwork, ...]]:
@@ -324,7 +371,7 @@ class CategoriesManifest(_AnyManifest):
     @property
     def members(self) -> tuple[str, ...]:
         """The names of all files in the zip, the manifest first."""
-        return self._members(self.poses)
+        return self._members(self.networks)
 
     @model_validator(mode="after")
     def _check(self) -> CategoriesManifest:
@@ -344,20 +391,81 @@ class CategoriesManifest(_AnyManifest):
             if name not in self.det.classes:
                 raise ValueError(f"det.classes must have all categories, got no {name!r}")
         for i, sample in enumerate(self.samples):
-            self._check_sample(f"samples[{i}]", sample)
+            sample.check_all(f"samples[{i}]", categories)
         return self
 
-    def _check_sample(self, place: str, sample: CategoriesSample) -> None:
-        if len(sample.categories) != len(sample.boxes):
-            got = len(sample.categories)
-            raise ValueError(f"{place}.categories must be {len(sample.boxes)} long, as boxes is, got {got}")
-        for i, name in enumerate(sample.categories):
-            if name not in self.categories.ids:
-                raise ValueError(f"{place}.categories[{i}] must be {self.categories.told}, got {name!r}")
-        sample.check(place, [self.categories[self.categories.ids[name]].num_keypoints for name in sample.categories])
+
+class OneStageManifest(_AnyManifest):
+    """The whole of ``bundle.json`` for one network that detects boxes and estimates their keypoints.
+
+    Attributes:
+        posetools_bundle: version of this layout.
+        skeletons: the categories, each with its skeleton; the network's classes, in their order.
+        network: the network.
+        metrics: with several categories those of each, such as ``cone/bbox/AP``.
+        samples: expected outputs.
+    """
+
+    posetools_bundle: Literal[3] = 3
+    skeletons: Annotated[tuple[Skeleton, ...], Field(min_length=1)]
+    network: OneStageNetwork
+    samples: tuple[CategoriesSample, ...] = ()
+
+    @cached_property
+    def categories(self) -> Categories:
+        """The categories, each with its skeleton."""
+        return Categories(self.skeletons)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton of the only category.
+
+        Raises:
+            ValueError: there are several.
+        """
+        return self.categories.only
+
+    @property
+    def best_metrics(self) -> dict[str, float | None]:
+        """The metrics by their names for one category: the best of all categories."""
+        return self.metrics if len(self.skeletons) == 1 else _best_of(self.metrics, tuple(self.categories.ids), {})
+
+    @property
+    def networks(self) -> tuple[OneStageNetwork]:
+        """The network."""
+        return (self.network,)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of all files in the zip, the manifest first."""
+        return self._members(self.networks)
+
+    @model_validator(mode="after")
+    def _check(self) -> OneStageManifest:
+        _check_unique(self.members)
+        names, k = tuple(self.categories.ids), self.categories.num_keypoints
+        if self.network.classes != names:
+            raise ValueError(f"network.classes must be the categories, {', '.join(names)}, got {self.network.classes}")
+        if self.network.num_keypoints != k:
+            raise ValueError(f"network.num_keypoints must be {k} as in skeletons, got {self.network.num_keypoints}")
+        for i, sample in enumerate(self.samples):
+            sample.check_all(f"samples[{i}]", self.categories)
+        return self
 
 
-AnyManifest: TypeAlias = Manifest | CategoriesManifest
+PairManifest: TypeAlias = Manifest | CategoriesManifest
+AnyManifest: TypeAlias = PairManifest | OneStageManifest
+
+
+def _best_of(
+    metrics: Mapping[str, float | None], categories: Sequence[str], own: Mapping[str, float | None]
+) -> dict[str, float | None]:
+    """Return the best of some categories' metrics, such as ``cone/bbox/AP``, and of ``own``, without the category."""
+    found = dict(own)
+    for key, value in metrics.items():
+        for name in (key.removeprefix(f"{category}/") for category in categories if key.startswith(f"{category}/")):
+            found[name] = max((each for each in (found.get(name), value) if each is not None), default=None)
+    return found
 
 
 def _check_unique(members: Iterable[str]) -> None:

@@ -30,7 +30,7 @@ import numpy as np
 from posetools.core.geometry import Floats, Ints
 from posetools.errors import RequestError, must_be
 from posetools.imaging.header import Pixels
-from posetools.runtime.manifest import DetNetwork, Network, PoseNetwork
+from posetools.runtime.manifest import DetNetwork, FittedNetwork, Network, PoseNetwork
 from posetools.runtime.results import Detections, Poses, block_max, heatmap_size
 from posetools.runtime.session import InputShape, Session, Singles
 
@@ -60,13 +60,18 @@ def normalize(image: Pixels, by: Tables, out: Singles) -> None:
         cv2.LUT(plane, table[None], target)
 
 
-def letterbox(image: Pixels, network: DetNetwork) -> tuple[Pixels, tuple[float, float]]:
-    """Return an image of the detector's input size, and the scale factors of its width and height."""
+def fitted_size(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
+    """Return the (width, height) of an image that is scaled to fit into another size, in whole pixels."""
+    scale = min(into[0] / size[0], into[1] / size[1])
+    return max(int(size[0] * scale + 0.5), 1), max(int(size[1] * scale + 0.5), 1)
+
+
+def letterbox(image: Pixels, network: FittedNetwork) -> tuple[Pixels, tuple[float, float]]:
+    """Return an image of the network's input size, and the scale factors of its width and height."""
     import cv2
 
     (height, width), (into_width, into_height) = image.shape[:2], network.input_size
-    scale = min(into_width / width, into_height / height)
-    new = max(int(width * scale + 0.5), 1), max(int(height * scale + 0.5), 1)
+    new = fitted_size((width, height), network.input_size)
     # Rounded to the nearest byte, as OpenCV pads.
     canvas = np.empty((into_height, into_width, 3), dtype=np.uint8)
     canvas[:] = np.clip(np.rint(network.pad_value), 0, 255)

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
@@ -195,6 +197,18 @@ INPUT_NAME = "input"
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _FATAL = 4
 _FLOAT32 = "tensor(float)"
+# Threads of new sessions; 0: onnxruntime decides, mostly one for each core.
+_SESSION_THREADS: ContextVar[int] = ContextVar("threads", default=0)
+
+
+@contextmanager
+def session_threads(number: int | None) -> Iterator[None]:
+    """Open sessions that compute with this many threads each; None: onnxruntime decides."""
+    token = _SESSION_THREADS.set(number or 0)
+    try:
+        yield
+    finally:
+        _SESSION_THREADS.reset(token)
 
 
 def _require_runtime(what: str) -> None:
@@ -219,7 +233,14 @@ class Session:
     """
 
     def __init__(
-        self, model: bytes, network: Network, outputs: Mapping[str, InputShape], *, device: str, source: Path | str
+        self,
+        model: bytes,
+        network: Network,
+        outputs: Mapping[str, InputShape],
+        *,
+        device: str,
+        source: Path | str,
+        inputs: Mapping[str, InputShape] | None = None,
     ) -> None:
         """Check and load the network.
 
@@ -229,6 +250,7 @@ class Session:
             outputs: the requested outputs and their sizes after the batch.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             source: the bundle, for messages.
+            inputs: the inputs and their sizes; None: a batch of images of the network's input size.
 
         Raises:
             MissingExtraError: the ``runtime`` extra is not installed.
@@ -237,10 +259,12 @@ class Session:
         """
         _require_runtime(f"running {source}")
         self._source, self._network, self._outputs = source, network, dict(outputs)
+        width, height = network.input_size
+        self._inputs: dict[str, InputShape] = dict(inputs or {INPUT_NAME: (None, 3, height, width)})
         check_onnx(model, source, network.file)
         self._session = self._open(model, device)
         self.provider: str = self._session.get_providers()[0]
-        self._check_input()
+        self._check_inputs()
         self._check_outputs()
 
     def run(self, batch: Singles) -> list[Singles]:
@@ -249,13 +273,21 @@ class Session:
         Raises:
             InputError: onnxruntime fails, or its outputs differ from the manifest.
         """
+        return self.run_on({INPUT_NAME: batch}, len(batch))
+
+    def run_on(self, feeds: Mapping[str, Singles], rows: int | None) -> list[Singles]:
+        """Return the outputs for all inputs by their names; each output has that many rows, or any number (None).
+
+        Raises:
+            InputError: onnxruntime fails, or its outputs differ from the manifest.
+        """
         try:
-            found = self._session.run(list(self._outputs), {INPUT_NAME: batch})
+            found = self._session.run(list(self._outputs), dict(feeds))
         except onnxruntime_errors() as exc:
             raise self._error(f"cannot be run: {first_line(exc)}") from exc
         for (name, shape), array in zip(self._outputs.items(), found, strict=True):
-            if not _fits(array.shape, (len(batch), *shape)):
-                raise self._error(must_be(f"output {name}", f"of shape {_show((len(batch), *shape))}", array.shape))
+            if not _fits(array.shape, (rows, *shape)):
+                raise self._error(must_be(f"output {name}", f"of shape {_show((rows, *shape))}", array.shape))
             if np.isnan(array).any():
                 raise self._error(f"output {name} must be numbers, got NaN")
         return list(found)
@@ -266,6 +298,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         # Failures raise exceptions; the log would repeat them.
         options.log_severity_level = _FATAL
+        options.intra_op_num_threads = _SESSION_THREADS.get()
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = _providers(device)
@@ -280,15 +313,15 @@ class Session:
             )
         return session
 
-    def _check_input(self) -> None:
+    def _check_inputs(self) -> None:
         inputs = self._session.get_inputs()
-        if [one.name for one in inputs] != [INPUT_NAME]:
-            raise self._error(must_be("inputs", str([INPUT_NAME]), [one.name for one in inputs]))
-        width, height = self._network.input_size
-        self._check_type(inputs[0], "input")
-        if not _matches(inputs[0].shape, (3, height, width)):
-            rule = f"of shape (any, 3, {height}, {width}) as the manifest says"
-            raise self._error(must_be(f"input {INPUT_NAME}", rule, tuple(inputs[0].shape)))
+        if [one.name for one in inputs] != list(self._inputs):
+            raise self._error(must_be("inputs", str(list(self._inputs)), [one.name for one in inputs]))
+        for one, shape in zip(inputs, self._inputs.values(), strict=True):
+            self._check_type(one, "input")
+            if not _matches(one.shape, shape):
+                rule = f"of shape {_show(shape)} as the manifest says"
+                raise self._error(must_be(f"input {one.name}", rule, tuple(one.shape)))
 
     def _check_outputs(self) -> None:
         found = {one.name: one for one in self._session.get_outputs()}
@@ -296,7 +329,7 @@ class Session:
             if name not in found:
                 raise self._error(must_be("outputs", str(list(self._outputs)), list(found)))
             self._check_type(found[name], "output")
-            if not _matches(found[name].shape, shape):
+            if not _matches(found[name].shape, (None, *shape)):
                 rule = f"of shape {_show((None, *shape))} as the manifest says"
                 raise self._error(must_be(f"output {name}", rule, tuple(found[name].shape)))
 
@@ -336,8 +369,8 @@ def _providers(device: str) -> list[Any]:
 
 
 def _matches(declared: list[int | str | None], expected: InputShape) -> bool:
-    """Return whether a declared shape has a free batch and otherwise the expected or free sizes."""
-    return _fits(declared, (None, *expected)) and not isinstance(declared[0], int)
+    """Return whether a declared shape has the expected or free sizes; a batch of any size must be free."""
+    return _fits(declared, expected) and not (expected[0] is None and isinstance(declared[0], int))
 
 
 def _fits(shape: Sequence[int | str | None], expected: InputShape) -> bool:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import pickle
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from posetools import __version__
 from posetools.errors import MissingExtraError, RequestError, RunError, must_be
-from posetools.scale.shards import Engine, Result, Shard, engine_for
+from posetools.scale.shards import NOTHING, ModelEngine, Result, Shard, drop, engine_for, receive
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, Worker, WorkerPlugin
 
 # Shards in progress per thread of the cluster: one running, the others queued.
 _SHARDS_AHEAD = 3
@@ -48,8 +48,20 @@ class Cluster:
     address: str
     patience: float = _SCHEDULER_PATIENCE
 
-    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
-        """Yield ``work`` of every shard, in order.
+    @property
+    def threads(self) -> int:
+        """One: a worker runs as many shards at once as it has threads."""
+        return 1
+
+    def run(
+        self,
+        work: Callable[[Shard], Result],
+        shards: Iterable[Shard],
+        *,
+        sent: Mapping[str, bytes] = NOTHING,
+        in_order: bool = True,
+    ) -> Iterator[Result]:
+        """Yield ``work`` of every shard.
 
         Raises:
             MissingExtraError: Dask is not installed here.
@@ -60,21 +72,19 @@ class Cluster:
             threads = _check_workers(client, self.address, self.patience)
             # Sent with every shard, so that no worker depends on another, which may be lost.
             held = pickle.dumps(work)
-            under_way: deque[tuple[Shard, Future]] = deque()
             named = getattr(work, "named", str)
-            it = iter(list(shards))
-            try:
-                for shard in islice(it, (1 + _SHARDS_AHEAD) * threads):
-                    under_way.append((shard, client.submit(_call, held, shard, pure=False)))
-                while under_way:
-                    shard, future = under_way.popleft()
-                    yield self._result(shard, future, named)
-                    # Lets the scheduler forget it. __del__ would swallow Ctrl-C.
-                    future.release()
-                    for shard in islice(it, 1):
-                        under_way.append((shard, client.submit(_call, held, shard, pure=False)))
-            finally:
-                client.cancel([future for _, future in under_way], reason="stopped")
+            with _sending(client, sent):
+                under_way = _UnderWay(client, held, list(shards), in_order=in_order)
+                try:
+                    under_way.start((1 + _SHARDS_AHEAD) * threads)
+                    while under_way.futures:
+                        shard, future = under_way.take()
+                        yield self._result(shard, future, named)
+                        # Lets the scheduler forget it. __del__ would swallow Ctrl-C.
+                        future.release()
+                        under_way.start(1)
+                finally:
+                    client.cancel([future for _, future in under_way.futures.values()], reason="stopped")
 
     def _result(self, shard: object, future: Future, named: Callable[[Any], str]) -> Any:
         from distributed import KilledWorker
@@ -99,7 +109,64 @@ class Cluster:
             ) from exc
 
 
-def engine_of(address: str | None, workers: int) -> Engine:
+class _UnderWay:
+    """The shards that the cluster has, and those that it gets next.
+
+    Attributes:
+        futures: by their keys, in the order of the shards.
+    """
+
+    def __init__(self, client: Client, work: bytes, shards: Sequence[Any], *, in_order: bool) -> None:
+        from distributed import as_completed
+
+        self.futures: dict[Any, tuple[Any, Future]] = {}
+        self._client, self._work, self._rest = client, work, iter(shards)
+        self._done = None if in_order else as_completed(loop=client.loop)
+
+    def start(self, most: int) -> None:
+        for shard in islice(self._rest, most):
+            future = self._client.submit(_call, self._work, shard, pure=False)
+            self.futures[future.key] = shard, future
+            if self._done is not None:
+                self._done.add(future)
+
+    def take(self) -> tuple[Any, Future]:
+        """Remove and return the first shard, or the first that is done."""
+        return self.futures.pop(next(iter(self.futures)) if self._done is None else next(self._done).key)
+
+
+def _plugin(sent: Mapping[str, bytes], command: str) -> WorkerPlugin:
+    """Return what keeps the bytes of a command in each worker."""
+    from distributed import WorkerPlugin
+
+    class Holding(WorkerPlugin):  # type: ignore[misc]
+        def setup(self, worker: Worker) -> None:  # noqa: ARG002 (as Dask calls it)
+            receive(command, sent)
+
+        def teardown(self, worker: Worker) -> None:  # noqa: ARG002 (as Dask calls it)
+            drop(command)
+
+    return Holding()
+
+
+@contextmanager
+def _sending(client: Client, sent: Mapping[str, bytes]) -> Iterator[None]:
+    """Send something to each worker, also to those that start later."""
+    if not sent:
+        yield
+        return
+    name = f"posetools-{secrets.token_hex()}"
+    client.register_plugin(_plugin(sent, name), name)
+    try:
+        yield
+    finally:
+        # A lost scheduler has its own message.
+        if client.status == "running":
+            with suppress(OSError):
+                client.unregister_worker_plugin(name)
+
+
+def engine_of(address: str | None, workers: int) -> ModelEngine:
     """Return the engine for a cluster's address, or for that many processes if there is none.
 
     Raises:

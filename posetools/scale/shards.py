@@ -10,8 +10,8 @@ import atexit
 import gc
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from threading import Thread
+from types import MappingProxyType
 from typing import ClassVar, Protocol, TypeVar
 
 from posetools.errors import RunError
@@ -30,8 +31,13 @@ Result = TypeVar("Result")
 
 # Files in a shard: some tens of milliseconds of work.
 SHARD = 256
+# Images in a shard of work with a model at most, and shards to make at least if there are enough images.
+_MODEL_SHARD, _SHARDS_WANTED = 256, 64
 # Shards in progress per process: one running, the others queued.
 _SHARDS_AHEAD = 3
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
+# What commands sent to this process, by command and name.
+_RECEIVED: dict[str, Mapping[str, bytes]] = {}
 
 
 class Engine(Protocol):
@@ -55,15 +61,52 @@ class Engine(Protocol):
         """
 
 
+class ModelEngine(Engine, Protocol):
+    """Runs shards of work that needs a model in each process."""
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads the work of a shard should use; None for all cores."""
+
+    def run(
+        self,
+        work: Callable[[Shard], Result],
+        shards: Iterable[Shard],
+        *,
+        sent: Mapping[str, bytes] = NOTHING,
+        in_order: bool = True,
+    ) -> Iterator[Result]:
+        """Yield ``work`` of every shard.
+
+        Args:
+            work: as for an Engine.
+            shards: as for an Engine.
+            sent: what is sent to each process once; ``received`` returns it there.
+            in_order: whether results come in the order of the shards, or each as soon as it is there.
+
+        Raises:
+            RunError: what runs them was ended from outside.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class OwnProcess:
     """Runs shards in this process, one by one."""
 
     elsewhere: ClassVar[bool] = False
+    threads: ClassVar[int | None] = None
 
-    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
+    def run(
+        self,
+        work: Callable[[Shard], Result],
+        shards: Iterable[Shard],
+        *,
+        sent: Mapping[str, bytes] = NOTHING,
+        in_order: bool = True,  # noqa: ARG002 (one by one, both are the same)
+    ) -> Iterator[Result]:
         """Yield ``work`` of every shard, in order."""
-        return map(work, list(shards))
+        with _holding(sent):
+            yield from map(work, list(shards))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +120,27 @@ class Processes:
     elsewhere: ClassVar[bool] = False
     workers: int
 
-    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
-        """Yield ``work`` of every shard, in order; a single shard runs in this process."""
+    @property
+    def threads(self) -> int:
+        """The cores of this machine, shared out."""
+        return max(1, (os.cpu_count() or 1) // self.workers)
+
+    def run(
+        self,
+        work: Callable[[Shard], Result],
+        shards: Iterable[Shard],
+        *,
+        sent: Mapping[str, bytes] = NOTHING,
+        in_order: bool = True,
+    ) -> Iterator[Result]:
+        """Yield ``work`` of every shard; a single shard runs in this process."""
         first = list(islice(it := iter(shards), self.workers))
         if len(first) < 2:
-            yield from map(work, first)
+            yield from OwnProcess().run(work, first, sent=sent)
             return
         # Spawned processes share no locks with threads of this one on any platform.
         context = get_context("spawn")
-        pool = ProcessPoolExecutor(self.workers, context, initializer=_begin)
+        pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(dict(sent),))
         under_way: deque[Future[Result]] = deque()
         try:
             # Processes start while the other shards are created.
@@ -93,7 +148,7 @@ class Processes:
             rest = iter(list(it))
             under_way.extend(pool.submit(work, shard) for shard in islice(rest, _SHARDS_AHEAD * self.workers))
             while under_way:
-                yield under_way.popleft().result()
+                yield _taken(under_way, in_order=in_order).result()
                 under_way.extend(pool.submit(work, shard) for shard in islice(rest, 1))
         except BrokenProcessPool as exc:
             raise RunError(
@@ -105,9 +160,31 @@ class Processes:
             pool.shutdown(wait=bool(under_way), cancel_futures=True)
 
 
-def engine_for(workers: int) -> Engine:
+def _taken(under_way: deque[Future[Result]], *, in_order: bool) -> Future[Result]:
+    """Remove and return the first shard, or the first that is done."""
+    done = under_way if in_order else wait(under_way, return_when=FIRST_COMPLETED).done
+    future = next(each for each in under_way if each in done)
+    under_way.remove(future)
+    return future
+
+
+def engine_for(workers: int) -> ModelEngine:
     """Return the engine for that many processes; 1 is this process."""
     return OwnProcess() if workers <= 1 else Processes(workers)
+
+
+def shard_size(items: int, batch: int) -> int:
+    """Return the length of the shards of work with a model, in whole batches.
+
+    Shards are short enough that a lost one costs little and that all processes have some, and long enough that
+    distributing them costs nothing.
+
+    Args:
+        items: all of them.
+        batch: how many share a batch.
+    """
+    wanted = min(_MODEL_SHARD, -(-items // _SHARDS_WANTED))
+    return max(1, -(-wanted // batch)) * batch
 
 
 def cut(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -150,7 +227,32 @@ def run_shards(
         yield result
 
 
-def _begin() -> None:
+def receive(command: str, sent: Mapping[str, bytes]) -> None:
+    """Keep what a command sends to this process."""
+    _RECEIVED[command] = sent
+
+
+def drop(command: str) -> None:
+    """Forget what a command sent."""
+    _RECEIVED.pop(command, None)
+
+
+def received(name: str) -> bytes:
+    """Return what a command sent to this process under that name, during ``Engine.run``."""
+    return next(sent[name] for sent in list(_RECEIVED.values()) if name in sent)
+
+
+@contextmanager
+def _holding(sent: Mapping[str, bytes]) -> Iterator[None]:
+    receive("", sent)
+    try:
+        yield
+    finally:
+        drop("")
+
+
+def _begin(sent: Mapping[str, bytes]) -> None:
+    receive("", sent)
     if parent := parent_process():
         Thread(target=_end_with, args=(parent,), daemon=True).start()
     # Freeing memory piece by piece at exit takes as long as a thousand files.

@@ -22,6 +22,7 @@ from posetools.errors import RequestError, RunError
 from posetools.exporting import export as export_module
 from posetools.exporting.export import ExportRequest, ExportResult, export
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
+from posetools.exporting.parity import Parity
 from posetools.exporting.quantize import decoding_nodes
 from posetools.files.disk import read_json, write_text
 from posetools.files.locks import only_one
@@ -32,6 +33,7 @@ from posetools.pairs.find import ModelFiles, Pair
 from posetools.pairs.open import PipelineOptions
 from posetools.pairs.pipeline import PosePipeline
 from posetools.runtime.bundle import Bundle
+from posetools.runtime.manifest import Manifest
 from posetools.runtime.networks import OnnxEstimator
 from posetools.runtime.results import Poses
 from posetools.runtime.verify import verify
@@ -131,7 +133,7 @@ def test_exporting_warns_of_nothing(detector: Detector, estimator: PoseEstimator
 
 def test_the_manifest_says_what_the_configs_say(made: ExportResult, pose_run: Run) -> None:
     manifest = Bundle.open(made.out).manifest
-    assert manifest == made.manifest
+    assert manifest == made.manifest and isinstance(manifest, Manifest)
     det, pose = manifest.det, manifest.pose
     assert (det.input_size, det.classes, det.pad_value) == ((64, 64), ("car",), (114.0, 114.0, 114.0))
     assert (det.score_thr, det.iou_threshold, det.max_per_img) == (0.001, 0.65, 300)
@@ -296,8 +298,9 @@ def test_data_measures_and_images_are_compared_on(pair: Pair, tiny: Tiny, tmp_pa
 
 
 def estimator_in(bundle: Path) -> OnnxEstimator:
-    _, *estimators = Bundle.open(bundle).models("cpu")
-    return estimators[0]
+    *_, estimator = list(Bundle.open(bundle).models("cpu"))
+    assert isinstance(estimator, OnnxEstimator)
+    return estimator
 
 
 def moved(pair: Pair, folder: Path) -> Pair:
@@ -327,7 +330,8 @@ def test_a_lying_input_is_compared_on_lying_images(pair: Pair, tmp_path: Path) -
         cv2.imwrite(names[-1], rng.integers(0, 255, shape, dtype=np.uint8))
     wide = replace(pair, det=replace(pair.det, config=config))
     done = export(ExportRequest(pair=wide, out=tmp_path / "cars.zip", images=tuple(names)))
-    assert done.manifest.det.input_size == (96, 64)
+    assert isinstance(done.manifest, Manifest) and done.manifest.det.input_size == (96, 64)
+    assert isinstance(done.parity, Parity)
     # 12 x 8, 6 x 4 and 3 x 2 anchor points, in one of two images.
     assert (done.parity.images, done.parity.turned, done.parity.dets.compared) == (2, 1, 126)
 

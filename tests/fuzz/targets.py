@@ -150,8 +150,8 @@ def _bundle(source: Path, out: Path, random: Random) -> Read:
 
     del out, random
     bundle = Bundle.open(source / "pair.zip")
-    bundle.network(bundle.manifest.det)
-    bundle.network(bundle.manifest.pose)
+    for network in bundle.manifest.networks:
+        bundle.network(network)
     bundle.sample_images()
     return Read(())
 

@@ -103,3 +103,23 @@ def test_faults_are_one_sentence(server: Mapping[str, str], tmp_path: Path) -> N
     assert done.returncode == 2
     assert done.stderr.startswith("error: s3://labelme/set")
     assert "Traceback" not in done.stderr
+
+
+def test_workers_predict_on_images_in_a_bucket(server: Mapping[str, str], tmp_path: Path) -> None:
+    for module in ("distributed", "onnx", "onnxruntime"):
+        pytest.importorskip(module)
+    from tests.runtime.tiny import image, png, write
+
+    photos, bundle = tmp_path / "photos", write(tmp_path / "dots.zip", seeds=())
+    (photos / "sub").mkdir(parents=True)
+    for seed in range(9):
+        (photos / "sub" / f"{seed}.png").write_bytes(b"no image" if seed == 4 else png(image(seed)))
+    url = upload(server, photos, "photos")
+    call = ("predict", "--bundle", bundle, "--save-predictions", "--output-root")
+    alone = posetools_run(server, *call, tmp_path / "alone", url)
+    assert alone.returncode == 1, alone.stderr
+    with scheduler(tmp_path) as address, workers(address, tmp_path, 2, server):
+        done = posetools_run(server, *call, tmp_path / "several", f"{url}/**/*.png", "--cluster", address)
+    assert done.returncode == 1 and f"{url}/sub/4.png: image cannot be read" in done.stdout, done.stderr
+    for name in ("predictions.json", "results_coco.json"):
+        assert (tmp_path / "several" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
