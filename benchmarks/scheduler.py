@@ -106,9 +106,9 @@ def measure(workers: int, seconds: float, size: int) -> Measured:
                     Sleeping(seconds, size), [[number] for number in range(tasks)], in_order=False
                 )
                 for number, content in results:
-                    begun = time.perf_counter()
+                    before_it = time.perf_counter()
                     write_files({folder / f"{number:06d}.jsonl": content})
-                    writing += time.perf_counter() - begun
+                    writing += time.perf_counter() - before_it
                 took = time.perf_counter() - started
                 command, of_scheduler = cpu(own) - before[0], cpu(other) - before[1]
             finally:
