@@ -40,7 +40,10 @@ LARGE = 1000
 
 @dataclass(frozen=True)
 class Measured:
-    """One measurement: tasks per second, their share of what the workers could do, CPU seconds per task."""
+    """One measurement: tasks per second, their share of what the workers could do, and seconds per task.
+
+    The seconds are CPU time of the scheduler and of the command, and the time that writing its file takes.
+    """
 
     workers: int
     seconds: float
@@ -48,6 +51,7 @@ class Measured:
     share: float
     scheduler: float
     command: float
+    writing: float
 
 
 @dataclass(frozen=True)
@@ -70,25 +74,23 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     found = []
-    print(f"{'workers':>8}{'task s':>8}{'tasks/s':>9}{'share':>7}{'scheduler ms':>14}{'command ms':>12}", flush=True)
+    heads = ("workers", "task s", "tasks/s", "share", "scheduler ms", "command ms", "writing ms")
+    print("".join(f"{head:>14}" for head in heads), flush=True)
     for workers in args.workers:
         for seconds in args.seconds:
             one = measure(workers, seconds, args.size)
             found.append(one)
-            print(
-                f"{one.workers:8}{one.seconds:8}{one.rate:9.1f}{one.share:7.2f}"
-                f"{1000 * one.scheduler:14.2f}{1000 * one.command:12.2f}",
-                flush=True,
-            )
+            costs = (f"{1000 * cost:14.2f}" for cost in (one.scheduler, one.command, one.writing))
+            print(f"{workers:14}{seconds:14}{one.rate:14.1f}{one.share:14.2f}", *costs, sep="", flush=True)
     busiest = max(found, key=lambda one: one.rate)
-    for name, cost in (("scheduler", busiest.scheduler), ("command", busiest.command)):
+    for name, cost in (("scheduler", busiest.scheduler), ("command", busiest.command), ("writing", busiest.writing)):
         print(f"{name}: {1 / cost:.0f} tasks/s at most; {LARGE} workers need shards of {LARGE * cost:.1f} s or more")
     if args.json:
         args.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n", encoding="utf-8")
 
 
 def measure(workers: int, seconds: float, size: int) -> Measured:
-    tasks = max(ROUNDS * workers, round(LEAST * workers / seconds))
+    writing, tasks = 0.0, max(ROUNDS * workers, round(LEAST * workers / seconds))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with scheduler_process(folder) as (address, process):
@@ -104,14 +106,18 @@ def measure(workers: int, seconds: float, size: int) -> Measured:
                     Sleeping(seconds, size), [[number] for number in range(tasks)], in_order=False
                 )
                 for number, content in results:
+                    before_it = time.perf_counter()
                     write_files({folder / f"{number:06d}.jsonl": content})
+                    writing += time.perf_counter() - before_it
                 took = time.perf_counter() - started
                 command, of_scheduler = cpu(own) - before[0], cpu(other) - before[1]
             finally:
                 pool.kill()
                 pool.join()
     rate = tasks / took
-    return Measured(workers, seconds, rate, rate * seconds / workers, of_scheduler / tasks, command / tasks)
+    return Measured(
+        workers, seconds, rate, rate * seconds / workers, of_scheduler / tasks, command / tasks, writing / tasks
+    )
 
 
 def cpu(process: psutil.Process) -> float:
@@ -128,9 +134,13 @@ def wait(address: str, workers: int) -> None:
 
 def run_workers(address: str, number: int) -> None:
     """Run workers of one thread each until the process is killed."""
+    import dask
     from distributed import Worker
 
     logging.getLogger("distributed").setLevel(logging.WARNING)
+    # Workers measure themselves all the time, which takes more time than all else where there are so many in a process.
+    quiet = {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "1h"}
+    dask.config.set({**quiet, "distributed.admin.tick.interval": "1s"})
 
     async def forever() -> None:
         started = [Worker(address, nthreads=1, memory_limit=0, dashboard=False) for _ in range(number)]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 # The tables from which plug-ins are used.
-_TABLES: Mapping[str, Sequence[str]] = {
+_USED_FROM: Mapping[str, Sequence[str]] = {
     "formats": ["posetools.formats:FORMATS"],
     "skeletons": ["posetools.core.skeleton:BUILT_IN"],
     "checks": ["posetools.checks.plugin:CHECKS", "posetools.core.findings:RULES_OF_CHECKS"],
@@ -80,6 +80,6 @@ def _use(kind: Kind, name: str) -> None:
     elif kind == "trainers":
         Loaded[Any]("trainers")[name]
     else:
-        for table in _TABLES[kind]:
+        for table in _USED_FROM[kind]:
             module, _, attribute = table.partition(":")
             getattr(import_module(module), attribute)[name]

@@ -59,7 +59,7 @@ _Format: TypeAlias = Annotated[
     _output(
         "--format",
         help="drawn: images with predictions; labelme: copies with labelme files, for correction; jsonl, parquet: "
-        "only the numbers, in files of up to 128 images, with --bundle.",
+        "only the numbers, in files of up to 256 images, with --bundle.",
         show_default="drawn; with --workers or --cluster jsonl",
     ),
 ]

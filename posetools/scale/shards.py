@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 # Files in a shard: some tens of milliseconds of work.
 SHARD = 256
 # Images in a shard of work with a model at most, and shards to make at least if there are enough images.
-_MODEL_SHARD, _SHARDS_WANTED = 128, 64
+_MODEL_SHARD, _SHARDS_WANTED = 256, 64
 # Shards in progress per process: one running, the others queued.
 _SHARDS_AHEAD = 3
 NOTHING: Mapping[str, bytes] = MappingProxyType({})

@@ -103,6 +103,6 @@ def test_a_bundle_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
     words = ("--to", "unpacked", "--out", "parts", "--samples", "1", "--images", tiny.data / "images")
     unpacked = posetools(tmp_path / "site", "export", *places, *words, cwd=tmp_path)
     assert unpacked.returncode == 0, unpacked.stderr
-    assert "bundle: car, 8 keypoints of car, float32" in unpacked.stdout
+    assert "bundle: car8, 8 keypoints of car, float32" in unpacked.stdout
     assert unpacked.stdout.endswith("\nparts: unpacked bundle\n")
     assert sorted(path.name for path in Path("parts").iterdir()) == ["bundle.json", "det.onnx", "pose.onnx", "samples"]
