@@ -38,7 +38,7 @@ def read(source: Path) -> Iterator[ReadImage | ReadProblem]:
         try:
             lines = read_text(file).splitlines()
             camera, eye = calibration(read_text(source / "calib" / file.name))
-        except (InputError, ValueError) as exc:
+        except (InputError, ValueError, np.linalg.LinAlgError) as exc:
             message = f"labels must be text, and calib/{file.name} must have P2 with 12 numbers, got {exc}"
             yield ReadProblem(file=file, message=message, code="E310")
             continue
@@ -70,6 +70,7 @@ def calibration(text: str) -> tuple[Floats, Floats]:
     return camera, np.linalg.solve(camera[:, :3], -camera[:, 3])
 
 
+@np.errstate(all="ignore")
 def car_of(
     values: Sequence[str], camera: Floats, eye: Floats, size: tuple[float, float], place: str
 ) -> ReadObject | None:

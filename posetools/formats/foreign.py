@@ -207,21 +207,21 @@ def _check_types(plugin: Plugin, one: object, types: Mapping[str, Any], what: st
             raise plugin.error(f"must give a {rule} as {name} of its {what}, got {show_value(value)}")
 
 
-def _numbers(value: object, count: int) -> Floats | None:
-    """Return some numbers as (count,) floats; None for anything else."""
-    try:
-        numbers = np.asarray(value)
-    except ValueError:
+def _numbers(value: Any, count: int) -> Floats | None:
+    """Return some numbers as (count,) floats, NaN for those that are no pixels; None for anything else."""
+    items = list(value) if isinstance(value, Sequence | np.ndarray) else []
+    if len(items) != count or not all(isinstance(one, int | float | np.integer | np.floating) for one in items):
         return None
-    is_right = numbers.shape == (count,) and numbers.dtype.kind in "iuf"
-    return numbers.astype(np.float64) if is_right else None
+    # An integer may be larger than any float.
+    return np.array([one if abs(one) <= MAX_COORDINATE else np.nan for one in items], dtype=np.float64)
 
 
-def _rounded(values: Floats) -> list[float]:
-    """Return coordinates as all formats have them; NaN for all if one is no number of pixels."""
-    is_right = bool((np.abs(values) <= MAX_COORDINATE).all())
-    rounded: list[float] = (values if is_right else np.full_like(values, np.nan)).round(DECIMALS).tolist()
-    return rounded
+def _rounded(value: object, count: int) -> list[float]:
+    """Return checked numbers as all formats have them; NaN for all if one is no number of pixels."""
+    numbers = _numbers(value, count)
+    if numbers is None or np.isnan(numbers).any():
+        return [np.nan] * count
+    return [float(number) for number in numbers.round(DECIMALS)]
 
 
 @dataclass(slots=True)
@@ -314,11 +314,10 @@ class _Objects:
             if name not in skeleton.index:
                 self._refuse_label(label, skeleton.names, place, "keypoint", f"a keypoint of skeleton {skeleton.name}")
                 continue
-            values = np.array(point, dtype=np.float64)
-            x, y, visibility = _rounded(values)
+            x, y, visibility = _rounded(point, 3)
             if visibility not in tuple(Visibility):
                 rule = f"x and y of at most {MAX_COORDINATE} and a visibility of 0, 1 or 2"
-                self._refuse_value(f"keypoint {label!r}", rule, values.tolist(), place)
+                self._refuse_value(f"keypoint {label!r}", rule, list(point), place)
             elif points[at := self.categories.index[name]][2]:
                 self._find("E305", place, must_be(name, "at most one point of an object", "2 points"))
             elif visibility:
@@ -327,12 +326,11 @@ class _Objects:
 
     def _box(self, one: ReadObject, points: Sequence[PointXYV], place: str) -> Corners | None:
         if one.box is not None:
-            values = np.array(one.box, dtype=np.float64)
-            x1, y1, x2, y2 = _rounded(values)
+            x1, y1, x2, y2 = _rounded(one.box, 4)
             if x1 < x2 and y1 < y2:
                 return x1, y1, x2, y2
             rule = f"x1, y1, x2, y2 of at most {MAX_COORDINATE} with width and height"
-            self._refuse_value("box", rule, values.tolist(), place)
+            self._refuse_value("box", rule, list(one.box), place)
             return None
         from_points = self.options.box_from == "keypoints"
         box = box_round(points, self.options, self.size) if from_points else None

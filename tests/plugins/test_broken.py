@@ -245,7 +245,7 @@ VALUES = {
         GOOD.replace("1, 2, 30", "31, 2, 30"),
         "objects[0]: box must be x1, y1, x2, y2",
     ),
-    "visibility 3": (GOOD.replace("5, 6, 2", "5, 6, 3"), "a visibility of 0, 1 or 2, got [5.0, 6.0, 3.0]"),
+    "visibility 3": (GOOD.replace("5, 6, 2", "5, 6, 3"), "a visibility of 0, 1 or 2, got [5, 6, 3]"),
     "a huge number": (
         GOOD.replace("5, 6, 2", "5, 1e308, 2"),
         "E311 own/a.txt: objects[0]: keypoint 'a' must",
