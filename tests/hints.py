@@ -47,7 +47,27 @@ _ERROR = re.compile(r"E[13]\d\d")
 _PARTS = re.compile(r"`[^`]*`|[^`\n]+")
 
 # Formats and checks are looked up by name; only convert writes formats.
+_TORCHVISION = "posetools.trainers.torchvision"
 INDIRECT = {
+    Node("posetools.cli.config", "_write"): [
+        Node("posetools.trainers.openmmlab", "_tables"),
+        Node("posetools.training.recipe", "emit_folds"),
+        Node("posetools.recipes.options", "build_options"),
+        *(Node(f"{_TORCHVISION}.recipe", name) for name in ("choose", "write_recipe")),
+    ],
+    Node("posetools.trainers.runs", "train_run"): [
+        Node("posetools.training.pair", "train_all"),
+        Node(f"{_TORCHVISION}.recipe", "read_recipe"),
+        Node(f"{_TORCHVISION}.train", "train_run"),
+    ],
+    Node("posetools.pairs.open", "open_pair"): [
+        Node("posetools.pairs.find", "pair_of_run"),
+        Node("posetools.pairs.open", "open_models"),
+        Node(f"{_TORCHVISION}.checkpoint", "checkpoint_in"),
+    ],
+    Node("posetools.cli.export", "_exported"): [
+        Node("posetools.exporting.one_stage", "export_one_stage"),
+    ],
     Node("posetools.formats", "FORMATS"): [
         Node(f"posetools.formats.{path.parent.name}.format", "FORMAT")
         for path in sorted((ROOT / "formats").glob("*/format.py"))

@@ -40,11 +40,6 @@ class SoundObjects:
     keypoints: Floats
     category_ids: Ints | None = None
 
-    def __post_init__(self) -> None:
-        # All checks see the same arrays.
-        for array in (self.boxes, self.keypoints):
-            array.setflags(write=False)
-
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -121,7 +116,11 @@ def sound_objects(table: CocoTable, what: Skeleton | Categories) -> SoundObjects
         good = _are_visibilities(keypoints[:, :, 2]).all(axis=1)
         found.append((rows, keypoints) if good.all() else (rows[good], keypoints[good]))
     rows, keypoints = found[0] if len(found) == 1 else _joined(found, categories)
-    return SoundObjects(table, rows, images[rows], xyxy_from_xywh(annotations.bbox[rows]), keypoints, ids[rows])
+    boxes = xyxy_from_xywh(annotations.bbox[rows])
+    for array in (boxes, keypoints):
+        # All checks see the same arrays.
+        array.setflags(write=False)
+    return SoundObjects(table, rows, images[rows], boxes, keypoints, ids[rows])
 
 
 def _joined(found: Sequence[tuple[Ints, Floats]], categories: Categories) -> tuple[Ints, Floats]:

@@ -14,7 +14,7 @@ from posetools.evaluation.verdict import model_scores
 from posetools.pairs.trained import OPENMMLAB
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
 from posetools.recipes.machine import busy_text
-from posetools.trainers.runs import NamedTrainer, chosen_trainer
+from posetools.trainers.runs import NamedTrainer, chosen_trainer, train_run
 from posetools.training.dry_run import dry_run
 from posetools.training.estimate import DryRun, StageEstimate, size_text, summary
 from posetools.training.folds import fold_requests, resumable_folds
@@ -25,7 +25,7 @@ from posetools.training.train import TrainResult
 
 def run_all(trainer: NamedTrainer, request: TrainRequest) -> None:
     """Train all models, evaluate them together, and print the results."""
-    result = trainer.train(request, Steps())
+    result = train_run(trainer, request, Steps())
     if result.evaluation is not None:
         console().print()
         print_reports([result.evaluation], console())

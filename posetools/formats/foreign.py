@@ -335,6 +335,10 @@ class _Objects:
         from_points = self.options.box_from == "keypoints"
         box = box_round(points, self.options, self.size) if from_points else None
         if box is None:
-            hint = "none of its labeled keypoints is in the image" if from_points else "--box-from keypoints makes one"
+            hint = (
+                "none of its labeled keypoints is in the image"
+                if from_points
+                else "--box-from keypoints makes boxes from labeled points"
+            )
             self._find("E306", place, must_be("an object", "one with a box", "none"), hint)
         return box

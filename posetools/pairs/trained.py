@@ -59,11 +59,11 @@ def record_trainer(run: Path, made: TrainedBy, categories: Categories) -> None:
     write_texts({run / TRAINER_RECORD: dump_json(document), run / SKELETON: dump_categories(categories)})
 
 
-def trainer_named(name: str, source: str = "--trainer") -> Plugin:
+def trainer_named(name: str, source: str) -> Plugin:
     """Return the plug-in of a trainer.
 
     Args:
-        name: as on the command line.
+        name: the trainer's.
         source: what names it, for the message.
 
     Raises:
@@ -86,4 +86,8 @@ def trainer_of(run: Path) -> Plugin:
         RequestError: its trainer is not installed.
     """
     made = trained_by(run)
-    return trainer_named(made.trainer, f"{run / TRAINER_RECORD}: trainer") if made else trainer_named(OPENMMLAB)
+    return (
+        trainer_named(made.trainer, f"{run / TRAINER_RECORD}: trainer")
+        if made
+        else registered("trainers").by_name[OPENMMLAB]
+    )

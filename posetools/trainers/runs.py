@@ -57,43 +57,46 @@ class NamedTrainer:
                 hint=f"posetools {command} --trainer {self.name} takes {able}",
             )
 
-    def train(self, request: TrainRequest, listener: StepListener) -> TrainAllResult:
-        """Train a run and evaluate it.
 
-        Args:
-            request: what to train; ``stage`` and ``config`` are ignored.
-            listener: receives progress.
+def train_run(named: NamedTrainer, request: TrainRequest, listener: StepListener) -> TrainAllResult:
+    """Train a run and evaluate it.
 
-        Raises:
-            PosetoolsError: as the trainer's ``check`` and ``train``.
-        """
-        if self.name == OPENMMLAB:
-            return self.trainer.train(request, listener)
-        request = self._settled(request)
-        run = Path(request.work_dir or "")
-        with self.plugin.guarded("failed", PosetoolsError):
-            self.trainer.check(request)
-            record_trainer(run, TrainedBy(self.name, request.folder), request.categories)
-            result = self.trainer.train(request, listener)
-        if result.evaluation is not None:
-            return result
-        return replace(result, evaluation=evaluate_run(run, result.models, request, listener))
+    Args:
+        named: the trainer.
+        request: what to train; ``stage`` and ``config`` are ignored.
+        listener: receives progress.
 
-    def _settled(self, request: TrainRequest) -> TrainRequest:
-        """Return the request with its work folder and data set; refuse the folder of another trainer's run."""
-        run = request.work_dir
-        if run is None:
-            run = WORK_DIRS / f"{request.folder.resolve().name}-{self.name}"
-        made = trained_by(run)
-        if made is None and request.resume:
-            raise RequestError(f"{run}: has no run to resume", hint="omit --resume to start at the first epoch")
-        if made is not None and made.trainer != self.name:
-            raise RequestError(f"{run / TRAINER_RECORD}: trainer must be {self.name}, got {made.trainer}")
-        if made is not None and not request.resume:
-            raise RequestError(f"{run}: has an earlier run", hint="continue it with --resume, or change --work-dir")
-        request = replace(request, work_dir=run, data=request.data or (made.data if made else None))
-        check_both(request.folder, request.fold)
-        return request
+    Raises:
+        PosetoolsError: as the trainer's ``check`` and ``train``.
+    """
+    if named.name == OPENMMLAB:
+        return named.trainer.train(request, listener)
+    request = _settled(named, request)
+    run = Path(request.work_dir or "")
+    with named.plugin.guarded("failed", PosetoolsError):
+        named.trainer.check(request)
+        record_trainer(run, TrainedBy(named.name, request.folder), request.categories)
+        result = named.trainer.train(request, listener)
+    if result.evaluation is not None:
+        return result
+    return replace(result, evaluation=evaluate_run(run, result.models, request, listener))
+
+
+def _settled(named: NamedTrainer, request: TrainRequest) -> TrainRequest:
+    """Return the request with its work folder and data set; refuse the folder of another trainer's run."""
+    run = request.work_dir
+    if run is None:
+        run = WORK_DIRS / f"{request.folder.resolve().name}-{named.name}"
+    made = trained_by(run)
+    if made is None and request.resume:
+        raise RequestError(f"{run}: has no run to resume", hint="omit --resume to start at the first epoch")
+    if made is not None and made.trainer != named.name:
+        raise RequestError(f"{run / TRAINER_RECORD}: trainer must be {named.name}, got {made.trainer}")
+    if made is not None and not request.resume:
+        raise RequestError(f"{run}: has an earlier run", hint="continue it with --resume, or change --work-dir")
+    request = replace(request, work_dir=run, data=request.data or (made.data if made else None))
+    check_both(request.folder, request.fold)
+    return request
 
 
 def chosen_trainer(name: str) -> NamedTrainer:
@@ -103,7 +106,7 @@ def chosen_trainer(name: str) -> NamedTrainer:
         RequestError: there is no such trainer.
         PluginError: it cannot be loaded.
     """
-    plugin = trainer_named(name)
+    plugin = trainer_named(name, "--trainer")
     return NamedTrainer(plugin, plugin.load())
 
 

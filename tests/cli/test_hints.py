@@ -58,6 +58,7 @@ NOT_PRINTED = {
     ("posetools.formats.labels.unknown_label", "eval"): "it prints no hints of the reader",
     ("posetools.formats.labels.unknown_label", "test"): "it prints no hints of the reader",
     ("posetools.formats.labels.unknown_label", "train"): "it prints no hints of the reader",
+    ("posetools.formats.labels.unknown_label", "config"): "it prints no hints of the reader",
     ("posetools.formats.labels.unknown_label", "export"): "its data set is that of the run, of the run's skeleton",
     ("posetools.evaluation.undertrained._training_of", "*"): "words of `posetools train`",
     ("posetools.evaluation.folds._pair_of", "*"): "words of `posetools train`",
@@ -135,4 +136,6 @@ def test_messages_of_readers_reach_the_commands_that_read() -> None:
         "posetools.cli.renamed",
         "posetools.cli.stopping",
         "posetools.core.findings",
+        # Each method belongs to another command.
+        "posetools.trainers.torchvision.trainer",
     }, alone
