@@ -22,6 +22,7 @@ import re
 import struct
 import types
 import zipfile
+from collections import Counter
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -157,6 +158,8 @@ def _allowed() -> dict[str, Any]:
         "builtins.getattr": _statistics_method,
         "numpy.ndarray": np.ndarray,
         "numpy.dtype": np.dtype,
+        # The milestones of MultiStepLR; newer versions of torch have it in their own list.
+        "collections.Counter": Counter,
         "_codecs.encode": _latin1,
     }
     # numpy's functions to rebuild arrays and numbers have no public name; numpy 2 writes the second one.

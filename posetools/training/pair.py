@@ -315,8 +315,8 @@ def evaluate_run(
     if not here().first:
         return None
     if path.is_file() and not any(result.trained for result in results.values()):
-        what = "both models are" if len(results) > 1 else "the model is"
-        listener.say(f"nothing to do: {what} trained, the evaluation is in {path}")
+        what = "both models are trained, their" if len(results) > 1 else "the model is trained, its"
+        listener.say(f"nothing to do: {what} evaluation is in {path}")
         return None
     listener.step(
         "evaluate both together" if len(results) > 1 else "evaluate the model",

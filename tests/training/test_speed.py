@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from posetools.core.stages import Stage
+from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import drop_pretrained, load_config
+from posetools.mm.environment import release
 from posetools.mm.patches import runner_device
 from posetools.mm.stack import prepare, quiet
 from posetools.training.speed import make_fast
@@ -124,11 +126,13 @@ def test_adamw_is_fused_while_it_runs_and_not_in_the_checkpoint(pair_of_runs: An
     import torch
 
     (_, stock), (_, fast) = pair_of_runs
-    assert all(group["fused"] for group in fast.optim_wrapper.optimizer.param_groups)
+    # torch has it for the CPU from 2.4 on.
+    fused = release(torch.__version__) >= (2, 4)
+    assert {bool(group["fused"]) for group in fast.optim_wrapper.optimizer.param_groups} == {fused}
     groups = []
     for runner in (stock, fast):
         path = Path(runner.work_dir, "epoch_2.pth")
-        optimizer = torch.load(path, weights_only=True)["optimizer"]
+        optimizer = load_checkpoint(path)["optimizer"]
         groups.append(optimizer["param_groups"])
     assert groups[0] == groups[1]
 
