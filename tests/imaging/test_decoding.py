@@ -18,10 +18,10 @@ from tests.imaging.test_ending import encoded, scene
 DEEP = np.linspace(0, 1, 250 * 333, dtype=np.float32).reshape(250, 333)
 
 
-def if_pillow_writes(what: str, kind: str, **options: str) -> dict[str, bytes]:
+def if_pillow_writes(what: str, kind: str, image: Pillow.Image | None = None, **options: str) -> dict[str, bytes]:
     """Return an image in a format that old versions of Pillow do not write; nothing if this one does not."""
     try:
-        return {what: encoded(kind, **options)}
+        return {what: encoded(kind, image, **options)}
     except (KeyError, OSError):
         return {}
 
@@ -41,7 +41,7 @@ READ = {
     "TIFF of 1 bit": encoded("TIFF", scene().convert("1"), compression="group4"),
     "JPEG 2000": encoded("JPEG2000"),
     "PPM": encoded("PPM"),
-    "PGM of 16 bits": encoded("PPM", Pillow.fromarray((DEEP * 65535).astype(np.uint16))),
+    **if_pillow_writes("PGM of 16 bits", "PPM", Pillow.fromarray((DEEP * 65535).astype(np.uint16))),
     "PNG of 16 bits": encoded("PNG", Pillow.fromarray((DEEP * 65535).astype(np.uint16))),
     "CMYK": encoded("JPEG", scene().convert("CMYK")),
 }
