@@ -55,7 +55,7 @@ class Torchvision:
         path = recipe_file(request.data, request.out)
         recipe, choices = choose(request.data, request.categories, request.options)
         write_recipe(path, recipe, choices, overwrite=request.overwrite)
-        limit = f"at most {recipe.minutes:g} min" if recipe.minutes else f"{recipe.epochs} epochs"
+        limit = f"at most {recipe.minutes:g} minutes" if recipe.minutes else f"{recipe.epochs} epochs"
         return (
             RecipeFiles(
                 (path,), choices, (f"one model, trained for {limit}",), facts_of(request.data, request.categories)
