@@ -194,5 +194,3 @@ def test_a_dry_run_times_both_sizes_and_estimates_the_whole_run(config: Path, tm
     )
     assert estimate.training_seconds == pytest.approx(by_hand)
     assert seen.start_up > seen.early.train - seen.early.started
-    # A quarter of the pixels.
-    assert seen.early.seconds_per_iteration < seen.seconds_per_iteration
