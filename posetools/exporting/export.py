@@ -53,26 +53,24 @@ _CALIBRATED = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ExportRequest:
-    """What to export.
+class ExportOptions:
+    """How to export, whatever trained the models.
 
     Attributes:
-        pair: the two models.
         out: the bundle to write.
         data: a labeled data set to measure the bundle on, or None.
         split: of the data set.
-        images: files, folders or patterns to compare on and take samples from; default: the data set's.
+        images: files, folders or patterns to compare on and take samples from; none: the data set's.
         samples: number of images in the bundle with their expected output.
         bbox_thr: the bundle's default for prediction.
         nms_thr: the bundle's default for prediction.
         kpt_thr: the bundle's default for prediction.
         precision: of the networks.
-        flip_test: average the pose network's output with the mirrored crop's, at twice the time.
+        flip_test: average the keypoints with those of the mirrored image, at twice the time.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``: for the PyTorch models.
         overwrite: replace ``out``.
     """
 
-    pair: Pair
     out: Path
     data: Path | None = None
     split: str = "val"
@@ -85,6 +83,17 @@ class ExportRequest:
     flip_test: bool = False
     device: str = "cpu"
     overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportRequest(ExportOptions):
+    """A pair of OpenMMLab's models to export.
+
+    Attributes:
+        pair: the models.
+    """
+
+    pair: Pair
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Protocol
 
 from posetools.core.categories import Categories
-from posetools.exporting.export import ExportResult
+from posetools.exporting.export import ExportOptions, ExportResult
 from posetools.pairs.open import RunOpener
 from posetools.progress import Progress
 from posetools.recipes.recipe import Choice
-from posetools.runtime.manifest import Precision
-from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR
 from posetools.training.hooks import StepListener
 from posetools.training.pair import TrainAllResult
 from posetools.training.request import TrainRequest
@@ -66,38 +64,14 @@ class RecipeFiles:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunExport:
+class RunExport(ExportOptions):
     """What ``posetools export --run`` asks of a trainer.
 
     Attributes:
         run: the run's folder.
-        out: the bundle to write.
-        data: a labeled data set to measure the bundle on, or None.
-        split: of the data set.
-        images: files, folders or patterns to compare on and take samples from; none: the data set's.
-        samples: number of images in the bundle with their expected output.
-        bbox_thr: the bundle's default for prediction.
-        nms_thr: the bundle's default for prediction.
-        kpt_thr: the bundle's default for prediction.
-        precision: of the networks.
-        flip_test: average the keypoints with those of the mirrored image.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        overwrite: whether to replace ``out``.
     """
 
     run: Path
-    out: Path
-    data: Path | None = None
-    split: str = "val"
-    images: tuple[str, ...] = ()
-    samples: int = 4
-    bbox_thr: float = BBOX_THR
-    nms_thr: float = NMS_THR
-    kpt_thr: float = KPT_THR
-    precision: Precision = "float32"
-    flip_test: bool = False
-    device: str = "cpu"
-    overwrite: bool = False
 
 
 class Trainer(RunOpener, Protocol):
