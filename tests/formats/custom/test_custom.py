@@ -328,7 +328,7 @@ def test_converting(tmp_path: Path) -> None:
         sources=sources, out=tmp_path / "out", source_format="custom", target_format="via", read=options
     )
     assert convert(request).written
-    with pytest.raises(RequestError, match=r"--to must be one of [^,]*labelme"):
+    with pytest.raises(RequestError, match=r"--to must be one of .*labelme"):
         convert(ConvertRequest(sources=sources, out=tmp_path / "no", target_format="custom", read=options))
 
 
