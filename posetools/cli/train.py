@@ -197,7 +197,7 @@ def train(
         hint = "--stage all trains the detector, then the pose estimator"
         raise RequestError("--stage must be det, pose or all", hint=hint)
     else:
-        _run(request, both=both, folds=folds, dry_run=dry_run)
+        _run(named, request, both=both, folds=folds, dry_run=dry_run)
 
 
 # Arguments that are fields of the request under the same name.
@@ -262,7 +262,7 @@ def _check_folds(request: TrainRequest, *, folds: bool, dry_run: bool) -> None:
         raise RequestError("--dry-run cannot be combined with --folds", hint=hint)
 
 
-def _run(request: TrainRequest, *, both: bool, folds: bool, dry_run: bool) -> None:
+def _run(named: NamedTrainer, request: TrainRequest, *, both: bool, folds: bool, dry_run: bool) -> None:
     from posetools.training.spread.processes import one_of_several
 
     _check_folds(request, folds=folds, dry_run=dry_run)
@@ -272,15 +272,13 @@ def _run(request: TrainRequest, *, both: bool, folds: bool, dry_run: bool) -> No
     with one_of_several(request.launcher):
         from posetools.cli.train_all import run_all, run_folds, try_out
         from posetools.cli.train_display import run_one
-        from posetools.pairs.trained import OPENMMLAB
-        from posetools.trainers.runs import chosen_trainer
 
         if dry_run:
             try_out(request, both=both)
         elif folds or request.fold is not None:
-            run_folds(request, both=both)
+            run_folds(named, request, both=both)
         elif both:
-            run_all(chosen_trainer(OPENMMLAB), request)
+            run_all(named, request)
         else:
             run_one(request)
 

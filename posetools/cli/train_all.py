@@ -11,10 +11,9 @@ from posetools.cli.steps import Steps
 from posetools.cli.train_display import display, run_one
 from posetools.core.stages import MODEL_NAMES, STAGES
 from posetools.evaluation.verdict import model_scores
-from posetools.pairs.trained import OPENMMLAB
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
 from posetools.recipes.machine import busy_text
-from posetools.trainers.runs import NamedTrainer, chosen_trainer, train_run
+from posetools.trainers.runs import NamedTrainer, train_run
 from posetools.training.dry_run import dry_run
 from posetools.training.estimate import DryRun, StageEstimate, size_text, summary
 from posetools.training.folds import fold_requests, resumable_folds
@@ -35,14 +34,14 @@ def run_all(trainer: NamedTrainer, request: TrainRequest) -> None:
         print_trained(result)
 
 
-def run_folds(request: TrainRequest, *, both: bool) -> None:
+def run_folds(trainer: NamedTrainer, request: TrainRequest, *, both: bool) -> None:
     """Train each fold, both stages or one, and print the results and the command that evaluates all folds together."""
     out, requests = console(), fold_requests(request, both=both)
     for at, (fold, own) in enumerate(requests.items(), start=1):
         out.print(f"\n[bold]fold {fold}[/] ({at} of {len(requests)})")
         with resumable_folds(requests):
             if both:
-                run_all(chosen_trainer(OPENMMLAB), own)
+                run_all(trainer, own)
             else:
                 run_one(own)
     run = escape(str(parent_of(request)))

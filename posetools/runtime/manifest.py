@@ -244,8 +244,15 @@ class _AnyManifest(_ManifestPart):
             hint="run `posetools rescue RUN` to check and repair its run, then export it again",
         )
 
-    def _members(self, networks: Iterable[Network]) -> tuple[str, ...]:
-        files = (network.file for network in networks)
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks; each version has its own."""
+        raise NotImplementedError
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of all files in the zip, the manifest first."""
+        files = (network.file for network in self.networks)
         return (MANIFEST, *files, *(sample.file for sample in self.samples))
 
     @model_serializer(mode="wrap")
@@ -298,11 +305,6 @@ class Manifest(_PairManifest):
     def networks(self) -> tuple[DetNetwork, PoseNetwork]:
         """Both networks."""
         return self.det, self.pose
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The names of all files in the zip, the manifest first."""
-        return self._members(self.networks)
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:
@@ -368,11 +370,6 @@ class CategoriesManifest(_PairManifest):
         """The detector and the pose estimators."""
         return self.det, *self.poses
 
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The names of all files in the zip, the manifest first."""
-        return self._members(self.networks)
-
     @model_validator(mode="after")
     def _check(self) -> CategoriesManifest:
         _check_unique(self.members)
@@ -434,11 +431,6 @@ class OneStageManifest(_AnyManifest):
     def networks(self) -> tuple[OneStageNetwork]:
         """The network."""
         return (self.network,)
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The names of all files in the zip, the manifest first."""
-        return self._members(self.networks)
 
     @model_validator(mode="after")
     def _check(self) -> OneStageManifest:
